@@ -1,0 +1,37 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: train test lint bench demo clean
+
+train: $(STAMP)  ## train on the simulated TX2, about five minutes
+	$(BIN)/python train.py
+
+test: $(STAMP)  ## all tests
+	$(BIN)/python -m pytest -n 2
+
+lint: $(STAMP)  ## format, lint, types, import directions
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP)  ## measure every bar and write results/
+	$(BIN)/python -m agents.bench
+
+demo: $(STAMP)  ## server, link at two rates, frozen policy: the cut changes
+	$(BIN)/python demo.py
+
+# torch comes first and with its exact version: a wider request may pull several GB of CUDA.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) models results/runs

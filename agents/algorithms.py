@@ -1,0 +1,110 @@
+"""The learning algorithms by name, with the settings that fit this problem."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from stable_baselines3 import PPO, SAC
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
+from torch import nn
+
+from agents.errors import AgentError
+
+
+def linear_to_zero(initial: float) -> Callable[[float], float]:
+    """Schedule that falls from `initial` to zero with the remaining progress."""
+
+    def schedule(progress_remaining: float) -> float:
+        return initial * progress_remaining
+
+    return schedule
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Algorithm:
+    """How to train with one algorithm.
+
+    Attributes:
+        agent_class: of Stable-Baselines3.
+        continuous: whether it needs a `Box` action space.
+        n_envs: simulated boards stepped at once.
+        total_timesteps: of a default run.
+        settings: constructor arguments.
+    """
+
+    agent_class: type[BaseAlgorithm]
+    continuous: bool
+    n_envs: int
+    total_timesteps: int
+    settings: dict[str, Any]
+
+    def build(self, env: VecEnv, seed: int, log_dir: str | None) -> BaseAlgorithm:
+        """Create the agent."""
+        return self.agent_class(
+            "MlpPolicy",
+            env,
+            seed=seed,
+            device="cpu",
+            tensorboard_log=log_dir,
+            **copy.deepcopy(self.settings),  # Stable-Baselines3 changes the dicts it is given
+        )
+
+
+# Large batches from many boards and a short horizon: an action's consequences fade within a few
+# steps (clocks, queue), so a high gamma only adds noise. See results/README.md for the ablation.
+ALGORITHMS = {
+    "ppo": Algorithm(
+        agent_class=PPO,
+        continuous=False,
+        n_envs=240,
+        total_timesteps=5_000_000,
+        settings={
+            "learning_rate": linear_to_zero(1e-3),
+            "n_steps": 40,
+            "batch_size": 1600,
+            "n_epochs": 6,
+            "gamma": 0.5,
+            "gae_lambda": 0.9,
+            "ent_coef": 0.003,
+            "policy_kwargs": {
+                "net_arch": {"pi": [128, 128], "vf": [64, 64]},
+                "activation_fn": nn.ReLU,
+            },
+        },
+    ),
+    "sac": Algorithm(
+        agent_class=SAC,
+        continuous=True,
+        n_envs=64,
+        total_timesteps=400_000,
+        settings={
+            "learning_rate": 1e-3,
+            "buffer_size": 200_000,
+            "learning_starts": 10_000,
+            "batch_size": 512,
+            "gamma": 0.5,
+            "tau": 0.02,
+            "train_freq": 1,
+            "gradient_steps": 2,
+            "policy_kwargs": {"net_arch": [128, 128]},
+        },
+    ),
+}
+
+
+def algorithm(name: str) -> Algorithm:
+    """Look an algorithm up.
+
+    Raises:
+        AgentError: unknown name.
+    """
+    try:
+        return ALGORITHMS[name]
+    except KeyError:
+        raise AgentError(
+            f"unknown algorithm {name!r}; choose one of {', '.join(ALGORITHMS)}"
+        ) from None

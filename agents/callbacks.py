@@ -1,0 +1,127 @@
+"""What training shows: scalars of the controlled boards, a figure, and how far the oracle is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Figure as LoggedFigure
+from tqdm import tqdm
+
+from agents.evaluate import run_episodes, seeds_for
+from agents.plots import decisions_figure, record_decisions
+from agents.rivals import Oracle
+from envs.fleet import Fleet, World
+from envs.plant import Indices
+from envs.spaces import ActionDecoder, Observations
+from envs.vec_env import EdgeSplitVecEnv
+
+_VALIDATION = 0x7A11D
+N_VALIDATION = 18
+N_VALIDATIONS = 20
+FIGURE_EVERY = 5
+_OUTCOME_TAGS = {
+    "energy_j": "board/energy_per_inference_j",
+    "power_w": "board/power_w",
+    "latency_s": "board/latency_s",
+    "in_time": "board/qos_met",
+    "accuracy": "board/accuracy",
+    "uplink_bytes": "split/uplink_bytes",
+    "fell_back": "split/fallbacks",
+}
+
+
+class AgentDecider:
+    """An agent in training, as a `Decider`."""
+
+    def __init__(self, agent: BaseAlgorithm, decoder: ActionDecoder, *, continuous: bool) -> None:
+        """Wrap `agent`."""
+        self._agent, self._decoder, self._continuous = agent, decoder, continuous
+
+    def decide(self, observations: Observations, fleet: Fleet) -> Indices:  # noqa: ARG002
+        """Predict without exploring."""
+        actions, _ = self._agent.predict(observations, deterministic=True)
+        if self._continuous:
+            return self._decoder.from_box(actions)
+        return self._decoder.from_indices(actions)
+
+
+class TrainingReport(BaseCallback):
+    """Logs the boards beside SB3's own scalars and compares with the oracle now and then.
+
+    Scalars of exploring boards (`board/`, `clocks/`, `split/`, `reward/`) are means over a
+    rollout; `validation/` is the deterministic policy on episodes that are not trained on.
+    """
+
+    def __init__(self, world: World, env: EdgeSplitVecEnv, total_timesteps: int) -> None:
+        """Run the oracle on the validation episodes, a few seconds."""
+        super().__init__()
+        self._world, self._env, self._total = world, env, total_timesteps
+        self._seeds = seeds_for(_VALIDATION, 0, N_VALIDATION)
+        oracle = run_episodes(world, Oracle(env.objective), self._seeds)
+        self._oracle_cost = float(oracle.cost.mean())
+        self._sums: dict[str, float] = {}
+        self._n_sums = 0
+        self._n_validations = 0
+
+    def _on_training_start(self) -> None:
+        self._bar = tqdm(total=self._total, unit="step", unit_scale=True, desc="training")
+
+    def _on_step(self) -> bool:
+        self._bar.update(self._env.num_envs)
+        for tag, value in self._tagged():
+            self._sums[tag] = self._sums.get(tag, 0.0) + float(np.mean(value))
+        self._n_sums += 1
+        if self.num_timesteps >= self._n_validations * self._total / N_VALIDATIONS:
+            self._validate()
+            self._n_validations += 1
+        return True
+
+    def _on_rollout_end(self) -> None:
+        for tag, total in self._sums.items():
+            self.logger.record(tag, total / self._n_sums)
+        self._sums.clear()
+        self._n_sums = 0
+
+    def _on_training_end(self) -> None:
+        self._validate()
+        self.logger.dump(self.num_timesteps)
+        self._bar.close()
+
+    def _tagged(self) -> list[tuple[str, NDArray[Any]]]:
+        env = self._env
+        clocks_hz = env.fleet.readings().clocks_hz
+        return [
+            *((tag, getattr(env.last_outcome, key)) for key, tag in _OUTCOME_TAGS.items()),
+            *((f"reward/{name}", -term) for name, term in env.last_terms.items()),
+            *((f"clocks/{d}_hz", clocks_hz[:, k]) for k, d in enumerate(env.fleet.layout.domains)),
+            ("split/point", env.last_actions[:, -1]),
+        ]
+
+    def _validate(self) -> None:
+        decider = AgentDecider(self.model, self._env.decoder, continuous=self._env.continuous)
+        result = run_episodes(self._world, decider, self._seeds)
+        cost = float(result.cost.mean())
+        gap = cost / self._oracle_cost - 1.0
+        self.logger.record("validation/cost", cost)
+        self.logger.record("validation/oracle_gap", gap)
+        self.logger.record("validation/energy_per_inference_j", float(result.energy_j.mean()))
+        self.logger.record("validation/latency_s", float(result.latency_s.mean()))
+        self.logger.record("validation/qos_met", float(result.qos_met.mean()))
+        self._bar.set_postfix_str(
+            f"cost {cost:.3f}, oracle {self._oracle_cost:.3f}, gap {100.0 * gap:.1f} %"
+        )
+        if self._n_validations % FIGURE_EVERY == 0:
+            decisions = record_decisions(self._world, decider, self._seeds)
+            names = [f"cut {i}" for i in range(int(self._env.decoder.sizes[-1]))]
+            figure = decisions_figure(
+                [("policy", decisions)], self._env.fleet.layout.domains, names
+            )
+            self.logger.record(
+                "policy/over_link_rate",
+                LoggedFigure(figure, close=False),
+                exclude=("stdout", "log", "json", "csv"),
+            )

@@ -1,0 +1,95 @@
+"""What a deployment tells: a line while it runs and a summary at its end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from envs.live import LivePlant
+
+
+def live_line(plant: LivePlant, info: dict[str, Any]) -> str:
+    """One line about the last control step."""
+    outcome = info["outcome"]
+    link = plant.link_bps / 1e6
+    wanted = " ".join(f"{name} {hz / 1e9:.2f}" for name, hz in info["requested"].items())
+    verb = "would set" if plant.dry_run else "set"
+    return (
+        f"link {link:7.1f} Mbit/s | {verb} {wanted} GHz | cut {plant.split_name(info['split'])} | "
+        f"{outcome['power_w']:5.2f} W | {1e3 * outcome['latency_s']:5.1f} ms | "
+        f"in time {100 * outcome['in_time']:3.0f} %"
+    )
+
+
+class Summary:
+    """Collects control steps."""
+
+    def __init__(self, algorithm: str, plant: LivePlant) -> None:
+        """Begin with nothing."""
+        self._algorithm, self._plant = algorithm, plant
+        self._latencies_s: list[float] = []
+        self._decisions_s: list[float] = []
+        self._cuts: Counter[str] = Counter()
+        self._energy_j = self._duration_s = 0.0
+        self._dropped = self._fallbacks = self._agreeing = self._in_time = 0
+
+    def add(self, info: dict[str, Any], decision_s: float) -> None:
+        """Add the plant's last step."""
+        plant = self._plant
+        self._decisions_s.append(decision_s)
+        self._duration_s += plant.last_duration_s
+        self._energy_j += info["outcome"]["power_w"] * plant.last_duration_s
+        self._dropped += plant.dropped
+        self._cuts[plant.split_name(info["split"])] += len(plant.served)
+        for served in plant.served:
+            self._latencies_s.append(served.latency_s)
+            self._fallbacks += served.result.fallback is not None
+            self._agreeing += served.agrees
+            self._in_time += served.in_time
+
+    def document(self) -> dict[str, Any]:
+        """Plain values, keys with units; None where nothing was served."""
+        n = len(self._latencies_s)
+        percentiles: list[float | None] = [None] * 3
+        if n:
+            percentiles = [float(p) for p in np.percentile(self._latencies_s, [50, 95, 99])]
+        layout = self._plant.layout
+        return {
+            "policy": self._algorithm,
+            "board": layout.board,
+            "board_is_modelled": self._plant.is_modelled,
+            "model": layout.model,
+            "dry_run": self._plant.dry_run,
+            "duration_s": self._duration_s,
+            "requests": n,
+            "dropped": self._dropped,
+            "fallbacks": self._fallbacks,
+            "energy_j": self._energy_j,
+            "energy_per_request_j": self._energy_j / n if n else None,
+            "latency_p50_s": percentiles[0],
+            "latency_p95_s": percentiles[1],
+            "latency_p99_s": percentiles[2],
+            "in_time": self._in_time / (n + self._dropped) if n else None,
+            "top1_agreement": self._agreeing / n if n else None,
+            "decision_median_s": float(np.median(self._decisions_s)) if self._decisions_s else None,
+            "requests_per_cut": dict(self._cuts.most_common()),
+        }
+
+    def text(self) -> str:
+        """The document for people."""
+        d = self.document()
+        if not d["requests"]:
+            return "no request was served"
+        modelled = " (board modelled)" if d["board_is_modelled"] else ""
+        cuts = ", ".join(f"{name} {count}" for name, count in d["requests_per_cut"].items())
+        return (
+            f"{d['requests']} requests in {d['duration_s']:.1f} s{modelled}, "
+            f"{d['fallbacks']} fallbacks, {d['dropped']} dropped\n"
+            f"energy {d['energy_per_request_j']:.3f} J per request; latency p50 "
+            f"{1e3 * d['latency_p50_s']:.1f} ms, p95 {1e3 * d['latency_p95_s']:.1f} ms; "
+            f"in time {100 * d['in_time']:.1f} %\n"
+            f"top-1 as the unsplit network: {100 * d['top1_agreement']:.1f} %; "
+            f"decision {1e6 * d['decision_median_s']:.0f} us median\ncuts: {cuts}"
+        )

@@ -1,0 +1,15 @@
+"""Errors of the agents package."""
+
+from __future__ import annotations
+
+
+class AgentError(Exception):
+    """Base of all errors raised by `agents`; the message ends with the remedy."""
+
+
+class PolicyError(AgentError):
+    """A frozen policy is missing, damaged, of another schema, or made for something else."""
+
+
+class RunFolderError(AgentError):
+    """A run folder is missing, incomplete or cannot be written."""

@@ -1,0 +1,243 @@
+"""Judge a policy on held-out episodes, beside its rivals and the per-state optimum."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.rivals import Decider, Governor, Oracle, Random, best_static, max_clocks
+from agents.statistics import Bootstrap, Interval, weighted_quantile
+from envs.fleet import Fleet, World
+from envs.response import SPREAD
+from envs.signals import Floats
+from envs.spaces import ObservationEncoder, observation_fields
+
+N_EPISODES = 48
+ALL = "all"
+SHORTEST_WAY = 0.05
+_HELD_OUT, _SEARCH = 0x0E7A1, 0x5EA2C
+
+
+@dataclass(frozen=True, slots=True)
+class Episodes:
+    """Results of a policy, one value per held-out episode, arrays of shape (n,).
+
+    Attributes:
+        energy_j: energy per request.
+        latency_s: mean latency of a request.
+        qos_met: share of requests in time.
+        accuracy: mean agreement with the unsplit network.
+        cost: mean cost per step.
+        p95_latency_s: 95th percentile over all requests of all episodes.
+    """
+
+    energy_j: Floats
+    latency_s: Floats
+    qos_met: Floats
+    accuracy: Floats
+    cost: Floats
+    p95_latency_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRow:
+    """One line of `evaluation.csv`: a policy in a scenario, with 95 % bootstrap intervals.
+
+    `oracle_gap` is cost over the oracle's cost, minus one; `share_of_way` is how much of the way
+    from `best-static` to the oracle the policy goes, not a number where that way is shorter than
+    `SHORTEST_WAY` of the oracle's cost.
+    """
+
+    scenario: str
+    policy: str
+    energy_j: float
+    energy_j_low: float
+    energy_j_high: float
+    latency_s: float
+    latency_s_low: float
+    latency_s_high: float
+    p95_latency_s: float
+    qos_met: float
+    qos_met_low: float
+    qos_met_high: float
+    accuracy: float
+    cost: float
+    cost_low: float
+    cost_high: float
+    oracle_gap: float
+    share_of_way: float
+    share_of_way_low: float
+    share_of_way_high: float
+
+
+def seeds_for(purpose: int, seed: int, n: int) -> NDArray[np.uint64]:
+    """Draw episode seeds that no other purpose draws."""
+    return np.random.default_rng([purpose, seed]).integers(2**63, size=n).astype(np.uint64)
+
+
+def held_out_seeds(seed: int, n: int = N_EPISODES) -> NDArray[np.uint64]:
+    """Seeds of the episodes that nothing was trained or searched on."""
+    return seeds_for(_HELD_OUT, seed, n)
+
+
+def search_seeds(seed: int, n: int = 32) -> NDArray[np.uint64]:
+    """Seeds of the episodes that `best-static` is searched on."""
+    return seeds_for(_SEARCH, seed, n)
+
+
+def rivals(world: World, seed: int) -> dict[str, Decider]:
+    """Build every rival for one scenario; the search for the static one takes a few seconds."""
+    return {
+        "oracle": Oracle(world.objective()),
+        "best-static": best_static(world, search_seeds(seed)),
+        "governor": Governor(),
+        "max-edge": max_clocks(world, -1),
+        "max-cloud": max_clocks(world, 0),
+        "random": Random(seed),
+    }
+
+
+def run_episodes(world: World, decider: Decider, seeds: NDArray[np.uint64]) -> Episodes:
+    """Run one episode per seed."""
+    fleet, objective = Fleet(world, len(seeds)), world.objective()
+    encoder = ObservationEncoder(observation_fields(fleet.layout))
+    readings = fleet.reset(seeds)
+    eta = readings.eta
+    record: dict[str, list[Floats]] = {
+        key: [] for key in ("power_w", "requests", "latency_s", "in_time", "accuracy", "cost")
+    }
+    for _ in range(world.n_steps):
+        outcome = fleet.step(decider.decide(encoder.encode(readings), fleet))
+        readings = fleet.readings()
+        for key, values in record.items():
+            value = objective.cost(outcome, eta) if key == "cost" else getattr(outcome, key)
+            values.append(value)
+    series = {key: np.stack(values) for key, values in record.items()}
+    requests = series["requests"]
+    total = requests.sum(axis=0)
+
+    def per_request(key: str) -> Floats:
+        weighted: Floats = (series[key] * requests).sum(axis=0) / total
+        return weighted
+
+    spread = 1.0 + SPREAD * np.linspace(-1.0, 1.0, 9)[:, None, None]
+    return Episodes(
+        energy_j=series["power_w"].sum(axis=0) * world.step_s / total,
+        latency_s=per_request("latency_s"),
+        qos_met=per_request("in_time"),
+        accuracy=per_request("accuracy"),
+        cost=series["cost"].mean(axis=0),
+        p95_latency_s=weighted_quantile(
+            (series["latency_s"] * spread).ravel(), np.tile(requests, (9, 1, 1)).ravel(), 0.95
+        ),
+    )
+
+
+def evaluate(
+    world: World,
+    learned: Mapping[str, Decider],
+    seed: int,
+    *,
+    n_episodes: int = N_EPISODES,
+    report: Callable[[str], None] = lambda _: None,
+) -> list[EvaluationRow]:
+    """Compare learned policies with all rivals, in each scenario and over all of them.
+
+    Args:
+        world: whose scenarios are taken one by one.
+        learned: policies by name.
+        seed: draws the held-out episodes.
+        n_episodes: per scenario.
+        report: called with a line of progress.
+    """
+    results: dict[str, dict[str, Episodes]] = {}
+    for scenario in world.scenarios:
+        report(f"evaluating in {scenario.name}")
+        single = replace(world, scenarios=(scenario,))
+        deciders = {**learned, **rivals(single, seed)}
+        seeds = held_out_seeds(seed, n_episodes)
+        results[scenario.name] = {
+            name: run_episodes(single, decider, seeds) for name, decider in deciders.items()
+        }
+    rows = [row for name, runs in results.items() for row in _rows(name, runs)]
+    if len(results) > 1:
+        rows += _rows(ALL, _pool(list(results.values())))
+    return rows
+
+
+def write_csv(rows: list[EvaluationRow], path: Path) -> None:
+    """Write `evaluation.csv`."""
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, [f.name for f in fields(EvaluationRow)])
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({k: _short(v) for k, v in asdict(row).items()})
+
+
+def _short(value: str | float) -> str:
+    return value if isinstance(value, str) else f"{value:.6g}"
+
+
+def _pool(per_scenario: list[dict[str, Episodes]]) -> dict[str, Episodes]:
+    """Put the episodes of all scenarios side by side; the tail latency is their mean."""
+    pooled = {}
+    for name in per_scenario[0]:
+        runs = [scenario[name] for scenario in per_scenario]
+        arrays = {
+            f.name: np.concatenate([getattr(run, f.name) for run in runs])
+            for f in fields(Episodes)
+            if f.name != "p95_latency_s"
+        }
+        p95 = float(np.mean([run.p95_latency_s for run in runs]))
+        pooled[name] = Episodes(**arrays, p95_latency_s=p95)
+    return pooled
+
+
+def _rows(scenario: str, runs: dict[str, Episodes]) -> list[EvaluationRow]:
+    oracle, static = runs["oracle"].cost, runs["best-static"].cost
+    bootstrap = Bootstrap(len(oracle))
+    return [_row(scenario, name, run, oracle, static, bootstrap) for name, run in runs.items()]
+
+
+def _row(
+    scenario: str,
+    policy: str,
+    run: Episodes,
+    oracle: Floats,
+    static: Floats,
+    bootstrap: Bootstrap,
+) -> EvaluationRow:
+    energy, latency, qos, cost = (
+        bootstrap.mean(values) for values in (run.energy_j, run.latency_s, run.qos_met, run.cost)
+    )
+    way = Interval(math.nan, math.nan, math.nan)
+    if static.mean() > (1.0 + SHORTEST_WAY) * oracle.mean():
+        way = bootstrap.share_of_way(static, run.cost, oracle)
+    return EvaluationRow(
+        scenario=scenario,
+        policy=policy,
+        energy_j=energy.mean,
+        energy_j_low=energy.low,
+        energy_j_high=energy.high,
+        latency_s=latency.mean,
+        latency_s_low=latency.low,
+        latency_s_high=latency.high,
+        p95_latency_s=run.p95_latency_s,
+        qos_met=qos.mean,
+        qos_met_low=qos.low,
+        qos_met_high=qos.high,
+        accuracy=float(run.accuracy.mean()),
+        cost=cost.mean,
+        cost_low=cost.low,
+        cost_high=cost.high,
+        oracle_gap=cost.mean / float(oracle.mean()) - 1.0,
+        share_of_way=way.mean,
+        share_of_way_low=way.low,
+        share_of_way_high=way.high,
+    )

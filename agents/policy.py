@@ -1,0 +1,210 @@
+"""The frozen policy: a small network in numpy, loaded from a folder that holds no code.
+
+A folder has two files: `policy.json` (schema version, layout of the plant it was trained for,
+observation fields with their bounds, action axes with their values) and `weights.safetensors`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from agents.errors import PolicyError
+from envs.plant import Axis, Indices, Layout
+from envs.spaces import ActionDecoder, ObservationEncoder, ObservationField
+
+SCHEMA_VERSION = 1
+METADATA_FILE = "policy.json"
+WEIGHTS_FILE = "weights.safetensors"
+ACTIVATIONS = ("tanh", "relu")
+HEADS = ("categorical", "box")
+
+Weights = list[tuple[NDArray[np.float32], NDArray[np.float32]]]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyMetadata:
+    """Everything about a policy but its weights.
+
+    Attributes:
+        algorithm: that trained it.
+        layout: of the plant it was trained for.
+        fields: of its observation.
+        activation: between layers.
+        head: "categorical" (one block of scores per axis) or "box" (one number per axis).
+    """
+
+    algorithm: str
+    layout: Layout
+    fields: tuple[ObservationField, ...]
+    activation: str
+    head: str
+
+
+class FrozenPolicy:
+    """Maps one observation to one action; buffers are reused, so one instance serves one thread."""
+
+    def __init__(self, metadata: PolicyMetadata, weights: Weights) -> None:
+        """Check that the layers fit together.
+
+        Raises:
+            PolicyError: they do not.
+        """
+        self.metadata = metadata
+        self.weights = [(np.ascontiguousarray(w), b) for w, b in weights]
+        self.encoder = ObservationEncoder(metadata.fields)
+        self.decoder = ActionDecoder(metadata.layout.axes)
+        sizes = self.decoder.sizes
+        self._outputs = int(sizes.sum()) if metadata.head == "categorical" else len(sizes)
+        self._check_shapes()
+        self._buffers = [np.empty(len(b), dtype=np.float32) for _, b in weights]
+        ends = np.cumsum(sizes)
+        self._blocks = [slice(int(e - s), int(e)) for s, e in zip(sizes, ends, strict=True)]
+        self._activate: np.ufunc | None = np.tanh if metadata.activation == "tanh" else None
+        self._indices = np.empty(len(sizes), dtype=np.int64)
+
+    def decide(self, observation: NDArray[np.float32]) -> Indices:
+        """Choose the action of one observation, shape (n_fields,).
+
+        Returns:
+            Indices, shape (n_axes,), valid until the next call.
+        """
+        hidden = observation
+        last = len(self.weights) - 1
+        for layer, (weight, bias) in enumerate(self.weights):
+            hidden = np.dot(weight, hidden, out=self._buffers[layer])
+            hidden += bias
+            if layer < last:
+                self._bend(hidden)
+        if self.metadata.head == "box":
+            self._indices[:] = self.decoder.from_box(np.tanh(hidden)[None])[0]
+            return self._indices
+        for axis, block in enumerate(self._blocks):
+            self._indices[axis] = hidden[block].argmax()
+        return self._indices
+
+    def decide_batch(self, observations: NDArray[np.float32]) -> Indices:
+        """Choose the actions of many observations, shape (n, n_fields), result (n, n_axes)."""
+        hidden = observations
+        for layer, (weight, bias) in enumerate(self.weights):
+            hidden = hidden @ weight.T + bias
+            if layer < len(self.weights) - 1:
+                self._bend(hidden)
+        if self.metadata.head == "box":
+            return self.decoder.from_box(np.tanh(hidden))
+        return np.stack([hidden[:, block].argmax(axis=1) for block in self._blocks], axis=1)
+
+    def check_layout(self, layout: Layout) -> None:
+        """Refuse to drive anything but what the policy was trained for.
+
+        Raises:
+            PolicyError: another board, other clock tables, another model or other split points.
+        """
+        mine = self.metadata.layout
+        for what, trained, found in (
+            ("board", mine.board, layout.board),
+            ("clock tables of the board", mine.board_fingerprint, layout.board_fingerprint),
+            ("model", mine.model, layout.model),
+            ("split points of the model", mine.cut_list_fingerprint, layout.cut_list_fingerprint),
+        ):
+            if trained != found:
+                raise PolicyError(
+                    f"the policy was trained for another {what} ({trained}, here {found}); "
+                    f"train one for this board and model with train.py"
+                )
+
+    def save(self, folder: Path) -> None:
+        """Write both files; `policy.json` last, so that a folder with it is complete."""
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {}
+        for layer, (weight, bias) in enumerate(self.weights):
+            tensors[f"{layer}.weight"], tensors[f"{layer}.bias"] = weight, bias
+        blob = save(tensors)
+        (folder / WEIGHTS_FILE).write_bytes(blob)
+        document = {
+            "schema_version": SCHEMA_VERSION,
+            "weights_sha256": hashlib.sha256(blob).hexdigest(),
+            **asdict(self.metadata),
+        }
+        (folder / METADATA_FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> FrozenPolicy:
+        """Read a policy folder.
+
+        Raises:
+            PolicyError: missing, half-written, damaged, or of another schema version.
+        """
+        document = _read_document(folder)
+        path = folder / WEIGHTS_FILE
+        try:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            if digest != document.get("weights_sha256"):
+                raise PolicyError(f"{path} is not what policy.json expects; copy or train it again")
+            tensors = load_file(path)
+            layers = range(len(tensors) // 2)
+            weights = [(tensors[f"{layer}.weight"], tensors[f"{layer}.bias"]) for layer in layers]
+            return cls(_metadata(document), weights)
+        except OSError as error:
+            raise PolicyError(f"{path} cannot be read ({error.strerror}); copy it again") from None
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise PolicyError(f"{folder} is damaged ({error!r}); copy or train it again") from None
+
+    def _bend(self, values: NDArray[np.float32]) -> None:
+        if self._activate is None:
+            np.maximum(values, 0.0, out=values)
+        else:
+            self._activate(values, out=values)
+
+    def _check_shapes(self) -> None:
+        expected = len(self.metadata.fields)
+        for weight, bias in self.weights:
+            if weight.ndim != 2 or weight.shape != (len(bias), expected):
+                raise PolicyError(f"a layer has shape {weight.shape}, expected (.., {expected})")
+            if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+                raise PolicyError("a weight is not finite; train the policy again")
+            expected = len(bias)
+        if expected != self._outputs:
+            raise PolicyError(f"the last layer has {expected} outputs, the axes {self._outputs}")
+
+
+def _read_document(folder: Path) -> dict[str, Any]:
+    path = folder / METADATA_FILE
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PolicyError(
+            f"{path} does not exist; give the folder of a finished training run"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise PolicyError(f"{path} cannot be read ({error}); copy or train it again") from None
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if version != SCHEMA_VERSION:
+        raise PolicyError(
+            f"{path} has schema version {version!r}, this program reads {SCHEMA_VERSION}; "
+            f"train again with this version"
+        )
+    return document  # type: ignore[no-any-return]
+
+
+def _metadata(document: dict[str, Any]) -> PolicyMetadata:
+    if document["activation"] not in ACTIVATIONS or document["head"] not in HEADS:
+        raise ValueError(f"activation {document['activation']!r}, head {document['head']!r}")
+    layout = dict(document["layout"])
+    axes: Sequence[dict[str, Any]] = layout.pop("axes")
+    return PolicyMetadata(
+        algorithm=document["algorithm"],
+        layout=Layout(axes=tuple(Axis(a["name"], tuple(a["values"])) for a in axes), **layout),
+        fields=tuple(ObservationField(**f) for f in document["fields"]),
+        activation=document["activation"],
+        head=document["head"],
+    )

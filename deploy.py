@@ -1,0 +1,144 @@
+"""Let a frozen policy drive a board and a split network, and give the board back afterwards.
+
+python deploy.py --run results/runs/<run> [--board sim] [--cloud HOST:PORT] [--duration 20]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from agents.deployment import Summary, live_line
+from agents.errors import AgentError
+from agents.run_folder import RunFolder
+from envs.edge_env import EdgeSplitEnv
+from envs.errors import EnvError
+from envs.live import LivePlant
+from envs.make import make_live
+from hw.errors import HardwareError
+from partition.errors import PartitionError
+
+USER_ERRORS = (AgentError, EnvError, HardwareError, PartitionError)
+LINE_PERIOD_S = 1.0
+
+
+class StopRequest:
+    """Turns SIGINT and SIGTERM into a wish to stop; the second one does not wait for the step."""
+
+    def __init__(self) -> None:
+        """Take over both signals."""
+        self.wanted = False
+        self.can_wait = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        if self.wanted or not self.can_wait:
+            raise KeyboardInterrupt
+        self.wanted = True
+
+
+def main(argv: Sequence[str] | None = None, root: Path = Path("/")) -> int:
+    """Run the command; user errors end in one sentence and exit code 2.
+
+    Args:
+        argv: command line without the program's name.
+        root: where a real board looks for /sys.
+    """
+    arguments = _parser().parse_args(argv)
+    stop = StopRequest()
+    try:
+        summary = deploy(arguments, stop, root)
+    except USER_ERRORS as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the board is as it was", file=sys.stderr)
+        return 130
+    print(summary.text())
+    if arguments.json:
+        print(json.dumps(summary.document()))
+    return 0
+
+
+def deploy(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Summary:
+    """Open everything, run the control loop, and close everything.
+
+    Raises:
+        AgentError: the run folder or its policy.
+        EnvError: the scenario.
+        HardwareError: the board.
+        PartitionError: the model, the photographs or the cloud.
+    """
+    run = RunFolder.load(arguments.run)
+    env = make_live(
+        arguments.board,
+        run.device if arguments.board == "sim" else None,
+        arguments.model or run.model,
+        arguments.scenario,
+        cloud=arguments.cloud,
+        source=arguments.source,
+        max_power_w=run.policy.metadata.layout.max_power_w,
+        dry_run=arguments.dry_run,
+        root=root,
+    )
+    try:
+        run.policy.check_layout(env.plant.layout)
+        return _control(env, run, arguments.duration, stop)
+    finally:
+        env.close()
+
+
+def _control(
+    env: EdgeSplitEnv, run: RunFolder, duration_s: float | None, stop: StopRequest
+) -> Summary:
+    plant = env.plant
+    if not isinstance(plant, LivePlant):
+        raise TypeError(f"deploy needs a live plant, got {type(plant).__name__}")
+    summary = Summary(run.policy.metadata.algorithm, plant)
+    stop.can_wait = True
+    began_s = line_s = time.monotonic()
+    observation, _ = env.reset(seed=0)
+    while not stop.wanted and (duration_s is None or time.monotonic() - began_s < duration_s):
+        before_s = time.perf_counter()
+        action = run.policy.decide(observation)
+        decision_s = time.perf_counter() - before_s
+        observation, _, _, truncated, info = env.step(action)
+        summary.add(info, decision_s)
+        if time.monotonic() - line_s >= LINE_PERIOD_S:
+            line_s = time.monotonic()
+            print(f"{line_s - began_s:6.1f} s  {live_line(plant, info)}", flush=True)
+        if truncated:
+            observation, _ = env.reset()
+    return summary
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--run", type=Path, required=True, help="folder that train.py wrote")
+    parser.add_argument("--board", default="sim", help="sim (default) or linux")
+    parser.add_argument("--model", default=None, help="model folder (default models/<name>)")
+    parser.add_argument("--cloud", default=None, metavar="HOST:PORT", help="partition.server")
+    parser.add_argument("--scenario", default="steady-wifi", help="requests: name or .toml file")
+    parser.add_argument("--source", type=Path, default=None, help="folder of photographs")
+    parser.add_argument("--duration", type=_seconds, default=None, help="seconds; default endless")
+    parser.add_argument("--dry-run", action="store_true", help="decide, but set no clock")
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    return parser
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a positive number of seconds, got {text}")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,19 @@
+"""The control problem: an edge board, a split network and a link as a Gymnasium environment.
+
+Importing this package registers `EdgeSplitSim-v0` (everything simulated) and `EdgeSplit-v0`
+(a board and a split pipeline in wall-clock time).
+"""
+
+from __future__ import annotations
+
+import gymnasium
+
+gymnasium.register(
+    id="EdgeSplitSim-v0",
+    entry_point="envs.make:make_simulated",
+)
+gymnasium.register(
+    id="EdgeSplit-v0",
+    entry_point="envs.make:make_live",
+    nondeterministic=True,
+)

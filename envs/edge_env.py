@@ -1,0 +1,150 @@
+"""The Gymnasium environments: one board, simulated (`EdgeSplitSim-v0`) or real (`EdgeSplit-v0`)."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from envs.objective import Objective
+from envs.plant import Outcome, Plant
+from envs.spaces import ActionDecoder, ObservationEncoder, observation_fields
+
+
+class EdgeSplitEnv(gymnasium.Env[Any, Any]):
+    """Choose clocks and the split point of a neural network, again and again.
+
+    ## Description
+    An edge board answers requests with a neural network that may be cut: the board computes the
+    head, a server the tail. Every control step (0.25 s) the agent sets the clocks of the board and
+    the split point, so that energy per request is lowest while a latency target holds, under a
+    changing link, server load, request rate and temperature.
+
+    ## Action Space
+    `MultiDiscrete`: one index per clock domain into its table (ascending Hz), then the split
+    point, 0 = send the input (cloud-only) .. L = send nothing (edge-only). With `continuous=True`
+    a `Box` in [-1, 1] per axis, cut into equal bins. Domains that a board lacks are absent.
+
+    ## Observation Space
+    `Box` in [-1, 1], float32. Physical values between the bounds are scaled linearly, or by their
+    logarithm (log), and clipped:
+
+    | Num | Observation          | Unit  | Min  | Max        |     |
+    |-----|----------------------|-------|------|------------|-----|
+    | 0   | link_bps             | bit/s | 1e5  | 1e9        | log |
+    | 1   | link_age_s           | s     | 0    | 2          |     |
+    | 2   | rtt_s                | s     | 1e-4 | 1          | log |
+    | 3   | server_idle          | 1     | 0.01 | 1          | log |
+    | 4   | arrival_hz           | 1/s   | 0.1  | 100        | log |
+    | 5   | arrival_scv          | 1     | 0    | 1          |     |
+    | 6   | backlog              | 1     | 0    | 4          |     |
+    | 7   | latency_target_s     | s     | 0.01 | 1          | log |
+    | 8   | eta                  | 1     | 0    | 1          |     |
+    | 9   | radio_w              | W     | 0    | 6          |     |
+    | 10  | temperature_margin_c | degC  | -10  | 50         |     |
+    | 11  | latency_s            | s     | 1e-3 | 10         | log |
+    | 12  | edge_share           | 1     | 0    | 1          |     |
+    | 13  | power_w              | W     | 0    | max_power  |     |
+    | 14+ | <domain>_hz          | Hz    | 0    | table's top|     |
+
+    ## Rewards
+    Minus the cost of `envs.objective.Objective`; its terms stand in `info["reward_terms"]`.
+
+    ## Starting State
+    Maximum clocks, edge-only, empty queue; the episode's surroundings are drawn from the seed.
+
+    ## Episode End
+    Never terminated. Truncated after `n_steps` control steps.
+
+    ## Arguments
+    See `make_simulated` and `make_live`.
+
+    ## Version History
+    v0: first version.
+    """
+
+    metadata = {"render_modes": []}  # noqa: RUF012  # Gymnasium declares it as a plain attribute
+
+    def __init__(self, plant: Plant, objective: Objective, *, continuous: bool = False) -> None:
+        """Wrap a plant of one board."""
+        self.plant = plant
+        self.objective = objective
+        self.encoder = ObservationEncoder(observation_fields(plant.layout))
+        self.decoder = ActionDecoder(plant.layout.axes)
+        self.continuous = continuous
+        self.observation_space = observation_space(self.encoder)
+        self.action_space = action_space(self.decoder, continuous=continuous)
+        self._t = 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Begin an episode whose surroundings follow from the seed."""
+        super().reset(seed=seed, options=options)
+        self._t = 0
+        readings = self.plant.reset(episode_seeds([self.np_random]))
+        self._eta = readings.eta
+        return self.encoder.encode(readings)[0], {}
+
+    def step(
+        self, action: NDArray[Any]
+    ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        """Apply an action and serve requests for one control step.
+
+        Raises:
+            ActionError: the action is not in the action space.
+        """
+        indices = decode(self.decoder, np.asarray(action)[None], continuous=self.continuous)
+        outcome = self.plant.step(indices)
+        terms = self.objective.terms(outcome, self._eta)
+        self._t += 1
+        readings = self.plant.readings()
+        info = {
+            "reward_terms": {name: float(value[0]) for name, value in terms.items()},
+            "outcome": outcome_dict(outcome),
+            "requested": dict(zip(self.plant.layout.domains, self._hz(indices[0]), strict=True)),
+            "applied": dict(zip(self.plant.layout.domains, readings.clocks_hz[0], strict=True)),
+            "split": int(indices[0, -1]),
+        }
+        cost = self.objective.cost(outcome, self._eta)
+        truncated = self._t >= self.plant.n_steps
+        return self.encoder.encode(readings)[0], -float(cost[0]), False, truncated, info
+
+    def close(self) -> None:
+        """Give the board back as it was."""
+        self.plant.close()
+
+    def _hz(self, indices: NDArray[np.int64]) -> list[float]:
+        axes = self.plant.layout.axes[:-1]
+        return [axis.values[index] for axis, index in zip(axes, indices, strict=False)]
+
+
+def observation_space(encoder: ObservationEncoder) -> spaces.Box:
+    """Space of `ObservationEncoder.encode`, one row."""
+    return spaces.Box(-1.0, 1.0, (len(encoder.fields),), np.float32)
+
+
+def action_space(decoder: ActionDecoder, *, continuous: bool) -> spaces.Space[Any]:
+    """Space of one action."""
+    if continuous:
+        return spaces.Box(-1.0, 1.0, (len(decoder.sizes),), np.float32)
+    return spaces.MultiDiscrete(decoder.sizes)
+
+
+def decode(decoder: ActionDecoder, actions: NDArray[Any], *, continuous: bool) -> NDArray[np.int64]:
+    """Indices of a batch of actions of either space."""
+    return decoder.from_box(actions) if continuous else decoder.from_indices(actions)
+
+
+def episode_seeds(generators: list[np.random.Generator]) -> NDArray[np.uint64]:
+    """Draw the next episode's seed from each board's generator."""
+    return np.array([g.integers(2**63) for g in generators], dtype=np.uint64)
+
+
+def outcome_dict(outcome: Outcome) -> dict[str, float]:
+    """Plain numbers of a one-board outcome, for `info`."""
+    return {f.name: float(getattr(outcome, f.name)[0]) for f in fields(outcome)}

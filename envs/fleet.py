@@ -1,0 +1,261 @@
+"""Many simulated boards stepped at once: the physics behind both simulated environments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.objective import Objective
+from envs.plant import Axis, Indices, Layout, Outcome, Readings
+from envs.response import Clocks, Response, respond
+from envs.scenario import Episodes, Scenario, Surroundings
+from envs.signals import Floats
+from envs.split_costs import SplitCosts
+from hw.device import DeviceModel
+
+PROBE_PERIOD_S = 1.0
+"""An idle link is probed this often, so that its estimate never gets much older."""
+DOMAINS = ("cpu", "gpu", "emc")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class World:
+    """Everything that is the same for all boards of a fleet.
+
+    Attributes:
+        device: model of the board.
+        model: name of the network.
+        cut_list_fingerprint: hash of its split points.
+        costs: of its split points on the device.
+        scenarios: each episode picks one of them.
+        n_steps: control steps in an episode.
+        step_s: duration of a control step.
+    """
+
+    device: DeviceModel
+    model: str
+    cut_list_fingerprint: str
+    costs: SplitCosts
+    scenarios: tuple[Scenario, ...]
+    n_steps: int = 240
+    step_s: float = 0.25
+
+    @property
+    def layout(self) -> Layout:
+        """Describe the fleet to a policy."""
+        tables = (self.device.cpu_hz, self.device.gpu_hz, self.device.emc_hz)
+        clocks = (
+            Axis(name, tuple(float(hz) for hz in table))
+            for name, table in zip(DOMAINS, tables, strict=True)
+        )
+        splits = Axis("split", tuple(float(s) for s in range(len(self.costs.wire_bytes))))
+        return Layout(
+            board=self.device.name,
+            board_fingerprint=self.device.fingerprint,
+            model=self.model,
+            cut_list_fingerprint=self.cut_list_fingerprint,
+            axes=(*clocks, splits),
+            max_power_w=self.device.max_power_w,
+        )
+
+    def objective(self) -> Objective:
+        """Build the cost with this device's and this network's reference values."""
+        rows = self.costs.rows()[:, -1]
+        fastest = (float(self.device.cpu_hz[-1]), float(self.device.gpu_hz[-1]))
+        latency_s = self.device.latency_s(
+            SplitCosts.from_rows(rows).head, *fastest, float(self.device.emc_hz[-1])
+        )
+        return Objective(max_power_w=self.device.max_power_w, reference_latency_s=float(latency_s))
+
+
+class Fleet:
+    """`n` boards with the same device, network and list of scenarios; a `Plant` for any n.
+
+    Attributes:
+        cpu_util: busy share of each board's CPU during the last step.
+        gpu_util: the same of its GPU.
+    """
+
+    cpu_util: Floats
+    gpu_util: Floats
+
+    def __init__(self, world: World, n: int) -> None:
+        """Create `n` boards; call `reset` before `step`."""
+        self.world = world
+        self.layout = world.layout
+        self.n = n
+        self.n_steps = world.n_steps
+        device = world.device
+        self._tables = (device.cpu_hz, device.gpu_hz, device.emc_hz)
+        self._rows = world.costs.rows()
+        # Share of a step during which the clocks of the step before are still in force.
+        self._lag = tuple(device.domains[name].actuation_delay_s / world.step_s for name in DOMAINS)
+
+    def reset(self, seeds: NDArray[np.uint64]) -> Readings:
+        """Begin an episode on every board, all clocks at maximum, everything on the edge."""
+        world, zeros = self.world, np.zeros(self.n)
+        self._episodes = Episodes(world.scenarios, seeds, world.n_steps, world.step_s)
+        self._t = 0
+        self._action = np.tile([len(axis.values) - 1 for axis in self.layout.axes], (self.n, 1))
+        self._clocks_hz = np.tile([table[-1] for table in self._tables], (self.n, 1))
+        self._backlog = zeros
+        self._fast_c = zeros
+        self._slow_c = zeros + world.device.thermal.slow_c_per_w * self._idle_power_w()
+        self.cpu_util, self.gpu_util = zeros, zeros
+        self._latency_s, self._power_w = zeros, zeros
+        now = self._episodes.row(0)
+        self._link_bps, self._link_age_s = now.link_bps * now.estimate_noise, zeros
+        self._rtt_s, self._server_load = now.rtt_s, now.server_load
+        return self.readings()
+
+    def step(self, actions: Indices) -> Outcome:
+        """Apply clocks and split, serve one control step, and let time pass."""
+        world, device = self.world, self.world.device
+        now = self._episodes.row(self._t + 1)
+        splits = actions[:, -1]
+        clocks_hz = self._allowed_hz(
+            [table[actions[:, k]] for k, table in enumerate(self._tables)], now
+        )
+        costs = SplitCosts.from_rows(self._rows[:, splits])
+        response = respond(
+            device, costs, self._effective(clocks_hz), now, self._backlog, world.step_s
+        )
+        switched = (actions != self._action).mean(axis=1)
+        self._fast_c, self._slow_c = device.thermal_step(
+            self._fast_c, self._slow_c, response.power_w, world.step_s
+        )
+        self._clocks_hz = np.stack(clocks_hz, axis=1)
+        self._action = actions
+        self._t += 1
+        self._see(now, costs, response)
+        return self._outcome(costs, response, switched, self._overheat_c(now))
+
+    def readings(self) -> Readings:
+        """Readings as the boards' sensors show them; the application knows its next requests."""
+        now = self._episodes.row(min(self._t + 1, self.n_steps))
+        return Readings(
+            link_bps=self._link_bps,
+            link_age_s=self._link_age_s,
+            rtt_s=self._rtt_s,
+            server_idle=1.0 - self._server_load,
+            arrival_hz=now.arrival_hz,
+            arrival_scv=now.arrival_scv,
+            backlog=self._backlog,
+            latency_target_s=now.latency_target_s,
+            eta=now.eta,
+            radio_w=now.radio_w + now.radio_w_per_bps * self._link_bps,
+            temperature_margin_c=self.world.device.throttle_c - self._temperature_c(now),
+            latency_s=self._latency_s,
+            power_w=self._power_w,
+            clocks_hz=self._clocks_hz,
+            edge_share=self._rows[-1, self._action[:, -1]],
+        )
+
+    def every_outcome(self, boards: slice) -> Outcome:
+        """Outcome of every action in the true state, for some boards: what an oracle may see.
+
+        Link, server load and requests of the coming step are known exactly; bursts of background
+        work on the board are not.
+
+        Returns:
+            Arrays broadcastable to (n_boards, n_cpu, n_gpu, n_emc, n_splits); neither the state nor
+            the temperature changes.
+        """
+        world = self.world
+        now = self._episodes.row(self._t + 1).for_grid(boards)
+        now = replace(now, slowdown=np.ones(1))
+        costs = SplitCosts.from_rows(self._rows.reshape(len(self._rows), 1, 1, 1, 1, -1))
+        grid = [
+            table.reshape([-1 if axis == k + 1 else 1 for axis in range(5)])
+            for k, table in enumerate(self._tables)
+        ]
+        before = self._clocks_hz[boards].reshape(-1, 1, 1, 1, 1, 3)
+        clocks = Clocks(
+            *(
+                hz + lag * (before[..., k] - hz)
+                for k, (hz, lag) in enumerate(zip(grid, self._lag, strict=True))
+            )
+        )
+        backlog = self._backlog[boards].reshape(-1, 1, 1, 1, 1)
+        response = respond(world.device, costs, clocks, now, backlog, world.step_s)
+        return self._outcome(costs, response, self._switched_grid(boards), np.zeros(1))
+
+    def eta(self) -> Floats:
+        """Weight of energy of each board's episode."""
+        return self._episodes.row(self._t).eta
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _allowed_hz(self, clocks_hz: list[Floats], now: Surroundings) -> list[Floats]:
+        """Lower clocks to what a hot board is still given, on its table."""
+        temperature_c = self._temperature_c(now)
+        if (temperature_c <= self.world.device.throttle_c).all():
+            return clocks_hz
+        allowed = []
+        for name, table, hz in zip(DOMAINS, self._tables, clocks_hz, strict=True):
+            cap = self.world.device.throttled_hz_cap(name, temperature_c)
+            top = np.maximum(np.searchsorted(table, cap, side="right") - 1, 0)
+            allowed.append(np.minimum(hz, table[top]))
+        return allowed
+
+    def _effective(self, clocks_hz: list[Floats]) -> Clocks:
+        """Average the clocks over a step whose first milliseconds still run at the old ones."""
+        return Clocks(
+            *(
+                hz + lag * (self._clocks_hz[:, k] - hz)
+                for k, (hz, lag) in enumerate(zip(clocks_hz, self._lag, strict=True))
+            )
+        )
+
+    def _see(self, now: Surroundings, costs: SplitCosts, response: Response) -> None:
+        """Update the readings: the link is seen when something was sent, or probed now and then."""
+        age_s = self._link_age_s + self.world.step_s
+        fresh = (costs.wire_bytes > 0.0) | (age_s >= PROBE_PERIOD_S)
+        self._link_age_s = np.where(fresh, 0.0, age_s)
+        self._link_bps = np.where(fresh, now.link_bps * now.estimate_noise, self._link_bps)
+        self._rtt_s = np.where(fresh, now.rtt_s, self._rtt_s)
+        self._server_load = np.where(fresh, now.server_load, self._server_load)
+        self._latency_s, self._backlog = response.latency_s, response.backlog
+        self._power_w = self.world.device.quantise_w(response.power_w)
+        self.cpu_util, self.gpu_util = response.cpu_util, response.gpu_util
+
+    def _outcome(
+        self, costs: SplitCosts, response: Response, switched: Floats, overheat_c: Floats
+    ) -> Outcome:
+        return Outcome(
+            energy_j=response.energy_j,
+            latency_s=response.latency_s,
+            in_time=response.in_time,
+            accuracy=costs.accuracy + response.fell_back * (1.0 - costs.accuracy),
+            switched=switched,
+            overheat_c=overheat_c,
+            power_w=response.power_w,
+            requests=response.requests,
+            uplink_bytes=costs.wire_bytes,
+            fell_back=response.fell_back,
+        )
+
+    def _switched_grid(self, boards: slice) -> Floats:
+        """Share of axes that each action would change, shape (n_boards, ...axes)."""
+        sizes = [len(axis.values) for axis in self.layout.axes]
+        total = np.zeros(1)
+        for k, size in enumerate(sizes):
+            changed = np.arange(size) != self._action[boards, k][:, None]
+            total = total + changed.reshape([-1, *(size if k == j else 1 for j in range(4))])
+        return total / 4.0
+
+    def _temperature_c(self, now: Surroundings) -> Floats:
+        return self.world.device.temperature_c(now.ambient_c, self._fast_c, self._slow_c)
+
+    def _overheat_c(self, now: Surroundings) -> Floats:
+        return np.maximum(self._temperature_c(now) - self.world.device.throttle_c, 0.0)
+
+    def _idle_power_w(self) -> float:
+        top = [float(table[-1]) for table in self._tables]
+        power_w = self.world.device.total_power_w(
+            *top, cpu_util=0.0, gpu_util=0.0, traffic_bytes_per_s=0.0
+        )
+        return float(power_w)

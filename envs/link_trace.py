@@ -1,0 +1,98 @@
+"""Read recorded link rates and describe them as a random process.
+
+Two formats: CSV with the columns `second,mbps`, and Mahimahi's, one line per delivered
+1,500-byte packet holding its millisecond (Netravali et al., USENIX ATC 2015).
+
+`python -m envs.link_trace FILE` prints the `[link.rate_mbps]` table of a scenario.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from envs.errors import EnvError, ScenarioError
+from envs.signals import KNOT_PERIOD_S, Floats, fit
+
+MAHIMAHI_PACKET_BYTES = 1500
+MIN_SECONDS = 10
+
+
+def read_trace(path: Path) -> Floats:
+    """Read a link trace.
+
+    Returns:
+        Uplink rate in bit/s for each second, shape (n_seconds,).
+
+    Raises:
+        ScenarioError: missing, unreadable, too short, or a line is not in either format.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ScenarioError(f"link trace {path} does not exist; give the path of a file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScenarioError(
+            f"link trace {path} cannot be read ({error}); give a text file"
+        ) from None
+    lines = [line for line in text.splitlines() if line.strip()]
+    is_csv = bool(lines) and "," in lines[0]
+    try:
+        rate_bps = _from_csv(lines) if is_csv else _from_mahimahi(lines)
+    except (ValueError, KeyError) as error:
+        raise ScenarioError(
+            f"link trace {path} is malformed ({error}); use CSV with columns second,mbps or one "
+            f"millisecond per line as Mahimahi does"
+        ) from None
+    if len(rate_bps) < MIN_SECONDS:
+        raise ScenarioError(
+            f"link trace {path} covers {len(rate_bps)} s; give at least {MIN_SECONDS} s"
+        )
+    return rate_bps
+
+
+def _from_csv(lines: list[str]) -> Floats:
+    rows = list(csv.DictReader(lines))
+    seconds = np.array([float(row["second"]) for row in rows])
+    mbps = np.array([float(row["mbps"]) for row in rows])
+    if not (np.isfinite(mbps).all() and (mbps >= 0).all()):
+        raise ValueError("mbps must be finite and >= 0")
+    if (np.diff(seconds) <= 0).any():
+        raise ValueError("seconds must ascend; keep one trace per file")
+    grid = np.arange(seconds[0], seconds[-1] + KNOT_PERIOD_S / 2, KNOT_PERIOD_S)
+    return np.asarray(np.interp(grid, seconds, mbps) * 1e6, dtype=np.float64)
+
+
+def _from_mahimahi(lines: list[str]) -> Floats:
+    milliseconds = np.array([int(line) for line in lines], dtype=np.int64)
+    if len(milliseconds) == 0 or (milliseconds < 0).any():
+        raise ValueError("no packet, or a negative millisecond")
+    n_seconds = int(milliseconds.max() // 1000)  # the last second may be cut short
+    packets = np.bincount(milliseconds // 1000, minlength=n_seconds)[:n_seconds]
+    return np.asarray(packets * (MAHIMAHI_PACKET_BYTES * 8.0), dtype=np.float64)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the fitted process of the traces named on the command line, pooled."""
+    paths = sys.argv[1:] if argv is None else argv
+    if not paths:
+        print("usage: python -m envs.link_trace FILE [FILE ...]", file=sys.stderr)
+        return 2
+    try:
+        signal = fit(np.concatenate([read_trace(Path(path)) for path in paths]) / 1e6)
+    except EnvError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    quantiles = ", ".join(f"{q:.3g}" for q in signal.quantiles)
+    sys.stdout.write(
+        f"[link.rate_mbps]\nquantiles = [{quantiles}]\n"
+        f"correlation_time_s = {signal.correlation_time_s:.2f}\n"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,306 @@
+"""One board and one split pipeline in wall-clock time, as a `Plant`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.fleet import PROBE_PERIOD_S
+from envs.plant import Axis, Indices, Layout, Outcome, Readings
+from envs.response import MAX_BACKLOG
+from envs.scenario import MIN_LINK_BPS, Episodes, Scenario, Surroundings
+from envs.split_costs import SplitCosts
+from hw.base import Board
+from hw.boards.sim import SimBoard
+from partition.client import CloudClient
+from partition.codec import Float32Array
+from partition.errors import CloudError
+from partition.model_folder import ModelFolder, SplitPoint
+from partition.pipeline import InferenceResult, Route, SplitPipeline
+
+NO_CLOUD_RTT_S = 1.0
+"""Round trip shown for a cloud that does not answer; the top of the observation."""
+PROBE_TIMEOUT_S = 0.1
+"""A link slower than this probe needs is shown as the slowest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One request that was answered.
+
+    Attributes:
+        result: of the pipeline.
+        latency_s: from arrival to answer, waiting included.
+        in_time: whether that is within the latency target.
+        agrees: whether the top-1 label is the unsplit network's.
+    """
+
+    result: InferenceResult
+    latency_s: float
+    in_time: bool
+    agrees: bool
+
+
+class BoardPacer:
+    """Makes the pipeline's edge compute take as long as on the modelled board."""
+
+    def __init__(self, board: SimBoard, costs: SplitCosts) -> None:
+        """Remember what each piece demands."""
+        self._board = board
+        self._rows = costs.rows()
+
+    def head(self, split: SplitPoint) -> AbstractContextManager[object]:
+        """Pace the head of `split`."""
+        costs = SplitCosts.from_rows(self._rows[:, split.index])
+        return self._board.run(costs.head, traffic_bytes=float(costs.traffic_bytes))
+
+    def tail(self, split: SplitPoint) -> AbstractContextManager[object]:
+        """Pace the tail of `split` when it runs on the board."""
+        costs = SplitCosts.from_rows(self._rows[:, split.index])
+        whole = SplitCosts.from_rows(self._rows[:, -1])
+        traffic_bytes = float(whole.traffic_bytes - costs.traffic_bytes)
+        return self._board.run(costs.tail, traffic_bytes=traffic_bytes)
+
+
+class LivePlant:
+    """A board, a network and a link that are there, under the requests of a scenario.
+
+    The scenario gives arrivals, the latency target and eta (and, on a modelled board, the air
+    temperature and the radio's power); link and server are what they are.
+
+    Attributes:
+        served: requests answered during the last step.
+        dropped: requests dropped during the last step because too many waited.
+        last_duration_s: time that the last step took.
+        dry_run: whether clocks are left alone.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        pipeline: SplitPipeline,
+        layout: Layout,
+        folder: ModelFolder,
+        inputs: Sequence[Float32Array],
+        scenario: Scenario,
+        client: CloudClient | None,
+        *,
+        n_steps: int = 240,
+        step_s: float = 0.25,
+        dry_run: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        """Take an open board; `close` gives it back.
+
+        Args:
+            board: open.
+            pipeline: warmed up.
+            layout: of the board and the network, see `live_layout`.
+            folder: the network.
+            inputs: preprocessed images, used in turn.
+            scenario: requests.
+            client: of the pipeline, for its link estimate; None without a cloud.
+            n_steps: control steps in an episode.
+            step_s: duration of a control step.
+            dry_run: never set a clock.
+            clock: present time, s.
+            sleep: waits for a number of seconds.
+        """
+        self.n_steps = n_steps
+        self.layout = layout
+        self._board, self._pipeline, self._client = board, pipeline, client
+        self._scenario, self._step_s, self.dry_run = scenario, step_s, dry_run
+        self._clock, self._sleep = clock, sleep
+        self._inputs = inputs
+        edge_only = Route(len(folder.split_points) - 1)
+        self._labels = [int(pipeline.infer(x, edge_only, np.inf).logits.argmax()) for x in inputs]
+        flops = [point.head_flops for point in folder.split_points]
+        self._edge_share = np.array(flops) / flops[-1]
+        self._split_names = [point.name for point in folder.split_points]
+        self._wire_bytes = [point.wire_bytes for point in folder.split_points]
+        self._n_served = 0
+        self.served: list[Served] = []
+        self.dropped = 0
+
+    def reset(self, seeds: NDArray[np.uint64]) -> Readings:
+        """Begin an episode; clocks stay as they are."""
+        self._episodes = Episodes([self._scenario], seeds, self.n_steps, self._step_s)
+        self._generator = np.random.default_rng(seeds)
+        self._t = 0
+        self._action = np.array([[len(axis.values) - 1 for axis in self.layout.axes]])
+        self._point = self._board.read_point()
+        self._latency_s, self._power_w, self._server_load = 0.0, 0.0, 0.0
+        self._seen_s = -np.inf
+        self._step_end_s = self._next_arrival_s = self._clock()
+        return self.readings()
+
+    def step(self, actions: Indices) -> Outcome:
+        """Set the clocks, serve what arrives during one control step, and measure."""
+        now = self._episodes.row(self._t + 1)
+        if isinstance(self._board, SimBoard):
+            self._board.ambient_c = float(now.ambient_c[0])
+        self._board.begin_window()
+        wanted = {
+            axis.name: int(axis.values[index])
+            for axis, index in zip(self.layout.axes[:-1], actions[0], strict=False)
+        }
+        self._point = self._board.read_point() if self.dry_run else self._board.apply(wanted)
+        self._serve(Route(int(actions[0, -1])), now)
+        energy = self._board.end_window()
+        self.last_duration_s = energy.duration_s
+        radio_j = self._radio_j(now)
+        self._power_w = (energy.energy_j + radio_j) / energy.duration_s
+        switched = (actions != self._action).mean(axis=1)
+        self._action, self._t = actions, self._t + 1
+        return self._outcome(now, switched)
+
+    def readings(self) -> Readings:
+        """Readings of the board and of the link; the application knows its next requests."""
+        now = self._episodes.row(min(self._t + 1, self.n_steps))
+        link_bps, rtt_s, age_s = self._link()
+        one = np.ones(1)
+        return Readings(
+            link_bps=one * link_bps,
+            link_age_s=one * age_s,
+            rtt_s=one * rtt_s,
+            server_idle=one - self._server_load,
+            arrival_hz=now.arrival_hz,
+            arrival_scv=now.arrival_scv,
+            backlog=one * self._backlog(float(now.arrival_hz[0])),
+            latency_target_s=now.latency_target_s,
+            eta=now.eta,
+            radio_w=now.radio_w + now.radio_w_per_bps * link_bps,
+            temperature_margin_c=one * self._temperature_margin_c(),
+            latency_s=one * self._latency_s,
+            power_w=one * self._power_w,
+            clocks_hz=np.array([[float(self._point[name]) for name in self.layout.domains]]),
+            edge_share=self._edge_share[self._action[:, -1]],
+        )
+
+    def close(self) -> None:
+        """Give the board back as it was and hang up."""
+        self._board.close()
+        if self._client is not None:
+            self._client.close()
+
+    @property
+    def is_modelled(self) -> bool:
+        """Whether clocks and power are modelled."""
+        return isinstance(self._board, SimBoard)
+
+    @property
+    def link_bps(self) -> float:
+        """Latest estimate of the uplink rate, bit/s."""
+        return self._link()[0]
+
+    def split_name(self, index: int) -> str:
+        """Readable name of a split point."""
+        return self._split_names[index]
+
+    def _serve(self, route: Route, now: Surroundings) -> None:
+        """Answer what arrives until the step ends; requests queue behind one another."""
+        rate_hz, target_s = float(now.arrival_hz[0]), float(now.latency_target_s[0])
+        self._step_end_s = max(self._step_end_s + self._step_s, self._clock())
+        self.served, self.dropped = [], 0
+        while self._next_arrival_s < self._step_end_s:
+            if self._backlog(rate_hz) > MAX_BACKLOG:
+                self.dropped += 1
+            else:
+                self._wait_until(self._next_arrival_s)
+                self.served.append(self._answer(route, target_s))
+            self._next_arrival_s += self._interval_s(rate_hz, float(now.arrival_scv[0]))
+        self._wait_until(self._step_end_s)
+
+    def _answer(self, route: Route, target_s: float) -> Served:
+        turn = self._n_served % len(self._inputs)
+        result = self._pipeline.infer(self._inputs[turn], route, target_s)
+        self._n_served += 1
+        if result.cloud_load is not None:
+            self._server_load, self._seen_s = result.cloud_load, self._clock()
+        latency_s = self._clock() - self._next_arrival_s
+        return Served(
+            result,
+            latency_s,
+            latency_s <= target_s,
+            int(result.logits.argmax()) == self._labels[turn],
+        )
+
+    def _outcome(self, now: Surroundings, switched: NDArray[np.float64]) -> Outcome:
+        one = np.ones(1)
+        n = len(self.served)
+        if n:
+            self._latency_s = float(np.mean([s.latency_s for s in self.served]))
+        in_time = sum(s.in_time for s in self.served)
+        asked = max(n + self.dropped, 1)
+        return Outcome(
+            energy_j=self._power_w / now.arrival_hz,
+            latency_s=one * self._latency_s,
+            in_time=one * (in_time / asked if n + self.dropped else 1.0),
+            accuracy=one * (float(np.mean([s.agrees for s in self.served])) if n else 1.0),
+            switched=switched,
+            overheat_c=one * max(-self._temperature_margin_c(), 0.0),
+            power_w=one * self._power_w,
+            requests=one * n * (self._step_s / self.last_duration_s),
+            uplink_bytes=one * self._wire_bytes[int(self._action[0, -1])],
+            fell_back=one * sum(s.result.fallback is not None for s in self.served) / max(n, 1),
+        )
+
+    def _link(self) -> tuple[float, float, float]:
+        """Rate, round trip and age; an idle link is probed now and then, a dead one looks slow."""
+        if self._client is None:
+            return MIN_LINK_BPS, NO_CLOUD_RTT_S, 0.0
+        link = self._client.link
+        if link is None or link.age_s >= PROBE_PERIOD_S:
+            try:
+                link = self._client.probe(PROBE_TIMEOUT_S)
+            except CloudError:
+                return MIN_LINK_BPS, NO_CLOUD_RTT_S, 0.0
+        return link.rate_bps, link.rtt_s, link.age_s
+
+    def _radio_j(self, now: Surroundings) -> float:
+        """Modelled energy of the radio; a real board's sensors already include it."""
+        if not isinstance(self._board, SimBoard) or self._client is None:
+            return 0.0
+        sent = [s.result for s in self.served if s.result.served_by == "cloud"]
+        rate_bps = self._client.link.rate_bps if self._client.link else MIN_LINK_BPS
+        seconds = sum(8.0 * result.uplink_bytes / rate_bps for result in sent)
+        return seconds * float(now.radio_w[0] + now.radio_w_per_bps[0] * rate_bps)
+
+    def _temperature_margin_c(self) -> float:
+        return self._board.temperature_limit_c - self._board.temperature_c()
+
+    def _backlog(self, rate_hz: float) -> float:
+        return max(self._clock() - self._next_arrival_s, 0.0) * rate_hz
+
+    def _interval_s(self, rate_hz: float, scv: float) -> float:
+        """Time to the next arrival; gamma distributed, so that any variability is possible."""
+        if scv == 0.0:
+            return 1.0 / rate_hz
+        return float(self._generator.gamma(1.0 / scv, scv / rate_hz))
+
+    def _wait_until(self, moment_s: float) -> None:
+        wait_s = moment_s - self._clock()
+        if wait_s > 0.0:
+            self._sleep(wait_s)
+
+
+def live_layout(board: Board, folder: ModelFolder, max_power_w: float) -> Layout:
+    """What a policy must know about an open board and a network."""
+    clocks = (
+        Axis(name, tuple(float(hz) for hz in domain.available_hz))
+        for name, domain in board.domains.items()
+    )
+    return Layout(
+        board=board.device.name if isinstance(board, SimBoard) else board.name,
+        board_fingerprint=board.fingerprint,
+        model=folder.name,
+        cut_list_fingerprint=folder.cut_list_fingerprint,
+        axes=(*clocks, Axis("split", tuple(float(i) for i in range(len(folder.split_points))))),
+        max_power_w=max_power_w,
+    )

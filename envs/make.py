@@ -1,0 +1,151 @@
+"""Build environments from names; these are the entry points of `gymnasium.make`."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from envs.edge_env import EdgeSplitEnv
+from envs.fleet import Fleet
+from envs.live import BoardPacer, LivePlant, live_layout
+from envs.objective import Objective
+from envs.scenario import Scenario
+from envs.split_costs import SplitCosts
+from envs.worlds import ALL_SCENARIOS, build_world
+from hw.base import Board
+from hw.boards.sim import SimBoard
+from hw.registry import open_board
+from partition.client import CloudClient
+from partition.codec import Float32Array
+from partition.images import load_photographs
+from partition.model_folder import ModelFolder
+from partition.pipeline import Route, SplitPipeline
+from partition.runtime import SplitRuntime
+
+REFERENCE_RUNS = 20
+"""Inferences at full speed from which a live board's reference latency and power are taken."""
+
+
+def make_simulated(
+    device: str = "tx2",
+    model: str = "efficientnet-lite0",
+    scenario: str | Sequence[str] = ALL_SCENARIOS,
+    *,
+    continuous: bool = False,
+) -> EdgeSplitEnv:
+    """Make `EdgeSplitSim-v0`: one simulated board.
+
+    Args:
+        device: name of a device model, or a TOML file.
+        model: name of a prepared model, or its folder.
+        scenario: name or TOML file, or several; each episode picks one.
+        continuous: `Box` instead of `MultiDiscrete` actions.
+    """
+    names = [scenario] if isinstance(scenario, str) else scenario
+    world = build_world(device, model, names)
+    return EdgeSplitEnv(Fleet(world, 1), world.objective(), continuous=continuous)
+
+
+def make_live(
+    board: str = "sim",
+    device: str | None = None,
+    model: str = "efficientnet-lite0",
+    scenario: str = "steady-wifi",
+    *,
+    cloud: str | None = None,
+    source: Path | None = None,
+    n_steps: int = 240,
+    max_power_w: float | None = None,
+    dry_run: bool = False,
+    continuous: bool = False,
+    root: Path = Path("/"),
+) -> EdgeSplitEnv:
+    """Make `EdgeSplit-v0`: a board and a split pipeline in wall-clock time.
+
+    Args:
+        board: "sim" for modelled clocks and power, or a real board.
+        device: which device "sim" models.
+        model: name of a prepared model, or its folder.
+        scenario: name or TOML file.
+        cloud: HOST:PORT of `partition.server`; None keeps everything on the edge.
+        source: folder of photographs; None takes the ones scikit-image installs.
+        n_steps: control steps in an episode.
+        max_power_w: power shown as 1 in the observation, as a trained policy knows it; None
+            takes the model's, or measures it on a real board.
+        dry_run: never set a clock.
+        continuous: `Box` instead of `MultiDiscrete` actions.
+        root: where a real board looks for /sys.
+
+    Raises:
+        HardwareError: the board.
+        PartitionError: the model, the photographs or the cloud.
+        ScenarioError: the scenario.
+    """
+    folder = ModelFolder.open(model)
+    surroundings = Scenario.load(scenario)
+    inputs = [p.tensor for p in load_photographs(source, folder.preprocess)]
+    client = CloudClient(cloud, folder) if cloud else None
+    if client:
+        client.connect()
+    opened = open_board(board, device=device, root=root)
+    try:
+        pipeline = _pipeline(opened, folder, client)
+        full_power_w, full_speed_s = _full_speed(opened, pipeline, folder, inputs, dry_run=dry_run)
+        plant = LivePlant(
+            opened,
+            pipeline,
+            live_layout(opened, folder, max_power_w or full_power_w),
+            folder,
+            inputs,
+            surroundings,
+            client,
+            n_steps=n_steps,
+            dry_run=dry_run,
+        )
+    except BaseException:
+        opened.close()
+        raise
+    objective = Objective(max_power_w=full_power_w, reference_latency_s=full_speed_s)
+    return EdgeSplitEnv(plant, objective, continuous=continuous)
+
+
+def _pipeline(board: Board, folder: ModelFolder, client: CloudClient | None) -> SplitPipeline:
+    timer = None
+    if isinstance(board, SimBoard):
+        perfect = (1.0,) * len(folder.split_points)  # the live plant compares answers itself
+        timer = BoardPacer(board, SplitCosts.of(board.device, folder.split_points, perfect))
+    pipeline = SplitPipeline(folder, SplitRuntime(folder), client, timer)
+    pipeline.warm_up()
+    return pipeline
+
+
+def _full_speed(
+    board: Board,
+    pipeline: SplitPipeline,
+    folder: ModelFolder,
+    inputs: Sequence[Float32Array],
+    *,
+    dry_run: bool,
+) -> tuple[float, float]:
+    """Power in W and edge-only latency in s with all clocks at maximum, the cost's references.
+
+    A modelled board knows its largest power; a real one is measured while it runs the network.
+    A dry run takes the clocks as they are.
+    """
+    before = board.read_point()
+    if not dry_run:
+        board.apply({name: domain.available_hz[-1] for name, domain in board.domains.items()})
+    edge_only = Route(len(folder.split_points) - 1)
+    board.begin_window()
+    latencies_s = [
+        pipeline.infer(inputs[i % len(inputs)], edge_only, math.inf).latency_s
+        for i in range(REFERENCE_RUNS)
+    ]
+    energy = board.end_window()
+    if not dry_run:
+        board.apply(before)
+    measured_w = energy.energy_j / energy.duration_s
+    is_modelled = isinstance(board, SimBoard)
+    return board.max_power_w if is_modelled else measured_w, statistics.median(latencies_s)

@@ -1,0 +1,60 @@
+"""What is good: one cost per control step, as a sum of named terms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from envs.plant import Outcome
+from envs.signals import Floats
+
+TERMS = ("energy", "time", "deadline", "accuracy", "switching", "thermal")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Objective:
+    """Cost C = eta * E + (1 - eta) * P_max * T over its value at full speed, plus penalties.
+
+    The first two terms are Zeus's cost (You et al., NSDI 2023) as DVFO uses it, both in joules;
+    they are divided by P_max * T_reference, the energy of one request served edge-only with
+    everything at maximum, so that a cost near one is "as bad as full throttle".
+
+    Attributes:
+        max_power_w: P_max.
+        reference_latency_s: T_reference, edge-only at maximum clocks.
+        deadline_weight: cost if every request misses the latency target.
+        accuracy_weight: cost if every answer differs from the unsplit network's.
+        switching_weight: cost of changing all axes at once.
+        thermal_weight_per_c: cost of each degree above the throttling point.
+    """
+
+    max_power_w: float
+    reference_latency_s: float
+    deadline_weight: float = 1.0
+    accuracy_weight: float = 1.0
+    switching_weight: float = 0.02
+    thermal_weight_per_c: float = 0.1
+
+    def terms(self, outcome: Outcome, eta: Floats) -> dict[str, Floats]:
+        """Name each part of the cost.
+
+        Args:
+            outcome: of one step.
+            eta: weight of energy, broadcastable to the outcome.
+
+        Returns:
+            Dimensionless terms, keyed by `TERMS`, each >= 0.
+        """
+        reference_j = self.max_power_w * self.reference_latency_s
+        return {
+            "energy": eta * outcome.energy_j / reference_j,
+            "time": (1.0 - eta) * outcome.latency_s / self.reference_latency_s,
+            "deadline": self.deadline_weight * (1.0 - outcome.in_time),
+            "accuracy": self.accuracy_weight * (1.0 - outcome.accuracy),
+            "switching": self.switching_weight * outcome.switched,
+            "thermal": self.thermal_weight_per_c * outcome.overheat_c,
+        }
+
+    def cost(self, outcome: Outcome, eta: Floats) -> Floats:
+        """Sum of the terms."""
+        total: Floats = sum(self.terms(outcome, eta).values())  # type: ignore[assignment]
+        return total

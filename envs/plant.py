@@ -1,0 +1,142 @@
+"""The thing that is controlled: boards with a split network on them, simulated or real.
+
+The environment classes hold the task (spaces, cost, episodes); a plant holds the physics.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.signals import Floats
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """What a decision may rest on, for `n` boards; arrays of shape (n,) unless noted.
+
+    Attributes:
+        link_bps: latest estimate of the uplink rate.
+        link_age_s: age of that estimate.
+        rtt_s: latest round-trip time without payload.
+        server_idle: idle share of the server, one minus the latest load that it reported.
+        arrival_hz: request rate.
+        arrival_scv: squared coefficient of variation of the time between requests.
+        backlog: requests waiting.
+        latency_target_s: time within which a request counts as in time.
+        eta: weight of energy against time.
+        radio_w: power of the radio while it sends at the estimated rate.
+        temperature_margin_c: distance to the throttling temperature, negative beyond it.
+        latency_s: mean latency during the last step.
+        power_w: mean power during the last step as the sensor shows it.
+        clocks_hz: clocks as read back, shape (n, n_domains).
+        edge_share: share of the network's operations before the cut in force.
+    """
+
+    link_bps: Floats
+    link_age_s: Floats
+    rtt_s: Floats
+    server_idle: Floats
+    arrival_hz: Floats
+    arrival_scv: Floats
+    backlog: Floats
+    latency_target_s: Floats
+    eta: Floats
+    radio_w: Floats
+    temperature_margin_c: Floats
+    latency_s: Floats
+    power_w: Floats
+    clocks_hz: Floats
+    edge_share: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one control step cost, for `n` boards; arrays of shape (n,), or broadcast over actions.
+
+    Attributes:
+        energy_j: energy of the board per request, idle time and radio included.
+        latency_s: mean time from a request's arrival to its answer.
+        in_time: share of requests answered within the latency target.
+        accuracy: agreement with the unsplit network.
+        switched: share of action axes that changed against the step before.
+        overheat_c: temperature above the throttling point.
+        power_w: mean power of the board.
+        requests: requests answered.
+        uplink_bytes: bytes sent per request.
+        fell_back: share of requests that the cloud should have answered but did not in time.
+    """
+
+    energy_j: Floats
+    latency_s: Floats
+    in_time: Floats
+    accuracy: Floats
+    switched: Floats
+    overheat_c: Floats
+    power_w: Floats
+    requests: Floats
+    uplink_bytes: Floats
+    fell_back: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One dimension of the action: a clock domain or the split point.
+
+    Attributes:
+        name: "cpu", "gpu", "emc", ... or "split".
+        values: clocks in Hz ascending, or split indices 0..L.
+    """
+
+    name: str
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a policy must know about a plant to be usable on it.
+
+    Attributes:
+        board: name of the board.
+        board_fingerprint: hash of its clock tables.
+        model: name of the network.
+        cut_list_fingerprint: hash of its split points.
+        axes: action axes, clocks first, split last.
+        max_power_w: the board's power with everything busy at maximum clocks.
+    """
+
+    board: str
+    board_fingerprint: str
+    model: str
+    cut_list_fingerprint: str
+    axes: tuple[Axis, ...]
+    max_power_w: float
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Names of the clock domains."""
+        return tuple(axis.name for axis in self.axes[:-1])
+
+
+class Plant(Protocol):
+    """One board (n = 1) with a network on it."""
+
+    layout: Layout
+    n_steps: int
+
+    def reset(self, seeds: NDArray[np.uint64]) -> Readings:
+        """Begin an episode, one seed per board."""
+
+    def step(self, actions: Indices) -> Outcome:
+        """Apply actions, shape (n, n_axes), and serve requests for one control step."""
+
+    def readings(self) -> Readings:
+        """Readings after the last step."""
+
+    def close(self) -> None:
+        """Give everything back."""

@@ -1,0 +1,116 @@
+"""From readings to observations and from actions to indices, in training as on a board."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.errors import ActionError
+from envs.plant import Axis, Indices, Layout, Readings
+from envs.signals import Floats
+
+Observations = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class ObservationField:
+    """One entry of the observation.
+
+    Attributes:
+        name: field of `Readings`, or `<domain>_hz`.
+        unit: SI unit, "1" if none.
+        low: physical value shown as -1; lower values are clipped.
+        high: physical value shown as 1; higher values are clipped.
+        log: spread the decades evenly rather than the values.
+    """
+
+    name: str
+    unit: str
+    low: float
+    high: float
+    log: bool = False
+
+
+_FIELDS = (
+    ObservationField("link_bps", "bit/s", 1e5, 1e9, log=True),
+    ObservationField("link_age_s", "s", 0.0, 2.0),
+    ObservationField("rtt_s", "s", 1e-4, 1.0, log=True),
+    ObservationField("server_idle", "1", 0.01, 1.0, log=True),
+    ObservationField("arrival_hz", "1/s", 0.1, 100.0, log=True),
+    ObservationField("arrival_scv", "1", 0.0, 1.0),
+    ObservationField("backlog", "1", 0.0, 4.0),
+    ObservationField("latency_target_s", "s", 0.01, 1.0, log=True),
+    ObservationField("eta", "1", 0.0, 1.0),
+    ObservationField("radio_w", "W", 0.0, 6.0),
+    ObservationField("temperature_margin_c", "degC", -10.0, 50.0),
+    ObservationField("latency_s", "s", 1e-3, 10.0, log=True),
+    ObservationField("edge_share", "1", 0.0, 1.0),
+)
+
+
+def observation_fields(layout: Layout) -> tuple[ObservationField, ...]:
+    """List the observation of a plant; its bounds are fixed, not running statistics."""
+    clocks = (
+        ObservationField(f"{axis.name}_hz", "Hz", 0.0, axis.values[-1]) for axis in layout.axes[:-1]
+    )
+    return (*_FIELDS, ObservationField("power_w", "W", 0.0, layout.max_power_w), *clocks)
+
+
+class ObservationEncoder:
+    """Turns readings into observations in [-1, 1], shape (n, n_fields), float32."""
+
+    def __init__(self, fields: tuple[ObservationField, ...]) -> None:
+        """Prepare the bounds of `fields`."""
+        self.fields = fields
+        log = np.array([f.log for f in fields])
+        warp: Callable[[Floats], Floats] = lambda v: np.where(log, np.log(np.where(log, v, 1.0)), v)  # noqa: E731
+        self._log_rows = np.flatnonzero(log)
+        low, high = (warp(np.array([getattr(f, side) for f in fields])) for side in ("low", "high"))
+        self._floor = np.array([f.low for f in fields])[log][:, None]
+        self._scale = (2.0 / (high - low))[:, None]
+        self._shift = (-1.0 - 2.0 * low / (high - low))[:, None]
+
+    def encode(self, readings: Readings) -> Observations:
+        """Encode readings of n boards."""
+        n_domains = readings.clocks_hz.shape[1]
+        named = self.fields[: len(self.fields) - n_domains]
+        physical = np.empty((len(self.fields), len(readings.link_bps)))
+        for row, f in enumerate(named):
+            physical[row] = getattr(readings, f.name)
+        physical[len(named) :] = readings.clocks_hz.T
+        logs = self._log_rows
+        physical[logs] = np.log(np.maximum(physical[logs], self._floor))
+        physical *= self._scale
+        physical += self._shift
+        np.clip(physical, -1.0, 1.0, out=physical)
+        return np.ascontiguousarray(physical.T, dtype=np.float32)
+
+
+class ActionDecoder:
+    """Turns actions of either space into indices, one per axis."""
+
+    def __init__(self, axes: tuple[Axis, ...]) -> None:
+        """Remember the size of each axis."""
+        self.sizes = np.array([len(axis.values) for axis in axes], dtype=np.int64)
+
+    def from_indices(self, actions: NDArray[np.integer]) -> Indices:
+        """Check indices, shape (n, n_axes).
+
+        Raises:
+            ActionError: wrong shape or an index outside its axis.
+        """
+        if actions.ndim != 2 or actions.shape[1] != len(self.sizes):
+            raise ActionError(f"actions have shape {actions.shape}; give (n, {len(self.sizes)})")
+        if (actions < 0).any() or (actions >= self.sizes).any():
+            raise ActionError(f"an index is outside the axes' sizes {self.sizes.tolist()}")
+        return actions.astype(np.int64, copy=False)
+
+    def from_box(self, actions: NDArray[np.floating]) -> Indices:
+        """Snap actions in [-1, 1], shape (n, n_axes), to the nearest of equal bins."""
+        share = 0.5 * (np.asarray(actions, dtype=np.float64) + 1.0)
+        if not np.isfinite(share).all():
+            raise ActionError("an action is not finite; the policy's weights may be damaged")
+        return np.clip((share * self.sizes).astype(np.int64), 0, self.sizes - 1)

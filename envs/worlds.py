@@ -1,0 +1,55 @@
+"""Put a device, a network and scenarios together by name, as the command lines give them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from envs.fleet import World
+from envs.scenario import Scenario, scenario_names
+from envs.split_costs import SplitCosts
+from hw.device import DeviceModel
+from partition.model_folder import ModelFolder
+
+ALL_SCENARIOS = "all"
+
+
+def load_scenarios(names: Sequence[str]) -> tuple[Scenario, ...]:
+    """Load scenarios by name or path; "all" stands for every shipped one.
+
+    Raises:
+        ScenarioError: unknown or malformed.
+    """
+    expanded = [
+        n for name in names for n in (scenario_names() if name == ALL_SCENARIOS else [name])
+    ]
+    return tuple(Scenario.load(name) for name in expanded)
+
+
+def build_world(
+    device: str = "tx2",
+    model: str | ModelFolder = "efficientnet-lite0",
+    scenarios: Sequence[str] = (ALL_SCENARIOS,),
+) -> World:
+    """Build a simulated world.
+
+    Args:
+        device: name of a device model, or a TOML file.
+        model: name of a prepared model, its folder, or the opened folder.
+        scenarios: names or TOML files.
+
+    Raises:
+        DeviceFileError: the device.
+        PartitionError: the model.
+        ScenarioError: a scenario.
+    """
+    folder = model if isinstance(model, ModelFolder) else ModelFolder.open(model)
+    device_model = DeviceModel.load(device)
+    # Without a profile the cut is taken to cost no accuracy; the int8 codec's loss is small.
+    accuracy = folder.fidelity or (1.0,) * len(folder.split_points)
+    return World(
+        device=device_model,
+        model=folder.name,
+        cut_list_fingerprint=folder.cut_list_fingerprint,
+        costs=SplitCosts.of(device_model, folder.split_points, accuracy),
+        scenarios=load_scenarios(scenarios),
+    )

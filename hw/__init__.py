@@ -1,0 +1,27 @@
+"""What a machine can do: its clocks, its power and its temperature, real or modelled.
+
+`open_board` gives a board, `DeviceModel.load` the model of a device. Neither needs torch,
+gymnasium or Stable-Baselines3.
+"""
+
+from __future__ import annotations
+
+from hw.base import Board, EnergyReading, FrequencyDomain, OperatingPoint, PowerSensor, ThermalZone
+from hw.device import Demand, DeviceModel, RailPower
+from hw.device_file import device_names
+from hw.registry import board_names, open_board
+
+__all__ = [
+    "Board",
+    "Demand",
+    "DeviceModel",
+    "EnergyReading",
+    "FrequencyDomain",
+    "OperatingPoint",
+    "PowerSensor",
+    "RailPower",
+    "ThermalZone",
+    "board_names",
+    "device_names",
+    "open_board",
+]

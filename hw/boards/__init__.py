@@ -1,0 +1,1 @@
+"""Boards: the simulated one, and Linux machines as the kernel shows them."""

@@ -1,0 +1,198 @@
+"""A modelled board in real time: runs a real pipeline under modelled clocks, power and heat."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from hw.base import Board, EnergyReading
+from hw.boards.sim_state import Run, SimState
+from hw.device import Demand, DeviceModel
+from hw.errors import SensorReadError, UnsupportedError
+from hw.restore import RestoreStack
+
+
+class SimBoard(Board):
+    """A `DeviceModel` coupled to a clock; everything it reports is modelled.
+
+    State advances when it is looked at: power and temperature are integrated since the last look
+    at the clocks and the utilisation of that time. One piece of work runs at a time.
+
+    Args:
+        device: the device to model.
+        ambient_c: temperature around it, degrees C; may be changed at any time.
+        clock: present time, s.
+        sleep: waits for a number of seconds.
+    """
+
+    name = "sim"
+
+    def __init__(
+        self,
+        device: DeviceModel,
+        *,
+        ambient_c: float = 25.0,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self.device = device
+        self.domains = {name: _SimDomain(self, name) for name in device.domains}
+        self.power_sensors = {_SimSensor.name: _SimSensor(self)}
+        self.thermal_zones = {_SimZone.name: _SimZone(self)}
+        self._clock = clock
+        self._sleep = sleep
+        self._lock = threading.RLock()
+        self._state = SimState(device, ambient_c, clock())
+        self._restore = RestoreStack()
+        self._window: tuple[float, dict[str, float]] | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the modelled device, 16 hexadecimal digits."""
+        return self.device.fingerprint
+
+    @property
+    def temperature_limit_c(self) -> float:
+        """Temperature at which the modelled device begins to throttle, degrees C."""
+        return self.device.throttle_c
+
+    @property
+    def max_power_w(self) -> float:
+        """Modelled power with everything at its maximum, W."""
+        return self.device.max_power_w
+
+    @property
+    def ambient_c(self) -> float:
+        """Temperature around the board, degrees C."""
+        return self._state.ambient_c
+
+    @ambient_c.setter
+    def ambient_c(self, ambient_c: float) -> None:
+        with self.present() as state:
+            state.ambient_c = ambient_c
+
+    @contextmanager
+    def present(self) -> Iterator[SimState]:
+        """Hold the state, integrated up to now, against other threads."""
+        with self._lock:
+            self._state.advance(self._clock())
+            yield self._state
+
+    def begin_window(self) -> None:
+        """Start measuring modelled energy."""
+        with self.present() as state:
+            self._window = (state.now_s, dict(state.energy_j))
+
+    def end_window(self) -> EnergyReading:
+        """Return the exact integral of the modelled power since `begin_window`.
+
+        Raises:
+            SensorReadError: no window was begun.
+        """
+        with self.present() as state:
+            if self._window is None:
+                raise SensorReadError("no energy window of board sim is open; begin one first")
+            (start_s, start_j), self._window = self._window, None
+            duration_s = state.now_s - start_s
+            used_j = {rail: joule - start_j[rail] for rail, joule in state.energy_j.items()}
+        mean_w = {
+            rail.removesuffix("_w"): joule / duration_s if duration_s > 0 else 0.0
+            for rail, joule in used_j.items()
+        }
+        return EnergyReading(used_j["total_w"], duration_s, mean_w, n_samples=0)
+
+    @contextmanager
+    def run(self, demand: Demand, *, traffic_bytes: float = 0.0) -> Iterator[Run]:
+        """Do some work: the body does it for real, the board takes as long as the model says.
+
+        The board is busy while the body runs; afterwards the rest of the modelled latency is
+        slept. Clock changes on the way count. A body that takes longer than modelled is not
+        shortened, and the modelled board idles meanwhile.
+
+        Args:
+            demand: the work, scalars.
+            traffic_bytes: memory traffic of the work; adds to the power of the memory rails.
+
+        Yields:
+            The run; its `modelled_s` is the modelled latency once this context is left.
+
+        Raises:
+            UnsupportedError: other work is running.
+        """
+        work = Run(demand, traffic_bytes)
+        with self.present() as state:
+            if state.work is not None:
+                raise UnsupportedError(
+                    "board sim does one piece of work at a time and is busy; wait for the other"
+                )
+            state.start(work)
+        try:
+            yield work
+            while (remaining_s := self._remaining_s(work)) > 0:
+                self._sleep(remaining_s)
+        finally:
+            with self.present() as state:
+                state.work = None
+
+    def _acquire(self) -> None:
+        with self.present() as state:
+            for name, domain in self.domains.items():
+                self._restore.push(f"clock {name}", partial(domain.pin, state.requested_hz(name)))
+
+    def _release(self) -> None:
+        self._restore.restore()
+
+    def _remaining_s(self, work: Run) -> float:
+        """Time until the work is done or a clock changes, whichever comes first, s."""
+        with self.present() as state:
+            return 0.0 if work.done else state.until_event_s()
+
+
+class _SimDomain:
+    """A modelled clock."""
+
+    def __init__(self, board: SimBoard, name: str) -> None:
+        self.name = name
+        self.available_hz = board.device.domains[name].available_hz
+        self._board = board
+
+    def read_hz(self) -> int:
+        """Read the clock in effect, Hz."""
+        with self._board.present() as state:
+            return state.clock_hz(self.name)
+
+    def pin(self, freq_hz: int) -> int:
+        """Request the nearest operating point; return what it will be after the delay, Hz."""
+        with self._board.present() as state:
+            return state.request(self.name, freq_hz)
+
+
+class _SimSensor:
+    """The power monitor at the input of a modelled board."""
+
+    name = "VDD_IN"
+
+    def __init__(self, board: SimBoard) -> None:
+        self._board = board
+
+    def read_w(self) -> float:
+        """Read the modelled power as the sensor would show it, W."""
+        with self._board.present() as state:
+            return float(self._board.device.quantise_w(state.rails.total_w))
+
+
+class _SimZone:
+    """The hottest zone of a modelled board."""
+
+    name = "modelled"
+
+    def __init__(self, board: SimBoard) -> None:
+        self._board = board
+
+    def read_c(self) -> float:
+        """Read the modelled temperature, degrees C."""
+        with self._board.present() as state:
+            return state.temperature_c

@@ -1,0 +1,31 @@
+"""Errors of the hardware package."""
+
+from __future__ import annotations
+
+
+class HardwareError(Exception):
+    """Base of all errors raised by `hw`; the message names the thing, the value and the remedy."""
+
+
+class BoardNotFoundError(HardwareError):
+    """No such board, or this machine is not one."""
+
+
+class DeviceFileError(HardwareError):
+    """A device model file is missing or malformed."""
+
+
+class PermissionDeniedError(HardwareError):
+    """The kernel refused access to a control or a sensor."""
+
+
+class UnsupportedError(HardwareError):
+    """The board lacks what was asked of it."""
+
+
+class FrequencyRejectedError(HardwareError):
+    """A domain did not take the requested frequency."""
+
+
+class SensorReadError(HardwareError):
+    """A sensor or a control file could not be read, or held no number."""

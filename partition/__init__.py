@@ -1,0 +1,1 @@
+"""Where the network is cut: graph, split points, run-time, codec, cloud server and client."""

@@ -1,0 +1,29 @@
+"""How the commands of this package end when the user or the machine is at fault."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from partition.errors import PartitionError
+
+USER_ERROR_EXIT_CODE = 2
+
+
+def positive(text: str) -> int:
+    """A whole number from 1, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def run(main: Callable[[], None]) -> int:
+    """Run a command; say a user error in one sentence on stderr and return the exit code."""
+    try:
+        main()
+    except PartitionError as error:
+        sentence = " ".join(str(error).split())  # messages of libraries come with line breaks
+        sys.stderr.write(f"error: {sentence}\n")
+        return USER_ERROR_EXIT_CODE
+    return 0

@@ -1,0 +1,43 @@
+"""The exceptions of this package: each message names the thing, the value and the remedy."""
+
+from __future__ import annotations
+
+
+class PartitionError(Exception):
+    """Base of every error that `partition` raises on purpose."""
+
+
+class ModelNotFoundError(PartitionError):
+    """No model folder, zoo entry, callable or ONNX file of that name."""
+
+
+class ModelFolderError(PartitionError):
+    """A model folder is half-written, corrupt or of another schema."""
+
+
+class ModelExportError(PartitionError):
+    """A network cannot become one ONNX graph with one image in and one vector of logits out."""
+
+
+class ImageError(PartitionError):
+    """A photograph or a folder of photographs cannot be read."""
+
+
+class WireError(PartitionError):
+    """A message or a tensor does not fit the wire format."""
+
+
+class CloudError(PartitionError):
+    """The cloud server did not serve a request."""
+
+
+class CloudUnavailableError(CloudError):
+    """Nobody answers at the address, or the server failed."""
+
+
+class ModelMismatchError(CloudError):
+    """Edge and cloud hold different models."""
+
+
+class DeadlineExceededError(CloudError):
+    """The answer was not there in time."""

@@ -1,0 +1,141 @@
+"""How near the split is to its floors: `python -m partition.floors --model M`.
+
+Every figure is a ratio of medians from interleaved runs, or a time beside the size it is for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import grpc
+import numpy as np
+
+from partition import cli, rpc
+from partition.client import CloudClient
+from partition.codec import Float32Array, Int8Codec
+from partition.model_folder import ModelFolder, SplitPoint
+from partition.profile import describe_machine, timed
+from partition.runtime import SplitRuntime
+from partition.server import CloudServer
+
+_ROUNDS = 200
+_WARM_UP_ROUNDS = 20
+_CODEC_SHAPE = (1, 32, 56, 56)
+"""401 kB as float32."""
+_WIRE_SHAPE = (1, 32, 112, 112)
+"""401 kB as int8."""
+
+
+class _InstantTail(SplitRuntime):
+    """Answers at once, so that only the way there and back is measured."""
+
+    def tail(
+        self,
+        point: SplitPoint,  # noqa: ARG002
+        tensors: tuple[Float32Array, ...],  # noqa: ARG002
+    ) -> Float32Array:
+        return np.zeros((1, 1000), np.float32)
+
+
+def measure_floors(folder: ModelFolder) -> dict[str, Any]:
+    """Transport, codec and split overheads on this machine, all in one run.
+
+    Returns:
+        machine: what it ran on.
+        bare_s: a bare gRPC unary call with 401 kB.
+        client_s, client_ratio: `CloudClient.infer` with a message of the same size (packing and
+            all checks included, no network behind it), without the server's decoding.
+        client_decoded_s, client_decoded_ratio: the same with the decoding.
+        codec_s: int8 encode plus decode of 401 kB of float32.
+        split_ratio: head plus tail over the unsplit network, per split point.
+    """
+    return {
+        "machine": describe_machine(),
+        **_transport(folder),
+        "codec_s": _codec_s(),
+        "split_ratio": _split_ratios(folder),
+    }
+
+
+def _interleaved(first: Callable[[], Any], second: Callable[[], Any]) -> tuple[float, float]:
+    """Median seconds of both, alternating: a noisy machine hits both alike."""
+    pairs = [(timed(first), timed(second)) for _ in range(_ROUNDS + _WARM_UP_ROUNDS)]
+    first_s, second_s = zip(*pairs[_WARM_UP_ROUNDS:], strict=True)
+    return statistics.median(first_s), statistics.median(second_s)
+
+
+def _transport(folder: ModelFolder) -> dict[str, float]:
+    point = replace(folder.split_points[0], shapes=(_WIRE_SHAPE,))
+    folder = replace(folder, split_points=(point, folder.split_points[-1]))
+    tensor = np.random.default_rng(0).normal(size=_WIRE_SHAPE).astype(np.float32)
+    encoded = (Int8Codec().encode(tensor),)
+    message = bytes(point.wire_bytes)
+    decode_s = []
+    with CloudServer(folder, _InstantTail(folder)) as server:
+        address = f"127.0.0.1:{server.port}"
+        with (
+            grpc.insecure_channel(address, options=rpc.SIZE_OPTIONS) as channel,
+            CloudClient(address, folder) as client,
+        ):
+            echo = channel.unary_unary(rpc.method_path(rpc.ECHO))
+            bare_s, decoded_s = _interleaved(
+                lambda: echo(message, timeout=1.0),
+                lambda: decode_s.append(client.infer(point, encoded, 1.0).compute_s),
+            )
+    client_s = decoded_s - statistics.median(decode_s[_WARM_UP_ROUNDS:])
+    return {
+        "bare_s": bare_s,
+        "client_s": client_s,
+        "client_ratio": client_s / bare_s,
+        "client_decoded_s": decoded_s,
+        "client_decoded_ratio": decoded_s / bare_s,
+    }
+
+
+def _codec_s() -> float:
+    codec = Int8Codec()
+    tensor = np.random.default_rng(0).normal(size=_CODEC_SHAPE).astype(np.float32)
+    samples = [timed(lambda: codec.decode(codec.encode(tensor))) for _ in range(_ROUNDS)]
+    return statistics.median(samples)
+
+
+def _split_ratios(folder: ModelFolder) -> dict[str, float]:
+    runtime = SplitRuntime(folder)
+    x = np.random.default_rng(0).normal(size=folder.input_shape).astype(np.float32)
+
+    def ratio(point: SplitPoint) -> float:
+        whole_s, split_s = _interleaved(
+            lambda: runtime.whole(x), lambda: runtime.tail(point, runtime.head(point, x))
+        )
+        return split_s / whole_s
+
+    return {point.name: ratio(point) for point in folder.split_points[1:-1]}
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m partition.floors", description=__doc__)
+    parser.add_argument("--model", required=True, help="model folder, or its name under models/")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    arguments = parser.parse_args()
+    floors = measure_floors(ModelFolder.open(arguments.model))
+    if arguments.json:
+        sys.stdout.write(json.dumps(floors) + "\n")
+        return
+    sys.stdout.write(
+        f"client to reply, 401 kB: {floors['client_s'] * 1e3:.3f} ms, "
+        f"{floors['client_ratio']:.2f} times a bare gRPC unary call "
+        f"({floors['client_decoded_ratio']:.2f} with the int8 decoding)\n"
+        f"int8 encode and decode, 401 kB of float32: {floors['codec_s'] * 1e3:.3f} ms\n"
+    )
+    for name, ratio in floors["split_ratio"].items():
+        sys.stdout.write(f"head plus tail over the whole at {name}: {ratio:.3f}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(_main))

@@ -1,0 +1,122 @@
+"""Photographs as network inputs."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from partition.codec import Float32Array
+from partition.errors import ImageError
+from partition.model_folder import Preprocess
+
+SHIPPED = (
+    "astronaut.png",
+    "camera.png",
+    "chelsea.png",
+    "clock_motion.png",
+    "coffee.png",
+    "coins.png",
+    "hubble_deep_field.jpg",
+    "motorcycle_left.png",
+    "motorcycle_right.png",
+    "rocket.jpg",
+)
+"""Photographs that scikit-image installs."""
+_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
+_MIN_CROP_SHARE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Photograph:
+    """One input for the network."""
+
+    name: str
+    tensor: Float32Array
+    """(1, 3, size, size), preprocessed."""
+
+
+def load_photographs(source: Path | None, preprocess: Preprocess) -> list[Photograph]:
+    """The central crop of every photograph in a folder, sorted by name.
+
+    Args:
+        source: a folder of images; None takes the ones scikit-image installs.
+        preprocess: the model's preprocessing.
+
+    Raises:
+        ImageError: the folder is missing or without images, or an image cannot be decoded.
+    """
+    photographs = []
+    for path, image in _images(source):
+        side = preprocess.crop_fraction * min(image.size)
+        left, top = (image.width - side) / 2, (image.height - side) / 2
+        tensor = _to_tensor(image, (left, top, side), preprocess)
+        photographs.append(Photograph(path.name, tensor))
+    return photographs
+
+
+def load_crops(source: Path | None, preprocess: Preprocess, per_image: int) -> list[Photograph]:
+    """Square crops at random places of every photograph, the same ones every time.
+
+    Args:
+        source: as in `load_photographs`.
+        preprocess: the model's preprocessing.
+        per_image: crops of each photograph, half to full size.
+
+    Raises:
+        ImageError: as in `load_photographs`.
+    """
+    rng = np.random.default_rng(0)
+    crops = []
+    for path, image in _images(source):
+        for _ in range(per_image):
+            side = rng.uniform(_MIN_CROP_SHARE, 1) * min(image.size)
+            left, top = rng.uniform(0, image.width - side), rng.uniform(0, image.height - side)
+            tensor = _to_tensor(image, (left, top, side), preprocess)
+            crops.append(Photograph(path.name, tensor))
+    return crops
+
+
+def _images(source: Path | None) -> Iterator[tuple[Path, Image.Image]]:
+    for path in _shipped_paths() if source is None else _paths(source):
+        try:
+            with Image.open(path) as image:
+                yield path, ImageOps.exif_transpose(image).convert("RGB")
+        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+            raise ImageError(
+                f"image {path} cannot be decoded ({error}): replace or remove it"
+            ) from error
+
+
+def _shipped_paths() -> list[Path]:
+    spec = importlib.util.find_spec("skimage")
+    if spec is None or spec.submodule_search_locations is None:
+        raise ImageError(
+            "no photographs: install scikit-image (pip install 'dvfo[photos]') or give a folder"
+        )
+    return [Path(spec.submodule_search_locations[0]) / "data" / name for name in SHIPPED]
+
+
+def _paths(source: Path) -> list[Path]:
+    if not source.is_dir():
+        raise ImageError(f"{source} is not a folder: give a folder of photographs")
+    paths = sorted(path for path in source.iterdir() if path.suffix.lower() in _SUFFIXES)
+    if not paths:
+        raise ImageError(f"{source} holds no image ({', '.join(sorted(_SUFFIXES))}): add some")
+    return paths
+
+
+def _to_tensor(
+    image: Image.Image, square: tuple[float, float, float], preprocess: Preprocess
+) -> Float32Array:
+    left, top, side = square
+    size = (preprocess.size, preprocess.size)
+    box = (left, top, left + side, top + side)
+    pixels = np.asarray(image.resize(size, Image.Resampling.BICUBIC, box), np.float32)
+    mean, std = np.array((preprocess.mean, preprocess.std), np.float32)
+    scaled: Float32Array = (pixels - mean) / std
+    return np.ascontiguousarray(scaled.transpose(2, 0, 1)[None])

@@ -1,0 +1,258 @@
+"""A prepared network on disk: graph, weights, legal cuts, fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from partition import wire
+from partition.cost import FLOAT32_BYTES, Cost
+from partition.errors import ModelFolderError, ModelNotFoundError
+
+SCHEMA_VERSION = 1
+GRAPH_FILE = "model.onnx"
+WEIGHTS_FILE = "weights.bin"
+CUTS_FILE = "cuts.json"
+PROFILE_FILE = "profile.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """How a photograph becomes the network's input: RGB, NCHW, `(x - mean) / std` on 0..255."""
+
+    size: int
+    """Height and width in pixels after a bicubic resize."""
+    crop_fraction: float
+    """Side of the central square crop over the shorter side of the photograph."""
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no photograph survives."""
+        if not all(math.isfinite(v) for v in self.mean) or not 0 < self.crop_fraction <= 1:
+            raise ValueError(f"mean {self.mean} or crop_fraction {self.crop_fraction}")
+        if not all(0 < v < math.inf for v in self.std):
+            raise ValueError(f"std {self.std}")
+
+
+@dataclass(frozen=True, slots=True)
+class SplitPoint:
+    """A place to cut: the edge runs the head, the cloud the tail."""
+
+    index: int
+    """Position in the tuple (`ModelFolder.cuts` or `.split_points`) the point was taken from."""
+    name: str
+    tensors: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    head: Cost
+    tail: Cost
+    is_input: bool
+    is_output: bool
+
+    @property
+    def wire_bytes(self) -> int:
+        """Bytes of the uplink message with the int8 codec, header included; 0 on the edge."""
+        return 0 if self.is_output else wire.request_bytes(self.shapes)
+
+    @property
+    def float32_bytes(self) -> int:
+        """Bytes of the crossing tensors uncompressed."""
+        return sum(math.prod(shape) * FLOAT32_BYTES for shape in self.shapes)
+
+    @property
+    def head_flops(self) -> int:
+        """Floating point operations before the cut."""
+        return self.head.flops
+
+    @property
+    def head_param_bytes(self) -> int:
+        """Weights before the cut."""
+        return self.head.param_bytes
+
+    @property
+    def head_traffic_bytes(self) -> int:
+        """Memory traffic before the cut."""
+        return self.head.traffic_bytes
+
+    @property
+    def head_kernels(self) -> int:
+        """Kernel launches before the cut."""
+        return self.head.kernels
+
+    @property
+    def tail_flops(self) -> int:
+        """Floating point operations after the cut."""
+        return self.tail.flops
+
+    @property
+    def tail_param_bytes(self) -> int:
+        """Weights after the cut."""
+        return self.tail.param_bytes
+
+    @property
+    def tail_traffic_bytes(self) -> int:
+        """Memory traffic after the cut."""
+        return self.tail.traffic_bytes
+
+    @property
+    def tail_kernels(self) -> int:
+        """Kernel launches after the cut."""
+        return self.tail.kernels
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """A prepared network; edge and cloud hold the same one and compare `fingerprint`."""
+
+    path: Path
+    name: str
+    fingerprint: str
+    """First 16 hex digits of the SHA-256 over graph and weights."""
+    input_name: str
+    input_shape: tuple[int, ...]
+    output_name: str
+    n_classes: int
+    preprocess: Preprocess
+    cuts: tuple[SplitPoint, ...]
+    """Every legal cut by depth: the input first, the output last."""
+    split_points: tuple[SplitPoint, ...]
+    """What a policy chooses from: the input (cloud-only), the compressive natural bottlenecks
+    by bytes on the wire (Bakhtiarnia et al., arXiv 2205.11269), the output (edge-only)."""
+    fidelity: tuple[float, ...] | None
+    """Top-1 agreement with the unsplit network per split point, when it was profiled."""
+
+    @classmethod
+    def open(cls, path_or_name: str | Path, root: Path = Path("models")) -> ModelFolder:
+        """Open and check a model folder.
+
+        Args:
+            path_or_name: a folder, or the name of one under `root`.
+            root: where named models live.
+
+        Raises:
+            ModelNotFoundError: no such folder.
+            ModelFolderError: the folder is half-written, corrupt or of another schema.
+        """
+        path = Path(path_or_name)
+        if not path.is_dir():
+            path = root / path_or_name
+        if not path.is_dir():
+            raise ModelNotFoundError(
+                f"no model folder {path}: run python -m partition.prepare --model {path.name}"
+            )
+        for name in (GRAPH_FILE, WEIGHTS_FILE, CUTS_FILE):
+            if not (path / name).is_file():
+                raise _broken(path, f"is half-written, {name} is missing")
+        folder = _parse(path, _read_json(path, CUTS_FILE))
+        found = fingerprint_of(path)
+        if found != folder.fingerprint:
+            reason = f"is corrupt, {GRAPH_FILE} and {WEIGHTS_FILE} hash to {found}"
+            raise _broken(path, f"{reason}, not {folder.fingerprint}")
+        return replace(folder, fidelity=_read_fidelity(folder))
+
+    @property
+    def cut_list_fingerprint(self) -> str:
+        """Hash over names and wire bytes of the split points: what an action index means."""
+        text = json.dumps([(point.name, point.wire_bytes) for point in self.split_points])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def fingerprint_of(path: Path) -> str:
+    """First 16 hex digits of the SHA-256 over the graph and weight files in `path`."""
+    digest = hashlib.sha256()
+    for name in (GRAPH_FILE, WEIGHTS_FILE):
+        try:
+            digest.update((path / name).read_bytes())
+        except OSError as error:
+            raise _broken(path, f"has an unreadable {name} ({error.strerror})") from error
+    return digest.hexdigest()[:16]
+
+
+def choose_split_points(cuts: tuple[SplitPoint, ...]) -> tuple[SplitPoint, ...]:
+    """Input, every cut whose message is smaller than all before it, output."""
+    chosen = [cuts[0]]
+    for cut in cuts[1:-1]:
+        if cut.wire_bytes < chosen[-1].wire_bytes:
+            chosen.append(cut)
+    chosen.append(cuts[-1])
+    return tuple(replace(point, index=i) for i, point in enumerate(chosen))
+
+
+def _broken(path: Path, reason: str) -> ModelFolderError:
+    return ModelFolderError(f"model folder {path} {reason}: run python -m partition.prepare again")
+
+
+def _read_json(path: Path, name: str) -> dict[str, Any]:
+    try:
+        data = json.loads((path / name).read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise _broken(path, f"is corrupt, {name} cannot be read ({error})") from error
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if version != SCHEMA_VERSION:
+        reason = f"holds {name} of schema {version!r}, this version reads {SCHEMA_VERSION}"
+        raise _broken(path, reason)
+    return dict(data)
+
+
+def _parse(path: Path, data: dict[str, Any]) -> ModelFolder:
+    try:
+        size_from_shape = tuple(int(n) for n in data["input"]["shape"])
+        numbers = data["preprocess"]
+        mean = tuple(float(v) for v in numbers["mean"])
+        std = tuple(float(v) for v in numbers["std"])
+        total = Cost(**data["cuts"][-1]["head"])
+        cuts = tuple(_parse_cut(i, cut, total) for i, cut in enumerate(data["cuts"]))
+        cuts = (replace(cuts[0], is_input=True), *cuts[1:-1], replace(cuts[-1], is_output=True))
+        return ModelFolder(
+            path=path,
+            name=str(data["name"]),
+            fingerprint=str(data["fingerprint"]),
+            input_name=str(data["input"]["name"]),
+            input_shape=size_from_shape,
+            output_name=str(data["output"]["name"]),
+            n_classes=int(data["output"]["n_classes"]),
+            preprocess=Preprocess(
+                size_from_shape[-1],
+                float(numbers["crop_fraction"]),
+                (mean[0], mean[1], mean[2]),
+                (std[0], std[1], std[2]),
+            ),
+            cuts=cuts,
+            split_points=choose_split_points(cuts),
+            fidelity=None,
+        )
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise _broken(path, f"is corrupt, {CUTS_FILE} lacks or garbles {error}") from error
+
+
+def _parse_cut(index: int, data: dict[str, Any], total: Cost) -> SplitPoint:
+    head = Cost(**data["head"])
+    tail = Cost(
+        total.flops - head.flops,
+        total.param_bytes - head.param_bytes,
+        total.traffic_bytes - head.traffic_bytes,
+        total.kernels - head.kernels,
+    )
+    tensors = tuple(str(name) for name in data["tensors"])
+    shapes = tuple(tuple(int(n) for n in shape) for shape in data["shapes"])
+    return SplitPoint(index, str(data["name"]), tensors, shapes, head, tail, False, False)
+
+
+def _read_fidelity(folder: ModelFolder) -> tuple[float, ...] | None:
+    """Agreement per split point from the profile, unless it is of another model."""
+    if not (folder.path / PROFILE_FILE).is_file():
+        return None
+    data = _read_json(folder.path, PROFILE_FILE)
+    if (data.get("fingerprint"), data.get("cut_list")) != (
+        folder.fingerprint,
+        folder.cut_list_fingerprint,
+    ):
+        return None
+    try:
+        return tuple(float(point["agreement"]) for point in data["split_points"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise _broken(folder.path, f"holds a corrupt {PROFILE_FILE} ({error})") from error

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import pytest
+
+from hw.device import DeviceModel
+from hw.device_file import device_names, device_path
+from hw.errors import DeviceFileError
+
+
+@pytest.fixture
+def edited(tmp_path):
+    """Write the TX2's file with one text replaced; returns its path."""
+
+    def edit(old: str, new: str):
+        text = device_path("tx2").read_text()
+        assert old in text
+        path = tmp_path / "edited.toml"
+        path.write_text(text.replace(old, new, 1))
+        return path
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('title = "NVIDIA Jetson TX2"', "title = 5", r"title is 5; make it a text"),
+        ('title = "NVIDIA Jetson TX2"\n', "", r"title is missing; add it"),
+        ('name = "tx2"', 'name = ""', r"name is ''; make it a text"),
+        ('name = "tx2"', 'name = "tx2"\nnmae = 1', r"nmae = 1 is no known key; remove it"),
+        ("fast_tau_s = 1.5", "fast_tau_s = nan", r"thermal.fast_tau_s is nan; give a finite"),
+        ("fast_tau_s = 1.5", "fast_tau_s = inf", r"thermal.fast_tau_s is inf; give a finite"),
+        ("fast_tau_s = 1.5", "fast_tau_s = -1", r"thermal.fast_tau_s is -1; give a finite"),
+        ("fast_tau_s = 1.5", "fast_tau_s = 0", r"thermal.fast_tau_s is 0; give a number above"),
+        ("fast_tau_s = 1.5", "fast_tau_s = true", r"thermal.fast_tau_s is True; give a number"),
+        ("fast_tau_s = 1.5", 'fast_tau_s = "1"', r"thermal.fast_tau_s is '1'; give a number"),
+        ("fast_tau_s = 1.5\n", "", r"thermal.fast_tau_s is missing; add it"),
+        ("fast_tau_s = 1.5", "fast_tau_s = 1.5\nx = 2", r"thermal.x = 2 is no known key"),
+        ("[thermal]", "[termal]", r"thermal is missing; add it"),
+        ("[domains.cpu]", "[domains.npu]", r"domains.cpu is missing; add it"),
+        ("408000000,", "204000000,", r"domains.emc.available_hz is .*ascending"),
+        ("    204000000,\n", "    0,\n", r"domains.emc.available_hz is .*above 0"),
+        ("    204000000,\n", '    "low",\n', r"domains.emc.available_hz is 'low'"),
+        ("overlap_norm = 2.0", "overlap_norm = 0.5", r"overlap_norm is 0.5; give a number of 1"),
+        ("fixed_s_per_kernel = 0.0", "fixed_s_per_kernel = -1e-9", r"network.fixed_s_per_kernel"),
+        ('name = "tx2"', 'name = "tx2', r"cannot be read: .*correct the file"),
+    ],
+)
+def test_mistakes_name_file_key_value_and_remedy(edited, old, new, message):
+    with pytest.raises(DeviceFileError, match=r"edited\.toml.*" + message):
+        DeviceModel.load(edited(old, new))
+
+
+@pytest.mark.parametrize("key", ["validated_on", "modelled"])
+def test_claims_are_lists_of_texts(tmp_path, key):
+    text = device_path("tx2").read_text()
+    start = text.index(f"{key} = [")
+    path = tmp_path / "claims.toml"
+    path.write_text(text[:start] + f"{key} = [1]" + text[text.index("\n]", start) + 2 :])
+    with pytest.raises(DeviceFileError, match=f"{key} is .*list of texts"):
+        DeviceModel.load(path)
+
+
+def test_unknown_name_lists_those_that_exist():
+    with pytest.raises(DeviceFileError, match=r"'orin' is unknown; use one of .*tx2"):
+        DeviceModel.load("orin")
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(DeviceFileError, match=r"absent\.toml does not exist; check the path"):
+        DeviceModel.load(tmp_path / "absent.toml")
+
+
+def test_bytes_that_are_no_text_are_an_error(tmp_path):
+    path = tmp_path / "raw.toml"
+    path.write_bytes(b"name = \xff")
+    with pytest.raises(DeviceFileError, match=r"raw\.toml cannot be read"):
+        DeviceModel.load(path)
+
+
+def test_file_is_as_good_as_a_name(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(device_path("tx2").read_bytes())
+    assert DeviceModel.load(str(path)) == DeviceModel.load("tx2")
+
+
+def test_tx2_comes_with_the_package():
+    assert "tx2" in device_names()

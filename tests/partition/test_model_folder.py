@@ -1,0 +1,134 @@
+"""Model folders: what they hold and how broken ones are named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from partition.errors import ModelFolderError, ModelNotFoundError
+from partition.model_folder import ModelFolder, choose_split_points
+
+
+@pytest.fixture
+def copy(tiny, tmp_path):
+    return shutil.copytree(tiny.path, tmp_path / "tiny-cnn")
+
+
+def test_a_folder_opens_by_path_and_by_name(tiny):
+    by_name = ModelFolder.open("tiny-cnn", root=tiny.path.parent)
+    assert by_name == ModelFolder.open(tiny.path)
+    assert by_name.input_shape == (1, 3, 64, 64)
+    assert by_name.n_classes == 10
+    assert by_name.preprocess.size == 64
+
+
+def test_split_points_shrink_on_the_wire_from_cloud_only_to_edge_only(tiny):
+    points = tiny.split_points
+    sizes = [point.wire_bytes for point in points]
+    assert points[0].is_input
+    assert points[-1].is_output
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(set(sizes)) == len(sizes)
+    assert sizes[-1] == 0
+    assert [point.index for point in points] == list(range(len(points)))
+
+
+def test_split_points_of_the_real_network_are_its_natural_bottlenecks(lite0):
+    elements = [point.float32_bytes // 4 for point in lite0.split_points]
+    assert elements == [150528, 75264, 31360, 15680, 9408, 1280, 1000]
+    assert lite0.split_points[1].name == "blocks.1.project_conv"
+    assert lite0.n_classes == 1000
+
+
+def test_of_equal_sizes_the_first_cut_is_kept(tiny):
+    first, second = replace(tiny.cuts[2], name="first"), replace(tiny.cuts[2], name="second")
+    chosen = choose_split_points((tiny.cuts[0], first, second, tiny.cuts[-1]))
+    assert [point.name for point in chosen] == ["input", "first", "output"]
+
+
+def test_the_cut_list_fingerprint_follows_names_and_bytes(tiny):
+    assert tiny.cut_list_fingerprint == ModelFolder.open(tiny.path).cut_list_fingerprint
+    shorter = replace(tiny, split_points=tiny.split_points[1:])
+    assert shorter.cut_list_fingerprint != tiny.cut_list_fingerprint
+
+
+def test_a_missing_folder_names_the_remedy(tmp_path):
+    with pytest.raises(ModelNotFoundError, match=r"partition\.prepare --model nothing"):
+        ModelFolder.open("nothing", root=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "weights.bin", "cuts.json"])
+def test_a_half_written_folder_is_named(copy, name):
+    (copy / name).unlink()
+    with pytest.raises(ModelFolderError, match=f"half-written, {name} is missing"):
+        ModelFolder.open(copy)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "weights.bin"])
+def test_truncated_or_changed_files_are_found(copy, name):
+    data = (copy / name).read_bytes()
+    for broken in (data[:-1], bytes([data[0] ^ 1]) + data[1:]):
+        (copy / name).write_bytes(broken)
+        with pytest.raises(ModelFolderError, match="corrupt"):
+            ModelFolder.open(copy)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema_version": 99}', "\x00"])
+def test_a_garbled_or_foreign_description_is_refused(copy, text):
+    (copy / "cuts.json").write_text(text)
+    with pytest.raises(ModelFolderError, match=r"cuts\.json"):
+        ModelFolder.open(copy)
+
+
+@pytest.mark.parametrize("key", ["name", "fingerprint", "input", "output", "preprocess", "cuts"])
+def test_a_description_without_a_field_is_refused(copy, key):
+    data = json.loads((copy / "cuts.json").read_text())
+    del data[key]
+    (copy / "cuts.json").write_text(json.dumps(data))
+    with pytest.raises(ModelFolderError, match=key):
+        ModelFolder.open(copy)
+
+
+def test_preprocessing_that_divides_by_zero_or_nan_is_refused(copy):
+    data = json.loads((copy / "cuts.json").read_text())
+    for bad in ([0, 1, 1], [float("nan"), 1, 1]):
+        data["preprocess"]["std"] = bad
+        (copy / "cuts.json").write_text(json.dumps(data))
+        with pytest.raises(ModelFolderError, match="std"):
+            ModelFolder.open(copy)
+
+
+def test_fidelity_comes_from_a_profile_of_the_same_model_only(copy):
+    folder = ModelFolder.open(copy)
+    assert folder.fidelity is None
+    points = [{"agreement": 0.5} for _ in folder.split_points]
+    profile = {
+        "schema_version": 1,
+        "fingerprint": folder.fingerprint,
+        "cut_list": folder.cut_list_fingerprint,
+        "split_points": points,
+    }
+    (copy / "profile.json").write_text(json.dumps(profile))
+    assert ModelFolder.open(copy).fidelity == (0.5,) * len(points)
+    (copy / "profile.json").write_text(json.dumps(profile | {"fingerprint": "0" * 16}))
+    assert ModelFolder.open(copy).fidelity is None
+    (copy / "profile.json").write_text(json.dumps(profile | {"split_points": [{}]}))
+    with pytest.raises(ModelFolderError, match=r"profile\.json"):
+        ModelFolder.open(copy)
+
+
+def test_a_simulator_reads_a_folder_with_numpy_alone(tiny):
+    script = (
+        "import sys\n"
+        "for name in ('onnx', 'onnxruntime', 'grpc', 'torch', 'PIL'): sys.modules[name] = None\n"
+        "from partition.model_folder import ModelFolder\n"
+        "print(ModelFolder.open(sys.argv[1]).fingerprint)\n"
+    )
+    command = [sys.executable, "-c", script, str(tiny.path)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert result.stdout.strip() == tiny.fingerprint, result.stderr

@@ -1,0 +1,200 @@
+"""Routes, deadlines and the way back to the edge."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from partition.client import CloudClient
+from partition.errors import CloudUnavailableError, DeadlineExceededError, PartitionError, WireError
+from partition.pipeline import Route, SplitPipeline
+from partition.runtime import SplitRuntime
+from partition.server import CloudServer
+
+DEADLINE_S = 5.0
+
+
+class CountingRuntime(SplitRuntime):
+    """Counts what ran here."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.heads, self.tails = 0, 0
+
+    def head(self, point, x):
+        self.heads += 1
+        return super().head(point, x)
+
+    def tail(self, point, tensors):
+        self.tails += 1
+        return super().tail(point, tensors)
+
+
+class SlowClient:
+    """A cloud that is always late by as much as it was given."""
+
+    def __init__(self):
+        self.deadlines_s = []
+
+    def infer(self, point, encoded, deadline_s):
+        self.deadlines_s.append(deadline_s)
+        time.sleep(min(deadline_s, 0.1))
+        raise DeadlineExceededError("late")
+
+
+def close(logits, whole):
+    return np.abs(logits - whole).max() <= 0.05 * np.abs(whole).max()
+
+
+def test_every_route_gives_the_networks_answer(tiny, runtime, image, server):
+    whole = runtime.whole(image)
+    with CloudClient(f"127.0.0.1:{server.port}", tiny) as client:
+        pipeline = SplitPipeline(tiny, runtime, client)
+        for point in tiny.split_points:
+            result = pipeline.infer(image, Route(point.index), DEADLINE_S)
+            assert close(result.logits, whole)
+            assert result.fallback is None
+            assert result.served_by == ("edge" if point.is_output else "cloud")
+            assert result.uplink_bytes == point.wire_bytes
+            parts_s = result.edge_s + result.codec_s + result.transfer_s + result.cloud_s
+            assert 0 < parts_s <= result.latency_s
+
+
+def test_edge_only_asks_nobody(tiny, runtime, image):
+    result = SplitPipeline(tiny, runtime).infer(image, Route(len(tiny.split_points) - 1), 1.0)
+    np.testing.assert_array_equal(result.logits, runtime.whole(image))
+    assert (result.served_by, result.fallback, result.cloud_load) == ("edge", None, None)
+
+
+def test_without_a_cloud_every_other_route_falls_back(tiny, runtime, image):
+    pipeline = SplitPipeline(tiny, runtime)
+    for split in range(len(tiny.split_points) - 1):
+        result = pipeline.infer(image, Route(split), DEADLINE_S)
+        assert result.fallback == "no cloud"
+        np.testing.assert_allclose(result.logits, runtime.whole(image), rtol=1e-4, atol=1e-6)
+
+
+def test_the_fallback_goes_on_from_the_heads_tensor(tiny, image):
+    runtime = CountingRuntime(tiny)
+    SplitPipeline(tiny, runtime).infer(image, Route(1), DEADLINE_S)
+    assert (runtime.heads, runtime.tails) == (1, 1)
+
+
+def test_a_server_that_dies_and_comes_back_is_used_again(tiny, runtime, image):
+    with CloudServer(tiny, runtime) as server:
+        address = f"127.0.0.1:{server.port}"
+        client = CloudClient(address, tiny)
+        pipeline = SplitPipeline(tiny, runtime, client)
+        pipeline.warm_up()
+        assert pipeline.infer(image, Route(1), DEADLINE_S).served_by == "cloud"
+    deadline_s = 0.5
+    for _ in range(3):
+        result = pipeline.infer(image, Route(1), deadline_s)
+        assert result.served_by == "edge"
+        assert result.fallback
+        assert result.latency_s < deadline_s
+    with CloudServer(tiny, runtime, address):
+        give_up_s = time.monotonic() + 10
+        while pipeline.infer(image, Route(1), DEADLINE_S).served_by == "edge":
+            assert time.monotonic() < give_up_s
+            time.sleep(0.05)
+    client.close()
+
+
+def test_a_late_cloud_costs_no_more_than_the_deadline(tiny, runtime, image):
+    client = SlowClient()
+    pipeline = SplitPipeline(tiny, runtime, client)
+    pipeline.warm_up()
+    result = pipeline.infer(image, Route(1), 0.08)
+    assert result.fallback == "late"
+    assert result.served_by == "edge"
+    assert 0 < client.deadlines_s[0] < 0.08
+    assert result.transfer_s >= client.deadlines_s[0]
+    np.testing.assert_allclose(result.logits, runtime.whole(image), rtol=1e-4, atol=1e-6)
+
+
+def test_time_for_the_local_tail_is_kept_back_when_that_leaves_enough(tiny, runtime, image):
+    client = SlowClient()
+    pipeline = SplitPipeline(tiny, runtime, client)
+    pipeline._tail_s[1] = 0.02
+    pipeline.infer(image, Route(1), 0.09)
+    assert client.deadlines_s[0] < 0.07
+    pipeline._tail_s[1] = 10.0
+    pipeline.infer(image, Route(1), 0.09)
+    assert 0.07 < client.deadlines_s[1] < 0.09
+
+
+def test_a_deadline_already_over_asks_nobody(tiny, runtime, image):
+    client = SlowClient()
+    result = SplitPipeline(tiny, runtime, client).infer(image, Route(1), 0.0)
+    assert "deadline passed" in result.fallback
+    assert client.deadlines_s == []
+
+
+def test_the_edge_timer_wraps_head_and_fallback_tail(tiny, runtime, image):
+    calls = []
+
+    class Timer:
+        @contextmanager
+        def head(self, split):
+            calls.append(("head", split.index))
+            yield
+            time.sleep(0.02)
+
+        @contextmanager
+        def tail(self, split):
+            calls.append(("tail", split.index))
+            yield
+            time.sleep(0.03)
+
+    result = SplitPipeline(tiny, runtime, edge_timer=Timer()).infer(image, Route(2), DEADLINE_S)
+    assert calls == [("head", 2), ("tail", 2)]
+    assert result.edge_s >= 0.05
+    assert result.latency_s >= result.edge_s
+
+
+@pytest.mark.parametrize("split", [-1, 99])
+def test_an_unknown_split_point_is_named(tiny, runtime, image, split):
+    with pytest.raises(PartitionError, match=f"no split point {split}"):
+        SplitPipeline(tiny, runtime).infer(image, Route(split), 1.0)
+
+
+def test_an_input_that_is_not_finite_is_an_error_of_the_caller(tiny, runtime, image, server):
+    with CloudClient(f"127.0.0.1:{server.port}", tiny) as client:
+        pipeline = SplitPipeline(tiny, runtime, client)
+        with pytest.raises(WireError, match="NaN"):
+            pipeline.infer(np.full_like(image, np.nan), Route(0), DEADLINE_S)
+
+
+def test_a_client_that_refuses_does_not_stop_the_pipeline(tiny, runtime, image):
+    class Refusing:
+        def infer(self, point, encoded, deadline_s):
+            raise CloudUnavailableError("gone")
+
+    result = SplitPipeline(tiny, runtime, Refusing()).infer(image, Route(1), DEADLINE_S)
+    assert (result.served_by, result.fallback) == ("edge", "gone")
+
+
+def test_boards_and_servers_need_no_torch(tiny):
+    script = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import partition.server, partition.pipeline, partition.images, partition.profile\n"
+        "import numpy as np\n"
+        "from partition.model_folder import ModelFolder\n"
+        "folder = ModelFolder.open(sys.argv[1])\n"
+        "runtime = partition.server.SplitRuntime(folder)\n"
+        "x = np.zeros(folder.input_shape, np.float32)\n"
+        "with partition.server.CloudServer(folder, runtime) as server:\n"
+        "    client = partition.pipeline.CloudClient(f'127.0.0.1:{server.port}', folder)\n"
+        "    pipeline = partition.pipeline.SplitPipeline(folder, runtime, client)\n"
+        "    print(pipeline.infer(x, partition.pipeline.Route(1), 5.0).served_by)\n"
+        "    client.close()\n"
+    )
+    command = [sys.executable, "-c", script, str(tiny.path)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stdout.strip()) == (0, "cloud"), result.stderr
