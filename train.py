@@ -13,11 +13,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from stable_baselines3.common.callbacks import BaseCallback
+
 from agents.algorithms import ALGORITHMS, Algorithm, algorithm
-from agents.callbacks import TrainingReport
+from agents.callbacks import EntropyDecay, TrainingReport
 from agents.errors import AgentError, RunFolderError
 from agents.evaluate import EvaluationRow, evaluate, held_out_seeds, write_csv
 from agents.export import freeze, set_threads
+from agents.log_cost import LogCost
 from agents.machine import describe_machine
 from agents.plots import decisions_figure, evaluation_figure, record_decisions, save
 from agents.policy import FrozenPolicy
@@ -105,10 +108,12 @@ def open_or_prepare(model: str) -> ModelFolder:
 
 def _train(config: TrainConfig, recipe: Algorithm, world: World, run_dir: Path) -> FrozenPolicy:
     env = EdgeSplitVecEnv(world, recipe.n_envs, continuous=recipe.continuous)
-    agent = recipe.build(env, config.seed, str(run_dir / "tensorboard"))
-    report = TrainingReport(world, env, config.total_timesteps)
+    agent = recipe.build(LogCost(env), config.seed, str(run_dir / "tensorboard"))
+    callbacks: list[BaseCallback] = [TrainingReport(world, env, config.total_timesteps)]
+    if recipe.ent_coef is not None:
+        callbacks.append(EntropyDecay(recipe.ent_coef))
     began_s = time.monotonic()
-    agent.learn(config.total_timesteps, callback=report, tb_log_name=config.algo)
+    agent.learn(config.total_timesteps, callback=callbacks, tb_log_name=config.algo)
     elapsed_s = time.monotonic() - began_s
     print(f"trained {agent.num_timesteps} steps in {elapsed_s:.0f} s")
     agent.save(run_dir / "agent.zip")

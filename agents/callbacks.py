@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Figure as LoggedFigure
@@ -47,6 +48,24 @@ class AgentDecider:
         if self._continuous:
             return self._decoder.from_box(actions)
         return self._decoder.from_indices(actions)
+
+
+class EntropyDecay(BaseCallback):
+    """Lowers PPO's entropy bonus linearly to zero; Stable-Baselines3 only takes a constant."""
+
+    def __init__(self, ent_coef: float) -> None:
+        """Begin at `ent_coef`."""
+        super().__init__()
+        self._ent_coef = ent_coef
+
+    def _on_rollout_start(self) -> None:
+        if not isinstance(self.model, PPO):
+            raise TypeError(f"{type(self.model).__name__} has no entropy bonus to lower")
+        progress_remaining = 1.0 - self.num_timesteps / self.model._total_timesteps  # noqa: SLF001
+        self.model.ent_coef = self._ent_coef * max(progress_remaining, 0.0)
+
+    def _on_step(self) -> bool:
+        return True
 
 
 class TrainingReport(BaseCallback):

@@ -16,7 +16,7 @@ from envs.split_costs import SplitCosts
 from hw.device import DeviceModel
 
 PROBE_PERIOD_S = 1.0
-"""An idle link is probed this often, so that its estimate never gets much older."""
+"""The rate of an idle link is probed this often, so that its estimate never gets much older."""
 DOMAINS = ("cpu", "gpu", "emc")
 
 
@@ -211,13 +211,16 @@ class Fleet:
         )
 
     def _see(self, now: Surroundings, costs: SplitCosts, response: Response) -> None:
-        """Update the readings: the link is seen when something was sent, or probed now and then."""
+        """Update the readings as `partition.client` would.
+
+        Round trip and server load come with every step, by an empty request if need be; the rate
+        only when something was sent, or probed now and then.
+        """
         age_s = self._link_age_s + self.world.step_s
         fresh = (costs.wire_bytes > 0.0) | (age_s >= PROBE_PERIOD_S)
         self._link_age_s = np.where(fresh, 0.0, age_s)
         self._link_bps = np.where(fresh, now.link_bps * now.estimate_noise, self._link_bps)
-        self._rtt_s = np.where(fresh, now.rtt_s, self._rtt_s)
-        self._server_load = np.where(fresh, now.server_load, self._server_load)
+        self._rtt_s, self._server_load = now.rtt_s, now.server_load
         self._latency_s, self._backlog = response.latency_s, response.backlog
         self._power_w = self.world.device.quantise_w(response.power_w)
         self.cpu_util, self.gpu_util = response.cpu_util, response.gpu_util

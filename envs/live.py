@@ -10,23 +10,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.fleet import PROBE_PERIOD_S
 from envs.plant import Axis, Indices, Layout, Outcome, Readings
 from envs.response import MAX_BACKLOG
 from envs.scenario import MIN_LINK_BPS, Episodes, Scenario, Surroundings
 from envs.split_costs import SplitCosts
 from hw.base import Board
 from hw.boards.sim import SimBoard
-from partition.client import CloudClient
+from partition.client import CloudClient, LinkEstimate
 from partition.codec import Float32Array
-from partition.errors import CloudError
 from partition.model_folder import ModelFolder, SplitPoint
 from partition.pipeline import InferenceResult, Route, SplitPipeline
 
 NO_CLOUD_RTT_S = 1.0
 """Round trip shown for a cloud that does not answer; the top of the observation."""
-PROBE_TIMEOUT_S = 0.1
-"""A link slower than this probe needs is shown as the slowest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +131,7 @@ class LivePlant:
         self._t = 0
         self._action = np.array([[len(axis.values) - 1 for axis in self.layout.axes]])
         self._point = self._board.read_point()
-        self._latency_s, self._power_w, self._server_load = 0.0, 0.0, 0.0
-        self._seen_s = -np.inf
+        self._latency_s, self._power_w = 0.0, 0.0
         self._step_end_s = self._next_arrival_s = self._clock()
         return self.readings()
 
@@ -151,7 +146,10 @@ class LivePlant:
             for axis, index in zip(self.layout.axes[:-1], actions[0], strict=False)
         }
         self._point = self._board.read_point() if self.dry_run else self._board.apply(wanted)
-        self._serve(Route(int(actions[0, -1])), now)
+        split = int(actions[0, -1])
+        if self._client is not None and self._wire_bytes[split] == 0:
+            self._client.refresh()
+        self._serve(Route(split), now)
         energy = self._board.end_window()
         self.last_duration_s = energy.duration_s
         radio_j = self._radio_j(now)
@@ -163,19 +161,19 @@ class LivePlant:
     def readings(self) -> Readings:
         """Readings of the board and of the link; the application knows its next requests."""
         now = self._episodes.row(min(self._t + 1, self.n_steps))
-        link_bps, rtt_s, age_s = self._link()
+        link = self._link()
         one = np.ones(1)
         return Readings(
-            link_bps=one * link_bps,
-            link_age_s=one * age_s,
-            rtt_s=one * rtt_s,
-            server_idle=one - self._server_load,
+            link_bps=one * link.rate_bps,
+            link_age_s=one * link.age_s,
+            rtt_s=one * link.rtt_s,
+            server_idle=one - link.server_load,
             arrival_hz=now.arrival_hz,
             arrival_scv=now.arrival_scv,
             backlog=one * self._backlog(float(now.arrival_hz[0])),
             latency_target_s=now.latency_target_s,
             eta=now.eta,
-            radio_w=now.radio_w + now.radio_w_per_bps * link_bps,
+            radio_w=now.radio_w + now.radio_w_per_bps * link.rate_bps,
             temperature_margin_c=one * self._temperature_margin_c(),
             latency_s=one * self._latency_s,
             power_w=one * self._power_w,
@@ -197,7 +195,7 @@ class LivePlant:
     @property
     def link_bps(self) -> float:
         """Latest estimate of the uplink rate, bit/s."""
-        return self._link()[0]
+        return self._link().rate_bps
 
     def split_name(self, index: int) -> str:
         """Readable name of a split point."""
@@ -221,8 +219,6 @@ class LivePlant:
         turn = self._n_served % len(self._inputs)
         result = self._pipeline.infer(self._inputs[turn], route, target_s)
         self._n_served += 1
-        if result.cloud_load is not None:
-            self._server_load, self._seen_s = result.cloud_load, self._clock()
         latency_s = self._clock() - self._next_arrival_s
         return Served(
             result,
@@ -251,24 +247,17 @@ class LivePlant:
             fell_back=one * sum(s.result.fallback is not None for s in self.served) / max(n, 1),
         )
 
-    def _link(self) -> tuple[float, float, float]:
-        """Rate, round trip and age; an idle link is probed now and then, a dead one looks slow."""
-        if self._client is None:
-            return MIN_LINK_BPS, NO_CLOUD_RTT_S, 0.0
-        link = self._client.link
-        if link is None or link.age_s >= PROBE_PERIOD_S:
-            try:
-                link = self._client.probe(PROBE_TIMEOUT_S)
-            except CloudError:
-                return MIN_LINK_BPS, NO_CLOUD_RTT_S, 0.0
-        return link.rate_bps, link.rtt_s, link.age_s
+    def _link(self) -> LinkEstimate:
+        """Estimate of the link; a cloud that does not answer looks like a link that is dead."""
+        link = self._client.link if self._client is not None else None
+        return link or LinkEstimate(MIN_LINK_BPS, NO_CLOUD_RTT_S, age_s=0.0, server_load=0.0)
 
     def _radio_j(self, now: Surroundings) -> float:
         """Modelled energy of the radio; a real board's sensors already include it."""
         if not isinstance(self._board, SimBoard) or self._client is None:
             return 0.0
         sent = [s.result for s in self.served if s.result.served_by == "cloud"]
-        rate_bps = self._client.link.rate_bps if self._client.link else MIN_LINK_BPS
+        rate_bps = self._link().rate_bps
         seconds = sum(8.0 * result.uplink_bytes / rate_bps for result in sent)
         return seconds * float(now.radio_w[0] + now.radio_w_per_bps[0] * rate_bps)
 

@@ -89,6 +89,7 @@ def make_live(
     client = CloudClient(cloud, folder) if cloud else None
     if client:
         client.connect()
+        client.probe()
     opened = open_board(board, device=device, root=root)
     try:
         pipeline = _pipeline(opened, folder, client)

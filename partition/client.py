@@ -24,6 +24,8 @@ from partition.model_folder import ModelFolder, SplitPoint
 _BACK_OFF_S = 0.5
 _PROBE_BYTES = 24_000
 _PROBE_ROUNDS = 3
+_RATE_MAX_AGE_S = 1.0
+_REFRESH_TIMEOUT_S = 2.0
 # Shorter messages say more about the round trip than about the rate.
 _MIN_RATE_BYTES = 8_000
 # What a loopback reaches; keeps clock noise from giving an infinite rate.
@@ -49,7 +51,9 @@ class LinkEstimate:
     rtt_s: float
     """Round trip of an empty request, the server's overhead included."""
     age_s: float
-    """Time since the last transfer."""
+    """Time since the last transfer that was large enough to tell the rate."""
+    server_load: float
+    """Busy share of the server when it last answered, 0..1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,9 @@ class CloudClient:
         self._closed_until_s = -1.0
         self._seconds_per_bit: float | None = None
         self._rtt_s: float | None = None
-        self._measured_s = 0.0
+        self._rate_measured_s = 0.0
+        self._server_load = 0.0
+        self._refreshing = False
         self._channel = grpc.insecure_channel(address, options=_CHANNEL_OPTIONS)
         self._hello = self._channel.unary_unary(rpc.method_path(rpc.HELLO))
         self._infer = self._channel.unary_unary(rpc.method_path(rpc.INFER))
@@ -115,11 +121,14 @@ class CloudClient:
 
     @property
     def link(self) -> LinkEstimate | None:
-        """Estimate of the link, None before the first probe or transfer."""
+        """Estimate of the link; None before the first probe and after one that failed."""
         if self._rtt_s is None or self._seconds_per_bit is None:
             return None
         return LinkEstimate(
-            1 / self._seconds_per_bit, self._rtt_s, self._clock() - self._measured_s
+            1 / self._seconds_per_bit,
+            self._rtt_s,
+            self._clock() - self._rate_measured_s,
+            self._server_load,
         )
 
     def connect(self, timeout_s: float = 2.0) -> None:
@@ -162,13 +171,20 @@ class CloudClient:
         request = wire.Request(self._folder.fingerprint, point.index, encoded)
         start_s = self._clock()
         message = wire.pack_request(request)
-        answer = self._call(self._infer, message, deadline_s)
+        try:
+            answer = self._call(self._infer, message, deadline_s)
+        except DeadlineExceededError:
+            # The link, or the server, needs at least this long: never expect more of it.
+            slowest = max(self._seconds_per_bit or 0.0, deadline_s / (8 * len(message)))
+            self._seconds_per_bit = slowest
+            raise
         try:
             reply = wire.unpack_reply(answer)
         except WireError as error:
             raise CloudError(f"{self._address} sent a broken reply: {error}") from error
         round_trip_s = self._clock() - start_s
         self._learn(len(message), round_trip_s - reply.compute_s)
+        self._server_load = reply.load
         return CloudReply(
             reply.logits, reply.compute_s, reply.load, reply.queue, round_trip_s, len(message)
         )
@@ -187,14 +203,45 @@ class CloudClient:
             raise CloudError(f"{self._address} gave no estimate of the link")
         return estimate
 
+    def refresh(self) -> None:
+        """Start to measure round trip and server load, and a stale rate, in the background.
+
+        For times when nothing is sent; costs an empty request, or one of 24 kB when the rate is
+        older than a second. While one measurement is under way, others are not started.
+        """
+        if self._refreshing:
+            return
+        self._refreshing = True
+        stale = self._clock() - self._rate_measured_s >= _RATE_MAX_AGE_S
+        message = bytes(_PROBE_BYTES if stale or self._seconds_per_bit is None else 0)
+        start_s = self._clock()
+        call = self._echo.future(message, timeout=_REFRESH_TIMEOUT_S)
+        call.add_done_callback(lambda done: self._refreshed(done, len(message), start_s))
+
     def close(self) -> None:
         """Close the connection."""
         self._channel.close()
 
     def _timed_echo(self, message: bytes, timeout_s: float) -> float:
         start_s = self._clock()
-        self._call(self._echo, message, timeout_s)
+        self._server_load = self._unpack_echo(self._call(self._echo, message, timeout_s))
         return self._clock() - start_s
+
+    def _unpack_echo(self, answer: bytes) -> float:
+        try:
+            return wire.unpack_echo(answer)
+        except WireError as error:
+            raise CloudError(f"{self._address} sent a broken reply: {error}") from error
+
+    def _refreshed(self, call: Any, message_bytes: int, start_s: float) -> None:  # noqa: ANN401
+        """Take the result of `refresh`; runs in a thread of gRPC's."""
+        elapsed_s = self._clock() - start_s
+        try:
+            self._server_load = self._unpack_echo(call.result())
+            self._learn(message_bytes, elapsed_s)
+        except (grpc.RpcError, grpc.FutureCancelledError, CloudError):
+            self._seconds_per_bit = None
+        self._refreshing = False
 
     def _learn(self, message_bytes: int, network_s: float) -> None:
         """Update the estimate from a transfer that took `network_s` beside the compute."""
@@ -203,10 +250,10 @@ class CloudClient:
             transfer_s = max(network_s - (self._rtt_s or 0.0), bits / _MAX_RATE_BPS)
             self._seconds_per_bit = _smooth(self._seconds_per_bit, transfer_s / bits)
             self._rtt_s = min(self._rtt_s or network_s, network_s)
+            self._rate_measured_s = self._clock()
         else:
             transfer_s = bits * (self._seconds_per_bit or 0.0)
             self._rtt_s = _smooth(self._rtt_s, max(network_s - transfer_s, 0.0))
-        self._measured_s = self._clock()
 
     def _call(self, method: Callable[..., Any], message: bytes, timeout_s: float) -> bytes:
         try:
@@ -226,6 +273,7 @@ class CloudClient:
             return DeadlineExceededError(
                 f"{self._address} did not answer within {timeout_s * 1e3:.1f} ms"
             )
+        self._seconds_per_bit = None
         return CloudUnavailableError(
             f"no cloud server at {self._address} ({code.name.lower()}): start "
             "python -m partition.server there"

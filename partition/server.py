@@ -127,7 +127,7 @@ class CloudServer:
         return wire.pack_hello(self._hello)
 
     def _on_echo(self, message: bytes, context: grpc.ServicerContext) -> bytes:  # noqa: ARG002
-        return b""
+        return wire.pack_echo(self._pool.read()[0])
 
     def _on_infer(self, message: bytes, context: grpc.ServicerContext) -> bytes:
         try:

@@ -26,6 +26,7 @@ _PREFIX = struct.Struct("<4sBB2x")  # magic, version, kind
 _HELLO_BODY = struct.Struct("<8s8s")  # model, cut list
 _REQUEST_BODY = struct.Struct("<8sHH")  # model, split point, number of tensors
 _TENSOR = struct.Struct("<BB2x4I")  # dtype, number of dimensions, shape
+_ECHO_BODY = struct.Struct("<f")  # load
 _REPLY_BODY = struct.Struct("<dfII")  # compute seconds, load, queue, number of classes
 
 
@@ -183,3 +184,22 @@ class _Reader:
         if self._position != len(self._message):
             extra = len(self._message) - self._position
             raise WireError(f"message has {extra} bytes too many")
+
+
+def pack_echo(load: float) -> bytes:
+    """Answer to an echo: the server's load."""
+    return _ECHO_BODY.pack(load)
+
+
+def unpack_echo(message: bytes) -> float:
+    """Load in the answer to an echo.
+
+    Raises:
+        WireError: it is something else.
+    """
+    if len(message) != _ECHO_BODY.size:
+        raise WireError(f"an echo's answer has {len(message)} bytes, expected {_ECHO_BODY.size}")
+    (load,) = _ECHO_BODY.unpack(message)
+    if not 0 <= load <= 1:
+        raise WireError(f"an echo's answer holds load {load}, expected 0 to 1")
+    return float(load)

@@ -1,0 +1,190 @@
+"""Measure every bar of the project and write them down: `python -m agents.bench`, or `make bench`.
+
+Writes `results/bench.md` and, from the first training run, `results/evaluation.csv` and the
+pictures. Takes about half an hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from agents.errors import AgentError, RunFolderError
+from agents.machine import describe_machine
+from agents.policy import FrozenPolicy
+from envs.vec_env import EdgeSplitVecEnv
+from envs.worlds import build_world
+from hw.calibrate import calibrate
+from hw.errors import HardwareError
+from partition.errors import PartitionError
+from partition.floors import measure_floors
+from partition.model_folder import ModelFolder
+
+RESULTS = Path("results")
+DATA = Path("../shared/data")
+MODEL = "efficientnet-lite0"
+N_BOARDS = 4096
+N_DECISIONS = 20_000
+COPIED = ("evaluation.csv", "evaluation.png", "decisions.png")
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One measured figure beside what it should be.
+
+    Attributes:
+        what: is measured.
+        bar: in words.
+        measured: in words.
+        ok: whether the bar is met.
+        command: that measures it alone.
+    """
+
+    what: str
+    bar: str
+    measured: str
+    ok: bool
+    command: str
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run everything; 0 when every bar is met, 1 when not, 2 on bad input."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--data", type=Path, default=DATA, help="measured data (%(default)s)")
+    parser.add_argument("--seeds", type=int, default=3, help="training runs (%(default)s)")
+    arguments = parser.parse_args(argv)
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            bars = list(_measure(arguments.data, range(arguments.seeds), Path(scratch)))
+        _write(bars)
+    except (AgentError, HardwareError, PartitionError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0 if all(bar.ok for bar in bars) else 1
+
+
+def _measure(data: Path, seeds: Sequence[int], scratch: Path) -> Iterator[Bar]:
+    """Yield the bars, each printed as soon as it is known."""
+    parts: list[Callable[[], Iterator[Bar]]] = [
+        lambda: _calibration(data),
+        lambda: _split(ModelFolder.open(MODEL)),
+        _stepping,
+    ]
+    parts += [lambda seed=seed: _training(seed, scratch / str(seed)) for seed in seeds]  # type: ignore[misc]
+    for part in parts:
+        for bar in part():
+            print(f"{'ok  ' if bar.ok else 'MISS'} {bar.what}: {bar.measured} ({bar.bar})")
+            yield bar
+
+
+def _calibration(data: Path) -> Iterator[Bar]:
+    command = f"python -m hw.calibrate --data {data}"
+    for row in calibrate(data).rows:
+        bar = f"<= {100 * row.bar:g} %" if row.bar is not None else "-"
+        yield Bar(row.source, bar, f"{100 * row.error:.2f} %", row.ok, command)
+
+
+def _split(folder: ModelFolder) -> Iterator[Bar]:
+    floors = measure_floors(folder)
+    command = f"python -m partition.floors --model {folder.name}"
+    ratio, codec_s = floors["client_ratio"], floors["codec_s"]
+    worst = max(floors["split_ratio"].values())
+    what = "client to reply over bare gRPC, 400 kB on loopback"
+    yield Bar(what, "<= 1.5", f"{ratio:.2f}", ratio <= 1.5, command)
+    what = "int8 encode plus decode, 400 kB of float32"
+    yield Bar(what, "<= 0.25 ms", f"{1e3 * codec_s:.3f} ms", codec_s <= 0.25e-3, command)
+    what = "head plus tail over whole, slowest split point"
+    yield Bar(what, "<= 1.05", f"{worst:.3f}", worst <= 1.05, command)
+
+
+def _stepping() -> Iterator[Bar]:
+    """Environment steps per second of the vectorised twin, resets included."""
+    env = EdgeSplitVecEnv(build_world(model=MODEL), N_BOARDS)
+    generator = np.random.default_rng(0)
+    actions = [generator.integers(0, env.decoder.sizes, (N_BOARDS, 4)) for _ in range(8)]
+    env.reset()
+    rates = []
+    for _ in range(3):
+        began_s = time.perf_counter()
+        for t in range(env.fleet.n_steps):
+            env.step(actions[t % len(actions)])
+        rates.append(N_BOARDS * env.fleet.n_steps / (time.perf_counter() - began_s))
+    rate = statistics.median(rates)
+    what = f"environment steps per second, {N_BOARDS} boards, one thread"
+    yield Bar(what, ">= 400,000", f"{rate:,.0f}", rate >= 4e5, "python -m agents.bench")
+
+
+def _training(seed: int, out: Path) -> Iterator[Bar]:
+    """Train with the default settings and judge the run."""
+    command = [sys.executable, "train.py", "--seed", str(seed), "--out", str(out)]
+    shown = f"python train.py --seed {seed}"
+    log = subprocess.run(command, capture_output=True, text=True, check=False)
+    if log.returncode != 0:
+        raise RunFolderError(f"{shown} failed: {log.stderr.strip().splitlines()[-1]}")
+    trained = next(line for line in log.stdout.splitlines() if line.startswith("trained "))
+    elapsed_s = float(trained.split()[-2])
+    what = f"default training, seed {seed}"
+    yield Bar(what, "<= 300 s", f"{elapsed_s:.0f} s", elapsed_s <= 300.0, shown)
+    with (out / "evaluation.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    for row in rows:
+        if row["policy"] == "ppo" and row["share_of_way"] != "nan":
+            yield _share(row, seed, shown)
+    yield _decision_time(FrozenPolicy.load(out / "policy"), seed)
+    if seed == 0:
+        for name in COPIED:
+            shutil.copy(out / name, RESULTS / name)
+
+
+def _share(row: dict[str, str], seed: int, command: str) -> Bar:
+    mean, low, high = (
+        100 * float(row[key]) for key in ("share_of_way", "share_of_way_low", "share_of_way_high")
+    )
+    what = f"way from best-static to oracle, {row['scenario']}, seed {seed}"
+    return Bar(what, ">= 90 %", f"{mean:.1f} % ({low:.1f} to {high:.1f})", mean >= 90.0, command)
+
+
+def _decision_time(policy: FrozenPolicy, seed: int) -> Bar:
+    generator = np.random.default_rng(0)
+    shape = (N_DECISIONS, len(policy.metadata.fields))
+    times_s = []
+    for observation in generator.uniform(-1.0, 1.0, shape).astype(np.float32):
+        began_s = time.perf_counter()
+        policy.decide(observation)
+        times_s.append(time.perf_counter() - began_s)
+    median_us = 1e6 * statistics.median(times_s)
+    what = f"observation to decision, median, seed {seed}"
+    return Bar(what, "<= 20 us", f"{median_us:.1f} us", median_us <= 20.0, "python -m agents.bench")
+
+
+def _write(bars: Sequence[Bar]) -> None:
+    machine = "\n".join(f"- {key}: {value}" for key, value in describe_machine().items())
+    lines = [
+        "| | what | bar | measured | command |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {'ok' if bar.ok else 'missed'} | {bar.what} | {bar.bar} | {bar.measured} "
+            f"| `{bar.command}` |"
+            for bar in bars
+        ),
+    ]
+    text = (
+        "# Bars\n\nWritten by `make bench`. The board is modelled throughout; training figures "
+        "are of held-out episodes.\n\n" + "\n".join(lines) + f"\n\nMachine:\n\n{machine}\n"
+    )
+    (RESULTS / "bench.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""Show a frozen policy at work: a real server, a real link at two rates, and the cut moves.
+
+python demo.py [--run results/runs/<run>]; the board's clocks and power are modelled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from agents.errors import AgentError, RunFolderError
+from agents.run_folder import RunFolder
+from partition.shaped_link import ShapedLink
+
+RUNS_DIR = Path("results/runs")
+RATES_MBPS = (50.0, 0.5)
+HALF_S = 10.0
+SETTLING_S = 2.0
+_LINE = re.compile(r"^ *(?P<second>[\d.]+) s .* cut (?P<cut>\S+) ")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demo; 0 if the policy chose another cut on the slow link, 1 if not."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--run", type=Path, default=None, help="default: the newest finished run")
+    try:
+        run = RunFolder.load(parser.parse_args(argv).run or newest_run())
+    except AgentError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    command = [sys.executable, "-m", "partition.server", "--model", run.model]
+    with subprocess.Popen(
+        [*command, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            first_line = server.stdout.readline() if server.stdout else ""
+            if not first_line:  # the server has said why on stderr
+                return 2
+            print(first_line, end="")
+            with ShapedLink(int(first_line.rsplit(":", 1)[1]), 1e6 * RATES_MBPS[0]) as link:
+                cuts = _deploy(run, link)
+        finally:
+            server.terminate()
+    return _verdict(cuts)
+
+
+def newest_run() -> Path:
+    """Newest run folder that holds a policy.
+
+    Raises:
+        RunFolderError: there is none.
+    """
+    policies = sorted(RUNS_DIR.glob("*/policy/policy.json"), key=lambda p: p.stat().st_mtime)
+    if not policies:
+        raise RunFolderError(f"no finished run in {RUNS_DIR}; run make train first")
+    return policies[-1].parents[1]
+
+
+def _deploy(run: RunFolder, link: ShapedLink) -> tuple[Counter[str], Counter[str]]:
+    """Run deploy.py, slow the link down half way, and count the cuts of both halves."""
+    command = [sys.executable, "-u", "deploy.py", "--run", str(run.path)]
+    options = ["--cloud", f"127.0.0.1:{link.port}", "--duration", str(2 * HALF_S)]
+    cuts: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+    print(f"link shaped to {RATES_MBPS[0]:g} Mbit/s")
+    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as deploy:
+        for line in deploy.stdout or ():
+            print(line, end="", flush=True)
+            match = _LINE.match(line)
+            if match is None:
+                continue
+            second = float(match["second"])
+            if second >= HALF_S and link.rate_bps != 1e6 * RATES_MBPS[1]:
+                link.rate_bps = 1e6 * RATES_MBPS[1]
+                print(f"link shaped to {RATES_MBPS[1]:g} Mbit/s", flush=True)
+            elif second % HALF_S > SETTLING_S:
+                cuts[second > HALF_S][match["cut"]] += 1
+    return cuts
+
+
+def _verdict(cuts: tuple[Counter[str], Counter[str]]) -> int:
+    if not all(cuts):
+        print("deploy.py ended too early to compare the two links", file=sys.stderr)
+        return 1
+    chosen = [counter.most_common(1)[0][0] for counter in cuts]
+    for rate, cut in zip(RATES_MBPS, chosen, strict=True):
+        print(f"at {rate:g} Mbit/s the policy mostly cut after {cut!r}")
+    return int(chosen[0] == chosen[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
