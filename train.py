@@ -138,7 +138,8 @@ def _draw(
             ("oracle", Oracle(world.objective())),
         )
     ]
-    split_names = [point.name for point in folder.split_points]
+    names = [point.name for point in folder.split_points]
+    split_names = ["input (cloud-only)", *names[1:-1], "nothing (edge-only)"]
     save(decisions_figure(named, world.layout.domains, split_names), run_dir / "decisions.png")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,14 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Figure as LoggedFigure
+from stable_baselines3.common.logger import TensorBoardOutputFormat
 from tqdm import tqdm
 
 from agents.evaluate import run_episodes, seeds_for
 from agents.plots import decisions_figure, record_decisions
 from agents.rivals import Oracle
 from envs.fleet import Fleet, World
+from envs.objective import TERMS
 from envs.plant import Indices
 from envs.spaces import ActionDecoder, Observations
 from envs.vec_env import EdgeSplitVecEnv
@@ -61,7 +64,7 @@ class EntropyDecay(BaseCallback):
     def _on_rollout_start(self) -> None:
         if not isinstance(self.model, PPO):
             raise TypeError(f"{type(self.model).__name__} has no entropy bonus to lower")
-        progress_remaining = 1.0 - self.num_timesteps / self.model._total_timesteps  # noqa: SLF001
+        progress_remaining = 1.0 - self.num_timesteps / self.model._total_timesteps
         self.model.ent_coef = self._ent_coef * max(progress_remaining, 0.0)
 
     def _on_step(self) -> bool:
@@ -87,7 +90,17 @@ class TrainingReport(BaseCallback):
         self._n_validations = 0
 
     def _on_training_start(self) -> None:
-        self._bar = tqdm(total=self._total, unit="step", unit_scale=True, desc="training")
+        self._bar = tqdm(
+            total=self._total,
+            unit="step",
+            unit_scale=True,
+            desc="training",
+            mininterval=0.5 if sys.stderr.isatty() else 20.0,
+        )
+
+        for output in self.logger.output_formats:
+            if isinstance(output, TensorBoardOutputFormat):
+                output.writer.add_custom_scalars({"dvfo": self._charts()})
 
     def _on_step(self) -> bool:
         self._bar.update(self._env.num_envs)
@@ -110,6 +123,21 @@ class TrainingReport(BaseCallback):
         self.logger.dump(self.num_timesteps)
         self._bar.close()
 
+    def _charts(self) -> dict[str, list[str | list[str]]]:
+        """Lay out TensorBoard's custom scalars: what belongs together in one chart."""
+        clocks = [f"clocks/{domain}_hz" for domain in self._env.fleet.layout.domains]
+        return {
+            "cost against the oracle": ["Multiline", ["validation/cost", "validation/oracle_cost"]],
+            "energy per inference, J": [
+                "Multiline",
+                ["validation/energy_per_inference_j", "board/energy_per_inference_j"],
+            ],
+            "latency, s": ["Multiline", ["validation/latency_s", "board/latency_s"]],
+            "requests in time": ["Multiline", ["validation/qos_met", "board/qos_met"]],
+            "clocks while exploring, Hz": ["Multiline", clocks],
+            "reward terms while exploring": ["Multiline", [f"reward/{name}" for name in TERMS]],
+        }
+
     def _tagged(self) -> list[tuple[str, NDArray[Any]]]:
         env = self._env
         clocks_hz = env.fleet.readings().clocks_hz
@@ -126,6 +154,7 @@ class TrainingReport(BaseCallback):
         cost = float(result.cost.mean())
         gap = cost / self._oracle_cost - 1.0
         self.logger.record("validation/cost", cost)
+        self.logger.record("validation/oracle_cost", self._oracle_cost)
         self.logger.record("validation/oracle_gap", gap)
         self.logger.record("validation/energy_per_inference_j", float(result.energy_j.mean()))
         self.logger.record("validation/latency_s", float(result.latency_s.mean()))

@@ -52,27 +52,29 @@ def evaluation_figure(rows: Sequence[EvaluationRow], learned: str, subtitle: str
 
 def _bars(axes: Axes, rows: Sequence[EvaluationRow], key: str, factor: float, learned: str) -> None:
     values = np.array([getattr(row, key) for row in rows]) * factor
+    ends = values
     colours = [{learned: LEARNED, "oracle": ORACLE}.get(row.policy, MUTED) for row in rows]
     axes.barh([row.policy for row in rows], values, color=colours, height=0.7)
     if hasattr(rows[0], f"{key}_low"):
         low = np.array([getattr(row, f"{key}_low") for row in rows]) * factor
-        high = np.array([getattr(row, f"{key}_high") for row in rows]) * factor
-        error = np.maximum(np.stack([values - low, high - values]), 0.0)
+        ends = np.array([getattr(row, f"{key}_high") for row in rows]) * factor
+        error = np.maximum(np.stack([values - low, ends - values]), 0.0)
         axes.errorbar(values, range(len(rows)), xerr=error, fmt="none", ecolor=INK, elinewidth=1)
     # Rivals that fall over completely would squeeze the rest into the axis.
-    limit = 2.5 * float(np.sort(values)[len(values) // 2])
-    axes.set_xlim(0.0, min(1.18 * float(values.max()), max(limit, 1e-9)))
-    for y, value in enumerate(values):
-        inside = value < 0.8 * axes.get_xlim()[1]
+    limit = min(1.25 * float(ends.max()), 2.5 * float(np.median(values)))
+    axes.set_xlim(0.0, max(limit, 1e-9))
+    for y, (value, end) in enumerate(zip(values, ends, strict=True)):
+        fits = end < 0.85 * limit
         axes.annotate(
-            f"{value:.3g}",
-            (min(value, axes.get_xlim()[1]), y),
-            xytext=(4 if inside else -4, 0),
+            f"{value:.0f}" if value >= 100.0 else f"{value:.3g}",
+            (end if fits else limit, y),
+            xytext=(4 if fits else -4, 0),
             textcoords="offset points",
-            ha="left" if inside else "right",
+            ha="left" if fits else "right",
             va="center",
             fontsize=8,
-            color=INK if inside else "white",
+            color=INK,
+            bbox=None if fits else {"boxstyle": "round,pad=0.2", "fc": "white", "ec": "none"},
         )
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=9)

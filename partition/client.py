@@ -174,9 +174,10 @@ class CloudClient:
         try:
             answer = self._call(self._infer, message, deadline_s)
         except DeadlineExceededError:
-            # The link, or the server, needs at least this long: never expect more of it.
-            slowest = max(self._seconds_per_bit or 0.0, deadline_s / (8 * len(message)))
-            self._seconds_per_bit = slowest
+            # How much longer it would have taken is unknown: halve the rate, as TCP does, so that
+            # a few late answers bring the estimate down to any link.
+            at_least = deadline_s / (8 * len(message))
+            self._seconds_per_bit = max(2.0 * (self._seconds_per_bit or 0.0), at_least)
             raise
         try:
             reply = wire.unpack_reply(answer)
