@@ -32,8 +32,9 @@ from envs.vec_env import EdgeSplitVecEnv
 from envs.worlds import ALL_SCENARIOS, build_world
 from hw.errors import HardwareError
 from partition.errors import ModelNotFoundError, PartitionError
-from partition.model_folder import ModelFolder
+from partition.model_folder import PROFILE_FILE, ModelFolder
 from partition.prepare import prepare
+from partition.profile import profile, write
 
 RUNS_DIR = Path("results/runs")
 USER_ERRORS = (AgentError, EnvError, HardwareError, PartitionError)
@@ -98,12 +99,14 @@ def run(config: TrainConfig, out: Path | None) -> Path:
 
 
 def open_or_prepare(model: str) -> ModelFolder:
-    """Open a prepared model, or prepare it."""
+    """Open a prepared model; otherwise prepare it and measure what each cut costs in accuracy."""
     try:
         return ModelFolder.open(model)
     except ModelNotFoundError:
-        print(f"preparing {model}")
-        return prepare(model)
+        print(f"preparing and profiling {model}, about a minute")
+        folder = prepare(model)
+        write(folder.path / PROFILE_FILE, profile(folder))
+        return ModelFolder.open(folder.path)
 
 
 def _train(config: TrainConfig, recipe: Algorithm, world: World, run_dir: Path) -> FrozenPolicy:

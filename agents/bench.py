@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +82,7 @@ def _measure(data: Path, seeds: Sequence[int], scratch: Path) -> Iterator[Bar]:
         lambda: _split(ModelFolder.open(MODEL)),
         _stepping,
     ]
-    parts += [lambda seed=seed: _training(seed, scratch / str(seed)) for seed in seeds]  # type: ignore[misc]
+    parts += [partial(_training, seed, scratch / str(seed)) for seed in seeds]
     for part in parts:
         for bar in part():
             print(f"{'ok  ' if bar.ok else 'MISS'} {bar.what}: {bar.measured} ({bar.bar})")

@@ -45,7 +45,7 @@ class AgentDecider:
         """Wrap `agent`."""
         self._agent, self._decoder, self._continuous = agent, decoder, continuous
 
-    def decide(self, observations: Observations, fleet: Fleet) -> Indices:  # noqa: ARG002
+    def decide(self, observations: Observations, fleet: Fleet) -> Indices:
         """Predict without exploring."""
         actions, _ = self._agent.predict(observations, deterministic=True)
         if self._continuous:

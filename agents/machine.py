@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-_PACKAGES = ("gymnasium", "numpy", "onnxruntime", "stable-baselines3", "torch")
+from partition.profile import describe_machine as describe_inference_machine
 
-
-def describe_machine() -> dict[str, str | int]:
-    """Processor, kernel, versions of the packages that matter, and the commit."""
-    return {
-        "processor": _processor(),
-        "n_cpus": os.cpu_count() or 0,
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "python": platform.python_version(),
-        **{name: _version(name) for name in _PACKAGES},
-        "commit": _commit(),
-    }
+_PACKAGES = ("gymnasium", "stable-baselines3", "torch")
 
 
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
+def describe_machine() -> dict[str, Any]:
+    """Processor, system, versions of the packages that matter, and the commit."""
+    learning = {name: version(name) for name in _PACKAGES}
+    return {**describe_inference_machine(), **learning, "commit": _commit()}
 
 
 def _commit() -> str:

@@ -193,7 +193,7 @@ def _read_document(folder: Path) -> dict[str, Any]:
             f"{path} has schema version {version!r}, this program reads {SCHEMA_VERSION}; "
             f"train again with this version"
         )
-    return document  # type: ignore[no-any-return]
+    return dict(document)
 
 
 def _metadata(document: dict[str, Any]) -> PolicyMetadata:

@@ -36,7 +36,7 @@ class Learned:
         """Wrap `policy`."""
         self._policy = policy
 
-    def decide(self, observations: Observations, fleet: Fleet) -> Indices:  # noqa: ARG002
+    def decide(self, observations: Observations, fleet: Fleet) -> Indices:
         """Evaluate the policy."""
         return self._policy.decide_batch(observations)
 
@@ -48,7 +48,7 @@ class Static:
         """Remember the indices of the action."""
         self.action = action
 
-    def decide(self, observations: Observations, fleet: Fleet) -> Indices:  # noqa: ARG002
+    def decide(self, observations: Observations, fleet: Fleet) -> Indices:
         """Repeat the action for every board."""
         return np.tile(np.array(self.action, dtype=np.int64), (len(observations), 1))
 

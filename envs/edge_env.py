@@ -67,8 +67,6 @@ class EdgeSplitEnv(gymnasium.Env[Any, Any]):
     v0: first version.
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012  # Gymnasium declares it as a plain attribute
-
     def __init__(self, plant: Plant, objective: Objective, *, continuous: bool = False) -> None:
         """Wrap a plant of one board."""
         self.plant = plant

@@ -56,5 +56,5 @@ class Objective:
 
     def cost(self, outcome: Outcome, eta: Floats) -> Floats:
         """Sum of the terms."""
-        total: Floats = sum(self.terms(outcome, eta).values())  # type: ignore[assignment]
-        return total
+        energy, *others = self.terms(outcome, eta).values()
+        return sum(others, start=energy)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from envs.errors import ActionError
 from envs.plant import Axis, Indices, Layout, Readings
-from envs.signals import Floats
 
 Observations = NDArray[np.float32]
 
@@ -65,11 +64,10 @@ class ObservationEncoder:
     def __init__(self, fields: tuple[ObservationField, ...]) -> None:
         """Prepare the bounds of `fields`."""
         self.fields = fields
-        log = np.array([f.log for f in fields])
-        warp: Callable[[Floats], Floats] = lambda v: np.where(log, np.log(np.where(log, v, 1.0)), v)  # noqa: E731
-        self._log_rows = np.flatnonzero(log)
-        low, high = (warp(np.array([getattr(f, side) for f in fields])) for side in ("low", "high"))
-        self._floor = np.array([f.low for f in fields])[log][:, None]
+        self._log_rows = [row for row, f in enumerate(fields) if f.log]
+        self._floor = np.array([f.low for f in fields if f.log])[:, None]
+        low = np.array([math.log(f.low) if f.log else f.low for f in fields])
+        high = np.array([math.log(f.high) if f.log else f.high for f in fields])
         self._scale = (2.0 / (high - low))[:, None]
         self._shift = (-1.0 - 2.0 * low / (high - low))[:, None]
 

@@ -93,23 +93,23 @@ class EdgeSplitVecEnv(VecEnv):
         """Repeat an attribute of the fleet for each board asked for."""
         return [getattr(self, attr_name)] * len(list(self._get_indices(indices)))
 
-    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:  # noqa: ANN401
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """Refuse: the boards share their attributes."""
         raise NotImplementedError("the boards of a fleet share their attributes")
 
     def env_method(
         self,
         method_name: str,
-        *method_args: Any,  # noqa: ANN401
+        *method_args: Any,
         indices: VecEnvIndices = None,
-        **method_kwargs: Any,  # noqa: ANN401
+        **method_kwargs: Any,
     ) -> list[Any]:
         """Refuse: there is no single environment behind a board."""
         raise NotImplementedError("the boards of a fleet have no environment of their own")
 
     def env_is_wrapped(
         self,
-        wrapper_class: type,  # noqa: ARG002
+        wrapper_class: type,
         indices: VecEnvIndices = None,
     ) -> list[bool]:
         """No board is wrapped."""

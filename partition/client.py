@@ -234,7 +234,7 @@ class CloudClient:
         except WireError as error:
             raise CloudError(f"{self._address} sent a broken reply: {error}") from error
 
-    def _refreshed(self, call: Any, message_bytes: int, start_s: float) -> None:  # noqa: ANN401
+    def _refreshed(self, call: Any, message_bytes: int, start_s: float) -> None:
         """Take the result of `refresh`; runs in a thread of gRPC's."""
         elapsed_s = self._clock() - start_s
         try:

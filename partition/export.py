@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError
 
 from partition.errors import ModelExportError
 from partition.zoo import Source
@@ -53,7 +53,7 @@ def _read(path: Path) -> onnx.ModelProto:
 def _example(name: str, load: Callable[[], object]) -> tuple[nn.Module, Tensor]:
     made = load()
     try:
-        from torch import Tensor, nn  # noqa: PLC0415
+        from torch import Tensor, nn
     except ModuleNotFoundError as error:
         raise ModelExportError(f"exporting {name!r} needs torch: {_INSTALL}") from error
 
@@ -66,7 +66,7 @@ def _example(name: str, load: Callable[[], object]) -> tuple[nn.Module, Tensor]:
 
 
 def _from_torch(name: str, network: nn.Module, example: Tensor) -> onnx.ModelProto:
-    import torch  # noqa: PLC0415
+    import torch
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:

@@ -60,7 +60,7 @@ class InferenceResult:
 
 
 class _NoTimer:
-    def head(self, split: SplitPoint) -> AbstractContextManager[object]:  # noqa: ARG002
+    def head(self, split: SplitPoint) -> AbstractContextManager[object]:
         return nullcontext()
 
     tail = head

