@@ -38,6 +38,11 @@ class StopRequest:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._handle)
 
+    def ignore(self) -> None:
+        """Ignore both signals from now on, so that nothing interrupts giving the board back."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.wanted or not self.can_wait:
             raise KeyboardInterrupt
@@ -85,13 +90,14 @@ def deploy(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Summ
         cloud=arguments.cloud,
         source=arguments.source,
         max_power_w=run.policy.metadata.layout.max_power_w,
+        accept=run.policy.check_layout,
         dry_run=arguments.dry_run,
         root=root,
     )
     try:
-        run.policy.check_layout(env.plant.layout)
         return _control(env, run, arguments.duration, stop)
     finally:
+        stop.ignore()
         env.close()
 
 

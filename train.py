@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -60,6 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         run_dir = run(_config(arguments), arguments.out)
     except USER_ERRORS as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # no space left, above all
+        print(f"error: cannot write the run ({error}); free space or give --out", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; the run folder is incomplete and can be deleted", file=sys.stderr)
@@ -185,9 +189,16 @@ def _config(arguments: argparse.Namespace) -> TrainConfig:
 
 
 def _positive(text: str) -> int:
-    value = int(float(text))
-    if value <= 0:
-        raise argparse.ArgumentTypeError(f"must be > 0, got {text}")
+    value = float(text)
+    if not 1.0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a finite number of 1 or more, got {text}")
+    return int(value)
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 2**32:  # what NumPy's older generators take
+        raise argparse.ArgumentTypeError(f"must be within 0 and {2**32 - 1}, got {text}")
     return value
 
 
@@ -201,7 +212,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--algo", default="ppo", help=f"one of {', '.join(ALGORITHMS)}")
     parser.add_argument("--total-timesteps", type=_positive, default=None)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=_seed, default=0)
     parser.add_argument("--out", type=Path, default=None, help=f"run folder (default {RUNS_DIR}/)")
     return parser
 

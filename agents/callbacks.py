@@ -96,6 +96,7 @@ class TrainingReport(BaseCallback):
             unit_scale=True,
             desc="training",
             mininterval=0.5 if sys.stderr.isatty() else 20.0,
+            maxinterval=60.0,
         )
 
         for output in self.logger.output_formats:

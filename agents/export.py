@@ -63,9 +63,8 @@ def _layers(modules: list[nn.Module]) -> tuple[Weights, str]:
     activations = set()
     for module in modules:
         if isinstance(module, nn.Linear):
-            weights.append(
-                (module.weight.detach().cpu().numpy().copy(), module.bias.detach().cpu().numpy())
-            )
+            weight, bias = (t.detach().cpu().numpy().copy() for t in (module.weight, module.bias))
+            weights.append((weight, bias))
         elif isinstance(module, nn.Tanh | nn.ReLU):
             activations.add("tanh" if isinstance(module, nn.Tanh) else "relu")
         else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from safetensors.numpy import load_file, save
 
 from agents.errors import PolicyError
 from envs.plant import Axis, Indices, Layout
-from envs.spaces import ActionDecoder, ObservationEncoder, ObservationField
+from envs.spaces import ActionDecoder, ObservationEncoder, ObservationField, observation_fields
 
 SCHEMA_VERSION = 1
 METADATA_FILE = "policy.json"
@@ -107,7 +108,8 @@ class FrozenPolicy:
         """Refuse to drive anything but what the policy was trained for.
 
         Raises:
-            PolicyError: another board, other clock tables, another model or other split points.
+            PolicyError: another board, other clock tables, another model, other split points, or
+                observations that this version encodes otherwise.
         """
         mine = self.metadata.layout
         for what, trained, found in (
@@ -121,6 +123,11 @@ class FrozenPolicy:
                     f"the policy was trained for another {what} ({trained}, here {found}); "
                     f"train one for this board and model with train.py"
                 )
+        if self.metadata.fields != observation_fields(layout):
+            raise PolicyError(
+                "the policy was trained on other observations than this version makes; train one "
+                "with train.py"
+            )
 
     def save(self, folder: Path) -> None:
         """Write both files; `policy.json` last, so that a folder with it is complete."""
@@ -149,14 +156,14 @@ class FrozenPolicy:
         try:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             if digest != document.get("weights_sha256"):
-                raise PolicyError(f"{path} is not what policy.json expects; copy or train it again")
+                raise ValueError(f"{WEIGHTS_FILE} is not what {METADATA_FILE} expects")
             tensors = load_file(path)
             layers = range(len(tensors) // 2)
             weights = [(tensors[f"{layer}.weight"], tensors[f"{layer}.bias"]) for layer in layers]
             return cls(_metadata(document), weights)
         except OSError as error:
             raise PolicyError(f"{path} cannot be read ({error.strerror}); copy it again") from None
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (PolicyError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise PolicyError(f"{folder} is damaged ({error!r}); copy or train it again") from None
 
     def _bend(self, values: NDArray[np.float32]) -> None:
@@ -201,6 +208,8 @@ def _metadata(document: dict[str, Any]) -> PolicyMetadata:
         raise ValueError(f"activation {document['activation']!r}, head {document['head']!r}")
     layout = dict(document["layout"])
     axes: Sequence[dict[str, Any]] = layout.pop("axes")
+    if not 0.0 < layout["max_power_w"] < math.inf:
+        raise ValueError(f"max_power_w is {layout['max_power_w']!r}")
     return PolicyMetadata(
         algorithm=document["algorithm"],
         layout=Layout(axes=tuple(Axis(a["name"], tuple(a["values"])) for a in axes), **layout),

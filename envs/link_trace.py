@@ -19,6 +19,8 @@ from envs.signals import KNOT_PERIOD_S, Floats, fit
 
 MAHIMAHI_PACKET_BYTES = 1500
 MIN_SECONDS = 10
+MAX_SECONDS = 10_000_000
+"""Longer ones are a mistake, and would fill the memory."""
 
 
 def read_trace(path: Path) -> Floats:
@@ -42,7 +44,7 @@ def read_trace(path: Path) -> Floats:
     is_csv = bool(lines) and "," in lines[0]
     try:
         rate_bps = _from_csv(lines) if is_csv else _from_mahimahi(lines)
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ScenarioError(
             f"link trace {path} is malformed ({error}); use CSV with columns second,mbps or one "
             f"millisecond per line as Mahimahi does"
@@ -56,12 +58,16 @@ def read_trace(path: Path) -> Floats:
 
 def _from_csv(lines: list[str]) -> Floats:
     rows = list(csv.DictReader(lines))
+    if not rows:
+        raise ValueError("no row below the header")
     seconds = np.array([float(row["second"]) for row in rows])
     mbps = np.array([float(row["mbps"]) for row in rows])
     if not (np.isfinite(mbps).all() and (mbps >= 0).all()):
         raise ValueError("mbps must be finite and >= 0")
-    if (np.diff(seconds) <= 0).any():
+    if not (np.diff(seconds) > 0).all():
         raise ValueError("seconds must ascend; keep one trace per file")
+    if not seconds[-1] - seconds[0] <= MAX_SECONDS:
+        raise ValueError(f"it spans more than {MAX_SECONDS} s")
     grid = np.arange(seconds[0], seconds[-1] + KNOT_PERIOD_S / 2, KNOT_PERIOD_S)
     return np.asarray(np.interp(grid, seconds, mbps) * 1e6, dtype=np.float64)
 
@@ -70,6 +76,8 @@ def _from_mahimahi(lines: list[str]) -> Floats:
     milliseconds = np.array([int(line) for line in lines], dtype=np.int64)
     if len(milliseconds) == 0 or (milliseconds < 0).any():
         raise ValueError("no packet, or a negative millisecond")
+    if milliseconds.max() // 1000 > MAX_SECONDS:
+        raise ValueError(f"it spans more than {MAX_SECONDS} s")
     n_seconds = int(milliseconds.max() // 1000)  # the last second may be cut short
     packets = np.bincount(milliseconds // 1000, minlength=n_seconds)[:n_seconds]
     return np.asarray(packets * (MAHIMAHI_PACKET_BYTES * 8.0), dtype=np.float64)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from envs.edge_env import EdgeSplitEnv
 from envs.fleet import Fleet
 from envs.live import BoardPacer, LivePlant, live_layout
 from envs.objective import Objective
+from envs.plant import Layout
 from envs.scenario import Scenario
 from envs.split_costs import SplitCosts
 from envs.worlds import ALL_SCENARIOS, build_world
@@ -58,6 +60,7 @@ def make_live(
     source: Path | None = None,
     n_steps: int = 240,
     max_power_w: float | None = None,
+    accept: Callable[[Layout], None] = lambda _: None,
     dry_run: bool = False,
     continuous: bool = False,
     root: Path = Path("/"),
@@ -74,6 +77,7 @@ def make_live(
         n_steps: control steps in an episode.
         max_power_w: power shown as 1 in the observation, as a trained policy knows it; None
             takes the model's, or measures it on a real board.
+        accept: called with the layout before any clock is set; may raise to refuse it.
         dry_run: never set a clock.
         continuous: `Box` instead of `MultiDiscrete` actions.
         root: where a real board looks for /sys.
@@ -92,12 +96,14 @@ def make_live(
         client.probe()
     opened = open_board(board, device=device, root=root)
     try:
+        layout = live_layout(opened, folder, max_power_w or math.nan)
+        accept(layout)
         pipeline = _pipeline(opened, folder, client)
         full_power_w, full_speed_s = _full_speed(opened, pipeline, folder, inputs, dry_run=dry_run)
         plant = LivePlant(
             opened,
             pipeline,
-            live_layout(opened, folder, max_power_w or full_power_w),
+            replace(layout, max_power_w=max_power_w or full_power_w),
             folder,
             inputs,
             surroundings,
@@ -148,5 +154,5 @@ def _full_speed(
     if not dry_run:
         board.apply(before)
     measured_w = energy.energy_j / energy.duration_s
-    is_modelled = isinstance(board, SimBoard)
-    return board.max_power_w if is_modelled else measured_w, statistics.median(latencies_s)
+    power_w = board.device.max_power_w if isinstance(board, SimBoard) else measured_w
+    return power_w, statistics.median(latencies_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,17 +99,27 @@ class ActionDecoder:
         """Check indices, shape (n, n_axes).
 
         Raises:
-            ActionError: wrong shape or an index outside its axis.
+            ActionError: wrong shape, not integers, or an index outside its axis.
         """
-        if actions.ndim != 2 or actions.shape[1] != len(self.sizes):
-            raise ActionError(f"actions have shape {actions.shape}; give (n, {len(self.sizes)})")
+        self._check_shape(actions)
+        if not np.issubdtype(actions.dtype, np.integer):
+            raise ActionError(f"actions are {actions.dtype}; give integer indices")
         if (actions < 0).any() or (actions >= self.sizes).any():
             raise ActionError(f"an index is outside the axes' sizes {self.sizes.tolist()}")
         return actions.astype(np.int64, copy=False)
 
     def from_box(self, actions: NDArray[np.floating]) -> Indices:
-        """Snap actions in [-1, 1], shape (n, n_axes), to the nearest of equal bins."""
+        """Snap actions in [-1, 1], shape (n, n_axes), to the nearest of equal bins.
+
+        Raises:
+            ActionError: wrong shape or not finite.
+        """
+        self._check_shape(actions)
         share = 0.5 * (np.asarray(actions, dtype=np.float64) + 1.0)
         if not np.isfinite(share).all():
             raise ActionError("an action is not finite; the policy's weights may be damaged")
         return np.clip((share * self.sizes).astype(np.int64), 0, self.sizes - 1)
+
+    def _check_shape(self, actions: NDArray[Any]) -> None:
+        if actions.ndim != 2 or actions.shape[1] != len(self.sizes):
+            raise ActionError(f"actions have shape {actions.shape}; give (n, {len(self.sizes)})")

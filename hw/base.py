@@ -101,11 +101,6 @@ class Board(ABC):
     def temperature_limit_c(self) -> float:
         """Temperature at which the board begins to slow itself down, degrees C."""
 
-    @property
-    @abstractmethod
-    def max_power_w(self) -> float:
-        """Upper end of the board's power, W."""
-
     def open(self) -> None:
         """Find the hardware and save what `close` restores; nothing if it is open already.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 from hw.errors import (
@@ -89,9 +90,12 @@ class Sysfs:
         return path.read_text(encoding="utf-8")
 
     def _write(self, path: Path, value: str) -> None:
-        # Opened without creating: a file that is missing in sysfs must not appear in a fake.
-        with path.open("r+", encoding="utf-8") as file:
-            file.write(value)
+        # Not created, for a missing attribute must stay missing; and one write call per value.
+        descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC)
+        try:
+            os.write(descriptor, value.encode())
+        finally:
+            os.close(descriptor)
 
 
 def _read_error(path: Path, error: OSError | UnicodeDecodeError) -> HardwareError:

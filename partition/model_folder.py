@@ -141,8 +141,10 @@ class ModelFolder:
         if not path.is_dir():
             path = root / path_or_name
         if not path.is_dir():
+            prepared = sorted(cuts.parent.name for cuts in root.glob(f"*/{CUTS_FILE}"))
             raise ModelNotFoundError(
-                f"no model folder {path}: run python -m partition.prepare --model {path.name}"
+                f"no model folder {path}: run python -m partition.prepare --model {path.name}, "
+                f"or use one of those prepared ({', '.join(prepared) or 'none yet'})"
             )
         for name in (GRAPH_FILE, WEIGHTS_FILE, CUTS_FILE):
             if not (path / name).is_file():

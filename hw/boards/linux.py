@@ -24,7 +24,6 @@ class LinuxBoard(Board):
 
     Args:
         sysfs: access to the kernel's files.
-        power_limit_w: upper end of the machine's power, where it is known, W.
         sample_period_s: time between two power readings in an energy window, s.
         clock: present time, s.
     """
@@ -35,7 +34,6 @@ class LinuxBoard(Board):
         self,
         sysfs: Sysfs,
         *,
-        power_limit_w: float | None = None,
         sample_period_s: float = 0.02,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -44,24 +42,10 @@ class LinuxBoard(Board):
         self.thermal_zones = {}
         self._sysfs = sysfs
         self._zones: dict[str, SysfsThermalZone] = {}
-        self._power_limit_w = power_limit_w
         self._sample_period_s = sample_period_s
         self._clock = clock
         self._restore = RestoreStack()
         self._window: EnergySampler | None = None
-
-    @property
-    def max_power_w(self) -> float:
-        """Upper end of the machine's power, W.
-
-        Raises:
-            UnsupportedError: it was not given.
-        """
-        if self._power_limit_w is None:
-            raise UnsupportedError(
-                "board linux does not know the machine's largest power; give power_limit_w"
-            )
-        return self._power_limit_w
 
     @property
     def temperature_limit_c(self) -> float:

@@ -60,11 +60,6 @@ class SimBoard(Board):
         return self.device.throttle_c
 
     @property
-    def max_power_w(self) -> float:
-        """Modelled power with everything at its maximum, W."""
-        return self.device.max_power_w
-
-    @property
     def ambient_c(self) -> float:
         """Temperature around the board, degrees C."""
         return self._state.ambient_c

@@ -121,12 +121,6 @@ def test_missing_sensors_are_named_when_asked_for(sysfs):
             _ = board.temperature_limit_c
         with pytest.raises(UnsupportedError, match=r"no power sensor under .*hwmon"):
             board.begin_window()
-        with pytest.raises(UnsupportedError, match="power_limit_w"):
-            _ = board.max_power_w
-
-
-def test_power_limit_is_the_one_given(machine):
-    assert LinuxBoard(machine, power_limit_w=15.0).max_power_w == 15.0
 
 
 def test_window_measures_the_input_rail(machine):

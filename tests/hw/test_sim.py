@@ -181,6 +181,5 @@ def test_hot_board_is_slowed_and_recovers_its_request(board, clock):
 
 
 def test_limits_and_fingerprint_are_the_devices(board, tx2):
-    assert board.max_power_w == tx2.max_power_w
     assert board.temperature_limit_c == tx2.throttle_c
     assert board.fingerprint == tx2.fingerprint

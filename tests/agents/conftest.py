@@ -1,0 +1,92 @@
+"""Untrained agents on the small world, and their frozen form."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from agents.algorithms import ALGORITHMS, Algorithm
+from agents.export import freeze
+from agents.policy import FrozenPolicy
+from envs.fleet import World
+from envs.vec_env import EdgeSplitVecEnv
+from envs.worlds import build_world
+
+N_BOARDS = 4
+
+
+@pytest.fixture(scope="session", params=["ppo", "sac"])
+def untrained(request, small_world):
+    """Name, agent and layout of an agent that has learned nothing."""
+    recipe = ALGORITHMS[request.param]
+    small = {"batch_size": 32}
+    if request.param == "sac":
+        small["buffer_size"] = 100
+    recipe: Algorithm = replace(recipe, settings=recipe.settings | small)
+    env = EdgeSplitVecEnv(small_world, N_BOARDS, continuous=recipe.continuous)
+    agent = recipe.build(env, 0, None)
+    with torch.no_grad():  # untrained outputs are so small that all actions would be alike
+        for layer in agent.policy.modules():
+            if isinstance(layer, nn.Linear):
+                layer.weight *= 2.0
+    return request.param, agent, small_world.layout
+
+
+@pytest.fixture(scope="session")
+def policy(untrained) -> FrozenPolicy:
+    name, agent, layout = untrained
+    return freeze(agent, name, layout)
+
+
+SCENARIO = """
+schema_version = 1
+description = "{name}"
+eta = 0.5
+[link]
+rate_mbps = {rate_mbps}
+rtt_ms = 0.2
+radio_w = 0.9
+radio_w_per_mbps = 0.0
+[server]
+gflop_per_s = 5000.0
+load = 0.0
+[arrivals]
+rate_hz = {rate_hz}
+scv = 0.0
+[ambient]
+temperature_c = 25.0
+[requests]
+latency_target_ms = 100.0
+[board]
+slowdown = 1.0
+"""
+
+
+@pytest.fixture(scope="session")
+def build(tiny, small_device, tmp_path_factory):
+    """Build a world whose only scenario is constant but for what is given."""
+
+    def build_one(name: str, rate_mbps: str = "50.0", rate_hz: str = "10.0") -> World:
+        path = tmp_path_factory.mktemp("scenarios") / f"{name}.toml"
+        path.write_text(SCENARIO.format(name=name, rate_mbps=rate_mbps, rate_hz=rate_hz))
+        return replace(build_world(str(small_device), tiny, [str(path)]), n_steps=40)
+
+    return build_one
+
+
+@pytest.fixture(scope="session")
+def calm(build) -> World:
+    """Nothing ever changes."""
+    return build("calm")
+
+
+@pytest.fixture(scope="session")
+def swinging(build) -> World:
+    """The link is either fast or nearly dead, so that no fixed action is good."""
+    rate_mbps = (
+        "{ quantiles = [0.05, 0.051, 0.052, 300.0, 301.0, 302.0], correlation_time_s = 2.0 }"
+    )
+    return build("swinging", rate_mbps=rate_mbps)

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from torch import nn
+
+from agents.algorithms import ALGORITHMS, algorithm, linear_to_zero
+from agents.callbacks import EntropyDecay
+from agents.errors import AgentError
+from agents.evaluate import held_out_seeds, run_episodes
+from agents.export import freeze, set_threads
+from agents.log_cost import LogCost
+from agents.rivals import Learned, Oracle, Random
+from envs.vec_env import EdgeSplitVecEnv
+
+N_BOARDS = 32
+QUICK = {
+    "learning_rate": linear_to_zero(6e-3),
+    "n_steps": 10,
+    "batch_size": 160,
+    "policy_kwargs": {"net_arch": [32], "activation_fn": nn.ReLU},
+}
+
+
+def trained(world, seed: int, steps: int):
+    """A policy from a few thousand steps of what `train.py` does."""
+    set_threads()
+    recipe = ALGORITHMS["ppo"]
+    recipe = replace(recipe, settings=recipe.settings | QUICK)
+    env = EdgeSplitVecEnv(world, N_BOARDS)
+    agent = recipe.build(LogCost(env), seed, None)
+    agent.learn(steps, callback=EntropyDecay(recipe.ent_coef))
+    return freeze(agent, "ppo", world.layout)
+
+
+def costs(world, deciders) -> list[float]:
+    seeds = held_out_seeds(0, 16)
+    return [float(run_episodes(world, decider, seeds).cost.mean()) for decider in deciders]
+
+
+def test_learning_goes_most_of_the_way_from_random_to_the_oracle(small_world):
+    policy = trained(small_world, 0, 24_000)
+    rivals = (Random(0), Oracle(small_world.objective()))
+    learned, random, oracle = costs(small_world, [Learned(policy), *rivals])
+    assert (random - learned) / (random - oracle) > 0.8
+
+
+def test_learning_finds_the_known_optimum_where_nothing_changes(calm):
+    policy = trained(calm, 0, 24_000)
+    learned, oracle = costs(calm, [Learned(policy), Oracle(calm.objective())])
+    assert learned < 1.05 * oracle
+
+
+def test_same_seed_learns_the_same_weights_and_another_seed_others(calm):
+    first, again, other = (trained(calm, seed, 640) for seed in (1, 1, 2))
+    for mine, same, different in zip(first.weights, again.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(mine[0], same[0])
+        np.testing.assert_array_equal(mine[1], same[1])
+        assert not np.array_equal(mine[0], different[0])
+
+
+def test_building_twice_leaves_the_settings_alone(small_world):
+    recipe = ALGORITHMS["ppo"]
+    before = repr(recipe.settings)
+    for _ in range(2):
+        recipe.build(EdgeSplitVecEnv(small_world, 60), 0, None)
+    assert repr(recipe.settings) == before
+
+
+def test_unknown_algorithm_is_refused_with_those_there_are():
+    with pytest.raises(AgentError, match=r"unknown algorithm 'dqn'.*ppo, sac"):
+        algorithm("dqn")

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from agents.errors import PolicyError, RunFolderError
+from agents.run_folder import RunFolder
+from tests.runs import constant_policy, write_run
+
+
+@pytest.fixture
+def run(small_world, tmp_path):
+    policy = constant_policy(small_world.layout, (0, 0, 0, 0))
+    return write_run(tmp_path / "run", policy, "tx2", "tiny-cnn")
+
+
+def test_run_folder_tells_device_model_and_policy(run, small_world):
+    loaded = RunFolder.load(run)
+    assert (loaded.path, loaded.device, loaded.model) == (run, "tx2", "tiny-cnn")
+    assert loaded.policy.metadata.layout == small_world.layout
+
+
+def test_missing_folder_is_refused(tmp_path):
+    with pytest.raises(RunFolderError, match=r"nowhere is no folder; give one that train\.py"):
+        RunFolder.load(tmp_path / "nowhere")
+
+
+def test_folder_of_something_else_is_refused(tmp_path):
+    with pytest.raises(RunFolderError, match=r"config\.json does not exist"):
+        RunFolder.load(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", "null", '{"device": "tx2"}'])
+def test_damaged_config_is_refused(run, text):
+    (run / "config.json").write_text(text)
+    with pytest.raises(RunFolderError, match=r"config\.json is damaged"):
+        RunFolder.load(run)
+
+
+def test_unfinished_run_is_refused(run):
+    (run / "policy" / "policy.json").unlink()
+    with pytest.raises(PolicyError, match="finished training run"):
+        RunFolder.load(run)
+
+
+def test_config_keeps_what_train_wrote_beside(run):
+    document = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(document | {"seed": 3}))
+    assert RunFolder.load(run).device == "tx2"

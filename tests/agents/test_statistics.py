@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from agents.statistics import Bootstrap, weighted_quantile
+
+
+def test_interval_covers_the_true_mean_about_as_often_as_it_says():
+    generator = np.random.default_rng(0)
+    hits = 0
+    for seed in range(100):
+        interval = Bootstrap(50, seed).mean(generator.normal(3.0, 1.0, 50))
+        hits += interval.low <= 3.0 <= interval.high
+    assert 88 <= hits <= 99
+
+
+def test_interval_is_as_wide_as_the_standard_error_asks():
+    values = np.random.default_rng(1).normal(0.0, 2.0, 400)
+    interval = Bootstrap(400).mean(values)
+    assert interval.mean == values.mean()
+    assert interval.high - interval.low == pytest.approx(2 * 1.96 * 2.0 / 20.0, rel=0.15)
+
+
+def test_share_of_way_is_0_at_the_start_1_at_the_goal_and_half_between():
+    generator = np.random.default_rng(2)
+    start, goal = generator.uniform(2.0, 3.0, 30), generator.uniform(0.5, 1.0, 30)
+    bootstrap = Bootstrap(30)
+    at_start = bootstrap.share_of_way(start, start, goal)
+    at_goal = bootstrap.share_of_way(start, goal, goal)
+    halfway = bootstrap.share_of_way(start, 0.5 * (start + goal), goal)
+    for interval, share in ((at_start, 0.0), (at_goal, 1.0), (halfway, 0.5)):
+        # Paired over episodes: the spread between episodes does not widen the interval.
+        assert (interval.mean, interval.low, interval.high) == pytest.approx([share] * 3, abs=1e-12)
+
+
+def test_share_of_way_is_negative_beyond_the_start():
+    start, goal = np.full(5, 2.0), np.full(5, 1.0)
+    assert Bootstrap(5).share_of_way(start, np.full(5, 3.0), goal).mean == pytest.approx(-1.0)
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"), [(0.1, 1.0), (0.25, 1.0), (0.26, 2.0), (0.5, 2.0), (0.51, 3.0), (1, 3.0)]
+)
+def test_weighted_quantile_by_hand(share, expected):
+    values, weights = np.array([3.0, 1.0, 2.0]), np.array([2.0, 1.0, 1.0])
+    assert weighted_quantile(values, weights, share) == expected
+
+
+def test_values_without_weight_are_no_quantile():
+    assert weighted_quantile(np.array([1.0, 9.0]), np.array([1.0, 0.0]), 0.99) == 1.0

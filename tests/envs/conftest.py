@@ -1,0 +1,100 @@
+"""Scenarios without randomness, a network with easy numbers, and worlds made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from envs.fleet import Fleet, World
+from envs.scenario import Scenario
+from envs.split_costs import SplitCosts
+from hw.device import DeviceModel
+
+CONSTANT = {
+    "schema_version": "1",
+    "description": '"Nothing changes."',
+    "eta": "0.5",
+    "link.rate_mbps": "50.0",
+    "link.rtt_ms": "4.0",
+    "link.radio_w": "1.0",
+    "link.radio_w_per_mbps": "0.01",
+    "server.gflop_per_s": "150.0",
+    "server.load": "0.0",
+    "arrivals.rate_hz": "10.0",
+    "arrivals.scv": "0.0",
+    "ambient.temperature_c": "25.0",
+    "requests.latency_target_ms": "100.0",
+    "board.slowdown": "1.0",
+}
+
+
+class Point(NamedTuple):
+    """Sizes of a split point."""
+
+    name: str
+    wire_bytes: int
+    head_flops: float
+    head_traffic_bytes: float
+    head_kernels: int
+
+
+POINTS = (
+    Point("input", 60_000, 0.0, 0.0, 0),
+    Point("early", 40_000, 2e8, 1e7, 20),
+    Point("late", 10_000, 6e8, 2e7, 40),
+    Point("output", 0, 8e8, 3e7, 60),
+)
+ACCURACY = (0.9, 0.95, 0.98, 1.0)
+
+
+@pytest.fixture(scope="session")
+def device() -> DeviceModel:
+    return DeviceModel.load("tx2")
+
+
+@pytest.fixture(scope="session")
+def costs(device) -> SplitCosts:
+    return SplitCosts.of(device, POINTS, ACCURACY)
+
+
+@pytest.fixture
+def scenario_file(tmp_path) -> Callable[..., Path]:
+    """Write a constant scenario with some keys changed, or left out where the value is None."""
+
+    def write(changes: Mapping[str, str | None] | None = None) -> Path:
+        keys = {**CONSTANT, **(changes or {})}
+        path = tmp_path / "made-up.toml"
+        lines = [f"{key} = {value}" for key, value in keys.items() if value is not None]
+        path.write_text("\n".join(lines))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def constant(scenario_file) -> Callable[..., Scenario]:
+    return lambda changes=None: Scenario.load(str(scenario_file(changes)))
+
+
+@pytest.fixture
+def fleet(device, costs, constant) -> Callable[..., Fleet]:
+    """Boards in a constant scenario with some keys changed, reset."""
+
+    def build(changes: Mapping[str, str] | None = None, n: int = 1, n_steps: int = 40) -> Fleet:
+        world = World(
+            device=device,
+            model="made-up",
+            cut_list_fingerprint="0" * 16,
+            costs=costs,
+            scenarios=(constant(changes),),
+            n_steps=n_steps,
+        )
+        boards = Fleet(world, n)
+        boards.reset(np.arange(n, dtype=np.uint64))
+        return boards
+
+    return build

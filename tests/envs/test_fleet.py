@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from envs.fleet import PROBE_PERIOD_S, Fleet
+from envs.plant import Readings
+from envs.response import MAX_BACKLOG
+from envs.scenario import Scenario
+
+CLOUD, EDGE = 0, 3
+
+
+def action(fleet, *, cpu=-1, gpu=-1, emc=-1, split=EDGE):
+    """Indices for every board; -1 is the top clock."""
+    sizes = [len(axis.values) for axis in fleet.layout.axes]
+    one = [index % size for index, size in zip((cpu, gpu, emc, split), sizes, strict=True)]
+    return np.tile(np.array(one, dtype=np.int64), (fleet.n, 1))
+
+
+def asked_hz(fleet, actions):
+    return [axis.values[i] for axis, i in zip(fleet.layout.axes[:-1], actions[0], strict=False)]
+
+
+def test_an_episode_begins_at_the_top_clocks_edge_only_with_an_empty_queue(fleet):
+    boards = fleet(n=3)
+    readings = boards.readings()
+    for f in fields(Readings):
+        assert getattr(readings, f.name).shape[0] == 3
+    assert readings.clocks_hz.tolist() == [asked_hz(boards, action(boards))] * 3
+    assert readings.edge_share.tolist() == [1.0] * 3
+    assert readings.backlog.tolist() == [0.0] * 3
+    assert readings.link_age_s.tolist() == [0.0] * 3
+
+
+def test_a_cool_board_runs_at_the_clocks_asked_for(fleet):
+    boards = fleet()
+    actions = action(boards, cpu=3, gpu=2, emc=1)
+    boards.step(actions)
+    assert boards.readings().clocks_hz[0].tolist() == asked_hz(boards, actions)
+
+
+def test_a_hot_board_runs_slower_than_asked_and_on_its_tables(fleet):
+    boards = fleet({"ambient.temperature_c": "85.0"})
+    assert boards.readings().temperature_margin_c[0] < 0.0
+    outcome = boards.step(action(boards))
+    applied_hz = boards.readings().clocks_hz[0]
+    for hz, axis in zip(applied_hz, boards.layout.axes[:-1], strict=True):
+        assert hz < axis.values[-1]
+        assert hz in axis.values
+    assert outcome.overheat_c[0] > 0.0
+    cool = fleet()
+    assert cool.step(action(cool)).latency_s[0] < outcome.latency_s[0]
+
+
+def test_a_board_warms_up_under_load_and_cools_down_without(fleet):
+    boards = fleet({"arrivals.rate_hz": "40.0"}, n_steps=200)
+    margins_c = [boards.readings().temperature_margin_c[0]]
+    for actions in (action(boards), action(boards, cpu=0, gpu=0, emc=0, split=CLOUD)):
+        for _ in range(80):
+            boards.step(actions)
+        margins_c.append(boards.readings().temperature_margin_c[0])
+    start_c, loaded_c, idle_c = margins_c
+    assert loaded_c < min(start_c, idle_c)
+
+
+def test_the_first_step_after_a_switch_still_runs_partly_at_the_old_clocks(fleet):
+    boards = fleet({"arrivals.rate_hz": "2.0"})
+    before_s = boards.step(action(boards)).latency_s[0]
+    low = action(boards, cpu=0, gpu=0, emc=0)
+    first_s, second_s, third_s = (boards.step(low).latency_s[0] for _ in range(3))
+    assert before_s < first_s < second_s
+    assert second_s == third_s
+
+
+def test_the_rate_of_an_idle_link_is_probed_now_and_then(fleet):
+    boards = fleet()
+    ages_s, rates_bps = [], []
+    for _ in range(8):
+        boards.step(action(boards))
+        ages_s.append(boards.readings().link_age_s[0])
+        rates_bps.append(boards.readings().link_bps[0])
+    assert ages_s == [0.25, 0.5, 0.75, 0.0] * 2
+    assert max(ages_s) < PROBE_PERIOD_S
+    assert len(set(rates_bps[:3])) == len(set(rates_bps[3:7])) == 1
+    assert rates_bps[2] != rates_bps[3] != rates_bps[7]
+
+
+def test_sending_refreshes_the_rate_and_a_silent_board_sees_the_server_anyway(fleet):
+    boards = fleet({"server.load": "{ quantiles = [0.1, 0.9], correlation_time_s = 1.0 }"})
+    idle = []
+    for split in (CLOUD, CLOUD, EDGE, EDGE):
+        boards.step(action(boards, split=split))
+        idle.append(boards.readings().server_idle[0])
+        assert boards.readings().link_age_s[0] == {CLOUD: 0.0}.get(split, 0.25 * (len(idle) - 2))
+    assert len(set(idle)) == 4
+
+
+def test_a_backlog_grows_under_overload_up_to_its_limit_and_is_worked_off(fleet):
+    patient = {"requests.latency_target_ms": "10000.0", "arrivals.rate_hz": "18.0"}
+    boards = fleet(patient)
+    slow, fast = action(boards, cpu=0, gpu=0, emc=0), action(boards)
+    boards.step(fast)
+    waiting = [boards.readings().backlog[0]]
+    for _ in range(10):
+        outcome = boards.step(slow)
+        waiting.append(boards.readings().backlog[0])
+    assert waiting[0] == 0.0 < waiting[1]
+    assert waiting[-1] == MAX_BACKLOG
+    assert outcome.in_time[0] < 1.0
+    for _ in range(10):
+        outcome = boards.step(fast)
+    assert boards.readings().backlog[0] == 0.0
+    assert outcome.in_time[0] == 1.0
+
+
+def test_a_dead_link_sends_every_request_back_with_full_accuracy(fleet):
+    boards = fleet({"link.rate_mbps": "0.0"})
+    outcome = boards.step(action(boards, split=CLOUD))
+    assert outcome.fell_back[0] == 1.0
+    assert outcome.accuracy[0] == 1.0
+    assert outcome.latency_s[0] < 0.1 + 0.1
+    alive = fleet()
+    assert alive.step(action(alive, split=CLOUD)).accuracy[0] == 0.9
+
+
+def test_every_changed_axis_counts_as_a_switch_once(fleet):
+    boards = fleet()
+    for changes, share in (({}, 0.0), ({"gpu": 1}, 0.25), ({"gpu": 1, "split": 0}, 0.25)):
+        assert boards.step(action(boards, **changes)).switched[0] == share
+    assert boards.step(action(boards, cpu=0, gpu=2, emc=0, split=1)).switched[0] == 1.0
+
+
+def test_power_is_read_as_the_sensor_resolves_it(fleet, device):
+    boards = fleet()
+    outcome = boards.step(action(boards))
+    shown = boards.readings().power_w[0] / device.sensor.step_w
+    assert shown == pytest.approx(round(shown))
+    assert boards.readings().power_w[0] == pytest.approx(
+        outcome.power_w[0], abs=device.sensor.step_w
+    )
+
+
+def test_the_application_knows_its_next_requests(fleet):
+    rate = "{ quantiles = [1.0, 20.0], correlation_time_s = 1.0 }"
+    boards = fleet({"arrivals.rate_hz": rate})
+    for _ in range(5):
+        expected_hz = boards.readings().arrival_hz[0]
+        outcome = boards.step(action(boards))
+        assert outcome.energy_j[0] == pytest.approx(outcome.power_w[0] / expected_hz)
+
+
+def test_equal_seeds_give_equal_episodes_in_any_company(fleet):
+    world = replace(fleet().world, scenarios=(Scenario.load("lte-driving"),))
+    many, one = Fleet(world, 3), Fleet(world, 1)
+    many.reset(np.array([5, 6, 7], dtype=np.uint64))
+    one.reset(np.array([6], dtype=np.uint64))
+    for step in range(20):
+        split = step % 4
+        together, alone = (f.step(action(f, cpu=step % 5, split=split)) for f in (many, one))
+        for f in fields(together):
+            assert getattr(together, f.name)[1] == getattr(alone, f.name)[0]
+    assert together.latency_s[0] != together.latency_s[1]
+
+
+@pytest.fixture
+def oracle_fleet(fleet):
+    """Boards in a changing scenario without background work, three steps into an episode."""
+    scenario = Scenario.load("lte-driving")
+    calm = fleet().world.scenarios[0].signals["slowdown"]
+    scenario = replace(scenario, signals={**scenario.signals, "slowdown": calm})
+    world = replace(fleet().world, scenarios=(scenario,))
+
+    def build():
+        boards = Fleet(world, 3)
+        boards.reset(np.array([1, 2, 3], dtype=np.uint64))
+        for split in (0, 2, 3):
+            boards.step(action(boards, cpu=2, split=split))
+        return boards
+
+    return build
+
+
+def test_every_outcome_is_what_a_step_would_give(oracle_fleet):
+    grid = oracle_fleet().every_outcome(slice(0, 3))
+    sizes = [len(axis.values) for axis in oracle_fleet().layout.axes]
+    names = ("energy_j", "latency_s", "in_time", "accuracy", "switched", "overheat_c", "fell_back")
+    for choice in np.random.default_rng(0).integers(0, sizes, (12, len(sizes))):
+        outcome = oracle_fleet().step(np.tile(choice, (3, 1)))
+        for name in names:
+            values = np.broadcast_to(getattr(grid, name), (3, *sizes))[(slice(None), *choice)]
+            np.testing.assert_allclose(values, getattr(outcome, name), rtol=1e-9, err_msg=name)
+
+
+def test_looking_at_every_outcome_changes_nothing(oracle_fleet):
+    looked, other = oracle_fleet(), oracle_fleet()
+    looked.every_outcome(slice(1, 2))
+    for boards in (looked, other):
+        boards.step(action(boards, gpu=4, split=1))
+    for f in fields(Readings):
+        seen, expected = (getattr(boards.readings(), f.name) for boards in (looked, other))
+        np.testing.assert_array_equal(seen, expected)
+
+
+def test_some_boards_can_be_asked_for_alone(oracle_fleet):
+    boards = oracle_fleet()
+    every, one = boards.every_outcome(slice(0, 3)), boards.every_outcome(slice(1, 2))
+    np.testing.assert_array_equal(every.latency_s[1:2], one.latency_s)
+
+
+def test_full_throttle_edge_only_is_the_reference_of_the_cost(fleet, device, costs):
+    world = fleet().world
+    top = (device.cpu_hz[-1], device.gpu_hz[-1], device.emc_hz[-1])
+    objective = world.objective()
+    assert objective.max_power_w == device.max_power_w
+    assert objective.reference_latency_s == pytest.approx(device.latency_s(costs.head, *top)[-1])
+
+
+def test_the_layout_names_the_axes_with_their_values(fleet, device):
+    layout = fleet().layout
+    assert layout.domains == ("cpu", "gpu", "emc")
+    assert layout.axes[1].values == tuple(device.gpu_hz)
+    assert layout.axes[-1].values == (0.0, 1.0, 2.0, 3.0)
+    assert layout.board_fingerprint == device.fingerprint

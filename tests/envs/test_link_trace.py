@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from envs.errors import ScenarioError
+from envs.link_trace import main, read_trace
+from envs.scenario import Scenario
+
+CSV = "second,mbps\n" + "\n".join(f"{i},{10 + i % 3}" for i in range(30)) + "\n"
+
+
+@pytest.fixture
+def trace(tmp_path):
+    def write(content):
+        path = tmp_path / "uplink.trace"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+def test_csv_rates_become_bits_per_second(trace):
+    rate_bps = read_trace(trace(CSV))
+    assert rate_bps.shape == (30,)
+    np.testing.assert_allclose(rate_bps[:4], [10e6, 11e6, 12e6, 10e6])
+
+
+def test_gaps_of_a_csv_are_interpolated(trace):
+    rate_bps = read_trace(trace("second,mbps\n5,0\n15,10\n"))
+    np.testing.assert_allclose(rate_bps, np.arange(11) * 1e6)
+
+
+def test_mahimahi_counts_packets_per_second_and_leaves_the_cut_last_one_out(trace):
+    lines = [str(ms) for second in range(12) for ms in (1000 * second, 1000 * second + 900)]
+    rate_bps = read_trace(trace("\n".join(lines)))
+    np.testing.assert_array_equal(rate_bps, np.full(11, 2 * 1500 * 8))
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("", "malformed"),
+        ("second,mbps\n", "no row"),
+        ("second,mbps\n1,2\n2\n", "malformed"),
+        (CSV.replace("5,12", "nan,12"), "malformed"),
+        ("time,rate\n1,2\n", "malformed"),
+        (CSV.replace("11", "fast", 1), "malformed"),
+        (CSV.replace("11", "nan", 1), "finite"),
+        (CSV.replace("11", "-1", 1), ">= 0"),
+        (CSV + CSV.split("\n", 1)[1], "ascend"),
+        ("second,mbps\n1,2\n2,3\n", "covers 2 s; give at least 10 s"),
+        ("1\n2\nthree\n", "malformed"),
+        ("-5\n20000\n", "negative"),
+        (b"\xff\xfe\x00\x01", "cannot be read"),
+    ],
+)
+def test_a_malformed_trace_is_named(trace, content, problem):
+    path = trace(content)
+    with pytest.raises(ScenarioError, match=problem) as error:
+        read_trace(path)
+    assert str(path) in str(error.value)
+
+
+def test_a_missing_trace_and_a_folder_are_named(tmp_path):
+    with pytest.raises(ScenarioError, match=r"gone\.csv does not exist"):
+        read_trace(tmp_path / "gone.csv")
+    with pytest.raises(ScenarioError, match="cannot be read"):
+        read_trace(tmp_path)
+
+
+def test_the_command_prints_a_table_that_a_scenario_takes(trace, scenario_file, capsys):
+    assert main([str(trace(CSV)), str(trace(CSV))]) == 0
+    header, *lines = capsys.readouterr().out.splitlines()
+    assert header == "[link.rate_mbps]"
+    path = scenario_file({"link.rate_mbps": None})
+    with path.open("a") as file:
+        file.writelines(f"\nlink.rate_mbps.{line}" for line in lines)
+    signal = Scenario.load(str(path)).signals["link_bps"]
+    assert signal.quantiles[0] == 10e6
+    assert signal.quantiles[-1] == 12e6
+
+
+def test_the_command_reports_errors_in_one_sentence(tmp_path, capsys):
+    assert main([str(tmp_path / "gone.csv")]) == 2
+    assert capsys.readouterr().err.startswith("error: link trace")
+    assert main([]) == 2
+    assert "usage" in capsys.readouterr().err

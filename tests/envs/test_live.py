@@ -1,0 +1,297 @@
+"""The live plant on a modelled board whose time passes only when it is waited for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from stable_baselines3.common.env_checker import check_env as check_env_sb3
+
+from envs.edge_env import EdgeSplitEnv
+from envs.fleet import Fleet
+from envs.live import NO_CLOUD_RTT_S, BoardPacer, LivePlant, live_layout
+from envs.objective import Objective
+from envs.response import MAX_BACKLOG
+from envs.scenario import MIN_LINK_BPS
+from envs.split_costs import SplitCosts
+from hw.boards.sim import SimBoard
+from partition.client import CloudReply, LinkEstimate
+from partition.errors import CloudUnavailableError
+from partition.pipeline import SplitPipeline
+from partition.runtime import SplitRuntime
+from tests.hw.fakes import FakeClock
+
+STEP_S = 0.25
+LINK = LinkEstimate(rate_bps=20e6, rtt_s=0.01, age_s=0.5, server_load=0.25)
+
+
+class FakeCloud:
+    """Answers after `delay_s`, or not at all."""
+
+    def __init__(self, clock, *, logits=None, delay_s=0.01):
+        self.link = LINK
+        self.logits, self.delay_s, self.clock = logits, delay_s, clock
+        self.refreshes, self.is_closed = 0, False
+
+    def infer(self, point, encoded, deadline_s):
+        if self.logits is None:
+            raise CloudUnavailableError("gone")
+        self.clock.sleep(self.delay_s)
+        return CloudReply(self.logits, 0.001, 0.25, 0, self.delay_s, point.wire_bytes)
+
+    def refresh(self):
+        self.refreshes += 1
+
+    def close(self):
+        self.is_closed = True
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture(scope="session")
+def split_runtime(tiny):
+    return SplitRuntime(tiny)
+
+
+@pytest.fixture(scope="session")
+def inputs(tiny):
+    draw = np.random.default_rng(0)
+    return [draw.normal(size=tiny.input_shape).astype(np.float32) for _ in range(2)]
+
+
+@pytest.fixture(scope="session")
+def tiny_costs(tiny, device):
+    return SplitCosts.of(device, tiny.split_points, (1.0,) * len(tiny.split_points))
+
+
+@pytest.fixture
+def plant(tiny, device, clock, constant, split_runtime, inputs, tiny_costs):
+    """Build and reset a plant in a constant scenario with some keys changed."""
+
+    def build(changes=None, *, cloud=None, dry_run=False, n_steps=40):
+        board = SimBoard(device, clock=clock, sleep=clock.sleep)
+        board.open()
+        live = LivePlant(
+            board,
+            SplitPipeline(tiny, split_runtime, cloud, BoardPacer(board, tiny_costs)),
+            live_layout(board, tiny, device.max_power_w),
+            tiny,
+            inputs,
+            constant(changes),
+            cloud,
+            n_steps=n_steps,
+            step_s=STEP_S,
+            dry_run=dry_run,
+            clock=clock,
+            sleep=clock.sleep,
+        )
+        live.reset(np.zeros(1, np.uint64))
+        return live
+
+    return build
+
+
+@pytest.fixture
+def logits(split_runtime, inputs):
+    return split_runtime.whole(inputs[0])
+
+
+def action(plant, *, cpu=-1, gpu=-1, emc=-1, split=-1):
+    sizes = [len(axis.values) for axis in plant.layout.axes]
+    return np.array([[i % n for i, n in zip((cpu, gpu, emc, split), sizes, strict=True)]])
+
+
+def test_edge_only_takes_the_modelled_latency(plant, device, tiny_costs):
+    live = plant()
+    outcome = live.step(action(live))
+    top = (device.cpu_hz[-1], device.gpu_hz[-1], device.emc_hz[-1])
+    expected_s = device.latency_s(tiny_costs.head, *top)[-1]
+    assert outcome.latency_s[0] == pytest.approx(expected_s, abs=1e-4)
+    assert outcome.in_time[0] == outcome.accuracy[0] == 1.0
+    assert outcome.fell_back[0] == outcome.uplink_bytes[0] == 0.0
+
+
+def test_a_step_takes_its_time_and_serves_what_arrives(plant, clock):
+    live = plant({"arrivals.rate_hz": "8.0"})
+    start_s, n = clock(), 0
+    for _ in range(10):
+        live.step(action(live))
+        n += len(live.served)
+        assert live.last_duration_s == pytest.approx(STEP_S)
+    assert clock() - start_s == pytest.approx(10 * STEP_S)
+    assert n == 20
+
+
+@pytest.mark.parametrize("scv", ["0.5", "2.0"])
+def test_irregular_arrivals_keep_the_rate(plant, scv):
+    changes = {"arrivals.rate_hz": "20.0", "arrivals.scv": scv}
+    live = plant(changes, n_steps=400)
+    counts = []
+    for _ in range(400):
+        live.step(action(live))
+        counts.append(len(live.served))
+    assert np.mean(counts) / STEP_S == pytest.approx(20.0, rel=0.15)
+    assert np.std(counts) > 1.0
+
+
+def test_live_and_simulated_boards_agree(plant, fleet, tiny_costs):
+    boards = Fleet(replace(fleet().world, costs=tiny_costs), 1)
+    boards.reset(np.zeros(1, np.uint64))
+    live = plant()
+    for setting in ({}, {"cpu": 2, "gpu": 3, "emc": 2}):
+        steps = [action(live, **setting)] * 8
+        real, simulated = ([plant.step(a) for a in steps] for plant in (live, boards))
+        for name in ("energy_j", "latency_s", "in_time"):
+            means = [np.mean([getattr(o, name) for o in side]) for side in (real, simulated)]
+            assert means[0] == pytest.approx(means[1], rel=0.03), name
+
+
+def test_clocks_are_set_and_read_back(plant):
+    live = plant()
+    live.step(action(live, cpu=1, gpu=2, emc=3))
+    expected_hz = [axis.values[k] for axis, k in zip(live.layout.axes, (1, 2, 3), strict=False)]
+    assert live.readings().clocks_hz[0].tolist() == expected_hz
+
+
+def test_a_dry_run_leaves_the_clocks_alone(plant):
+    live = plant(dry_run=True)
+    before = live.readings().clocks_hz
+    live.step(action(live, cpu=0, gpu=0, emc=0))
+    np.testing.assert_array_equal(live.readings().clocks_hz, before)
+
+
+def test_closing_gives_the_clocks_back_and_hangs_up(plant, clock, logits):
+    cloud = FakeCloud(clock, logits=logits)
+    live = plant(cloud=cloud)
+    before = live._board.read_point()
+    live.step(action(live, cpu=0, gpu=0, emc=0))
+    live.close()
+    clock.sleep(1.0)
+    assert live._board.read_point() == before
+    assert cloud.is_closed
+
+
+def test_the_air_of_the_scenario_surrounds_a_modelled_board(plant):
+    cool, hot = (plant({"ambient.temperature_c": t}) for t in ("10.0", "60.0"))
+    for live in (cool, hot):
+        live.step(action(live))
+    margins_c = [live.readings().temperature_margin_c[0] for live in (cool, hot)]
+    assert margins_c[0] - margins_c[1] == pytest.approx(50.0, abs=0.5)
+
+
+def test_an_overheated_board_is_charged_for_it(plant):
+    live = plant({"ambient.temperature_c": "85.0"})
+    assert live.step(action(live)).overheat_c[0] > 0.0
+    assert live.readings().temperature_margin_c[0] < 0.0
+
+
+def test_the_cloud_answers(plant, clock, logits, tiny, inputs):
+    live = plant(cloud=FakeCloud(clock, logits=logits))
+    live._inputs = inputs[:1]
+    outcome = live.step(action(live, split=0))
+    assert {s.result.served_by for s in live.served} == {"cloud"}
+    assert outcome.accuracy[0] == 1.0
+    assert outcome.fell_back[0] == 0.0
+    assert outcome.uplink_bytes[0] == tiny.split_points[0].wire_bytes
+    assert outcome.latency_s[0] == pytest.approx(0.01, abs=1e-3)
+    assert live.readings().edge_share[0] == 0.0
+
+
+def test_an_answer_with_another_label_costs_accuracy(plant, clock, logits):
+    live = plant(cloud=FakeCloud(clock, logits=-logits))
+    assert live.step(action(live, split=0)).accuracy[0] == 0.0
+
+
+def test_an_answer_after_the_target_is_late(plant, clock, logits):
+    live = plant(cloud=FakeCloud(clock, logits=logits, delay_s=0.11))
+    outcome = live.step(action(live, split=0))
+    assert outcome.in_time[0] == 0.0
+    assert outcome.latency_s[0] >= 0.11
+
+
+@pytest.mark.parametrize("has_client", [True, False])
+def test_without_an_answer_the_edge_finishes(plant, clock, has_client):
+    live = plant(cloud=FakeCloud(clock) if has_client else None)
+    outcome = live.step(action(live, split=0))
+    assert outcome.fell_back[0] == outcome.accuracy[0] == outcome.in_time[0] == 1.0
+    assert {s.result.served_by for s in live.served} == {"edge"}
+
+
+def test_the_link_is_measured_in_the_background_only_while_nothing_is_sent(plant, clock, logits):
+    cloud = FakeCloud(clock, logits=logits)
+    live = plant(cloud=cloud)
+    live.step(action(live, split=0))
+    assert cloud.refreshes == 0
+    live.step(action(live))
+    assert cloud.refreshes == 1
+
+
+def test_readings_show_the_clients_estimate_or_a_dead_link(plant, clock):
+    cloud = FakeCloud(clock)
+    live = plant(cloud=cloud)
+    seen = live.readings()
+    shown = (seen.link_bps[0], seen.rtt_s[0], seen.link_age_s[0], seen.server_idle[0])
+    assert shown == (20e6, 0.01, 0.5, 0.75)
+    assert seen.radio_w[0] == pytest.approx(1.0 + 0.01 * 20)
+    cloud.link = None
+    dead = live.readings()
+    assert (dead.link_bps[0], dead.rtt_s[0]) == (MIN_LINK_BPS, NO_CLOUD_RTT_S)
+
+
+def test_a_modelled_radio_draws_power_while_it_sends(plant, clock, logits, tiny):
+    powers_w = []
+    for radio_w in ("0.0", "20.0"):
+        changes = {"link.radio_w": radio_w, "link.radio_w_per_mbps": "0.0"}
+        live = plant(changes, cloud=FakeCloud(clock, logits=logits))
+        powers_w.append(live.step(action(live, split=0)).power_w[0])
+        n = len(live.served)
+    sending_s = n * 8 * tiny.split_points[0].wire_bytes / LINK.rate_bps
+    assert powers_w[1] - powers_w[0] == pytest.approx(20.0 * sending_s / STEP_S, rel=0.01)
+
+
+def test_an_overload_queues_up_to_the_limit_and_drops_the_rest(plant):
+    live = plant({"arrivals.rate_hz": "1000.0"})
+    slow = action(live, cpu=0, gpu=0, emc=0)
+    for _ in range(4):
+        outcome = live.step(slow)
+    assert live.dropped > 0
+    share = sum(s.in_time for s in live.served) / (len(live.served) + live.dropped)
+    assert outcome.in_time[0] == pytest.approx(share)
+    assert share < 1.0
+    one_service = 1000.0 * outcome.latency_s[0]
+    assert live.readings().backlog[0] <= MAX_BACKLOG + one_service
+
+
+def test_a_step_without_a_request_misses_nothing(plant):
+    live = plant({"arrivals.rate_hz": "0.5"})
+    first, idle = (live.step(action(live)) for _ in range(2))
+    assert live.served == []
+    assert idle.requests[0] == 0.0
+    assert idle.in_time[0] == idle.accuracy[0] == 1.0
+    assert idle.latency_s[0] == first.latency_s[0]
+    assert idle.energy_j[0] == pytest.approx(idle.power_w[0] / 0.5)
+
+
+@pytest.mark.parametrize("continuous", [False, True])
+def test_both_checkers_accept_the_live_environment(plant, device, continuous):
+    live = plant()
+    objective = Objective(max_power_w=device.max_power_w, reference_latency_s=0.01)
+    env = EdgeSplitEnv(live, objective, continuous=continuous)
+    env.spec = gymnasium.spec("EdgeSplit-v0")
+    check_env(env, skip_close_check=True)
+    check_env_sb3(env)
+
+
+def test_the_layout_names_the_modelled_device(plant, device, tiny):
+    layout = plant().layout
+    assert layout.board == device.name
+    assert layout.board_fingerprint == device.fingerprint
+    assert layout.model == tiny.name
+    assert layout.cut_list_fingerprint == tiny.cut_list_fingerprint
+    assert layout.domains == ("cpu", "gpu", "emc")

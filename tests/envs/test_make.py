@@ -1,0 +1,100 @@
+"""`EdgeSplit-v0` as `gymnasium.make` builds it, in real time for two steps."""
+
+from __future__ import annotations
+
+import gymnasium
+import numpy as np
+import pytest
+from PIL import Image
+
+import envs  # noqa: F401  # registers the environments
+from envs.errors import ScenarioError
+from envs.make import make_live
+from hw.boards.sim import SimBoard
+from hw.device import DeviceModel
+from hw.errors import HardwareError
+from partition.errors import CloudError, PartitionError
+from partition.runtime import SplitRuntime
+from partition.server import CloudServer
+
+N_STEPS = 2
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "noise.png")
+    return folder
+
+
+@pytest.fixture
+def arguments(tiny, photographs):
+    return {"model": str(tiny.path), "source": photographs, "n_steps": N_STEPS}
+
+
+@pytest.fixture
+def closed(monkeypatch):
+    """Counts how often a modelled board was given back."""
+    boards = []
+    close = SimBoard.close
+    monkeypatch.setattr(SimBoard, "close", lambda board: (boards.append(board), close(board)))
+    return boards
+
+
+def test_the_registered_environment_serves_requests_from_the_cloud(tiny, arguments, closed):
+    with CloudServer(tiny, SplitRuntime(tiny)) as server:
+        env = gymnasium.make("EdgeSplit-v0", cloud=f"127.0.0.1:{server.port}", **arguments)
+        env.reset(seed=0)
+        cloud_only = env.action_space.nvec - 1
+        cloud_only[-1] = 0
+        for _ in range(N_STEPS):
+            observation, reward, _, truncated, info = env.step(cloud_only)
+        assert truncated
+        assert env.observation_space.contains(observation)
+        assert reward < 0.0
+        assert info["outcome"]["fell_back"] < 1.0
+        assert info["outcome"]["uplink_bytes"] == tiny.split_points[0].wire_bytes
+        env.close()
+    assert len(closed) == 1
+
+
+def test_the_references_are_the_models_power_and_full_speed(arguments):
+    env = make_live(**arguments)
+    device = DeviceModel.load("tx2")
+    assert env.objective.max_power_w == env.plant.layout.max_power_w == device.max_power_w
+    assert 0.0 < env.objective.reference_latency_s < 0.1
+    env.close()
+
+
+def test_a_given_power_bound_scales_the_observation_only(arguments):
+    env = make_live(**arguments, max_power_w=99.0)
+    assert env.plant.layout.max_power_w == env.encoder.fields[-4].high == 99.0
+    assert env.objective.max_power_w == DeviceModel.load("tx2").max_power_w
+    env.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "problem"),
+    [
+        ({"board": "toaster"}, HardwareError, "toaster"),
+        ({"device": "toaster"}, HardwareError, "toaster"),
+        ({"model": "no-such-model"}, PartitionError, "no-such-model"),
+        ({"scenario": "moon"}, ScenarioError, "moon"),
+        ({"cloud": "127.0.0.1:1"}, CloudError, "no cloud server at 127.0.0.1:1"),
+    ],
+)
+def test_what_cannot_be_opened_is_named(arguments, change, error, problem):
+    with pytest.raises(error, match=problem):
+        make_live(**{**arguments, **change})
+
+
+def test_a_board_is_given_back_when_the_rest_fails(arguments, closed, monkeypatch):
+    def fail(*_):
+        raise PartitionError("broken")
+
+    monkeypatch.setattr("envs.make.SplitRuntime", fail)
+    with pytest.raises(PartitionError, match="broken"):
+        make_live(**arguments)
+    assert len(closed) == 1

@@ -1,0 +1,195 @@
+"""The physics of one control step, with numbers that can be followed by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from envs.response import MAX_BACKLOG, MAX_UTILISATION, Clocks, respond
+from envs.scenario import Episodes, Surroundings
+from envs.split_costs import SplitCosts
+
+STEP_S = 0.25
+CLOUD, EARLY, LATE, EDGE = range(4)
+
+
+@pytest.fixture
+def now(constant) -> Surroundings:
+    return Episodes([constant()], np.zeros(1, np.uint64), 4, STEP_S).row(1)
+
+
+@pytest.fixture
+def top(device) -> Clocks:
+    return Clocks(*(table[-1:] for table in (device.cpu_hz, device.gpu_hz, device.emc_hz)))
+
+
+@pytest.fixture
+def bottom(device) -> Clocks:
+    return Clocks(*(table[:1] for table in (device.cpu_hz, device.gpu_hz, device.emc_hz)))
+
+
+@pytest.fixture
+def serve(device, costs, now, top):
+    """Serve one step at a split; everything else as in the constant scenario unless named."""
+
+    def step(split, clocks=top, backlog=0.0, **changes):
+        around = replace(now, **{name: np.array([value]) for name, value in changes.items()})
+        row = SplitCosts.from_rows(costs.rows()[:, [split]])
+        return respond(device, row, clocks, around, np.array([backlog]), STEP_S)
+
+    return step
+
+
+@pytest.fixture
+def edge_s(device, costs, top):
+    """Time of a head and of the tail behind it on the board at the top clocks."""
+
+    def both(split):
+        row = SplitCosts.from_rows(costs.rows()[:, split])
+        clocks = (top.cpu_hz[0], top.gpu_hz[0], top.emc_hz[0])
+        return tuple(float(device.latency_s(part, *clocks)) for part in (row.head, row.tail))
+
+    return both
+
+
+@pytest.mark.parametrize("clock", ["cpu_hz", "gpu_hz", "emc_hz"])
+def test_latency_falls_with_each_clock(serve, device, top, clock):
+    table = getattr(device, clock)
+    latencies_s = [
+        serve(EDGE, replace(top, **{clock: np.array([hz])}), latency_target_s=9.0).latency_s[0]
+        for hz in table
+    ]
+    assert (np.diff(latencies_s) < 0).all()
+
+
+def test_latency_is_head_transfer_round_trip_and_cloud(serve, edge_s):
+    response = serve(EARLY, latency_target_s=9.0, server_load=0.5)
+    head_s, _ = edge_s(EARLY)
+    expected_s = head_s + 40_000 * 8 / 50e6 + 0.004 + 6e8 / (150e9 * 0.5)
+    assert response.latency_s[0] == pytest.approx(expected_s, rel=1e-9)
+    assert response.fell_back[0] == 0.0
+
+
+def test_edge_only_needs_neither_link_nor_server(serve, edge_s):
+    response = serve(EDGE, link_bps=1e4, rtt_s=9.0, server_load=0.99)
+    assert response.latency_s[0] == pytest.approx(edge_s(EDGE)[0], rel=1e-9)
+    assert response.fell_back[0] == 0.0
+
+
+def test_a_fast_link_beats_the_edge_at_its_lowest_clocks(serve, bottom):
+    away = serve(CLOUD, bottom, link_bps=1e9)
+    alone = serve(EDGE, bottom)
+    assert away.latency_s[0] < alone.latency_s[0]
+    assert away.energy_j[0] < alone.energy_j[0]
+
+
+def test_a_dead_link_costs_no_more_than_the_target_when_the_edge_makes_it(serve, edge_s):
+    _, tail_s = edge_s(CLOUD)
+    target_s = 3.0 * tail_s
+    response = serve(CLOUD, link_bps=1e4, arrival_hz=1.0, latency_target_s=target_s)
+    assert response.fell_back[0] == 1.0
+    assert response.latency_s[0] == pytest.approx(target_s, rel=1e-9)
+    assert response.in_time[0] == pytest.approx(0.5)
+
+
+def test_when_the_edge_would_hardly_make_it_the_cloud_gets_all_the_time(serve, edge_s):
+    _, tail_s = edge_s(CLOUD)
+    target_s = 1.5 * tail_s
+    response = serve(CLOUD, link_bps=1e4, arrival_hz=1.0, latency_target_s=target_s)
+    assert response.fell_back[0] == 1.0
+    assert response.latency_s[0] == pytest.approx(target_s + tail_s, rel=1e-9)
+    assert response.in_time[0] == 0.0
+
+
+def test_falling_back_costs_the_boards_energy(serve):
+    fell_back = serve(CLOUD, link_bps=1e4, radio_w=0.0, radio_w_per_bps=0.0)
+    served = serve(CLOUD, radio_w=0.0, radio_w_per_bps=0.0)
+    assert fell_back.gpu_util[0] > served.gpu_util[0] == 0.0
+    assert fell_back.energy_j[0] > served.energy_j[0]
+
+
+def test_latencies_scatter_by_five_percent_around_the_target(serve, edge_s):
+    head_s, _ = edge_s(EDGE)
+    shares = [
+        serve(EDGE, arrival_hz=1.0, latency_target_s=factor * head_s).in_time[0]
+        for factor in (0.94, 0.975, 1.0, 1.025, 1.06)
+    ]
+    assert shares == pytest.approx([0.0, 0.25, 0.5, 0.75, 1.0])
+
+
+def test_an_overload_waits_up_to_the_limit_and_the_rest_is_late(serve, edge_s):
+    response = serve(EDGE, arrival_hz=1000.0, latency_target_s=100.0)
+    done = STEP_S / edge_s(EDGE)[0]
+    assert response.requests[0] == pytest.approx(done)
+    assert response.backlog[0] == MAX_BACKLOG
+    assert response.in_time[0] == pytest.approx(1.0 - (250.0 - done - MAX_BACKLOG) / 250.0)
+
+
+def test_a_light_overload_leaves_its_excess_waiting(serve, edge_s):
+    capacity_hz = 1.0 / edge_s(EDGE)[0]
+    response = serve(EDGE, arrival_hz=capacity_hz + 4.0, backlog=0.5, latency_target_s=9.0)
+    assert response.backlog[0] == pytest.approx(0.5 + 4.0 * STEP_S)
+
+
+def test_waiting_requests_delay_the_others(serve, edge_s):
+    response = serve(EDGE, backlog=1.0, arrival_hz=1.0)
+    assert response.backlog[0] == 0.0
+    assert response.latency_s[0] == pytest.approx(1.5 * edge_s(EDGE)[0])
+
+
+def test_irregular_arrivals_wait_as_kingman_says(serve, edge_s):
+    head_s, _ = edge_s(EDGE)
+    rate_hz = 0.5 / head_s
+    regular, poisson = (serve(EDGE, arrival_hz=rate_hz, arrival_scv=v) for v in (0.0, 1.0))
+    expected_s = 0.5 * 0.5 / (1.0 - 0.5) * head_s
+    assert poisson.latency_s[0] - regular.latency_s[0] == pytest.approx(expected_s)
+
+
+def test_the_random_wait_stays_finite_under_overload(serve, edge_s):
+    head_s, _ = edge_s(EDGE)
+    regular, poisson = (serve(EDGE, arrival_hz=500.0, arrival_scv=v) for v in (0.0, 1.0))
+    most_s = 0.5 * MAX_UTILISATION / (1.0 - MAX_UTILISATION) * head_s
+    assert poisson.latency_s[0] - regular.latency_s[0] == pytest.approx(most_s)
+
+
+def test_background_work_lengthens_what_the_clocks_do(serve, device, costs, top):
+    calm, busy = (serve(EDGE, slowdown=s, latency_target_s=9.0).latency_s[0] for s in (1.0, 2.0))
+    fixed_s = float(costs.head.fixed_s[EDGE])
+    assert busy - fixed_s == pytest.approx(2.0 * (calm - fixed_s))
+
+
+def test_idle_clocks_cost_energy(serve, top, bottom):
+    fast, slow = (serve(CLOUD, clocks).energy_j[0] for clocks in (top, bottom))
+    assert fast > 1.2 * slow
+
+
+def test_energy_per_request_shares_the_idle_power(serve):
+    rare, often = (serve(EDGE, arrival_hz=rate) for rate in (1.0, 10.0))
+    assert rare.power_w[0] < often.power_w[0]
+    assert rare.energy_j[0] == pytest.approx(rare.power_w[0] / 1.0)
+    assert often.energy_j[0] == pytest.approx(often.power_w[0] / 10.0)
+    assert rare.energy_j[0] > often.energy_j[0]
+
+
+def test_the_radio_draws_power_while_it_sends(serve):
+    silent = serve(CLOUD, radio_w=0.0, radio_w_per_bps=0.0)
+    sending = serve(CLOUD, radio_w=2.0, radio_w_per_bps=1e-8)
+    share = 10.0 * 60_000 * 8 / 50e6
+    assert sending.power_w[0] - silent.power_w[0] == pytest.approx(share * (2.0 + 0.5))
+
+
+def test_a_board_that_is_always_busy_is_busy_once(serve, bottom):
+    response = serve(EDGE, bottom, arrival_hz=1000.0)
+    assert 0.0 < response.cpu_util[0] <= 1.0
+    assert 0.5 < response.gpu_util[0] <= 1.0
+
+
+def test_arrays_give_what_single_boards_give(device, costs, now, top, serve):
+    rows = SplitCosts.from_rows(costs.rows())
+    together = respond(device, rows, top, now, np.zeros(1), STEP_S)
+    for split in range(4):
+        alone = serve(split)
+        for name in ("latency_s", "energy_j", "in_time", "backlog", "fell_back"):
+            np.testing.assert_allclose(getattr(together, name)[split], getattr(alone, name)[0])

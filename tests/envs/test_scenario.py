@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from envs.errors import ScenarioError
+from envs.scenario import MIN_LINK_BPS, Episodes, Scenario, Surroundings, scenario_names
+from envs.signals import Recording, Signal
+from envs.worlds import load_scenarios
+
+SEEDS = np.arange(4, dtype=np.uint64)
+
+
+@pytest.mark.parametrize("name", ["lte-driving", "server-rush", "steady-wifi"])
+def test_shipped_scenarios_load_and_draw_values_within_their_tables(name):
+    assert name in scenario_names()
+    scenario = Scenario.load(name)
+    episodes = Episodes([scenario], SEEDS, 40, 0.25)
+    assert scenario.description
+    for row in range(41):
+        now = episodes.row(row)
+        for signal in scenario.signals:
+            low, high = (scenario.signals[signal].quantiles[end] for end in (0, -1))
+            values = getattr(now, signal)
+            assert (values >= low - 1e-9).all()
+            assert (values <= max(high, MIN_LINK_BPS) * (1 + 1e-12)).all()
+
+
+def test_all_stands_for_every_shipped_scenario():
+    assert [s.name for s in load_scenarios(["all"])] == scenario_names()
+
+
+def test_values_arrive_in_si_units(constant):
+    changes = {"link.radio_w_per_mbps": "0.1", "server.gflop_per_s": "2.0"}
+    now = Episodes([constant(changes)], SEEDS, 8, 0.25).row(3)
+    seen = {f.name: getattr(now, f.name) for f in fields(Surroundings)}
+    noise = seen.pop("estimate_noise")
+    assert {name: set(values.tolist()) for name, values in seen.items()} == {
+        "link_bps": {50e6},
+        "rtt_s": {0.004},
+        "server_load": {0.0},
+        "arrival_hz": {10.0},
+        "ambient_c": {25.0},
+        "latency_target_s": {0.1},
+        "slowdown": {1.0},
+        "eta": {0.5},
+        "radio_w": {1.0},
+        "radio_w_per_bps": {1e-7},
+        "server_flops_per_s": {2e9},
+        "arrival_scv": {0.0},
+    }
+    assert len(set(noise.tolist())) == 4
+
+
+def test_a_dead_link_keeps_transfer_times_finite(constant):
+    now = Episodes([constant({"link.rate_mbps": "0.0"})], SEEDS, 8, 0.25).row(0)
+    assert (now.link_bps == MIN_LINK_BPS).all()
+
+
+def test_an_episode_depends_on_its_own_seed_only():
+    scenarios = load_scenarios(["all"])
+    seeds = np.array([11, 12, 13], dtype=np.uint64)
+    together = Episodes(scenarios, seeds, 24, 0.25)
+    alone = Episodes(scenarios, seeds[1:2], 24, 0.25)
+    for row in (0, 1, 24):
+        for f in fields(Surroundings):
+            values = getattr(together.row(row), f.name)
+            assert values[1] == getattr(alone.row(row), f.name)[0]
+    assert together.row(5).link_bps[0] != together.row(5).link_bps[2]
+
+
+def test_every_scenario_of_a_list_is_picked(constant):
+    scenarios = [constant({"eta": eta}) for eta in ("0.1", "0.2", "0.3")]
+    picked = Episodes(scenarios, np.arange(60, dtype=np.uint64), 4, 0.25).row(0).eta
+    values, counts = np.unique(picked, return_counts=True)
+    assert values.tolist() == [0.1, 0.2, 0.3]
+    assert counts.min() > 8
+
+
+def test_a_grid_row_broadcasts_over_all_actions(constant):
+    now = Episodes([constant()], SEEDS, 4, 0.25).row(0).for_grid(slice(1, 3))
+    assert {getattr(now, f.name).shape for f in fields(Surroundings)} == {(2, 1, 1, 1, 1)}
+
+
+def test_a_list_of_quantiles_and_a_table_of_them_are_signals(constant):
+    scenario = constant(
+        {
+            "ambient.temperature_c": "[10.0, 30]",
+            "link.rtt_ms": "{ quantiles = [2.0, 4.0], correlation_time_s = 3.0 }",
+        }
+    )
+    assert scenario.signals["ambient_c"] == Signal(quantiles=(10.0, 30.0))
+    assert scenario.signals["rtt_s"] == Signal(quantiles=(0.002, 0.004), correlation_time_s=3.0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "second,mbps\n" + "\n".join(f"{i},{i + 0.5}" for i in range(12)),
+        "\n".join(str(1000 * i + 10 * k) for i in range(13) for k in range(i + 1)),
+    ],
+    ids=["csv", "mahimahi"],
+)
+def test_a_trace_beside_the_scenario_is_replayed(constant, tmp_path, text):
+    (tmp_path / "uplink.txt").write_text(text)
+    changes = {"link.rate_mbps": None, "link.trace": '"uplink.txt"'}
+    recording = constant(changes).signals["link_bps"]
+    assert isinstance(recording, Recording)
+    expected = [i * 1e6 + 5e5 for i in range(12)] if "," in text else None
+    packets = [12_000.0 * (i + 1) for i in range(12)]
+    assert list(recording.series) == pytest.approx(expected or packets)
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "problem"),
+    [
+        ({"link.rate_mbps": "nan"}, "link.rate_mbps", "within"),
+        ({"link.rtt_ms": "inf"}, "link.rtt_ms", "within"),
+        ({"eta": "1.5"}, "eta", "within 0 and 1, got 1.5"),
+        ({"server.load": "1.0"}, "server.load", "within"),
+        ({"arrivals.rate_hz": "-1.0"}, "arrivals.rate_hz", "within"),
+        ({"link.rate_mbsp": "5.0"}, "link.rate_mbsp", "not a known key"),
+        ({"cloud.load": "5.0"}, "cloud", "not a known key"),
+        ({"arrivals.rate_hz": None}, "arrivals.rate_hz", "is missing"),
+        ({"description": None}, "description", "must be a string"),
+        ({"link.radio_w": '"much"'}, "link.radio_w", "must be a number, got 'much'"),
+        ({"link.radio_w": "true"}, "link.radio_w", "must be a number"),
+        ({"board.slowdown": "[]"}, "board.slowdown", "is no signal"),
+        ({"board.slowdown": "[2.0, 1.0]"}, "board.slowdown", "ascending"),
+        ({"link.rtt_ms": "{ quantiles = [1.0] }"}, "link.rtt_ms.correlation_time_s", "is missing"),
+        (
+            {"link.rtt_ms": "{ quantiles = [1.0], correlation_time_s = 1.0, x = 1 }"},
+            "link.rtt_ms.x",
+            "not a known key",
+        ),
+        ({"link.trace": '"uplink.csv"'}, "link.trace", "exclude each other"),
+        ({"link.rate_mbps": None, "link.trace": "3"}, "link.trace", "must be a string"),
+        ({"schema_version": "2"}, "schema_version", "this version reads 1"),
+        ({"schema_version": None}, "schema_version", "is missing"),
+    ],
+)
+def test_a_bad_key_is_named_with_its_file(constant, changes, key, problem):
+    with pytest.raises(ScenarioError) as error:
+        constant(changes)
+    assert "made-up.toml: " + key in str(error.value)
+    assert problem in str(error.value)
+
+
+def test_a_table_that_is_none_is_named(tmp_path):
+    path = tmp_path / "odd.toml"
+    path.write_text("schema_version = 1\nlink = 3\n")
+    with pytest.raises(ScenarioError, match=r"odd\.toml: link must be a table"):
+        Scenario.load(str(path))
+
+
+@pytest.mark.parametrize("content", [b"eta == 3", b"\xff\xfe\x00", b"eta = 1\neta = 2"])
+def test_a_file_that_is_not_toml_is_named(tmp_path, content):
+    path = tmp_path / "odd.toml"
+    path.write_bytes(content)
+    with pytest.raises(ScenarioError, match=r"odd\.toml cannot be read"):
+        Scenario.load(str(path))
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path):
+    with pytest.raises(ScenarioError, match=r"gone\.toml does not exist"):
+        Scenario.load(str(tmp_path / "gone.toml"))
+    (tmp_path / "folder.toml").mkdir()
+    with pytest.raises(ScenarioError, match=r"folder\.toml cannot be read"):
+        Scenario.load(str(tmp_path / "folder.toml"))
+
+
+def test_an_unknown_name_lists_those_that_exist():
+    with pytest.raises(ScenarioError, match=r"'wifi'.*lte-driving, server-rush, steady-wifi"):
+        Scenario.load("wifi")

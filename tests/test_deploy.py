@@ -1,0 +1,373 @@
+"""`deploy.py` with a real server and network; what needs no process of its own calls `main`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import deploy
+from envs.live import live_layout
+from hw.boards.linux import LinuxBoard
+from partition.runtime import SplitRuntime
+from partition.server import CloudServer
+from tests.conftest import LEARNING_PACKAGES, REPOSITORY
+from tests.hw.fakes import FakeSysfs
+from tests.hw.test_hwmon import JETSON
+from tests.runs import constant_policy, write_run
+
+CLOUD, EDGE = (2, 1, 2, 0), (0, 1, 2, 4)
+BLOCKED = (*LEARNING_PACKAGES, "onnxscript")
+ZONE = "sys/class/thermal/thermal_zone0"
+
+
+@pytest.fixture
+def cloud(tiny):
+    with CloudServer(tiny, SplitRuntime(tiny)) as server:
+        yield f"127.0.0.1:{server.port}"
+
+
+@pytest.fixture
+def cloud_run(tiny, small_device, small_world, tmp_path):
+    policy = constant_policy(small_world.layout, CLOUD)
+    return write_run(tmp_path / "cloud-run", policy, small_device, tiny.path)
+
+
+@pytest.fixture
+def edge_run(tiny, small_device, small_world, tmp_path):
+    policy = constant_policy(small_world.layout, EDGE)
+    return write_run(tmp_path / "edge-run", policy, small_device, tiny.path)
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """Two small images, quicker to load than the shipped ones."""
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for seed in range(2):
+        pixels = np.random.default_rng(seed).integers(0, 256, (40, 48, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{seed}.png")
+    return folder
+
+
+@pytest.fixture
+def main(photographs):
+    """Call `deploy.main` and keep this process's signals as they were."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+
+    def call(run, *options, **keywords) -> int:
+        arguments = ["--run", run, "--source", photographs, *options]
+        return deploy.main([str(argument) for argument in arguments], **keywords)
+
+    yield call
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def refusal(main, capsys):
+    """Run `deploy.main` on bad input; returns its one sentence."""
+
+    def run(*arguments, **keywords) -> str:
+        assert main(*arguments, **keywords) == 2
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert len(lines) == 1, lines
+        assert lines[0].startswith("error: ")
+        return lines[0]
+
+    return run
+
+
+@contextmanager
+def started(run, photographs, *options):
+    """A deployment that has printed its first line."""
+    command = [sys.executable, "-u", "deploy.py", "--run", run, "--source", photographs, "--json"]
+    with subprocess.Popen(
+        [*map(str, command), *options],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            first = process.stdout.readline()
+            assert "GHz | cut" in first, process.stderr.read()
+            yield process
+        finally:
+            process.kill()
+
+
+def finish(process) -> dict[str, object]:
+    """Wait for the end; returns the last line's document."""
+    output, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert errors == ""
+    return json.loads(output.splitlines()[-1])
+
+
+def test_summary_tells_what_was_served_and_needs_no_learning_package(
+    run_script, cloud_run, photographs, cloud
+):
+    options = ["--source", photographs, "--cloud", cloud, "--duration", 2.2, "--json"]
+    result = run_script("deploy.py", "--run", cloud_run, *options, block=BLOCKED)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert "set cpu" in lines[0]
+    document = json.loads(lines[-1])
+    assert document["policy"] == "ppo"
+    assert document["board"] == "tx2"
+    assert document["board_is_modelled"] is True
+    assert document["model"] == "tiny-cnn"
+    assert document["dry_run"] is False
+    assert document["duration_s"] >= 2.0
+    assert 15 <= document["requests"] <= 30
+    assert document["fallbacks"] == document["dropped"] == 0
+    assert document["top1_agreement"] == document["in_time"] == 1.0
+    assert document["energy_per_request_j"] == document["energy_j"] / document["requests"]
+    latencies_s = [document[f"latency_p{p}_s"] for p in (50, 95, 99)]
+    assert 0.0 < latencies_s[0] <= latencies_s[1] <= latencies_s[2] < 0.1
+    assert 0.0 < document["decision_median_s"] < 1e-3
+    assert list(document["requests_per_cut"].values()) == [document["requests"]]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_first_signal_finishes_the_step_and_sums_up(edge_run, photographs, number):
+    with started(edge_run, photographs) as process:
+        process.send_signal(number)
+        document = finish(process)
+    assert document["requests"] > 0
+    assert document["duration_s"] < 10.0
+
+
+def test_server_that_goes_away_is_replaced_by_the_edge(tiny, cloud_run, photographs):
+    with CloudServer(tiny, SplitRuntime(tiny)) as server:
+        options = ["--cloud", f"127.0.0.1:{server.port}", "--duration", "4"]
+        deployment = started(cloud_run, photographs, *options)
+        process = deployment.__enter__()
+    try:
+        document = finish(process)
+    finally:
+        deployment.__exit__(None, None, None)
+    assert document["fallbacks"] > 0
+    assert document["requests"] + document["dropped"] >= 30
+    assert document["fallbacks"] < document["requests"]
+    assert document["top1_agreement"] == 1.0
+
+
+def test_second_signal_does_not_wait(capsys):
+    stop = deploy.StopRequest.__new__(deploy.StopRequest)
+    stop.wanted, stop.can_wait = False, True
+    stop._handle(signal.SIGTERM, None)
+    assert stop.wanted
+    with pytest.raises(KeyboardInterrupt):
+        stop._handle(signal.SIGTERM, None)
+
+
+def test_signal_before_the_first_step_stops_at_once(main, edge_run, monkeypatch, capsys):
+    def opening(*_, **__):
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(deploy, "make_live", opening)
+    assert main(edge_run) == 130
+    assert "stopped" in capsys.readouterr().err
+
+
+def test_cloud_is_optional(main, edge_run, capsys):
+    assert main(edge_run, "--duration", 0.5, "--json") == 0
+    document = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert document["requests"] > 0
+    assert document["fallbacks"] == 0
+
+
+def test_json_line_is_only_printed_when_asked(main, edge_run, capsys):
+    assert main(edge_run, "--duration", 0.5) == 0
+    text = capsys.readouterr().out
+    assert "(board modelled)" in text
+    assert "{" not in text
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A machine with two clocks, a power monitor and a temperature."""
+    monkeypatch.setattr("hw.registry.Sysfs", FakeSysfs)
+    tree = FakeSysfs(tmp_path / "machine").add_policy(0).add_policy(4).add(JETSON)
+    return tree.add(
+        {
+            f"{ZONE}/type": "cpu",
+            f"{ZONE}/temp": 40_000,
+            f"{ZONE}/trip_point_0_type": "passive",
+            f"{ZONE}/trip_point_0_temp": 95_000,
+        }
+    )
+
+
+@pytest.fixture
+def machine_run(machine, tiny, tmp_path):
+    with LinuxBoard(machine) as board:
+        layout = live_layout(board, tiny, 10.0)
+    return write_run(tmp_path / "machine-run", constant_policy(layout, (0, 1, 4)), "", tiny.path)
+
+
+def values(tree: FakeSysfs) -> dict[str, str]:
+    return {name: text.strip() for name, text in tree.snapshot().items()}
+
+
+def watch_limits(monkeypatch, tree: FakeSysfs) -> list[str]:
+    """Maximum of the first clock after each control step."""
+    seen: list[str] = []
+    name = "sys/devices/system/cpu/cpufreq/policy0/scaling_max_freq"
+    add = deploy.Summary.add
+
+    def watched(self, info, decision_s):
+        seen.append(values(tree)[name])
+        add(self, info, decision_s)
+
+    monkeypatch.setattr(deploy.Summary, "add", watched)
+    return seen
+
+
+def test_real_board_is_driven_and_left_as_it_was(machine, machine_run, main, monkeypatch, capsys):
+    before, seen = values(machine), watch_limits(monkeypatch, machine)
+    options = ["--board", "linux", "--duration", 0.5, "--json"]
+    assert main(machine_run, *options, root=machine.root) == 0
+    assert set(seen) == {"600000"}
+    assert values(machine) == before
+    document = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert document["board"] == "linux"
+    assert document["board_is_modelled"] is False
+    assert document["energy_j"] == pytest.approx(6.0 * document["duration_s"], rel=0.1)
+
+
+def test_real_board_is_left_as_it_was_after_a_signal(machine, machine_run, main, monkeypatch):
+    before, seen = values(machine), watch_limits(monkeypatch, machine)
+
+    add = deploy.Summary.add
+
+    def interrupt(self, info, decision_s):
+        add(self, info, decision_s)
+        if len(seen) == 3:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(deploy.Summary, "add", interrupt)
+    assert main(machine_run, "--board", "linux", root=machine.root) == 0
+    assert len(seen) == 3
+    assert values(machine) == before
+
+
+def test_real_board_is_left_as_it_was_after_a_failure(machine, machine_run, main, monkeypatch):
+    before, seen = values(machine), watch_limits(monkeypatch, machine)
+    decide = deploy.RunFolder.load(machine_run).policy.decide
+
+    def fail_later(self, observation):
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return decide(observation)
+
+    monkeypatch.setattr("agents.policy.FrozenPolicy.decide", fail_later)
+    assert main(machine_run, "--board", "linux", root=machine.root) == 130
+    assert values(machine) == before
+
+
+def test_dry_run_sets_no_clock(machine, machine_run, main, monkeypatch, capsys):
+    seen = watch_limits(monkeypatch, machine)
+    options = ["--board", "linux", "--dry-run", "--duration", 1.3, "--json"]
+    written = []
+    monkeypatch.setattr(FakeSysfs, "_write", lambda self, path, value: written.append(path))
+    assert main(machine_run, *options, root=machine.root) == 0
+    assert set(seen) == {"1500000"}
+    assert written == []
+    out = capsys.readouterr().out
+    assert "would set" in out
+    assert json.loads(out.splitlines()[-1])["dry_run"] is True
+
+
+def test_board_of_another_kind_is_refused_untouched(machine, edge_run, refusal):
+    before = values(machine)
+    message = refusal(edge_run, "--board", "linux", root=machine.root)
+    assert "another board (tx2, here linux)" in message
+    assert values(machine) == before
+
+
+def test_device_with_other_clocks_is_refused(edge_run, refusal):
+    config = json.loads((edge_run / "config.json").read_text())
+    (edge_run / "config.json").write_text(json.dumps(config | {"device": "tx2"}))
+    assert "another clock tables of the board" in refusal(edge_run)
+
+
+def test_missing_run_is_refused(tmp_path, refusal):
+    assert "nowhere is no folder" in refusal(tmp_path / "nowhere")
+
+
+def test_run_without_a_policy_is_refused(edge_run, refusal):
+    shutil.rmtree(edge_run / "policy")
+    assert "give the folder of a finished training run" in refusal(edge_run)
+
+
+def test_policy_of_another_schema_is_refused(edge_run, refusal):
+    path = edge_run / "policy" / "policy.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 99}))
+    assert "schema version 99" in refusal(edge_run)
+
+
+def test_corrupt_weights_are_refused(edge_run, refusal):
+    path = edge_run / "policy" / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert "is damaged" in refusal(edge_run)
+
+
+def test_policy_for_another_model_is_refused(edge_run, refusal):
+    path = edge_run / "policy" / "policy.json"
+    document = json.loads(path.read_text())
+    document["layout"]["model"] = "resnet50"
+    path.write_text(json.dumps(document))
+    assert "another model (resnet50, here tiny-cnn)" in refusal(edge_run)
+
+
+@pytest.mark.parametrize(
+    ("option", "listed"),
+    [("--board", "sim, linux"), ("--scenario", "steady-wifi"), ("--model", "partition.prepare")],
+)
+def test_unknown_name_is_refused_with_what_to_give(edge_run, refusal, option, listed):
+    message = refusal(edge_run, option, "nonsense")
+    assert "nonsense" in message
+    assert listed in message
+
+
+def test_photographs_that_are_none_are_refused(edge_run, refusal, tmp_path):
+    source = tmp_path / "pictures"
+    assert f"{source} is not a folder" in refusal(edge_run, "--source", source)
+    source.mkdir()
+    assert f"{source} holds no image" in refusal(edge_run, "--source", source)
+    (source / "broken.png").write_bytes(b"\x89PNG\r\n")
+    assert "broken.png cannot be decoded" in refusal(edge_run, "--source", source)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:http", "127.0.0.1:99999"])
+def test_address_that_is_none_is_refused(edge_run, refusal, address):
+    assert address in refusal(edge_run, "--cloud", address)
+
+
+def test_cloud_that_is_not_there_at_the_start_is_refused(tiny, edge_run, refusal):
+    with CloudServer(tiny, SplitRuntime(tiny)) as server:
+        port = server.port
+    assert f"127.0.0.1:{port}" in refusal(edge_run, "--cloud", f"127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize("duration", ["0", "-1", "nan", "inf", "soon"])
+def test_duration_that_is_none_is_refused(main, edge_run, capsys, duration):
+    with pytest.raises(SystemExit) as stopped:
+        main(edge_run, "--duration", duration)
+    assert stopped.value.code == 2
+    assert "--duration" in capsys.readouterr().err
+
+
+def test_bad_input_ends_the_command_without_a_traceback(script_error, tmp_path):
+    assert "is no folder" in script_error("deploy.py", "--run", tmp_path / "nowhere")

@@ -1,0 +1,224 @@
+"""`train.py` as a user runs it; bad input goes through `main`, which saves the start-up."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import train
+from agents import callbacks
+from agents.algorithms import ALGORITHMS
+from agents.errors import AgentError
+from agents.run_folder import RunFolder
+from envs.scenario import SCENARIO_DIR
+from hw.device_file import DEVICES
+
+TAGS = [
+    "board/energy_per_inference_j",
+    "board/latency_s",
+    "board/power_w",
+    "board/qos_met",
+    "board/accuracy",
+    "clocks/cpu_hz",
+    "clocks/gpu_hz",
+    "clocks/emc_hz",
+    "split/point",
+    "split/uplink_bytes",
+    "split/fallbacks",
+    *(f"reward/{t}" for t in ("energy", "time", "deadline", "accuracy", "switching", "thermal")),
+    "validation/cost",
+    "validation/oracle_cost",
+    "validation/oracle_gap",
+    "validation/energy_per_inference_j",
+    "validation/latency_s",
+    "validation/qos_met",
+]
+
+
+@pytest.fixture(scope="module")
+def base(tiny, small_device) -> list[str]:
+    """Options of a run that is quick because its oracle has little to search."""
+    return ["--device", str(small_device), "--model", str(tiny.path), "--scenario", "steady-wifi"]
+
+
+@pytest.fixture
+def quick(monkeypatch) -> None:
+    """Four boards, ten steps per rollout and two validations instead of twenty."""
+    ppo = ALGORITHMS["ppo"]
+    settings = ppo.settings | {"n_steps": 10, "batch_size": 40}
+    monkeypatch.setitem(ALGORITHMS, "ppo", replace(ppo, n_envs=4, settings=settings))
+    monkeypatch.setattr(callbacks, "N_VALIDATIONS", 1)
+
+
+@pytest.fixture
+def refusal(base, capsys):
+    """Run `train.main` on bad input; returns its one sentence."""
+
+    def run(*options: object) -> str:
+        assert train.main([*base, *map(str, options)]) == 2
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert len(lines) == 1, lines
+        assert lines[0].startswith("error: ")
+        return lines[0]
+
+    return run
+
+
+# One test per algorithm, because each parallel worker would train again for a second one.
+@pytest.mark.parametrize(("algo", "steps"), [("ppo", 9600), ("sac", 256)])
+def test_run_folder_holds_all_that_scripts_rely_on(run_script, base, tmp_path, algo, steps):
+    out = tmp_path / "runs" / "mine"
+    options = ["--algo", algo, "--total-timesteps", steps, "--seed", 3, "--out", out]
+    result = run_script("train.py", *base, *options)
+    assert result.returncode == 0, result.stderr
+    assert f"python deploy.py --run {out}" in result.stdout
+    assert "modelled" in result.stdout
+    _check_documents(out, base, algo, steps)
+    _check_evaluation(out, algo, result.stdout)
+    _check_tensorboard(out)
+    metadata = RunFolder.load(out).policy.metadata
+    assert (metadata.algorithm, metadata.layout.model) == (algo, "tiny-cnn")
+
+
+def _check_documents(out, base, algo, steps) -> None:
+    assert {path.name for path in out.iterdir()} == {
+        *("config.json", "machine.json", "policy", "agent.zip", "tensorboard"),
+        *("evaluation.csv", "evaluation.png", "decisions.png"),
+    }
+    _, device, _, model, _, scenario = base
+    assert json.loads((out / "config.json").read_text()) == {
+        "board": "sim",
+        "device": device,
+        "model": model,
+        "scenario": [scenario],
+        "algo": algo,
+        "total_timesteps": steps,
+        "seed": 3,
+    }
+    machine = json.loads((out / "machine.json").read_text())
+    assert {"processor", "python", "torch", "numpy", "commit"} <= set(machine)
+    assert (out / "evaluation.png").read_bytes().startswith(b"\x89PNG")
+
+
+def _check_evaluation(out, algo, printed) -> None:
+    with (out / "evaluation.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    policies = [algo, "oracle", "best-static", "governor", "max-edge", "max-cloud", "random"]
+    assert [row["policy"] for row in rows] == policies
+    assert all(float(row["cost"]) > 0.0 for row in rows)
+    assert all(name in printed for name in policies)
+
+
+def _check_tensorboard(out) -> None:
+    (folder,) = (out / "tensorboard").iterdir()
+    events = EventAccumulator(str(folder), size_guidance={"images": 0, "tensors": 0})
+    events.Reload()
+    assert set(TAGS) <= set(events.Tags()["scalars"])
+    assert "policy/over_link_rate" in events.Tags()["images"]
+    assert all(events.Scalars(f"reward/{name}")[-1].value < 0.0 for name in ("energy", "time"))
+
+
+@pytest.mark.usefixtures("quick")
+def test_agent_learns_from_the_log_cost_under_a_falling_entropy_bonus(base, tmp_path, monkeypatch):
+    seen = {}
+
+    def stop(agent, name, layout):
+        seen["reward"] = type(agent.get_env()).__name__
+        seen["ent_coef"] = agent.ent_coef
+        raise AgentError("enough")
+
+    monkeypatch.setattr(train, "freeze", stop)
+    assert train.main([*base, "--total-timesteps", "160", "--out", str(tmp_path / "run")]) == 2
+    assert seen == {"reward": "LogCost", "ent_coef": pytest.approx(0.02 / 4)}
+
+
+@pytest.mark.usefixtures("quick")
+def test_interrupted_run_leaves_no_policy_behind(base, tmp_path, monkeypatch, capsys):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "evaluate", interrupt)
+    out = tmp_path / "run"
+    assert train.main([*base, "--total-timesteps", "40", "--out", str(out)]) == 130
+    assert capsys.readouterr().err.splitlines()[-1].startswith("stopped;")
+    assert not (out / "policy").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "listed"),
+    [
+        ("--device", sorted(path.stem for path in DEVICES.glob("*.toml"))),
+        ("--scenario", sorted(path.stem for path in SCENARIO_DIR.glob("*.toml"))),
+        ("--algo", ["ppo", "sac"]),
+        ("--board", ["sim"]),
+    ],
+)
+def test_unknown_name_is_refused_with_those_there_are(refusal, tmp_path, option, listed):
+    message = refusal(option, "nonsense", "--out", tmp_path / "run")
+    assert "nonsense" in message
+    assert all(name in message for name in listed)
+    assert not (tmp_path / "run").exists()
+
+
+def test_unknown_model_is_refused_with_how_to_get_one(refusal, tmp_path):
+    message = refusal("--model", "nonsense", "--out", tmp_path / "run")
+    assert "nonsense" in message
+    assert "tiny-cnn" in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_folder_with_something_in_it_is_not_overwritten(refusal, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    assert f"{tmp_path} is not empty" in refusal("--out", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_folder_that_cannot_be_written_is_refused(refusal, tmp_path):
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "run"):
+        assert f"{out} cannot be written" in refusal("--out", out)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", '"fast"', "-1.0", "[9.0, 1.0]"])
+def test_scenario_with_a_bad_value_is_refused_by_file_and_key(refusal, tmp_path, value):
+    text = (SCENARIO_DIR / "steady-wifi.toml").read_text()
+    path = tmp_path / "bad.toml"
+    path.write_text(text.replace("rate_hz = 10.0", f"rate_hz = {value}"))
+    message = refusal("--scenario", path, "--out", tmp_path / "run")
+    assert "bad.toml" in message
+    assert "rate_hz" in message
+
+
+def test_device_with_a_bad_value_is_refused_by_file_and_key(refusal, tmp_path):
+    text = (DEVICES / "tx2.toml").read_text()
+    path = tmp_path / "bad.toml"
+    key = next(line.split("=")[0].strip() for line in text.splitlines() if line.endswith(".0"))
+    lines = [f"{key} = nan" if line.startswith(f"{key} =") else line for line in text.splitlines()]
+    path.write_text("\n".join(lines))
+    message = refusal("--device", path, "--out", tmp_path / "run")
+    assert "bad.toml" in message
+    assert key in message
+
+
+@pytest.mark.parametrize("steps", ["0", "-5", "many", "nan", "inf"])
+def test_number_of_steps_that_is_none_is_refused(base, capsys, steps):
+    with pytest.raises(SystemExit) as stopped:
+        train.main([*base, "--total-timesteps", steps])
+    assert stopped.value.code == 2
+    assert "--total-timesteps" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seed", ["-1", "x", "1.5"])
+def test_seed_that_is_none_is_refused(base, tmp_path, capsys, seed):
+    with pytest.raises(SystemExit) as stopped:
+        train.main([*base, "--seed", seed, "--out", str(tmp_path / "run")])
+    assert stopped.value.code == 2
+    assert "--seed" in capsys.readouterr().err
+
+
+def test_bad_input_ends_the_command_without_a_traceback(script_error):
+    assert "unknown algorithm 'dqn'" in script_error("train.py", "--algo", "dqn")
