@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from envs.errors import ScenarioError
 from envs.link_trace import read_trace
 from envs.signals import Floats, Recording, Signal, at_steps, n_knots
-from envs.tomlfile import Table
+from hw.toml_table import TomlTable
 
 SCENARIO_DIR = Path(__file__).parent / "scenarios"
 SCHEMA_VERSION = 1
@@ -35,6 +35,13 @@ _SIGNALS = {
     "latency_target_s": ("requests", "latency_target_ms", 1.0, 1e5, 1e-3),
     "slowdown": ("board", "slowdown", 1.0, 100.0, 1.0),
 }
+
+
+class ScenarioTable(TomlTable):
+    """A table of a scenario file."""
+
+    file_kind = "scenario file"
+    error_class = ScenarioError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,10 +84,10 @@ class Scenario:
                     f"unknown scenario {name_or_path!r}; choose one of "
                     f"{', '.join(scenario_names())} or give a .toml file"
                 )
-        return cls._parse(path.stem, Table.load(path))
+        return cls._parse(path.stem, ScenarioTable.load(path))
 
     @classmethod
-    def _parse(cls, name: str, root: Table) -> Scenario:
+    def _parse(cls, name: str, root: ScenarioTable) -> Scenario:
         version = root.number("schema_version", low=1, high=1e6)
         if version != SCHEMA_VERSION:
             raise root.error("schema_version", f"is {version:g}; this version reads 1")
@@ -89,7 +96,7 @@ class Scenario:
         scenario = cls(
             name=name,
             description=root.text("description"),
-            eta=root.number("eta", low=0.0, high=1.0, default=0.5),
+            eta=root.number("eta", high=1.0),
             radio_w=tables["link"].number("radio_w", low=0.0, high=20.0),
             radio_w_per_bps=tables["link"].number("radio_w_per_mbps", low=0.0, high=1.0) * 1e-6,
             server_flops_per_s=tables["server"].number("gflop_per_s", low=0.1, high=1e6) * 1e9,
@@ -110,13 +117,13 @@ def scenario_names() -> list[str]:
 
 
 def _read_signal(
-    table: Table, key: str, low: float, high: float, factor: float
+    table: ScenarioTable, key: str, low: float, high: float, factor: float
 ) -> Signal | Recording:
-    if key == "rate_mbps" and table.has("trace"):
-        if table.has(key):
+    if key == "rate_mbps" and "trace" in table.names():
+        if key in table.names():
             raise table.error("trace", "and rate_mbps exclude each other; keep one")
-        return Recording(series=tuple(read_trace(table.path_of("trace"))))
-    if not table.is_table(key):
+        return Recording(series=tuple(read_trace(table.path("trace"))))
+    if not table.holds_table(key):
         values = table.numbers(key, low=low, high=high)
         correlation_time_s = float("inf")
         inner = table

@@ -224,3 +224,10 @@ def test_the_layout_names_the_axes_with_their_values(fleet, device):
     assert layout.axes[1].values == tuple(device.gpu_hz)
     assert layout.axes[-1].values == (0.0, 1.0, 2.0, 3.0)
     assert layout.board_fingerprint == device.fingerprint
+
+
+def test_an_oracle_does_not_foresee_background_work(fleet):
+    calm, busy = fleet(), fleet({"board.slowdown": "2.0"})
+    seen_s = [boards.every_outcome(slice(0, 1)).latency_s for boards in (calm, busy)]
+    np.testing.assert_array_equal(*seen_s)
+    assert busy.step(action(busy)).latency_s[0] > calm.step(action(calm)).latency_s[0]

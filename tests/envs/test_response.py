@@ -131,6 +131,8 @@ def test_a_light_overload_leaves_its_excess_waiting(serve, edge_s):
     capacity_hz = 1.0 / edge_s(EDGE)[0]
     response = serve(EDGE, arrival_hz=capacity_hz + 4.0, backlog=0.5, latency_target_s=9.0)
     assert response.backlog[0] == pytest.approx(0.5 + 4.0 * STEP_S)
+    # Requests queue behind the mean of those waiting before and after.
+    assert response.latency_s[0] == pytest.approx((1.0 + 0.5 * (0.5 + 1.5)) / capacity_hz)
 
 
 def test_waiting_requests_delay_the_others(serve, edge_s):
@@ -178,6 +180,13 @@ def test_the_radio_draws_power_while_it_sends(serve):
     sending = serve(CLOUD, radio_w=2.0, radio_w_per_bps=1e-8)
     share = 10.0 * 60_000 * 8 / 50e6
     assert sending.power_w[0] - silent.power_w[0] == pytest.approx(share * (2.0 + 0.5))
+
+
+def test_the_radio_sends_no_longer_than_anyone_waits(serve):
+    dead = {"link_bps": 1e4, "arrival_hz": 1.0}
+    silent = serve(CLOUD, radio_w=0.0, radio_w_per_bps=0.0, **dead)
+    sending = serve(CLOUD, radio_w=2.0, radio_w_per_bps=0.0, **dead)
+    assert 0.0 < sending.power_w[0] - silent.power_w[0] <= 2.0 * 0.1
 
 
 def test_a_board_that_is_always_busy_is_busy_once(serve, bottom):

@@ -116,27 +116,27 @@ def test_a_trace_beside_the_scenario_is_replayed(constant, tmp_path, text):
 @pytest.mark.parametrize(
     ("changes", "key", "problem"),
     [
-        ({"link.rate_mbps": "nan"}, "link.rate_mbps", "within"),
-        ({"link.rtt_ms": "inf"}, "link.rtt_ms", "within"),
-        ({"eta": "1.5"}, "eta", "within 0 and 1, got 1.5"),
-        ({"server.load": "1.0"}, "server.load", "within"),
-        ({"arrivals.rate_hz": "-1.0"}, "arrivals.rate_hz", "within"),
-        ({"link.rate_mbsp": "5.0"}, "link.rate_mbsp", "not a known key"),
-        ({"cloud.load": "5.0"}, "cloud", "not a known key"),
+        ({"link.rate_mbps": "nan"}, "link.rate_mbps", "give a finite number"),
+        ({"link.rtt_ms": "inf"}, "link.rtt_ms", "give a finite number"),
+        ({"eta": "1.5"}, "eta", "is 1.5; give a finite number from 0 to 1"),
+        ({"server.load": "1.0"}, "server.load", "give a finite number"),
+        ({"arrivals.rate_hz": "-1.0"}, "arrivals.rate_hz", "give a finite number"),
+        ({"link.rate_mbsp": "5.0"}, "link.rate_mbsp", "is no known key"),
+        ({"cloud.load": "5.0"}, "cloud", "is no known key"),
         ({"arrivals.rate_hz": None}, "arrivals.rate_hz", "is missing"),
-        ({"description": None}, "description", "must be a string"),
-        ({"link.radio_w": '"much"'}, "link.radio_w", "must be a number, got 'much'"),
-        ({"link.radio_w": "true"}, "link.radio_w", "must be a number"),
-        ({"board.slowdown": "[]"}, "board.slowdown", "is no signal"),
+        ({"description": None}, "description", "is missing"),
+        ({"link.radio_w": '"much"'}, "link.radio_w", "is 'much'; give a number"),
+        ({"link.radio_w": "true"}, "link.radio_w", "give a number"),
+        ({"board.slowdown": "[]"}, "board.slowdown", "is empty"),
         ({"board.slowdown": "[2.0, 1.0]"}, "board.slowdown", "ascending"),
         ({"link.rtt_ms": "{ quantiles = [1.0] }"}, "link.rtt_ms.correlation_time_s", "is missing"),
         (
             {"link.rtt_ms": "{ quantiles = [1.0], correlation_time_s = 1.0, x = 1 }"},
             "link.rtt_ms.x",
-            "not a known key",
+            "is no known key",
         ),
         ({"link.trace": '"uplink.csv"'}, "link.trace", "exclude each other"),
-        ({"link.rate_mbps": None, "link.trace": "3"}, "link.trace", "must be a string"),
+        ({"link.rate_mbps": None, "link.trace": "3"}, "link.trace", "make it a text"),
         ({"schema_version": "2"}, "schema_version", "this version reads 1"),
         ({"schema_version": None}, "schema_version", "is missing"),
     ],
@@ -151,7 +151,7 @@ def test_a_bad_key_is_named_with_its_file(constant, changes, key, problem):
 def test_a_table_that_is_none_is_named(tmp_path):
     path = tmp_path / "odd.toml"
     path.write_text("schema_version = 1\nlink = 3\n")
-    with pytest.raises(ScenarioError, match=r"odd\.toml: link must be a table"):
+    with pytest.raises(ScenarioError, match=r"odd\.toml: link is 3; make it a table"):
         Scenario.load(str(path))
 
 
@@ -167,7 +167,7 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path):
     with pytest.raises(ScenarioError, match=r"gone\.toml does not exist"):
         Scenario.load(str(tmp_path / "gone.toml"))
     (tmp_path / "folder.toml").mkdir()
-    with pytest.raises(ScenarioError, match=r"folder\.toml cannot be read"):
+    with pytest.raises(ScenarioError, match=r"folder\.toml does not exist"):
         Scenario.load(str(tmp_path / "folder.toml"))
 
 

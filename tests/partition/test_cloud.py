@@ -103,16 +103,18 @@ def test_garbage_is_refused_and_the_server_lives_on(server, client, name, garbag
 
 
 def test_a_late_answer_ends_at_the_deadline(tiny, encoded):
-    released = threading.Event()
+    serving, released = threading.Event(), threading.Event()
 
     class SlowTail(SplitRuntime):
         def tail(self, point, tensors):
-            released.wait(DEADLINE_S)
+            if serving.is_set():
+                released.wait(DEADLINE_S)
             return super().tail(point, tensors)
 
     with CloudServer(tiny, SlowTail(tiny)) as server:
         with CloudClient(f"127.0.0.1:{server.port}", tiny) as client:
             client.connect()
+            serving.set()
             start_s = time.monotonic()
             with pytest.raises(DeadlineExceededError, match=r"20\.0 ms"):
                 client.infer(tiny.split_points[0], encoded[0], 0.02)
