@@ -109,7 +109,7 @@ class FrozenPolicy:
 
         Raises:
             PolicyError: another board, other clock tables, another model, other split points, or
-                observations that this version encodes otherwise.
+                observations or actions that this version encodes otherwise.
         """
         mine = self.metadata.layout
         for what, trained, found in (
@@ -123,10 +123,10 @@ class FrozenPolicy:
                     f"the policy was trained for another {what} ({trained}, here {found}); "
                     f"train one for this board and model with train.py"
                 )
-        if self.metadata.fields != observation_fields(layout):
+        if mine.axes != layout.axes or self.metadata.fields != observation_fields(layout):
             raise PolicyError(
-                "the policy was trained on other observations than this version makes; train one "
-                "with train.py"
+                "the policy was trained on other observations or actions than this version has; "
+                "train one with train.py"
             )
 
     def save(self, folder: Path) -> None:
@@ -163,7 +163,14 @@ class FrozenPolicy:
             return cls(_metadata(document), weights)
         except OSError as error:
             raise PolicyError(f"{path} cannot be read ({error.strerror}); copy it again") from None
-        except (PolicyError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (
+            PolicyError,
+            SafetensorError,
+            ArithmeticError,
+            LookupError,
+            TypeError,
+            ValueError,
+        ) as error:
             raise PolicyError(f"{folder} is damaged ({error!r}); copy or train it again") from None
 
     def _bend(self, values: NDArray[np.float32]) -> None:
@@ -175,8 +182,10 @@ class FrozenPolicy:
     def _check_shapes(self) -> None:
         expected = len(self.metadata.fields)
         for weight, bias in self.weights:
-            if weight.ndim != 2 or weight.shape != (len(bias), expected):
+            if bias.ndim != 1 or weight.shape != (len(bias), expected):
                 raise PolicyError(f"a layer has shape {weight.shape}, expected (.., {expected})")
+            if weight.dtype != np.float32 or bias.dtype != np.float32:
+                raise PolicyError(f"a layer is {weight.dtype} and {bias.dtype}, expected float32")
             if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
                 raise PolicyError("a weight is not finite; train the policy again")
             expected = len(bias)

@@ -224,6 +224,35 @@ def test_policy_refuses_an_observation_with_other_bounds(folder, small_world):
         FrozenPolicy.load(folder).check_layout(small_world.layout)
 
 
+@pytest.mark.parametrize("change", [{"name": "npu"}, {"values": [1.0, 2.0, 3.0]}])
+def test_policy_refuses_an_action_with_other_values(folder, small_world, change):
+    layout = json.loads((folder / "policy.json").read_text())["layout"]
+    layout["axes"][0] |= change
+    rewrite(folder, layout=layout)
+    with pytest.raises(PolicyError, match="observations or actions"):
+        FrozenPolicy.load(folder).check_layout(small_world.layout)
+
+
+def test_a_bound_beyond_every_number_is_refused(folder):
+    fields = json.loads((folder / "policy.json").read_text())["fields"]
+    fields[1]["high"] = 10**400
+    rewrite(folder, fields=fields)
+    assert "is damaged" in refusal(folder)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int64])
+def test_a_layer_of_another_type_is_refused(folder, dtype):
+    weight = load_file(folder / "weights.safetensors")["0.weight"].astype(dtype)
+    rewrite_weights(folder, **{"0.weight": weight})
+    assert "expected float32" in refusal(folder)
+
+
+def test_a_bias_with_two_axes_is_refused(folder):
+    bias = load_file(folder / "weights.safetensors")["0.bias"]
+    rewrite_weights(folder, **{"0.bias": bias[:, None].copy()})
+    assert "is damaged" in refusal(folder)
+
+
 def test_policy_json_says_units_bounds_and_values(folder, small_world):
     document = json.loads((folder / "policy.json").read_text())
     assert document["schema_version"] == 1

@@ -52,6 +52,9 @@ def test_mahimahi_counts_packets_per_second_and_leaves_the_cut_last_one_out(trac
         ("second,mbps\n1,2\n2,3\n", "covers 2 s; give at least 10 s"),
         ("1\n2\nthree\n", "malformed"),
         ("-5\n20000\n", "negative"),
+        ("second,mbps\n0,1\n1e18,2\n", "spans more than"),
+        ("second,mbps\n0,1\ninf,2\n", "spans more than"),
+        ("1\n99999999999999999\n", "spans more than"),
         (b"\xff\xfe\x00\x01", "cannot be read"),
     ],
 )

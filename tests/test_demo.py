@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+import pytest
+
+import demo
+from agents.deployment import live_line
+from agents.errors import RunFolderError
+from tests.runs import constant_policy, write_run
+
+
+@pytest.fixture
+def runs(monkeypatch, tmp_path):
+    monkeypatch.setattr(demo, "RUNS_DIR", tmp_path)
+    return tmp_path
+
+
+def test_newest_finished_run_is_shown(runs, small_world):
+    policy = constant_policy(small_world.layout, (0, 0, 0, 0))
+    for number, name in enumerate(("b", "a")):
+        run = write_run(runs / name, policy, "tx2", "tiny-cnn")
+        os.utime(run / "policy" / "policy.json", (number, number))
+    (runs / "unfinished").mkdir()
+    assert demo.newest_run() == runs / "a"
+
+
+def test_no_finished_run_is_said(runs, capsys):
+    with pytest.raises(RunFolderError, match="make train first"):
+        demo.newest_run()
+    assert demo.main([]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: no finished run")
+    assert error.count("\n") == 1
+
+
+def test_demo_reads_the_cut_from_the_line_that_deploy_prints():
+    class Plant:
+        dry_run, link_bps = False, 5e6
+
+        def split_name(self, index):
+            return f"block{index}"
+
+    outcome = {"power_w": 5.0, "latency_s": 0.02, "in_time": 1.0}
+    info = {"outcome": outcome, "requested": {"cpu": 1e9, "gpu": 5e8}, "split": 3}
+    match = demo._LINE.match(f"{12.3:6.1f} s  {live_line(Plant(), info)}")
+    assert (match["second"], match["cut"]) == ("12.3", "block3")
+
+
+@pytest.mark.parametrize(
+    ("slow", "code"), [(Counter(a=1, b=9), 0), (Counter(a=9, b=1), 1), (Counter(), 1)]
+)
+def test_demo_succeeds_only_if_the_cut_moves(slow, code):
+    assert demo._verdict((Counter(a=9, b=1), slow)) == code

@@ -1,0 +1,46 @@
+"""What holds for the repository as a whole."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import LEARNING_PACKAGES, REPOSITORY
+
+PACKAGES = ("agents", "envs", "hw", "partition")
+SERIALISERS = {"cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names of all imports of a file, those inside functions too."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return {name.partition(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_package_is_the_repository_s_own(package):
+    """An installed namesake would be tested, or run, in its place."""
+    assert importlib.import_module(package).__file__ == str(REPOSITORY / package / "__init__.py")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_nothing_can_unpickle(package):
+    files = sorted((REPOSITORY / package).rglob("*.py"))
+    assert files
+    assert {path.name: imported(path) & SERIALISERS for path in files} == {
+        path.name: set() for path in files
+    }
+
+
+def test_deploy_starts_without_any_learning_package(run_script):
+    result = run_script("deploy.py", "--help", block=(*LEARNING_PACKAGES, "onnxscript"))
+    assert result.returncode == 0, result.stderr
+    assert "--run" in result.stdout
