@@ -163,15 +163,8 @@ class FrozenPolicy:
             return cls(_metadata(document), weights)
         except OSError as error:
             raise PolicyError(f"{path} cannot be read ({error.strerror}); copy it again") from None
-        except (
-            PolicyError,
-            SafetensorError,
-            ArithmeticError,
-            LookupError,
-            TypeError,
-            ValueError,
-        ) as error:
-            raise PolicyError(f"{folder} is damaged ({error!r}); copy or train it again") from None
+        except (PolicyError, SafetensorError, OverflowError, KeyError, TypeError, ValueError) as e:
+            raise PolicyError(f"{folder} is damaged ({e!r}); copy or train it again") from None
 
     def _bend(self, values: NDArray[np.float32]) -> None:
         if self._activate is None:
