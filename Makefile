@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 
 .PHONY: train test lint bench demo clean
 
-train: $(STAMP)  ## train on the simulated TX2, about five minutes
+train: $(STAMP)  ## train on the simulated TX2, four to five minutes
 	$(BIN)/python train.py
 
 test: $(STAMP)  ## all tests

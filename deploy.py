@@ -26,25 +26,34 @@ from partition.errors import PartitionError
 
 USER_ERRORS = (AgentError, EnvError, HardwareError, PartitionError)
 LINE_PERIOD_S = 1.0
+ENDLESS_STEPS = 200_000
+"""One episode, for a new one would forget the queue; half a day of control steps."""
 
 
 class StopRequest:
-    """Turns SIGINT and SIGTERM into a wish to stop; the second one does not wait for the step."""
+    """Turns SIGINT, SIGTERM and SIGHUP into a wish to stop; a second one does not wait.
+
+    The signal that interrupts is the last one that does, so that nothing interrupts giving the
+    board back.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __init__(self) -> None:
-        """Take over both signals."""
+        """Take over the signals."""
         self.wanted = False
         self.can_wait = False
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in self.SIGNALS:
             signal.signal(number, self._handle)
 
     def ignore(self) -> None:
-        """Ignore both signals from now on, so that nothing interrupts giving the board back."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        """Ignore the signals from now on."""
+        for number in self.SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.wanted or not self.can_wait:
+            self.ignore()
             raise KeyboardInterrupt
         self.wanted = True
 
@@ -89,6 +98,7 @@ def deploy(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Summ
         arguments.scenario,
         cloud=arguments.cloud,
         source=arguments.source,
+        n_steps=ENDLESS_STEPS,
         max_power_w=run.policy.metadata.layout.max_power_w,
         accept=run.policy.check_layout,
         dry_run=arguments.dry_run,

@@ -11,7 +11,7 @@ import math
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from stable_baselines3.common.callbacks import BaseCallback
@@ -88,6 +88,9 @@ def run(config: TrainConfig, out: Path | None) -> Path:
     recipe = algorithm(config.algo)
     folder = open_or_prepare(config.model)
     world = build_world(config.device, folder, config.scenario)
+    # As deploy.py will look it up, whatever the network was given as.
+    is_named = folder.path == Path("models") / folder.name
+    config = replace(config, model=folder.name if is_named else str(folder.path))
     run_dir = _make_run_dir(config, out)
     _write_json(run_dir / "config.json", asdict(config))
     _write_json(run_dir / "machine.json", describe_machine())

@@ -132,7 +132,7 @@ def _training(seed: int, out: Path) -> Iterator[Bar]:
     shown = f"python train.py --seed {seed}"
     log = subprocess.run(command, capture_output=True, text=True, check=False)
     if log.returncode != 0:
-        raise RunFolderError(f"{shown} failed: {log.stderr.strip().splitlines()[-1]}")
+        raise RunFolderError(f"{shown} failed: {log.stderr.strip()[-200:] or 'no message'}")
     trained = next(line for line in log.stdout.splitlines() if line.startswith("trained "))
     elapsed_s = float(trained.split()[-2])
     what = f"default training, seed {seed}"

@@ -34,7 +34,8 @@ class Episodes:
         qos_met: share of requests in time.
         accuracy: mean agreement with the unsplit network.
         cost: mean cost per step.
-        p95_latency_s: 95th percentile over all requests of all episodes.
+        steps_s: mean latency of each step, shape (n_steps, n).
+        requests: requests answered in each step, shape (n_steps, n).
     """
 
     energy_j: Floats
@@ -42,7 +43,18 @@ class Episodes:
     qos_met: Floats
     accuracy: Floats
     cost: Floats
-    p95_latency_s: float
+    steps_s: Floats
+    requests: Floats
+
+    def p95_latency_s(self) -> float:
+        """95th percentile over all requests of all episodes.
+
+        Latencies scatter by `SPREAD` around the mean of their step; the scatter of the wait that
+        irregular arrivals cause is left out.
+        """
+        spread = 1.0 + SPREAD * np.linspace(-1.0, 1.0, 9)[:, None, None]
+        weights = np.tile(self.requests, (9, 1, 1))
+        return weighted_quantile((self.steps_s * spread).ravel(), weights.ravel(), 0.95)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +138,14 @@ def run_episodes(world: World, decider: Decider, seeds: NDArray[np.uint64]) -> E
         weighted: Floats = (series[key] * requests).sum(axis=0) / total
         return weighted
 
-    spread = 1.0 + SPREAD * np.linspace(-1.0, 1.0, 9)[:, None, None]
     return Episodes(
         energy_j=series["power_w"].sum(axis=0) * world.step_s / total,
         latency_s=per_request("latency_s"),
         qos_met=per_request("in_time"),
         accuracy=per_request("accuracy"),
         cost=series["cost"].mean(axis=0),
-        p95_latency_s=weighted_quantile(
-            (series["latency_s"] * spread).ravel(), np.tile(requests, (9, 1, 1)).ravel(), 0.95
-        ),
+        steps_s=series["latency_s"],
+        requests=requests,
     )
 
 
@@ -185,18 +195,16 @@ def _short(value: str | float) -> str:
 
 
 def _pool(per_scenario: list[dict[str, Episodes]]) -> dict[str, Episodes]:
-    """Put the episodes of all scenarios side by side; the tail latency is their mean."""
-    pooled = {}
-    for name in per_scenario[0]:
-        runs = [scenario[name] for scenario in per_scenario]
-        arrays = {
-            f.name: np.concatenate([getattr(run, f.name) for run in runs])
-            for f in fields(Episodes)
-            if f.name != "p95_latency_s"
-        }
-        p95 = float(np.mean([run.p95_latency_s for run in runs]))
-        pooled[name] = Episodes(**arrays, p95_latency_s=p95)
-    return pooled
+    """Put the episodes of all scenarios side by side."""
+    return {
+        name: Episodes(
+            *(
+                np.concatenate([getattr(scenario[name], f.name) for scenario in per_scenario], -1)
+                for f in fields(Episodes)
+            )
+        )
+        for name in per_scenario[0]
+    }
 
 
 def _rows(scenario: str, runs: dict[str, Episodes]) -> list[EvaluationRow]:
@@ -228,7 +236,7 @@ def _row(
         latency_s=latency.mean,
         latency_s_low=latency.low,
         latency_s_high=latency.high,
-        p95_latency_s=run.p95_latency_s,
+        p95_latency_s=run.p95_latency_s(),
         qos_met=qos.mean,
         qos_met_low=qos.low,
         qos_met_high=qos.high,

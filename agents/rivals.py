@@ -73,11 +73,13 @@ class Governor:
     Documentation/scheduler/schedutil.rst); the host thread spins while the GPU works, as CUDA's
     default synchronisation does, so the core looks busy throughout an inference. GPU and memory:
     the clock at which the load would be `TARGET_LOAD`, as load-tracking devfreq governors do;
-    the memory follows the GPU's load, for lack of a counter. The target is assumed.
+    the memory follows the GPU's load, for lack of a counter. All go to their maximum once the
+    board is never idle. The targets are assumed.
     """
 
     HEADROOM = 1.25
     TARGET_LOAD = 0.7
+    SATURATED = 0.95
 
     def decide(self, observations: Observations, fleet: Fleet) -> Indices:
         """Choose clocks from the busy shares of the last step."""
@@ -91,7 +93,8 @@ class Governor:
         actions = np.empty((len(observations), 4), dtype=np.int64)
         for axis, hz in enumerate(wanted_hz):
             table = np.array(fleet.layout.axes[axis].values)
-            actions[:, axis] = np.minimum(np.searchsorted(table, hz), len(table) - 1)
+            wanted = np.minimum(np.searchsorted(table, hz), len(table) - 1)
+            actions[:, axis] = np.where(host_load >= self.SATURATED, len(table) - 1, wanted)
         actions[:, SPLIT] = len(fleet.layout.axes[SPLIT].values) - 1
         return actions
 

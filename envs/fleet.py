@@ -18,6 +18,8 @@ from hw.device import DeviceModel
 PROBE_PERIOD_S = 1.0
 """The rate of an idle link is probed this often, so that its estimate never gets much older."""
 DOMAINS = ("cpu", "gpu", "emc")
+EXPECTED_SLOWDOWN = 1.03
+"""Background work that whoever plans ahead counts with; 1.0 would cut every deadline too fine."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,8 +158,8 @@ class Fleet:
     def every_outcome(self, boards: slice) -> Outcome:
         """Outcome of every action in the true state, for some boards: what an oracle may see.
 
-        Link, server load and requests of the coming step are known exactly; bursts of background
-        work on the board are not.
+        Link, server load and requests of the coming step are known exactly; of the board's own
+        background work, only what is usual.
 
         Returns:
             Arrays broadcastable to (n_boards, n_cpu, n_gpu, n_emc, n_splits); neither the state nor
@@ -165,7 +167,7 @@ class Fleet:
         """
         world = self.world
         now = self._episodes.row(self._t + 1).for_grid(boards)
-        now = replace(now, slowdown=np.ones(1))
+        now = replace(now, slowdown=np.full(1, EXPECTED_SLOWDOWN))
         costs = SplitCosts.from_rows(self._rows.reshape(len(self._rows), 1, 1, 1, 1, -1))
         grid = [
             table.reshape([-1 if axis == k + 1 else 1 for axis in range(5)])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.fleet import PROBE_PERIOD_S
 from envs.plant import Axis, Indices, Layout, Outcome, Readings
 from envs.response import MAX_BACKLOG
 from envs.scenario import MIN_LINK_BPS, Episodes, Scenario, Surroundings
@@ -147,7 +148,8 @@ class LivePlant:
         }
         self._point = self._board.read_point() if self.dry_run else self._board.apply(wanted)
         split = int(actions[0, -1])
-        if self._client is not None and self._wire_bytes[split] == 0:
+        stale = self._link().age_s >= PROBE_PERIOD_S
+        if self._client is not None and (stale or self._wire_bytes[split] == 0):
             self._client.refresh()
         self._serve(Route(split), now)
         energy = self._board.end_window()

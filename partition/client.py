@@ -122,11 +122,12 @@ class CloudClient:
     @property
     def link(self) -> LinkEstimate | None:
         """Estimate of the link; None before the first probe and after one that failed."""
-        if self._rtt_s is None or self._seconds_per_bit is None:
+        rtt_s, seconds_per_bit = self._rtt_s, self._seconds_per_bit
+        if rtt_s is None or seconds_per_bit is None:
             return None
         return LinkEstimate(
-            1 / self._seconds_per_bit,
-            self._rtt_s,
+            1 / seconds_per_bit,
+            rtt_s,
             self._clock() - self._rate_measured_s,
             self._server_load,
         )
@@ -178,6 +179,7 @@ class CloudClient:
             # a few late answers bring the estimate down to any link.
             at_least = deadline_s / (8 * len(message))
             self._seconds_per_bit = max(2.0 * (self._seconds_per_bit or 0.0), at_least)
+            self._rate_measured_s = self._clock()
             raise
         try:
             reply = wire.unpack_reply(answer)
@@ -239,10 +241,12 @@ class CloudClient:
         elapsed_s = self._clock() - start_s
         try:
             self._server_load = self._unpack_echo(call.result())
-            self._learn(message_bytes, elapsed_s)
+            if self._rate_measured_s <= start_s:  # else a request has told more since
+                self._learn(message_bytes, elapsed_s)
         except (grpc.RpcError, grpc.FutureCancelledError, CloudError):
             self._seconds_per_bit = None
-        self._refreshing = False
+        finally:
+            self._refreshing = False
 
     def _learn(self, message_bytes: int, network_s: float) -> None:
         """Update the estimate from a transfer that took `network_s` beside the compute."""

@@ -55,7 +55,11 @@ class ShapedLink:
                 near, _ = self._listener.accept()
             except OSError:  # closed
                 return
-            far = socket.create_connection(self._target)
+            try:
+                far = socket.create_connection(self._target)
+            except OSError:  # the target is down; the next connection may find it up
+                _shut(near)
+                continue
             for each in (near, far):
                 each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._sockets += [near, far]
