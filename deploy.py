@@ -119,8 +119,8 @@ def _control(
         raise TypeError(f"deploy needs a live plant, got {type(plant).__name__}")
     summary = Summary(run.policy.metadata.algorithm, plant)
     stop.can_wait = True
+    observation, _ = env.reset(seed=0)  # draws the whole episode, which takes a second or more
     began_s = line_s = time.monotonic()
-    observation, _ = env.reset(seed=0)
     while not stop.wanted and (duration_s is None or time.monotonic() - began_s < duration_s):
         before_s = time.perf_counter()
         action = run.policy.decide(observation)

@@ -5,10 +5,11 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from envs.fleet import PROBE_PERIOD_S, Fleet
+from envs.fleet import EXPECTED_SLOWDOWN, PROBE_PERIOD_S, Fleet
 from envs.plant import Readings
 from envs.response import MAX_BACKLOG
 from envs.scenario import Scenario
+from envs.signals import Signal
 
 CLOUD, EDGE = 0, 3
 
@@ -167,10 +168,10 @@ def test_equal_seeds_give_equal_episodes_in_any_company(fleet):
 
 @pytest.fixture
 def oracle_fleet(fleet):
-    """Boards in a changing scenario without background work, three steps into an episode."""
+    """Boards in a changing scenario with usual background work, three steps into an episode."""
     scenario = Scenario.load("lte-driving")
-    calm = fleet().world.scenarios[0].signals["slowdown"]
-    scenario = replace(scenario, signals={**scenario.signals, "slowdown": calm})
+    usual = Signal(quantiles=(EXPECTED_SLOWDOWN,))
+    scenario = replace(scenario, signals={**scenario.signals, "slowdown": usual})
     world = replace(fleet().world, scenarios=(scenario,))
 
     def build():
