@@ -26,8 +26,8 @@ from partition.errors import PartitionError
 
 USER_ERRORS = (AgentError, EnvError, HardwareError, PartitionError)
 LINE_PERIOD_S = 1.0
-ENDLESS_STEPS = 200_000
-"""One episode, for a new one would forget the queue; half a day of control steps."""
+EPISODE_STEPS = 20_000
+"""A new episode forgets the queue, so that they are long; over an hour of control steps."""
 
 
 class StopRequest:
@@ -98,7 +98,7 @@ def deploy(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Summ
         arguments.scenario,
         cloud=arguments.cloud,
         source=arguments.source,
-        n_steps=ENDLESS_STEPS,
+        n_steps=EPISODE_STEPS,
         max_power_w=run.policy.metadata.layout.max_power_w,
         accept=run.policy.check_layout,
         dry_run=arguments.dry_run,
