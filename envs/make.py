@@ -113,6 +113,8 @@ def make_live(
         )
     except BaseException:
         opened.close()
+        if client:
+            client.close()
         raise
     objective = Objective(max_power_w=full_power_w, reference_latency_s=full_speed_s)
     return EdgeSplitEnv(plant, objective, continuous=continuous)
