@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import time
@@ -71,6 +72,10 @@ def main(argv: Sequence[str] | None = None, root: Path = Path("/")) -> int:
         summary = deploy(arguments, stop, root)
     except USER_ERRORS as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # whoever read the lines is gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print("error: nobody reads the output; keep it open or send it to a file", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; the board is as it was", file=sys.stderr)

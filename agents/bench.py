@@ -169,14 +169,18 @@ def _decision_time(policy: FrozenPolicy, seed: int) -> Bar:
     return Bar(what, "<= 20 us", f"{median_us:.1f} us", median_us <= 20.0, "python -m agents.bench")
 
 
+def _state(bar: Bar) -> str:
+    """A figure without a bar is neither met nor missed."""
+    return "-" if bar.bar == "-" else "ok" if bar.ok else "missed"
+
+
 def _write(bars: Sequence[Bar]) -> None:
     machine = "\n".join(f"- {key}: {value}" for key, value in describe_machine().items())
     lines = [
         "| | what | bar | measured | command |",
         "|---|---|---|---|---|",
         *(
-            f"| {'ok' if bar.ok else 'missed'} | {bar.what} | {bar.bar} | {bar.measured} "
-            f"| `{bar.command}` |"
+            f"| {_state(bar)} | {bar.what} | {bar.bar} | {bar.measured} | `{bar.command}` |"
             for bar in bars
         ),
     ]
