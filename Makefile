@@ -5,13 +5,16 @@ STAMP := $(VENV)/.installed
 
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: train test lint bench demo clean
+.PHONY: train test kernel-test lint bench demo clean
 
 train: $(STAMP)  ## train on the simulated TX2, four to five minutes
 	$(BIN)/python train.py
 
 test: $(STAMP)  ## all tests
 	$(BIN)/python -m pytest -n 2
+
+kernel-test: $(STAMP)  ## the same drivers over a real kernel, in a virtual machine
+	$(BIN)/python -m tests.kernel.run
 
 lint: $(STAMP)  ## format, lint, types, import directions
 	$(BIN)/ruff format --check .

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import signal
 import sys
@@ -22,6 +23,7 @@ from envs.edge_env import EdgeSplitEnv
 from envs.errors import EnvError
 from envs.live import LivePlant
 from envs.make import make_live
+from hw.base import Hold
 from hw.errors import HardwareError
 from partition.errors import PartitionError
 
@@ -67,6 +69,7 @@ def main(argv: Sequence[str] | None = None, root: Path = Path("/")) -> int:
         root: where a real board looks for /sys.
     """
     arguments = _parser().parse_args(argv)
+    logging.basicConfig(format="%(message)s")
     stop = StopRequest()
     try:
         summary = deploy(arguments, stop, root)
@@ -96,6 +99,7 @@ def deploy(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Summ
         PartitionError: the model, the photographs or the cloud.
     """
     run = RunFolder.load(arguments.run)
+    layout = run.policy.metadata.layout
     env = make_live(
         arguments.board,
         run.device if arguments.board == "sim" else None,
@@ -104,9 +108,11 @@ def deploy(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Summ
         cloud=arguments.cloud,
         source=arguments.source,
         n_steps=EPISODE_STEPS,
-        max_power_w=run.policy.metadata.layout.max_power_w,
+        max_power_w=layout.max_power_w,
         accept=run.policy.check_layout,
-        dry_run=arguments.dry_run,
+        hold=Hold(arguments.hold),
+        domains=layout.domains if layout.board == arguments.board else None,
+        dry_run=print if arguments.dry_run else None,
         root=root,
     )
     try:
@@ -143,13 +149,15 @@ def _control(
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--run", type=Path, required=True, help="folder that train.py wrote")
-    parser.add_argument("--board", default="sim", help="sim (default) or linux")
+    parser.add_argument("--board", default="sim", help="sim (default), emulated or linux")
+    holds = [hold.value for hold in Hold]
+    parser.add_argument("--hold", choices=holds, default="cap", help="how clocks are held (cap)")
     parser.add_argument("--model", default=None, help="model folder (default models/<name>)")
     parser.add_argument("--cloud", default=None, metavar="HOST:PORT", help="partition.server")
     parser.add_argument("--scenario", default="steady-wifi", help="requests: name or .toml file")
     parser.add_argument("--source", type=Path, default=None, help="folder of photographs")
     parser.add_argument("--duration", type=_seconds, default=None, help="seconds; default endless")
-    parser.add_argument("--dry-run", action="store_true", help="decide, but set no clock")
+    parser.add_argument("--dry-run", action="store_true", help="print every write, make none")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     return parser
 

@@ -22,6 +22,8 @@ from partition.codec import Float32Array
 from partition.model_folder import ModelFolder, SplitPoint
 from partition.pipeline import InferenceResult, Route, SplitPipeline
 
+STEP_S = 0.25
+"""Duration of a control step."""
 NO_CLOUD_RTT_S = 1.0
 """Round trip shown for a cloud that does not answer; the top of the observation."""
 
@@ -74,7 +76,6 @@ class LivePlant:
         served: requests answered during the last step.
         dropped: requests dropped during the last step because too many waited.
         last_duration_s: time that the last step took.
-        dry_run: whether clocks are left alone.
     """
 
     def __init__(
@@ -88,8 +89,7 @@ class LivePlant:
         client: CloudClient | None,
         *,
         n_steps: int = 240,
-        step_s: float = 0.25,
-        dry_run: bool = False,
+        step_s: float = STEP_S,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
@@ -105,14 +105,13 @@ class LivePlant:
             client: of the pipeline, for its link estimate; None without a cloud.
             n_steps: control steps in an episode.
             step_s: duration of a control step.
-            dry_run: never set a clock.
             clock: present time, s.
             sleep: waits for a number of seconds.
         """
         self.n_steps = n_steps
         self.layout = layout
         self._board, self._pipeline, self._client = board, pipeline, client
-        self._scenario, self._step_s, self.dry_run = scenario, step_s, dry_run
+        self._scenario, self._step_s = scenario, step_s
         self._clock, self._sleep = clock, sleep
         self._inputs = inputs
         edge_only = Route(len(folder.split_points) - 1)
@@ -146,13 +145,14 @@ class LivePlant:
             axis.name: int(axis.values[index])
             for axis, index in zip(self.layout.axes[:-1], actions[0], strict=False)
         }
-        self._point = self._board.read_point() if self.dry_run else self._board.apply(wanted)
+        self._board.apply(wanted)
         split = int(actions[0, -1])
         stale = self._link().age_s >= PROBE_PERIOD_S
         if self._client is not None and (stale or self._wire_bytes[split] == 0):
             self._client.refresh()
         self._serve(Route(split), now)
         energy = self._board.end_window()
+        self._point = self._board.read_point() if self._board.dry_run else self._board.verify()
         self.last_duration_s = energy.duration_s
         radio_j = self._radio_j(now)
         self._power_w = (energy.energy_j + radio_j) / energy.duration_s
@@ -191,8 +191,13 @@ class LivePlant:
 
     @property
     def is_modelled(self) -> bool:
-        """Whether clocks and power are modelled."""
-        return isinstance(self._board, SimBoard)
+        """Whether clocks or power are modelled."""
+        return bool(self._board.modelled)
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether clocks are left alone."""
+        return self._board.dry_run
 
     @property
     def link_bps(self) -> float:

@@ -9,14 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from envs.edge_env import EdgeSplitEnv
+from envs.errors import EnvError
 from envs.fleet import Fleet
-from envs.live import BoardPacer, LivePlant, live_layout
+from envs.live import STEP_S, BoardPacer, LivePlant, live_layout
 from envs.objective import Objective
 from envs.plant import Layout
 from envs.scenario import Scenario
 from envs.split_costs import SplitCosts
 from envs.worlds import ALL_SCENARIOS, build_world
-from hw.base import Board
+from hw.base import Board, Hold
 from hw.boards.sim import SimBoard
 from hw.registry import open_board
 from partition.client import CloudClient
@@ -61,7 +62,9 @@ def make_live(
     n_steps: int = 240,
     max_power_w: float | None = None,
     accept: Callable[[Layout], None] = lambda _: None,
-    dry_run: bool = False,
+    hold: Hold = Hold.CAP,
+    domains: Sequence[str] | None = None,
+    dry_run: Callable[[str], object] | None = None,
     continuous: bool = False,
     root: Path = Path("/"),
 ) -> EdgeSplitEnv:
@@ -78,7 +81,9 @@ def make_live(
         max_power_w: power shown as 1 in the observation, as a trained policy knows it; None
             takes the model's, or measures it on a real board.
         accept: called with the layout before any clock is set; may raise to refuse it.
-        dry_run: never set a clock.
+        hold: how a real board holds its clocks.
+        domains: clocks of a real board to drive; all that are found if not given.
+        dry_run: set no clock, and tell this each write that a real board would make.
         continuous: `Box` instead of `MultiDiscrete` actions.
         root: where a real board looks for /sys.
 
@@ -94,12 +99,15 @@ def make_live(
     if client:
         client.connect()
         client.probe()
-    opened = open_board(board, device=device, root=root)
+    opened = open_board(
+        board, device=device, root=root, hold=hold, domains=domains, dry_run=dry_run
+    )
     try:
         layout = live_layout(opened, folder, max_power_w or math.nan)
         accept(layout)
         pipeline = _pipeline(opened, folder, client)
-        full_power_w, full_speed_s = _full_speed(opened, pipeline, folder, inputs, dry_run=dry_run)
+        _check_period(opened)
+        full_power_w, full_speed_s = _full_speed(opened, pipeline, folder, inputs)
         plant = LivePlant(
             opened,
             pipeline,
@@ -109,7 +117,6 @@ def make_live(
             surroundings,
             client,
             n_steps=n_steps,
-            dry_run=dry_run,
         )
     except BaseException:
         opened.close()
@@ -130,31 +137,38 @@ def _pipeline(board: Board, folder: ModelFolder, client: CloudClient | None) -> 
     return pipeline
 
 
+def _check_period(board: Board) -> None:
+    """Refuse a board whose sensors are slower than the control step.
+
+    Raises:
+        EnvError: they are.
+    """
+    if board.shortest_window_s > STEP_S:
+        raise EnvError(
+            f"the power sensors of board {board.name} need {board.shortest_window_s:g} s for a "
+            f"window, longer than the control step of {STEP_S:g} s; see python -m hw.doctor"
+        )
+
+
 def _full_speed(
     board: Board,
     pipeline: SplitPipeline,
     folder: ModelFolder,
     inputs: Sequence[Float32Array],
-    *,
-    dry_run: bool,
 ) -> tuple[float, float]:
     """Power in W and edge-only latency in s with all clocks at maximum, the cost's references.
 
     A modelled board knows its largest power; a real one is measured while it runs the network.
     A dry run takes the clocks as they are.
     """
-    before = board.read_point()
-    if not dry_run:
-        board.apply({name: domain.available_hz[-1] for name, domain in board.domains.items()})
+    board.apply({name: domain.available_hz[-1] for name, domain in board.domains.items()})
     edge_only = Route(len(folder.split_points) - 1)
+    latencies_s: list[float] = []
     board.begin_window()
-    latencies_s = [
-        pipeline.infer(inputs[i % len(inputs)], edge_only, math.inf).latency_s
-        for i in range(REFERENCE_RUNS)
-    ]
+    while len(latencies_s) < REFERENCE_RUNS or sum(latencies_s) < 2 * board.shortest_window_s:
+        image = inputs[len(latencies_s) % len(inputs)]
+        latencies_s.append(pipeline.infer(image, edge_only, math.inf).latency_s)
     energy = board.end_window()
-    if not dry_run:
-        board.apply(before)
     measured_w = energy.energy_j / energy.duration_s
     power_w = board.device.max_power_w if isinstance(board, SimBoard) else measured_w
     return power_w, statistics.median(latencies_s)

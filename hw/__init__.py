@@ -6,17 +6,30 @@ gymnasium or Stable-Baselines3.
 
 from __future__ import annotations
 
-from hw.base import Board, EnergyReading, FrequencyDomain, OperatingPoint, PowerSensor, ThermalZone
+from hw.base import (
+    Applied,
+    Board,
+    Cause,
+    EnergyReading,
+    FrequencyDomain,
+    Hold,
+    OperatingPoint,
+    PowerSensor,
+    ThermalZone,
+)
 from hw.device import Demand, DeviceModel, RailPower
 from hw.device_file import device_names
 from hw.registry import board_names, open_board
 
 __all__ = [
+    "Applied",
     "Board",
+    "Cause",
     "Demand",
     "DeviceModel",
     "EnergyReading",
     "FrequencyDomain",
+    "Hold",
     "OperatingPoint",
     "PowerSensor",
     "RailPower",

@@ -1,15 +1,19 @@
-"""What every board offers: clocks to pin, power and temperature to read, and a way back."""
+"""What every board offers: clocks to set, power and temperature to read, and a way back."""
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from types import TracebackType
 from typing import Protocol, TypeAlias, TypeVar
 
 from hw.errors import UnsupportedError
 from hw.fingerprint import fingerprint
+
+logger = logging.getLogger(__name__)
 
 BoardT = TypeVar("BoardT", bound="Board")
 
@@ -17,8 +21,47 @@ OperatingPoint: TypeAlias = Mapping[str, int]
 """Domain name -> clock, Hz."""
 
 
+class Hold(Enum):
+    """How a clock is held.
+
+    CAP lowers the upper limit alone and leaves the choice below it to the governor; it fails
+    safest. PIN sets both limits. USERSPACE takes the governor's place.
+    """
+
+    CAP = "cap"
+    PIN = "pin"
+    USERSPACE = "userspace"
+
+
+class Cause(Enum):
+    """Who won, where a clock is not what was asked for."""
+
+    GUARD = "the thermal guard"
+    THERMAL = "a thermal cap"
+    FIRMWARE = "the firmware"
+    POWER_MODE = "the power mode"
+    PROGRAM = "another program"
+    LIMIT = "another limit of the kernel"
+    OFFLINE = "its processors are offline"
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What became of a request.
+
+    Attributes:
+        requested_hz: operating point that was asked for, Hz.
+        applied_hz: what was read back, Hz.
+        cause: who won where they differ; None where they do not.
+    """
+
+    requested_hz: int
+    applied_hz: int
+    cause: Cause | None = None
+
+
 class FrequencyDomain(Protocol):
-    """A clock that can be pinned."""
+    """A clock that can be set."""
 
     @property
     def name(self) -> str:
@@ -29,14 +72,17 @@ class FrequencyDomain(Protocol):
         """Ascending operating points, Hz."""
 
     def read_hz(self) -> int:
-        """Read the present clock, Hz."""
+        """Read the clock in force, Hz."""
 
-    def pin(self, freq_hz: int) -> int:
-        """Hold the clock at a frequency and return what was read back, Hz.
+    def request(self, freq_hz: int) -> Applied:
+        """Ask for the operating point nearest to a frequency and read back what it became.
 
         Raises:
-            FrequencyRejectedError: the hardware did something else.
+            HardwareError: the kernel refused the write.
         """
+
+    def verify(self) -> Applied | None:
+        """Compare the last request with what is in force now; None if there was none."""
 
 
 class PowerSensor(Protocol):
@@ -45,6 +91,14 @@ class PowerSensor(Protocol):
     @property
     def name(self) -> str:
         """Rail name."""
+
+    @property
+    def step_w(self) -> float:
+        """Smallest difference that it shows, W."""
+
+    @property
+    def period_s(self) -> float:
+        """Time between two new readings, s."""
 
     def read_w(self) -> float:
         """Read the power, W."""
@@ -61,6 +115,25 @@ class ThermalZone(Protocol):
         """Read the temperature, degrees C."""
 
 
+class EnergyCounter(Protocol):
+    """A counter of the energy of one rail."""
+
+    @property
+    def name(self) -> str:
+        """Rail name."""
+
+    @property
+    def step_j(self) -> float:
+        """Smallest difference that it shows, J."""
+
+    @property
+    def period_s(self) -> float:
+        """Time between two new readings, s."""
+
+    def read_j(self) -> float:
+        """Read the energy since some moment before the first reading, J; never falls."""
+
+
 @dataclass(frozen=True, slots=True)
 class EnergyReading:
     """Energy of one window.
@@ -69,13 +142,23 @@ class EnergyReading:
         energy_j: energy at the board's input, J.
         duration_s: length of the window, s.
         mean_w: mean power per rail, W.
-        n_samples: power readings that went into it; 0 where power is integrated exactly.
+        n_samples: power readings that went into it; 0 where energy is counted.
+        uncertainty_j: largest error of `energy_j` by quantisation, by the time that the sensors
+            take for a new reading and by late readings, J; a sensor's gain is not in it.
     """
 
     energy_j: float
     duration_s: float
     mean_w: Mapping[str, float]
     n_samples: int
+    uncertainty_j: float
+
+
+class Guard(Protocol):
+    """Something that lowers what is asked for."""
+
+    def limit(self, board: Board, point: OperatingPoint) -> OperatingPoint:
+        """The operating point to ask for instead."""
 
 
 class Board(ABC):
@@ -83,13 +166,26 @@ class Board(ABC):
 
     What can be set and read is known once the board is open: what it lacks is absent from
     `domains`, `power_sensors` and `thermal_zones`.
+
+    Attributes:
+        applied: what became of the last request of each domain.
+        guard: lowers requests; None for none.
+        modelled: what is modelled instead of real, in words.
+        dry_run: whether clocks are left alone, whatever is asked for.
     """
 
     name: str
+    modelled: tuple[str, ...] = ()
+    dry_run: bool = False
     domains: Mapping[str, FrequencyDomain]
     power_sensors: Mapping[str, PowerSensor]
     thermal_zones: Mapping[str, ThermalZone]
+    guard: Guard | None = None
     _is_open = False
+
+    def __init__(self) -> None:
+        self.applied: dict[str, Applied] = {}
+        self._told: set[tuple[str, Cause]] = set()
 
     @property
     def fingerprint(self) -> str:
@@ -102,7 +198,7 @@ class Board(ABC):
         """Temperature at which the board begins to slow itself down, degrees C."""
 
     def open(self) -> None:
-        """Find the hardware and save what `close` restores; nothing if it is open already.
+        """Find the hardware and make ready to give it back; nothing if it is open already.
 
         Raises:
             HardwareError: this machine is not such a board, or a sensor or clock is unreadable.
@@ -119,15 +215,22 @@ class Board(ABC):
         """
         if self._is_open:
             self._is_open = False
+            self.applied.clear()
+            self._told.clear()
             self._release()
+
+    @property
+    def shortest_window_s(self) -> float:
+        """Shortest energy window that the sensors resolve, s."""
+        return 0.0
 
     @abstractmethod
     def _acquire(self) -> None:
-        """Find the hardware and save what `_release` restores."""
+        """Find the hardware and make ready to give it back."""
 
     @abstractmethod
     def _release(self) -> None:
-        """Restore what `_acquire` saved, last first, and keep going when something fails."""
+        """Put back what was changed, last first, and keep going when something fails."""
 
     @abstractmethod
     def begin_window(self) -> None:
@@ -139,21 +242,41 @@ class Board(ABC):
 
     @abstractmethod
     def end_window(self) -> EnergyReading:
-        """Stop measuring energy and return what was used since `begin_window`."""
+        """Stop measuring energy and return what was used since `begin_window`.
+
+        Raises:
+            WindowTooShortError: the sensors cannot resolve so short a time.
+        """
 
     def apply(self, point: OperatingPoint) -> OperatingPoint:
-        """Pin the named domains and return what each reports afterwards.
+        """Ask for clocks, as far as the guard allows, and return what each reports afterwards.
+
+        Who won where a clock is not what was asked for stands in `applied`.
 
         Raises:
             UnsupportedError: the board has no such domain.
-            FrequencyRejectedError: a domain did not take its clock.
+            HardwareError: the kernel refused a write.
         """
         for name in point:
             if name not in self.domains:
                 raise UnsupportedError(
                     f"board {self.name} has no clock {name!r}; use {', '.join(self.domains)}"
                 )
-        return {name: self.domains[name].pin(freq_hz) for name, freq_hz in point.items()}
+        allowed = point if self.guard is None else self.guard.limit(self, point)
+        for name, freq_hz in allowed.items():
+            applied = self.domains[name].request(freq_hz)
+            if freq_hz < point[name] and applied.cause is None:
+                applied = Applied(point[name], applied.applied_hz, Cause.GUARD)
+            self._note(name, applied)
+        return {name: self.applied[name].applied_hz for name in point}
+
+    def verify(self) -> OperatingPoint:
+        """What the last requests have become by now, Hz; `applied` says who won."""
+        for name, applied in self.applied.items():
+            found = self.domains[name].verify()
+            if found is not None and not (found.cause is None and applied.cause is Cause.GUARD):
+                self._note(name, found)
+        return {name: applied.applied_hz for name, applied in self.applied.items()}
 
     def read_point(self) -> OperatingPoint:
         """Read the present clocks, Hz."""
@@ -171,6 +294,19 @@ class Board(ABC):
                 "--board sim"
             )
         return max(zone.read_c() for zone in self.thermal_zones.values())
+
+    def _note(self, name: str, applied: Applied) -> None:
+        """Remember what became of a request, and log the first time that somebody else wins."""
+        self.applied[name] = applied
+        if applied.cause is not None and (name, applied.cause) not in self._told:
+            self._told.add((name, applied.cause))
+            logger.warning(
+                "%s: asked for %.0f MHz, got %.0f MHz: %s",
+                name,
+                applied.requested_hz * 1e-6,
+                applied.applied_hz * 1e-6,
+                applied.cause.value,
+            )
 
     def __enter__(self: BoardT) -> BoardT:
         self.open()

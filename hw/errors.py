@@ -29,3 +29,19 @@ class FrequencyRejectedError(HardwareError):
 
 class SensorReadError(HardwareError):
     """A sensor or a control file could not be read, or held no number."""
+
+
+class CappedError(FrequencyRejectedError):
+    """A domain took the request, but something else holds it lower for now."""
+
+
+class JournalError(HardwareError):
+    """The journal of changed settings cannot be written or understood."""
+
+
+class BusyError(HardwareError):
+    """Another process drives this machine."""
+
+
+class WindowTooShortError(SensorReadError):
+    """An energy window is shorter than its sensors can resolve."""

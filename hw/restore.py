@@ -1,34 +1,45 @@
-"""Giving a machine back: undo in reverse order, and say what could not be undone."""
+"""Give a machine back that a killed process left changed: `python -m hw.restore`.
+
+For `ExecStopPost=` of a service, and for people. Whatever opens the board next does the same.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from hw.errors import HardwareError
+from hw.session.journal import STATE_DIR, Journal
+from hw.session.session import restore_journal
+from hw.sysfs import Sysfs
 
 
-class RestoreStack:
-    """What has to be undone, in the order in which it was changed."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; 0 when the machine is as it was, 2 with one sentence when it is not."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--journal", type=Path, help=f"folder of the journal (/{STATE_DIR})")
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(format="%(message)s")
+    sysfs = Sysfs()
+    journal = Journal.of_machine(sysfs, arguments.journal)
+    try:
+        if not journal.path.exists():
+            print("nothing to restore")
+            return 0
+        journal.lock()
+        try:
+            count = restore_journal(sysfs, journal)
+        finally:
+            journal.unlock()
+    except HardwareError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"restored {count} settings" if count else "nothing to restore")
+    return 0
 
-    def __init__(self) -> None:
-        self._actions: list[tuple[str, Callable[[], object]]] = []
 
-    def push(self, what: str, undo: Callable[[], object]) -> None:
-        """Remember how to undo something."""
-        self._actions.append((what, undo))
-
-    def restore(self) -> None:
-        """Undo everything, last first; keep going when one fails.
-
-        Raises:
-            HardwareError: names everything that could not be undone.
-        """
-        failures = []
-        while self._actions:
-            what, undo = self._actions.pop()
-            try:
-                undo()
-            except HardwareError as error:
-                failures.append(f"{what} ({error})")
-        if failures:
-            raise HardwareError(f"could not restore {'; '.join(failures)}")
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from hw.errors import (
@@ -14,26 +16,56 @@ from hw.errors import (
     UnsupportedError,
 )
 
-_ROOT_REMEDY = "run as root, or give your group access by a udev rule"
+COMMANDS = "commands"
+"""Folder of a recorded tree that holds what commands printed."""
+_READ_BYTES = 65536
+_COMMAND_TIMEOUT_S = 5.0
+_ROOT_REMEDY = "run as root, or give your group access by a udev rule (docs/permissions.md)"
+_STALE = (errno.ENODEV, errno.ESTALE, errno.ENOENT)
 
 
 class Sysfs:
     """Text files of the kernel under a root folder.
 
+    Files of /sys stay open between accesses, which costs a tenth of opening them each time.
+
     Args:
-        root: the folder that holds `sys`; "/" on a real machine.
+        root: the folder that holds `sys` and `proc`; "/" on a real machine.
     """
 
     def __init__(self, root: Path = Path("/")) -> None:
-        self.root = root
+        self.root = root = root.resolve()  # as `real_path` names files
+        self._kept_open = f"{root / 'sys'}/"
+        self._readers: dict[Path, int] = {}
+        self._writers: dict[Path, int] = {}
+
+    @property
+    def is_live(self) -> bool:
+        """Whether this is a running kernel, not a recorded tree."""
+        return self.root == Path("/")
+
+    def path(self, relative: str) -> Path:
+        """The path of a file named from the root, without a slash in front."""
+        return self.root / relative
 
     def glob(self, pattern: str) -> list[Path]:
         """Paths that match a pattern relative to the root, in the order of their numbers."""
         return sorted(self.root.glob(pattern), key=lambda path: (len(path.name), path.name))
 
     def exists(self, path: Path) -> bool:
-        """Whether there is such a file."""
-        return path.exists()
+        """Whether there is such a file, as far as this user can see."""
+        try:
+            return path.exists()
+        except OSError:  # a folder on the way is closed to this user (debugfs)
+            return False
+
+    def is_writable(self, path: Path) -> bool:
+        """Whether this user may write a file."""
+        return os.access(path, os.W_OK)
+
+    def real_path(self, path: Path) -> Path:
+        """The path with all links followed; where a class entry's device really is."""
+        return path.resolve()
 
     def read_text(self, path: Path) -> str:
         """Read a file without the line end.
@@ -44,7 +76,7 @@ class Sysfs:
             SensorReadError: the kernel has no value now.
         """
         try:
-            return self._read(path).strip()
+            return self._read(path).strip().rstrip("\0")  # device tree texts end with a zero
         except (OSError, UnicodeDecodeError) as error:
             raise _read_error(path, error) from None
 
@@ -54,10 +86,13 @@ class Sysfs:
         Raises:
             SensorReadError: the file holds something else; and all that `read_text` raises.
         """
-        numbers = self.read_ints(path)
-        if len(numbers) != 1:
-            raise SensorReadError(f"{path} holds {len(numbers)} numbers, not one; check its driver")
-        return numbers[0]
+        text = self.read_text(path)
+        try:
+            return int(text)
+        except ValueError:
+            raise SensorReadError(
+                f"{path} holds {text!r}, not one whole number; check its driver"
+            ) from None
 
     def read_ints(self, path: Path) -> list[int]:
         """Read whole numbers between blanks.
@@ -86,21 +121,74 @@ class Sysfs:
         except OSError as error:
             raise _write_error(path, value, error) from None
 
+    def run(self, command: Sequence[str]) -> str:
+        """Run a command of the board's maker and return what it prints.
+
+        In a recorded tree, what it printed when the tree was recorded.
+
+        Raises:
+            UnsupportedError: no such command.
+            SensorReadError: it failed, or took longer than five seconds.
+        """
+        if not self.is_live:
+            return self.read_text(self.path(f"{COMMANDS}/{' '.join(command)}"))
+        try:
+            return subprocess.run(
+                command, capture_output=True, text=True, timeout=_COMMAND_TIMEOUT_S, check=True
+            ).stdout.strip()
+        except FileNotFoundError:
+            raise UnsupportedError(f"there is no command {command[0]!r} on this machine") from None
+        except (OSError, subprocess.SubprocessError) as error:
+            raise SensorReadError(
+                f"{' '.join(command)!r} failed: {error}; try it by hand"
+            ) from None
+
+    def close(self) -> None:
+        """Close all files; they open again when used."""
+        for handles in (self._readers, self._writers):
+            while handles:
+                os.close(handles.popitem()[1])
+
     def _read(self, path: Path) -> str:
-        return path.read_text(encoding="utf-8")
+        try:
+            return self._pread(path)
+        except OSError as error:
+            if path not in self._readers or error.errno not in _STALE:
+                raise
+            # The node went away and may have come back (hotplug); look again.
+            os.close(self._readers.pop(path))
+            return self._pread(path)
+
+    def _pread(self, path: Path) -> str:
+        descriptor = self._readers.get(path)
+        if descriptor is None:
+            if not str(path).startswith(self._kept_open):
+                return path.read_text(encoding="utf-8")  # replaced as a whole, or gone soon
+            descriptor = self._readers[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.pread(descriptor, _READ_BYTES, 0).decode()
 
     def _write(self, path: Path, value: str) -> None:
-        # Not created, for a missing attribute must stay missing; and one write call per value.
-        descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC)
         try:
-            os.write(descriptor, value.encode())
-        finally:
-            os.close(descriptor)
+            self._pwrite(path, value)
+        except OSError as error:
+            if path not in self._writers or error.errno not in _STALE:
+                raise
+            os.close(self._writers.pop(path))
+            self._pwrite(path, value)
+
+    def _pwrite(self, path: Path, value: str) -> None:
+        # Never created: a missing attribute must stay missing. And one write call per value.
+        descriptor = self._writers.get(path)
+        if descriptor is None:
+            descriptor = self._writers[path] = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        if not self.is_live:
+            os.ftruncate(descriptor, 0)  # a recorded file is a plain one
+        os.pwrite(descriptor, value.encode(), 0)
 
 
 def _read_error(path: Path, error: OSError | UnicodeDecodeError) -> HardwareError:
     code = error.errno if isinstance(error, OSError) else None
-    if code == errno.ENOENT:
+    if code in (errno.ENOENT, errno.ENODEV, errno.ENOTDIR):
         return UnsupportedError(f"{path} does not exist; this kernel or board lacks it")
     if code in (errno.EACCES, errno.EPERM):
         return PermissionDeniedError(f"{path} cannot be read; {_ROOT_REMEDY}")
@@ -110,7 +198,7 @@ def _read_error(path: Path, error: OSError | UnicodeDecodeError) -> HardwareErro
 
 
 def _write_error(path: Path, value: str, error: OSError) -> HardwareError:
-    if error.errno == errno.ENOENT:
+    if error.errno in (errno.ENOENT, errno.ENODEV, errno.ENOTDIR):
         return UnsupportedError(
             f"{path} does not exist, {value!r} was not written; this kernel or board lacks it"
         )

@@ -16,16 +16,16 @@ from PIL import Image
 import deploy
 from envs.live import live_layout
 from hw.boards.linux import LinuxBoard
+from hw.session.journal import STATE_DIR
 from partition.runtime import SplitRuntime
 from partition.server import CloudServer
 from tests.conftest import LEARNING_PACKAGES, REPOSITORY
-from tests.hw.fakes import FakeSysfs
-from tests.hw.test_hwmon import JETSON
+from tests.hw.fake.access import FakeSysfs
+from tests.hw.fake.boards import BOARDS
 from tests.runs import constant_policy, write_run
 
 CLOUD, EDGE = (2, 1, 2, 0), (0, 1, 2, 4)
 BLOCKED = (*LEARNING_PACKAGES, "onnxscript")
-ZONE = "sys/class/thermal/thermal_zone0"
 
 
 @pytest.fixture
@@ -196,59 +196,52 @@ def test_json_line_is_only_printed_when_asked(main, edge_run, capsys):
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
-    """A machine with two clocks, a power monitor and a temperature."""
-    monkeypatch.setattr("hw.registry.Sysfs", FakeSysfs)
-    tree = FakeSysfs(tmp_path / "machine").add_policy(0).add_policy(4).add(JETSON)
-    return tree.add(
-        {
-            f"{ZONE}/type": "cpu",
-            f"{ZONE}/temp": 40_000,
-            f"{ZONE}/trip_point_0_type": "passive",
-            f"{ZONE}/trip_point_0_temp": 95_000,
-        }
-    )
+    """A Jetson Orin Nano's kernel, which `--board linux` reaches instead of this machine's."""
+    kernel = BOARDS["jetson-orin-nano"]("new")
+    monkeypatch.setattr("hw.registry.Sysfs", lambda root: FakeSysfs(kernel, root))
+    return FakeSysfs(kernel, tmp_path / "machine")
 
 
 @pytest.fixture
 def machine_run(machine, tiny, tmp_path):
     with LinuxBoard(machine) as board:
         layout = live_layout(board, tiny, 10.0)
-    return write_run(tmp_path / "machine-run", constant_policy(layout, (0, 1, 4)), "", tiny.path)
+    slowest = [0] * len(layout.domains)
+    policy = constant_policy(layout, (*slowest, 4))
+    return write_run(tmp_path / "machine-run", policy, "", tiny.path)
 
 
-def values(tree: FakeSysfs) -> dict[str, str]:
-    return {name: text.strip() for name, text in tree.snapshot().items()}
-
-
-def watch_limits(monkeypatch, tree: FakeSysfs) -> list[str]:
-    """Maximum of the first clock after each control step."""
-    seen: list[str] = []
-    name = "sys/devices/system/cpu/cpufreq/policy0/scaling_max_freq"
+def watch_limits(monkeypatch, machine: FakeSysfs) -> list[tuple[int, int]]:
+    """Limits of the first clock after each control step, kHz."""
+    seen: list[tuple[int, int]] = []
     add = deploy.Summary.add
 
     def watched(self, info, decision_s):
-        seen.append(values(tree)[name])
+        seen.append(machine.kernel.devices["policy0"].limits_khz())
         add(self, info, decision_s)
 
     monkeypatch.setattr(deploy.Summary, "add", watched)
     return seen
 
 
-def test_real_board_is_driven_and_left_as_it_was(machine, machine_run, main, monkeypatch, capsys):
-    before, seen = values(machine), watch_limits(monkeypatch, machine)
-    options = ["--board", "linux", "--duration", 0.5, "--json"]
+@pytest.mark.parametrize(("hold", "limits"), [("cap", (115_200, 115_200)), ("pin", None)])
+def test_real_board_is_driven_and_left_as_it_was(
+    machine, machine_run, main, monkeypatch, capsys, hold, limits
+):
+    before, seen = machine.kernel.snapshot(), watch_limits(monkeypatch, machine)
+    options = ["--board", "linux", "--hold", hold, "--duration", 0.5, "--json"]
     assert main(machine_run, *options, root=machine.root) == 0
-    assert set(seen) == {"600000"}
-    assert values(machine) == before
+    assert set(seen) == {limits or (115_200, 115_200)}
+    assert machine.kernel.snapshot() == before
     document = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert document["board"] == "linux"
     assert document["board_is_modelled"] is False
-    assert document["energy_j"] == pytest.approx(6.0 * document["duration_s"], rel=0.1)
+    watt = machine.kernel.devices["VDD_IN"].watts
+    assert document["energy_j"] == pytest.approx(watt * document["duration_s"], rel=0.1)
 
 
 def test_real_board_is_left_as_it_was_after_a_signal(machine, machine_run, main, monkeypatch):
-    before, seen = values(machine), watch_limits(monkeypatch, machine)
-
+    before, seen = machine.kernel.snapshot(), watch_limits(monkeypatch, machine)
     add = deploy.Summary.add
 
     def interrupt(self, info, decision_s):
@@ -259,11 +252,11 @@ def test_real_board_is_left_as_it_was_after_a_signal(machine, machine_run, main,
     monkeypatch.setattr(deploy.Summary, "add", interrupt)
     assert main(machine_run, "--board", "linux", root=machine.root) == 0
     assert len(seen) == 3
-    assert values(machine) == before
+    assert machine.kernel.snapshot() == before
 
 
 def test_real_board_is_left_as_it_was_after_a_failure(machine, machine_run, main, monkeypatch):
-    before, seen = values(machine), watch_limits(monkeypatch, machine)
+    before, seen = machine.kernel.snapshot(), watch_limits(monkeypatch, machine)
     decide = deploy.RunFolder.load(machine_run).policy.decide
 
     def fail_later(self, observation):
@@ -273,27 +266,27 @@ def test_real_board_is_left_as_it_was_after_a_failure(machine, machine_run, main
 
     monkeypatch.setattr("agents.policy.FrozenPolicy.decide", fail_later)
     assert main(machine_run, "--board", "linux", root=machine.root) == 130
-    assert values(machine) == before
+    assert machine.kernel.snapshot() == before
 
 
-def test_dry_run_sets_no_clock(machine, machine_run, main, monkeypatch, capsys):
+def test_dry_run_prints_each_write_and_makes_none(machine, machine_run, main, monkeypatch, capsys):
     seen = watch_limits(monkeypatch, machine)
     options = ["--board", "linux", "--dry-run", "--duration", 1.3, "--json"]
-    written = []
-    monkeypatch.setattr(FakeSysfs, "_write", lambda self, path, value: written.append(path))
     assert main(machine_run, *options, root=machine.root) == 0
-    assert set(seen) == {"1500000"}
-    assert written == []
-    out = capsys.readouterr().out
-    assert "would set" in out
-    assert json.loads(out.splitlines()[-1])["dry_run"] is True
+    assert set(seen) == {(115_200, 1_510_400)}
+    assert machine.kernel.writes == []
+    assert [path.name for path in (machine.root / STATE_DIR).iterdir()] == ["lock"]
+    lines = capsys.readouterr().out.splitlines()
+    maximum = machine.path("sys/devices/system/cpu/cpufreq/policy0/scaling_max_freq")
+    assert f"would write 115200 to {maximum} (now 1510400)" in lines
+    assert any("would set" in line for line in lines)
+    assert json.loads(lines[-1])["dry_run"] is True
 
 
 def test_board_of_another_kind_is_refused_untouched(machine, edge_run, refusal):
-    before = values(machine)
     message = refusal(edge_run, "--board", "linux", root=machine.root)
     assert "another board (tx2, here linux)" in message
-    assert values(machine) == before
+    assert machine.kernel.writes == []
 
 
 def test_device_with_other_clocks_is_refused(edge_run, refusal):
@@ -333,7 +326,11 @@ def test_policy_for_another_model_is_refused(edge_run, refusal):
 
 @pytest.mark.parametrize(
     ("option", "listed"),
-    [("--board", "sim, linux"), ("--scenario", "steady-wifi"), ("--model", "partition.prepare")],
+    [
+        ("--board", "sim, emulated, linux"),
+        ("--scenario", "steady-wifi"),
+        ("--model", "partition.prepare"),
+    ],
 )
 def test_unknown_name_is_refused_with_what_to_give(edge_run, refusal, option, listed):
     message = refusal(edge_run, option, "nonsense")

@@ -1,31 +1,59 @@
-"""A Linux machine as the kernel shows it: cpufreq clocks, hwmon power, thermal zones."""
+"""A Linux machine as the kernel shows it: clocks, power and temperature, found by probing."""
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
-from hw.base import Board, EnergyReading
-from hw.cpufreq import POLICIES, cpufreq_domains
-from hw.energy import EnergySampler
-from hw.errors import BoardNotFoundError, SensorReadError, UnsupportedError
-from hw.hwmon import HWMON, power_sensors
-from hw.restore import RestoreStack
+from hw.base import Board, EnergyReading, Hold
+from hw.clocks.context import ClockContext
+from hw.clocks.cpufreq import POLICIES
+from hw.clocks.devfreq import DEVFREQ
+from hw.clocks.find import KernelDomain, find_domains
+from hw.cooling import CoolingDevices
+from hw.energy import EnergyMeter
+from hw.errors import (
+    BoardNotFoundError,
+    HardwareError,
+    PermissionDeniedError,
+    SensorReadError,
+    UnsupportedError,
+)
+from hw.guard import DEFAULT_MARGIN_C, ThermalGuard
+from hw.nvml import NvmlCard, NvmlZone, nvml_cards, nvml_domains, nvml_zones
+from hw.power_mode import PowerModes
+from hw.sensors.find import PowerSources, find_power
+from hw.sensors.thermal import ZONES, SysfsThermalZone, thermal_zones
+from hw.session.dry_run import DryRunChanges, DryRunSysfs
+from hw.session.session import Session
 from hw.sysfs import Sysfs
-from hw.thermal import ZONES, SysfsThermalZone, thermal_zones
+
+logger = logging.getLogger(__name__)
+
+LATE_NODES_S = 10.0
+"""Some drivers show their clock seconds after boot (Jetson GPUs)."""
+LOOK_AGAIN_S = 0.5
 
 
 class LinuxBoard(Board):
     """The machine this runs on.
 
-    Energy is that of the input rail where the board has one (VDD_IN, POM_5V_IN), else the sum of
-    all rails found.
+    Everything it changes is saved on disk first and put back by `close`, at exit, or by whoever
+    opens the machine next or runs `python -m hw.restore`.
 
     Args:
         sysfs: access to the kernel's files.
+        hold: how clocks are held; by default they are capped, not pinned.
+        domains: clocks to drive; all that are found if not given.
+        lock_nvidia: whether to drive NVIDIA cards by locked ranges, which cannot be read back.
+        thermal_margin_c: distance to the temperature limit at which clocks only go down.
+        tell: takes one sentence for each write, which is then not made; None to make them.
+        journal: folder of the journal; /var/lib/dvfo if not given.
         sample_period_s: time between two power readings in an energy window, s.
         clock: present time, s.
+        sleep: waits for a number of seconds.
     """
 
     name = "linux"
@@ -34,33 +62,61 @@ class LinuxBoard(Board):
         self,
         sysfs: Sysfs,
         *,
+        hold: Hold = Hold.CAP,
+        domains: Sequence[str] | None = None,
+        lock_nvidia: bool = False,
+        thermal_margin_c: float = DEFAULT_MARGIN_C,
+        tell: Callable[[str], object] | None = None,
+        journal: Path | None = None,
         sample_period_s: float = 0.02,
         clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
+        super().__init__()
         self.domains = {}
         self.power_sensors = {}
         self.thermal_zones = {}
-        self._sysfs = sysfs
-        self._zones: dict[str, SysfsThermalZone] = {}
+        self.dry_run = tell is not None
+        self.power = PowerSources()
+        self._sysfs = sysfs if tell is None else DryRunSysfs(sysfs, tell)
+        self._session: Session | DryRunChanges = (
+            Session(sysfs, journal) if tell is None else DryRunChanges()
+        )
+        self._hold = hold
+        self._wanted = domains
+        self._thermal_margin_c = thermal_margin_c
+        self._lock_nvidia = lock_nvidia
+        self._zones: dict[str, SysfsThermalZone | NvmlZone] = {}
         self._sample_period_s = sample_period_s
-        self._clock = clock
-        self._restore = RestoreStack()
-        self._window: EnergySampler | None = None
+        self._clock, self._sleep = clock, sleep
+        self._meter: EnergyMeter | None = None
+        self._is_measuring = False
 
     @property
     def temperature_limit_c(self) -> float:
-        """Lowest trip point at which the machine slows down or stops, degrees C.
+        """Limit of the zone that is nearest to its own, degrees C.
 
         Raises:
             UnsupportedError: no zone has one.
         """
-        limits_c = [limit_c for zone in self._zones.values() for limit_c in zone.read_limits_c()]
-        if not limits_c:
-            raise UnsupportedError(
-                f"no thermal zone under {self._sysfs.root / ZONES} has a trip point; leave "
-                "temperature out or use --board sim"
-            )
-        return min(limits_c)
+        return self._tightest()[1]
+
+    def temperature_c(self) -> float:
+        """Read the zone that is nearest to its limit, degrees C.
+
+        Raises:
+            UnsupportedError: no zone has one.
+        """
+        return self._tightest()[0]
+
+    @property
+    def shortest_window_s(self) -> float:
+        """Shortest energy window that the sensors resolve, s.
+
+        Raises:
+            UnsupportedError: the machine has no power sensor.
+        """
+        return self._the_meter.shortest_window_s
 
     def begin_window(self) -> None:
         """Start measuring energy.
@@ -68,45 +124,138 @@ class LinuxBoard(Board):
         Raises:
             UnsupportedError: the machine has no power sensor.
         """
-        if not self.power_sensors:
-            raise UnsupportedError(
-                f"no power sensor under {self._sysfs.root / HWMON}; load the driver of the board's "
-                "power monitor (ina3221, ina2xx) or use --board sim"
-            )
-        if self._window is not None:
-            self._window.cancel()
-        self._window = EnergySampler(self.power_sensors, self._sample_period_s, self._clock)
-        self._window.start()
+        self._the_meter.begin()
+        self._is_measuring = True
 
     def end_window(self) -> EnergyReading:
         """Stop measuring and integrate the readings.
 
         Raises:
             SensorReadError: no window was begun, or a reading failed.
+            WindowTooShortError: the sensors cannot resolve so short a time.
         """
-        if self._window is None:
+        if self._meter is None or not self._is_measuring:
             raise SensorReadError("no energy window of board linux is open; begin one first")
-        window, self._window = self._window, None
-        return window.stop()
+        self._is_measuring = False
+        return self._meter.end()
 
     def _acquire(self) -> None:
-        domains = cpufreq_domains(self._sysfs)
-        if not domains:
-            raise BoardNotFoundError(
-                f"no CPU clock under {self._sysfs.root / POLICIES}; use --board sim, or a machine "
-                "whose kernel controls its clocks (virtual machines rarely do)"
-            )
-        self.domains = domains
-        self.power_sensors = power_sensors(self._sysfs)
-        self._zones = thermal_zones(self._sysfs)
+        self._session.begin()
+        try:
+            self._find()
+        except HardwareError:
+            self._release()
+            raise
+
+    def _find(self) -> None:
+        context = ClockContext(
+            self._sysfs,
+            self._session,
+            self._hold,
+            CoolingDevices(self._sysfs),
+            PowerModes(self._sysfs),
+            self._clock,
+            self._sleep,
+        )
+        cards = nvml_cards() if self._sysfs.is_live else []
+        found = self._find_domains(context, cards if self._lock_nvidia else [])
+        self._check_writable(found)
+        self.domains = found
+        self.power = find_power(self._sysfs, cards)
+        self.power_sensors = self.power.sensors
+        for text in self.power.unread:
+            logger.warning("not measured: %s", text)
+        self._zones = {**thermal_zones(self._sysfs), **nvml_zones(cards)}
         self.thermal_zones = self._zones
-        self._restore = RestoreStack()
-        for name, domain in domains.items():
-            limits = domain.read_limits()
-            self._restore.push(f"clock {name}", partial(domain.restore_limits, limits))
+        limited = any(zone.limit_c is not None for zone in self._zones.values())
+        self.guard = ThermalGuard(self._thermal_margin_c) if limited else None
+
+    def _find_domains(
+        self, context: ClockContext, cards: Sequence[NvmlCard]
+    ) -> dict[str, KernelDomain]:
+        """All clocks, or those that are wanted, which may come late."""
+        deadline_s = self._clock() + LATE_NODES_S
+        while True:
+            found = find_domains(context)
+            for card in cards:
+                found.update(nvml_domains(card, self._session, self._hold))
+            missing = [name for name in self._wanted or () if name not in found]
+            if not missing or self._clock() >= deadline_s:
+                break
+            self._sleep(LOOK_AGAIN_S)
+        if missing:
+            raise UnsupportedError(
+                f"this machine has no clock {', '.join(missing)} (found: "
+                f"{', '.join(found) or 'none'}); see python -m hw.doctor"
+            )
+        if not found:
+            raise BoardNotFoundError(
+                f"no clock under {self._sysfs.path(POLICIES)} or {self._sysfs.path(DEVFREQ)}; "
+                "use --board sim or emulated, or a machine whose kernel controls its clocks "
+                "(virtual machines rarely do)"
+            )
+        return {name: found[name] for name in self._wanted or found}
+
+    def _check_writable(self, found: Mapping[str, KernelDomain]) -> None:
+        """Refuse now what would be refused at the first control step.
+
+        Raises:
+            PermissionDeniedError: names every file that this user may not write.
+        """
+        files = [file for domain in found.values() for file in domain.written_files]
+        denied = [str(file) for file in files if not self._sysfs.is_writable(file)]
+        if denied:
+            raise PermissionDeniedError(
+                f"this user may not write {', '.join(denied)}; run as root, or give your group "
+                "access by a udev rule (docs/permissions.md)"
+            )
 
     def _release(self) -> None:
-        if self._window is not None:
-            self._window.cancel()
-            self._window = None
-        self._restore.restore()
+        if self._meter is not None:
+            self._meter.cancel()
+            self._meter = None
+        self._is_measuring = False
+        try:
+            self._session.end()
+        finally:
+            self.power.close()
+            self._sysfs.close()
+
+    @property
+    def _the_meter(self) -> EnergyMeter:
+        if self._meter is None:
+            self._meter = self._make_meter()
+        return self._meter
+
+    def _make_meter(self) -> EnergyMeter:
+        total = self.power.total
+        if not total.rails:
+            denied = f" ({'; '.join(self.power.unread)})" if self.power.unread else ""
+            raise UnsupportedError(
+                f"no power sensor under {self._sysfs.path('sys')}{denied}; load the driver of the "
+                "board's power monitor (ina3221, ina2xx, intel_rapl), or use --board sim"
+            )
+        return EnergyMeter(
+            self.power.sensors,
+            self.power.counters,
+            total.rails,
+            sample_period_s=self._sample_period_s,
+            clock=self._clock,
+        )
+
+    def _tightest(self) -> tuple[float, float]:
+        """Temperature and limit of the zone that is nearest to its limit, degrees C.
+
+        Zones without a limit do not count: some show a constant (PMIC-Die of older Jetsons).
+        """
+        zones = [
+            (zone.read_c(), zone.limit_c)
+            for zone in self._zones.values()
+            if zone.limit_c is not None
+        ]
+        if not zones:
+            raise UnsupportedError(
+                f"no thermal zone under {self._sysfs.root / ZONES} has a trip point; leave "
+                "temperature out or use --board sim"
+            )
+        return min(zones, key=lambda zone: zone[1] - zone[0])

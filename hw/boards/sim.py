@@ -6,13 +6,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 
-from hw.base import Board, EnergyReading
+from hw.base import Applied, Board, Cause, EnergyReading
 from hw.boards.sim_state import Run, SimState
 from hw.device import Demand, DeviceModel
 from hw.errors import SensorReadError, UnsupportedError
-from hw.restore import RestoreStack
 
 
 class SimBoard(Board):
@@ -26,9 +24,11 @@ class SimBoard(Board):
         ambient_c: temperature around it, degrees C; may be changed at any time.
         clock: present time, s.
         sleep: waits for a number of seconds.
+        dry_run: leave the clocks alone, whatever is requested.
     """
 
     name = "sim"
+    modelled = ("clocks", "power", "temperature")
 
     def __init__(
         self,
@@ -37,7 +37,9 @@ class SimBoard(Board):
         ambient_c: float = 25.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
+        dry_run: bool = False,
     ) -> None:
+        super().__init__()
         self.device = device
         self.domains = {name: _SimDomain(self, name) for name in device.domains}
         self.power_sensors = {_SimSensor.name: _SimSensor(self)}
@@ -46,7 +48,8 @@ class SimBoard(Board):
         self._sleep = sleep
         self._lock = threading.RLock()
         self._state = SimState(device, ambient_c, clock())
-        self._restore = RestoreStack()
+        self.dry_run = dry_run
+        self._found_hz: dict[str, int] = {}
         self._window: tuple[float, dict[str, float]] | None = None
 
     @property
@@ -97,7 +100,7 @@ class SimBoard(Board):
             rail.removesuffix("_w"): joule / duration_s if duration_s > 0 else 0.0
             for rail, joule in used_j.items()
         }
-        return EnergyReading(used_j["total_w"], duration_s, mean_w, n_samples=0)
+        return EnergyReading(used_j["total_w"], duration_s, mean_w, n_samples=0, uncertainty_j=0.0)
 
     @contextmanager
     def run(self, demand: Demand, *, traffic_bytes: float = 0.0) -> Iterator[Run]:
@@ -134,11 +137,11 @@ class SimBoard(Board):
 
     def _acquire(self) -> None:
         with self.present() as state:
-            for name, domain in self.domains.items():
-                self._restore.push(f"clock {name}", partial(domain.pin, state.requested_hz(name)))
+            self._found_hz = {name: state.requested_hz(name) for name in self.domains}
 
     def _release(self) -> None:
-        self._restore.restore()
+        for name, freq_hz in self._found_hz.items():
+            self.domains[name].request(freq_hz)
 
     def _remaining_s(self, work: Run) -> float:
         """Time until the work is done or a clock changes, whichever comes first, s."""
@@ -159,10 +162,23 @@ class _SimDomain:
         with self._board.present() as state:
             return state.clock_hz(self.name)
 
-    def pin(self, freq_hz: int) -> int:
-        """Request the nearest operating point; return what it will be after the delay, Hz."""
+    def request(self, freq_hz: int) -> Applied:
+        """Request the nearest operating point; what is applied is in force after the delay."""
         with self._board.present() as state:
-            return state.request(self.name, freq_hz)
+            if self._board.dry_run:
+                return Applied(freq_hz, state.clock_hz(self.name))
+            applied_hz = state.request(self.name, freq_hz)
+            return self._applied(state.requested_hz(self.name), applied_hz)
+
+    def verify(self) -> Applied | None:
+        """Compare the last request with the thermal cap."""
+        with self._board.present() as state:
+            requested_hz = state.requested_hz(self.name)
+            return self._applied(requested_hz, state.capped_hz(self.name, requested_hz))
+
+    def _applied(self, requested_hz: int, applied_hz: int) -> Applied:
+        cause = None if applied_hz == requested_hz else Cause.THERMAL
+        return Applied(requested_hz, applied_hz, cause)
 
 
 class _SimSensor:
@@ -172,6 +188,8 @@ class _SimSensor:
 
     def __init__(self, board: SimBoard) -> None:
         self._board = board
+        self.step_w = board.device.sensor.step_w
+        self.period_s = board.device.sensor_period_s
 
     def read_w(self) -> float:
         """Read the modelled power as the sensor would show it, W."""

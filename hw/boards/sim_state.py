@@ -91,7 +91,7 @@ class SimState:
 
     def clock_hz(self, domain: str) -> int:
         """Clock in effect, Hz."""
-        return self._capped_hz(domain, self._request_hz[domain])
+        return self.capped_hz(domain, self._request_hz[domain])
 
     def request(self, domain: str, freq_hz: int) -> int:
         """Request the operating point nearest to a frequency; return what it will be, Hz.
@@ -101,7 +101,7 @@ class SimState:
         model = self._device.domains[domain]
         target_hz = model.available_hz[int(self._device.table_index(domain, freq_hz))]
         self._pending[domain] = (self.now_s + model.actuation_delay_s, target_hz)
-        return self._capped_hz(domain, target_hz)
+        return self.capped_hz(domain, target_hz)
 
     def start(self, work: Run) -> None:
         """Begin some work."""
@@ -137,7 +137,7 @@ class SimState:
         fast_c, slow_c = self._device.thermal_step(*self._nodes_c, rails.total_w, dt_s)
         self._nodes_c = (float(fast_c), float(slow_c))
 
-    def _capped_hz(self, domain: str, freq_hz: int) -> int:
+    def capped_hz(self, domain: str, freq_hz: int) -> int:
         """Highest operating point at or below both a frequency and the thermal cap, Hz."""
         temperature_c = self.temperature_c
         if temperature_c <= self._device.throttle_c:

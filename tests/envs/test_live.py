@@ -22,7 +22,7 @@ from partition.client import CloudReply, LinkEstimate
 from partition.errors import CloudUnavailableError
 from partition.pipeline import SplitPipeline
 from partition.runtime import SplitRuntime
-from tests.hw.fakes import FakeClock
+from tests.hw.fake.clock import FakeClock
 
 STEP_S = 0.25
 LINK = LinkEstimate(rate_bps=20e6, rtt_s=0.01, age_s=0.5, server_load=0.25)
@@ -75,7 +75,7 @@ def plant(tiny, device, clock, constant, split_runtime, inputs, tiny_costs):
     """Build and reset a plant in a constant scenario with some keys changed."""
 
     def build(changes=None, *, cloud=None, dry_run=False, n_steps=40):
-        board = SimBoard(device, clock=clock, sleep=clock.sleep)
+        board = SimBoard(device, clock=clock, sleep=clock.sleep, dry_run=dry_run)
         board.open()
         live = LivePlant(
             board,
@@ -87,7 +87,6 @@ def plant(tiny, device, clock, constant, split_runtime, inputs, tiny_costs):
             cloud,
             n_steps=n_steps,
             step_s=STEP_S,
-            dry_run=dry_run,
             clock=clock,
             sleep=clock.sleep,
         )

@@ -2,15 +2,47 @@ from __future__ import annotations
 
 import pytest
 
+from hw.base import Hold
+from hw.boards.linux import LinuxBoard
 from hw.boards.sim import SimBoard
 from hw.device import DeviceModel
-from tests.hw.fakes import FakeClock, FakeSysfs
+from tests.hw.fake.access import FakeSysfs
+from tests.hw.fake.boards import BOARDS
+from tests.hw.fake.clock import FakeClock
+from tests.hw.fake.kernel import GENERATIONS
 
 
-@pytest.fixture(params=["old", "new"])
-def sysfs(request, tmp_path):
-    """An empty /sys, once with the old and once with the new kernel's cpufreq."""
-    return FakeSysfs(tmp_path, kernel=request.param)
+@pytest.fixture(params=GENERATIONS)
+def generation(request):
+    """Both kinds of kernel: one that refuses, one that aggregates requests."""
+    return request.param
+
+
+@pytest.fixture
+def machine(generation, tmp_path):
+    """Build a board's fake kernel and the access to it: `sysfs = machine("jetson-tx2")`."""
+
+    def build(board: str) -> FakeSysfs:
+        return FakeSysfs(BOARDS[board](generation), tmp_path)
+
+    return build
+
+
+@pytest.fixture
+def open_linux():
+    """Open a `LinuxBoard` over fake kernel files, by the fake kernel's clock; closed afterwards."""
+    opened = []
+
+    def build(sysfs: FakeSysfs, hold: Hold = Hold.PIN, **options) -> LinuxBoard:
+        kernel = sysfs.kernel
+        board = LinuxBoard(sysfs, hold=hold, clock=kernel.clock, sleep=kernel.sleep, **options)
+        opened.append(board)
+        board.open()
+        return board
+
+    yield build
+    for board in opened:
+        board.close()
 
 
 @pytest.fixture(scope="session")

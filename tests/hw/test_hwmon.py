@@ -1,58 +1,145 @@
+"""Power monitors of boards: what they show is within their step of what the rail draws."""
+
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hw.errors import SensorReadError
-from hw.hwmon import power_sensors
+from hw.sensors.find import find_power
+from hw.sensors.hwmon import hwmon_sensors
+from hw.sensors.iio import iio_sensors
+from tests.hw.fake.access import FakeSysfs
+from tests.hw.fake.hwmon import Rail, add_chip, add_ina2xx, add_ina3221, add_ina3221_iio
+from tests.hw.fake.kernel import FakeKernel
 
-JETSON = {
-    "sys/class/hwmon/hwmon3/name": "ina3221",
-    "sys/class/hwmon/hwmon3/in1_label": "VDD_IN",
-    "sys/class/hwmon/hwmon3/in1_input": 5000,
-    "sys/class/hwmon/hwmon3/curr1_input": 1200,
-    "sys/class/hwmon/hwmon3/in2_label": "NC",
-    "sys/class/hwmon/hwmon3/in3_label": "VDD_SOC",
-    "sys/class/hwmon/hwmon3/in3_input": 4992,
-    "sys/class/hwmon/hwmon3/curr3_input": 96,
-    "sys/class/hwmon/hwmon3/in7_label": "sum of shunt voltages",
-}
+NOWHERE = Path("/nowhere")
+DEVICE = "sys/devices/i2c-1/1-0040"
 
 
-def test_ina3221_power_is_voltage_times_current_of_connected_channels(sysfs):
-    sensors = power_sensors(sysfs.add(JETSON))
-    assert list(sensors) == ["VDD_IN", "VDD_SOC"]
-    assert sensors["VDD_IN"].read_w() == pytest.approx(6.0)
-    assert sensors["VDD_SOC"].read_w() == pytest.approx(0.479232)
+def sysfs_of(add, *arguments):
+    kernel = FakeKernel()
+    add(kernel, DEVICE, *arguments)
+    return FakeSysfs(kernel, NOWHERE)
 
 
-def test_direct_power_is_in_microwatts(sysfs):
-    sysfs.add(
-        {"sys/class/hwmon/hwmon0/name": "ina226", "sys/class/hwmon/hwmon0/power1_input": 2_500_000}
-    )
-    assert power_sensors(sysfs)["ina226.power1"].read_w() == pytest.approx(2.5)
+def check_within_step(sensor, rail, loads):
+    for watts in loads:
+        rail.watts = watts
+        assert abs(sensor.read_w() - watts) <= sensor.step_w / 2 * 1.01 + 1e-5
 
 
-def test_equal_labels_stay_apart(sysfs):
-    for number in (0, 1):
-        folder = f"sys/class/hwmon/hwmon{number}"
-        sysfs.add({f"{folder}/name": "x", f"{folder}/power1_input": number * 1_000_000})
-        sysfs.add({f"{folder}/power1_label": "core"})
-    sensors = power_sensors(sysfs)
-    assert {name: sensor.read_w() for name, sensor in sensors.items()} == {
-        "core": 0.0,
-        "hwmon1.core": 1.0,
-    }
-    assert sensors["hwmon1.core"].name == "hwmon1.core"
+volts = st.floats(3.0, 20.0)
+watts = st.lists(st.floats(0, 30), min_size=1, max_size=4)
 
 
-def test_chips_without_power_are_passed_over(sysfs):
-    sysfs.add({"sys/class/hwmon/hwmon0/name": "nvme", "sys/class/hwmon/hwmon0/temp1_input": 40_000})
-    assert power_sensors(sysfs) == {}
+@given(volts=volts, loads=watts, shunt_mohm=st.sampled_from([2.0, 5.0, 10.0]))
+def test_ina3221_is_wrong_by_half_a_step_at_most(volts, loads, shunt_mohm):
+    rail = Rail("VDD_IN", shunt_mohm, volts)
+    (sensor,) = hwmon_sensors(sysfs_of(add_ina3221, [rail]))
+    check_within_step(sensor, rail, loads)
 
 
-def test_disabled_channel_is_an_error(sysfs):
-    sysfs.add(JETSON).fails["sys/class/hwmon/hwmon3/curr1_input"] = errno.ENODATA
-    with pytest.raises(SensorReadError, match="curr1_input"):
-        power_sensors(sysfs)["VDD_IN"].read_w()
+@given(volts=volts, loads=watts)
+def test_iio_of_jetpack_4_is_wrong_by_half_a_step_at_most(volts, loads):
+    rail = Rail("VDD_IN", 5.0, volts)
+    (sensor,) = iio_sensors(sysfs_of(add_ina3221_iio, [rail]))
+    check_within_step(sensor, rail, loads)
+
+
+@pytest.mark.parametrize("chip", ["ina219", "ina226", "ina238"])
+@given(volts=volts, loads=watts, shunt_mohm=st.sampled_from([10.0, 20.0, 100.0]))
+def test_ina2xx_is_wrong_by_half_a_step_at_most(chip, volts, loads, shunt_mohm):
+    rail = Rail("in", shunt_mohm, volts)
+    (sensor,) = hwmon_sensors(sysfs_of(add_ina2xx, chip, rail))
+    check_within_step(sensor, rail, loads)
+
+
+@pytest.mark.parametrize(
+    ("rail", "step_w"),
+    [
+        (Rail("Orin Nano VDD_IN", 5.0, 5.0, 0.0), 0.040),
+        (Rail("AGX Orin VDD_GPU_SOC", 2.0, 19.9, 0.0), 0.398),
+        (Rail("TX2 VDD_SYS_GPU", 10.0, 19.0, 0.0), 0.076),
+    ],
+    ids=lambda value: str(getattr(value, "label", "")),
+)
+def test_steps_of_jetson_rails_are_those_that_were_seen(rail, step_w):
+    (sensor,) = hwmon_sensors(sysfs_of(add_ina3221, [rail]))
+    sensor.read_w()
+    assert sensor.step_w == pytest.approx(step_w, rel=0.01)
+
+
+def test_rails_are_found_once_without_unconnected_disabled_and_summed_channels():
+    rails = [Rail("VDD_IN"), Rail("NC"), Rail("VDD_SOC", is_enabled=False)]
+    assert [s.name for s in hwmon_sensors(sysfs_of(add_ina3221, rails))] == ["VDD_IN"]
+
+
+def test_power_in_uw_and_product_of_mv_and_ma_are_both_watts():
+    kernel = FakeKernel()
+    add_ina3221(kernel, DEVICE, [Rail("VDD_IN", 5.0, 5.0, 5.0)])
+    add_ina2xx(kernel, f"{DEVICE}1", "ina226", Rail("in", 10.0, 12.0, 3.5))
+    power_w = [sensor.read_w() for sensor in hwmon_sensors(FakeSysfs(kernel, NOWHERE))]
+    assert power_w == pytest.approx([5.0, 3.5], abs=0.02)
+
+
+def test_period_is_the_drivers_with_all_its_averaging():
+    kernel = FakeKernel()
+    folder = add_ina3221(kernel, DEVICE, [Rail("VDD_IN")])
+    kernel.write(f"{folder}/update_interval", "422")  # 64 samples
+    (sensor,) = hwmon_sensors(FakeSysfs(kernel, NOWHERE))
+    assert sensor.period_s == 0.422
+
+
+@pytest.mark.parametrize(
+    ("chip", "period_s"), [("ina219", 1.1e-3), ("ina238", 50.5e-3), ("other", 0.1)]
+)
+def test_period_of_chips_that_do_not_tell_is_their_drivers_default(chip, period_s):
+    sysfs = sysfs_of(add_chip, chip, {"power1_input": 1, "in1_input": 12_000})
+    assert [s.period_s for s in hwmon_sensors(sysfs)] == [period_s]
+
+
+def test_label_names_the_rail_and_chips_without_power_are_no_rails():
+    kernel = FakeKernel()
+    add_chip(kernel, "sys/devices/fan", "pwmfan", {"pwm1": 0})
+    files = {"power1_input": 9_000_000, "power1_label": "PPT", "in1_input": 1000}
+    add_chip(kernel, "sys/devices/gpu", "amdgpu", files)
+    (sensor,) = hwmon_sensors(FakeSysfs(kernel, NOWHERE))
+    assert (sensor.name, sensor.read_w()) == ("PPT", 9.0)
+
+
+def test_rails_that_share_a_label_are_numbered():
+    kernel = FakeKernel()
+    for number in range(2):
+        add_ina3221(kernel, f"{DEVICE}{number}", [Rail("VDD_IN", watts=number + 1.0)])
+    sensors = find_power(FakeSysfs(kernel, NOWHERE)).sensors
+    assert {name: s.read_w() for name, s in sensors.items()} == {"VDD_IN#1": 1.0, "VDD_IN#2": 2.0}
+
+
+@pytest.mark.parametrize("code", [errno.ENODATA, errno.EIO, errno.EACCES])
+def test_rail_that_cannot_be_read_is_told_and_the_others_stay(code):
+    sysfs = sysfs_of(add_ina3221, [Rail("VDD_IN"), Rail("VDD_SOC")])
+    broken = "sys/class/hwmon/hwmon0/curr1_input"
+    sysfs.kernel.fails[broken] = code
+    power = find_power(sysfs)
+    assert list(power.sensors) == ["VDD_SOC"]
+    assert len(power.unread) == 1
+    assert broken in power.unread[0]
+
+
+def test_channel_that_is_switched_off_later_is_an_error_and_never_zero():
+    sysfs = sysfs_of(add_ina3221, [Rail("VDD_IN")])
+    sensor = find_power(sysfs).sensors["VDD_IN"]
+    sysfs.kernel.devices["VDD_IN"].is_enabled = False
+    with pytest.raises(SensorReadError, match=r"in1_input has no data; enable its channel"):
+        sensor.read_w()
+
+
+def test_garbage_is_an_error():
+    sysfs = sysfs_of(add_chip, "ina226", {"power1_input": "3.5 W", "in1_input": 12_000})
+    (text,) = find_power(sysfs).unread
+    assert "power1_input holds '3.5 W', not one whole number" in text

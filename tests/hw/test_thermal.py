@@ -1,35 +1,172 @@
+"""Temperatures, what slows a machine down, and why."""
+
 from __future__ import annotations
+
+import errno
+from pathlib import Path
 
 import pytest
 
-from hw.errors import SensorReadError
-from hw.thermal import thermal_zones
-
-ZONE = "sys/class/thermal/thermal_zone0"
-
-
-def test_zones_read_millicelsius(sysfs):
-    sysfs.add({f"{ZONE}/type": "CPU-therm", f"{ZONE}/temp": 43_500})
-    zones = thermal_zones(sysfs)
-    assert zones["thermal_zone0.CPU-therm"].read_c() == pytest.approx(43.5)
+from hw.cooling import CoolingDevices, CoolingState
+from hw.errors import UnsupportedError
+from hw.sensors.thermal import machine_title, thermal_zones
+from hw.throttle import throttle_reasons
+from tests.hw.fake.access import FakeSysfs
+from tests.hw.fake.boards import BOARDS
+from tests.hw.fake.kernel import FakeKernel
+from tests.hw.fake.thermal import CoolingDevice, ThermalZone
 
 
-def test_limits_are_the_trips_that_slow_the_machine(sysfs):
-    sysfs.add(
-        {
-            f"{ZONE}/type": "CPU-therm",
-            f"{ZONE}/trip_point_0_type": "active",
-            f"{ZONE}/trip_point_0_temp": 50_000,
-            f"{ZONE}/trip_point_1_type": "passive",
-            f"{ZONE}/trip_point_1_temp": 95_500,
-            f"{ZONE}/trip_point_2_type": "critical",
-            f"{ZONE}/trip_point_2_temp": 101_000,
-        }
-    )
-    assert thermal_zones(sysfs)["thermal_zone0.CPU-therm"].read_limits_c() == [95.5, 101.0]
+def zones_of(*trips, kind="cpu-thermal", temp_c=45.0):
+    kernel = FakeKernel()
+    ThermalZone(kernel, kind, temp_c, trips)
+    (zone,) = thermal_zones(FakeSysfs(kernel, Path("/nowhere"))).values()
+    return kernel, zone
 
 
-def test_garbage_is_an_error(sysfs):
-    sysfs.add({f"{ZONE}/type": "CPU-therm", f"{ZONE}/temp": "hot"})
-    with pytest.raises(SensorReadError, match="temp"):
-        thermal_zones(sysfs)["thermal_zone0.CPU-therm"].read_c()
+@pytest.mark.parametrize("name", BOARDS)
+def test_every_board_has_a_temperature_with_a_limit(machine, open_linux, name):
+    sysfs = machine(name)
+    board = open_linux(sysfs)
+    zone = next(z for z in board.thermal_zones.values() if z.limit_c is not None)
+    assert 0 < zone.read_c() < zone.limit_c <= 95
+    sysfs.kernel.devices[zone.name.partition(".")[2]].temp_c = 71.5
+    assert board.temperature_c() == 71.5
+    assert board.temperature_limit_c == zone.limit_c
+
+
+def test_limit_is_the_lowest_trip_that_slows_down_or_stops():
+    trips = [("active", 50.0), ("critical", 105.0), ("passive", 95.0), ("hot", 99.0)]
+    assert zones_of(*trips)[1].limit_c == 95.0
+    assert zones_of(("active", 50.0))[1].limit_c is None
+
+
+@pytest.mark.parametrize("trip_c", [-274.0, 0.0, 20.0, 500.0])
+def test_trips_that_are_switched_off_do_not_count(trip_c):
+    assert zones_of(("passive", trip_c), ("critical", 110.0))[1].limit_c == 110.0
+
+
+def test_pi_slows_down_by_its_firmware_below_the_kernels_trip():
+    kernel = FakeKernel()
+    kernel.add({"proc/device-tree/model": "Raspberry Pi 4 Model B"})
+    ThermalZone(kernel, "cpu-thermal", 50.0, [("critical", 110.0)])
+    (zone,) = thermal_zones(FakeSysfs(kernel, Path("/nowhere"))).values()
+    assert zone.limit_c == 80.0
+
+
+def test_zone_that_shows_a_constant_has_no_limit_and_hides_no_heat(machine, open_linux):
+    """PMIC-Die of older Jetsons shows 100 C, nearer to its trip than a chip of 45 C is to its."""
+    sysfs = machine("jetson-nano")
+    board = open_linux(sysfs)
+    zone = next(z for name, z in board.thermal_zones.items() if "PMIC-Die" in name)
+    assert (zone.read_c(), zone.limit_c) == (100.0, None)
+    assert (board.temperature_c(), board.temperature_limit_c) == (45.0, 91.0)
+
+
+def test_zone_whose_device_sleeps_is_left_out(machine):
+    names = [name.lower() for name in thermal_zones(machine("jetson-orin-nano"))]
+    assert len(names) == 2
+    assert not any("cv0" in name for name in names)
+
+
+def test_temperatures_below_zero_are_temperatures():
+    kernel, zone = zones_of(("passive", 95.0))
+    kernel.devices["cpu-thermal"].temp_c = -12.5
+    assert zone.read_c() == -12.5
+
+
+def test_board_without_zones_says_so(machine, open_linux):
+    sysfs = machine("raspberry-pi-4")
+    sysfs.kernel.remove("sys/class/thermal")
+    board = open_linux(sysfs)
+    with pytest.raises(UnsupportedError, match=r"no thermal zone under .*leave temperature out"):
+        board.temperature_c()
+
+
+@pytest.mark.parametrize(
+    ("files", "title"),
+    [
+        ({"proc/device-tree/model": "quill"}, "quill"),
+        (
+            {"sys/class/dmi/id/product_name": "SER7", "sys/class/dmi/id/sys_vendor": "AZW"},
+            "AZW SER7",
+        ),
+        ({}, "unknown machine"),
+    ],
+)
+def test_machine_is_called_what_its_firmware_says(files, title):
+    kernel = FakeKernel()
+    kernel.add(files)
+    assert machine_title(FakeSysfs(kernel, Path("/nowhere"))) == title
+
+
+# What slows it down
+
+
+@pytest.mark.parametrize(
+    ("kind", "held"),
+    [
+        ("cpufreq-cpu0", {"cpu0"}),
+        ("thermal-cpufreq-0", {"cpu0"}),
+        ("Processor", {"cpu0"}),
+        ("intel_powerclamp", {"cpu0"}),
+        ("thermal-devfreq-0", {"gpu"}),
+        ("devfreq-17000000.gpu", {"gpu"}),
+        ("cpu-balanced", {"cpu0", "gpu", "emc"}),
+        ("pwm-fan", set()),
+    ],
+)
+def test_active_device_holds_the_clocks_that_it_may_slow_down(kind, held):
+    kernel = FakeKernel()
+    CoolingDevice(kernel, kind, 3, lambda _: None).cool(2)
+    devices = CoolingDevices(FakeSysfs(kernel, Path("/nowhere")))
+    assert devices.states() == [CoolingState(f"cooling_device0.{kind}", 2, 3)]
+    assert {name for name in ("cpu0", "gpu", "emc") if devices.holds(name)} == held
+
+
+def test_device_without_a_state_is_left_out(machine):
+    sysfs = machine("raspberry-pi-4")
+    sysfs.kernel.fails["sys/class/thermal/cooling_device0/cur_state"] = errno.EINVAL
+    assert CoolingDevices(sysfs).states() == []
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_machine_at_rest_is_slowed_down_by_nothing(machine, name):
+    assert throttle_reasons(machine(name)) == []
+
+
+def test_heat_is_told_by_device_and_strength(machine):
+    sysfs = machine("rk3588")
+    sysfs.kernel.devices["soc-thermal"].heat_to(86.5)
+    reasons = throttle_reasons(sysfs)
+    assert len(reasons) == 5
+    assert all(" at 2 of " in reason for reason in reasons)
+
+
+def test_counts_of_x86_cores_are_added(machine):
+    sysfs = machine("x86-intel")
+    for cpu, count in ((0, 3), (5, 4)):
+        path = f"sys/devices/system/cpu/cpu{cpu}/thermal_throttle/core_throttle_count"
+        sysfs.kernel.set(path, count)
+    assert throttle_reasons(sysfs) == [
+        "processor cores were slowed down for heat 7 times since boot"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("output", "reasons"),
+    [
+        ("throttled=0x50005", ["voltage is too low", "slowed down", "was too low", "was slowed"]),
+        ("throttled=0x20000", ["clock was capped"]),
+        ("throttled=0x80008", ["soft temperature limit", "limit was reached"]),
+        ("garbage", []),
+    ],
+)
+def test_firmware_of_a_pi_is_asked(machine, output, reasons):
+    sysfs = machine("raspberry-pi-5")
+    sysfs.kernel.commands["vcgencmd get_throttled"] = output
+    found = throttle_reasons(sysfs)
+    assert len(found) == len(reasons)
+    for text, reason in zip(found, reasons, strict=True):
+        assert text.startswith("firmware: ")
+        assert reason in text

@@ -1,0 +1,1 @@
+"""Clock domains by the kernel's interfaces."""

@@ -1,0 +1,47 @@
+"""What all clock domains of a machine share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hw.base import Hold
+from hw.cooling import CoolingDevices
+from hw.power_mode import PowerModes
+from hw.session.settings import Changes
+from hw.sysfs import Sysfs
+
+
+@dataclass(frozen=True, slots=True)
+class ClockContext:
+    """What all clock domains of a machine share.
+
+    Attributes:
+        sysfs: access to the kernel's files.
+        changes: where settings are saved before they are changed.
+        hold: how clocks are held.
+        cooling: tells whether the kernel cools.
+        power_modes: tells whether nvpmodel stepped in.
+        clock: present time, s.
+        sleep: waits for a number of seconds.
+    """
+
+    sysfs: Sysfs
+    changes: Changes
+    hold: Hold
+    cooling: CoolingDevices
+    power_modes: PowerModes
+    clock: Callable[[], float]
+    sleep: Callable[[float], object]
+
+    def uncapped(self, domain: str, file: Path, shown: int, highest: int) -> int:
+        """What an upper limit is without a thermal cap, in the file's unit.
+
+        While a cap is in force the kernel shows the cap, and saving that would make it permanent.
+        What was asked for before cannot be read then: it is the power mode's limit, or none.
+        """
+        if shown >= highest or not self.cooling.holds(domain):
+            return shown
+        limit = self.power_modes.limit(file)
+        return highest if limit is None else max(min(limit, highest), shown)

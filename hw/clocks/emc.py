@@ -1,0 +1,212 @@
+"""Memory clock of Jetson boards: the firmware's debug files, and the power mode's cap.
+
+Tegra186 and later answer through the BPMP firmware, which silently drops what it does not like, so
+that nothing counts but what is read back. Tegra210 (Nano) has an override clock instead.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+from hw.base import Applied, Cause, Hold
+from hw.clocks.context import ClockContext
+from hw.session.settings import Attribute
+from hw.sysfs import Sysfs
+
+BPMP_CLOCK = "sys/kernel/debug/bpmp/debug/clk/emc"
+BPMP_TABLE = "sys/kernel/debug/bpmp/debug/emc/possible_rates"
+CAPS = ("sys/kernel/nvpmodel_clk_cap/emc", "sys/kernel/nvpmodel_emc_cap/emc_iso_cap")
+"""JetPack 6, and 4 and 5; Hz, 0 or -1 for no cap."""
+OVERRIDE = "sys/kernel/debug/clk/override.emc"
+OVERRIDE_BOUNDS = "sys/kernel/debug/tegra_bwmgr"
+OVERRIDE_MHZ = (204.0, 408.0, 665.6, 800.0, 1065.6, 1331.2, 1600.0)
+"""Tegra210's usable points, which it lists nowhere."""
+LOWEST_HZ = 200_000_000
+"""Below this inference takes seconds whatever the other clocks; such points are left out."""
+HIGHEST_KHZ = 10_000_000
+"""Tables whose numbers all lie below this are in kHz: no memory runs as slow as 10 MHz."""
+
+
+class EmcDomain(ABC):
+    """A memory clock of which only what is read back counts.
+
+    Args:
+        available_hz: ascending operating points, Hz.
+        context: what all domains share.
+    """
+
+    name = "emc"
+
+    def __init__(self, available_hz: tuple[int, ...], context: ClockContext) -> None:
+        self.available_hz = available_hz
+        self._context = context
+        self._target_hz: int | None = None
+
+    @abstractmethod
+    def read_hz(self) -> int:
+        """Read the clock in force, Hz."""
+
+    @property
+    @abstractmethod
+    def settings(self) -> tuple[Attribute, ...]:
+        """What is changed, in the order in which it is saved; restored from the last."""
+
+    @abstractmethod
+    def _write(self, target_hz: int) -> None:
+        """Ask for a clock."""
+
+    @abstractmethod
+    def _found_hz(self) -> int:
+        """What the request has become, Hz."""
+
+    @property
+    def written_files(self) -> tuple[Path, ...]:
+        """Files that a request writes."""
+        return tuple(setting.path for setting in self.settings)
+
+    def request(self, freq_hz: int) -> Applied:
+        """Ask for the nearest operating point and read back what it became.
+
+        Raises:
+            JournalError: what is in force could not be saved, so nothing was changed.
+            HardwareError: the kernel refused the write.
+        """
+        target_hz = min(self.available_hz, key=lambda hz: abs(hz - freq_hz))
+        for setting in self.settings:
+            if not self._context.changes.knows(setting):
+                self._context.changes.save(setting)
+        if target_hz != self._target_hz or self._found_hz() != target_hz:
+            self._write(target_hz)
+        self._target_hz = target_hz
+        return self._compare(target_hz)
+
+    def verify(self) -> Applied | None:
+        """Compare the last request with what is in force now; None if there was none."""
+        return None if self._target_hz is None else self._compare(self._target_hz)
+
+    def _compare(self, target_hz: int) -> Applied:
+        found_hz = self._found_hz()
+        if found_hz == target_hz:
+            return Applied(target_hz, target_hz)
+        if self._context.cooling.holds(self.name):
+            return Applied(target_hz, found_hz, Cause.THERMAL)
+        cap_hz = read_emc_cap_hz(self._context.sysfs)
+        capped = cap_hz is not None and found_hz <= cap_hz < target_hz
+        return Applied(target_hz, found_hz, Cause.POWER_MODE if capped else Cause.FIRMWARE)
+
+
+class BpmpEmc(EmcDomain):
+    """Locked by the BPMP firmware."""
+
+    def __init__(self, available_hz: tuple[int, ...], context: ClockContext) -> None:
+        super().__init__(available_hz, context)
+        sysfs, folder = context.sysfs, context.sysfs.path(BPMP_CLOCK)
+        self._rate = Attribute(sysfs, folder / "rate")
+        self._lock = Attribute(sysfs, folder / "mrq_rate_locked")
+        self._state = Attribute(sysfs, folder / "state")
+
+    @property
+    def settings(self) -> tuple[Attribute, ...]:
+        """Rate last, so that it is put back while the lock still holds others off."""
+        return self._state, self._lock, self._rate
+
+    def read_hz(self) -> int:
+        """Read the clock in force, Hz."""
+        return int(self._rate.read())
+
+    def _write(self, target_hz: int) -> None:
+        self._rate.write(str(target_hz))
+        self._lock.write("1")
+        self._state.write("1")
+
+    def _found_hz(self) -> int:
+        return self.read_hz()
+
+
+class CappedEmc(EmcDomain):
+    """Bounded from above by the power mode's cap; what is below is the firmware's choice."""
+
+    def __init__(self, available_hz: tuple[int, ...], context: ClockContext, cap: Path) -> None:
+        super().__init__(available_hz, context)
+        self._cap = Attribute(context.sysfs, cap)
+
+    @property
+    def settings(self) -> tuple[Attribute, ...]:
+        """The cap."""
+        return (self._cap,)
+
+    def read_hz(self) -> int:
+        """Read the clock in force, Hz."""
+        return self._context.sysfs.read_int(self._context.sysfs.path(BPMP_CLOCK) / "rate")
+
+    def _write(self, target_hz: int) -> None:
+        self._cap.write(str(target_hz))
+
+    def _found_hz(self) -> int:
+        cap_hz = int(self._cap.read())
+        return cap_hz if cap_hz > 0 else self.available_hz[-1]
+
+
+class OverrideEmc(EmcDomain):
+    """Overridden on Tegra210."""
+
+    def __init__(self, available_hz: tuple[int, ...], context: ClockContext) -> None:
+        super().__init__(available_hz, context)
+        sysfs, folder = context.sysfs, context.sysfs.path(OVERRIDE)
+        self._rate = Attribute(sysfs, folder / "clk_update_rate", shown=folder / "clk_rate")
+        self._state = Attribute(sysfs, folder / "clk_state")
+
+    @property
+    def settings(self) -> tuple[Attribute, ...]:
+        """Rate last, so that it is put back while the override is still on."""
+        return self._state, self._rate
+
+    def read_hz(self) -> int:
+        """Read the clock in force, Hz."""
+        return int(self._rate.read())
+
+    def _write(self, target_hz: int) -> None:
+        self._rate.write(str(target_hz))
+        self._state.write("1")
+
+    def _found_hz(self) -> int:
+        return self.read_hz()
+
+
+def emc_domains(context: ClockContext) -> dict[str, EmcDomain]:
+    """Find the memory clock; empty where there is none, or where this user cannot see it."""
+    sysfs = context.sysfs
+    if sysfs.exists(sysfs.path(OVERRIDE)):
+        low, high = (
+            sysfs.read_int(sysfs.path(OVERRIDE_BOUNDS) / f"emc_{end}_rate")
+            for end in ("min", "max")
+        )
+        points_hz = tuple(hz for mhz in OVERRIDE_MHZ if low <= (hz := round(mhz * 1e6)) <= high)
+        return {EmcDomain.name: OverrideEmc(points_hz, context)} if points_hz else {}
+    if not sysfs.exists(sysfs.path(BPMP_TABLE)):
+        return {}
+    points_hz = read_emc_table(sysfs)
+    if context.hold is not Hold.CAP:
+        return {EmcDomain.name: BpmpEmc(points_hz, context)}
+    cap = emc_cap_file(sysfs)
+    return {EmcDomain.name: CappedEmc(points_hz, context, cap)} if cap else {}
+
+
+def read_emc_table(sysfs: Sysfs) -> tuple[int, ...]:
+    """Usable operating points of the BPMP firmware, ascending, Hz; it lists kHz."""
+    raw = sorted(set(sysfs.read_ints(sysfs.path(BPMP_TABLE))))
+    unit_hz = 1000 if raw[-1] < HIGHEST_KHZ else 1
+    return tuple(value * unit_hz for value in raw if value * unit_hz >= LOWEST_HZ)
+
+
+def emc_cap_file(sysfs: Sysfs) -> Path | None:
+    """The power mode's cap of the memory clock, where this release has one."""
+    return next((path for path in map(sysfs.path, CAPS) if sysfs.exists(path)), None)
+
+
+def read_emc_cap_hz(sysfs: Sysfs) -> int | None:
+    """The power mode's cap, Hz; None where nothing is capped."""
+    path = emc_cap_file(sysfs)
+    cap_hz = sysfs.read_int(path) if path is not None else 0
+    return cap_hz if cap_hz > 0 else None

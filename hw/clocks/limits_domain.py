@@ -1,0 +1,286 @@
+"""A clock that the kernel bounds by two files, as cpufreq and devfreq do."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from pathlib import Path
+
+from hw.base import Applied, Cause, Hold
+from hw.clocks.context import ClockContext
+from hw.errors import UnsupportedError
+from hw.session.settings import LOOK_AGAIN_S, Attribute, LimitPair, Limits
+
+SETTLE_S = 0.05
+"""Time after which a clock must be in force; real ones need 1 to 8 ms (arXiv 2606.16106)."""
+FIRST_RETREAT_S = 10.0
+LONGEST_RETREAT_S = 600.0
+USERSPACE = "userspace"
+CAPS = (Cause.THERMAL, Cause.FIRMWARE)
+"""Those who hold a limit down without changing what was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitFiles:
+    """Where a clock is bounded and read.
+
+    Attributes:
+        minimum: lower limit.
+        maximum: upper limit.
+        current: clock in force.
+        governor: name of the governor.
+        governors: names that it may have.
+        target: clock that the governor "userspace" holds.
+        unit_hz: Hz per unit of these files.
+        firmware_limit: upper limit set by the firmware, if the driver shows one.
+        processors: file that lists what runs at this clock and is online, if there is one.
+        kept_awake: files, with the text that keeps the clock from being gated while it is held.
+    """
+
+    minimum: Path
+    maximum: Path
+    current: Path
+    governor: Path
+    governors: Path
+    target: Path
+    unit_hz: int
+    firmware_limit: Path | None = None
+    processors: Path | None = None
+    kept_awake: tuple[tuple[Path, str], ...] = ()
+
+
+class LimitsDomain:
+    """A clock between two limits.
+
+    The upper limit that is found, which a power mode or a person chose, is never exceeded. A rival
+    that changes the limits wins: what it set becomes what is given back at the end, and
+    the domain keeps its hands off for a while that doubles each time.
+
+    Args:
+        name: domain name.
+        files: where it is bounded.
+        available_hz: ascending operating points, Hz.
+        context: what all domains share.
+        shows_target: whether the clock that the kernel shows is the one it set, not a measured
+            one that lies between operating points.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        files: LimitFiles,
+        available_hz: tuple[int, ...],
+        context: ClockContext,
+        *,
+        shows_target: bool = True,
+    ) -> None:
+        self.name = name
+        self.available_hz = available_hz
+        self.files = files
+        self._context = context
+        self._pair = LimitPair(context.sysfs, files.minimum, files.maximum)
+        self._shows_target = shows_target
+        self._check_governor()
+        self._raw_floor, self._raw_ceiling = 0, 0
+        self._wanted: Limits | None = None
+        self._found: Limits | None = None
+        self._applied: Applied | None = None
+        self._power_mode = context.power_modes.current()
+        self._written_s = 0.0
+        self._retreat_until_s = 0.0
+        self._retreat_s = FIRST_RETREAT_S
+
+    @property
+    def written_files(self) -> tuple[Path, ...]:
+        """Files that a request writes."""
+        gates = tuple(path for path, _ in self.files.kept_awake)
+        if self._context.hold is Hold.CAP:
+            return self.files.minimum, self.files.maximum
+        if self._context.hold is Hold.PIN:
+            return self.files.minimum, self.files.maximum, *gates
+        return self.files.governor, *gates
+
+    def read_hz(self) -> int:
+        """Read the clock in force, Hz."""
+        return self._context.sysfs.read_int(self.files.current) * self.files.unit_hz
+
+    def read_limits_hz(self) -> tuple[int, int]:
+        """Read the limits in force, Hz."""
+        limits = self._pair.read()
+        return limits.raw_min * self.files.unit_hz, limits.raw_max * self.files.unit_hz
+
+    def request(self, freq_hz: int) -> Applied:
+        """Ask for the nearest operating point and read back what it became.
+
+        Raises:
+            JournalError: what is in force could not be saved, so nothing was changed.
+            HardwareError: the kernel refused the write.
+        """
+        target_hz = self._nearest_hz(freq_hz)
+        if self._is_offline():
+            return self._remember(target_hz, 0, Cause.OFFLINE)
+        present = self._pair.read()
+        rival = self._rival(present)
+        if rival is not None:
+            self._give_way(present)
+        if self._context.clock() < self._retreat_until_s:
+            cause = rival or (self._applied.cause if self._applied else None) or Cause.PROGRAM
+            return self._remember(target_hz, present.raw_max * self.files.unit_hz, cause)
+        if not self._context.changes.knows(self._pair):
+            self._save(present)
+            self._keep_awake()
+        if self._context.hold is Hold.USERSPACE:
+            self._take_over(target_hz)
+        else:
+            self._bound(target_hz, present)
+        return self._compare(target_hz)
+
+    def verify(self) -> Applied | None:
+        """Compare the last request with what is in force now; None if there was none."""
+        if self._applied is None or self._wanted is None or self._found is None:
+            return self._applied
+        if self._context.clock() < self._retreat_until_s:
+            return self._applied
+        if self._is_offline():
+            return Applied(self._applied.requested_hz, 0, Cause.OFFLINE)
+        present = self._pair.read()
+        rival = self._rival(present)
+        if rival is not None:
+            max_hz = present.raw_max * self.files.unit_hz
+            return Applied(self._applied.requested_hz, max_hz, rival)
+        self._found = present
+        return self._compare(self._applied.requested_hz)
+
+    def _check_governor(self) -> None:
+        if self._context.hold is not Hold.USERSPACE:
+            return
+        offered = self.files.governors
+        if USERSPACE not in self._context.sysfs.read_text(offered).split():
+            raise UnsupportedError(
+                f"{offered} does not offer {USERSPACE!r}; load its module, or hold by cap or pin"
+            )
+
+    def _save(self, present: Limits) -> None:
+        """Save what is given back at the end, and what must not be exceeded until then."""
+        highest = self.available_hz[-1] // self.files.unit_hz
+        raw_max = self._context.uncapped(self.name, self.files.maximum, present.raw_max, highest)
+        self._raw_floor, self._raw_ceiling = present.raw_min, raw_max
+        self._context.changes.save(self._pair, [present.raw_min, raw_max])
+
+    def _keep_awake(self) -> None:
+        """A gated GPU loses its clock; a capped one may sleep."""
+        if self._context.hold is Hold.CAP:
+            return
+        for path, text in self.files.kept_awake:
+            gate = Attribute(self._context.sysfs, path)
+            self._context.changes.save(gate)
+            gate.write(text)
+
+    def _bound(self, target_hz: int, present: Limits) -> None:
+        raw = min(target_hz // self.files.unit_hz, self._raw_ceiling)
+        raw_min = raw if self._context.hold is Hold.PIN else min(self._raw_floor, raw)
+        wanted = Limits(raw_min, raw)
+        if wanted != self._wanted or present != self._found:
+            self._pair.write(wanted, self._asked(present))
+            self._written_s = self._context.clock()
+        self._wanted = wanted
+        self._found = self._read_back(wanted)
+
+    def _read_back(self, wanted: Limits) -> Limits:
+        """Limits once the kernel has acted: cpufreq does so in a worker, after the write."""
+        while True:
+            found = self._pair.read()
+            if found == wanted or self._is_settled():
+                return found
+            points = [self._nearest_hz(raw * self.files.unit_hz) for raw in (*found, *wanted)]
+            if points[:2] == points[2:] or self._limiter(found) in CAPS:
+                return found
+            self._context.sleep(LOOK_AGAIN_S)
+
+    def _asked(self, present: Limits) -> Limits | None:
+        """The limits that were asked for last, as far as that is known."""
+        if self._wanted is not None:
+            return self._wanted
+        return Limits(present.raw_min, -1) if self._context.hold is Hold.CAP else None
+
+    def _take_over(self, target_hz: int) -> None:
+        """Hold the clock by the governor "userspace"."""
+        sysfs, changes = self._context.sysfs, self._context.changes
+        governor = Attribute(sysfs, self.files.governor)
+        if not changes.knows(governor):
+            changes.save(governor)
+            governor.write(USERSPACE)
+        sysfs.write_text(self.files.target, str(target_hz // self.files.unit_hz))
+        self._written_s = self._context.clock()
+        self._found = self._wanted = self._pair.read()
+
+    def _compare(self, target_hz: int) -> Applied:
+        """What the limits, and where it is held the clock, say about the request."""
+        assert self._found is not None
+        found, unit_hz = self._found, self.files.unit_hz
+        max_hz = self._nearest_hz(found.raw_max * unit_hz)
+        min_hz = self._nearest_hz(found.raw_min * unit_hz)
+        if max_hz < target_hz or (self._context.hold is Hold.PIN and min_hz > target_hz):
+            return self._remember(target_hz, max_hz, self._limiter(found))
+        if self._context.hold is not Hold.CAP and self._shows_target and self._is_settled():
+            current_hz = self._nearest_hz(self.read_hz())
+            if current_hz != target_hz:
+                hot = self._context.cooling.holds(self.name)
+                cause = Cause.THERMAL if hot else Cause.FIRMWARE
+                return self._remember(target_hz, current_hz, cause)
+        return self._remember(target_hz, target_hz, None)
+
+    def _limiter(self, found: Limits) -> Cause:
+        """Who holds the limits lower than was asked for."""
+        if self._context.cooling.holds(self.name):
+            return Cause.THERMAL
+        if found.raw_max >= self._raw_ceiling:
+            is_mode = self._context.power_modes.limit(self.files.maximum) is not None
+            return Cause.POWER_MODE if is_mode else Cause.LIMIT
+        sysfs, firmware = self._context.sysfs, self.files.firmware_limit
+        if firmware is not None and sysfs.exists(firmware):
+            return Cause.FIRMWARE if sysfs.read_int(firmware) <= found.raw_max else Cause.LIMIT
+        return Cause.LIMIT
+
+    def _rival(self, present: Limits) -> Cause | None:
+        """Who changed the limits since they were last looked at; None if nobody did."""
+        if self._found is None or self._wanted is None or present in (self._found, self._wanted):
+            return None
+        mode = self._context.power_modes.current()
+        if mode != self._power_mode:
+            self._power_mode = mode
+            return Cause.POWER_MODE
+        if present.raw_max <= self._wanted.raw_max and present.raw_min <= self._wanted.raw_min:
+            # A cap that comes or goes: what was asked for stands behind it.
+            was_capped = self._applied is not None and self._applied.cause in CAPS
+            if was_capped or self._limiter(present) in CAPS:
+                return None
+        return Cause.PROGRAM
+
+    def _give_way(self, present: Limits) -> None:
+        """Let a rival have it: give back at the end what it set, and wait."""
+        self._save(present)
+        self._found = self._wanted = present
+        now_s = self._context.clock()
+        if now_s - self._retreat_until_s > self._retreat_s:
+            self._retreat_s = FIRST_RETREAT_S
+        self._retreat_until_s = now_s + self._retreat_s
+        self._retreat_s = min(2 * self._retreat_s, LONGEST_RETREAT_S)
+
+    def _is_offline(self) -> bool:
+        """Whether all processors were taken offline: the kernel answers nothing about them then."""
+        processors = self.files.processors
+        return processors is not None and not self._context.sysfs.read_text(processors)
+
+    def _is_settled(self) -> bool:
+        return self._context.clock() - self._written_s >= SETTLE_S
+
+    def _remember(self, requested_hz: int, applied_hz: int, cause: Cause | None) -> Applied:
+        self._applied = Applied(requested_hz, applied_hz, cause)
+        return self._applied
+
+    def _nearest_hz(self, freq_hz: int) -> int:
+        points_hz = self.available_hz
+        above = bisect_left(points_hz, freq_hz, 1, len(points_hz) - 1) if len(points_hz) > 1 else 0
+        below_hz, above_hz = points_hz[above - 1], points_hz[above]
+        return below_hz if freq_hz - below_hz <= above_hz - freq_hz else above_hz

@@ -1,0 +1,70 @@
+"""Programs that set clocks too, by their processes, and what they left behind."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from hw.errors import HardwareError
+from hw.sysfs import Sysfs
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """A program that sets clocks.
+
+    Attributes:
+        name: of the program.
+        remedy: command that stops it.
+        evidence: file that gives it away, relative to the root.
+    """
+
+    name: str
+    remedy: str
+    evidence: str = ""
+
+
+_DAEMONS = (
+    # Names of a process' program or script; its own name is cut to 15 characters, or "python3".
+    (("tuned",), Rival("TuneD", "sudo systemctl stop tuned")),
+    (("auto-cpufreq",), Rival("auto-cpufreq", "sudo systemctl stop auto-cpufreq")),
+    (
+        ("power-profiles-daemon",),
+        Rival("power-profiles-daemon", "sudo systemctl stop power-profiles-daemon"),
+    ),
+    (("thermald",), Rival("thermald", "sudo systemctl stop thermald")),
+    (("tlp-pd",), Rival("TLP's profile daemon", "sudo systemctl stop tlp-pd")),
+    (("tuned-ppd",), Rival("tuned-ppd", "sudo systemctl stop tuned-ppd")),
+    (("nvpower.sh", "nvpower"), Rival("nvpower", "wait until it has finished")),
+    (("jetson_clocks",), Rival("jetson_clocks", "wait until it has finished")),
+)
+_INTERPRETER = re.compile(r"(platform-)?(python|perl|sh|bash|dash)[\d.]*")
+_TRACES = (
+    # TLP is no daemon: it writes at start and on events, and leaves this.
+    ("run/tlp/last_pwr", Rival("TLP", "sudo systemctl stop tlp")),
+)
+
+
+def find_rivals(sysfs: Sysfs) -> list[Rival]:
+    """Find the programs that run, each once."""
+    found: dict[str, Rival] = {}
+    for folder in sysfs.glob("proc/[0-9]*"):
+        words = _program_words(sysfs, folder.name)
+        for names, rival in _DAEMONS:
+            if any(name in words for name in names):
+                evidence = f"proc/{folder.name}/cmdline"
+                found[rival.name] = replace(rival, evidence=evidence)
+    for trace, rival in _TRACES:
+        if sysfs.exists(sysfs.path(trace)):
+            found[rival.name] = replace(rival, evidence=trace)
+    return sorted(found.values(), key=lambda rival: rival.name)
+
+
+def _program_words(sysfs: Sysfs, process: str) -> set[str]:
+    """File names of a process' program and, if that is an interpreter, of its script."""
+    try:
+        words = sysfs.read_text(sysfs.path(f"proc/{process}/cmdline")).split("\0")
+    except HardwareError:  # it has ended meanwhile
+        return set()
+    names = [word.rpartition("/")[2] for word in words if not word.startswith("-")]
+    return set(names[:2] if names and _INTERPRETER.fullmatch(names[0]) else names[:1])

@@ -1,0 +1,1 @@
+"""Power, energy and temperature by the kernel's interfaces."""

@@ -1,0 +1,127 @@
+"""All power that a machine measures."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from hw.base import EnergyCounter, PowerSensor
+from hw.energy import POLLED
+from hw.errors import HardwareError
+from hw.nvml import NvmlCard, NvmlCounter, NvmlPower
+from hw.sensors.battery import battery_sensors
+from hw.sensors.hwmon import hwmon_sensors
+from hw.sensors.iio import iio_sensors
+from hw.sensors.jtop import JtopClient, jtop_sensors
+from hw.sensors.pmic import pmic_sensors
+from hw.sensors.rapl import rapl_counters
+from hw.sensors.total import Total, total_of
+from hw.sysfs import Sysfs
+
+JTOP_SOCKET = "run/jtop.sock"
+
+
+class _Nameable(PowerSensor, Protocol):
+    """A sensor that can be renamed."""
+
+    name: str
+
+
+@dataclass(slots=True)
+class PowerSources:
+    """All power that a machine measures.
+
+    Attributes:
+        sensors: rails whose power is read, by name.
+        counters: rails whose energy is counted, by name.
+        unread: what cannot be read, in words with the remedy.
+        jtop: the client of jetson-stats, if it was needed.
+    """
+
+    sensors: dict[str, PowerSensor] = field(default_factory=dict)
+    counters: dict[str, EnergyCounter] = field(default_factory=dict)
+    unread: list[str] = field(default_factory=list)
+    jtop: JtopClient | None = None
+
+    @property
+    def total(self) -> Total:
+        """The rails that together are what the board draws."""
+        return total_of((*self.sensors, *self.counters))
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Keep what went wrong in words, and go on."""
+        try:
+            yield
+        except HardwareError as error:
+            self.unread.append(str(error))
+
+    def answers(self, read: Callable[[], float]) -> bool:
+        """Whether a rail can be read; tells why where it cannot."""
+        with self.telling():
+            read()
+            return True
+        return False
+
+    def close(self) -> None:
+        """End what was started to read them."""
+        if self.jtop is not None:
+            self.jtop.close()
+            self.jtop = None
+
+
+def find_power(sysfs: Sysfs, cards: Sequence[NvmlCard] = ()) -> PowerSources:
+    """Find all power sensors and energy counters; what cannot be read is left out and told.
+
+    Args:
+        sysfs: access to the kernel's files.
+        cards: NVIDIA cards.
+    """
+    found = PowerSources()
+    sensors: list[_Nameable] = []
+    for finder in (hwmon_sensors, iio_sensors, pmic_sensors, battery_sensors):
+        with found.telling():
+            sensors += finder(sysfs)
+    with found.telling():
+        found.counters = {counter.name: counter for counter in rapl_counters(sysfs)}
+    for card in cards:
+        counted = card.offers("nvmlDeviceGetTotalEnergyConsumption")
+        if counted:
+            found.counters[card.name] = NvmlCounter(card)
+        if card.offers("nvmlDeviceGetPowerUsage"):
+            sensors.append(NvmlPower(card, card.name + POLLED if counted else card.name))
+    found.sensors = {n: s for n, s in _by_name(sensors).items() if found.answers(s.read_w)}
+    found.counters = {n: c for n, c in found.counters.items() if found.answers(c.read_j)}
+    if not found.sensors and not found.counters and _has_jtop(sysfs):
+        _ask_jtop(found)
+    return found
+
+
+def _by_name(sensors: Sequence[_Nameable]) -> dict[str, PowerSensor]:
+    """Rails by name; those that share a label are numbered."""
+    twice = {name for name, count in Counter(s.name for s in sensors).items() if count > 1}
+    seen: Counter[str] = Counter()
+    named: dict[str, PowerSensor] = {}
+    for sensor in sensors:
+        if sensor.name in twice:
+            seen[sensor.name] += 1
+            sensor.name = f"{sensor.name}#{seen[sensor.name]}"
+        named[sensor.name] = sensor
+    return named
+
+
+def _has_jtop(sysfs: Sysfs) -> bool:
+    installed = importlib.util.find_spec("jtop") is not None
+    return sysfs.is_live and installed and sysfs.exists(sysfs.path(JTOP_SOCKET))
+
+
+def _ask_jtop(found: PowerSources) -> None:
+    found.jtop = JtopClient()
+    with found.telling():
+        found.sensors = {sensor.name: sensor for sensor in jtop_sensors(found.jtop)}
+    if not found.sensors:
+        found.close()

@@ -1,0 +1,243 @@
+"""Things of a machine that can be saved, written and put back, by this process or by a later one.
+
+A setting knows how to describe itself in a journal, so that whoever finds the journal can restore
+it without knowing which backend changed it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple, Protocol, TypeAlias
+
+from hw.errors import CappedError, FrequencyRejectedError, JournalError
+from hw.sysfs import Sysfs
+
+SYS = "sys"
+"""Restoring writes below this folder only, whatever a journal says."""
+
+SETTLE_S = 0.1
+LOOK_AGAIN_S = 0.001
+
+Value: TypeAlias = "int | str | list[int] | Limits"
+"""What a journal can hold."""
+
+
+class Setting(Protocol):
+    """Something that can be put back."""
+
+    @property
+    def key(self) -> str:
+        """Name that tells it from all others."""
+
+    def read(self) -> Value:
+        """Read what is in force."""
+
+    def restore(self, value: Value) -> None:
+        """Put a saved value back and verify it by reading.
+
+        Raises:
+            HardwareError: refused, or something else was read back.
+        """
+
+    def document(self) -> dict[str, str]:
+        """Describe it for a journal."""
+
+
+class Changes(Protocol):
+    """Where settings are saved before they are changed."""
+
+    def knows(self, setting: Setting) -> bool:
+        """Whether a setting was saved already."""
+
+    def save(self, setting: Setting, value: Value | None = None) -> None:
+        """Save what is put back at the end; again to put back something else."""
+
+
+class Limits(NamedTuple):
+    """Lowest and highest clock that a domain may run at, in the unit of its files."""
+
+    raw_min: int
+    raw_max: int
+
+
+class LimitPair:
+    """The two files that bound a clock.
+
+    Raising starts with the maximum, lowering with the minimum, so that minimum <= maximum holds all
+    the time: old kernels refuse (EINVAL) what new ones accept and override.
+
+    Args:
+        sysfs: access to the kernel's files.
+        minimum: file of the lower limit.
+        maximum: file of the upper limit.
+    """
+
+    kind = "limits"
+
+    def __init__(self, sysfs: Sysfs, minimum: Path, maximum: Path) -> None:
+        self._sysfs = sysfs
+        self._minimum, self._maximum = minimum, maximum
+        self.key = str(maximum)
+
+    def read(self) -> Limits:
+        """Read the limits in force: with a thermal cap, less than was asked for."""
+        return Limits(self._sysfs.read_int(self._minimum), self._sysfs.read_int(self._maximum))
+
+    def write(self, wanted: Limits, asked: Limits | None = None) -> None:
+        """Write what differs from what was asked for last.
+
+        What is shown does not count: a cap may hide what was asked for.
+
+        Args:
+            wanted: limits to ask for.
+            asked: limits that were asked for last, if that is known.
+
+        Raises:
+            FrequencyRejectedError: refused in either order.
+        """
+        writes = []
+        if asked is None or wanted.raw_min != asked.raw_min:
+            writes.append((self._minimum, wanted.raw_min))
+        if asked is None or wanted.raw_max != asked.raw_max:
+            writes.append((self._maximum, wanted.raw_max))
+        if wanted.raw_min > self.read().raw_max:
+            writes.reverse()
+        try:
+            self._write_in_order(writes)
+        except FrequencyRejectedError:
+            # Where a cap hides what was asked for earlier, the order was a guess.
+            self._write_in_order(writes[::-1])
+
+    def restore(self, value: Value) -> None:
+        """Put both limits back.
+
+        Raises:
+            CappedError: both are asked for again, but something holds the clock lower for now.
+            FrequencyRejectedError: refused, or other limits were read back.
+        """
+        wanted = Limits(*_ints(value, 2))
+        self.write(wanted)
+        found = self._settled(wanted)
+        if found == wanted:
+            return
+        message = (
+            f"{self._maximum.parent} reports {found.raw_min} to {found.raw_max} instead of "
+            f"{wanted.raw_min} to {wanted.raw_max}"
+        )
+        if found.raw_max < wanted.raw_max and found.raw_min <= wanted.raw_min:
+            raise CappedError(f"{message}; it returns when whatever caps it lets go")
+        raise FrequencyRejectedError(f"{message}; write these by hand")
+
+    @classmethod
+    def from_document(cls, sysfs: Sysfs, document: Mapping[str, str]) -> LimitPair:
+        """Rebuild it from its description.
+
+        Raises:
+            JournalError: a file outside /sys.
+        """
+        return cls(sysfs, inside(sysfs, document["minimum"]), inside(sysfs, document["maximum"]))
+
+    def document(self) -> dict[str, str]:
+        """Describe both files."""
+        return {
+            "kind": self.kind,
+            "minimum": relative(self._sysfs, self._minimum),
+            "maximum": relative(self._sysfs, self._maximum),
+        }
+
+    def _settled(self, wanted: Limits) -> Limits:
+        """Limits once the kernel has acted: cpufreq does so in a worker, after the write."""
+        end_s = time.monotonic() + SETTLE_S
+        while (found := self.read()) != wanted and time.monotonic() < end_s:
+            time.sleep(LOOK_AGAIN_S)
+        return found
+
+    def _write_in_order(self, writes: list[tuple[Path, int]]) -> None:
+        for path, raw in writes:
+            self._sysfs.write_text(path, str(raw))
+
+
+class Attribute:
+    """One file whose text is the setting.
+
+    Args:
+        sysfs: access to the kernel's files.
+        path: the file that is written.
+        shown: the file that shows what is in force, where that is another one.
+    """
+
+    kind = "attribute"
+
+    def __init__(self, sysfs: Sysfs, path: Path, shown: Path | None = None) -> None:
+        self._sysfs = sysfs
+        self.path = path
+        self._shown = shown or path
+        self.key = str(path)
+
+    def read(self) -> str:
+        """Read the text in force."""
+        return self._sysfs.read_text(self._shown)
+
+    def write(self, value: str) -> None:
+        """Write a text.
+
+        Raises:
+            FrequencyRejectedError: refused.
+        """
+        self._sysfs.write_text(self.path, value)
+
+    def restore(self, value: Value) -> None:
+        """Put a text back, unless it is in force already.
+
+        Raises:
+            FrequencyRejectedError: refused, or another text was read back.
+        """
+        wanted = str(value)
+        if self.read() == wanted:
+            return
+        self.write(wanted)
+        found = self.read()
+        if found != wanted:
+            raise FrequencyRejectedError(
+                f"{self.path} reports {found!r} instead of {wanted!r}; write it by hand"
+            )
+
+    @classmethod
+    def from_document(cls, sysfs: Sysfs, document: Mapping[str, str]) -> Attribute:
+        """Rebuild it from its description.
+
+        Raises:
+            JournalError: a file outside /sys.
+        """
+        return cls(sysfs, inside(sysfs, document["path"]), inside(sysfs, document["shown"]))
+
+    def document(self) -> dict[str, str]:
+        """Describe the file."""
+        return {
+            "kind": self.kind,
+            "path": relative(self._sysfs, self.path),
+            "shown": relative(self._sysfs, self._shown),
+        }
+
+
+def relative(sysfs: Sysfs, path: Path) -> str:
+    """A path as a journal names it."""
+    return str(path.relative_to(sysfs.root))
+
+
+def inside(sysfs: Sysfs, name: str) -> Path:
+    """A path below /sys, for a journal must not make root write elsewhere."""
+    parts = PurePosixPath(name).parts
+    if not parts or parts[0] != SYS or ".." in parts:
+        raise JournalError(f"{name!r} lies outside /sys and is not written; check the journal")
+    return sysfs.path(name)
+
+
+def _ints(value: Value, count: int) -> list[int]:
+    if not isinstance(value, list | tuple) or len(value) != count:
+        raise JournalError(f"{value!r} is not {count} whole numbers; the journal is damaged")
+    if not all(isinstance(item, int) for item in value):
+        raise JournalError(f"{value!r} is not {count} whole numbers; the journal is damaged")
+    return list(value)

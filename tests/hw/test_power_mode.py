@@ -1,0 +1,89 @@
+"""Power modes of Jetson boards, from nvpmodel's own files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hw.power_mode import CONF, STATUS, PowerModes
+from tests.hw.fake.access import FakeSysfs
+from tests.hw.fake.boards import BOARDS
+from tests.hw.fake.kernel import FakeKernel
+
+CPU0_MAX = "sys/devices/system/cpu/cpufreq/policy0/scaling_max_freq"
+MODES = {
+    "jetson-orin-nano": "0 15W",  # mode 0 is not the fastest
+    "jetson-orin-nano-super": "1 25W",
+    "jetson-xavier-nx": "8 MODE_20W_6CORE",
+    "jetson-tx2": "0 MAXN",
+}
+
+
+def modes_of(status, conf=""):
+    kernel = FakeKernel()
+    kernel.add({STATUS: status, CONF: conf})
+    sysfs = FakeSysfs(kernel, Path("/nowhere"))
+    return sysfs, PowerModes(sysfs)
+
+
+@pytest.mark.parametrize("name", MODES)
+def test_mode_in_force_has_a_number_and_a_name(machine, name):
+    assert PowerModes(machine(name)).title() == MODES[name]
+
+
+@pytest.mark.parametrize("name", [name for name in BOARDS if not name.startswith("jetson")])
+def test_other_boards_have_no_modes(machine, name):
+    sysfs = machine(name)
+    modes = PowerModes(sysfs)
+    assert (modes.current(), modes.title()) == (None, None)
+    assert modes.limit(sysfs.path(CPU0_MAX)) is None
+
+
+def test_limits_of_the_mode_are_found_by_whatever_name_a_file_has(machine):
+    sysfs = machine("jetson-orin-nano-super")
+    modes = PowerModes(sysfs)
+    (gpu_max,) = sysfs.glob("sys/class/devfreq/*/max_freq")
+    files = (sysfs.path(CPU0_MAX), gpu_max, sysfs.real_path(gpu_max))
+    assert [modes.limit(file) for file in files] == [1_344_000, 918_000_000, 918_000_000]
+    sysfs.kernel.devices["nvpmodel"].switch_power_mode(2)
+    assert modes.title() == "2 MAXN_SUPER"
+    assert [modes.limit(file) for file in files] == [None, None, None]
+    assert modes.limit(sysfs.path("sys/class/thermal/nothing")) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "number"),
+    [("pmode:0002 fmode:fanNull", "2"), ("pmode:0010", "10"), ("pmode:0000", "0"), ("", None)],
+)
+def test_status_is_read_as_nvpmodel_writes_it(status, number):
+    assert modes_of(status)[1].current() == number
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "< POWER_MODEL ID=3 NAME=7W >",
+        "<POWER_MODEL NAME=7W ID=3>",
+        "< POWER_MODEL  ID=3   NAME=7W>",
+    ],
+)
+def test_configuration_is_read_leniently(head):
+    conf = f"""
+# a comment with < POWER_MODEL ID=9 NAME=no >
+< PARAM NAME=CPU_A TYPE=FILE >
+MAX /{CPU0_MAX}   # what it writes
+{head}
+CPU_A MAX 960000
+CPU_A MAX nonsense
+CPU_A
+< PM_CONFIG DEFAULT=3 >
+"""
+    sysfs, modes = modes_of("pmode:0003", conf)
+    assert modes.title() == "3 7W"
+    assert modes.names == {"3": "7W"}
+    assert modes.limit(sysfs.path(CPU0_MAX)) == 960_000
+
+
+def test_mode_that_the_configuration_lacks_has_a_number_only():
+    assert modes_of("pmode:0007")[1].title() == "7"

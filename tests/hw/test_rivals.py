@@ -1,0 +1,81 @@
+"""Programs that set clocks too are found by what runs, and named with what stops them."""
+
+from __future__ import annotations
+
+import pytest
+
+from hw.rivals import find_rivals
+from tests.hw.fake.boards import BOARDS
+from tests.hw.fake.system import start_daemon, start_program, stop_program
+
+REMEDIES = {
+    "tuned": ("TuneD", "sudo systemctl stop tuned"),
+    "tlp-pd": ("TLP's profile daemon", "sudo systemctl stop tlp-pd"),
+    "auto-cpufreq": ("auto-cpufreq", "sudo systemctl stop auto-cpufreq"),
+    "power-profiles-daemon": (
+        "power-profiles-daemon",
+        "sudo systemctl stop power-profiles-daemon",
+    ),
+    "thermald": ("thermald", "sudo systemctl stop thermald"),
+}
+SCRIPTS = [
+    (("/usr/libexec/platform-python", "-Es", "/usr/sbin/tuned", "-l", "-P"), "TuneD"),
+    (("/usr/bin/python3", "-Es", "/usr/sbin/tuned-ppd"), "tuned-ppd"),
+    (("/bin/bash", "/etc/systemd/nvpower.sh"), "nvpower"),
+    (("/bin/bash", "/usr/bin/jetson_clocks"), "jetson_clocks"),
+    (("/snap/auto-cpufreq/1/bin/python3.12", "/snap/bin/auto-cpufreq"), "auto-cpufreq"),
+]
+HARMLESS = [
+    ("vim", "tuned"),
+    ("journalctl", "-fu", "tuned"),
+    ("/usr/bin/sudo", "systemctl", "stop", "tuned"),
+    ("/usr/bin/python3", "/home/me/thermald_plot.py", "thermald"),
+    ("/usr/bin/python3", "/usr/local/bin/jtop", "--force"),  # it only looks
+    ("",),
+]
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_quiet_machine_has_no_rivals(machine, name):
+    assert find_rivals(machine(name)) == []
+
+
+@pytest.mark.parametrize("daemon", REMEDIES)
+def test_daemon_is_named_once_with_its_remedy_while_it_runs(machine, daemon):
+    sysfs = machine("x86-amd")
+    pids = [start_daemon(sysfs.kernel, daemon) for _ in range(2)]
+    (rival,) = find_rivals(sysfs)
+    assert (rival.name, rival.remedy) == REMEDIES[daemon]
+    for pid in pids:
+        stop_program(sysfs.kernel, pid)
+    assert find_rivals(sysfs) == []
+
+
+def test_tlp_is_known_by_what_it_leaves(machine):
+    sysfs = machine("x86-intel")
+    sysfs.kernel.add({"run/tlp/last_pwr": "0"})
+    (rival,) = find_rivals(sysfs)
+    assert (rival.name, rival.remedy) == ("TLP", "sudo systemctl stop tlp")
+
+
+@pytest.mark.parametrize(("command_line", "name"), SCRIPTS, ids=lambda value: str(value)[-30:])
+def test_script_is_known_behind_its_interpreter(machine, command_line, name):
+    sysfs = machine("x86-amd")
+    start_program(sysfs.kernel, command_line)
+    assert [rival.name for rival in find_rivals(sysfs)] == [name]
+
+
+@pytest.mark.parametrize("command_line", HARMLESS, ids=" ".join)
+def test_program_that_only_mentions_a_rival_is_none(machine, command_line):
+    sysfs = machine("x86-amd")
+    start_program(sysfs.kernel, command_line)
+    assert find_rivals(sysfs) == []
+
+
+def test_all_are_told_in_order(machine):
+    sysfs = machine("x86-amd")
+    for daemon in ("tuned", "thermald", "auto-cpufreq", "tlp"):
+        start_daemon(sysfs.kernel, daemon)
+    names = [rival.name for rival in find_rivals(sysfs)]
+    assert names == sorted(names)
+    assert {"TuneD", "thermald", "auto-cpufreq", "TLP"} <= set(names)
