@@ -37,4 +37,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) models results/runs
+	rm -rf $(VENV) .kernel models results/runs

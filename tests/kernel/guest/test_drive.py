@@ -72,14 +72,12 @@ def test_clocks_rails_and_temperature_are_found():
         assert board.temperature_c() == 40.0
 
 
-def test_doctor_tells_the_same(capfd):
+def test_doctor_tells_the_same():
     command = [sys.executable, "-m", "hw.doctor"]
     report = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    print(report)
     for word in ("cpu0", "cpu1", "gpu", "emc", "VDD_IN", "plant-thermal", "slows down at 85.0 C"):
         assert word in report
     found = json.loads(subprocess.run([*command, "--json"], capture_output=True, check=True).stdout)
-    assert [clock["name"] for clock in found["clocks"]] == ["cpu0", "cpu1", "emc", "gpu"] or True
     assert {clock["name"]: len(clock["available_hz"]) for clock in found["clocks"]} == {
         "cpu0": 5,
         "cpu1": 5,
@@ -258,7 +256,9 @@ def test_frozen_policy_drives_200_control_steps(plant, capfd):
     assert snapshot() == before
     assert len(chosen) > 20
     assert max(powers_w) > min(powers_w) + 1.0
-    print(f"clock change of 4 clocks in the guest: {1e3 * sorted(times_s)[N_STEPS // 2]:.2f} ms")
+    with capfd.disabled():
+        middle_ms = 1e3 * sorted(times_s)[N_STEPS // 2]
+        print(f"\n{N_STEPS} steps, {len(chosen)} operating points, {middle_ms:.1f} ms a change")
 
 
 # Death and rights
@@ -303,17 +303,17 @@ def give_back() -> int:
 def test_killed_at_50_moments_the_machine_comes_back_as_it_was():
     before = snapshot()
     choose = random.Random(1)
-    changed = 0
+    n_changed = 0
     for seed in range(N_KILLS):
         child = start(seed)
         time.sleep(choose.uniform(0.0, 0.15))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        changed += settles(snapshot, before, within_s=0.0) is False
+        n_changed += snapshot() != before
         give_back()
         assert settles(snapshot, before), seed
         assert not JOURNAL.exists()
-    assert changed > N_KILLS // 2
+    assert n_changed > N_KILLS // 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
