@@ -8,6 +8,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -45,11 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if not (arguments.root / "sys").is_dir():
             raise HardwareError(f"{arguments.root} holds no folder sys; name a recorded tree")
-        sysfs = Sysfs(arguments.root)
-        if arguments.record is not None:
-            print(f"{record(sysfs, arguments.record)} files saved in {arguments.record}")
-            return 0
-        found = survey(sysfs)
+        with closing(Sysfs(arguments.root)) as sysfs:
+            if arguments.record is not None:
+                print(f"{record(sysfs, arguments.record)} files saved in {arguments.record}")
+                return 0
+            found = survey(sysfs)
     except HardwareError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from hw.clocks.devfreq import DEVFREQ, devfreq_role
 from hw.errors import HardwareError
 from hw.sysfs import Sysfs
 
@@ -45,6 +46,12 @@ _TRACES = (
 )
 
 
+JETSON_CLOCKS = Rival(
+    "jetson_clocks (all clocks are pinned)", "sudo jetson_clocks --restore", "etc/nvpmodel.conf"
+)
+"""It ends at once; what it leaves is minimum == maximum everywhere."""
+
+
 def find_rivals(sysfs: Sysfs) -> list[Rival]:
     """Find the programs that run, each once."""
     found: dict[str, Rival] = {}
@@ -57,6 +64,8 @@ def find_rivals(sysfs: Sysfs) -> list[Rival]:
     for trace, rival in _TRACES:
         if sysfs.exists(sysfs.path(trace)):
             found[rival.name] = replace(rival, evidence=trace)
+    if _all_pinned(sysfs):
+        found[JETSON_CLOCKS.name] = JETSON_CLOCKS
     return sorted(found.values(), key=lambda rival: rival.name)
 
 
@@ -68,3 +77,22 @@ def _program_words(sysfs: Sysfs, process: str) -> set[str]:
         return set()
     names = [word.rpartition("/")[2] for word in words if not word.startswith("-")]
     return set(names[:2] if names and _INTERPRETER.fullmatch(names[0]) else names[:1])
+
+
+def _all_pinned(sysfs: Sysfs) -> bool:
+    """Whether a Jetson's processors and GPU all have their minimum at their maximum."""
+    if not sysfs.exists(sysfs.path(JETSON_CLOCKS.evidence)):
+        return False
+    pairs = [
+        (folder / "scaling_min_freq", folder / "scaling_max_freq")
+        for folder in sysfs.glob("sys/devices/system/cpu/cpufreq/policy*")
+    ]
+    pairs += [
+        (folder / "min_freq", folder / "max_freq")
+        for folder in sysfs.glob(f"{DEVFREQ}/*")
+        if devfreq_role(sysfs, folder) == "gpu"
+    ]
+    try:
+        return bool(pairs) and all(sysfs.read_int(a) == sysfs.read_int(b) for a, b in pairs)
+    except HardwareError:  # processors that are offline answer nothing
+        return False

@@ -18,6 +18,8 @@ from hw.errors import (
 
 COMMANDS = "commands"
 """Folder of a recorded tree that holds what commands printed."""
+MOST_OPEN = 512
+"""Half of what a process may usually hold open; a server with many cores has more files."""
 _READ_BYTES = 65536
 _COMMAND_TIMEOUT_S = 5.0
 _ROOT_REMEDY = "run as root, or give your group access by a udev rule (docs/permissions.md)"
@@ -162,7 +164,7 @@ class Sysfs:
     def _pread(self, path: Path) -> str:
         descriptor = self._readers.get(path)
         if descriptor is None:
-            if not str(path).startswith(self._kept_open):
+            if not str(path).startswith(self._kept_open) or len(self._readers) >= MOST_OPEN:
                 return path.read_text(encoding="utf-8")  # replaced as a whole, or gone soon
             descriptor = self._readers[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         return os.pread(descriptor, _READ_BYTES, 0).decode()

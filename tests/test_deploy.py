@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +16,11 @@ from PIL import Image
 
 import deploy
 from envs.live import live_layout
+from hw.boards.emulated import EmulatedBoard
 from hw.boards.linux import LinuxBoard
+from hw.device import DeviceModel
 from hw.session.journal import STATE_DIR
+from hw.sysfs import Sysfs
 from partition.runtime import SplitRuntime
 from partition.server import CloudServer
 from tests.conftest import LEARNING_PACKAGES, REPOSITORY
@@ -281,6 +285,24 @@ def test_dry_run_prints_each_write_and_makes_none(machine, machine_run, main, mo
     assert f"would write 115200 to {maximum} (now 1510400)" in lines
     assert any("would set" in line for line in lines)
     assert json.loads(lines[-1])["dry_run"] is True
+
+
+def test_emulated_board_is_driven_and_lets_the_process_go(
+    tiny, small_device, tmp_path, main, capsys
+):
+    def run(number: int) -> dict[str, object]:
+        with EmulatedBoard(DeviceModel.load(small_device), Sysfs(), journal=tmp_path) as board:
+            layout = live_layout(board, tiny, 10.0)
+        policy = constant_policy(layout, (number, 4))
+        path = write_run(tmp_path / f"emulated-run{number}", policy, small_device, tiny.path)
+        assert main(path, "--board", "emulated", "--duration", 1.5, "--json") == 0
+        return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+    before = Path("/proc/self/cgroup").read_text()
+    slow, fast = run(0), run(-1)
+    assert Path("/proc/self/cgroup").read_text() == before
+    assert (slow["board"], slow["board_is_modelled"]) == ("emulated", True)
+    assert 0.0 < slow["energy_j"] < fast["energy_j"]
 
 
 def test_board_of_another_kind_is_refused_untouched(machine, edge_run, refusal):

@@ -24,13 +24,12 @@ from hw.errors import (
 from hw.guard import DEFAULT_MARGIN_C, ThermalGuard
 from hw.nvml import NvmlCard, NvmlZone, nvml_cards, nvml_domains, nvml_zones
 from hw.power_mode import PowerModes
+from hw.rivals import find_rivals
 from hw.sensors.find import PowerSources, find_power
 from hw.sensors.thermal import ZONES, SysfsThermalZone, thermal_zones
 from hw.session.dry_run import DryRunChanges, DryRunSysfs
 from hw.session.session import Session
 from hw.sysfs import Sysfs
-
-logger = logging.getLogger(__name__)
 
 LATE_NODES_S = 10.0
 """Some drivers show their clock seconds after boot (Jetson GPUs)."""
@@ -167,6 +166,8 @@ class LinuxBoard(Board):
             logger.warning("not measured: %s", text)
         self._zones = {**thermal_zones(self._sysfs), **nvml_zones(cards)}
         self.thermal_zones = self._zones
+        for rival in find_rivals(self._sysfs):
+            logger.warning("%s sets clocks too; %s", rival.name, rival.remedy)
         limited = any(zone.limit_c is not None for zone in self._zones.values())
         self.guard = ThermalGuard(self._thermal_margin_c) if limited else None
 

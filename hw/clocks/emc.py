@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hw.base import Applied, Cause, Hold
 from hw.clocks.context import ClockContext
+from hw.errors import UnsupportedError
 from hw.session.settings import Attribute
 from hw.sysfs import Sysfs
 
@@ -113,7 +114,7 @@ class BpmpEmc(EmcDomain):
 
     def read_hz(self) -> int:
         """Read the clock in force, Hz."""
-        return int(self._rate.read())
+        return self._context.sysfs.read_int(self._rate.shown)
 
     def _write(self, target_hz: int) -> None:
         self._rate.write(str(target_hz))
@@ -144,7 +145,7 @@ class CappedEmc(EmcDomain):
         self._cap.write(str(target_hz))
 
     def _found_hz(self) -> int:
-        cap_hz = int(self._cap.read())
+        cap_hz = self._context.sysfs.read_int(self._cap.path)
         return cap_hz if cap_hz > 0 else self.available_hz[-1]
 
 
@@ -164,7 +165,7 @@ class OverrideEmc(EmcDomain):
 
     def read_hz(self) -> int:
         """Read the clock in force, Hz."""
-        return int(self._rate.read())
+        return self._context.sysfs.read_int(self._rate.shown)
 
     def _write(self, target_hz: int) -> None:
         self._rate.write(str(target_hz))
@@ -187,6 +188,8 @@ def emc_domains(context: ClockContext) -> dict[str, EmcDomain]:
     if not sysfs.exists(sysfs.path(BPMP_TABLE)):
         return {}
     points_hz = read_emc_table(sysfs)
+    if not points_hz:
+        return {}
     if context.hold is not Hold.CAP:
         return {EmcDomain.name: BpmpEmc(points_hz, context)}
     cap = emc_cap_file(sysfs)
@@ -194,8 +197,14 @@ def emc_domains(context: ClockContext) -> dict[str, EmcDomain]:
 
 
 def read_emc_table(sysfs: Sysfs) -> tuple[int, ...]:
-    """Usable operating points of the BPMP firmware, ascending, Hz; it lists kHz."""
+    """Usable operating points of the BPMP firmware, ascending, Hz; it lists kHz.
+
+    Raises:
+        UnsupportedError: the table is empty.
+    """
     raw = sorted(set(sysfs.read_ints(sysfs.path(BPMP_TABLE))))
+    if not raw:
+        raise UnsupportedError(f"{sysfs.path(BPMP_TABLE)} lists no frequency; check the firmware")
     unit_hz = 1000 if raw[-1] < HIGHEST_KHZ else 1
     return tuple(value * unit_hz for value in raw if value * unit_hz >= LOWEST_HZ)
 

@@ -61,6 +61,9 @@ class JtopClient:
         )
         assert self._process.stdout is not None
         self._output = self._process.stdout
+        # select() would refuse a process with more than a thousand open files.
+        self._poll = select.poll()
+        self._poll.register(self._output, select.POLLIN)
         self._silence_s = silence_s
         self._clock = clock
         self._heard_s = clock()
@@ -77,14 +80,14 @@ class JtopClient:
         while True:
             left_s = self._heard_s + self._patience_s - self._clock()
             wait_s = 0.0 if self._latest_mw else max(0.0, left_s)
-            if select.select([self._output], [], [], wait_s)[0]:
+            if self._poll.poll(1e3 * wait_s):
                 self._take(os.read(self._output.fileno(), _READ_BYTES))
             elif left_s <= 0:
                 raise SensorReadError(
                     f"jtop has said nothing for {self._patience_s:g} s; see whether the command "
                     "jtop works"
                 )
-            elif self._latest_mw:
+            if self._latest_mw:
                 return self._latest_mw
 
     def close(self) -> None:

@@ -173,12 +173,12 @@ class Attribute:
     def __init__(self, sysfs: Sysfs, path: Path, shown: Path | None = None) -> None:
         self._sysfs = sysfs
         self.path = path
-        self._shown = shown or path
+        self.shown = shown or path
         self.key = str(path)
 
     def read(self) -> str:
         """Read the text in force."""
-        return self._sysfs.read_text(self._shown)
+        return self._sysfs.read_text(self.shown)
 
     def write(self, value: str) -> None:
         """Write a text.
@@ -218,7 +218,7 @@ class Attribute:
         return {
             "kind": self.kind,
             "path": relative(self._sysfs, self.path),
-            "shown": relative(self._sysfs, self._shown),
+            "shown": relative(self._sysfs, self.shown),
         }
 
 

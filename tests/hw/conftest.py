@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from hw.base import Hold
 from hw.boards.linux import LinuxBoard
 from hw.boards.sim import SimBoard
 from hw.device import DeviceModel
+from hw.record import record
 from tests.hw.fake.access import FakeSysfs
 from tests.hw.fake.boards import BOARDS
 from tests.hw.fake.clock import FakeClock
-from tests.hw.fake.kernel import GENERATIONS
+from tests.hw.fake.kernel import GENERATIONS, NEW
 
 
 @pytest.fixture(params=GENERATIONS)
@@ -24,6 +27,20 @@ def machine(generation, tmp_path):
 
     def build(board: str) -> FakeSysfs:
         return FakeSysfs(BOARDS[board](generation), tmp_path)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory):
+    """Record a board of the newer kernel, once: `folder = recorded("jetson-tx2")`; not to write."""
+    folders = {}
+
+    def build(board: str) -> Path:
+        if board not in folders:
+            folders[board] = tmp_path_factory.mktemp("recorded") / board
+            record(FakeSysfs(BOARDS[board](NEW), Path("/nowhere")), folders[board])
+        return folders[board]
 
     return build
 

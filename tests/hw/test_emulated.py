@@ -49,6 +49,22 @@ def test_process_really_slows_down_as_the_clock_says(emulated):
         assert best == pytest.approx(hz / full_hz, rel=0.3)
 
 
+def stretched(work_s: float) -> float:
+    """Wall-clock time over processor time of a piece of work after a pause."""
+    time.sleep(0.03)
+    begun_s, end_busy_s = time.monotonic(), time.process_time() + work_s
+    while time.process_time() < end_busy_s:
+        pass
+    return (time.monotonic() - begun_s) / work_s
+
+
+def test_single_requests_take_longer_too(emulated):
+    for hz in (960_000_000, 345_600_000):
+        emulated.apply({"cpu": hz})
+        ideal = emulated.domains["cpu"].available_hz[-1] / hz
+        assert min(stretched(0.012) for _ in range(5)) > 0.7 * ideal
+
+
 def test_process_is_back_in_its_group_afterwards(tx2, tmp_path):
     before = groups()
     with EmulatedBoard(tx2, Sysfs(), journal=tmp_path) as board:

@@ -15,7 +15,7 @@ from hw.sensors.total import total_of
 from tests.hw.fake.clock import FakeClock
 
 PACKAGE = """
-import sys
+import threading
 
 
 class JtopException(Exception):
@@ -50,7 +50,8 @@ rails = {"VDD_CPU_GPU_CV": {"volt": 5000, "curr": 240, "power": 1200 + n, "avg":
 total = {"volt": 5000, "curr": 980, "power": 4880, "avg": 4880, "name": "VDD_IN"}
 return {"rail": rails, "tot": total}
 """
-FOR_EVER = "sys.stdin.readline() if self.n_seen > 3 else None; return True"
+BLOCK = "threading.Event().wait()"
+FOR_EVER = f"return self.n_seen <= 3 or {BLOCK}"
 PATIENCE_S = 5.0
 
 
@@ -127,7 +128,7 @@ def test_missing_package_is_told(client_of):
 
 
 def test_silence_from_the_start_is_an_error(client_of):
-    client = client_of(start="sys.stdin.readline()", start_timeout_s=0.05)
+    client = client_of(start=BLOCK, start_timeout_s=0.05)
     with pytest.raises(SensorReadError, match=r"jtop has said nothing for 0\.05 s") as e:
         client.read_mw()
     check_one_sentence(e)
@@ -148,9 +149,7 @@ def test_silence_later_is_an_error_and_the_last_value_counts_no_more(client_of):
     "line", ["garbage", "[1, 2]", '{{"VDD_IN": "4.9 W"}}', '{{"a": null}}', ""]
 )
 def test_garbage_is_an_error_that_shows_it(client_of, line):
-    power = (
-        f"print({line.replace('{{', '{').replace('}}', '}')!r}, flush=True); sys.stdin.readline()"
-    )
+    power = f"print({line.replace('{{', '{').replace('}}', '}')!r}, flush=True); {BLOCK}"
     with pytest.raises(SensorReadError, match=r"printed .* instead of rails; update") as e:
         client_of(power).read_mw()
     check_one_sentence(e)

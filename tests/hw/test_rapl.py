@@ -40,6 +40,16 @@ def test_counter_that_wraps_goes_on(start_uj, steps):
         assert now_j - first_j == pytest.approx(drawn_j, abs=3 * counter.step_j)
 
 
+def test_counter_goes_from_its_highest_value_to_zero():
+    kernel = FakeKernel()
+    folder = "sys/class/powercap/intel-rapl:0"
+    kernel.add({"name": "package-0", "energy_uj": 1000, "max_energy_range_uj": 1000}, folder)
+    (counter,) = rapl_counters(FakeSysfs(kernel, Path("/nowhere")))
+    counter.read_j()
+    kernel.set(f"{folder}/energy_uj", 0)
+    assert counter.read_j() == pytest.approx(1e-6)
+
+
 def test_zones_are_named_with_their_package(machine):
     names = [counter.name for counter in rapl_counters(machine("x86-intel"))]
     parts = ["core", "uncore", "dram"]

@@ -79,3 +79,20 @@ def test_all_are_told_in_order(machine):
     names = [rival.name for rival in find_rivals(sysfs)]
     assert names == sorted(names)
     assert {"TuneD", "thermald", "auto-cpufreq", "TLP"} <= set(names)
+
+
+@pytest.mark.parametrize("board", ["jetson-nano", "jetson-orin-nano", "jetson-agx-orin"])
+def test_jetson_clocks_is_known_by_what_it_leaves(machine, board):
+    sysfs = machine(board)
+    assert find_rivals(sysfs) == []
+    sysfs.kernel.devices["nvpmodel"].jetson_clocks()
+    (rival,) = find_rivals(sysfs)
+    assert rival.name.startswith("jetson_clocks")
+    assert rival.remedy == "sudo jetson_clocks --restore"
+
+
+def test_rivals_are_named_when_the_board_is_opened(machine, open_linux, caplog):
+    sysfs = machine("x86-intel")
+    start_daemon(sysfs.kernel, "thermald")
+    open_linux(sysfs)
+    assert "thermald sets clocks too; sudo systemctl stop thermald" in caplog.text
