@@ -31,6 +31,8 @@ from hw.session.dry_run import DryRunChanges, DryRunSysfs
 from hw.session.session import Session
 from hw.sysfs import Sysfs
 
+logger = logging.getLogger(__name__)
+
 LATE_NODES_S = 10.0
 """Some drivers show their clock seconds after boot (Jetson GPUs)."""
 LOOK_AGAIN_S = 0.5
