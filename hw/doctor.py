@@ -132,6 +132,8 @@ def _problems(found: Survey, style: Style) -> Iterator[str]:
         yield style(RED, "permission: you may not read energy counters; until the next boot:")
         yield GRANT.format(right="r", files=_patterns(found.closed))
     yield from (style(YELLOW, f"permission: {text}") for text in found.unseen)
+    if found.driver is not None:
+        yield style(YELLOW, f"driven now by {found.driver}")
     for rival in found.rivals:
         yield style(RED, f"rival: {rival.name} sets clocks too; {rival.remedy}")
     if found.left_behind:

@@ -16,7 +16,7 @@ from hw.energy import READINGS_PER_WINDOW
 from hw.errors import HardwareError, PermissionDeniedError
 from hw.nvml import NvmlCard, NvmlDomain, NvmlZone, nvml_cards, nvml_domains, nvml_zones
 from hw.power_mode import PowerModes
-from hw.rivals import Rival, find_rivals
+from hw.rivals import JETSON_CLOCKS, Rival, find_rivals
 from hw.sensors.find import PowerSources, find_power
 from hw.sensors.rapl import ZONES as COUNTERS
 from hw.sensors.thermal import SysfsThermalZone, machine_title, thermal_zones
@@ -106,6 +106,7 @@ class Survey:
         unread: what power cannot be read, in words with the remedy.
         closed: files of energy counters that this user may not read.
         unseen: clocks that such a machine has and this user does not see, in words.
+        driver: the process that drives the machine now; None if none does.
         left_behind: settings that a killed process left changed.
     """
 
@@ -122,6 +123,7 @@ class Survey:
     unread: tuple[str, ...]
     closed: tuple[str, ...]
     unseen: tuple[str, ...]
+    driver: str | None
     left_behind: int
 
 
@@ -148,6 +150,7 @@ def _survey(sysfs: Sysfs, cards: Sequence[NvmlCard], power: PowerSources) -> Sur
     periods_s = [rail.period_s for rail in rails if rail.in_total]
     zones: dict[str, SysfsThermalZone | NvmlZone] = {**thermal_zones(sysfs), **nvml_zones(cards)}
     clocks = _clocks(sysfs, cards)
+    driver = Journal.of_machine(sysfs).holder()
     return Survey(
         machine=machine_title(sysfs),
         kernel=_text(sysfs, "proc/sys/kernel/osrelease") or "unknown",
@@ -158,11 +161,12 @@ def _survey(sysfs: Sysfs, cards: Sequence[NvmlCard], power: PowerSources) -> Sur
         shortest_window_s=READINGS_PER_WINDOW * max(periods_s) if periods_s else None,
         zones=tuple(ZoneSurvey(zone.name, zone.read_c(), zone.limit_c) for zone in zones.values()),
         throttled=tuple(throttle_reasons(sysfs, cards)),
-        rivals=tuple(find_rivals(sysfs)),
+        rivals=tuple(r for r in find_rivals(sysfs) if driver is None or r != JETSON_CLOCKS),
         unread=tuple(power.unread),
         closed=tuple(_closed(sysfs)),
         unseen=tuple(_unseen(sysfs, clocks)),
-        left_behind=_left_behind(sysfs),
+        driver=driver,
+        left_behind=0 if driver else _left_behind(sysfs),
     )
 
 

@@ -94,15 +94,27 @@ class Journal:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(lock, 4096, 0).decode(errors="replace").strip()
+            holder = _name_in(lock)
             os.close(lock)
-            raise BusyError(
-                f"this machine is driven by {holder or 'another process'}; stop that first"
-            ) from None
+            raise BusyError(f"this machine is driven by {holder}; stop that first") from None
         with self._explained():
             os.ftruncate(lock, 0)
             os.pwrite(lock, f"process {os.getpid()} ({' '.join(sys.argv[:2])})".encode(), 0)
         self._lock = lock
+
+    def holder(self) -> str | None:
+        """Who drives the machine now, in words; None if nobody does, or if it cannot be told."""
+        try:
+            lock = os.open(self.folder / _LOCK, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _name_in(lock)
+        finally:
+            os.close(lock)
+        return None
 
     def unlock(self) -> None:
         """Let others drive the machine."""
@@ -205,3 +217,7 @@ class Journal:
 def _write_all(descriptor: int, data: bytes) -> None:
     while data:
         data = data[os.write(descriptor, data) :]
+
+
+def _name_in(lock: int) -> str:
+    return os.pread(lock, 4096, 0).decode(errors="replace").strip() or "another process"

@@ -22,7 +22,7 @@ from tests.hw.fake.system import start_daemon
 
 REPOSITORY = Path(__file__).parents[2]
 COLUMNS, LINES = 140, 40
-REMEDY = re.compile(r"permission|not measured|  sudo|rival|left behind")
+REMEDY = re.compile(r"permission|not measured|  sudo|rival|left behind|driven now")
 
 
 def lines_of(sysfs):
@@ -174,6 +174,18 @@ def test_what_a_killed_process_left_is_told_with_the_command_that_restores_it(ma
     (line,) = [line for line in lines_of(sysfs) if line.startswith("left behind")]
     assert "1 settings" in line
     assert line.endswith("sudo python -m hw.restore")
+
+
+def test_living_controller_is_told_and_not_taken_for_a_rival_or_a_dead_one(machine, open_linux):
+    sysfs = machine("jetson-orin-nano")
+    board = open_linux(sysfs)
+    board.apply({name: domain.available_hz[-1] for name, domain in board.domains.items()})
+    text = "\n".join(lines_of(sysfs))
+    assert f"driven now by process {os.getpid()}" in text
+    assert "left behind" not in text
+    assert "jetson_clocks" not in text
+    board.close()
+    assert "driven now" not in "\n".join(lines_of(sysfs))
 
 
 @pytest.mark.parametrize("name", BOARDS)
