@@ -151,6 +151,10 @@ class Sysfs:
             while handles:
                 os.close(handles.popitem()[1])
 
+    def __del__(self) -> None:
+        """Leave no file open."""
+        self.close()
+
     def _read(self, path: Path) -> str:
         try:
             return self._pread(path)

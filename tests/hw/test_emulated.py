@@ -43,10 +43,13 @@ def share_of_processor() -> float:
 def test_process_really_slows_down_as_the_clock_says(emulated):
     """A busy machine may give less than the quota, never more; so the best of some tries counts."""
     full_hz = emulated.domains["cpu"].available_hz[-1]
+    best = {}
     for hz in (full_hz, 345_600_000, 960_000_000):
         emulated.apply({"cpu": hz})
-        best = max(share_of_processor() for _ in range(5))
-        assert best == pytest.approx(hz / full_hz, rel=0.3)
+        best[hz] = max(share_of_processor() for _ in range(5))
+        assert best[hz] < 1.3 * hz / full_hz
+    assert best[345_600_000] == pytest.approx(345_600_000 / full_hz, rel=0.3)
+    assert best[345_600_000] < best[960_000_000] / 1.5
 
 
 def stretched(work_s: float) -> float:

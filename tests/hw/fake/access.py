@@ -218,6 +218,8 @@ class _Server:
         self._connection = connection
         self._child = child
         self._kill = kill
+        self._poll = select.poll()
+        self._poll.register(connection, select.POLLIN)
         self._due_s = None if kill.after_s is None else time.monotonic() + kill.after_s
 
     def serve(self) -> None:
@@ -238,7 +240,7 @@ class _Server:
         """Wait for a request; send the signal if its time comes first."""
         while self._due_s is not None:
             left_s = self._due_s - time.monotonic()
-            if left_s > 0 and select.select([self._connection], [], [], left_s)[0]:
+            if left_s > 0 and self._poll.poll(1e3 * left_s):
                 return True
             if left_s <= 0:
                 self._due_s = None
