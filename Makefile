@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: train test kernel-test lint bench demo clean
+.PHONY: train test kernel-test lint bench demo system-packages clean
 
 train: $(STAMP)  ## train on the simulated TX2, four to five minutes
 	$(BIN)/python train.py
@@ -35,6 +35,11 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+# Debian's: pictures with labels for the attention tests, and links for the tests of the client.
+system-packages:
+	dpkg -s dataset-fashion-mnist iproute2 >/dev/null 2>&1 || \
+	    { apt-get update && apt-get install --yes --no-install-recommends dataset-fashion-mnist iproute2; }
 
 clean:
 	rm -rf $(VENV) .kernel models results/runs

@@ -26,6 +26,7 @@ from envs.make import make_live
 from hw.base import Hold
 from hw.errors import HardwareError
 from partition.errors import PartitionError
+from partition.tls import ClientSecurity
 
 USER_ERRORS = (AgentError, EnvError, HardwareError, PartitionError)
 LINE_PERIOD_S = 1.0
@@ -106,6 +107,13 @@ def deploy(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Summ
         arguments.model or run.model,
         arguments.scenario,
         cloud=arguments.cloud,
+        security=ClientSecurity(
+            ca=arguments.tls_ca,
+            cert=arguments.tls_cert,
+            key=arguments.tls_key,
+            token_file=arguments.token_file,
+            insecure=arguments.insecure,
+        ),
         source=arguments.source,
         n_steps=EPISODE_STEPS,
         max_power_w=layout.max_power_w,
@@ -154,6 +162,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--hold", choices=holds, default="cap", help="how clocks are held (cap)")
     parser.add_argument("--model", default=None, help="model folder (default models/<name>)")
     parser.add_argument("--cloud", default=None, metavar="HOST:PORT", help="partition.server")
+    parser.add_argument("--tls-ca", type=Path, default=None, help="authority of the server, PEM")
+    parser.add_argument("--tls-cert", type=Path, default=None, help="certificate to show, PEM")
+    parser.add_argument("--tls-key", type=Path, default=None, help="its private key, PEM")
+    parser.add_argument("--token-file", type=Path, default=None, help="its first line is shown")
+    parser.add_argument("--insecure", action="store_true", help="reach other hosts unencrypted")
     parser.add_argument("--scenario", default="steady-wifi", help="requests: name or .toml file")
     parser.add_argument("--source", type=Path, default=None, help="folder of photographs")
     parser.add_argument("--duration", type=_seconds, default=None, help="seconds; default endless")

@@ -22,10 +22,12 @@ from hw.boards.sim import SimBoard
 from hw.registry import open_board
 from partition.client import CloudClient
 from partition.codec import Float32Array
+from partition.errors import PartitionError
 from partition.images import load_photographs
 from partition.model_folder import ModelFolder
 from partition.pipeline import Route, SplitPipeline
 from partition.runtime import SplitRuntime
+from partition.tls import ClientSecurity
 
 REFERENCE_RUNS = 20
 """Inferences at full speed from which a live board's reference latency and power are taken."""
@@ -58,6 +60,7 @@ def make_live(
     scenario: str = "steady-wifi",
     *,
     cloud: str | None = None,
+    security: ClientSecurity | None = None,
     source: Path | None = None,
     n_steps: int = 240,
     max_power_w: float | None = None,
@@ -76,6 +79,7 @@ def make_live(
         model: name of a prepared model, or its folder.
         scenario: name or TOML file.
         cloud: HOST:PORT of `partition.server`; None keeps everything on the edge.
+        security: certificates and token for it; by default TLS beyond this machine.
         source: folder of photographs; None takes the ones scikit-image installs.
         n_steps: control steps in an episode.
         max_power_w: power shown as 1 in the observation, as a trained policy knows it; None
@@ -94,8 +98,10 @@ def make_live(
     """
     folder = ModelFolder.open(model)
     surroundings = Scenario.load(scenario)
+    if folder.preprocess is None:
+        raise PartitionError(f"model {folder.name} takes no photographs: a live board needs them")
     inputs = [p.tensor for p in load_photographs(source, folder.preprocess)]
-    client = CloudClient(cloud, folder) if cloud else None
+    client = CloudClient(cloud, folder, security=security) if cloud else None
     if client:
         client.connect()
         client.probe()

@@ -2,40 +2,57 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 import grpc
+import numpy.typing as npt
 
 from partition import rpc, wire
-from partition.codec import Encoded, Float32Array
+from partition.breaker import CircuitBreaker
+from partition.codec import Encoded
 from partition.errors import (
     CloudError,
     CloudUnavailableError,
     DeadlineExceededError,
     ModelMismatchError,
+    ServerBusyError,
     WireError,
 )
+from partition.link import LinkEstimate, LinkEstimator
 from partition.model_folder import ModelFolder, SplitPoint
+from partition.tls import ClientSecurity
 
-_BACK_OFF_S = 0.5
-_PROBE_BYTES = 24_000
+__all__ = ["CloudClient", "CloudReply", "LinkEstimate"]
+
 _PROBE_ROUNDS = 3
+_MIN_PROBE_BYTES, _MAX_PROBE_BYTES = 3_000, 24_000
+_PROBE_S = 0.02
+"""A probe of the rate should take no longer than this on the link as it was."""
 _RATE_MAX_AGE_S = 1.0
 _REFRESH_TIMEOUT_S = 2.0
-# Shorter messages say more about the round trip than about the rate.
-_MIN_RATE_BYTES = 8_000
-# What a loopback reaches; keeps clock noise from giving an infinite rate.
-_MAX_RATE_BPS = 1e10
-_SMOOTHING = 0.5
+_RECONNECT_TIMEOUT_S = 1.0
+# An answer that is expected to take this many deadlines is not asked for.
+_HOPELESS = 1.5
+_SURE = 0.5
+_CHECK_PERIOD_S = 0.05
 _CHANNEL_OPTIONS = (
     *rpc.SIZE_OPTIONS,
+    # Together these give a reconnection within half a second of the server's return. The minimum
+    # is also the time that a connection may take to be made, TLS included.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 300),
+    ("grpc.min_reconnect_backoff_ms", 1000),
+    # A connection that swallows what is sent is given up after two seconds.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 2_000),
     ("grpc.enable_retries", 0),
     # Two clients of one process must not share a connection and its back-off.
     ("grpc.use_local_subchannel_pool", 1),
@@ -43,27 +60,13 @@ _CHANNEL_OPTIONS = (
 
 
 @dataclass(frozen=True, slots=True)
-class LinkEstimate:
-    """What recent transfers say about the link."""
-
-    rate_bps: float
-    """Uplink rate in bits per second."""
-    rtt_s: float
-    """Round trip of an empty request, the server's overhead included."""
-    age_s: float
-    """Time since the last transfer that was large enough to tell the rate."""
-    server_load: float
-    """Busy share of the server when it last answered, 0..1."""
-
-
-@dataclass(frozen=True, slots=True)
 class CloudReply:
     """Answer of the server to one request."""
 
-    logits: Float32Array
-    """(1, n_classes)."""
+    outputs: tuple[npt.NDArray[Any], ...]
+    """Of the network; a classifier's first one is (1, n_classes)."""
     compute_s: float
-    """Time in the server."""
+    """Time in the server, waiting included."""
     load: float
     """Share of the server's workers busy over the last second, 0..1."""
     queue: int
@@ -72,36 +75,55 @@ class CloudReply:
     """From the packed request to the unpacked reply, the server's time included."""
     uplink_bytes: int
 
+    @property
+    def logits(self) -> npt.NDArray[Any]:
+        """The first output."""
+        return self.outputs[0]
+
 
 class CloudClient:
-    """Talks to one server; a context manager.
+    """Talks to one server; a context manager; safe to use from several threads.
 
-    After a failure the next calls fail at once for half a second, so that a dead server does not
-    cost a deadline each time.
+    After a failure calls fail at once until a probe in the background has been answered, so that a
+    dead server costs one request's deadline at most, and is found again within half a second.
 
     Args:
         address: HOST:PORT.
         folder: the model, which the server must hold too.
         clock: monotonic seconds.
+        security: certificates and token; by default TLS beyond this machine.
 
     Raises:
-        CloudError: the address has another form.
+        CloudError: the address has another form, or a file of `security` cannot be read.
     """
 
     def __init__(
-        self, address: str, folder: ModelFolder, clock: Callable[[], float] = time.monotonic
+        self,
+        address: str,
+        folder: ModelFolder,
+        clock: Callable[[], float] = time.monotonic,
+        security: ClientSecurity | None = None,
     ) -> None:
-        rpc.parse_address(address)
+        host, _ = rpc.parse_address(address)
+        security = security or ClientSecurity()
         self._address = address
         self._folder = folder
         self._clock = clock
-        self._closed_until_s = -1.0
-        self._seconds_per_bit: float | None = None
-        self._rtt_s: float | None = None
-        self._rate_measured_s = 0.0
+        self._breaker = CircuitBreaker(clock)
+        self._estimator = LinkEstimator(clock)
         self._server_load = 0.0
+        self._is_reachable = True
         self._refreshing = False
-        self._channel = grpc.insecure_channel(address, options=_CHANNEL_OPTIONS)
+        self._probing = threading.Lock()
+        self._closed = threading.Event()
+        self._counting = threading.Lock()
+        self._in_flight = 0
+        self._expected: tuple[float, LinkEstimate | None] = (-_CHECK_PERIOD_S, None)
+        self._metadata = security.metadata()
+        # Ids of two clients must differ, too: a reply of another one's is none of ours.
+        first = int.from_bytes(os.urandom(rpc.ID_BYTES), "little")
+        self._ids = itertools.count(first)
+        self._channel = security.channel(host, address, _CHANNEL_OPTIONS)
         self._hello = self._channel.unary_unary(rpc.method_path(rpc.HELLO))
         self._infer = self._channel.unary_unary(rpc.method_path(rpc.INFER))
         self._echo = self._channel.unary_unary(rpc.method_path(rpc.ECHO))
@@ -121,16 +143,8 @@ class CloudClient:
 
     @property
     def link(self) -> LinkEstimate | None:
-        """Estimate of the link; None before the first probe and after one that failed."""
-        rtt_s, seconds_per_bit = self._rtt_s, self._seconds_per_bit
-        if rtt_s is None or seconds_per_bit is None:
-            return None
-        return LinkEstimate(
-            1 / seconds_per_bit,
-            rtt_s,
-            self._clock() - self._rate_measured_s,
-            self._server_load,
-        )
+        """Estimate of the link; None before the rate is known and while nobody answers."""
+        return self._estimator.estimate(self._server_load) if self._is_reachable else None
 
     def connect(self, timeout_s: float = 2.0) -> None:
         """Check that the server is there and holds the same model and cut list.
@@ -149,9 +163,12 @@ class CloudClient:
             ) from error
 
     def infer(
-        self, point: SplitPoint, encoded: tuple[Encoded, ...], deadline_s: float
+        self, point: SplitPoint, encoded: tuple[Encoded | wire.Raw, ...], deadline_s: float
     ) -> CloudReply:
         """Let the server run the tail of `point`, one of the folder's split points.
+
+        A request whose connection broke is sent once more if the deadline allows: the server keeps
+        nothing of it, and no part of a reply has come.
 
         Args:
             point: where the network is cut.
@@ -160,47 +177,49 @@ class CloudClient:
 
         Raises:
             CloudUnavailableError: nobody answers, or a recent call failed.
-            DeadlineExceededError: the answer was late.
+            ServerBusyError: the server has no room for it.
+            DeadlineExceededError: the answer was late, or is expected to be.
             ModelMismatchError: the server holds another model.
             CloudError: the server refused, or answered nonsense.
         """
-        wait_s = self._closed_until_s - self._clock()
-        if wait_s > 0:
-            raise CloudUnavailableError(
-                f"{self._address} failed a moment ago: next try in {wait_s:.2f} s"
-            )
+        refusal = self._breaker.check()
+        if refusal is not None:
+            raise CloudUnavailableError(f"{self._address} {refusal}")
         request = wire.Request(self._folder.fingerprint, point.index, encoded)
         start_s = self._clock()
         message = wire.pack_request(request)
+        self._check_hope(len(message), deadline_s)
+        request_id = (next(self._ids) % 2**64).to_bytes(rpc.ID_BYTES, "little")
+        self._count(1)
         try:
-            answer = self._call(self._infer, message, deadline_s)
+            answer = self._ask(rpc.with_id(message, request_id), deadline_s)
         except DeadlineExceededError:
-            # How much longer it would have taken is unknown: halve the rate, as TCP does, so that
-            # a few late answers bring the estimate down to any link.
-            at_least = deadline_s / (8 * len(message))
-            self._seconds_per_bit = max(2.0 * (self._seconds_per_bit or 0.0), at_least)
-            self._rate_measured_s = self._clock()
+            self._estimator.missed(len(message), deadline_s)
             raise
-        try:
-            reply = wire.unpack_reply(answer)
-        except WireError as error:
-            raise CloudError(f"{self._address} sent a broken reply: {error}") from error
+        except ModelMismatchError:
+            self._breaker.pause("another model")
+            raise
+        finally:
+            self._count(-1)
+        reply = self._unpack(answer, request_id)
         round_trip_s = self._clock() - start_s
-        self._learn(len(message), round_trip_s - reply.compute_s)
+        self._estimator.transferred(len(message), round_trip_s - reply.compute_s)
         self._server_load = reply.load
         return CloudReply(
-            reply.logits, reply.compute_s, reply.load, reply.queue, round_trip_s, len(message)
+            reply.outputs, reply.compute_s, reply.load, reply.queue, round_trip_s, len(message)
         )
 
     def probe(self, timeout_s: float = 2.0) -> LinkEstimate:
-        """Measure round trip and rate with a few empty requests and one of 24 kB.
+        """Measure round trip and rate with a few empty requests and one or two of up to 24 kB.
 
         Raises:
             CloudError: the server does not answer in time.
         """
-        self._rtt_s = min(self._timed_echo(b"", timeout_s) for _ in range(_PROBE_ROUNDS))
-        self._seconds_per_bit = None
-        self._learn(_PROBE_BYTES, self._timed_echo(bytes(_PROBE_BYTES), timeout_s))
+        for _ in range(_PROBE_ROUNDS):
+            self._timed_echo(0, timeout_s)
+        for n_bytes in (_MIN_PROBE_BYTES, _MAX_PROBE_BYTES):
+            if self._timed_echo(n_bytes, timeout_s) > _PROBE_S:
+                break
         estimate = self.link
         if estimate is None:
             raise CloudError(f"{self._address} gave no estimate of the link")
@@ -209,26 +228,123 @@ class CloudClient:
     def refresh(self) -> None:
         """Start to measure round trip and server load, and a stale rate, in the background.
 
-        For times when nothing is sent; costs an empty request, or one of 24 kB when the rate is
-        older than a second. While one measurement is under way, others are not started.
+        For times when nothing is sent; costs an empty request, or when the rate is older than a
+        second one of 3 to 24 kB, about 20 ms of the link. While a request or another measurement
+        is under way, none is started.
         """
-        if self._refreshing:
+        if self._refreshing or self._in_flight or not self._is_reachable:
             return
         self._refreshing = True
-        stale = self._clock() - self._rate_measured_s >= _RATE_MAX_AGE_S
-        message = bytes(_PROBE_BYTES if stale or self._seconds_per_bit is None else 0)
+        n_bytes = self._probe_bytes()
         start_s = self._clock()
-        call = self._echo.future(message, timeout=_REFRESH_TIMEOUT_S)
-        call.add_done_callback(lambda done: self._refreshed(done, len(message), start_s))
+        call = self._echo.future(
+            bytes(n_bytes), timeout=_REFRESH_TIMEOUT_S, metadata=self._metadata
+        )
+        call.add_done_callback(lambda done: self._refreshed(done, n_bytes, start_s))
 
     def close(self) -> None:
         """Close the connection."""
+        self._closed.set()
         self._channel.close()
 
-    def _timed_echo(self, message: bytes, timeout_s: float) -> float:
+    def _count(self, change: int) -> None:
+        with self._counting:
+            self._in_flight += change
+
+    def _probe_bytes(self) -> int:
+        """Size of the next measurement."""
+        link = self.link
+        if link is None:
+            return _MIN_PROBE_BYTES
+        if link.age_s < _RATE_MAX_AGE_S:
+            return 0
+        return round(min(max(link.rate_bps * _PROBE_S / 8, _MIN_PROBE_BYTES), _MAX_PROBE_BYTES))
+
+    def _timed_echo(self, n_bytes: int, timeout_s: float) -> float:
         start_s = self._clock()
-        self._server_load = self._unpack_echo(self._call(self._echo, message, timeout_s))
-        return self._clock() - start_s
+        self._server_load = self._unpack_echo(self._call(self._echo, bytes(n_bytes), timeout_s))
+        elapsed_s = self._clock() - start_s
+        self._estimator.transferred(n_bytes, elapsed_s)
+        return elapsed_s
+
+    def _refreshed(self, call: Any, n_bytes: int, start_s: float) -> None:
+        """Take the result of `refresh`; runs in a thread of gRPC's."""
+        elapsed_s = self._clock() - start_s
+        try:
+            self._server_load = self._unpack_echo(call.result())
+            if not self._in_flight:  # else it was not alone on the link
+                self._estimator.transferred(n_bytes, elapsed_s)
+        except grpc.RpcError as error:
+            self._failure(error, _REFRESH_TIMEOUT_S)
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                self._estimator.missed(n_bytes, _REFRESH_TIMEOUT_S)
+        except CloudError:
+            self._is_reachable = False
+        except grpc.FutureCancelledError:
+            pass
+        finally:
+            self._refreshing = False
+
+    def _check_hope(self, message_bytes: int, deadline_s: float) -> None:
+        """Do not send what would be answered much too late; measure instead.
+
+        Raises:
+            DeadlineExceededError: the answer is expected too late.
+        """
+        now_s = self._clock()
+        if now_s >= self._expected[0] + _CHECK_PERIOD_S:
+            self._expected = (now_s, self.link)
+        link = self._expected[1]
+        if link is None or link.confidence < _SURE:
+            return
+        needed_s = link.transfer_s(message_bytes)
+        if needed_s > _HOPELESS * deadline_s:
+            self.refresh()
+            raise DeadlineExceededError(
+                f"{self._address} would take {needed_s * 1e3:.0f} ms for {message_bytes} bytes, "
+                f"the deadline is {deadline_s * 1e3:.0f} ms"
+            )
+
+    def _ask(self, message: bytes, deadline_s: float) -> bytes:
+        """Send a request, once more if the connection broke and there is time."""
+        start_s = self._clock()
+        try:
+            return self._once(self._infer, message, deadline_s)
+        except grpc.RpcError as error:
+            left_s = deadline_s - (self._clock() - start_s)
+            if not self._may_retry(error, len(message), left_s):
+                raise self._failure(error, deadline_s) from error
+        try:
+            return self._once(self._infer, message, left_s)
+        except grpc.RpcError as error:
+            raise self._failure(error, deadline_s) from error
+
+    def _may_retry(self, error: Any, message_bytes: int, left_s: float) -> bool:
+        if error.code() is not grpc.StatusCode.UNAVAILABLE or left_s <= 0:
+            return False
+        link = self._expected[1]
+        return link is None or left_s > link.transfer_s(message_bytes) + link.rtt_s
+
+    def _call(self, method: Callable[..., Any], message: bytes, timeout_s: float) -> bytes:
+        try:
+            return self._once(method, message, timeout_s)
+        except grpc.RpcError as error:
+            raise self._failure(error, timeout_s) from error
+
+    def _once(self, method: Callable[..., Any], message: bytes, timeout_s: float) -> bytes:
+        reply = method(message, timeout=timeout_s, metadata=self._metadata)
+        self._breaker.close()
+        self._is_reachable = True
+        return bytes(reply)
+
+    def _unpack(self, answer: bytes, request_id: bytes) -> wire.Reply:
+        try:
+            body, answered = rpc.split_id(answer)
+            if answered != request_id:
+                raise WireError("it belongs to another request")
+            return wire.unpack_reply(body)
+        except WireError as error:
+            raise CloudError(f"{self._address} sent a broken reply: {error}") from error
 
     def _unpack_echo(self, answer: bytes) -> float:
         try:
@@ -236,54 +352,68 @@ class CloudClient:
         except WireError as error:
             raise CloudError(f"{self._address} sent a broken reply: {error}") from error
 
-    def _refreshed(self, call: Any, message_bytes: int, start_s: float) -> None:
-        """Take the result of `refresh`; runs in a thread of gRPC's."""
-        elapsed_s = self._clock() - start_s
-        try:
-            self._server_load = self._unpack_echo(call.result())
-            if self._rate_measured_s <= start_s:  # else a request has told more since
-                self._learn(message_bytes, elapsed_s)
-        except (grpc.RpcError, grpc.FutureCancelledError, CloudError):
-            self._seconds_per_bit = None
-        finally:
-            self._refreshing = False
-
-    def _learn(self, message_bytes: int, network_s: float) -> None:
-        """Update the estimate from a transfer that took `network_s` beside the compute."""
-        bits = 8 * message_bytes
-        if message_bytes >= _MIN_RATE_BYTES:
-            transfer_s = max(network_s - (self._rtt_s or 0.0), bits / _MAX_RATE_BPS)
-            self._seconds_per_bit = _smooth(self._seconds_per_bit, transfer_s / bits)
-            self._rtt_s = min(self._rtt_s or network_s, network_s)
-            self._rate_measured_s = self._clock()
-        else:
-            transfer_s = bits * (self._seconds_per_bit or 0.0)
-            self._rtt_s = _smooth(self._rtt_s, max(network_s - transfer_s, 0.0))
-
-    def _call(self, method: Callable[..., Any], message: bytes, timeout_s: float) -> bytes:
-        try:
-            reply = method(message, timeout=timeout_s)
-        except grpc.RpcError as error:
-            raise self._failure(error.code(), error.details(), timeout_s) from error
-        self._closed_until_s = -1.0
-        return bytes(reply)
-
-    def _failure(self, code: grpc.StatusCode, details: str, timeout_s: float) -> CloudError:
+    def _failure(self, error: Any, timeout_s: float) -> CloudError:
+        """What a failed call means, and what it means for the next ones."""
+        code, details = error.code(), error.details() or ""
         if code is grpc.StatusCode.FAILED_PRECONDITION:
             return ModelMismatchError(f"{self._address} refuses: {details}")
-        if code is grpc.StatusCode.INVALID_ARGUMENT:
-            return CloudError(f"{self._address} refuses: {details}")
-        self._closed_until_s = self._clock() + _BACK_OFF_S
+        if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" not in details:
+            self._server_load = _load_of(error)
+            self._breaker.pause("busy")
+            return ServerBusyError(f"{self._address} is busy: {details}")
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            self._open("late")
             return DeadlineExceededError(
                 f"{self._address} did not answer within {timeout_s * 1e3:.1f} ms"
             )
-        self._seconds_per_bit = None
+        if code not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+            return CloudError(f"{self._address} refuses: {details} ({code.name.lower()})")
+        self._is_reachable = False
+        self._open("unreachable")
         return CloudUnavailableError(
-            f"no cloud server at {self._address} ({code.name.lower()}): start "
+            f"no cloud server at {self._address} ({code.name.lower()}: {details[:200]}): start "
             "python -m partition.server there"
         )
 
+    def _open(self, reason: str) -> None:
+        """Leave the server alone, and ask it in the background until it answers."""
+        self._breaker.open(reason)
+        if self._probing.acquire(blocking=False):
+            self._ask_again()
 
-def _smooth(previous: float | None, sample: float) -> float:
-    return sample if previous is None else previous + _SMOOTHING * (sample - previous)
+    def _ask_again(self) -> None:
+        """One empty request that waits for a connection; holds `_probing` until it is answered."""
+        if self._closed.is_set():
+            self._probing.release()
+            return
+        try:
+            call = self._echo.future(
+                b"",
+                timeout=_RECONNECT_TIMEOUT_S,
+                wait_for_ready=True,
+                metadata=self._metadata,
+            )
+        except ValueError:  # closed meanwhile
+            self._probing.release()
+            return
+        call.add_done_callback(self._asked_again)
+
+    def _asked_again(self, call: Any) -> None:
+        """Runs in a thread of gRPC's."""
+        with suppress(grpc.RpcError, grpc.FutureCancelledError, CloudError):
+            self._server_load = self._unpack_echo(call.result())
+            self._probing.release()
+            self._is_reachable = True
+            self._breaker.close()
+            return
+        self._is_reachable = False
+        self._ask_again()
+
+
+def _load_of(error: Any) -> float:
+    """Load that went along with a refusal; a server that says nothing is full."""
+    for name, value in error.trailing_metadata() or ():
+        if name == rpc.LOAD_METADATA:
+            with suppress(ValueError):
+                return min(max(float(value), 0.0), 1.0)
+    return 1.0

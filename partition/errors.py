@@ -41,3 +41,7 @@ class ModelMismatchError(CloudError):
 
 class DeadlineExceededError(CloudError):
     """The answer was not there in time."""
+
+
+class ServerBusyError(CloudError):
+    """The server is there but has no room for another request."""

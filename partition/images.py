@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import io
+import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,7 @@ SHIPPED = (
 """Photographs that scikit-image installs."""
 _SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 _MIN_CROP_SHARE = 0.5
+_JPEG_QUALITY = 85
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +55,7 @@ def load_photographs(source: Path | None, preprocess: Preprocess) -> list[Photog
     """
     photographs = []
     for path, image in _images(source):
-        side = preprocess.crop_fraction * min(image.size)
-        left, top = (image.width - side) / 2, (image.height - side) / 2
-        tensor = _to_tensor(image, (left, top, side), preprocess)
+        tensor = _to_tensor(image, _centre(image, preprocess), preprocess)
         photographs.append(Photograph(path.name, tensor))
     return photographs
 
@@ -79,6 +80,25 @@ def load_crops(source: Path | None, preprocess: Preprocess, per_image: int) -> l
             tensor = _to_tensor(image, (left, top, side), preprocess)
             crops.append(Photograph(path.name, tensor))
     return crops
+
+
+def typical_jpeg_bytes(source: Path | None, preprocess: Preprocess) -> int:
+    """Median size of the photographs as JPEG (quality 85), cropped and resized for the network.
+
+    Args:
+        source: as in `load_photographs`.
+        preprocess: the model's preprocessing.
+
+    Raises:
+        ImageError: as in `load_photographs`.
+    """
+    sizes = []
+    for _, image in _images(source):
+        square = _centre(image, preprocess)
+        encoded = io.BytesIO()
+        _resized(image, square, preprocess).save(encoded, "JPEG", quality=_JPEG_QUALITY)
+        sizes.append(encoded.tell())
+    return int(statistics.median(sizes))
 
 
 def _images(source: Path | None) -> Iterator[tuple[Path, Image.Image]]:
@@ -110,13 +130,24 @@ def _paths(source: Path) -> list[Path]:
     return paths
 
 
+def _centre(image: Image.Image, preprocess: Preprocess) -> tuple[float, float, float]:
+    """Left, top and side of the central crop."""
+    side = preprocess.crop_fraction * min(image.size)
+    return (image.width - side) / 2, (image.height - side) / 2, side
+
+
+def _resized(
+    image: Image.Image, square: tuple[float, float, float], preprocess: Preprocess
+) -> Image.Image:
+    left, top, side = square
+    size = (preprocess.size, preprocess.size)
+    return image.resize(size, Image.Resampling.BICUBIC, (left, top, left + side, top + side))
+
+
 def _to_tensor(
     image: Image.Image, square: tuple[float, float, float], preprocess: Preprocess
 ) -> Float32Array:
-    left, top, side = square
-    size = (preprocess.size, preprocess.size)
-    box = (left, top, left + side, top + side)
-    pixels = np.asarray(image.resize(size, Image.Resampling.BICUBIC, box), np.float32)
+    pixels = np.asarray(_resized(image, square, preprocess), np.float32)
     mean, std = np.array((preprocess.mean, preprocess.std), np.float32)
     scaled: Float32Array = (pixels - mean) / std
     return np.ascontiguousarray(scaled.transpose(2, 0, 1)[None])

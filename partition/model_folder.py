@@ -9,11 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from partition import wire
-from partition.cost import FLOAT32_BYTES, Cost
-from partition.errors import ModelFolderError, ModelNotFoundError
+import numpy as np
 
-SCHEMA_VERSION = 1
+from partition import wire
+from partition.cost import Cost
+from partition.errors import ModelFolderError, ModelNotFoundError
+from partition.machine import describe_processor
+
+SCHEMA_VERSION = 2
+PROFILE_SCHEMA_VERSION = 1
 GRAPH_FILE = "model.onnx"
 WEIGHTS_FILE = "weights.bin"
 CUTS_FILE = "cuts.json"
@@ -40,6 +44,17 @@ class Preprocess:
 
 
 @dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """An input or an output of a network."""
+
+    name: str
+    dtype: str
+    """numpy's name of the type."""
+    shape: tuple[int, ...]
+    """For one sample; the first dimension is the batch where the batch is free."""
+
+
+@dataclass(frozen=True, slots=True)
 class SplitPoint:
     """A place to cut: the edge runs the head, the cloud the tail."""
 
@@ -48,20 +63,28 @@ class SplitPoint:
     name: str
     tensors: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
+    """For one sample."""
+    dtypes: tuple[str, ...]
+    """numpy's names."""
     head: Cost
     tail: Cost
+    peak_bytes: int
+    """Most bytes of activations alive at once since the cut before this one."""
     is_input: bool
     is_output: bool
 
     @property
     def wire_bytes(self) -> int:
         """Bytes of the uplink message with the int8 codec, header included; 0 on the edge."""
-        return 0 if self.is_output else wire.request_bytes(self.shapes)
+        return 0 if self.is_output else wire.request_bytes(self.shapes, dtypes=self.dtypes)
 
     @property
     def float32_bytes(self) -> int:
-        """Bytes of the crossing tensors uncompressed."""
-        return sum(math.prod(shape) * FLOAT32_BYTES for shape in self.shapes)
+        """Bytes of the crossing tensors as they are, uncompressed."""
+        return sum(
+            math.prod(shape) * np.dtype(dtype).itemsize
+            for shape, dtype in zip(self.shapes, self.dtypes, strict=True)
+        )
 
     @property
     def head_flops(self) -> int:
@@ -112,11 +135,12 @@ class ModelFolder:
     name: str
     fingerprint: str
     """First 16 hex digits of the SHA-256 over graph and weights."""
-    input_name: str
-    input_shape: tuple[int, ...]
-    output_name: str
-    n_classes: int
-    preprocess: Preprocess
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    dynamic_batch: bool
+    """Whether any number of samples can go in at once; otherwise one."""
+    preprocess: Preprocess | None
+    """For a classifier of photographs; None for other networks."""
     cuts: tuple[SplitPoint, ...]
     """Every legal cut by depth: the input first, the output last."""
     split_points: tuple[SplitPoint, ...]
@@ -124,6 +148,8 @@ class ModelFolder:
     by bytes on the wire (Bakhtiarnia et al., arXiv 2205.11269), the output (edge-only)."""
     fidelity: tuple[float, ...] | None
     """Top-1 agreement with the unsplit network per split point, when it was profiled."""
+    threads: int | None = None
+    """Fastest number of threads per inference, when it was profiled on this machine."""
 
     @classmethod
     def open(cls, path_or_name: str | Path, root: Path = Path("models")) -> ModelFolder:
@@ -154,7 +180,17 @@ class ModelFolder:
         if found != folder.fingerprint:
             reason = f"is corrupt, {GRAPH_FILE} and {WEIGHTS_FILE} hash to {found}"
             raise _broken(path, f"{reason}, not {folder.fingerprint}")
-        return replace(folder, fidelity=_read_fidelity(folder))
+        return _with_profile(folder)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of the first input, for one sample."""
+        return self.inputs[0].shape
+
+    @property
+    def n_classes(self) -> int:
+        """Last dimension of the first output."""
+        return self.outputs[0].shape[-1]
 
     @property
     def cut_list_fingerprint(self) -> str:
@@ -188,24 +224,21 @@ def _broken(path: Path, reason: str) -> ModelFolderError:
     return ModelFolderError(f"model folder {path} {reason}: run python -m partition.prepare again")
 
 
-def _read_json(path: Path, name: str) -> dict[str, Any]:
+def _read_json(path: Path, name: str, schema_version: int = SCHEMA_VERSION) -> dict[str, Any]:
     try:
         data = json.loads((path / name).read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise _broken(path, f"is corrupt, {name} cannot be read ({error})") from error
     version = data.get("schema_version") if isinstance(data, dict) else None
-    if version != SCHEMA_VERSION:
-        reason = f"holds {name} of schema {version!r}, this version reads {SCHEMA_VERSION}"
+    if version != schema_version:
+        reason = f"holds {name} of schema {version!r}, this version reads {schema_version}"
         raise _broken(path, reason)
     return dict(data)
 
 
 def _parse(path: Path, data: dict[str, Any]) -> ModelFolder:
     try:
-        size_from_shape = tuple(int(n) for n in data["input"]["shape"])
-        numbers = data["preprocess"]
-        mean = tuple(float(v) for v in numbers["mean"])
-        std = tuple(float(v) for v in numbers["std"])
+        inputs = tuple(_parse_spec(spec) for spec in data["inputs"])
         total = Cost(**data["cuts"][-1]["head"])
         cuts = tuple(_parse_cut(i, cut, total) for i, cut in enumerate(data["cuts"]))
         cuts = (replace(cuts[0], is_input=True), *cuts[1:-1], replace(cuts[-1], is_output=True))
@@ -213,22 +246,34 @@ def _parse(path: Path, data: dict[str, Any]) -> ModelFolder:
             path=path,
             name=str(data["name"]),
             fingerprint=str(data["fingerprint"]),
-            input_name=str(data["input"]["name"]),
-            input_shape=size_from_shape,
-            output_name=str(data["output"]["name"]),
-            n_classes=int(data["output"]["n_classes"]),
-            preprocess=Preprocess(
-                size_from_shape[-1],
-                float(numbers["crop_fraction"]),
-                (mean[0], mean[1], mean[2]),
-                (std[0], std[1], std[2]),
-            ),
+            inputs=inputs,
+            outputs=tuple(_parse_spec(spec) for spec in data["outputs"]),
+            dynamic_batch=bool(data["dynamic_batch"]),
+            preprocess=_parse_preprocess(data["preprocess"], inputs[0].shape[-1]),
             cuts=cuts,
             split_points=choose_split_points(cuts),
             fidelity=None,
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise _broken(path, f"is corrupt, {CUTS_FILE} lacks or garbles {error}") from error
+
+
+def _parse_spec(data: dict[str, Any]) -> TensorSpec:
+    shape = tuple(int(n) for n in data["shape"])
+    return TensorSpec(str(data["name"]), str(np.dtype(data["dtype"])), shape)
+
+
+def _parse_preprocess(data: dict[str, Any] | None, size: int) -> Preprocess | None:
+    if data is None:
+        return None
+    mean = tuple(float(v) for v in data["mean"])
+    std = tuple(float(v) for v in data["std"])
+    return Preprocess(
+        size,
+        float(data["crop_fraction"]),
+        (mean[0], mean[1], mean[2]),
+        (std[0], std[1], std[2]),
+    )
 
 
 def _parse_cut(index: int, data: dict[str, Any], total: Cost) -> SplitPoint:
@@ -241,20 +286,34 @@ def _parse_cut(index: int, data: dict[str, Any], total: Cost) -> SplitPoint:
     )
     tensors = tuple(str(name) for name in data["tensors"])
     shapes = tuple(tuple(int(n) for n in shape) for shape in data["shapes"])
-    return SplitPoint(index, str(data["name"]), tensors, shapes, head, tail, False, False)
+    return SplitPoint(
+        index=index,
+        name=str(data["name"]),
+        tensors=tensors,
+        shapes=shapes,
+        dtypes=tuple(str(np.dtype(name)) for name in data["dtypes"]),
+        head=head,
+        tail=tail,
+        peak_bytes=int(data["peak_bytes"]),
+        is_input=False,
+        is_output=False,
+    )
 
 
-def _read_fidelity(folder: ModelFolder) -> tuple[float, ...] | None:
-    """Agreement per split point from the profile, unless it is of another model."""
+def _with_profile(folder: ModelFolder) -> ModelFolder:
+    """Agreement and threads from the profile, unless it is of another model or machine."""
     if not (folder.path / PROFILE_FILE).is_file():
-        return None
-    data = _read_json(folder.path, PROFILE_FILE)
+        return folder
+    data = _read_json(folder.path, PROFILE_FILE, PROFILE_SCHEMA_VERSION)
     if (data.get("fingerprint"), data.get("cut_list")) != (
         folder.fingerprint,
         folder.cut_list_fingerprint,
     ):
-        return None
+        return folder
     try:
-        return tuple(float(point["agreement"]) for point in data["split_points"])
+        fidelity = tuple(float(point["agreement"]) for point in data["split_points"])
+        here = data["machine"] | describe_processor() == data["machine"]
+        threads = max(int(data["threads"]), 1) if here else None
     except (KeyError, TypeError, ValueError) as error:
         raise _broken(folder.path, f"holds a corrupt {PROFILE_FILE} ({error})") from error
+    return replace(folder, fidelity=fidelity, threads=threads)

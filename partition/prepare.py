@@ -8,14 +8,14 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import onnx
 
 from partition import cli, zoo
 from partition.errors import ModelExportError, ModelFolderError
-from partition.export import to_onnx
-from partition.graph import find_cuts
+from partition.export import Exported, to_onnx
+from partition.graph import CROSSING_TYPES, MAX_DIMS, MAX_TENSORS, find_cuts
 from partition.model_folder import (
     CUTS_FILE,
     GRAPH_FILE,
@@ -24,35 +24,35 @@ from partition.model_folder import (
     ModelFolder,
     fingerprint_of,
 )
-from partition.runtime import RUNTIME_ERRORS, SplitRuntime
 
 # Shape inference reads small constants from the graph file itself.
 _INLINE_BELOW_BYTES = 1024
-_CANNOT_RUN: tuple[type[Exception], ...] = (ModelFolderError, *RUNTIME_ERRORS)
 
 
-def prepare(spec: str, out: Path | None = None) -> ModelFolder:
+def prepare(
+    spec: str | zoo.Source, out: Path | None = None, *, dynamic_batch: bool = True
+) -> ModelFolder:
     """Export a network, find its legal cuts and write both.
 
     Args:
-        spec: what `zoo.resolve` understands.
+        spec: what `zoo.resolve` understands, or what it returns.
         out: the model folder, `models/<name>` by default; one that is there is replaced.
+        dynamic_batch: leave the batch free if the network can take any; otherwise it is 1.
 
     Raises:
         ModelNotFoundError: no such network.
         ModelExportError: the network cannot be exported.
         ModelFolderError: `out` cannot be written, or is something else than a model folder.
     """
-    source = zoo.resolve(spec)
+    source = zoo.resolve(spec) if isinstance(spec, str) else spec
     target = out or Path("models") / source.name
     if target.exists() and not (target / CUTS_FILE).is_file():
         raise ModelFolderError(f"{target} exists and is no model folder: choose another --out")
-    model = to_onnx(source)
+    exported = to_onnx(source, dynamic_batch=dynamic_batch)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".prepare-", dir=target.parent) as scratch:
-            _write(source, model, Path(scratch) / "new")
-            _try_run(Path(scratch) / "new")
+            _write(source, exported, Path(scratch) / "new")
             if target.exists():
                 target.rename(Path(scratch) / "old")
             (Path(scratch) / "new").rename(target)
@@ -63,12 +63,14 @@ def prepare(spec: str, out: Path | None = None) -> ModelFolder:
     return ModelFolder.open(target)
 
 
-def _write(source: zoo.Source, model: onnx.ModelProto, folder: Path) -> None:
+def _write(source: zoo.Source, exported: Exported, folder: Path) -> None:
     folder.mkdir()
-    cuts = find_cuts(model)
-    graph = model.graph
+    cuts = [asdict(cut) for cut in find_cuts(exported.model)]
+    inputs, outputs = _specs(cuts[0]), _specs(cuts[-1])
+    _check_carried(source.name, "inputs", inputs)
+    _check_carried(source.name, "outputs", outputs)
     onnx.save_model(
-        model,
+        exported.model,
         folder / GRAPH_FILE,
         save_as_external_data=True,
         location=WEIGHTS_FILE,
@@ -80,26 +82,44 @@ def _write(source: zoo.Source, model: onnx.ModelProto, folder: Path) -> None:
         "schema_version": SCHEMA_VERSION,
         "name": source.name,
         "fingerprint": fingerprint_of(folder),
-        "input": {"name": graph.input[0].name, "shape": cuts[0].shapes[0]},
-        "output": {"name": graph.output[0].name, "n_classes": cuts[-1].shapes[0][1]},
-        "preprocess": {
-            "crop_fraction": source.crop_fraction,
-            "mean": source.mean,
-            "std": source.std,
-        },
-        "cuts": [asdict(cut) for cut in cuts],
+        "dynamic_batch": exported.dynamic_batch,
+        "inputs": inputs,
+        "outputs": outputs,
+        "preprocess": _preprocess(source, inputs, outputs),
+        "cuts": cuts,
     }
     (folder / CUTS_FILE).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
 
 
-def _try_run(path: Path) -> None:
-    folder = ModelFolder.open(path)
-    try:
-        SplitRuntime(folder).whole(np.zeros(folder.input_shape, np.float32))
-    except _CANNOT_RUN as error:
-        raise ModelExportError(
-            f"model {folder.name!r} does not run in ONNX Runtime: {error}"
-        ) from error
+def _check_carried(name: str, side: str, specs: list[dict[str, Any]]) -> None:
+    """Refuse what a message between edge and cloud cannot carry."""
+    if not 1 <= len(specs) <= MAX_TENSORS:
+        raise ModelExportError(f"model {name!r} has {len(specs)} {side}: 1 to {MAX_TENSORS} can be")
+    for spec in specs:
+        fits = 1 <= len(spec["shape"]) <= MAX_DIMS and 0 not in spec["shape"]
+        if not fits or spec["dtype"] not in CROSSING_TYPES:
+            raise ModelExportError(
+                f"model {name!r} has {spec['name']} of {spec['dtype']} {list(spec['shape'])} among "
+                f"its {side}: 1 to {MAX_DIMS} dimensions of {', '.join(sorted(CROSSING_TYPES))} "
+                "can cross"
+            )
+
+
+def _specs(cut: dict[str, Any]) -> list[dict[str, Any]]:
+    fields = zip(cut["tensors"], cut["dtypes"], cut["shapes"], strict=True)
+    return [{"name": name, "dtype": dtype, "shape": shape} for name, dtype, shape in fields]
+
+
+def _preprocess(
+    source: zoo.Source, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]
+) -> dict[str, Any] | None:
+    """How photographs are prepared, where a square one goes in and logits come out."""
+    image, logits = inputs[0], outputs[0]
+    channels = tuple(image["shape"][:2])
+    square = len(image["shape"]) == 4 and channels == (1, 3) and len(set(image["shape"][2:])) == 1
+    if len(inputs) != 1 or not square or image["dtype"] != "float32" or len(logits["shape"]) != 2:
+        return None
+    return {"crop_fraction": source.crop_fraction, "mean": source.mean, "std": source.std}
 
 
 def _main() -> None:
@@ -110,11 +130,15 @@ def _main() -> None:
         help=f"{', '.join(zoo.BUILT_IN)}, package.module:callable, or FILE.onnx",
     )
     parser.add_argument("--out", type=Path, help="model folder (default: models/<name>)")
+    parser.add_argument(
+        "--static-batch", action="store_true", help="one sample at a time, even if more can go in"
+    )
     arguments = parser.parse_args()
-    folder = prepare(arguments.model, arguments.out)
+    folder = prepare(arguments.model, arguments.out, dynamic_batch=not arguments.static_batch)
     sys.stdout.write(
         f"prepared {folder.path} {folder.fingerprint}: {len(folder.cuts)} legal cuts, "
-        f"{len(folder.split_points)} split points\n"
+        f"{len(folder.split_points)} split points, "
+        f"{'a batch of any size' if folder.dynamic_batch else 'one sample at a time'}\n"
     )
 
 

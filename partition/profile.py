@@ -10,28 +10,35 @@ import argparse
 import json
 import math
 import os
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from partition import cli
-from partition.codec import Float32Array, Int8Codec
-from partition.errors import PartitionError
-from partition.images import Photograph, load_crops, load_photographs
-from partition.model_folder import PROFILE_FILE, SCHEMA_VERSION, ModelFolder, SplitPoint
-from partition.runtime import SplitRuntime
+from partition import cli, profile_table, wire
+from partition.codec import Codec
+from partition.encoded import MIN_DIMS
+from partition.errors import ImageError, PartitionError
+from partition.images import load_crops, load_photographs, typical_jpeg_bytes
+from partition.machine import describe_machine
+from partition.model_folder import (
+    PROFILE_FILE,
+    PROFILE_SCHEMA_VERSION,
+    ModelFolder,
+    SplitPoint,
+)
+from partition.runtime import Array, SplitRuntime, random_inputs
 
 _MIN_CROPS = 120
 _WARM_UP_ROUNDS = 3
+_THREAD_ROUNDS = 15
+_NEAR_FASTEST = 1.05
 
 
 def timed(function: Callable[..., Any], *arguments: object) -> float:
@@ -41,65 +48,129 @@ def timed(function: Callable[..., Any], *arguments: object) -> float:
     return time.perf_counter() - start_s
 
 
-def describe_machine() -> dict[str, Any]:
-    """Machine and versions that a measurement belongs to."""
-    packages = ("numpy", "onnx", "onnxruntime", "grpcio")
-    return {
-        "processor": _processor_name(),
-        "cores": os.cpu_count(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        **{package: version(package) for package in packages},
-    }
-
-
 def profile(
-    folder: ModelFolder, source: Path | None = None, repeats: int = 30, threads: int = 1
+    folder: ModelFolder,
+    source: Path | None = None,
+    repeats: int = 30,
+    threads: int | None = None,
 ) -> dict[str, Any]:
     """Measure every split point and every block.
 
     Args:
         folder: the model.
-        source: photographs for the agreement; None takes those of scikit-image.
+        source: photographs for the agreement; None takes those of scikit-image. A network that
+            takes no photographs gets random inputs.
         repeats: timed runs behind each median.
-        threads: threads per inference.
+        threads: threads per inference; None finds the best number.
 
     Raises:
         ImageError: there are no photographs, or one cannot be decoded.
     """
+    threads = threads or fastest_threads(folder)
     runtime = SplitRuntime(folder, threads)
-    crops = _enough_crops(folder, source)
-    x = crops[0].tensor
-    points = [_profile_point(runtime, point, x, repeats) for point in folder.split_points]
-    for entry, agreement, error in zip(points, *_fidelity(folder, runtime, crops), strict=True):
+    samples = _samples(folder, source)
+    points = [_profile_point(runtime, point, samples[0], repeats) for point in folder.split_points]
+    for entry, agreement, error in zip(points, *_fidelity(folder, runtime, samples), strict=True):
         entry |= {"agreement": agreement, "codec_error": error}
     return {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": PROFILE_SCHEMA_VERSION,
         "model": folder.name,
         "fingerprint": folder.fingerprint,
         "cut_list": folder.cut_list_fingerprint,
         "machine": describe_machine(),
         "threads": threads,
         "repeats": repeats,
-        "crops": len(crops),
+        "crops": len(samples),
         "whole_s": points[0]["whole_s"],
+        "input": describe_input(folder, source),
         "split_points": points,
         "blocks": [
-            _profile_block(runtime, start, end, x, repeats) for start, end in pairwise(folder.cuts)
+            {**count, "latency_s": _block_s(runtime, start, end, samples[0], repeats)}
+            for count, (start, end) in zip(count_blocks(folder), pairwise(folder.cuts), strict=True)
         ],
     }
 
 
-def _enough_crops(folder: ModelFolder, source: Path | None) -> list[Photograph]:
+def fastest_threads(folder: ModelFolder, rounds: int = _THREAD_ROUNDS) -> int:
+    """The smallest number of threads that is within 5 % of the fastest for the whole network."""
+    numbers = [1 << i for i in range((os.cpu_count() or 1).bit_length())]
+    runtimes = {number: SplitRuntime(folder, number) for number in numbers}
+    inputs = random_inputs(folder)
+    seconds: dict[int, list[float]] = {number: [] for number in numbers}
+    for _ in range(rounds + _WARM_UP_ROUNDS):
+        for number, runtime in runtimes.items():
+            seconds[number].append(timed(runtime.whole, inputs))
+    medians = {n: statistics.median(s[_WARM_UP_ROUNDS:]) for n, s in seconds.items()}
+    limit_s = _NEAR_FASTEST * min(medians.values())
+    return next(number for number in numbers if medians[number] <= limit_s)
+
+
+def describe_input(folder: ModelFolder, source: Path | None = None) -> dict[str, Any]:
+    """Bytes of the input as it would really be sent.
+
+    Returns:
+        raw_bytes: an image with a byte per value; other inputs as they are.
+        jpeg_bytes: a typical photograph of that size as JPEG; None for other inputs, or where
+            there are no photographs.
+    """
+    if folder.preprocess is None:
+        return {"raw_bytes": folder.cuts[0].float32_bytes, "jpeg_bytes": None}
+    try:
+        jpeg_bytes = typical_jpeg_bytes(source, folder.preprocess)
+    except ImageError:
+        jpeg_bytes = None
+    return {"raw_bytes": math.prod(folder.input_shape), "jpeg_bytes": jpeg_bytes}
+
+
+def count_blocks(folder: ModelFolder) -> list[dict[str, Any]]:
+    """What each block between neighbouring cuts computes, holds and hands on.
+
+    `compression` is the number of values at the block's end over that of the input. Below 1 the
+    end is a natural bottleneck; a compressive one is smaller than every one before it, too
+    (Bakhtiarnia et al., arXiv 2205.11269).
+    """
+    blocks = []
+    input_values = _values(folder.cuts[0])
+    least = input_values
+    for start, end in pairwise(folder.cuts):
+        values = _values(end)
+        blocks.append(
+            {
+                "name": end.name,
+                "flops": end.head.flops - start.head.flops,
+                "param_bytes": end.head.param_bytes - start.head.param_bytes,
+                "traffic_bytes": end.head.traffic_bytes - start.head.traffic_bytes,
+                "kernels": end.head.kernels - start.head.kernels,
+                "peak_bytes": end.peak_bytes,
+                "tensors": len(end.tensors),
+                "cut_bytes": end.float32_bytes,
+                "int8_bytes": wire.request_bytes(end.shapes, dtypes=end.dtypes),
+                "compression": values / input_values,
+                "natural": values < input_values,
+                "compressive": values < least,
+            }
+        )
+        least = min(least, values)
+    return blocks
+
+
+def _values(point: SplitPoint) -> int:
+    return sum(math.prod(shape) for shape in point.shapes)
+
+
+def _samples(folder: ModelFolder, source: Path | None) -> list[tuple[Array, ...]]:
     """At least `_MIN_CROPS`, whatever the number of photographs."""
+    if folder.preprocess is None:
+        return [random_inputs(folder, seed=seed) for seed in range(_MIN_CROPS)]
     photographs = load_photographs(source, folder.preprocess)
-    return load_crops(source, folder.preprocess, math.ceil(_MIN_CROPS / len(photographs)))
+    per_image = math.ceil(_MIN_CROPS / len(photographs))
+    return [(crop.tensor,) for crop in load_crops(source, folder.preprocess, per_image)]
 
 
 def _profile_point(
-    runtime: SplitRuntime, point: SplitPoint, x: Float32Array, repeats: int
+    runtime: SplitRuntime, point: SplitPoint, inputs: tuple[Array, ...], repeats: int
 ) -> dict[str, Any]:
-    codec = Int8Codec()
+    codec = Codec()
     samples: dict[str, list[float]] = {}
 
     def measure(name: str, function: Callable[..., Any], *arguments: object) -> None:
@@ -107,13 +178,14 @@ def _profile_point(
 
     # Interleaved, so that a noisy machine hits whole and split alike.
     for _ in range(repeats + _WARM_UP_ROUNDS):
-        tensors = runtime.head(point, x)
-        encoded = codec.encode(tensors[0])
-        measure("whole_s", runtime.whole, x)
-        measure("head_s", runtime.head, point, x)
+        tensors = runtime.head(point, inputs)
+        maps = [tensor for tensor in tensors if _is_feature_map(tensor)]
+        encoded = [codec.encode(tensor) for tensor in maps]
+        measure("whole_s", runtime.whole, inputs)
+        measure("head_s", runtime.head, point, inputs)
         measure("tail_s", runtime.tail, point, tensors)
-        measure("encode_s", codec.encode, tensors[0])
-        measure("decode_s", codec.decode, encoded)
+        measure("encode_s", lambda: [codec.encode(tensor) for tensor in maps])  # noqa: B023
+        measure("decode_s", lambda: [codec.decode(tensor) for tensor in encoded])  # noqa: B023
     medians = {name: statistics.median(s[_WARM_UP_ROUNDS:]) for name, s in samples.items()}
     return {
         "name": point.name,
@@ -127,77 +199,58 @@ def _profile_point(
     }
 
 
-def _profile_block(
-    runtime: SplitRuntime, start: SplitPoint, end: SplitPoint, x: Float32Array, repeats: int
-) -> dict[str, Any]:
-    tensors = runtime.head(start, x)
+def _is_feature_map(tensor: Array) -> bool:
+    """Whether the codec takes it; token ids and masks cross as they are."""
+    return tensor.dtype == np.float32 and tensor.ndim >= MIN_DIMS
+
+
+def _block_s(
+    runtime: SplitRuntime,
+    start: SplitPoint,
+    end: SplitPoint,
+    inputs: tuple[Array, ...],
+    repeats: int,
+) -> float:
+    tensors = runtime.head(start, inputs)
     for _ in range(_WARM_UP_ROUNDS):
         runtime.between(start, end, tensors)
-    samples = [timed(lambda: runtime.between(start, end, tensors)) for _ in range(repeats)]
-    return {
-        "name": end.name,
-        "latency_s": statistics.median(samples),
-        "flops": end.head.flops - start.head.flops,
-        "param_bytes": end.head.param_bytes - start.head.param_bytes,
-        "traffic_bytes": end.head.traffic_bytes - start.head.traffic_bytes,
-        "kernels": end.head.kernels - start.head.kernels,
-        "cut_bytes": end.float32_bytes,
-    }
+    return statistics.median(timed(runtime.between, start, end, tensors) for _ in range(repeats))
 
 
 def _fidelity(
-    folder: ModelFolder, runtime: SplitRuntime, crops: list[Photograph]
+    folder: ModelFolder, runtime: SplitRuntime, samples: list[tuple[Array, ...]]
 ) -> tuple[list[float], list[float]]:
     """Per split point: top-1 agreement with the unsplit network, and RMS error of the codec.
 
-    The error is relative to the standard deviation of the tensor.
+    Top-1 is along the last dimension of the first output. The error is relative to the standard
+    deviation of the tensor, the worst one of those that cross.
     """
-    codec = Int8Codec()
+    codec = Codec()
     points = folder.split_points
     agreed, errors = np.zeros(len(points)), np.zeros(len(points))
-    for crop in crops:
-        top1 = int(runtime.whole(crop.tensor).argmax())
+    for inputs in samples:
+        top1 = _top1(runtime.whole(inputs))
         for i, point in enumerate(points[:-1]):
-            (tensor,) = runtime.head(point, crop.tensor)
-            decoded = codec.decode(codec.encode(tensor))
-            agreed[i] += int(runtime.tail(point, (decoded,)).argmax()) == top1
-            errors[i] += float(np.sqrt(np.mean((decoded - tensor) ** 2)) / tensor.std())
-    agreed[-1] = len(crops)
-    return (agreed / len(crops)).tolist(), (errors / len(crops)).tolist()
+            tensors = runtime.head(point, inputs)
+            received = tuple(
+                np.array(codec.decode(codec.encode(tensor))) if _is_feature_map(tensor) else tensor
+                for tensor in tensors
+            )
+            agreed[i] += float(np.mean(_top1(runtime.tail(point, received)) == top1))
+            errors[i] += max(map(_relative_error, received, tensors))
+    agreed[-1] = len(samples)
+    return (agreed / len(samples)).tolist(), (errors / len(samples)).tolist()
 
 
-def _processor_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+def _top1(outputs: tuple[Array, ...]) -> Array:
+    first: Array = np.atleast_1d(outputs[0])
+    return np.asarray(first.argmax(axis=-1))
 
 
-def _table(result: dict[str, Any]) -> str:
-    lines = [
-        f"{result['model']} {result['fingerprint']}: {result['whole_s'] * 1e3:.2f} ms unsplit, "
-        f"{result['threads']} thread(s), medians of {result['repeats']}, "
-        f"agreement over {result['crops']} crops",
-        f"{'split point':28} {'wire kB':>8} {'head ms':>8} {'tail ms':>8} {'ratio':>6} "
-        f"{'codec us':>8} {'agree':>6}",
-    ]
-    for point in result["split_points"]:
-        codec_s = point["encode_s"] + point["decode_s"]
-        lines.append(
-            f"{point['name']:28} {point['wire_bytes'] / 1e3:8.1f} {point['head_s'] * 1e3:8.2f} "
-            f"{point['tail_s'] * 1e3:8.2f} {point['split_ratio']:6.3f} {codec_s * 1e6:8.0f} "
-            f"{point['agreement']:6.3f}"
-        )
-    lines.append(f"{'block':28} {'ms':>8} {'MFLOP':>8} {'kB par':>8} {'kB moved':>8} {'kB cut':>8}")
-    for block in result["blocks"]:
-        counts = (block["flops"] / 1e6, block["param_bytes"] / 1e3, block["traffic_bytes"] / 1e3)
-        lines.append(
-            f"{block['name']:28} {block['latency_s'] * 1e3:8.3f} "
-            + " ".join(f"{count:8.1f}" for count in (*counts, block["cut_bytes"] / 1e3))
-        )
-    return "\n".join(lines) + "\n"
+def _relative_error(received: Array, sent: Array) -> float:
+    if sent.dtype.kind != "f" or not sent.std():
+        return 0.0
+    return float(np.sqrt(np.mean((received - sent) ** 2)) / sent.std())
 
 
 def write(path: Path, result: dict[str, Any]) -> None:
@@ -220,17 +273,30 @@ def _main() -> None:
     parser = argparse.ArgumentParser(prog="python -m partition.profile", description=__doc__)
     parser.add_argument("--model", required=True, help="model folder, or its name under models/")
     parser.add_argument("--out", type=Path, help="JSON file (default: in the model folder)")
+    parser.add_argument("--plot", type=Path, help="draw bytes and compute over depth: FILE.png")
     parser.add_argument(
         "--repeats", type=cli.positive, default=30, help="timed runs behind each median"
     )
-    parser.add_argument("--threads", type=cli.positive, default=1, help="threads per inference")
+    parser.add_argument(
+        "--threads", type=cli.positive, help="threads per inference (default: the fastest number)"
+    )
     parser.add_argument("--source", type=Path, help="folder of photographs")
     arguments = parser.parse_args()
     folder = ModelFolder.open(arguments.model)
     result = profile(folder, arguments.source, arguments.repeats, arguments.threads)
     result["command"] = " ".join(["python -m partition.profile", *sys.argv[1:]])
     write(arguments.out or folder.path / PROFILE_FILE, result)
-    sys.stdout.write(_table(result))
+    sys.stdout.write(profile_table.text(result))
+    if arguments.plot:
+        _plot(result, arguments.plot)
+
+
+def _plot(result: dict[str, Any], path: Path) -> None:
+    try:
+        from partition import profile_plot  # noqa: PLC0415 - boards do without matplotlib
+    except ModuleNotFoundError as error:
+        raise PartitionError(f"drawing needs {error.name}: pip install 'dvfo[train]'") from error
+    profile_plot.save(result, path)
 
 
 if __name__ == "__main__":

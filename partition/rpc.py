@@ -1,17 +1,23 @@
-"""What client and server of the split share: service name, message limits, addresses."""
+"""What client and server of the split share: service name, addresses, request ids."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from partition import wire
-from partition.errors import CloudError
+from partition.errors import CloudError, WireError
 
 HELLO = "Hello"
 INFER = "Infer"
 ECHO = "Echo"
 SERVICE = "dvfo.Split"
+LOAD_METADATA = "dvfo-load"
+"""Goes with a refusal: the server's load, 0..1."""
+ID_BYTES = 8
+"""Behind a request and again behind its reply: which request it is."""
 SIZE_OPTIONS = (
-    ("grpc.max_receive_message_length", wire.MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", wire.MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", wire.MAX_MESSAGE_BYTES + ID_BYTES),
+    ("grpc.max_send_message_length", wire.MAX_MESSAGE_BYTES + ID_BYTES),
 )
 _MAX_PORT = 65535
 
@@ -31,3 +37,19 @@ def parse_address(address: str) -> tuple[str, int]:
     if not host or not port.isdecimal() or int(port) > _MAX_PORT:
         raise CloudError(f"address {address!r} is not HOST:PORT with a port from 0 to {_MAX_PORT}")
     return host.strip("[]"), int(port)
+
+
+def with_id(message: bytes, request_id: bytes) -> bytes:
+    """A message and behind it the request that it belongs to."""
+    return b"".join((message, request_id))
+
+
+def split_id(message: bytes) -> tuple[Any, bytes]:
+    """A message without its id, not copied, and the id.
+
+    Raises:
+        WireError: it is too short to have one.
+    """
+    if len(message) < ID_BYTES:
+        raise WireError(f"message of {len(message)} bytes lacks the id of a request")
+    return memoryview(message)[:-ID_BYTES], message[-ID_BYTES:]

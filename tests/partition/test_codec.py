@@ -1,4 +1,4 @@
-"""Round trips of the int8 codec."""
+"""Round trips of the feature codec, by the kernel and in numpy."""
 
 from __future__ import annotations
 
@@ -8,85 +8,203 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from partition.codec import Int8Codec, encoded_bytes, group_count
+from partition import kernel
+from partition.codec import Codec, encoded_bytes, group_count
+from partition.encoded import payload_shape
 from partition.errors import WireError
+from partition.kernel import KERNEL
 
 SHAPES = st.one_of(
-    st.tuples(st.just(1), st.integers(1, 6), st.integers(1, 9), st.integers(1, 9)),
-    st.tuples(st.just(1), st.integers(1, 40)),
+    st.tuples(st.integers(1, 3), st.integers(1, 6), st.integers(1, 9), st.integers(1, 9)),
+    st.tuples(st.integers(1, 3), st.integers(1, 40)),
+    st.tuples(st.integers(1, 2), st.integers(1, 3), st.integers(500, 1100)),
 )
 TENSORS = hnp.arrays(np.float32, SHAPES, elements=st.floats(-1e4, 1e4, width=32))
+ANY_TENSORS = hnp.arrays(np.float32, SHAPES, elements=st.floats(width=32), fill=st.just(1.0))
+BITS = pytest.mark.parametrize("bits", [8, 4])
 
 
-@settings(max_examples=200, deadline=None)
-@given(TENSORS)
-def test_error_is_at_most_half_a_level(tensor):
-    codec = Int8Codec()
+@pytest.fixture(params=["kernel", "numpy"])
+def make(request):
+    """Builds a codec."""
+    which = None if request.param == "numpy" else KERNEL
+    return lambda bits=8: Codec(bits, which)
+
+
+@st.composite
+def channel_lists(draw, n_channels):
+    kept = draw(st.sets(st.integers(0, n_channels - 1), min_size=1))
+    return np.array(sorted(kept), np.uint16)
+
+
+def test_the_kernel_was_built():
+    assert kernel.NAME == "compiled"
+
+
+@BITS
+@settings(max_examples=100, deadline=None)
+@given(tensor=TENSORS)
+def test_error_is_at_most_half_a_level(tensor, bits):
+    codec = Codec(bits)
     encoded = codec.encode(tensor)
     scale = np.repeat(encoded.scale, tensor.size // len(encoded.scale)).reshape(tensor.shape)
-    payload = encoded.payload.copy()
     decoded = codec.decode(encoded)
     rounding = 1e-5 * np.abs(tensor).max() + 3.1e-36
     assert (np.abs(decoded - tensor) <= 0.5 * scale * (1 + 1e-3) + rounding).all()
-    assert payload.dtype == np.uint8
+    assert encoded.payload.dtype == np.uint8
+    assert encoded.payload.shape == payload_shape(tensor.shape, bits)
     assert decoded.shape == tensor.shape
 
 
-@given(SHAPES, st.floats(width=32, allow_nan=False, allow_infinity=False))
-def test_a_constant_tensor_survives_exactly(shape, value):
+@BITS
+@settings(max_examples=300, deadline=None)
+@given(data=st.data(), tensor=ANY_TENSORS)
+def test_the_kernel_equals_numpy_to_the_last_level(data, tensor, bits):
+    fast, plain = Codec(bits), Codec(bits, None)
+    channels = data.draw(st.none() | channel_lists(tensor.shape[1]))
+    try:
+        expected = plain.encode(tensor, channels)
+    except WireError:
+        with pytest.raises(WireError):
+            fast.encode(tensor, channels)
+        return
+    encoded = fast.encode(tensor, channels)
+    np.testing.assert_array_equal(encoded.payload, expected.payload)
+    np.testing.assert_array_equal(encoded.scale, expected.scale)
+    np.testing.assert_array_equal(encoded.zero, expected.zero)
+    np.testing.assert_array_equal(fast.decode(encoded), plain.decode(expected))
+
+
+@BITS
+@given(shape=SHAPES, value=st.floats(width=32, allow_nan=False, allow_infinity=False))
+def test_a_constant_tensor_survives_exactly(shape, value, bits):
     tensor = np.full(shape, value, np.float32)
-    codec = Int8Codec()
+    codec = Codec(bits)
     np.testing.assert_array_equal(codec.decode(codec.encode(tensor)), tensor)
 
 
-def test_channels_have_their_own_range():
-    tensor = np.stack([np.linspace(0, 1e-3, 64), np.linspace(0, 1e3, 64)]).astype(np.float32)
-    tensor = tensor.reshape(1, 2, 8, 8)
-    codec = Int8Codec()
-    decoded = codec.decode(codec.encode(tensor))
-    assert np.abs(decoded - tensor)[0, 0].max() < 1e-5
+def test_channels_and_samples_have_their_own_range(make):
+    ramp = np.linspace(0, 1, 64, dtype=np.float32)
+    tensor = np.stack([ramp * 1e-3, ramp * 1e3, ramp, ramp]).reshape(2, 2, 8, 8)
+    codec = make()
+    error = np.abs(codec.decode(codec.encode(tensor)) - tensor)
+    assert error[0, 0].max() < 1e-5
+    assert error[1].max() < 1e-2
+    np.testing.assert_array_equal(
+        codec.encode(tensor).payload[2:], codec.encode(tensor[1:]).payload
+    )
+
+
+def test_channels_left_out_become_zero(make):
+    tensor = np.random.default_rng(0).normal(size=(2, 6, 8, 8)).astype(np.float32)
+    codec = make()
+    channels = np.array([1, 4], np.uint16)
+    encoded = codec.encode(tensor, channels)
+    assert encoded.kept_shape == (2, 2, 8, 8)
+    decoded = codec.decode(encoded)
+    np.testing.assert_array_equal(decoded[:, [0, 2, 3, 5]], 0)
+    np.testing.assert_array_equal(
+        decoded[:, channels], codec.decode(codec.encode(tensor[:, channels]))
+    )
+
+
+@pytest.mark.parametrize("channels", [[], [6], [1, 1], [2, 1], [[0]]])
+def test_a_list_of_channels_that_is_none_is_refused(channels):
+    with pytest.raises(WireError, match="channels kept"):
+        Codec().encode(np.zeros((1, 6, 8, 8), np.float32), np.array(channels, np.uint16))
 
 
 def test_short_channels_share_one_scale():
     assert group_count((1, 1280, 1, 1)) == 1
-    assert group_count((1, 1280)) == 1
-    assert group_count((1, 192, 7, 7)) == 192
+    assert group_count((3, 1280)) == 3
+    assert group_count((2, 192, 7, 7)) == 384
     assert encoded_bytes((1, 1280)) == 1280 + 8
+    assert encoded_bytes((1, 1281), 4) == 641 + 8
 
 
-def test_a_uint8_image_survives_within_half_a_grey_level():
+def test_a_uint8_image_survives_within_half_a_grey_level(make):
     pixels = np.random.default_rng(0).integers(0, 256, (1, 3, 32, 32))
     tensor = ((pixels - 127) / 128).astype(np.float32)
-    codec = Int8Codec()
+    codec = make()
     decoded = codec.decode(codec.encode(tensor))
     np.testing.assert_array_equal(np.round(decoded * 128 + 127), pixels)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_value_that_is_not_finite_is_refused(bad):
-    tensor = np.zeros((1, 4, 8, 8), np.float32)
-    tensor[0, 2, 3, 3] = bad
-    with pytest.raises(WireError, match="NaN"):
-        Int8Codec().encode(tensor)
+@BITS
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, -np.nan])
+@pytest.mark.parametrize("n_values", [32, 49, 64, 65, 3136])
+def test_a_value_that_is_not_finite_is_refused_wherever_it_is(make, bad, n_values, bits):
+    codec = make(bits)
+    for position in {0, 1, n_values // 2, n_values - 9, n_values - 1}:
+        tensor = np.ones((1, 3, n_values), np.float32)
+        tensor[0, 1, position] = bad
+        with pytest.raises(WireError, match="NaN"):
+            codec.encode(tensor)
 
 
-def test_a_range_beyond_float32_is_refused():
+def test_a_range_beyond_float32_is_refused(make):
     with pytest.raises(WireError):
-        Int8Codec().encode(np.array([[3e38, -3e38]], np.float32))
+        make().encode(np.array([[3e38, -3e38]], np.float32))
 
 
-def test_a_tensor_with_other_strides_is_encoded_alike():
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        np.zeros((1, 8), np.float64),
+        np.zeros(8, np.float32),
+        np.zeros((1, 0, 4), np.float32),
+        np.zeros((1,) * 7, np.float32),
+    ],
+)
+def test_what_is_no_feature_map_is_refused(tensor):
+    with pytest.raises(WireError, match="is not float32"):
+        Codec().encode(tensor)
+
+
+def test_other_numbers_of_bits_are_refused():
+    with pytest.raises(WireError, match="choose 8 or 4"):
+        Codec(6)
+
+
+def test_a_tensor_with_other_strides_is_encoded_alike(make):
     tensor = np.random.default_rng(0).normal(size=(1, 8, 8, 4)).astype(np.float32)
-    codec = Int8Codec()
+    codec = make()
     view = tensor.transpose(0, 3, 1, 2)
-    expected = codec.encode(np.ascontiguousarray(view)).payload.copy()
+    expected = codec.encode(np.ascontiguousarray(view)).payload
     np.testing.assert_array_equal(codec.encode(view).payload, expected)
 
 
-def test_buffers_are_reused_and_numpy_is_left_as_it_was():
-    codec = Int8Codec()
-    tensor = np.ones((1, 2, 8, 8), np.float32)
+def test_a_part_of_a_batch_can_be_decoded_in_place(make):
+    tensor = np.random.default_rng(0).normal(size=(1, 4, 8, 8)).astype(np.float32)
+    codec = make()
+    encoded = codec.encode(tensor)
+    batch = np.empty((3, 4, 8, 8), np.float32)
+    for i in range(3):
+        codec.decode(encoded, out=batch[i : i + 1])
+    np.testing.assert_array_equal(batch, np.repeat(codec.decode(encoded), 3, axis=0))
+    for bad in (batch, batch[:1].astype(np.float64), batch[:1, ::-1]):
+        with pytest.raises(WireError, match="cannot decode"):
+            codec.decode(encoded, out=bad)
+
+
+def test_parts_that_do_not_fit_each_other_never_reach_the_kernel():
+    from dataclasses import replace
+
+    codec = Codec()
+    encoded = codec.encode(np.ones((1, 2, 8, 8), np.float32))
+    for wrong in (
+        {"shape": (1, 2, 80, 80)},
+        {"bits": 4},
+        {"payload": encoded.payload[:, ::2]},
+        {"scale": encoded.scale[:1]},
+        {"zero": encoded.zero.astype(np.float64)},
+        {"channels": np.array([0, 7], np.uint16)},
+    ):
+        with pytest.raises(WireError):
+            codec.decode(replace(encoded, **wrong))
+
+
+def test_numpy_is_left_as_it_was():
     before = np.getbufsize()
-    first, second = codec.encode(tensor), codec.encode(tensor)
-    assert first.payload is second.payload
+    Codec(8, None).encode(np.ones((1, 2, 8, 8), np.float32))
     assert np.getbufsize() == before

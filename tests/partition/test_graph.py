@@ -103,7 +103,7 @@ def test_head_and_tail_costs_add_up(tiny):
 
 def test_tensors_of_another_type_or_unknown_shape_are_no_cut():
     nodes = [
-        helper.make_node("Cast", ["x"], ["a"], to=TensorProto.FLOAT16),
+        helper.make_node("Cast", ["x"], ["a"], to=TensorProto.DOUBLE),
         helper.make_node("Cast", ["a"], ["b"], to=TensorProto.FLOAT),
         helper.make_node("Exp", ["b"], ["c"]),
         helper.make_node("Exp", ["c"], ["y"]),
@@ -111,5 +111,39 @@ def test_tensors_of_another_type_or_unknown_shape_are_no_cut():
     model = make_model(nodes, {"x": [1, 4], "y": [1, 4]})
     assert [cut.tensors for cut in find_cuts(model)] == [("x",), ("b",), ("c",), ("y",)]
     unknown = next(value for value in model.graph.value_info if value.name == "c")
-    unknown.type.tensor_type.shape.dim[0].dim_param = "N"
+    unknown.type.tensor_type.shape.dim[0].dim_param = "M"
     assert [cut.tensors for cut in find_cuts(model)] == [("x",), ("b",), ("y",)]
+
+
+def test_several_tensors_cross_where_that_is_less_than_around():
+    """Two branches that shrink before they meet."""
+    nodes = [
+        helper.make_node("Neg", ["x"], ["a"]),
+        helper.make_node("Exp", ["x"], ["b"]),
+        helper.make_node("ReduceMax", ["a"], ["c"], axes=[1], keepdims=1),
+        helper.make_node("ReduceMax", ["b"], ["d"], axes=[1], keepdims=1),
+        helper.make_node("Sub", ["c", "d"], ["e"]),
+        helper.make_node("Add", ["x0", "e"], ["y"]),
+    ]
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [value("x", TensorProto.FLOAT, [1, 64]), value("x0", TensorProto.FLOAT, [1, 4])],
+        [value("y", TensorProto.FLOAT, [1, 4])],
+    )
+    opset = [helper.make_opsetid("", 13)]
+    model = onnx.shape_inference.infer_shapes(helper.make_model(graph, opset_imports=opset))
+    tensors = [cut.tensors for cut in find_cuts(model)]
+    assert tensors == [("x", "x0"), ("c", "d", "x0"), ("e", "x0"), ("y",)]
+
+
+def test_activations_alive_at_once_are_counted():
+    nodes = [
+        helper.make_node("Neg", ["x"], ["a"]),
+        helper.make_node("Exp", ["a"], ["b"]),
+        helper.make_node("Add", ["a", "b"], ["c"]),
+        helper.make_node("Neg", ["c"], ["y"]),
+    ]
+    cuts = find_cuts(make_model(nodes, {"x": [1, 4], "y": [1, 4]}))
+    assert [cut.peak_bytes for cut in cuts] == [16, 32, 48, 32]

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from partition import floors
+from partition import floors, profile_table
 from partition.model_folder import ModelFolder
-from partition.profile import profile
+from partition.prepare import prepare
+from partition.profile import count_blocks, describe_input, fastest_threads, profile
+from partition.zoo import Source
+from tests.partition.architectures import ARCHITECTURES
 
 
 @pytest.fixture
@@ -46,14 +49,68 @@ def test_a_profile_covers_every_split_point_and_block(copy, photographs):
 
 def test_the_command_writes_the_profile_that_the_folder_then_knows(copy, photographs, run_module):
     command = ("partition.profile", "--model", copy.path, "--repeats", 2, "--source", photographs)
-    result = run_module(*command)
+    result = run_module(*command, "--plot", copy.path / "depth.png")
     assert result.returncode == 0, result.stderr
     assert "split point" in result.stdout
+    assert "** compressive" in result.stdout
+    with Image.open(copy.path / "depth.png") as picture:
+        assert picture.width > 1000
     data = json.loads((copy.path / "profile.json").read_text())
     assert data["command"].startswith("python -m partition.profile --model")
     assert data["machine"]["onnxruntime"]
     fidelity = ModelFolder.open(copy.path).fidelity
     assert fidelity == tuple(point["agreement"] for point in data["split_points"])
+
+
+def test_bottlenecks_of_the_real_network_are_those_published(lite0):
+    """Blocks 2, 4, 6 and 12 counted from 1, as of EfficientNet-B0 (arXiv 2205.11269)."""
+    blocks = count_blocks(lite0)
+    compressive = {b["name"]: b["compression"] for b in blocks if b["compressive"]}
+    assert {name: round(c, 4) for name, c in compressive.items() if "blocks" in name} == {
+        "blocks.1.project_conv": 0.5,
+        "blocks.3.project_conv": 0.2083,
+        "blocks.5.project_conv": 0.1042,
+        "blocks.11.project_conv": 0.0625,
+    }
+    ends = {}
+    for block in blocks:
+        if block["name"].startswith("blocks."):
+            ends[block["name"].split(".")[1]] = block["natural"]
+    assert len(ends) == 16
+    assert sum(ends.values()) == 15
+
+
+def test_the_input_counts_as_it_would_be_sent(copy, photographs):
+    sent = describe_input(copy, photographs)
+    assert sent["raw_bytes"] == 3 * 64 * 64
+    assert 1000 < sent["jpeg_bytes"] < sent["raw_bytes"]
+    (block,) = count_blocks(copy)[-1:]
+    assert block["cut_bytes"] == 40
+    assert block["peak_bytes"] > block["cut_bytes"]
+
+
+def test_a_network_without_photographs_is_profiled_with_random_inputs(tmp_path):
+    source = Source("siamese", ARCHITECTURES["siamese"])
+    folder = prepare(source, tmp_path / "siamese")
+    result = profile(folder, repeats=1, threads=1)
+    assert result["input"] == {"raw_bytes": 2 * 4 * 3 * 64 * 64, "jpeg_bytes": None}
+    assert all(0 <= point["agreement"] <= 1 for point in result["split_points"])
+    assert " x2" in profile_table.text(result)
+
+
+def test_the_number_of_threads_is_measured(copy, monkeypatch):
+    class Runtime:
+        def __init__(self, folder, threads):
+            self.threads = threads
+
+        def whole(self, inputs):
+            time_s[0] += {1: 1.0, 2: 0.5, 4: 0.49}[self.threads]
+
+    time_s = [0.0]
+    monkeypatch.setattr("partition.profile.os.cpu_count", lambda: 4)
+    monkeypatch.setattr("partition.profile.SplitRuntime", Runtime)
+    monkeypatch.setattr("partition.profile.time.perf_counter", lambda: time_s[0])
+    assert fastest_threads(copy) == 2
 
 
 def test_user_errors_end_in_one_sentence(copy, photographs, user_error, tmp_path):

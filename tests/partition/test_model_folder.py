@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from partition.errors import ModelFolderError, ModelNotFoundError
+from partition.machine import describe_processor
 from partition.model_folder import ModelFolder, choose_split_points
 
 
@@ -85,7 +86,9 @@ def test_a_garbled_or_foreign_description_is_refused(copy, text):
         ModelFolder.open(copy)
 
 
-@pytest.mark.parametrize("key", ["name", "fingerprint", "input", "output", "preprocess", "cuts"])
+@pytest.mark.parametrize(
+    "key", ["name", "fingerprint", "inputs", "outputs", "dynamic_batch", "preprocess", "cuts"]
+)
 def test_a_description_without_a_field_is_refused(copy, key):
     data = json.loads((copy / "cuts.json").read_text())
     del data[key]
@@ -111,10 +114,16 @@ def test_fidelity_comes_from_a_profile_of_the_same_model_only(copy):
         "schema_version": 1,
         "fingerprint": folder.fingerprint,
         "cut_list": folder.cut_list_fingerprint,
+        "machine": describe_processor(),
+        "threads": 2,
         "split_points": points,
     }
     (copy / "profile.json").write_text(json.dumps(profile))
     assert ModelFolder.open(copy).fidelity == (0.5,) * len(points)
+    assert ModelFolder.open(copy).threads == 2
+    elsewhere = {**profile, "machine": describe_processor() | {"processor": "another"}}
+    (copy / "profile.json").write_text(json.dumps(elsewhere))
+    assert ModelFolder.open(copy).threads is None
     (copy / "profile.json").write_text(json.dumps(profile | {"fingerprint": "0" * 16}))
     assert ModelFolder.open(copy).fidelity is None
     (copy / "profile.json").write_text(json.dumps(profile | {"split_points": [{}]}))

@@ -52,7 +52,7 @@ def close(logits, whole):
 
 
 def test_every_route_gives_the_networks_answer(tiny, runtime, image, server):
-    whole = runtime.whole(image)
+    whole = runtime.whole((image,))[0]
     with CloudClient(f"127.0.0.1:{server.port}", tiny) as client:
         pipeline = SplitPipeline(tiny, runtime, client)
         for point in tiny.split_points:
@@ -67,7 +67,7 @@ def test_every_route_gives_the_networks_answer(tiny, runtime, image, server):
 
 def test_edge_only_asks_nobody(tiny, runtime, image):
     result = SplitPipeline(tiny, runtime).infer(image, Route(len(tiny.split_points) - 1), 1.0)
-    np.testing.assert_array_equal(result.logits, runtime.whole(image))
+    np.testing.assert_array_equal(result.logits, runtime.whole((image,))[0])
     assert (result.served_by, result.fallback, result.cloud_load) == ("edge", None, None)
 
 
@@ -76,7 +76,7 @@ def test_without_a_cloud_every_other_route_falls_back(tiny, runtime, image):
     for split in range(len(tiny.split_points) - 1):
         result = pipeline.infer(image, Route(split), DEADLINE_S)
         assert result.fallback == "no cloud"
-        np.testing.assert_allclose(result.logits, runtime.whole(image), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(result.logits, runtime.whole((image,))[0], rtol=1e-4, atol=1e-6)
 
 
 def test_the_fallback_goes_on_from_the_heads_tensor(tiny, image):
@@ -115,7 +115,7 @@ def test_a_late_cloud_costs_no_more_than_the_deadline(tiny, runtime, image):
     assert result.served_by == "edge"
     assert 0 < client.deadlines_s[0] < 0.08
     assert result.transfer_s >= client.deadlines_s[0]
-    np.testing.assert_allclose(result.logits, runtime.whole(image), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(result.logits, runtime.whole((image,))[0], rtol=1e-4, atol=1e-6)
 
 
 def test_time_for_the_local_tail_is_kept_back_when_that_leaves_enough(tiny, runtime, image):

@@ -44,7 +44,7 @@ def write_onnx(path, *, op="Relu", shape=("N", 3, 8, 8), classes=4, inputs=("x",
 def test_the_prepared_network_computes_what_torch_computes(tiny, runtime, image):
     with torch.no_grad():
         expected = build().eval()(torch.from_numpy(image)).numpy()
-    np.testing.assert_allclose(runtime.whole(image), expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(runtime.whole((image,))[0], expected, rtol=1e-3, atol=1e-5)
 
 
 def test_batch_norm_is_folded_and_no_trace_of_this_machine_is_left(tiny):
@@ -71,7 +71,7 @@ def test_a_users_onnx_file_is_prepared_with_its_symbolic_batch_set_to_one(tmp_pa
     runtime = SplitRuntime(folder)
     for cut in folder.cuts:
         np.testing.assert_allclose(
-            runtime.tail(cut, runtime.head(cut, x)), runtime.whole(x), rtol=1e-5
+            runtime.tail(cut, runtime.head(cut, (x,)))[0], runtime.whole((x,))[0], rtol=1e-5
         )
 
 
@@ -120,14 +120,11 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"shape": (1, 8, 8, 3)}, "3, N, N"),
-        ({"shape": (1, 3, 8, 9)}, "3, N, N"),
-        ({"shape": (1, 3, "H", "W")}, "3, N, N"),
-        ({"inputs": ("x", "z")}, "2 inputs"),
+        ({"shape": (1, 3, "H", "W")}, "open shape"),
         ({"op": "NoSuchOperator"}, "not a valid graph"),
     ],
 )
-def test_a_network_of_another_form_is_refused(tmp_path, change, sentence):
+def test_a_network_without_certain_shapes_is_refused(tmp_path, change, sentence):
     spec = write_onnx(tmp_path / "mine.onnx", **change)
     with pytest.raises(ModelExportError, match=sentence):
         prepare(str(spec), tmp_path / "out")
@@ -154,7 +151,7 @@ def test_a_file_that_is_no_onnx_is_refused(tmp_path):
 def test_unknown_names_list_what_exists(user_error):
     sentence = user_error("partition.prepare", "--model", "resnet9000")
     assert "resnet9000" in sentence
-    assert "efficientnet-lite0, tiny-cnn" in sentence
+    assert "efficientnet-lite0, efficientnet-lite1, efficientnet-lite2, tiny-cnn" in sentence
     assert "gone.onnx" in user_error("partition.prepare", "--model", "gone.onnx")
     assert "no_such" in user_error("partition.prepare", "--model", "no_such:thing")
 

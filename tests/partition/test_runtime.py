@@ -2,50 +2,97 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
+import onnxruntime as ort
 import pytest
 
 from partition.images import load_photographs
-from partition.runtime import SplitRuntime
+from partition.runtime import SplitRuntime, installed_providers, random_inputs
 
 CATS = range(281, 286)
 """ImageNet classes: tabby, tiger cat, Persian, Siamese, Egyptian."""
 
 
-def assert_split_equals_whole(folder, runtime, x):
-    whole = runtime.whole(x)
+def assert_split_equals_whole(folder, runtime, inputs):
+    (whole,) = runtime.whole(inputs)
     for cut in folder.cuts:
-        tensors = runtime.head(cut, x)
-        assert tuple(tensor.shape for tensor in tensors) == cut.shapes
-        error = np.abs(runtime.tail(cut, tensors) - whole).max()
+        tensors = runtime.head(cut, inputs)
+        batch = len(inputs[0])
+        assert [t.shape for t in tensors] == [(batch, *shape[1:]) for shape in cut.shapes]
+        error = np.abs(runtime.tail(cut, tensors)[0] - whole).max()
         assert error <= 1e-5 * np.abs(whole).max(), cut.name
 
 
-def test_head_and_tail_equal_the_whole_at_every_cut(tiny, runtime, image):
-    assert_split_equals_whole(tiny, runtime, image)
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_head_and_tail_equal_the_whole_at_every_cut(tiny, runtime, batch):
+    assert tiny.dynamic_batch
+    assert_split_equals_whole(tiny, runtime, random_inputs(tiny, batch))
 
 
 def test_real_network_splits_everywhere_and_knows_a_cat(lite0):
     photographs = load_photographs(None, lite0.preprocess)
     cat = next(photo for photo in photographs if photo.name == "chelsea.png").tensor
     runtime = SplitRuntime(lite0)
-    assert_split_equals_whole(lite0, runtime, cat)
-    assert int(runtime.whole(cat).argmax()) in CATS
+    assert_split_equals_whole(lite0, runtime, (cat,))
+    assert int(runtime.whole((cat,))[0].argmax()) in CATS
 
 
 def test_blocks_chain_to_the_whole(tiny, runtime, image):
     tensors = (image,)
     for start, end in zip(tiny.cuts, tiny.cuts[1:], strict=False):
         tensors = runtime.between(start, end, tensors)
-    np.testing.assert_allclose(tensors[0], runtime.whole(image), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(tensors[0], runtime.whole((image,))[0], rtol=1e-4, atol=1e-6)
 
 
 def test_a_side_is_cut_once(tiny, image):
     runtime = SplitRuntime(tiny)
-    runtime.head(tiny.cuts[2], image)
-    sessions = dict(runtime._sessions)
-    runtime.head(tiny.cuts[2], image)
-    assert runtime._sessions == sessions
+    runtime.head(tiny.cuts[2], (image,))
+    parts = dict(runtime._parts)
+    runtime.head(tiny.cuts[2], (image,))
+    assert runtime._parts == parts
+
+
+def test_only_the_weights_of_the_side_in_use_are_loaded(tiny, image):
+    edge, cloud = SplitRuntime(tiny), SplitRuntime(tiny)
+    point = tiny.split_points[2]
+    cloud.tail(point, edge.head(point, (image,)))
+    # Scalars that several kernels share are counted for each, shapes and indices for none.
+    assert abs(edge.held_param_bytes - point.head_param_bytes) <= 64
+    assert abs(cloud.held_param_bytes - point.tail_param_bytes) <= 64
+    edge.release()
+    assert edge.held_param_bytes == 0
+
+
+def test_within_a_budget_the_side_not_used_for_longest_is_let_go(tiny, image):
+    total_bytes = tiny.cuts[-1].head_param_bytes
+    runtime = SplitRuntime(tiny, budget_bytes=total_bytes + 64)
+    for point in tiny.cuts:
+        expected = runtime.whole((image,))[0]
+        tensors = runtime.head(point, (image,))
+        np.testing.assert_allclose(runtime.tail(point, tensors)[0], expected, rtol=1e-4, atol=1e-6)
+        assert runtime.held_param_bytes <= total_bytes + 64
+
+
+def test_switching_to_a_warm_cut_takes_no_time(tiny):
+    runtime = SplitRuntime(tiny)
+    keys = [(tiny.cuts[0].tensors, cut.tensors) for cut in tiny.cuts[1:]]
+    for key in keys:
+        runtime._part(*key)
+    start_s = time.perf_counter()
+    for key in keys:
+        runtime._part(*key)
+    assert (time.perf_counter() - start_s) / len(keys) < 1e-3
+
+
+def test_providers_are_those_installed_accelerators_first(monkeypatch):
+    monkeypatch.setattr(
+        ort,
+        "get_available_providers",
+        lambda: ["AzureExecutionProvider", "CPUExecutionProvider", "CUDAExecutionProvider"],
+    )
+    assert installed_providers() == ["CUDAExecutionProvider", "CPUExecutionProvider"]
 
 
 def test_a_wrong_number_of_tensors_is_an_error(tiny, runtime, image):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from partition.client import CloudClient
-from partition.codec import Int8Codec
+from partition.codec import Codec
 from partition.errors import CloudUnavailableError
 from partition.shaped_link import CHUNK_BYTES, ShapedLink
 
@@ -83,7 +83,7 @@ def test_a_client_finds_the_rate_of_the_link(tiny, server):
 
 def test_a_client_behind_a_cut_link_is_told(tiny, server, runtime, image):
     point = tiny.split_points[0]
-    encoded = tuple(Int8Codec().encode(t) for t in runtime.head(point, image))
+    encoded = tuple(Codec().encode(t) for t in runtime.head(point, (image,)))
     with ShapedLink(server.port, rate_bps=1e9) as link:
         client = CloudClient(f"127.0.0.1:{link.port}", tiny)
         client.connect()

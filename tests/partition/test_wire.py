@@ -2,50 +2,99 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import struct
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
-from partition import wire
-from partition.codec import Int8Codec
+from partition import compression, wire, wire_tensors
+from partition.codec import Codec
 from partition.errors import WireError
+from partition.wire import Raw
+from tests.partition import messages
+from tests.partition.messages import MODEL
 
-MODEL = "0123456789abcdef"
+VALUES = 4 * 64
+PARAMETERS = 2 * 4 * 4
+SHAPES = hnp.array_shapes(min_dims=2, max_dims=6, max_side=5)
+RAW_TYPES = st.sampled_from([np.float32, np.float16, np.int64, np.int32, np.bool_])
+SEEDS = messages.packed()
 
 
-def make_request() -> wire.Request:
-    tensor = np.random.default_rng(0).normal(size=(1, 4, 8, 8)).astype(np.float32)
-    return wire.Request(MODEL, 2, (Int8Codec().encode(tensor),))
+@st.composite
+def tensors(draw):
+    shape = draw(SHAPES)
+    if draw(st.booleans()):
+        dtype = draw(RAW_TYPES)
+        return Raw(draw(hnp.arrays(dtype, shape)))
+    tensor = draw(hnp.arrays(np.float32, shape, elements=st.floats(-1e6, 1e6, width=32)))
+    kept = draw(st.sets(st.integers(0, shape[1] - 1)))
+    channels = np.array(sorted(kept), np.uint16) if kept else None
+    encoded = Codec(draw(st.sampled_from([8, 4]))).encode(tensor, channels)
+    return compression.compress(encoded) if draw(st.booleans()) else encoded
 
 
-def test_a_request_comes_back_as_it_went():
-    request = make_request()
-    message = wire.pack_request(request)
+def fields(tensor):
+    if isinstance(tensor, Raw):
+        return (tensor.array.dtype.name, tensor.shape, tensor.array.tobytes())
+    channels = None if tensor.channels is None else tensor.channels.tolist()
+    arrays = (tensor.payload.tobytes(), tensor.scale.tobytes(), tensor.zero.tobytes())
+    return (tensor.shape, tensor.bits, tensor.compressed, channels, *arrays)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(tensors(), max_size=8), st.integers(0, 65535))
+def test_a_request_comes_back_as_it_went(sent, split):
+    message = wire.pack_request(wire.Request(MODEL, split, tuple(sent)))
     back = wire.unpack_request(message)
-    assert (back.fingerprint, back.split) == (MODEL, 2)
-    (sent,), (received,) = request.tensors, back.tensors
-    assert received.shape == sent.shape
-    np.testing.assert_array_equal(received.payload, sent.payload)
-    np.testing.assert_array_equal(received.scale, sent.scale)
-    np.testing.assert_array_equal(received.zero, sent.zero)
-    assert len(message) == wire.request_bytes((sent.shape,))
+    assert (back.fingerprint, back.split) == (MODEL, split)
+    assert [fields(tensor) for tensor in back.tensors] == [fields(tensor) for tensor in sent]
+    assert messages.receive(message) == 1
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@given(shape=SHAPES)
+def test_the_size_of_a_request_is_known_beforehand(shape, bits):
+    tokens = Raw(np.zeros((1, 7), np.int64))
+    request = wire.Request(MODEL, 0, (Codec(bits).encode(np.zeros(shape, np.float32)), tokens))
+    expected = wire.request_bytes((shape, (1, 7)), bits, ("float32", "int64"))
+    assert len(wire.pack_request(request)) == expected
+
+
+def test_arrays_are_aligned_views_of_the_message():
+    message = wire.pack_request(wire.Request(MODEL, 0, messages.requests()[-2].tensors))
+    for tensor in wire.unpack_request(message).tensors:
+        arrays = [tensor.array] if isinstance(tensor, Raw) else [tensor.payload, tensor.scale]
+        for array in arrays:
+            assert array.flags.aligned
+            assert not array.flags.owndata
 
 
 def test_a_reply_comes_back_as_it_went():
-    logits = np.arange(10, dtype=np.float32)[None]
-    back = wire.unpack_reply(wire.pack_reply(wire.Reply(logits, 0.25, 0.5, 3)))
-    np.testing.assert_array_equal(back.logits, logits)
-    assert (back.compute_s, back.load, back.queue) == (0.25, 0.5, 3)
+    for sent in messages.replies():
+        back = wire.unpack_reply(wire.pack_reply(sent))
+        for ours, theirs in zip(sent.outputs, back.outputs, strict=True):
+            assert ours.dtype == theirs.dtype
+            np.testing.assert_array_equal(ours, theirs)
+        assert back.logits is back.outputs[0]
+        assert (back.compute_s, back.queue) == (sent.compute_s, sent.queue)
+        assert back.load == np.float32(sent.load)
 
 
 def test_a_hello_comes_back_as_it_went():
     hello = wire.Hello(MODEL, MODEL[::-1])
     assert wire.unpack_hello(wire.pack_hello(hello)) == hello
+
+
+@pytest.mark.parametrize("message", SEEDS)
+def test_a_message_is_taken_for_its_kind_only(message):
+    assert messages.receive(message) == 1
 
 
 @given(st.binary(max_size=200))
@@ -55,61 +104,128 @@ def test_garbage_is_refused(garbage):
             unpack(garbage)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_truncated_or_padded_message_is_refused(data):
-    message = wire.pack_request(make_request())
+    message = data.draw(st.sampled_from(SEEDS))
     size = data.draw(st.integers(0, len(message) - 1))
-    with pytest.raises(WireError):
-        wire.unpack_request(message[:size])
-    with pytest.raises(WireError, match="too many"):
-        wire.unpack_request(message + bytes(1 + size % 3))
+    assert messages.receive(message[:size]) == 0
+    assert messages.receive(message + bytes(1 + size % 3)) == 0
 
 
+@settings(max_examples=500, deadline=None)
 @given(st.data())
-def test_a_flipped_byte_raises_nothing_but_a_wire_error(data):
-    message = bytearray(wire.pack_request(make_request()))
-    position = data.draw(st.integers(0, 60))
-    message[position] ^= data.draw(st.integers(1, 255))
-    with contextlib.suppress(WireError):
-        wire.unpack_request(bytes(message))
+def test_changed_bytes_raise_nothing_but_a_wire_error(data):
+    message = bytearray(data.draw(st.sampled_from(SEEDS)))
+    for _ in range(data.draw(st.integers(1, 4))):
+        position = data.draw(st.integers(0, min(len(message), 120) - 1))
+        message[position] = data.draw(st.integers(0, 255))
+    messages.receive(bytes(message))
 
 
 def test_a_message_of_another_version_or_kind_is_refused():
-    message = bytearray(wire.pack_request(make_request()))
+    message = bytearray(wire.pack_request(messages.request()))
     with pytest.raises(WireError, match="kind"):
         wire.unpack_reply(bytes(message))
-    message[4] = 9
-    with pytest.raises(WireError, match="version 9"):
+    message[4] = 1
+    with pytest.raises(WireError, match="version 1, this side speaks 2"):
         wire.unpack_request(bytes(message))
 
 
-@pytest.mark.parametrize("scale", [math.nan, math.inf, -1.0])
+@pytest.mark.parametrize("scale", [math.nan, math.inf, -1.0, 3e38])
 def test_a_scale_out_of_range_is_refused(scale):
-    message = bytearray(wire.pack_request(make_request()))
-    struct.pack_into("<f", message, len(message) - 4 * 64 - 4 * 8, scale)
+    message = bytearray(wire.pack_request(messages.request()))
+    struct.pack_into("<f", message, len(message) - VALUES - PARAMETERS, scale)
     with pytest.raises(WireError, match="scale"):
         wire.unpack_request(bytes(message))
 
 
 def test_a_huge_shape_is_refused_without_memory():
-    message = bytearray(wire.pack_request(make_request()))
-    struct.pack_into("<4I", message, len(message) - 4 * 64 - 4 * 8 - 16, *(2**32 - 1,) * 4)
-    with pytest.raises(WireError, match="lacks"):
+    message = bytearray(wire.pack_request(messages.request()))
+    shape_at = len(message) - VALUES - PARAMETERS - 4 - 6 * 4
+    for shape in ((2**32 - 1,) * 4, (1, 2**26 + 1, 1, 1), (1, 4, 8, 9)):
+        struct.pack_into("<4I", message, shape_at, *shape)
+        with pytest.raises(WireError, match=r"values|bytes"):
+            wire.unpack_request(bytes(message))
+
+
+def test_tensors_share_the_bound_on_values(monkeypatch):
+    message = wire.pack_request(replace(messages.request(), tensors=messages.request().tensors * 2))
+    wire.unpack_request(message)
+    monkeypatch.setattr(wire_tensors, "MAX_VALUES", 2 * VALUES - 1)
+    with pytest.raises(WireError, match="beyond"):
+        wire.unpack_request(message)
+
+
+def test_channels_left_out_cannot_ask_for_more_than_the_bound(monkeypatch):
+    tensor = np.ones((1, 1000, 8, 8), np.float32)
+    encoded = Codec().encode(tensor, np.array([7], np.uint16))
+    message = wire.pack_request(wire.Request(MODEL, 0, (encoded,)))
+    assert len(message) < 200
+    monkeypatch.setattr(wire_tensors, "MAX_VALUES", 63_999)
+    with pytest.raises(WireError, match="beyond"):
+        wire.unpack_request(message)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.uint8, np.complex64, object])
+def test_an_array_of_another_type_is_refused(dtype):
+    with pytest.raises(WireError, match="a message carries float32"):
+        wire.pack_request(wire.Request(MODEL, 0, (Raw(np.zeros((1, 2), dtype)),)))
+    with pytest.raises(WireError, match="a message carries float32"):
+        wire.request_bytes(((1, 2),), dtypes=(np.dtype(dtype).name,))
+
+
+def test_what_does_not_fit_is_refused_by_the_sender():
+    encoded = messages.request().tensors[0]
+    for request in (
+        wire.Request(MODEL, 0, (encoded,) * 9),
+        wire.Request(MODEL, 65536, ()),
+        wire.Request(MODEL, 0, (Raw(np.zeros((0, 2), np.float32)),)),
+        wire.Request(MODEL, 0, (Raw(np.float32(1).reshape(())),)),
+    ):
+        with pytest.raises(WireError):
+            wire.pack_request(request)
+
+
+def test_a_bool_is_0_or_1():
+    message = bytearray(
+        wire.pack_request(wire.Request(MODEL, 0, (Raw(np.ones((1, 8), np.bool_)),)))
+    )
+    message[-1] = 2
+    with pytest.raises(WireError, match="bool"):
         wire.unpack_request(bytes(message))
 
 
 def test_a_reply_out_of_range_is_refused():
-    logits = np.full((1, 3), np.nan, np.float32)
+    good = np.zeros((1, 3), np.float32)
     for reply in (
-        wire.Reply(logits, 0.1, 0.1, 0),
-        wire.Reply(np.zeros((1, 3), np.float32), -1.0, 0.1, 0),
-        wire.Reply(np.zeros((1, 3), np.float32), 0.1, 1.5, 0),
+        wire.Reply((np.full((1, 3), np.nan, np.float32),), 0.1, 0.1, 0),
+        wire.Reply((good, np.full((1, 3), np.nan, np.float16)), 0.1, 0.1, 0),
+        wire.Reply((good,), -1.0, 0.1, 0),
+        wire.Reply((good,), math.nan, 0.1, 0),
+        wire.Reply((good,), 0.1, 1.5, 0),
     ):
         with pytest.raises(WireError, match="range"):
             wire.unpack_reply(wire.pack_reply(reply))
+    with pytest.raises(WireError, match="no output"):
+        wire.unpack_reply(wire.pack_reply(wire.Reply((), 0.1, 0.1, 0)))
 
 
 def test_an_oversized_message_is_refused(monkeypatch):
+    message = wire.pack_request(messages.request())
     monkeypatch.setattr(wire, "MAX_MESSAGE_BYTES", 100)
     with pytest.raises(WireError, match="over 100"):
-        wire.unpack_request(wire.pack_request(make_request()))
+        wire.unpack_request(message)
+    with pytest.raises(WireError, match="over 100"):
+        wire.pack_request(messages.request())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="atheris needs Python 3.11")
+def test_a_coverage_guided_fuzzer_finds_nothing():
+    pytest.importorskip("atheris")
+    from tests.partition.fuzz_wire import fuzz
+
+    outcome = fuzz(20_000, seed=2)
+    assert outcome.runs == 20_000
+    assert outcome.branches > 150
+    assert outcome.plain_memory_mib[-1] - outcome.plain_memory_mib[4] < 2

@@ -1,0 +1,117 @@
+"""Runs a trained cut in ONNX Runtime: choose channels, answer on the edge, fuse. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from partition.attention.select import BoolArray, fused, kept_channels, quantised, sent_count
+from partition.codec import Float32Array
+from partition.errors import ModelFolderError
+from partition.model_folder import SplitPoint
+from partition.runtime import RUNTIME_ERRORS
+
+ATTENTION_FOLDER = "attention"
+SCORES_FILE = "scores.onnx"
+BRANCH_FILE = "branch.onnx"
+TAIL_FILE = "tail.onnx"
+_CANNOT_LOAD: tuple[type[Exception], ...] = (
+    OSError,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NoSuchFile,
+    *RUNTIME_ERRORS,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeAnswer:
+    """What the edge knows before anything is sent."""
+
+    logits: Float32Array
+    """(1, classes), of the light branch."""
+    trust: float
+    """Logit of this answer being right; below a threshold, appeal to the cloud."""
+    kept: BoolArray
+    """(C,): channels that stay; the others are to be sent."""
+    scores: Float32Array
+    """(C,): importance of every channel."""
+
+
+def folder_of(folder: Path, point: SplitPoint) -> Path:
+    """Where the graphs of a split point lie in a model folder."""
+    return folder / ATTENTION_FOLDER / point.name.replace("/", "_")
+
+
+class AttentionRuntime:
+    """Both sides of one cut with attention; each session is made on first use.
+
+    Args:
+        folder: the model folder.
+        point: one of its split points for which `partition.train_attention` was run.
+        threads: per inference.
+
+    Raises:
+        ModelFolderError: this cut was not trained, or its files do not load.
+    """
+
+    def __init__(self, folder: Path, point: SplitPoint, threads: int = 1) -> None:
+        self._folder = folder_of(folder, point)
+        self._channels = point.shapes[0][1]
+        self._threads = threads
+        self._sessions: dict[str, ort.InferenceSession] = {}
+        if not (self._folder / SCORES_FILE).is_file():
+            raise ModelFolderError(
+                f"{self._folder} holds no attention for split point {point.name!r}: "
+                "run python -m partition.train_attention"
+            )
+
+    def edge(self, cut_tensor: Float32Array, xi: float) -> EdgeAnswer:
+        """Choose what stays of (1, C, H, W) and answer from it.
+
+        Raises:
+            ValueError: xi is not within 0..1.
+        """
+        (scores,) = self._run(SCORES_FILE, cut_tensor)
+        kept = kept_channels(scores, sent_count(xi, self._channels))
+        logits, trust = self._run(BRANCH_FILE, cut_tensor, scores, kept.astype(np.float32))
+        return EdgeAnswer(logits, float(trust[0]), kept[0], scores[0])
+
+    def cloud(self, sent: Float32Array, kept: BoolArray) -> Float32Array:
+        """Logits of the tail on the sent channels (n, H, W); the kept ones are zero there."""
+        full = np.zeros((1, self._channels, *sent.shape[1:]), np.float32)
+        full[0, ~kept] = sent
+        return self._run(TAIL_FILE, full)[0]
+
+    def both(
+        self, cut_tensor: Float32Array, xi: float, bits: int, edge_weight: float
+    ) -> Float32Array:
+        """The fused logits, both sides on this machine: to check or to measure accuracy."""
+        edge = self.edge(cut_tensor, xi)
+        if edge.kept.all():
+            return edge.logits
+        cloud = self.cloud(quantised(cut_tensor[0, ~edge.kept], bits), edge.kept)
+        return fused(edge.logits, cloud, edge_weight)
+
+    def _run(self, name: str, *tensors: Float32Array) -> list[Float32Array]:
+        if name not in self._sessions:
+            self._sessions[name] = self._load(self._folder / name)
+        session = self._sessions[name]
+        names = [value.name for value in session.get_inputs()]
+        answers: list[Float32Array] = session.run(None, dict(zip(names, tensors, strict=True)))
+        return answers
+
+    def _load(self, path: Path) -> ort.InferenceSession:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        try:
+            return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except _CANNOT_LOAD as error:
+            raise ModelFolderError(
+                f"{path} does not load ({error}): run python -m partition.train_attention again"
+            ) from error

@@ -1,0 +1,218 @@
+"""What transfers say about a link: rate and round trip, with age and confidence.
+
+Nothing is sent for it. Each finished transfer says how long so many bits took, each missed deadline
+that they took longer than that. The round trip is the median of the last few transfers whose bits
+hardly counted; a belief over the rate on a logarithmic grid takes in all of them, small ones for as
+much as they tell, and spreads as time passes because links change.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Float64Array = npt.NDArray[np.float64]
+
+_RATES_BPS: Float64Array = np.geomspace(1e4, 1e10, 181)
+_LOG_RATES: Float64Array = np.log(_RATES_BPS)
+# Scatter of a transfer's time: this share of it, and at least this much.
+_SCATTER = 0.05
+_JITTER_S = 0.0001
+# Chance that a transfer's time says nothing, because either side paused.
+_OUTLIER = 0.03
+# Density of such a time over its logarithm. With the chance of a step it decides that one surprise
+# is taken for a pause, and two that agree for another rate.
+_ANY = 0.02
+# Chance that the rate has changed since the last transfer, and what a second of silence adds.
+_STEP = 0.03
+_STEP_PER_S = 0.05
+_MAX_STEP = 0.5
+# A changed rate is rather another one of the same order than any.
+_STEP_DECADES = 0.6
+_DRIFT = 0.05
+# The belief of a silent link fades with this time constant.
+_FADING_S = 10.0
+_CLOSE = 3
+"""An estimate is right when the rate lies within so many places of the grid: within a quarter."""
+_MAX_PENDING = 64
+_TELLING_SHARE = 0.2
+"""A transfer tells the rate when its bits took at least this share of its time, else the round
+trip."""
+_EMPTY_BITS = 8 * 256
+_N_ROUND_TRIPS = 5
+# Of the shortest transfer, while nothing small enough to tell the round trip was sent.
+_FIRST_ROUND_TRIP_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class LinkEstimate:
+    """What recent transfers say about the link."""
+
+    rate_bps: float
+    """Uplink rate in bits per second."""
+    rtt_s: float
+    """Round trip of an empty request, the server's overhead included."""
+    age_s: float
+    """Time since the last transfer that was large enough to tell the rate."""
+    server_load: float
+    """Busy share of the server when it last answered, 0..1."""
+    confidence: float = 1.0
+    """Probability that the rate lies within a quarter of `rate_bps`, 0..1."""
+
+    def transfer_s(self, message_bytes: int) -> float:
+        """Time that a request of this size needs beside the server's, s."""
+        return self.rtt_s + 8 * message_bytes / self.rate_bps
+
+
+class _Transfer(NamedTuple):
+    bits: float
+    elapsed_s: float
+    at_s: float
+    is_finished: bool
+
+
+class LinkEstimator:
+    """Belief about one link; safe to use from several threads.
+
+    Transfers are only noted when they are reported; the arithmetic (some 50 us each) is done when
+    somebody asks.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._pending: list[_Transfer] = []
+        self._reset()
+
+    def transferred(self, message_bytes: int, elapsed_s: float) -> None:
+        """Take in a request whose way there and back took `elapsed_s`.
+
+        Args:
+            message_bytes: size of the request; replies are small.
+            elapsed_s: time without the server's own, s.
+        """
+        self._note(_Transfer(8.0 * message_bytes, max(elapsed_s, 1e-6), self._clock(), True))
+
+    def missed(self, message_bytes: int, deadline_s: float) -> None:
+        """Take in a request that had no answer within `deadline_s`: a bound of the rate."""
+        self._note(_Transfer(8.0 * message_bytes, max(deadline_s, 1e-6), self._clock(), False))
+
+    def forget(self) -> None:
+        """Start anew, for instance because nobody answers any more."""
+        with self._lock:
+            self._reset()
+
+    def estimate(self, server_load: float = 0.0) -> LinkEstimate | None:
+        """The link as of now; None before the first transfer that told the rate.
+
+        Args:
+            server_load: passed on.
+        """
+        with self._lock:
+            self._catch_up()
+            if self._told_s is None:
+                return None
+            rate_bps, sure = self._likeliest()
+            now_s = self._clock()
+            sure *= math.exp(-max(now_s - self._updated_s, 0.0) / _FADING_S)
+            age_s = max(now_s - self._told_s, 0.0)
+            return LinkEstimate(rate_bps, float(self._rtt_s), float(age_s), server_load, sure)
+
+    def _reset(self) -> None:
+        self._belief: Float64Array = np.full(len(_RATES_BPS), 1.0 / len(_RATES_BPS))
+        self._round_trips_s: deque[float] = deque(maxlen=_N_ROUND_TRIPS)
+        self._rtt_s = math.inf
+        self._pending.clear()
+        self._updated_s = self._clock()
+        self._told_s: float | None = None
+
+    def _note(self, transfer: _Transfer) -> None:
+        with self._lock:
+            self._pending.append(transfer)
+            if len(self._pending) >= _MAX_PENDING:
+                self._catch_up()
+
+    def _catch_up(self) -> None:
+        for transfer in self._pending:
+            self._update(transfer)
+        self._pending.clear()
+
+    def _likeliest(self) -> tuple[float, float]:
+        """The rate that is most probably right, and how probably."""
+        total = np.concatenate(([0.0], np.cumsum(self._belief)))
+        first = int(np.argmax(total[2 * _CLOSE + 1 :] - total[: -2 * _CLOSE - 1]))
+        near = slice(first, first + 2 * _CLOSE + 1)
+        sure = float(self._belief[near].sum())
+        return float(np.exp(_LOG_RATES[near] @ self._belief[near] / sure)), sure
+
+    def _update(self, transfer: _Transfer) -> None:
+        silence_s = max(transfer.at_s - self._updated_s, 0.0)
+        self._updated_s = transfer.at_s
+        if transfer.is_finished:
+            self._learn_round_trip(transfer)
+        elif math.isinf(self._rtt_s):
+            return
+        predicted_s = self._rtt_s + transfer.bits / _RATES_BPS
+        belief = _aged(self._belief, silence_s) * _likelihood(transfer, predicted_s)
+        self._belief = belief / belief.sum()
+        bits_s = transfer.bits / self._likeliest()[0]
+        tells = bits_s >= _TELLING_SHARE * (bits_s + self._rtt_s)
+        if transfer.bits > _EMPTY_BITS and (tells or self._told_s is None):
+            self._told_s = transfer.at_s
+
+    def _learn_round_trip(self, transfer: _Transfer) -> None:
+        bits_s = transfer.bits / self._likeliest()[0] if self._told_s is not None else 0.0
+        is_small = self._told_s is not None and bits_s < _TELLING_SHARE * (bits_s + self._rtt_s)
+        # Something much slower than that is rather a slower rate than a longer way.
+        is_likely = transfer.elapsed_s < 2.0 * (bits_s + self._rtt_s)
+        if transfer.bits <= _EMPTY_BITS or (is_small and is_likely):
+            self._round_trips_s.append(max(transfer.elapsed_s - bits_s, 0.5 * transfer.elapsed_s))
+            self._rtt_s = statistics.median_low(self._round_trips_s)
+        elif not self._round_trips_s:
+            self._rtt_s = min(self._rtt_s, _FIRST_ROUND_TRIP_SHARE * transfer.elapsed_s)
+        if transfer.elapsed_s < self._rtt_s:  # no round trip is longer than a transfer
+            self._round_trips_s.append(transfer.elapsed_s)
+            self._rtt_s = min(statistics.median_low(self._round_trips_s), transfer.elapsed_s)
+
+
+def _steps() -> Float64Array:
+    """Column j: where rate j may go when the link changes."""
+    decades = np.log10(_RATES_BPS)
+    kernel = np.exp(-np.abs(decades[:, None] - decades[None, :]) / _STEP_DECADES) + 0.05
+    return np.asarray(kernel / kernel.sum(axis=0, keepdims=True))
+
+
+_STEPS = _steps()
+
+
+def _aged(belief: Float64Array, silence_s: float) -> Float64Array:
+    """The belief before the next transfer: drifted, or stepped."""
+    step = min(_STEP + _STEP_PER_S * silence_s, _MAX_STEP)
+    drift = min(_DRIFT * (1.0 + silence_s), 0.3)
+    moved = (1.0 - 2.0 * drift) * belief
+    moved[1:] += drift * belief[:-1]
+    moved[:-1] += drift * belief[1:]
+    return np.asarray((1.0 - step) * moved + step * (_STEPS @ belief))
+
+
+def _likelihood(transfer: _Transfer, predicted_s: Float64Array) -> Float64Array:
+    """How well each rate explains the transfer; logarithms of times scatter."""
+    scatter = _SCATTER + _JITTER_S / predicted_s
+    off = np.log(transfer.elapsed_s / predicted_s) / scatter
+    if transfer.is_finished:
+        # Two-sided exponential: pauses are commoner than a bell curve has them.
+        return np.asarray((1.0 - _OUTLIER) * np.exp(-np.abs(off)) / (2.0 * scatter) + _ANY)
+    later = 1.0 / (1.0 + np.exp(np.clip(1.5 * off, -50.0, 50.0)))
+    return np.asarray((1.0 - _OUTLIER) * later + _OUTLIER)

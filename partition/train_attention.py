@@ -1,0 +1,214 @@
+"""Train DVFO's attention at the natural bottlenecks of a network and measure what it gives.
+
+`python -m partition.train_attention --model M --data fashion-mnist|DIR [--out DIR]` writes into
+the model folder: `accuracy.json` (schema in `partition.attention.table`) and, per cut, the ONNX
+files that `partition.attention.runtime` runs without torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from partition import cli, datasets, zoo
+from partition.attention import appeals, evaluation, training
+from partition.attention.export import export
+from partition.attention.modules import MAX_BRANCH_SHARE, AttentionSplit, branch_flops
+from partition.attention.runtime import folder_of
+from partition.attention.select import BoolArray
+from partition.attention.table import AccuracyRow, AccuracyTable
+from partition.attention.torch_split import SplittableNetwork, TorchSplit
+from partition.attention.training import Features
+from partition.codec import Float32Array
+from partition.datasets import Dataset, DatasetError
+from partition.errors import ModelExportError
+from partition.model_folder import CUTS_FILE, ModelFolder, Preprocess, SplitPoint
+from partition.prepare import prepare
+
+APPEAL_MAX_LOSS = 0.005
+"""Accuracy below the cloud's that the threshold for appeals may cost on validation images."""
+_AUGMENT_SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to train on, and for how long."""
+
+    network: SplittableNetwork
+    folder: ModelFolder
+    preprocess: Preprocess
+    data: Dataset
+    epochs: int
+    seed: int
+
+
+def open_job(spec: str, data: str, out: Path | None, epochs: int, seed: int) -> Job:
+    """Find or prepare the model folder and load the data.
+
+    Raises:
+        PartitionError: network, folder and data are missing or do not fit each other.
+    """
+    source = zoo.resolve(spec)
+    if isinstance(source.load, Path):
+        raise ModelExportError(f"model {spec!r} cannot be trained: give the PyTorch network")
+    target = out or Path("models") / source.name
+    has_folder = (target / CUTS_FILE).is_file()
+    folder = ModelFolder.open(target) if has_folder else prepare(spec, target)
+    prepared = folder.preprocess
+    if prepared is None or len(folder.inputs) != 1 or len(folder.outputs) != 1:
+        raise ModelExportError(f"model {spec!r} is no classifier of images: nothing to train")
+    loaded = datasets.load(data, prepared.size)
+    if len(loaded.classes) != folder.n_classes:
+        raise DatasetError(
+            f"data {data!r} has {len(loaded.classes)} classes, {folder.name} knows "
+            f"{folder.n_classes}: train the network on this data first"
+        )
+    match source.load():
+        case (torch.nn.Module() as network, torch.Tensor()):
+            pass
+        case made:
+            raise ModelExportError(f"model {spec!r} gave {type(made).__name__}: (network, image)")
+    return Job(SplittableNetwork(network, folder), folder, prepared, loaded, epochs, seed)
+
+
+def takes_attention(point: SplitPoint, classes: int) -> bool:
+    """Whether a light branch within its share of the tail's compute exists there."""
+    if point.is_input or point.is_output or len(point.shapes) != 1 or len(point.shapes[0]) != 4:
+        return False
+    channels, height, width = point.shapes[0][1:]
+    stride = training.stride_of(height, width)
+    least = branch_flops((channels, height, width), 8, classes, stride)
+    return channels > 1 and height * width > 1 and least <= MAX_BRANCH_SHARE * point.tail_flops
+
+
+def train_split(
+    job: Job, point: SplitPoint, split: TorchSplit, validation: Features, test: Features
+) -> tuple[list[AccuracyRow], dict[str, Any]]:
+    """Train one cut, write its graphs, return its rows and what its early exit does."""
+    bank = training.features(split, job.preprocess, job.data.train, _AUGMENT_SEED)
+    model = training.build(split, point, job.folder.n_classes, job.seed)
+    training.train(model, bank, epochs=job.epochs, seed=job.seed)
+    export(model, folder_of(job.folder.path, point))
+    rows = evaluation.rows_of(model, point, validation, test)
+    return rows, early_exit(model, validation, test)
+
+
+def early_exit(model: AttentionSplit, validation: Features, test: Features) -> dict[str, Any]:
+    """Curve and threshold: the branch on all channels first, appeals send them all at 8 bits."""
+
+    def sides(data: Features) -> tuple[BoolArray, BoolArray, Float32Array, Float32Array]:
+        kept = evaluation.answers(model, data, 0.0, 8)
+        sent = evaluation.answers(model, data, 1.0, 8)
+        edge_right, cloud_right = evaluation.right(kept, 1.0), evaluation.right(sent, 0.0)
+        return edge_right, cloud_right, kept.appeal, appeals.confidence_of(kept.edge)
+
+    edge_right, cloud_right, trust, _ = sides(validation)
+    threshold = appeals.threshold_for(edge_right, cloud_right, trust, APPEAL_MAX_LOSS)
+    edge_right, cloud_right, trust, confidence = sides(test)
+    curve = appeals.curve(edge_right, cloud_right, trust, confidence)
+    return {
+        **appeals.summary(edge_right, cloud_right, trust, threshold),
+        "shares": list(appeals.SHARES),
+        "predicted": list(curve.predicted),
+        "confidence": list(curve.confidence),
+        "random": list(curve.random),
+        "ideal": list(curve.ideal),
+    }
+
+
+def run(job: Job, command: str, only: list[str] | None = None) -> AccuracyTable:
+    """Train every cut that takes attention, measure all, write `accuracy.json`.
+
+    Args:
+        job: of `open_job`.
+        command: to be kept with the results.
+        only: names of the split points to train; the others are measured as they are.
+
+    Raises:
+        PartitionError: a cut cannot be found in the torch network, or a file cannot be written.
+    """
+    rows: list[AccuracyRow] = []
+    exits: dict[str, dict[str, Any]] = {}
+    whole: tuple[Features, Features] | None = None
+    points = job.folder.split_points
+    for point in points[1:-1]:
+        if len(point.shapes) != 1:
+            continue  # several tensors cross: there is no one set of channels to choose from
+        started_s = time.monotonic()
+        split = job.network.split(point)
+        validation = training.features(split, job.preprocess, job.data.validation)
+        test = training.features(split, job.preprocess, job.data.test)
+        whole = whole or (validation, test)
+        if takes_attention(point, job.folder.n_classes) and (only is None or point.name in only):
+            found, exits[point.name] = train_split(job, point, split, validation, test)
+        else:
+            found = evaluation.classic_rows(split.tail, point, validation, test)
+        rows += found
+        _say(found, time.monotonic() - started_s)
+    if whole is None:
+        raise ModelExportError(f"model {job.folder.name!r} has no split point: nothing to train")
+    none = torch.nn.Identity()
+    table = AccuracyTable(
+        model=job.folder.name,
+        fingerprint=job.folder.fingerprint,
+        data=job.data.name,
+        command=command,
+        n_test=len(job.data.test),
+        n_validation=len(job.data.validation),
+        whole_accuracy=float(whole[1].hits().mean()),
+        whole_validation_accuracy=float(whole[0].hits().mean()),
+        rows=(
+            *evaluation.classic_rows(none, points[0], *whole),
+            *rows,
+            *evaluation.classic_rows(none, points[-1], *whole),
+        ),
+        appeals=exits,
+    )
+    table.save(job.folder.path)
+    return table
+
+
+def _say(rows: list[AccuracyRow], took_s: float) -> None:
+    lines = [f"{rows[0].split}: {took_s:.0f} s"]
+    lines += [
+        f"  xi {row.xi:5.3f} {row.bits} bits: {100 * row.accuracy:6.2f} % "
+        f"({100 * row.low:.2f} to {100 * row.high:.2f}), {row.wire_bytes:6} of "
+        f"{row.float32_bytes} bytes, lambda {row.edge_weight:.2f}, "
+        f"{row.edge_flops / 1e6:.2f} MFLOP on the edge"
+        for row in rows
+    ]
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m partition.train_attention", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--model", required=True, help="built-in name or package.module:callable")
+    parser.add_argument(
+        "--data", default=datasets.FASHION_MNIST, help="fashion-mnist, or a folder of class folders"
+    )
+    parser.add_argument("--out", type=Path, help="model folder (default: models/<name>)")
+    parser.add_argument("--splits", nargs="+", help="train these split points only")
+    parser.add_argument("--epochs", type=cli.positive, default=4)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=cli.positive, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    job = open_job(arguments.model, arguments.data, arguments.out, arguments.epochs, arguments.seed)
+    command = " ".join(["python -m partition.train_attention", *sys.argv[1:]])
+    table = run(job, command, arguments.splits)
+    sys.stdout.write(
+        f"{table.model} unsplit: {100 * table.whole_accuracy:.2f} % of {table.n_test} images\n"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(_main))

@@ -1,0 +1,186 @@
+"""The estimate of the link, from simulated transfers with noise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from partition.link import LinkEstimator
+from tests.hw.fake.clock import FakeClock
+
+RTT_S = 0.02
+CLOSE = 0.25
+
+
+class SimulatedLink:
+    """Transfers over a link with 5 % scatter, and pauses of 50 ms in 3 % of them."""
+
+    def __init__(self, rate_bps, *, rtt_s=RTT_S, seed=0, scatter=0.05, pauses=0.03):
+        self.clock = FakeClock()
+        self.estimator = LinkEstimator(self.clock)
+        self.rate_bps, self.rtt_s = rate_bps, rtt_s
+        self.scatter, self.pauses = scatter, pauses
+        self.random = np.random.default_rng(seed)
+
+    def send(self, n_bytes, gap_s=0.1):
+        needed_s = (self.rtt_s + 8 * n_bytes / self.rate_bps) * np.exp(
+            self.scatter * self.random.normal()
+        )
+        if self.random.random() < self.pauses:
+            needed_s += self.random.exponential(0.05)
+        self.clock.sleep(needed_s + gap_s)
+        self.estimator.transferred(n_bytes, needed_s)
+
+    def is_right(self):
+        return abs(self.estimator.estimate().rate_bps / self.rate_bps - 1) < CLOSE
+
+
+def share_right(rates_bps, n_bytes, n_after, **options):
+    """How often the estimate is right after so many transfers behind a step of the rate."""
+    right = []
+    for seed in range(40):
+        link = SimulatedLink(rates_bps[0], seed=seed, **options)
+        for _ in range(3):
+            link.send(24)
+        for _ in range(20):
+            link.send(n_bytes)
+        link.rate_bps = rates_bps[1]
+        for _ in range(n_after):
+            link.send(n_bytes)
+        right.append(link.is_right())
+    return np.mean(right)
+
+
+def test_nothing_is_known_before_the_first_transfer_that_tells_the_rate():
+    link = SimulatedLink(8e6, pauses=0.0)
+    assert link.estimator.estimate() is None
+    link.send(24)
+    assert link.estimator.estimate() is None
+    link.send(20_000)
+    assert link.is_right()
+
+
+@pytest.mark.parametrize("rate_bps", [0.5e6, 2e6, 10e6, 50e6, 200e6])
+@pytest.mark.parametrize("rtt_s", [0.001, 0.02])
+def test_rate_and_round_trip_are_found_from_a_few_transfers(rate_bps, rtt_s):
+    link = SimulatedLink(rate_bps, rtt_s=rtt_s)
+    for _ in range(5):
+        link.send(24)
+        link.send(max(int(rate_bps * rtt_s / 8), 20_000))
+    estimate = link.estimator.estimate(0.3)
+    assert link.is_right()
+    assert estimate.rtt_s == pytest.approx(rtt_s, rel=0.2)
+    assert estimate.confidence > 0.5
+    assert estimate.server_load == 0.3
+
+
+@pytest.mark.parametrize(
+    "rates_bps", [(50e6, 0.5e6), (0.5e6, 20e6), (10e6, 2e6), (2e6, 10e6), (4e6, 2e6), (4e6, 8e6)]
+)
+@pytest.mark.parametrize("n_bytes", [60_000, 150_000])
+def test_a_step_of_the_rate_is_recognised_within_three_requests(rates_bps, n_bytes):
+    assert share_right(rates_bps, n_bytes, 3) >= 0.95
+
+
+def test_small_messages_tell_as_much_as_they_can():
+    # 8 kB at 2 Mbit/s: 32 ms beside a round trip of 20 ms.
+    assert share_right((1e6, 2e6), 8_000, 3) >= 0.9
+    # 1 kB at 50 Mbit/s drowns in the round trip, but after 0.5 Mbit/s it must tell "much faster".
+    link = SimulatedLink(0.5e6)
+    for _ in range(20):
+        link.send(24)
+        link.send(1_000)
+    link.rate_bps = 50e6
+    for _ in range(5):
+        link.send(1_000)
+    assert link.estimator.estimate().rate_bps > 2e6
+
+
+def test_one_pause_is_no_step():
+    link = SimulatedLink(10e6, pauses=0.0)
+    for _ in range(10):
+        link.send(60_000)
+    link.estimator.transferred(60_000, 1.0)
+    assert link.is_right()
+    link.send(60_000)
+    assert link.is_right()
+
+
+def test_a_longer_way_is_found_by_small_messages_and_not_taken_for_a_slower_rate():
+    link = SimulatedLink(10e6)
+    for _ in range(10):
+        link.send(24)
+        link.send(60_000)
+    link.rtt_s = 0.1
+    for _ in range(4):
+        link.send(24)
+    link.send(60_000)
+    assert link.estimator.estimate().rtt_s == pytest.approx(0.1, rel=0.2)
+    assert link.is_right()
+
+
+def test_confidence_falls_with_age_and_after_a_surprise():
+    link = SimulatedLink(10e6, pauses=0.0)
+    for _ in range(10):
+        link.send(60_000)
+    sure = link.estimator.estimate()
+    link.clock.sleep(10.0)
+    old = link.estimator.estimate()
+    assert old.confidence < 0.5 * sure.confidence
+    assert old.age_s == pytest.approx(sure.age_s + 10.0)
+    link.send(60_000)
+    link.rate_bps = 2e6
+    link.send(60_000)
+    assert link.estimator.estimate().confidence < 0.8 * sure.confidence
+
+
+class TestLateReplies:
+    """What a reply that did not come in time says about the link."""
+
+    @pytest.fixture
+    def link(self):
+        link = SimulatedLink(8e6, pauses=0.0)
+        for _ in range(3):
+            link.send(24)
+        for _ in range(10):
+            link.send(100_000)
+        return link
+
+    def test_a_few_bring_the_rate_below_what_the_deadline_allowed(self, link):
+        for _ in range(3):
+            link.estimator.missed(100_000, 0.5)
+        assert link.estimator.estimate().rate_bps < 8 * 100_000 / (0.5 - RTT_S) * 1.1
+
+    def test_one_that_was_to_be_expected_tells_nothing(self, link):
+        link.estimator.missed(100_000, 0.01)
+        assert link.is_right()
+
+    def test_answers_in_time_bring_the_rate_back(self, link):
+        for _ in range(5):
+            link.estimator.missed(100_000, 0.5)
+        for _ in range(3):
+            link.send(100_000)
+        assert link.is_right()
+
+
+def test_a_rate_beyond_every_network_is_not_believed():
+    link = SimulatedLink(1e12, rtt_s=0.0003)
+    for _ in range(20):
+        link.send(24)
+        link.send(400_000)
+    assert 1e9 < link.estimator.estimate().rate_bps <= 1e10
+
+
+def test_forgetting_starts_anew():
+    link = SimulatedLink(8e6)
+    link.send(100_000)
+    link.estimator.forget()
+    assert link.estimator.estimate() is None
+
+
+def test_many_transfers_are_taken_in_even_if_nobody_asks():
+    link = SimulatedLink(8e6)
+    for _ in range(1000):
+        link.send(50_000)
+    assert len(link.estimator._pending) < 100
+    assert link.is_right()

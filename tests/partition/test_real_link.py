@@ -1,0 +1,147 @@
+"""Split computing over a real link: namespaces, veth, token bucket, and a proxy that delays."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import numpy as np
+import pytest
+
+from partition.client import CloudClient
+from partition.codec import Codec
+from tests.partition.delay_proxy import DelayProxy
+from tests.partition.netns import CLOUD_ADDRESS, Namespaces
+
+TOLERANCE, TOLERANCE_S = 1.05, 0.002
+"""A neighbour may be this much faster: two cuts can be equally good."""
+
+
+class EdgeProcess:
+    """The edge in its namespace, asked by lines of JSON."""
+
+    def __init__(self, process):
+        self.process = process
+        self._read()
+
+    def ask(self, **order):
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        return self._read()
+
+    def _read(self):
+        line = self.process.stdout.readline()
+        assert line, self.process.stderr.read()
+        return json.loads(line)
+
+
+@pytest.fixture(scope="module")
+def link():
+    with Namespaces() as namespaces:
+        yield namespaces
+
+
+@pytest.fixture(scope="module")
+def address(link, lite0):
+    server = link.popen(
+        link.cloud, "tests.partition.paced_server", lite0.path, f"{CLOUD_ADDRESS}:0"
+    )
+    port = server.stdout.readline().strip()
+    assert port, server.stderr.read()
+    return f"{CLOUD_ADDRESS}:{port}"
+
+
+@pytest.fixture(scope="module")
+def edge(link, address, lite0):
+    link.shape(1e9)
+    edge = EdgeProcess(link.popen(link.edge, "tests.partition.paced_edge", lite0.path, address))
+    edge.ask(measure=5)
+    return edge
+
+
+def check(found):
+    """The cut that was chosen is no slower than its neighbours."""
+    chosen = str(found["chosen"])
+    fastest_s = min(found["latency_s"].values())
+    assert found["latency_s"][chosen] <= TOLERANCE * fastest_s + TOLERANCE_S, found
+
+
+CHOSEN = {}
+
+
+@pytest.mark.parametrize("rate_mbps", [1000, 200, 50, 10, 2, 0.5])
+def test_the_chosen_cut_beats_its_neighbours_at_every_rate(link, edge, rate_mbps):
+    link.shape(1e6 * rate_mbps)
+    found = edge.ask(choose=5, rounds=5)
+    print(rate_mbps, found)
+    check(found)
+    if rate_mbps <= 50:  # beyond, the machine is slower than the link
+        assert found["rate_bps"] == pytest.approx(1e6 * rate_mbps, rel=0.3)
+    CHOSEN[rate_mbps] = found["chosen"]
+
+
+def test_the_slower_the_link_the_later_the_cut():
+    cuts = [CHOSEN[rate] for rate in sorted(CHOSEN)]
+    assert cuts == sorted(cuts, reverse=True)
+    assert len(set(cuts)) >= 3
+
+
+def test_with_a_loaded_server_it_chooses_the_best_cut_too(link, edge, address, lite0):
+    link.shape(200e6)
+    idle = edge.ask(choose=5, rounds=1)
+    load = link.popen(link.cloud, "tests.partition.paced_load", lite0.path, address, 20)
+    assert load.stdout.readline(), load.stderr.read()
+    loaded = edge.ask(choose=10, rounds=5)
+    load.stdin.close()
+    load.wait(60)
+    print(idle, loaded)
+    check(loaded)
+    assert loaded["wait_s"] > 0.2
+    assert loaded["chosen"] > idle["chosen"]
+
+
+@pytest.mark.parametrize("rates_mbps", [(20, 2), (2, 20)])
+def test_a_step_of_the_rate_is_recognised_within_three_requests(link, edge, rates_mbps):
+    link.shape(1e6 * rates_mbps[0])
+    edge.ask(requests=8, split=1)
+    link.shape(1e6 * rates_mbps[1])
+    rates_bps = edge.ask(requests=3, split=1)["rates_bps"]
+    assert rates_bps[-1] == pytest.approx(1e6 * rates_mbps[1], rel=0.3), rates_bps
+
+
+def test_namespaces_and_processes_are_gone_afterwards():
+    with Namespaces() as namespaces:
+        process = namespaces.popen(namespaces.cloud, "http.server")
+        names = (namespaces.edge, namespaces.cloud)
+    assert process.poll() is not None
+    listed = subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout
+    assert not any(name in listed for name in names)
+
+
+class TestDelayAndLoss:
+    """Over the proxy, on this machine's own loopback."""
+
+    @pytest.fixture
+    def encoded(self, tiny, runtime, image):
+        return tuple(Codec().encode(t) for t in runtime.head(tiny.split_points[0], (image,)))
+
+    def test_the_round_trip_is_the_delay_both_ways(self, tiny, server, encoded):
+        with (
+            DelayProxy(("127.0.0.1", server.port), delay_s=0.03) as proxy,
+            CloudClient(f"127.0.0.1:{proxy.port}", tiny) as client,
+        ):
+            client.connect()
+            assert client.probe().rtt_s == pytest.approx(0.06, rel=0.3)
+            for _ in range(5):
+                client.infer(tiny.split_points[0], encoded, 2.0)
+            assert client.link.rtt_s == pytest.approx(0.06, rel=0.3)
+
+    def test_lost_packets_delay_answers_and_lose_none(self, tiny, server, runtime, encoded):
+        expected = runtime.tail(tiny.split_points[0], tuple(map(Codec().decode, encoded)))[0]
+        with (
+            DelayProxy(("127.0.0.1", server.port), delay_s=0.002, loss=0.1) as proxy,
+            CloudClient(f"127.0.0.1:{proxy.port}", tiny) as client,
+        ):
+            for _ in range(40):
+                reply = client.infer(tiny.split_points[0], encoded, 5.0)
+                np.testing.assert_allclose(reply.logits, expected, rtol=1e-4, atol=1e-5)
