@@ -6,17 +6,22 @@ dependency of the `edge` extra, since a server must read what any edge sends.
 
 from __future__ import annotations
 
+import functools
 import statistics
 import threading
 import time
 from dataclasses import dataclass, replace
 
 import numpy as np
-import zstandard
 
 from partition.encoded import Encoded
 from partition.errors import WireError
 from partition.quantise import Uint8Array
+
+try:
+    import zstandard
+except ModuleNotFoundError:  # the base install, which only simulates
+    zstandard = None  # type: ignore[assignment]
 
 LEVEL = 1
 BYPASS_BPS = 1e9
@@ -80,6 +85,7 @@ def compress(encoded: Encoded) -> Encoded:
     """The same tensor with its payload as one zstd frame that declares its size."""
     if encoded.compressed:
         return encoded
+    _check_installed()
     frame = _contexts().compressor.compress(encoded.payload.data.cast("B"))
     return replace(encoded, payload=np.frombuffer(frame, np.uint8), compressed=True)
 
@@ -112,6 +118,7 @@ def check_frame(frame: Uint8Array, plain_bytes: int) -> None:
     Raises:
         WireError: it is no zstd frame, declares no size or another one.
     """
+    _check_installed()
     try:
         declared = zstandard.frame_content_size(bytes(frame[:_MAX_HEADER_BYTES]))
     except zstandard.ZstdError as error:
@@ -134,8 +141,11 @@ class _Contexts(threading.local):
         self.decompressor = zstandard.ZstdDecompressor()
 
 
-_THREAD = _Contexts()
-
-
+@functools.cache
 def _contexts() -> _Contexts:
-    return _THREAD
+    return _Contexts()
+
+
+def _check_installed() -> None:
+    if zstandard is None:
+        raise WireError("package zstandard is missing: pip install '.[edge]'")

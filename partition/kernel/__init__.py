@@ -1,12 +1,12 @@
 """The compiled kernel of the feature codec: min, max and levels of a row in one go.
 
-Why C and not numba, both tried on 32 rows of 3136 values beside a memcpy of them: encoding took
-1.5 times the memcpy in C and 3 times in numba, which keeps minimum and maximum out of vector
-registers; numba adds some 150 MB of packages, seconds of compilation at each start, and holds
-numpy back at every release. The C file needs neither Python's nor numpy's headers: it is a plain
-shared library, built when dvfo is installed (`build_backend.py`: by the machine's compiler, or
-where there is none by the one in the wheel `ziglang`), and called through cffi, whose calls cost
-a third of what ctypes takes to find an array's address.
+Why C and not numba: of 32 rows of 3136 values, C encodes in 1.4 times a memcpy and numba (0.68, the
+same loops, which keep minimum and maximum out of vector registers there) in 3.0. numba also takes
+208 MB of disk, 3 s to import and compile at each start, 125 MiB of memory, and has to follow each
+release of numpy. The C file needs neither Python's nor numpy's headers: it is a plain shared
+library, built when dvfo is installed (`build_backend.py`: by the machine's compiler, or where there
+is none by the one in the wheel `ziglang`), and called through cffi (3 MiB), which finds an array's
+address in 0.6 us where ctypes takes 4.8.
 
 Where library or cffi are missing the codec runs in plain numpy, several times slower, and says so
 once. `NAME` is what measurements should be labelled with.

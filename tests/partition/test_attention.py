@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -17,6 +19,7 @@ from partition.errors import ModelFolderError, PartitionError  # noqa: E402
 from partition.train_attention import takes_attention  # noqa: E402
 from partition.zoo import resolve  # noqa: E402
 
+SMALL = (24, 4, 4)
 XI = (0.0, 0.02, 0.125, 0.3, 0.5, 0.97, 1.0)
 
 
@@ -145,17 +148,20 @@ def _learnable(n: int, shape: tuple[int, ...], seed: int) -> training.Features:
 
 
 @pytest.fixture(scope="module")
-def trained(cut):
-    point, split, *_ = cut
-    model = training.build(split, point, 10, seed=0)
-    losses = training.train(model, _learnable(2048, point.shapes[0][1:], 0), epochs=6, seed=0)
+def trained():
+    """A small cut with a linear tail, and the losses of its training."""
+    tail = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(24 * 16, 10))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = modules.AttentionSplit(tail, SMALL, 10, width=16, stride=1)
+    losses = training.train(model, _learnable(8192, SMALL, 0), epochs=6, seed=0)
     return model, losses
 
 
-def test_training_learns(trained, cut):
+def test_training_learns(trained):
     model, losses = trained
     assert np.mean(losses[-5:]) < 0.8 * losses[0]
-    data = _learnable(500, cut[0].shapes[0][1:], 1)
+    data = _learnable(500, SMALL, 1)
     for xi in (0.0, 0.5, 1.0):
         logits = evaluation.answers(model, data, xi, 4)
         weight = evaluation.choose_edge_weight(logits, xi)
@@ -193,7 +199,8 @@ def test_at_the_ends_nothing_is_chosen():
 
 def test_onnx_on_a_board_equals_torch(tmp_path, trained, cut):
     model, _ = trained
-    point, _, _, x = cut
+    point = replace(cut[0], shapes=((1, *SMALL),))
+    x = _learnable(1, SMALL, 2).tensor.float()
     export(model, folder_of(tmp_path, point))
     runtime = AttentionRuntime(tmp_path, point)
     for xi in XI:
