@@ -473,7 +473,7 @@ HUGGING_FACE: dict[str, Callable[[], Built]] = {
         hf.T5Config(vocab_size=VOCABULARY, d_model=32, d_kv=8, d_ff=64, num_layers=3, num_heads=4),
     ),
     "clip-text": _text(
-        hf.CLIPTextModel, hf.CLIPTextConfig(**_TEXT, eos_token_id=1, bos_token_id=0)
+        hf.CLIPTextModel, hf.CLIPTextConfig(**_TEXT, eos_token_id=0, bos_token_id=1)
     ),
     "clip-vision": _vision(
         hf.CLIPVisionModel, hf.CLIPVisionConfig(**_WIDTH, image_size=IMAGE, patch_size=16)
