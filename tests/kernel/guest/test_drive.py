@@ -346,6 +346,10 @@ def test_command_restores_after_a_kill_and_leaves_a_living_controller_alone():
 
 def test_user_without_rights_is_told_which_files(tmp_path):
     before = snapshot()
+    tmp_path.chmod(0o777)
+    for parent in tmp_path.parents:
+        if parent != Path("/") and parent.owner() == "root" and parent != Path("/tmp"):
+            parent.chmod(0o755)
     child = os.fork()
     if child == 0:
         os.setuid(NOBODY)
@@ -358,10 +362,6 @@ def test_user_without_rights_is_told_which_files(tmp_path):
         os.write(2, message.encode())
         told = "scaling_max_freq" in message and "run as root" in message
         os._exit(0 if told else 1)
-    tmp_path.chmod(0o777)
-    for parent in tmp_path.parents:
-        if parent != Path("/") and parent.owner() == "root" and parent != Path("/tmp"):
-            parent.chmod(0o755)
     _, status = os.waitpid(child, 0)
     assert status == 0
     assert snapshot() == before
