@@ -18,15 +18,17 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.algorithms import ALGORITHMS, Algorithm, algorithm
 from agents.callbacks import EntropyDecay, TrainingReport
+from agents.deciders.learned import Learned
+from agents.deciders.oracle import Oracle
 from agents.errors import AgentError, RunFolderError
-from agents.evaluate import EvaluationRow, evaluate, held_out_seeds, write_csv
+from agents.evaluate import EvaluationRow, evaluate, write_csv
 from agents.export import freeze, set_threads
 from agents.log_cost import LogCost
 from agents.machine import describe_machine
 from agents.plots import decisions_figure, evaluation_figure, record_decisions, save
 from agents.policy import FrozenPolicy
 from agents.report import print_rows
-from agents.rivals import Learned, Oracle
+from agents.seeds import held_out_seeds
 from envs.errors import EnvError
 from envs.fleet import World
 from envs.vec_env import EdgeSplitVecEnv
@@ -145,7 +147,7 @@ def _draw(
         (name, record_decisions(world, decider, seeds))
         for name, decider in (
             (config.algo, Learned(policy)),
-            ("oracle", Oracle(world.objective())),
+            ("oracle", Oracle()),
         )
     ]
     names = [point.name for point in folder.split_points]

@@ -14,12 +14,13 @@ from stable_baselines3.common.logger import Figure as LoggedFigure
 from stable_baselines3.common.logger import TensorBoardOutputFormat
 from tqdm import tqdm
 
-from agents.evaluate import run_episodes, seeds_for
+from agents.deciders.oracle import Oracle
+from agents.evaluate import run_episodes
 from agents.plots import decisions_figure, record_decisions
-from agents.rivals import Oracle
-from envs.fleet import Fleet, World
+from agents.seeds import seeds_for
+from envs.fleet import World
 from envs.objective import TERMS
-from envs.plant import Indices
+from envs.plant import Indices, Plant
 from envs.spaces import ActionDecoder, Observations
 from envs.vec_env import EdgeSplitVecEnv
 
@@ -45,7 +46,10 @@ class AgentDecider:
         """Wrap `agent`."""
         self._agent, self._decoder, self._continuous = agent, decoder, continuous
 
-    def decide(self, observations: Observations, fleet: Fleet) -> Indices:
+    def begin(self, plant: Plant, n: int) -> None:
+        """Nothing is remembered between steps."""
+
+    def decide(self, observations: Observations) -> Indices:
         """Predict without exploring."""
         actions, _ = self._agent.predict(observations, deterministic=True)
         if self._continuous:
@@ -83,7 +87,7 @@ class TrainingReport(BaseCallback):
         super().__init__()
         self._world, self._env, self._total = world, env, total_timesteps
         self._seeds = seeds_for(_VALIDATION, 0, N_VALIDATION)
-        oracle = run_episodes(world, Oracle(env.objective), self._seeds)
+        oracle = run_episodes(world, Oracle(), self._seeds)
         self._oracle_cost = float(oracle.cost.mean())
         self._sums: dict[str, float] = {}
         self._n_sums = 0

@@ -11,17 +11,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.rivals import Decider, Governor, Oracle, Random, best_static, max_clocks
+from agents.deciders.base import Decider
+from agents.deciders.registry import fit
+from agents.seeds import N_HELD_OUT, held_out_seeds
 from agents.statistics import Bootstrap, Interval, weighted_quantile
 from envs.fleet import Fleet, World
 from envs.response import SPREAD
 from envs.signals import Floats
 from envs.spaces import ObservationEncoder, observation_fields
 
-N_EPISODES = 48
 ALL = "all"
 SHORTEST_WAY = 0.05
-_HELD_OUT, _SEARCH = 0x0E7A1, 0x5EA2C
+RIVALS = ("oracle", "best-static", "governor", "max-edge", "max-cloud", "random")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,31 +89,9 @@ class EvaluationRow:
     share_of_way_high: float
 
 
-def seeds_for(purpose: int, seed: int, n: int) -> NDArray[np.uint64]:
-    """Draw episode seeds that no other purpose draws."""
-    return np.random.default_rng([purpose, seed]).integers(2**63, size=n).astype(np.uint64)
-
-
-def held_out_seeds(seed: int, n: int = N_EPISODES) -> NDArray[np.uint64]:
-    """Seeds of the episodes that nothing was trained or searched on."""
-    return seeds_for(_HELD_OUT, seed, n)
-
-
-def search_seeds(seed: int, n: int = 32) -> NDArray[np.uint64]:
-    """Seeds of the episodes that `best-static` is searched on."""
-    return seeds_for(_SEARCH, seed, n)
-
-
 def rivals(world: World, seed: int) -> dict[str, Decider]:
     """Build every rival for one scenario; the search for the static one takes a few seconds."""
-    return {
-        "oracle": Oracle(world.objective()),
-        "best-static": best_static(world, search_seeds(seed)),
-        "governor": Governor(),
-        "max-edge": max_clocks(world, -1),
-        "max-cloud": max_clocks(world, 0),
-        "random": Random(seed),
-    }
+    return {name: fit(name, world, seed).decider for name in RIVALS}
 
 
 def run_episodes(world: World, decider: Decider, seeds: NDArray[np.uint64]) -> Episodes:
@@ -120,12 +99,13 @@ def run_episodes(world: World, decider: Decider, seeds: NDArray[np.uint64]) -> E
     fleet, objective = Fleet(world, len(seeds)), world.objective()
     encoder = ObservationEncoder(observation_fields(fleet.layout))
     readings = fleet.reset(seeds)
+    decider.begin(fleet, fleet.n)
     eta = readings.eta
     record: dict[str, list[Floats]] = {
         key: [] for key in ("power_w", "requests", "latency_s", "in_time", "accuracy", "cost")
     }
     for _ in range(world.n_steps):
-        outcome = fleet.step(decider.decide(encoder.encode(readings), fleet))
+        outcome = fleet.step(decider.decide(encoder.encode(readings)))
         readings = fleet.readings()
         for key, values in record.items():
             value = objective.cost(outcome, eta) if key == "cost" else getattr(outcome, key)
@@ -154,7 +134,7 @@ def evaluate(
     learned: Mapping[str, Decider],
     seed: int,
     *,
-    n_episodes: int = N_EPISODES,
+    n_episodes: int = N_HELD_OUT,
     report: Callable[[str], None] = lambda _: None,
 ) -> list[EvaluationRow]:
     """Compare learned policies with all rivals, in each scenario and over all of them.

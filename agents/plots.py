@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from agents.deciders.base import Decider
 from agents.evaluate import ALL, EvaluationRow
-from agents.rivals import Decider
 from envs.fleet import Fleet, World
 from envs.signals import Floats
 from envs.spaces import ObservationEncoder, observation_fields
@@ -94,9 +94,10 @@ def record_decisions(world: World, decider: Decider, seeds: NDArray[np.uint64]) 
     fleet = Fleet(world, len(seeds))
     encoder = ObservationEncoder(observation_fields(fleet.layout))
     readings = fleet.reset(seeds)
+    decider.begin(fleet, fleet.n)
     links, clocks, splits = [], [], []
     for _ in range(world.n_steps):
-        actions = decider.decide(encoder.encode(readings), fleet)
+        actions = decider.decide(encoder.encode(readings))
         links.append(readings.link_bps)
         fleet.step(actions)
         readings = fleet.readings()

@@ -64,8 +64,8 @@ def test_agent_decides_without_exploring_in_either_space(untrained, small_world,
     name, agent, _ = untrained
     decider = AgentDecider(agent, policy.decoder, continuous=name == "sac")
     observations = np.random.default_rng(0).uniform(-1, 1, (200, 17)).astype(np.float32)
-    decided = decider.decide(observations, fleet=None)
-    np.testing.assert_array_equal(decided, decider.decide(observations, fleet=None))
+    decided = decider.decide(observations)
+    np.testing.assert_array_equal(decided, decider.decide(observations))
     assert (decided == policy.decide_batch(observations)).all(axis=1).mean() > 0.98
 
 

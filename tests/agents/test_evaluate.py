@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from agents.callbacks import _VALIDATION
+from agents.deciders.best_static import best_static
+from agents.deciders.oracle import Oracle
+from agents.deciders.static import Static
 from agents.evaluate import (
     ALL,
     EvaluationRow,
     evaluate,
-    held_out_seeds,
     run_episodes,
-    search_seeds,
-    seeds_for,
     write_csv,
 )
-from agents.rivals import Oracle, Static, best_static
+from agents.seeds import held_out_seeds, search_seeds, seeds_for
 from envs.fleet import Fleet
 
 POLICIES = ["mine", "oracle", "best-static", "governor", "max-edge", "max-cloud", "random"]
@@ -108,9 +108,9 @@ def test_decider_sees_the_encoded_readings_of_the_boards(calm):
     seen = []
 
     class Watcher(Static):
-        def decide(self, observations, fleet):
+        def decide(self, observations):
             seen.append(observations)
-            return super().decide(observations, fleet)
+            return super().decide(observations)
 
     run_episodes(replace(calm, n_steps=3), Watcher((0, 0, 0, 0)), held_out_seeds(0, 2))
     assert [o.shape for o in seen] == [(2, 17)] * 3
@@ -146,6 +146,6 @@ def test_csv_has_the_columns_that_scripts_rely_on(rows, tmp_path):
 
 def test_oracle_beats_the_best_fixed_action_where_the_link_swings(swinging):
     seeds = held_out_seeds(0, 8)
-    oracle = run_episodes(swinging, Oracle(swinging.objective()), seeds)
+    oracle = run_episodes(swinging, Oracle(), seeds)
     static = run_episodes(swinging, best_static(swinging, search_seeds(0)), seeds)
     assert oracle.cost.mean() < 0.95 * static.cost.mean()

@@ -8,11 +8,14 @@ from torch import nn
 
 from agents.algorithms import ALGORITHMS, algorithm, linear_to_zero
 from agents.callbacks import EntropyDecay
+from agents.deciders.learned import Learned
+from agents.deciders.oracle import Oracle
+from agents.deciders.static import Random
 from agents.errors import AgentError
-from agents.evaluate import held_out_seeds, run_episodes
+from agents.evaluate import run_episodes
 from agents.export import freeze, set_threads
 from agents.log_cost import LogCost
-from agents.rivals import Learned, Oracle, Random
+from agents.seeds import held_out_seeds
 from envs.vec_env import EdgeSplitVecEnv
 
 N_BOARDS = 32
@@ -42,14 +45,14 @@ def costs(world, deciders) -> list[float]:
 
 def test_learning_goes_most_of_the_way_from_random_to_the_oracle(small_world):
     policy = trained(small_world, 0, 24_000)
-    rivals = (Random(0), Oracle(small_world.objective()))
+    rivals = (Random(0), Oracle())
     learned, random, oracle = costs(small_world, [Learned(policy), *rivals])
     assert (random - learned) / (random - oracle) > 0.8
 
 
 def test_learning_finds_the_known_optimum_where_nothing_changes(calm):
     policy = trained(calm, 0, 24_000)
-    learned, oracle = costs(calm, [Learned(policy), Oracle(calm.objective())])
+    learned, oracle = costs(calm, [Learned(policy), Oracle()])
     assert learned < 1.05 * oracle
 
 

@@ -6,18 +6,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from agents.evaluate import run_episodes, seeds_for
-from agents.rivals import (
-    Governor,
-    Learned,
-    Oracle,
-    Random,
-    Static,
-    best_static,
-    cost_table,
-    max_clocks,
-    mean_cost,
-)
+from agents.deciders.base import NotSimulatedError
+from agents.deciders.best_static import best_static
+from agents.deciders.governor import Governor
+from agents.deciders.learned import Learned
+from agents.deciders.oracle import Oracle, cost_table
+from agents.deciders.registry import DECIDERS, fit, names
+from agents.deciders.rollout import mean_cost
+from agents.deciders.static import Random, Static, max_clocks
+from agents.errors import AgentError
+from agents.evaluate import run_episodes
+from agents.seeds import seeds_for
 from envs.fleet import Fleet
 from tests.runs import constant_policy
 
@@ -39,10 +38,14 @@ def blind(n: int) -> np.ndarray:
     return np.empty((n, 0), dtype=np.float32)
 
 
+def begun(decider, fleet):
+    decider.begin(fleet, fleet.n)
+    return decider
+
+
 def test_oracle_picks_the_cheapest_action_of_each_board(fleet, small_world):
-    objective = small_world.objective()
-    decided = Oracle(objective).decide(blind(10), fleet)
-    table = cost_table(fleet, objective, slice(0, 10))
+    decided = begun(Oracle(), fleet).decide(blind(10))
+    table = cost_table(fleet, slice(0, 10))
     assert table.shape == (10, 3, 3, 3, 5)
     for board, action in enumerate(decided):
         assert table[board][tuple(action)] == table[board].min()
@@ -51,14 +54,14 @@ def test_oracle_picks_the_cheapest_action_of_each_board(fleet, small_world):
 
 def test_switching_weighs_less_the_longer_the_oracle_dwells(fleet, small_world):
     objective = small_world.objective()
-    dear, cheap = (cost_table(fleet, objective, slice(0, 10), dwell) for dwell in (1, 4))
+    dear, cheap = (cost_table(fleet, slice(0, 10), dwell) for dwell in (1, 4))
     saved = dear - cheap
     assert saved.min() == pytest.approx(0.0)
     assert saved.max() == pytest.approx(0.75 * objective.switching_weight)
 
 
 def test_oracle_beats_every_one_of_50_fixed_actions_where_nothing_is_noisy(swinging):
-    oracle = mean_cost(swinging, Oracle(swinging.objective()), SEEDS)
+    oracle = mean_cost(swinging, Oracle(), SEEDS)
     actions = np.random.default_rng(0).integers(0, [3, 3, 3, 5], (50, 4))
     fixed = [mean_cost(swinging, Static(tuple(action)), SEEDS) for action in actions]
     assert oracle < min(fixed)
@@ -68,29 +71,26 @@ def test_best_static_is_the_optimum_of_exhaustive_search(swinging):
     costs = {a: mean_cost(swinging, Static(a), SEEDS) for a in product(*map(range, (3, 3, 3, 5)))}
     found = best_static(swinging, SEEDS).action
     assert costs[found] == min(costs.values())
-    assert costs[found] < mean_cost(swinging, max_clocks(swinging, -1), SEEDS)
-    assert costs[found] < mean_cost(swinging, max_clocks(swinging, 0), SEEDS)
+    assert costs[found] < mean_cost(swinging, max_clocks(swinging.layout, -1), SEEDS)
+    assert costs[found] < mean_cost(swinging, max_clocks(swinging.layout, 0), SEEDS)
 
 
 def test_max_clocks_counts_split_points_from_either_end(small_world):
-    assert max_clocks(small_world, 0).action == (2, 2, 2, 0)
-    assert max_clocks(small_world, -1).action == (2, 2, 2, 4)
+    assert max_clocks(small_world.layout, 0).action == (2, 2, 2, 0)
+    assert max_clocks(small_world.layout, -1).action == (2, 2, 2, 4)
 
 
 def test_static_repeats_itself_for_every_board(fleet):
-    np.testing.assert_array_equal(Static((1, 2, 0, 3)).decide(blind(2), fleet), [[1, 2, 0, 3]] * 2)
+    np.testing.assert_array_equal(Static((1, 2, 0, 3)).decide(blind(2)), [[1, 2, 0, 3]] * 2)
 
 
 def governed(world, *, cpu_util: float, gpu_util: float, indices: tuple[int, ...]) -> list[int]:
     tables = [axis.values for axis in world.layout.axes[:-1]]
     clocks_hz = np.array([[table[i] for table, i in zip(tables, indices, strict=True)]])
-    fleet = SimpleNamespace(
-        readings=lambda: SimpleNamespace(clocks_hz=clocks_hz),
-        cpu_util=np.array([cpu_util]),
-        gpu_util=np.array([gpu_util]),
-        layout=world.layout,
-    )
-    return Governor().decide(blind(1), fleet)[0].tolist()
+    fleet = Fleet(world, 1)
+    fleet.readings = lambda: SimpleNamespace(clocks_hz=clocks_hz)
+    fleet.cpu_util, fleet.gpu_util = np.array([cpu_util]), np.array([gpu_util])
+    return begun(Governor(), fleet).decide(blind(1))[0].tolist()
 
 
 def test_governor_lowers_all_clocks_when_idle(world):
@@ -118,17 +118,42 @@ def test_governor_keeps_everything_on_the_edge(calm):
     assert (result.accuracy == 1.0).all()
     fleet = Fleet(calm, 2)
     fleet.reset(SEEDS[:2])
-    assert (Governor().decide(blind(2), fleet)[:, -1] == 4).all()
+    assert (begun(Governor(), fleet).decide(blind(2))[:, -1] == 4).all()
 
 
 def test_random_reaches_every_choice_and_nothing_else(fleet):
-    decider = Random(0)
-    drawn = np.concatenate([decider.decide(blind(50), fleet) for _ in range(4)])
+    decider = begun(Random(0), fleet)
+    drawn = np.concatenate([decider.decide(blind(50)) for _ in range(4)])
     assert [set(column) for column in drawn.T] == [set(range(n)) for n in (3, 3, 3, 5)]
-    np.testing.assert_array_equal(drawn[:50], Random(0).decide(blind(50), fleet))
+    np.testing.assert_array_equal(drawn[:50], begun(Random(0), fleet).decide(blind(50)))
 
 
 def test_learned_policy_decides_by_the_observation_alone(small_world):
     policy = constant_policy(small_world.layout, (1, 0, 2, 3))
-    decided = Learned(policy).decide(np.zeros((3, 17), np.float32), fleet=None)
+    decided = Learned(policy).decide(np.zeros((3, 17), np.float32))
     np.testing.assert_array_equal(decided, [[1, 0, 2, 3]] * 3)
+
+
+def test_nothing_privileged_decides_for_a_real_board(small_world):
+    board = SimpleNamespace(layout=small_world.layout)
+    for decider in (Oracle(), Governor()):
+        with pytest.raises(NotSimulatedError, match=type(decider).__name__):
+            decider.begin(board, 1)
+
+
+@pytest.mark.parametrize("name", [n for n, e in DECIDERS.items() if e.kind != "learned"])
+def test_every_decider_fits_and_decides_for_many_boards(swinging, name):
+    fitted = fit(name, swinging, 0)
+    assert fitted.fit_s >= 0.0
+    assert (fitted.fit_steps > 0) == (DECIDERS[name].kind == "searched")
+    assert np.isfinite(mean_cost(swinging, fitted.decider, SEEDS))
+
+
+def test_names_are_listed_by_kind():
+    assert set(names("privileged", "rule")) < set(names()) == set(DECIDERS)
+    assert "oracle" in names("privileged")
+
+
+def test_unknown_decider_is_refused_with_those_there_are(calm):
+    with pytest.raises(AgentError, match=r"unknown algorithm 'nonsense'.*oracle"):
+        fit("nonsense", calm, 0)

@@ -1,0 +1,49 @@
+"""The one face of everything that decides, and the axes of an action by name."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from envs.fleet import Fleet
+from envs.plant import Indices, Layout, Plant
+from envs.spaces import Observations
+
+
+class Decider(Protocol):
+    """Chooses the actions of `n` boards at once from what their sensors show."""
+
+    def begin(self, plant: Plant, n: int) -> None:
+        """Forget what was; a new episode of `n` boards begins on a plant that was just reset.
+
+        Only privileged deciders keep the plant, to look at what no sensor shows.
+        """
+
+    def decide(self, observations: Observations) -> Indices:
+        """Choose actions, shape (n, n_axes), by observations of shape (n, n_fields)."""
+
+
+class NotSimulatedError(TypeError):
+    """A privileged decider was given a plant that has no model to look into."""
+
+
+def simulated(plant: Plant, decider: Decider) -> Fleet:
+    """Return a plant whose true state can be looked at.
+
+    Raises:
+        NotSimulatedError: there is no such state on a real board.
+    """
+    if not isinstance(plant, Fleet):
+        raise NotSimulatedError(f"{type(decider).__name__} needs the true state of a simulation")
+    return plant
+
+
+def axis_sizes(layout: Layout) -> tuple[int, ...]:
+    """Number of choices on each axis."""
+    return tuple(len(axis.values) for axis in layout.axes)
+
+
+def top_clocks(layout: Layout, n: int) -> Indices:
+    """Actions with maximum clocks and the last route, shape (n, n_axes)."""
+    return np.tile(np.array(axis_sizes(layout), dtype=np.int64) - 1, (n, 1))

@@ -1,0 +1,25 @@
+"""What a decider costs over whole episodes; the measure that searches minimise."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.deciders.base import Decider
+from envs.fleet import Fleet, World
+from envs.spaces import ObservationEncoder, observation_fields
+
+
+def mean_cost(world: World, decider: Decider, seeds: NDArray[np.uint64]) -> float:
+    """Mean cost per step of a decider over whole episodes, one per seed."""
+    fleet, objective = Fleet(world, len(seeds)), world.objective()
+    encoder = ObservationEncoder(observation_fields(fleet.layout))
+    readings = fleet.reset(seeds)
+    decider.begin(fleet, fleet.n)
+    eta = readings.eta
+    total = 0.0
+    for _ in range(world.n_steps):
+        outcome = fleet.step(decider.decide(encoder.encode(readings)))
+        readings = fleet.readings()
+        total += float(objective.cost(outcome, eta).mean())
+    return total / world.n_steps
