@@ -100,11 +100,11 @@ def run_episodes(world: World, decider: Decider, seeds: NDArray[np.uint64]) -> E
     encoder = ObservationEncoder(observation_fields(fleet.layout))
     readings = fleet.reset(seeds)
     decider.begin(fleet, fleet.n)
-    eta = readings.eta
     record: dict[str, list[Floats]] = {
         key: [] for key in ("power_w", "requests", "latency_s", "in_time", "accuracy", "cost")
     }
     for _ in range(world.n_steps):
+        eta = readings.eta
         outcome = fleet.step(decider.decide(encoder.encode(readings)))
         readings = fleet.readings()
         for key, values in record.items():

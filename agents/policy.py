@@ -23,7 +23,7 @@ from agents.errors import PolicyError
 from envs.plant import Axis, Indices, Layout
 from envs.spaces import ActionDecoder, ObservationEncoder, ObservationField, observation_fields
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 METADATA_FILE = "policy.json"
 WEIGHTS_FILE = "weights.safetensors"
 ACTIVATIONS = ("tanh", "relu")

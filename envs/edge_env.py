@@ -48,8 +48,14 @@ class EdgeSplitEnv(gymnasium.Env[Any, Any]):
     | 10  | temperature_margin_c | degC  | -10  | 50         |     |
     | 11  | latency_s            | s     | 1e-3 | 10         | log |
     | 12  | edge_share           | 1     | 0    | 1          |     |
-    | 13  | power_w              | W     | 0    | max_power  |     |
-    | 14+ | <domain>_hz          | Hz    | 0    | table's top|     |
+    | 13  | decision_s           | s     | 1e-5 | 1          | log |
+    | 14  | latency_factor       | 1     | 0.25 | 4          | log |
+    | 15  | away_factor          | 1     | 0.1  | 10         | log |
+    | 16  | power_factor         | 1     | 0.5  | 2          | log |
+    | 17  | busy                 | 1     | 0    | 1          |     |
+    | 18  | battery_level        | 1     | 0    | 1          |     |
+    | 19  | power_w              | W     | 0    | max_power  |     |
+    | 20+ | <domain>_hz          | Hz    | 0    | table's top|     |
 
     ## Rewards
     Minus the cost of `envs.objective.Objective`; its terms stand in `info["reward_terms"]`.
@@ -108,9 +114,10 @@ class EdgeSplitEnv(gymnasium.Env[Any, Any]):
             "applied": dict(zip(self.plant.layout.domains, readings.clocks_hz[0], strict=True)),
             "split": int(indices[0, -1]),
         }
-        cost = self.objective.cost(outcome, self._eta)
+        cost = sum(float(value[0]) for value in terms.values())
+        self._eta = readings.eta
         truncated = self._t >= self.plant.n_steps
-        return self.encoder.encode(readings)[0], -float(cost[0]), False, truncated, info
+        return self.encoder.encode(readings)[0], -cost, False, truncated, info
 
     def close(self) -> None:
         """Give the board back as it was."""

@@ -2,74 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.objective import Objective
-from envs.plant import Axis, Indices, Layout, Outcome, Readings
-from envs.response import Clocks, Response, respond
-from envs.scenario import Episodes, Scenario, Surroundings
+from envs.clocks import DOMAINS, Clocks, clock_tables
+from envs.expectation import Factors, Link, Measured
+from envs.plant import Indices, Outcome, Readings
+from envs.response import Response, respond
+from envs.scenario import Episodes, Surroundings
 from envs.signals import Floats
 from envs.split_costs import SplitCosts
-from hw.device import DeviceModel
+from envs.world import World
+
+__all__ = ["EXPECTED_SLOWDOWN", "PROBE_PERIOD_S", "Fleet", "World"]
 
 PROBE_PERIOD_S = 1.0
 """The rate of an idle link is probed this often, so that its estimate never gets much older."""
-DOMAINS = ("cpu", "gpu", "emc")
 EXPECTED_SLOWDOWN = 1.03
 """Background work that whoever plans ahead counts with; 1.0 would cut every deadline too fine."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class World:
-    """Everything that is the same for all boards of a fleet.
-
-    Attributes:
-        device: model of the board.
-        model: name of the network.
-        cut_list_fingerprint: hash of its split points.
-        costs: of its split points on the device.
-        scenarios: each episode picks one of them.
-        n_steps: control steps in an episode.
-        step_s: duration of a control step.
-    """
-
-    device: DeviceModel
-    model: str
-    cut_list_fingerprint: str
-    costs: SplitCosts
-    scenarios: tuple[Scenario, ...]
-    n_steps: int = 240
-    step_s: float = 0.25
-
-    @property
-    def layout(self) -> Layout:
-        """Describe the fleet to a policy."""
-        tables = (self.device.cpu_hz, self.device.gpu_hz, self.device.emc_hz)
-        clocks = (
-            Axis(name, tuple(float(hz) for hz in table))
-            for name, table in zip(DOMAINS, tables, strict=True)
-        )
-        splits = Axis("split", tuple(float(s) for s in range(len(self.costs.wire_bytes))))
-        return Layout(
-            board=self.device.name,
-            board_fingerprint=self.device.fingerprint,
-            model=self.model,
-            cut_list_fingerprint=self.cut_list_fingerprint,
-            axes=(*clocks, splits),
-            max_power_w=self.device.max_power_w,
-        )
-
-    def objective(self) -> Objective:
-        """Build the cost with this device's and this network's reference values."""
-        rows = self.costs.rows()[:, -1]
-        fastest = (float(self.device.cpu_hz[-1]), float(self.device.gpu_hz[-1]))
-        latency_s = self.device.latency_s(
-            SplitCosts.from_rows(rows).head, *fastest, float(self.device.emc_hz[-1])
-        )
-        return Objective(max_power_w=self.device.max_power_w, reference_latency_s=float(latency_s))
+GRID = len(DOMAINS) + 1
+"""Axes of a grid over all actions, those with a single clock included."""
 
 
 class Fleet:
@@ -90,7 +44,8 @@ class Fleet:
         self.n = n
         self.n_steps = world.n_steps
         device = world.device
-        self._tables = (device.cpu_hz, device.gpu_hz, device.emc_hz)
+        self._tables = clock_tables(device)
+        self._settable = [k for k, table in enumerate(self._tables) if len(table) > 1]
         self._rows = world.costs.rows()
         # Share of a step during which the clocks of the step before are still in force.
         self._lag = tuple(device.domains[name].actuation_delay_s / world.step_s for name in DOMAINS)
@@ -101,12 +56,13 @@ class Fleet:
         self._episodes = Episodes(world.scenarios, seeds, world.n_steps, world.step_s)
         self._t = 0
         self._action = np.tile([len(axis.values) - 1 for axis in self.layout.axes], (self.n, 1))
-        self._clocks_hz = np.tile([table[-1] for table in self._tables], (self.n, 1))
+        self._clocks_hz = [np.full(self.n, table[-1]) for table in self._tables]
         self._backlog = zeros
         self._fast_c = zeros
         self._slow_c = zeros + world.device.thermal.slow_c_per_w * self._idle_power_w()
-        self.cpu_util, self.gpu_util = zeros, zeros
+        self.cpu_util, self.gpu_util, self._busy = zeros, zeros, zeros
         self._latency_s, self._power_w = zeros, zeros
+        self._factors = Factors(world.device, self.n, world.step_s)
         now = self._episodes.row(0)
         self._link_bps, self._link_age_s = now.link_bps * now.estimate_noise, zeros
         self._rtt_s, self._server_load = now.rtt_s, now.server_load
@@ -116,19 +72,15 @@ class Fleet:
         """Apply clocks and split, serve one control step, and let time pass."""
         world, device = self.world, self.world.device
         now = self._episodes.row(self._t + 1)
-        splits = actions[:, -1]
-        clocks_hz = self._allowed_hz(
-            [table[actions[:, k]] for k, table in enumerate(self._tables)], now
-        )
-        costs = SplitCosts.from_rows(self._rows[:, splits])
-        response = respond(
-            device, costs, self._effective(clocks_hz), now, self._backlog, world.step_s
-        )
+        clocks_hz = self._allowed_hz(self._asked_hz(actions), now)
+        costs = SplitCosts.from_rows(self._rows[:, actions[:, -1]])
+        clocks = self._effective(clocks_hz, self._clocks_hz)
+        response = respond(device, costs, clocks, now, self._backlog, world.step_s)
         switched = (actions != self._action).mean(axis=1)
         self._fast_c, self._slow_c = device.thermal_step(
             self._fast_c, self._slow_c, response.power_w, world.step_s
         )
-        self._clocks_hz = np.stack(clocks_hz, axis=1)
+        self._clocks_hz = clocks_hz
         self._action = actions
         self._t += 1
         self._see(now, costs, response)
@@ -151,8 +103,14 @@ class Fleet:
             temperature_margin_c=self.world.device.throttle_c - self._temperature_c(now),
             latency_s=self._latency_s,
             power_w=self._power_w,
-            clocks_hz=self._clocks_hz,
-            edge_share=self._rows[-1, self._action[:, -1]],
+            clocks_hz=np.stack([self._clocks_hz[k] for k in self._settable], axis=1),
+            edge_share=self.world.costs.edge_share[self._action[:, -1]],
+            decision_s=np.zeros(self.n),
+            latency_factor=self._factors.latency,
+            away_factor=self._factors.away,
+            power_factor=self._factors.power,
+            busy=self._busy,
+            battery_level=np.ones(self.n),
         )
 
     def every_outcome(self, boards: slice) -> Outcome:
@@ -162,7 +120,7 @@ class Fleet:
         background work, only what is usual.
 
         Returns:
-            Arrays broadcastable to (n_boards, n_cpu, n_gpu, n_emc, n_splits); neither the state nor
+            Arrays broadcastable to (n_boards, *sizes of the layout's axes); neither the state nor
             the temperature changes.
         """
         world = self.world
@@ -170,19 +128,15 @@ class Fleet:
         now = replace(now, slowdown=np.full(1, EXPECTED_SLOWDOWN))
         costs = SplitCosts.from_rows(self._rows.reshape(len(self._rows), 1, 1, 1, 1, -1))
         grid = [
-            table.reshape([-1 if axis == k + 1 else 1 for axis in range(5)])
+            table.reshape([-1 if axis == k + 1 else 1 for axis in range(1 + GRID)])
             for k, table in enumerate(self._tables)
         ]
-        before = self._clocks_hz[boards].reshape(-1, 1, 1, 1, 1, 3)
-        clocks = Clocks(
-            *(
-                hz + lag * (before[..., k] - hz)
-                for k, (hz, lag) in enumerate(zip(grid, self._lag, strict=True))
-            )
-        )
+        before = [hz[boards].reshape(-1, 1, 1, 1, 1) for hz in self._clocks_hz]
         backlog = self._backlog[boards].reshape(-1, 1, 1, 1, 1)
+        clocks = self._effective(grid, before)
         response = respond(world.device, costs, clocks, now, backlog, world.step_s)
-        return self._outcome(costs, response, self._switched_grid(boards), np.zeros(1))
+        outcome = self._outcome(costs, response, np.zeros(1), np.zeros(1))
+        return replace(self._squeezed(outcome), switched=self._switched_grid(boards))
 
     def eta(self) -> Floats:
         """Weight of energy of each board's episode."""
@@ -190,6 +144,13 @@ class Fleet:
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def _asked_hz(self, actions: Indices) -> list[Floats]:
+        """Clocks that the actions ask for, in the order of `DOMAINS`."""
+        asked = [np.full(len(actions), table[-1]) for table in self._tables]
+        for column, k in enumerate(self._settable):
+            asked[k] = self._tables[k][actions[:, column]]
+        return asked
 
     def _allowed_hz(self, clocks_hz: list[Floats], now: Surroundings) -> list[Floats]:
         """Lower clocks to what a hot board is still given, on its table."""
@@ -203,12 +164,12 @@ class Fleet:
             allowed.append(np.minimum(hz, table[top]))
         return allowed
 
-    def _effective(self, clocks_hz: list[Floats]) -> Clocks:
+    def _effective(self, clocks_hz: list[Floats], before_hz: list[Floats]) -> Clocks:
         """Average the clocks over a step whose first milliseconds still run at the old ones."""
         return Clocks(
             *(
-                hz + lag * (self._clocks_hz[:, k] - hz)
-                for k, (hz, lag) in enumerate(zip(clocks_hz, self._lag, strict=True))
+                hz + lag * (before - hz)
+                for hz, before, lag in zip(clocks_hz, before_hz, self._lag, strict=True)
             )
         )
 
@@ -226,6 +187,21 @@ class Fleet:
         self._latency_s, self._backlog = response.latency_s, response.backlog
         self._power_w = self.world.device.quantise_w(response.power_w)
         self.cpu_util, self.gpu_util = response.cpu_util, response.gpu_util
+        served_hz = response.requests / self.world.step_s
+        self._busy = np.minimum(served_hz * response.edge_s, 1.0)
+        seen = Measured(
+            served_hz, response.fell_back, response.edge_s, response.away_s, self._power_w
+        )
+        self._factors.update(costs, Clocks(*self._clocks_hz), self._link(now), seen)
+
+    def _link(self, now: Surroundings) -> Link:
+        return Link(
+            rate_bps=self._link_bps,
+            rtt_s=self._rtt_s,
+            server_idle=1.0 - self._server_load,
+            server_flops_per_s=now.server_flops_per_s,
+            radio_w=now.radio_w + now.radio_w_per_bps * self._link_bps,
+        )
 
     def _outcome(
         self, costs: SplitCosts, response: Response, switched: Floats, overheat_c: Floats
@@ -243,14 +219,24 @@ class Fleet:
             fell_back=response.fell_back,
         )
 
+    def _squeezed(self, outcome: Outcome) -> Outcome:
+        """Leave out the grid's axes of clocks that cannot be set."""
+        fixed = tuple(1 + k for k in range(len(DOMAINS)) if k not in self._settable)
+
+        def squeeze(values: Floats) -> Floats:
+            return values.squeeze(fixed) if values.ndim == 1 + GRID else values
+
+        return outcome.map(squeeze)
+
     def _switched_grid(self, boards: slice) -> Floats:
-        """Share of axes that each action would change, shape (n_boards, ...axes)."""
+        """Share of axes that each action would change, shape (n_boards, *axes)."""
         sizes = [len(axis.values) for axis in self.layout.axes]
         total = np.zeros(1)
         for k, size in enumerate(sizes):
             changed = np.arange(size) != self._action[boards, k][:, None]
-            total = total + changed.reshape([-1, *(size if k == j else 1 for j in range(4))])
-        return total / 4.0
+            shape = [-1, *(size if k == j else 1 for j in range(len(sizes)))]
+            total = total + changed.reshape(shape)
+        return total / len(sizes)
 
     def _temperature_c(self, now: Surroundings) -> Floats:
         return self.world.device.temperature_c(now.ambient_c, self._fast_c, self._slow_c)

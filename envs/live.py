@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.expectation import Link
+from envs.factor_meter import FactorMeter
 from envs.fleet import PROBE_PERIOD_S
 from envs.plant import Axis, Indices, Layout, Outcome, Readings
 from envs.response import MAX_BACKLOG
@@ -111,7 +113,7 @@ class LivePlant:
         self.n_steps = n_steps
         self.layout = layout
         self._board, self._pipeline, self._client = board, pipeline, client
-        self._scenario, self._step_s = scenario, step_s
+        self._scenario, self._step_s, self._folder = scenario, step_s, folder
         self._clock, self._sleep = clock, sleep
         self._inputs = inputs
         edge_only = Route(len(folder.split_points) - 1)
@@ -132,11 +134,14 @@ class LivePlant:
         self._action = np.array([[len(axis.values) - 1 for axis in self.layout.axes]])
         self._point = self._board.read_point()
         self._latency_s, self._power_w = 0.0, 0.0
-        self._step_end_s = self._next_arrival_s = self._clock()
+        self._step_end_s = self._next_arrival_s = self._asked_s = self._clock()
+        self._decision_s, self._busy = 0.0, 0.0
+        self._meter = FactorMeter(self._board, self._folder, self._step_s)
         return self.readings()
 
     def step(self, actions: Indices) -> Outcome:
         """Set the clocks, serve what arrives during one control step, and measure."""
+        self._decision_s = self._clock() - self._asked_s
         now = self._episodes.row(self._t + 1)
         if isinstance(self._board, SimBoard):
             self._board.ambient_c = float(now.ambient_c[0])
@@ -158,6 +163,8 @@ class LivePlant:
         self._power_w = (energy.energy_j + radio_j) / energy.duration_s
         switched = (actions != self._action).mean(axis=1)
         self._action, self._t = actions, self._t + 1
+        self._observe(now, split)
+        self._asked_s = self._clock()
         return self._outcome(now, switched)
 
     def readings(self) -> Readings:
@@ -181,6 +188,12 @@ class LivePlant:
             power_w=one * self._power_w,
             clocks_hz=np.array([[float(self._point[name]) for name in self.layout.domains]]),
             edge_share=self._edge_share[self._action[:, -1]],
+            decision_s=one * self._decision_s,
+            latency_factor=self._meter.factors.latency,
+            away_factor=self._meter.factors.away,
+            power_factor=self._meter.factors.power,
+            busy=one * self._busy,
+            battery_level=one,
         )
 
     def close(self) -> None:
@@ -253,6 +266,21 @@ class LivePlant:
             uplink_bytes=one * self._wire_bytes[int(self._action[0, -1])],
             fell_back=one * sum(s.result.fallback is not None for s in self.served) / max(n, 1),
         )
+
+    def _observe(self, now: Surroundings, split: int) -> None:
+        """Compare what was served with what the board's model expects."""
+        results = [s.result for s in self.served]
+        self._busy = min(sum(r.edge_s for r in results) / self.last_duration_s, 1.0)
+        link, one = self._link(), np.ones(1)
+        around = Link(
+            rate_bps=one * link.rate_bps,
+            rtt_s=one * link.rtt_s,
+            server_idle=one - link.server_load,
+            server_flops_per_s=now.server_flops_per_s,
+            radio_w=now.radio_w + now.radio_w_per_bps * link.rate_bps,
+        )
+        clocks_hz = {name: float(hz) for name, hz in self._point.items()}
+        self._meter.take(results, split, clocks_hz, around, self._power_w, self.last_duration_s)
 
     def _link(self) -> LinkEstimate:
         """Estimate of the link; a cloud that does not answer looks like a link that is dead."""

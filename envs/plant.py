@@ -5,7 +5,8 @@ The environment classes hold the task (spaces, cost, episodes); a plant holds th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 import numpy as np
@@ -36,6 +37,14 @@ class Readings:
         power_w: mean power during the last step as the sensor shows it.
         clocks_hz: clocks as read back, shape (n, n_domains).
         edge_share: share of the network's operations before the cut in force.
+        decision_s: time that the last decision took.
+        latency_factor: time of the board's own computing over what the nominal device model
+            expects at the clocks read back, smoothed; 1 is as modelled, and without a model.
+        away_factor: time that an answer from the cloud took over what the estimated link and the
+            reported load let expect, smoothed; forgotten while nothing is sent.
+        power_factor: power over what the nominal model expects, smoothed.
+        busy: share of the last step during which the board computed.
+        battery_level: charge of the battery, 0..1; 1 on mains.
     """
 
     link_bps: Floats
@@ -53,6 +62,12 @@ class Readings:
     power_w: Floats
     clocks_hz: Floats
     edge_share: Floats
+    decision_s: Floats
+    latency_factor: Floats
+    away_factor: Floats
+    power_factor: Floats
+    busy: Floats
+    battery_level: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +98,10 @@ class Outcome:
     uplink_bytes: Floats
     fell_back: Floats
 
+    def map(self, function: Callable[[Floats], Floats]) -> Outcome:
+        """Apply a function to every array."""
+        return Outcome(*(function(getattr(self, f.name)) for f in fields(self)))
+
 
 @dataclass(frozen=True, slots=True)
 class Axis:
@@ -106,7 +125,7 @@ class Layout:
         board_fingerprint: hash of its clock tables.
         model: name of the network.
         cut_list_fingerprint: hash of its split points.
-        axes: action axes, clocks first, split last.
+        axes: action axes, clocks first, split last; a clock with a single value is none.
         max_power_w: the board's power with everything busy at maximum clocks.
     """
 

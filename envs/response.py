@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from envs.clocks import Clocks
 from envs.scenario import Surroundings
 from envs.signals import Floats
 from envs.split_costs import SplitCosts
@@ -25,17 +26,13 @@ MAX_UTILISATION = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Clocks:
-    """Effective clocks during a step, Hz."""
-
-    cpu_hz: Floats
-    gpu_hz: Floats
-    emc_hz: Floats
-
-
-@dataclass(frozen=True, slots=True)
 class Response:
-    """What happened during a step; see `envs.plant.Outcome` for the shared names."""
+    """What happened during a step; see `envs.plant.Outcome` for the shared names.
+
+    Attributes:
+        edge_s: computing time on the board per request.
+        away_s: time that a request waited for the cloud.
+    """
 
     latency_s: Floats
     in_time: Floats
@@ -46,6 +43,8 @@ class Response:
     fell_back: Floats
     cpu_util: Floats
     gpu_util: Floats
+    edge_s: Floats
+    away_s: Floats
 
 
 def respond(
@@ -78,7 +77,8 @@ def respond(
     late = away_s > patience_s
     cpu_s, gpu_s = cpu_s + late * tail_cpu_s, gpu_s + late * tail_gpu_s
     away_s = np.minimum(away_s, patience_s)
-    service_s = head_s + away_s + late * tail_s
+    edge_s = head_s + late * tail_s
+    service_s = edge_s + away_s
 
     offered = backlog + now.arrival_hz * step_s
     requests = np.minimum(offered, step_s / service_s)
@@ -112,6 +112,8 @@ def respond(
         fell_back=late.astype(np.float64),
         cpu_util=cpu_util,
         gpu_util=gpu_util,
+        edge_s=edge_s,
+        away_s=away_s,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from envs.errors import ActionError
 from envs.plant import Axis, Indices, Layout, Readings
 
 Observations = NDArray[np.float32]
+READING_NAMES = frozenset(f.name for f in fields(Readings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,12 @@ _FIELDS = (
     ObservationField("temperature_margin_c", "degC", -10.0, 50.0),
     ObservationField("latency_s", "s", 1e-3, 10.0, log=True),
     ObservationField("edge_share", "1", 0.0, 1.0),
+    ObservationField("decision_s", "s", 1e-5, 1.0, log=True),
+    ObservationField("latency_factor", "1", 0.25, 4.0, log=True),
+    ObservationField("away_factor", "1", 0.1, 10.0, log=True),
+    ObservationField("power_factor", "1", 0.5, 2.0, log=True),
+    ObservationField("busy", "1", 0.0, 1.0),
+    ObservationField("battery_level", "1", 0.0, 1.0),
 )
 
 
@@ -62,20 +69,20 @@ def observation_fields(layout: Layout) -> tuple[ObservationField, ...]:
 class ObservationEncoder:
     """Turns readings into observations in [-1, 1], shape (n, n_fields), float32."""
 
-    def __init__(self, fields: tuple[ObservationField, ...]) -> None:
-        """Prepare the bounds of `fields`."""
-        self.fields = fields
-        self._log_rows = [row for row, f in enumerate(fields) if f.log]
-        self._floor = np.array([f.low for f in fields if f.log])[:, None]
-        low = np.array([math.log(f.low) if f.log else f.low for f in fields])
-        high = np.array([math.log(f.high) if f.log else f.high for f in fields])
+    def __init__(self, described: tuple[ObservationField, ...]) -> None:
+        """Prepare the bounds of the fields."""
+        self.fields = described
+        self._log_rows = [row for row, f in enumerate(described) if f.log]
+        self._floor = np.array([f.low for f in described if f.log])[:, None]
+        self._n_named = sum(f.name in READING_NAMES for f in described)
+        low = np.array([math.log(f.low) if f.log else f.low for f in described])
+        high = np.array([math.log(f.high) if f.log else f.high for f in described])
         self._scale = (2.0 / (high - low))[:, None]
         self._shift = (-1.0 - 2.0 * low / (high - low))[:, None]
 
     def encode(self, readings: Readings) -> Observations:
         """Encode readings of n boards."""
-        n_domains = readings.clocks_hz.shape[1]
-        named = self.fields[: len(self.fields) - n_domains]
+        named = self.fields[: self._n_named]
         physical = np.empty((len(self.fields), len(readings.link_bps)))
         for row, f in enumerate(named):
             physical[row] = getattr(readings, f.name)
@@ -86,6 +93,17 @@ class ObservationEncoder:
         physical += self._shift
         np.clip(physical, -1.0, 1.0, out=physical)
         return np.ascontiguousarray(physical.T, dtype=np.float32)
+
+    def decode(self, observations: Observations) -> Readings:
+        """Undo `encode`, so that a rule can read physical values; what was clipped stays so.
+
+        Args:
+            observations: shape (n, n_fields).
+        """
+        physical = (observations.T.astype(np.float64) - self._shift) / self._scale
+        physical[self._log_rows] = np.exp(physical[self._log_rows])
+        named = {f.name: physical[row] for row, f in enumerate(self.fields[: self._n_named])}
+        return Readings(**named, clocks_hz=np.ascontiguousarray(physical[self._n_named :].T))
 
 
 class ActionDecoder:

@@ -74,7 +74,9 @@ class EdgeSplitVecEnv(VecEnv):
         rewards = -sum(self.last_terms.values(), np.zeros(self.num_envs)).astype(np.float32)
         self._returns += rewards
         self._t += 1
-        observations = self.encoder.encode(self.fleet.readings())
+        readings = self.fleet.readings()
+        self._eta = readings.eta
+        observations = self.encoder.encode(readings)
         dones = np.full(self.num_envs, self._t >= self.fleet.n_steps)
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         if dones[0]:

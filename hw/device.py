@@ -118,6 +118,11 @@ class DeviceModel:
         return model
 
     @property
+    def settable(self) -> tuple[str, ...]:
+        """Names of the clocks that have more than one operating point."""
+        return tuple(d.name for d in self.domains.values() if len(d.available_hz) > 1)
+
+    @property
     def cpu_hz(self) -> Floats:
         """CPU operating points, shape (n,), Hz."""
         return np.array(self.domains["cpu"].available_hz, dtype=np.float64)

@@ -16,9 +16,9 @@ def mean_cost(world: World, decider: Decider, seeds: NDArray[np.uint64]) -> floa
     encoder = ObservationEncoder(observation_fields(fleet.layout))
     readings = fleet.reset(seeds)
     decider.begin(fleet, fleet.n)
-    eta = readings.eta
     total = 0.0
     for _ in range(world.n_steps):
+        eta = readings.eta
         outcome = fleet.step(decider.decide(encoder.encode(readings)))
         readings = fleet.readings()
         total += float(objective.cost(outcome, eta).mean())

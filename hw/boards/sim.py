@@ -41,7 +41,7 @@ class SimBoard(Board):
     ) -> None:
         super().__init__()
         self.device = device
-        self.domains = {name: _SimDomain(self, name) for name in device.domains}
+        self.domains = {name: _SimDomain(self, name) for name in device.settable}
         self.power_sensors = {_SimSensor.name: _SimSensor(self)}
         self.thermal_zones = {_SimZone.name: _SimZone(self)}
         self._clock = clock

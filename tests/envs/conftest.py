@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,6 +55,16 @@ ACCURACY = (0.9, 0.95, 0.98, 1.0)
 @pytest.fixture(scope="session")
 def device() -> DeviceModel:
     return DeviceModel.load("tx2")
+
+
+@pytest.fixture(scope="session")
+def cpu_only(device) -> DeviceModel:
+    """The TX2 as if only its CPU clock could be set."""
+    fixed = {
+        name: replace(domain, available_hz=domain.available_hz[-1:]) if name != "cpu" else domain
+        for name, domain in device.domains.items()
+    }
+    return replace(device, domains=fixed)
 
 
 @pytest.fixture(scope="session")

@@ -232,3 +232,42 @@ def test_an_oracle_does_not_foresee_background_work(fleet):
     seen_s = [boards.every_outcome(slice(0, 1)).latency_s for boards in (calm, busy)]
     np.testing.assert_array_equal(*seen_s)
     assert busy.step(action(busy)).latency_s[0] > calm.step(action(calm)).latency_s[0]
+
+
+def test_a_clock_with_a_single_value_is_no_axis(fleet, cpu_only):
+    world = replace(fleet().world, device=cpu_only)
+    assert [axis.name for axis in world.layout.axes] == ["cpu", "split"]
+    some, all_three = Fleet(world, 2), fleet(n=2)
+    some.reset(np.arange(2, dtype=np.uint64))
+    for cpu, split in ((3, EDGE), (3, 1), (5, CLOUD)):
+        expected = all_three.step(action(all_three, cpu=cpu, split=split))
+        outcome = some.step(np.tile([cpu, split], (2, 1)))
+        np.testing.assert_array_equal(outcome.latency_s, expected.latency_s)
+        np.testing.assert_array_equal(outcome.power_w, expected.power_w)
+    assert some.readings().clocks_hz.tolist() == [[cpu_only.cpu_hz[5]]] * 2
+    grid, full = some.every_outcome(slice(0, 2)), all_three.every_outcome(slice(0, 2))
+    sizes = [len(axis.values) for axis in world.layout.axes]
+    for name in ("energy_j", "latency_s", "in_time", "accuracy"):
+        found = np.broadcast_to(getattr(grid, name), (2, *sizes))
+        expected = np.broadcast_to(
+            getattr(full, name), (2, *tuple(len(a.values) for a in all_three.layout.axes))
+        )
+        np.testing.assert_array_equal(found, expected[:, :, -1, -1, :])
+
+
+def test_the_factors_stay_at_one_while_the_board_is_as_modelled(fleet):
+    boards = fleet()
+    for split in (EDGE, EDGE, CLOUD, CLOUD, 1, 1):
+        boards.step(action(boards, split=split))
+    seen = boards.readings()
+    assert seen.latency_factor[0] == pytest.approx(1.0)
+    assert seen.power_factor[0] == pytest.approx(1.0, abs=0.02)  # the sensor's resolution
+    assert seen.away_factor[0] == pytest.approx(1.0, abs=0.05)  # the estimate's noise
+    assert 0.0 < seen.busy[0] < 1.0
+
+
+def test_the_latency_factor_finds_how_much_slower_a_board_is(fleet):
+    boards = fleet({"board.slowdown": "1.5"})
+    for _ in range(20):
+        boards.step(action(boards))
+    assert boards.readings().latency_factor[0] == pytest.approx(1.5, rel=0.02)

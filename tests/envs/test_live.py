@@ -294,3 +294,24 @@ def test_the_layout_names_the_modelled_device(plant, device, tiny):
     assert layout.model == tiny.name
     assert layout.cut_list_fingerprint == tiny.cut_list_fingerprint
     assert layout.domains == ("cpu", "gpu", "emc")
+
+
+def test_a_live_board_measures_its_factors_against_its_model(plant, logits, clock):
+    live = plant(cloud=FakeCloud(clock, logits=logits, delay_s=0.05))
+    for _ in range(6):
+        live.step(action(live))
+    seen = live.readings()
+    assert seen.latency_factor[0] == pytest.approx(1.0, abs=0.02)
+    assert seen.power_factor[0] == pytest.approx(1.0, abs=0.02)
+    assert 0.0 < seen.busy[0] < 1.0
+    for _ in range(6):
+        live.step(action(live, split=0))
+    assert live.readings().away_factor[0] > 1.5  # the estimate promised an answer sooner
+
+
+def test_a_live_board_tells_how_long_a_decision_took(plant, clock):
+    live = plant()
+    live.step(action(live))
+    clock.sleep(0.03)
+    live.step(action(live))
+    assert live.readings().decision_s[0] == pytest.approx(0.03)

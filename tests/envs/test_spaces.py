@@ -68,6 +68,22 @@ def test_observations_are_float32_rows_per_board():
     assert observations.flags.c_contiguous
 
 
+def test_decoding_undoes_encoding():
+    for pick in (lambda f: f.low, lambda f: f.high, middle):
+        readings = readings_at(pick)
+        found = ObservationEncoder(FIELDS).decode(encode(readings))
+        for f in fields(Readings):
+            expected = getattr(readings, f.name)
+            np.testing.assert_allclose(getattr(found, f.name), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_decoding_leaves_clipped_what_was_clipped():
+    readings = replace(readings_at(middle), rtt_s=np.array([50.0]), backlog=np.array([-3.0]))
+    found = ObservationEncoder(FIELDS).decode(encode(readings))
+    assert found.rtt_s[0] == pytest.approx(1.0)
+    assert found.backlog[0] == pytest.approx(0.0)
+
+
 @given(st.data())
 def test_box_actions_hit_the_bin_they_lie_in(data):
     bins = [data.draw(st.integers(0, size - 1)) for size in SIZES]

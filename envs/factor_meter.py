@@ -1,0 +1,64 @@
+"""Measured over expected on a live board, taken exactly as the simulation takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from envs.clocks import DOMAINS, Clocks, clock_tables
+from envs.expectation import Factors, Link, Measured
+from envs.split_costs import SplitCosts
+from hw.base import Board
+from hw.boards.sim import SimBoard
+from partition.model_folder import ModelFolder
+from partition.pipeline import InferenceResult
+
+
+class FactorMeter:
+    """Follows the factors of one board; they stay at 1 where no model of it is at hand.
+
+    Attributes:
+        factors: smoothed ratios.
+    """
+
+    def __init__(self, board: Board, folder: ModelFolder, step_s: float) -> None:
+        """Take the model of the board, if it has one, and the network."""
+        self._device = board.device if isinstance(board, SimBoard) else None
+        self.factors = Factors(self._device, 1, step_s)
+        if self._device is not None:
+            perfect = (1.0,) * len(folder.split_points)  # accuracy plays no part here
+            self._rows = SplitCosts.of(self._device, folder.split_points, perfect).rows()
+
+    def take(
+        self,
+        results: Sequence[InferenceResult],
+        split: int,
+        clocks_hz: Mapping[str, float],
+        link: Link,
+        power_w: float,
+        duration_s: float,
+    ) -> None:
+        """Take the requests of one control step in; nothing is learned from a step without any.
+
+        Args:
+            results: of the pipeline.
+            split: split point that was in force.
+            clocks_hz: as read back, by domain.
+            link: as estimated afterwards.
+            power_w: mean power, radio included.
+            duration_s: of the step.
+        """
+        if self._device is None or not results:
+            return
+        one = np.ones(1)
+        tables = zip(DOMAINS, clock_tables(self._device), strict=True)
+        clocks = Clocks(*(one * clocks_hz.get(name, float(table[-1])) for name, table in tables))
+        seen = Measured(
+            served_hz=one * len(results) / duration_s,
+            fell_back=one * np.mean([r.fallback is not None for r in results]),
+            edge_s=one * np.mean([r.edge_s for r in results]),
+            away_s=one * np.mean([r.transfer_s + r.cloud_s for r in results]),
+            power_w=one * power_w,
+        )
+        self.factors.update(SplitCosts.from_rows(self._rows[:, [split]]), clocks, link, seen)
