@@ -12,6 +12,8 @@ from agents import export
 from agents.errors import PolicyError
 from agents.export import freeze, set_threads
 
+N_FIELDS = 23
+
 
 def decisions(agent, policy, observations):
     actions, _ = agent.predict(observations, deterministic=True)
@@ -22,7 +24,7 @@ def decisions(agent, policy, observations):
 
 def test_frozen_policy_decides_as_the_agent(untrained, policy):
     _, agent, _ = untrained
-    observations = np.random.default_rng(5).uniform(-1, 1, (2000, 17)).astype(np.float32)
+    observations = np.random.default_rng(5).uniform(-1, 1, (2000, N_FIELDS)).astype(np.float32)
     expected = decisions(agent, policy, observations)
     assert len(np.unique(expected, axis=0)) > 1
     single = np.stack([policy.decide(o).copy() for o in observations])
@@ -70,7 +72,7 @@ def test_freezing_refuses_a_policy_that_decides_otherwise(untrained, monkeypatch
 def test_freezing_passes_over_ties_only(untrained, policy):
     """A score that beats another by rounding only may be ranked either way."""
     _, agent, _ = untrained
-    observations = np.random.default_rng(6).uniform(-1, 1, (50, 17)).astype(np.float32)
+    observations = np.random.default_rng(6).uniform(-1, 1, (50, N_FIELDS)).astype(np.float32)
     decided = policy.decide_batch(observations)
     assert export._all_ties(agent, observations, decided, policy.decoder)
     other = (decided + 1) % policy.decoder.sizes

@@ -13,6 +13,7 @@ from agents.policy import FrozenPolicy
 from tests.runs import constant_policy
 
 ACTION = (2, 0, 1, 3)
+N_FIELDS = 23
 
 
 @pytest.fixture
@@ -44,14 +45,14 @@ def test_saved_policy_decides_the_same(policy, tmp_path):
     policy.save(tmp_path / "policy")
     loaded = FrozenPolicy.load(tmp_path / "policy")
     assert loaded.metadata == policy.metadata
-    observations = np.random.default_rng(0).uniform(-1, 1, (500, 17)).astype(np.float32)
+    observations = np.random.default_rng(0).uniform(-1, 1, (500, N_FIELDS)).astype(np.float32)
     decided = np.stack([policy.decide(o).copy() for o in observations])
     np.testing.assert_array_equal(decided, [loaded.decide(o).copy() for o in observations])
     assert len(np.unique(decided, axis=0)) > 1
 
 
 def test_one_at_a_time_decides_as_in_a_batch(policy):
-    observations = np.random.default_rng(1).uniform(-1, 1, (500, 17)).astype(np.float32)
+    observations = np.random.default_rng(1).uniform(-1, 1, (500, N_FIELDS)).astype(np.float32)
     batch = policy.decide_batch(observations)
     single = np.stack([policy.decide(o).copy() for o in observations])
     # Rounding differs between a matrix and a vector product, so ties may fall either way.
@@ -61,13 +62,13 @@ def test_one_at_a_time_decides_as_in_a_batch(policy):
 def test_layers_are_applied_in_order_with_the_bend_between(small_world):
     """Two layers by hand: score of CPU clock 1 is relu(x0) - 0.5, the others' is 0."""
     one = constant_policy(small_world.layout, (0, 0, 0, 0))
-    first = np.zeros((1, 17), np.float32)
+    first = np.zeros((1, N_FIELDS), np.float32)
     first[0, 0] = 1.0
     last, bias = np.zeros((14, 1), np.float32), np.zeros(14, np.float32)
     last[1, 0], bias[1] = 1.0, -0.5
     policy = FrozenPolicy(one.metadata, [(first, np.zeros(1, np.float32)), (last, bias)])
     for x0, choice in ((-1.0, 0), (0.4, 0), (0.6, 1)):
-        observation = np.zeros(17, np.float32)
+        observation = np.zeros(N_FIELDS, np.float32)
         observation[0] = x0
         assert policy.decide(observation)[0] == choice
     bent = replace(one.metadata, activation="tanh")
@@ -79,8 +80,8 @@ def test_layers_are_applied_in_order_with_the_bend_between(small_world):
 def test_box_head_squashes_and_snaps_to_bins(small_world):
     metadata = replace(constant_policy(small_world.layout, ACTION).metadata, head="box")
     bias = np.array([-9.0, 0.0, 9.0, 0.3], np.float32)
-    policy = FrozenPolicy(metadata, [(np.zeros((4, 17), np.float32), bias)])
-    observation = np.zeros(17, np.float32)
+    policy = FrozenPolicy(metadata, [(np.zeros((4, N_FIELDS), np.float32), bias)])
+    observation = np.zeros(N_FIELDS, np.float32)
     assert policy.decide(observation).tolist() == [0, 1, 2, 3]
     assert policy.decide_batch(observation[None])[0].tolist() == [0, 1, 2, 3]
 
@@ -164,7 +165,7 @@ def test_a_layer_of_another_shape_is_refused(folder):
 
 
 def test_too_few_outputs_are_refused(folder):
-    narrow = {"0.weight": np.zeros((13, 17), np.float32), "0.bias": np.zeros(13, np.float32)}
+    narrow = {"0.weight": np.zeros((13, N_FIELDS), np.float32), "0.bias": np.zeros(13, np.float32)}
     rewrite_weights(folder, **narrow)
     assert "13 outputs, the axes 14" in refusal(folder)
 
