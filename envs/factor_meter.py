@@ -27,8 +27,7 @@ class FactorMeter:
         self._device = board.device if isinstance(board, SimBoard) else None
         self.factors = Factors(self._device, 1, step_s)
         if self._device is not None:
-            perfect = (1.0,) * len(folder.split_points)  # accuracy plays no part here
-            self._rows = SplitCosts.of(self._device, folder.split_points, perfect).rows()
+            self._rows = SplitCosts.of(self._device, folder.routes).rows()
 
     def take(
         self,

@@ -210,7 +210,8 @@ class Fleet:
             energy_j=response.energy_j,
             latency_s=response.latency_s,
             in_time=response.in_time,
-            accuracy=costs.accuracy + response.fell_back * (1.0 - costs.accuracy),
+            accuracy=costs.accuracy
+            + response.fell_back * (costs.fallback_accuracy - costs.accuracy),
             switched=switched,
             overheat_c=overheat_c,
             power_w=response.power_w,

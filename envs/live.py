@@ -16,13 +16,14 @@ from envs.fleet import PROBE_PERIOD_S
 from envs.plant import Axis, Indices, Layout, Outcome, Readings
 from envs.response import MAX_BACKLOG
 from envs.scenario import MIN_LINK_BPS, Episodes, Scenario, Surroundings
-from envs.split_costs import SplitCosts
 from hw.base import Board
 from hw.boards.sim import SimBoard
 from partition.client import CloudClient, LinkEstimate
 from partition.codec import Float32Array
-from partition.model_folder import ModelFolder, SplitPoint
-from partition.pipeline import InferenceResult, Route, SplitPipeline
+from partition.cost import Cost
+from partition.model_folder import ModelFolder
+from partition.pipeline import InferenceResult, SplitPipeline
+from partition.routes import Route, RouteOption
 
 STEP_S = 0.25
 """Duration of a control step."""
@@ -50,22 +51,22 @@ class Served:
 class BoardPacer:
     """Makes the pipeline's edge compute take as long as on the modelled board."""
 
-    def __init__(self, board: SimBoard, costs: SplitCosts) -> None:
-        """Remember what each piece demands."""
+    def __init__(self, board: SimBoard, options: Sequence[RouteOption]) -> None:
+        """Remember what each of the network's routes demands."""
         self._board = board
-        self._rows = costs.rows()
+        self._options = {option.route: option for option in options}
 
-    def head(self, split: SplitPoint) -> AbstractContextManager[object]:
-        """Pace the head of `split`."""
-        costs = SplitCosts.from_rows(self._rows[:, split.index])
-        return self._board.run(costs.head, traffic_bytes=float(costs.traffic_bytes))
+    def edge(self, route: Route) -> AbstractContextManager[object]:
+        """Pace what runs before anything is sent."""
+        return self._run(self._options[route].edge)
 
-    def tail(self, split: SplitPoint) -> AbstractContextManager[object]:
-        """Pace the tail of `split` when it runs on the board."""
-        costs = SplitCosts.from_rows(self._rows[:, split.index])
-        whole = SplitCosts.from_rows(self._rows[:, -1])
-        traffic_bytes = float(whole.traffic_bytes - costs.traffic_bytes)
-        return self._board.run(costs.tail, traffic_bytes=traffic_bytes)
+    def fallback(self, route: Route) -> AbstractContextManager[object]:
+        """Pace what is left to do on the board when no answer comes."""
+        return self._run(self._options[route].fallback)
+
+    def _run(self, work: Cost) -> AbstractContextManager[object]:
+        demand = self._board.device.demand(work.flops, work.traffic_bytes, work.kernels)
+        return self._board.run(demand, traffic_bytes=float(work.traffic_bytes))
 
 
 class LivePlant:
@@ -116,12 +117,11 @@ class LivePlant:
         self._scenario, self._step_s, self._folder = scenario, step_s, folder
         self._clock, self._sleep = clock, sleep
         self._inputs = inputs
-        edge_only = Route(len(folder.split_points) - 1)
+        self._routes = folder.routes
+        edge_only = self._routes[-1].route
         self._labels = [int(pipeline.infer(x, edge_only, np.inf).logits.argmax()) for x in inputs]
-        flops = [point.head_flops for point in folder.split_points]
+        flops = [option.edge.flops for option in self._routes]
         self._edge_share = np.array(flops) / flops[-1]
-        self._split_names = [point.name for point in folder.split_points]
-        self._wire_bytes = [point.wire_bytes for point in folder.split_points]
         self._n_served = 0
         self.served: list[Served] = []
         self.dropped = 0
@@ -153,9 +153,9 @@ class LivePlant:
         self._board.apply(wanted)
         split = int(actions[0, -1])
         stale = self._link().age_s >= PROBE_PERIOD_S
-        if self._client is not None and (stale or self._wire_bytes[split] == 0):
+        if self._client is not None and (stale or self._routes[split].wire_bytes == 0):
             self._client.refresh()
-        self._serve(Route(split), now)
+        self._serve(self._routes[split].route, now)
         energy = self._board.end_window()
         self._point = self._board.read_point() if self._board.dry_run else self._board.verify()
         self.last_duration_s = energy.duration_s
@@ -218,8 +218,8 @@ class LivePlant:
         return self._link().rate_bps
 
     def split_name(self, index: int) -> str:
-        """Readable name of a split point."""
-        return self._split_names[index]
+        """Readable name of a route: where it cuts, and what it sends if not everything in int8."""
+        return self._routes[index].name
 
     def _serve(self, route: Route, now: Surroundings) -> None:
         """Answer what arrives until the step ends; requests queue behind one another."""
@@ -263,7 +263,7 @@ class LivePlant:
             overheat_c=one * max(-self._temperature_margin_c(), 0.0),
             power_w=one * self._power_w,
             requests=one * n * (self._step_s / self.last_duration_s),
-            uplink_bytes=one * self._wire_bytes[int(self._action[0, -1])],
+            uplink_bytes=one * self._routes[int(self._action[0, -1])].wire_bytes,
             fell_back=one * sum(s.result.fallback is not None for s in self.served) / max(n, 1),
         )
 
@@ -325,6 +325,6 @@ def live_layout(board: Board, folder: ModelFolder, max_power_w: float) -> Layout
         board_fingerprint=board.fingerprint,
         model=folder.name,
         cut_list_fingerprint=folder.cut_list_fingerprint,
-        axes=(*clocks, Axis("split", tuple(float(i) for i in range(len(folder.split_points))))),
+        axes=(*clocks, Axis("split", tuple(float(i) for i in range(len(folder.routes))))),
         max_power_w=max_power_w,
     )

@@ -15,7 +15,6 @@ from envs.live import STEP_S, BoardPacer, LivePlant, live_layout
 from envs.objective import Objective
 from envs.plant import Layout
 from envs.scenario import Scenario
-from envs.split_costs import SplitCosts
 from envs.worlds import ALL_SCENARIOS, build_world
 from hw.base import Board, Hold
 from hw.boards.sim import SimBoard
@@ -25,7 +24,7 @@ from partition.codec import Float32Array
 from partition.errors import PartitionError
 from partition.images import load_photographs
 from partition.model_folder import ModelFolder
-from partition.pipeline import Route, SplitPipeline
+from partition.pipeline import SplitPipeline
 from partition.runtime import SplitRuntime
 from partition.tls import ClientSecurity
 
@@ -136,8 +135,7 @@ def make_live(
 def _pipeline(board: Board, folder: ModelFolder, client: CloudClient | None) -> SplitPipeline:
     timer = None
     if isinstance(board, SimBoard):
-        perfect = (1.0,) * len(folder.split_points)  # the live plant compares answers itself
-        timer = BoardPacer(board, SplitCosts.of(board.device, folder.split_points, perfect))
+        timer = BoardPacer(board, folder.routes)
     pipeline = SplitPipeline(folder, SplitRuntime(folder), client, timer)
     pipeline.warm_up()
     return pipeline
@@ -168,7 +166,7 @@ def _full_speed(
     A dry run takes the clocks as they are.
     """
     board.apply({name: domain.available_hz[-1] for name, domain in board.domains.items()})
-    edge_only = Route(len(folder.split_points) - 1)
+    edge_only = folder.routes[-1].route
     latencies_s: list[float] = []
     board.begin_window()
     while len(latencies_s) < REFERENCE_RUNS or sum(latencies_s) < 2 * board.shortest_window_s:

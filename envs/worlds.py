@@ -44,12 +44,10 @@ def build_world(
     """
     folder = model if isinstance(model, ModelFolder) else ModelFolder.open(model)
     device_model = DeviceModel.load(device)
-    # Without a profile the cut is taken to cost no accuracy; the int8 codec's loss is small.
-    accuracy = folder.fidelity or (1.0,) * len(folder.split_points)
     return World(
         device=device_model,
         model=folder.name,
         cut_list_fingerprint=folder.cut_list_fingerprint,
-        costs=SplitCosts.of(device_model, folder.split_points, accuracy),
+        costs=SplitCosts.of(device_model, folder.routes),
         scenarios=load_scenarios(scenarios),
     )

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from partition.link import LinkEstimate
-from partition.pipeline import InferenceResult, Route
+from partition.pipeline import InferenceResult
+from partition.routes import Route
 
 # A pause of the machine must not look like a slow head: medians of so many answers.
 _N_ANSWERS = 5

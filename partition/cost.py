@@ -26,3 +26,12 @@ class Cost:
             self.traffic_bytes + other.traffic_bytes,
             self.kernels + other.kernels,
         )
+
+    def __sub__(self, other: Cost) -> Cost:
+        """Cost of what is left without a piece."""
+        return Cost(
+            self.flops - other.flops,
+            self.param_bytes - other.param_bytes,
+            self.traffic_bytes - other.traffic_bytes,
+            self.kernels - other.kernels,
+        )

@@ -11,10 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from partition import wire
+from partition import routes, wire
+from partition.attention import files
+from partition.attention.files import Attention
+from partition.attention.table import ACCURACY_FILE, AccuracyTableError
 from partition.cost import Cost
 from partition.errors import ModelFolderError, ModelNotFoundError
 from partition.machine import describe_processor
+from partition.routes import RouteOption
 
 SCHEMA_VERSION = 2
 PROFILE_SCHEMA_VERSION = 1
@@ -134,7 +138,7 @@ class ModelFolder:
     path: Path
     name: str
     fingerprint: str
-    """First 16 hex digits of the SHA-256 over graph and weights."""
+    """First 16 hex digits of the SHA-256 over graph and weights, and over attention's graphs."""
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     dynamic_batch: bool
@@ -144,12 +148,14 @@ class ModelFolder:
     cuts: tuple[SplitPoint, ...]
     """Every legal cut by depth: the input first, the output last."""
     split_points: tuple[SplitPoint, ...]
-    """What a policy chooses from: the input (cloud-only), the compressive natural bottlenecks
+    """Where a route may cut: the input (cloud-only), the compressive natural bottlenecks
     by bytes on the wire (Bakhtiarnia et al., arXiv 2205.11269), the output (edge-only)."""
     fidelity: tuple[float, ...] | None
     """Top-1 agreement with the unsplit network per split point, when it was profiled."""
     threads: int | None = None
     """Fastest number of threads per inference, when it was profiled on this machine."""
+    attention: Attention | None = None
+    """What `partition.train_attention` left here."""
 
     @classmethod
     def open(cls, path_or_name: str | Path, root: Path = Path("models")) -> ModelFolder:
@@ -158,6 +164,21 @@ class ModelFolder:
         Args:
             path_or_name: a folder, or the name of one under `root`.
             root: where named models live.
+
+        Raises:
+            ModelNotFoundError: no such folder.
+            ModelFolderError: the folder is half-written, corrupt or of another schema.
+            AccuracyTableError: its accuracy table is corrupt or of another network.
+        """
+        return _with_attention(_with_profile(cls.open_network(path_or_name, root)))
+
+    @classmethod
+    def open_network(cls, path_or_name: str | Path, root: Path = Path("models")) -> ModelFolder:
+        """Open graph, weights and cuts alone, whatever profile and attention lie beside them.
+
+        Args:
+            path_or_name: as in `open`.
+            root: as in `open`.
 
         Raises:
             ModelNotFoundError: no such folder.
@@ -180,7 +201,7 @@ class ModelFolder:
         if found != folder.fingerprint:
             reason = f"is corrupt, {GRAPH_FILE} and {WEIGHTS_FILE} hash to {found}"
             raise _broken(path, f"{reason}, not {folder.fingerprint}")
-        return _with_profile(folder)
+        return folder
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -193,9 +214,21 @@ class ModelFolder:
         return self.outputs[0].shape[-1]
 
     @property
+    def plain(self) -> ModelFolder:
+        """The network without attention."""
+        if self.attention is None:
+            return self
+        return replace(self, attention=None, fingerprint=self.attention.table.fingerprint)
+
+    @property
+    def routes(self) -> tuple[RouteOption, ...]:
+        """What a policy chooses from, by depth; made anew on each call."""
+        return routes.options(self.split_points, self.fidelity, self.attention)
+
+    @property
     def cut_list_fingerprint(self) -> str:
-        """Hash over names and wire bytes of the split points: what an action index means."""
-        text = json.dumps([(point.name, point.wire_bytes) for point in self.split_points])
+        """Hash over names and wire bytes of the routes: what an action index means."""
+        text = json.dumps([(option.name, option.wire_bytes) for option in self.routes])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -278,12 +311,7 @@ def _parse_preprocess(data: dict[str, Any] | None, size: int) -> Preprocess | No
 
 def _parse_cut(index: int, data: dict[str, Any], total: Cost) -> SplitPoint:
     head = Cost(**data["head"])
-    tail = Cost(
-        total.flops - head.flops,
-        total.param_bytes - head.param_bytes,
-        total.traffic_bytes - head.traffic_bytes,
-        total.kernels - head.kernels,
-    )
+    tail = total - head
     tensors = tuple(str(name) for name in data["tensors"])
     shapes = tuple(tuple(int(n) for n in shape) for shape in data["shapes"])
     return SplitPoint(
@@ -317,3 +345,17 @@ def _with_profile(folder: ModelFolder) -> ModelFolder:
     except (KeyError, TypeError, ValueError) as error:
         raise _broken(folder.path, f"holds a corrupt {PROFILE_FILE} ({error})") from error
     return replace(folder, fidelity=fidelity, threads=threads)
+
+
+def _with_attention(folder: ModelFolder) -> ModelFolder:
+    attention = files.load(folder.path, folder.fingerprint)
+    if attention is None:
+        return folder
+    unknown = attention.cuts.keys() - {point.name for point in folder.split_points}
+    if unknown:
+        raise AccuracyTableError(
+            f"{folder.path / ACCURACY_FILE} names split point {min(unknown)!r}, which is none: run "
+            "python -m partition.train_attention again"
+        )
+    fingerprint = files.fingerprint(folder.path, folder.fingerprint, attention.cuts)
+    return replace(folder, attention=attention, fingerprint=fingerprint)

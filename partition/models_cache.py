@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from partition import wire
+from partition.attention.runtime import AttentionRuntime
 from partition.codec import Codec, Encoded
 from partition.errors import CloudError, ModelMismatchError, WireError
 from partition.model_folder import ModelFolder, SplitPoint
@@ -32,13 +34,23 @@ def tail_bytes(point: SplitPoint) -> int:
     return _SESSION_BYTES + point.tail_param_bytes + _ACTIVATIONS * point.float32_bytes
 
 
+def _tail_of(
+    folder: ModelFolder, point: SplitPoint, runtime: SplitRuntime
+) -> Callable[[Outputs], Outputs]:
+    """What finishes the network: at a cut with attention the tail that was trained with it."""
+    if folder.attention is None or point.name not in folder.attention.cuts:
+        return partial(runtime.tail, point)
+    trained = AttentionRuntime(folder.path, point, runtime.threads)
+    return lambda tensors: (trained.tail(tensors[0]),)
+
+
 class Tail:
-    """One tail, loaded; may be used from several threads.
+    """One tail, loaded; may be used from several threads once it is warm.
 
     Args:
         folder: the model.
         point: where it is cut.
-        runtime: what runs it.
+        runtime: what runs it, unless it was trained with attention.
     """
 
     def __init__(self, folder: ModelFolder, point: SplitPoint, runtime: SplitRuntime) -> None:
@@ -46,18 +58,17 @@ class Tail:
         self.key: Hashable = (folder.fingerprint, point.index)
         # A graph exported with a batch of one cannot take more.
         self.max_batch = 1024 if folder.dynamic_batch else 1
-        self._runtime = runtime
+        self._tail = _tail_of(folder, point, runtime)
         self._dtypes = tuple(map(np.dtype, point.dtypes))
         self._codec = Codec()
 
     def warm(self) -> None:
         """Build the session and run it once."""
-        self._runtime.tail(
-            self.point,
+        self._tail(
             tuple(
                 np.zeros(shape, dtype)
                 for shape, dtype in zip(self.point.shapes, self.point.dtypes, strict=True)
-            ),
+            )
         )
 
     def check(self, tensors: Tensors) -> None:
@@ -81,9 +92,9 @@ class Tail:
             WireError: a compressed payload does not decompress.
         """
         if len(requests) == 1:
-            return [self._runtime.tail(self.point, tuple(map(self._decoded, requests[0])))]
+            return [self._tail(tuple(map(self._decoded, requests[0])))]
         inputs = tuple(self._stacked(alike) for alike in zip(*requests, strict=True))
-        outputs = self._runtime.tail(self.point, inputs)
+        outputs = self._tail(inputs)
         n = len(requests)
         if any(len(output) != n for output in outputs):
             raise CloudError(f"the tail at {self.point.name} mixes up the requests of a batch")

@@ -66,6 +66,7 @@ def profile(
     Raises:
         ImageError: there are no photographs, or one cannot be decoded.
     """
+    folder = folder.plain  # of the network as it is
     threads = threads or fastest_threads(folder)
     runtime = SplitRuntime(folder, threads)
     samples = _samples(folder, source)

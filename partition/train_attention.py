@@ -19,8 +19,8 @@ import torch
 from partition import cli, datasets, zoo
 from partition.attention import appeals, evaluation, training
 from partition.attention.export import export
+from partition.attention.files import folder_of, withdraw
 from partition.attention.modules import MAX_BRANCH_SHARE, AttentionSplit, branch_flops
-from partition.attention.runtime import folder_of
 from partition.attention.select import BoolArray
 from partition.attention.table import AccuracyRow, AccuracyTable
 from partition.attention.torch_split import SplittableNetwork, TorchSplit
@@ -59,7 +59,7 @@ def open_job(spec: str, data: str, out: Path | None, epochs: int, seed: int) -> 
         raise ModelExportError(f"model {spec!r} cannot be trained: give the PyTorch network")
     target = out or Path("models") / source.name
     has_folder = (target / CUTS_FILE).is_file()
-    folder = ModelFolder.open(target) if has_folder else prepare(spec, target)
+    folder = ModelFolder.open_network(target) if has_folder else prepare(spec, target)
     prepared = folder.preprocess
     if prepared is None or len(folder.inputs) != 1 or len(folder.outputs) != 1:
         raise ModelExportError(f"model {spec!r} is no classifier of images: nothing to train")
@@ -94,7 +94,7 @@ def train_split(
     bank = training.features(split, job.preprocess, job.data.train, _AUGMENT_SEED)
     model = training.build(split, point, job.folder.n_classes, job.seed)
     training.train(model, bank, epochs=job.epochs, seed=job.seed)
-    export(model, folder_of(job.folder.path, point))
+    export(model, folder_of(job.folder.path, point.name))
     rows = evaluation.rows_of(model, point, validation, test)
     return rows, early_exit(model, validation, test)
 
@@ -135,6 +135,7 @@ def run(job: Job, command: str, only: list[str] | None = None) -> AccuracyTable:
     """
     rows: list[AccuracyRow] = []
     exits: dict[str, dict[str, Any]] = {}
+    withdraw(job.folder.path)
     whole: tuple[Features, Features] | None = None
     points = job.folder.split_points
     for point in points[1:-1]:

@@ -1,7 +1,8 @@
 """Write a trained cut as ONNX files that a board runs without torch; importing this needs torch.
 
 `attention/<split point>/` in the model folder: `scores.onnx` (cut tensor -> channel scores),
-`branch.onnx` (cut tensor, scores, kept -> logits, appeal), `tail.onnx` (sent channels -> logits).
+`branch.onnx` (cut tensor, scores, kept -> logits, appeal), `tail.onnx` (sent channels -> logits),
+and what the first two cost.
 """
 
 from __future__ import annotations
@@ -16,8 +17,17 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from partition.attention.files import (
+    BRANCH_FILE,
+    SCORES_FILE,
+    TAIL_FILE,
+    TrainedCut,
+    write_costs,
+)
 from partition.attention.modules import AttentionSplit
-from partition.attention.runtime import BRANCH_FILE, SCORES_FILE, TAIL_FILE
+from partition.cost import Cost
+from partition.graph import find_cuts
+from partition.shapes import settle
 
 
 class _Branch(nn.Module):
@@ -30,19 +40,29 @@ class _Branch(nn.Module):
 
 
 def export(model: AttentionSplit, folder: Path) -> None:
-    """Write the three graphs, for any batch."""
+    """Write the three graphs, for any batch, and count the work that the edge has with two."""
     folder.mkdir(parents=True, exist_ok=True)
     model.eval()
     x = torch.zeros(2, *model.shape)
     # Two tensors, or the exporter takes both inputs for one.
     scores, kept = torch.zeros(2, model.shape[0]), torch.ones(2, model.shape[0])
-    _write(model.attention, {"x": x}, ["scores"], folder / SCORES_FILE)
+    scoring = _write(model.attention, {"x": x}, ["scores"], folder / SCORES_FILE)
     branch_inputs = {"cut_tensor": x, "scores": scores, "kept": kept}
-    _write(_Branch(model), branch_inputs, ["logits", "appeal"], folder / BRANCH_FILE)
+    branch = _write(_Branch(model), branch_inputs, ["logits", "appeal"], folder / BRANCH_FILE)
     _write(model.tail, {"cut_tensor": x}, ["logits"], folder / TAIL_FILE)
+    write_costs(folder, TrainedCut(_count(scoring, {"x": x}), _count(branch, branch_inputs)))
 
 
-def _write(module: nn.Module, inputs: dict[str, Tensor], outputs: list[str], path: Path) -> None:
+def _count(graph: onnx.ModelProto, inputs: dict[str, Tensor]) -> Cost:
+    """Work for one sample, as that of head and tail is counted."""
+    two = {name: tensor.numpy() for name, tensor in inputs.items()}
+    settle(graph, {name: array[:1] for name, array in two.items()}, two)
+    return find_cuts(graph)[-1].head
+
+
+def _write(
+    module: nn.Module, inputs: dict[str, Tensor], outputs: list[str], path: Path
+) -> onnx.ModelProto:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     batch = torch.export.Dim("batch", min=1)
     # The exporter prints and warns a lot.
@@ -65,3 +85,4 @@ def _write(module: nn.Module, inputs: dict[str, Tensor], outputs: list[str], pat
         part.doc_string = ""
         del part.metadata_props[:]
     onnx.save_model(graph, path)
+    return graph

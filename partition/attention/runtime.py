@@ -9,16 +9,13 @@ import numpy as np
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
+from partition.attention.files import BRANCH_FILE, SCORES_FILE, TAIL_FILE, folder_of
 from partition.attention.select import BoolArray, fused, kept_channels, quantised, sent_count
 from partition.codec import Float32Array
 from partition.errors import ModelFolderError
 from partition.model_folder import SplitPoint
 from partition.runtime import RUNTIME_ERRORS
 
-ATTENTION_FOLDER = "attention"
-SCORES_FILE = "scores.onnx"
-BRANCH_FILE = "branch.onnx"
-TAIL_FILE = "tail.onnx"
 _CANNOT_LOAD: tuple[type[Exception], ...] = (
     OSError,
     ort_errors.InvalidProtobuf,
@@ -41,11 +38,6 @@ class EdgeAnswer:
     """(C,): importance of every channel."""
 
 
-def folder_of(folder: Path, point: SplitPoint) -> Path:
-    """Where the graphs of a split point lie in a model folder."""
-    return folder / ATTENTION_FOLDER / point.name.replace("/", "_")
-
-
 class AttentionRuntime:
     """Both sides of one cut with attention; each session is made on first use.
 
@@ -59,7 +51,7 @@ class AttentionRuntime:
     """
 
     def __init__(self, folder: Path, point: SplitPoint, threads: int = 1) -> None:
-        self._folder = folder_of(folder, point)
+        self._folder = folder_of(folder, point.name)
         self._channels = point.shapes[0][1]
         self._threads = threads
         self._sessions: dict[str, ort.InferenceSession] = {}
@@ -80,11 +72,19 @@ class AttentionRuntime:
         logits, trust = self._run(BRANCH_FILE, cut_tensor, scores, kept.astype(np.float32))
         return EdgeAnswer(logits, float(trust[0]), kept[0], scores[0])
 
-    def cloud(self, sent: Float32Array, kept: BoolArray) -> Float32Array:
-        """Logits of the tail on the sent channels (n, H, W); the kept ones are zero there."""
-        full = np.zeros((1, self._channels, *sent.shape[1:]), np.float32)
-        full[0, ~kept] = sent
-        return self._run(TAIL_FILE, full)[0]
+    def alone(self, cut_tensor: Float32Array, scores: Float32Array) -> Float32Array:
+        """Logits (1, classes) of the light branch on all channels, as at xi = 0.
+
+        Args:
+            cut_tensor: (1, C, H, W).
+            scores: (C,), of `edge`.
+        """
+        everything = np.ones((1, self._channels), np.float32)
+        return self._run(BRANCH_FILE, cut_tensor, scores[None], everything)[0]
+
+    def tail(self, cut_tensors: Float32Array) -> Float32Array:
+        """Logits (N, classes) of the tail on (N, C, H, W), in which the kept channels are zero."""
+        return self._run(TAIL_FILE, cut_tensors)[0]
 
     def both(
         self, cut_tensor: Float32Array, xi: float, bits: int, edge_weight: float
@@ -93,8 +93,9 @@ class AttentionRuntime:
         edge = self.edge(cut_tensor, xi)
         if edge.kept.all():
             return edge.logits
-        cloud = self.cloud(quantised(cut_tensor[0, ~edge.kept], bits), edge.kept)
-        return fused(edge.logits, cloud, edge_weight)
+        sent = np.zeros_like(cut_tensor)
+        sent[0, ~edge.kept] = quantised(cut_tensor[0, ~edge.kept], bits)
+        return fused(edge.logits, self.tail(sent), edge_weight)
 
     def _run(self, name: str, *tensors: Float32Array) -> list[Float32Array]:
         if name not in self._sessions:

@@ -14,6 +14,8 @@ from envs.fleet import Fleet, World
 from envs.scenario import Scenario
 from envs.split_costs import SplitCosts
 from hw.device import DeviceModel
+from partition.cost import Cost
+from partition.routes import Route, RouteOption
 
 CONSTANT = {
     "schema_version": "1",
@@ -42,6 +44,10 @@ class Point(NamedTuple):
     head_traffic_bytes: float
     head_kernels: int
 
+    @property
+    def head(self) -> Cost:
+        return Cost(int(self.head_flops), 0, int(self.head_traffic_bytes), self.head_kernels)
+
 
 POINTS = (
     Point("input", 60_000, 0.0, 0.0, 0),
@@ -50,6 +56,22 @@ POINTS = (
     Point("output", 0, 8e8, 3e7, 60),
 )
 ACCURACY = (0.9, 0.95, 0.98, 1.0)
+
+
+def _option(index: int) -> RouteOption:
+    """The route that cuts at a split point; whoever falls back loses nothing."""
+    here, whole = POINTS[index].head, POINTS[-1].head
+    return RouteOption(
+        route=Route(index),
+        name=POINTS[index].name,
+        wire_bytes=POINTS[index].wire_bytes,
+        edge=here,
+        fallback=whole - here,
+        cloud_flops=whole.flops - here.flops,
+        accuracy=ACCURACY[index],
+        interval=None,
+        fallback_accuracy=1.0,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +91,7 @@ def cpu_only(device) -> DeviceModel:
 
 @pytest.fixture(scope="session")
 def costs(device) -> SplitCosts:
-    return SplitCosts.of(device, POINTS, ACCURACY)
+    return SplitCosts.of(device, [_option(i) for i in range(len(POINTS))])
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def inputs(tiny):
 
 @pytest.fixture(scope="session")
 def tiny_costs(tiny, device):
-    return SplitCosts.of(device, tiny.split_points, (1.0,) * len(tiny.split_points))
+    return SplitCosts.of(device, tiny.routes)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def plant(tiny, device, clock, constant, split_runtime, inputs, tiny_costs):
         board.open()
         live = LivePlant(
             board,
-            SplitPipeline(tiny, split_runtime, cloud, BoardPacer(board, tiny_costs)),
+            SplitPipeline(tiny, split_runtime, cloud, BoardPacer(board, tiny.routes), clock=clock),
             live_layout(board, tiny, device.max_power_w),
             tiny,
             inputs,

@@ -13,7 +13,8 @@ torch = pytest.importorskip("torch")
 
 from partition.attention import evaluation, modules, training  # noqa: E402
 from partition.attention.export import export  # noqa: E402
-from partition.attention.runtime import AttentionRuntime, folder_of  # noqa: E402
+from partition.attention.files import folder_of  # noqa: E402
+from partition.attention.runtime import AttentionRuntime  # noqa: E402
 from partition.attention.torch_split import SplittableNetwork  # noqa: E402
 from partition.errors import ModelFolderError, PartitionError  # noqa: E402
 from partition.train_attention import takes_attention  # noqa: E402
@@ -201,7 +202,7 @@ def test_onnx_on_a_board_equals_torch(tmp_path, trained, cut):
     model, _ = trained
     point = replace(cut[0], shapes=((1, *SMALL),))
     x = _learnable(1, SMALL, 2).tensor.float()
-    export(model, folder_of(tmp_path, point))
+    export(model, folder_of(tmp_path, point.name))
     runtime = AttentionRuntime(tmp_path, point)
     for xi in XI:
         for bits in select.BITS:
@@ -224,7 +225,7 @@ def test_a_cut_that_was_not_trained_is_named(tmp_path, cut):
 
 
 def test_a_broken_graph_is_told(tmp_path, cut):
-    folder = folder_of(tmp_path, cut[0])
+    folder = folder_of(tmp_path, cut[0].name)
     folder.mkdir(parents=True)
     (folder / "scores.onnx").write_bytes(b"garbage")
     with pytest.raises(PartitionError, match=r"scores\.onnx does not load"):

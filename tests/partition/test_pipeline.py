@@ -121,10 +121,10 @@ def test_a_late_cloud_costs_no_more_than_the_deadline(tiny, runtime, image):
 def test_time_for_the_local_tail_is_kept_back_when_that_leaves_enough(tiny, runtime, image):
     client = SlowClient()
     pipeline = SplitPipeline(tiny, runtime, client)
-    pipeline._tail_s[1] = 0.02
+    pipeline._fallback_s[1, True] = 0.02
     pipeline.infer(image, Route(1), 0.09)
     assert client.deadlines_s[0] < 0.07
-    pipeline._tail_s[1] = 10.0
+    pipeline._fallback_s[1, True] = 10.0
     pipeline.infer(image, Route(1), 0.09)
     assert 0.07 < client.deadlines_s[1] < 0.09
 
@@ -141,19 +141,19 @@ def test_the_edge_timer_wraps_head_and_fallback_tail(tiny, runtime, image):
 
     class Timer:
         @contextmanager
-        def head(self, split):
-            calls.append(("head", split.index))
+        def edge(self, route):
+            calls.append(("edge", route.split))
             yield
             time.sleep(0.02)
 
         @contextmanager
-        def tail(self, split):
-            calls.append(("tail", split.index))
+        def fallback(self, route):
+            calls.append(("fallback", route.split))
             yield
             time.sleep(0.03)
 
     result = SplitPipeline(tiny, runtime, edge_timer=Timer()).infer(image, Route(2), DEADLINE_S)
-    assert calls == [("head", 2), ("tail", 2)]
+    assert calls == [("edge", 2), ("fallback", 2)]
     assert result.edge_s >= 0.05
     assert result.latency_s >= result.edge_s
 
