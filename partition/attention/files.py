@@ -109,6 +109,7 @@ def _cost(data: dict[str, int]) -> Cost:
 
 
 def _broken(path: Path, error: Exception) -> ModelFolderError:
+    reason = error.strerror if isinstance(error, OSError) else error
     return ModelFolderError(
-        f"{path} is missing or corrupt ({error}): run python -m partition.train_attention again"
+        f"{path} is missing or corrupt ({reason}): run python -m partition.train_attention again"
     )

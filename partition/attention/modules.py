@@ -36,8 +36,13 @@ class SpatialChannelAttention(nn.Module):
         self.spatial = nn.Conv2d(2, 1, _SPATIAL_KERNEL, padding=_SPATIAL_KERNEL // 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Channel scores (N, C) in 0..1: importance."""
-        return torch.sigmoid(self.mlp(x.mean((2, 3))) + self.mlp(x.amax((2, 3))))
+        """Importance (N, C) of the channels; its sigmoid is what they are weighted with.
+
+        Ranked as it is: a sigmoid close to 0 or 1 rounds differently in every run-time, and a board
+        would keep other channels than were trained on.
+        """
+        importance: Tensor = self.mlp(x.mean((2, 3))) + self.mlp(x.amax((2, 3)))
+        return importance
 
     def places(self, x: Tensor) -> Tensor:
         """Spatial scores (N, 1, H, W) in 0..1."""
@@ -153,7 +158,7 @@ class AttentionSplit(nn.Module):
         kept = kept_mask(scores if order_by is None else order_by, n_sent)
         gate = kept
         if order_by is None:
-            gate = kept + _soft_rank(scores, kept)
+            gate = kept + _soft_rank(torch.sigmoid(scores), kept)
         edge, appeal = self.edge(x, scores, gate)
         sent = 1 - gate
         cloud = self.tail(quantise(x, 1 - kept, bits) * sent[:, :, None, None])
@@ -162,7 +167,8 @@ class AttentionSplit(nn.Module):
     def edge(self, x: Tensor, scores: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
         """The branch on the kept channels, refined by both attentions."""
         held = x * kept[:, :, None, None]
-        refined = held * scores[:, :, None, None] * self.attention.places(held)
+        weights = torch.sigmoid(scores)[:, :, None, None]
+        refined = held * weights * self.attention.places(held)
         logits, appeal = self.branch(refined)
         return logits, appeal
 

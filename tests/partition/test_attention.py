@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -101,8 +102,8 @@ def test_all_sent_is_classic_split_computing(model, cut, network):
 def test_all_kept_is_the_branch_alone(model, cut):
     x = cut[3]
     with torch.no_grad():
-        scores = model.attention(x)
-        refined = x * scores[:, :, None, None] * model.attention.places(x)
+        weights = torch.sigmoid(model.attention(x))[:, :, None, None]
+        refined = x * weights * model.attention.places(x)
         torch.testing.assert_close(model(x, torch.zeros(8), 8).edge, model.branch(refined)[0])
 
 
@@ -217,6 +218,20 @@ def test_onnx_on_a_board_equals_torch(tmp_path, trained, cut):
             fused = select.fused(expected.edge.numpy(), expected.cloud.numpy(), 0.25)
             alone = expected.edge.numpy()
             np.testing.assert_allclose(both, alone if xi < 0.03 else fused, atol=1e-3)
+
+
+def test_a_board_ranks_channels_as_torch_does_however_sure_attention_is(tmp_path, trained, cut):
+    model = copy.deepcopy(trained[0])
+    with torch.no_grad():
+        model.attention.mlp[2].weight.mul_(50)
+        model.attention.mlp[2].bias.mul_(50)  # sigmoids that round to 0 and 1
+    point = replace(cut[0], shapes=((1, *SMALL),))
+    export(model, folder_of(tmp_path, point.name))
+    runtime = AttentionRuntime(tmp_path, point)
+    for x in _learnable(50, SMALL, 2).tensor.float()[:, None]:
+        with torch.no_grad():
+            expected = model(x, torch.full((1,), 12), 4).kept[0].bool()
+        assert runtime.edge(x.numpy(), 0.5).kept.tolist() == expected.tolist()
 
 
 def test_a_cut_that_was_not_trained_is_named(tmp_path, cut):
