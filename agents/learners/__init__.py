@@ -1,0 +1,1 @@
+"""Learners of the project's own, on the base classes of Stable-Baselines3."""
