@@ -21,8 +21,7 @@ from hw.boards.sim import SimBoard
 from hw.registry import open_board
 from partition.client import CloudClient
 from partition.codec import Float32Array
-from partition.errors import PartitionError
-from partition.images import load_photographs
+from partition.example_inputs import example_inputs
 from partition.model_folder import ModelFolder
 from partition.pipeline import SplitPipeline
 from partition.runtime import SplitRuntime
@@ -79,7 +78,8 @@ def make_live(
         scenario: name or TOML file.
         cloud: HOST:PORT of `partition.server`; None keeps everything on the edge.
         security: certificates and token for it; by default TLS beyond this machine.
-        source: folder of photographs; None takes the ones scikit-image installs.
+        source: folder of photographs, or `fashion-mnist`; None takes what fits the network, see
+            `partition.example_inputs`.
         n_steps: control steps in an episode.
         max_power_w: power shown as 1 in the observation, as a trained policy knows it; None
             takes the model's, or measures it on a real board.
@@ -97,9 +97,7 @@ def make_live(
     """
     folder = ModelFolder.open(model)
     surroundings = Scenario.load(scenario)
-    if folder.preprocess is None:
-        raise PartitionError(f"model {folder.name} takes no photographs: a live board needs them")
-    inputs = [p.tensor for p in load_photographs(source, folder.preprocess)]
+    inputs = example_inputs(folder, source)
     client = CloudClient(cloud, folder, security=security) if cloud else None
     if client:
         client.connect()

@@ -127,16 +127,24 @@ def load_fashion_mnist(folder: Path = FASHION_MNIST_FOLDER) -> Dataset:
     """
     images = _fashion_images(folder / "train-images-idx3-ubyte.gz")
     labels = _fashion_labels(folder / "train-labels-idx1-ubyte.gz", len(images))
-    test_images = _fashion_images(folder / "t10k-images-idx3-ubyte.gz")
-    test_labels = _fashion_labels(folder / "t10k-labels-idx1-ubyte.gz", len(test_images))
     cut = len(images) - min(_N_VALIDATION, len(images) // 2)
     return Dataset(
         FASHION_MNIST,
         FASHION_MNIST_CLASSES,
         Labelled(images[:cut], labels[:cut]),
         Labelled(images[cut:], labels[cut:]),
-        Labelled(test_images, test_labels),
+        load_fashion_mnist_test(folder),
     )
+
+
+def load_fashion_mnist_test(folder: Path = FASHION_MNIST_FOLDER) -> Labelled:
+    """The official test pictures alone, padded to 32 x 32.
+
+    Raises:
+        DatasetError: as in `load_fashion_mnist`.
+    """
+    images = _fashion_images(folder / "t10k-images-idx3-ubyte.gz")
+    return Labelled(images, _fashion_labels(folder / "t10k-labels-idx1-ubyte.gz", len(images)))
 
 
 def _fashion_images(path: Path) -> Uint8Array:
