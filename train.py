@@ -150,7 +150,7 @@ def _draw(
             ("oracle", Oracle()),
         )
     ]
-    names = [point.name for point in folder.split_points]
+    names = [option.name for option in folder.routes]
     split_names = ["input (cloud-only)", *names[1:-1], "nothing (edge-only)"]
     save(decisions_figure(named, world.layout.domains, split_names), run_dir / "decisions.png")
 
