@@ -16,12 +16,13 @@ from agents.deciders.registry import fit
 from agents.seeds import N_HELD_OUT, held_out_seeds
 from agents.statistics import Bootstrap, Interval, weighted_quantile
 from envs.fleet import Fleet, World
-from envs.response import SPREAD
 from envs.signals import Floats
 from envs.spaces import ObservationEncoder, observation_fields
 
 ALL = "all"
 SHORTEST_WAY = 0.05
+QUANTILES = tuple((i + 0.5) / 20 for i in range(20))
+"""At which the latencies of a step stand for all its requests."""
 RIVALS = ("oracle", "best-static", "governor", "max-edge", "max-cloud", "random")
 
 
@@ -35,7 +36,7 @@ class Episodes:
         qos_met: share of requests in time.
         accuracy: mean agreement with the unsplit network.
         cost: mean cost per step.
-        steps_s: mean latency of each step, shape (n_steps, n).
+        steps_s: latency of each step at `QUANTILES`, shape (n_quantiles, n_steps, n).
         requests: requests answered in each step, shape (n_steps, n).
     """
 
@@ -48,14 +49,9 @@ class Episodes:
     requests: Floats
 
     def p95_latency_s(self) -> float:
-        """95th percentile over all requests of all episodes.
-
-        Latencies scatter by `SPREAD` around the mean of their step; the scatter of the wait that
-        irregular arrivals cause is left out.
-        """
-        spread = 1.0 + SPREAD * np.linspace(-1.0, 1.0, 9)[:, None, None]
-        weights = np.tile(self.requests, (9, 1, 1))
-        return weighted_quantile((self.steps_s * spread).ravel(), weights.ravel(), 0.95)
+        """95th percentile over all requests of all episodes."""
+        weights = np.broadcast_to(self.requests, self.steps_s.shape)
+        return weighted_quantile(self.steps_s.ravel(), weights.ravel(), 0.95)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +99,7 @@ def run_episodes(world: World, decider: Decider, seeds: NDArray[np.uint64]) -> E
     record: dict[str, list[Floats]] = {
         key: [] for key in ("power_w", "requests", "latency_s", "in_time", "accuracy", "cost")
     }
+    steps_s = []
     for _ in range(world.n_steps):
         eta = readings.eta
         outcome = fleet.step(decider.decide(encoder.encode(readings)))
@@ -110,6 +107,7 @@ def run_episodes(world: World, decider: Decider, seeds: NDArray[np.uint64]) -> E
         for key, values in record.items():
             value = objective.cost(outcome, eta) if key == "cost" else getattr(outcome, key)
             values.append(value)
+        steps_s.append([outcome.latency_quantile_s(share) for share in QUANTILES])
     series = {key: np.stack(values) for key, values in record.items()}
     requests = series["requests"]
     total = requests.sum(axis=0)
@@ -124,7 +122,7 @@ def run_episodes(world: World, decider: Decider, seeds: NDArray[np.uint64]) -> E
         qos_met=per_request("in_time"),
         accuracy=per_request("accuracy"),
         cost=series["cost"].mean(axis=0),
-        steps_s=series["latency_s"],
+        steps_s=np.array(steps_s).swapaxes(0, 1),
         requests=requests,
     )
 

@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from envs.clocks import DOMAINS, Clocks, clock_tables
-from envs.expectation import Factors, Link, Measured
+from envs.episodes import Episodes
 from envs.plant import Indices, Outcome, Readings
 from envs.response import Response, respond
-from envs.scenario import Episodes, Surroundings
+from envs.sensors import PROBE_PERIOD_S, Sensors
 from envs.signals import Floats
 from envs.split_costs import SplitCosts
+from envs.surroundings import ONE, Surroundings
 from envs.world import World
 
 __all__ = ["EXPECTED_SLOWDOWN", "PROBE_PERIOD_S", "Fleet", "World"]
 
-PROBE_PERIOD_S = 1.0
-"""The rate of an idle link is probed this often, so that its estimate never gets much older."""
 EXPECTED_SLOWDOWN = 1.03
 """Background work that whoever plans ahead counts with; 1.0 would cut every deadline too fine."""
+LONGEST_PAUSE = 0.9
+"""Share of a control step that a decision may take from a board that waits for it."""
+Number = TypeVar("Number", np.int64, np.float64)
 GRID = len(DOMAINS) + 1
 """Axes of a grid over all actions, those with a single clock included."""
 
 
 class Fleet:
-    """`n` boards with the same device, network and list of scenarios; a `Plant` for any n.
-
-    Attributes:
-        cpu_util: busy share of each board's CPU during the last step.
-        gpu_util: the same of its GPU.
-    """
-
-    cpu_util: Floats
-    gpu_util: Floats
+    """`n` boards with the same device, network and list of scenarios; a `Plant` for any n."""
 
     def __init__(self, world: World, n: int) -> None:
         """Create `n` boards; call `reset` before `step`."""
@@ -47,70 +43,95 @@ class Fleet:
         self._tables = clock_tables(device)
         self._settable = [k for k, table in enumerate(self._tables) if len(table) > 1]
         self._rows = world.costs.rows()
+        self._believed_rows = world.nominal.costs.rows() if world.nominal else None
         # Share of a step during which the clocks of the step before are still in force.
-        self._lag = tuple(device.domains[name].actuation_delay_s / world.step_s for name in DOMAINS)
+        delays_s = [device.domains[name].actuation_delay_s for name in DOMAINS]
+        on = world.effects.actuation_delay
+        self._lag = tuple(delay_s / world.step_s if on else 0.0 for delay_s in delays_s)
+
+    @property
+    def cpu_util(self) -> Floats:
+        """Busy share of each board's CPU during the last step."""
+        return self._sensors.cpu_util
+
+    @property
+    def gpu_util(self) -> Floats:
+        """Busy share of each board's GPU during the last step."""
+        return self._sensors.gpu_util
 
     def reset(self, seeds: NDArray[np.uint64]) -> Readings:
         """Begin an episode on every board, all clocks at maximum, everything on the edge."""
-        world, zeros = self.world, np.zeros(self.n)
-        self._episodes = Episodes(world.scenarios, seeds, world.n_steps, world.step_s)
+        world = self.world
+        self._episodes = Episodes(
+            world.scenarios, seeds, world.n_steps, world.step_s, world.randomisation
+        )
         self._t = 0
         self._action = np.tile([len(axis.values) - 1 for axis in self.layout.axes], (self.n, 1))
         self._clocks_hz = [np.full(self.n, table[-1]) for table in self._tables]
-        self._backlog = zeros
-        self._fast_c = zeros
-        self._slow_c = zeros + world.device.thermal.slow_c_per_w * self._idle_power_w()
-        self.cpu_util, self.gpu_util, self._busy = zeros, zeros, zeros
-        self._latency_s, self._power_w = zeros, zeros
-        self._factors = Factors(world.device, self.n, world.step_s)
-        now = self._episodes.row(0)
-        self._link_bps, self._link_age_s = now.link_bps * now.estimate_noise, zeros
-        self._rtt_s, self._server_load = now.rtt_s, now.server_load
+        self._backlog = np.zeros(self.n)
+        self._battery = self._episodes.battery_level
+        now = self._now(0)
+        self._fast_c = np.zeros(self.n)
+        self._slow_c = self._slow_at_rest_c(now)
+        self._sensors = Sensors(world, self.n, now)
         return self.readings()
 
     def step(self, actions: Indices) -> Outcome:
         """Apply clocks and split, serve one control step, and let time pass."""
         world, device = self.world, self.world.device
-        now = self._episodes.row(self._t + 1)
+        now = self._now(self._t + 1)
         clocks_hz = self._allowed_hz(self._asked_hz(actions), now)
-        costs = SplitCosts.from_rows(self._rows[:, actions[:, -1]])
-        clocks = self._effective(clocks_hz, self._clocks_hz)
-        response = respond(device, costs, clocks, now, self._backlog, world.step_s)
-        switched = (actions != self._action).mean(axis=1)
-        self._fast_c, self._slow_c = device.thermal_step(
-            self._fast_c, self._slow_c, response.power_w, world.step_s
-        )
+        thinking = self._thinking(now)
+        new, old = actions[:, -1], self._action[:, -1]
+        costs, sent = _blended(self._rows, new, old, thinking)
+        clocks = self._effective(clocks_hz, self._clocks_hz, thinking)
+        response = self._respond(costs, sent, clocks, now, self._backlog)
+        switched = (actions != self._action).mean(axis=1) * world.effects.switching_cost
+        self._warm(response.power_w, now)
         self._clocks_hz = clocks_hz
         self._action = actions
+        self._backlog = response.backlog
+        used = response.power_w * world.step_s / self._episodes.battery_j
+        self._battery = np.maximum(self._battery - used, 0.0)
         self._t += 1
-        self._see(now, costs, response)
-        return self._outcome(costs, response, switched, self._overheat_c(now))
+        expected = costs
+        if self._believed_rows is not None:
+            expected, _ = _blended(self._believed_rows, new, old, thinking)
+        self._sensors.see(now, expected, sent, Clocks(*clocks_hz), response)
+        over_c = np.maximum(self._temperature_c(now) - device.throttle_c, 0.0)
+        return _outcome(costs, response, switched, over_c * world.effects.thermal)
 
     def readings(self) -> Readings:
         """Readings as the boards' sensors show them; the application knows its next requests."""
-        now = self._episodes.row(min(self._t + 1, self.n_steps))
+        row = min(self._t + 1, self.n_steps)
+        now, seen = self._now(row), self._sensors
+        temperature_c = seen.temperature_c(now, self._temperature_c(now))
+        link_bps, rtt_s, age_s, load = seen.link_bps, seen.rtt_s, seen.link_age_s, seen.server_load
+        if not self.world.effects.stale_readings:
+            link_bps, rtt_s, age_s = now.link_bps, now.rtt_s, np.zeros(self.n)
+            load = now.server_load
         return Readings(
-            link_bps=self._link_bps,
-            link_age_s=self._link_age_s,
-            rtt_s=self._rtt_s,
-            server_idle=1.0 - self._server_load,
-            arrival_hz=now.arrival_hz,
+            link_bps=link_bps,
+            link_age_s=age_s,
+            rtt_s=rtt_s,
+            server_idle=1.0 - load,
+            arrival_hz=self._episodes.announced_hz(row),
             arrival_scv=now.arrival_scv,
             backlog=self._backlog,
             latency_target_s=now.latency_target_s,
             eta=now.eta,
-            radio_w=now.radio_w + now.radio_w_per_bps * self._link_bps,
-            temperature_margin_c=self.world.device.throttle_c - self._temperature_c(now),
-            latency_s=self._latency_s,
-            power_w=self._power_w,
+            radio_w=now.radio_w + now.radio_w_per_bps * link_bps,
+            temperature_margin_c=self.world.device.throttle_c - temperature_c,
+            latency_s=seen.latency_s,
+            power_w=seen.power_w,
             clocks_hz=np.stack([self._clocks_hz[k] for k in self._settable], axis=1),
             edge_share=self.world.costs.edge_share[self._action[:, -1]],
-            decision_s=np.zeros(self.n),
-            latency_factor=self._factors.latency,
-            away_factor=self._factors.away,
-            power_factor=self._factors.power,
-            busy=self._busy,
-            battery_level=np.ones(self.n),
+            decision_s=seen.decision_s,
+            latency_factor=seen.factors.latency,
+            away_factor=seen.factors.away,
+            power_factor=seen.factors.power,
+            busy=seen.busy,
+            battery_level=self._battery,
         )
 
     def every_outcome(self, boards: slice) -> Outcome:
@@ -123,27 +144,70 @@ class Fleet:
             Arrays broadcastable to (n_boards, *sizes of the layout's axes); neither the state nor
             the temperature changes.
         """
-        world = self.world
-        now = self._episodes.row(self._t + 1).for_grid(boards)
+        now = self._now(self._t + 1).for_grid(boards)
         now = replace(now, slowdown=np.full(1, EXPECTED_SLOWDOWN))
-        costs = SplitCosts.from_rows(self._rows.reshape(len(self._rows), 1, 1, 1, 1, -1))
         grid = [
             table.reshape([-1 if axis == k + 1 else 1 for axis in range(1 + GRID)])
             for k, table in enumerate(self._tables)
         ]
-        before = [hz[boards].reshape(-1, 1, 1, 1, 1) for hz in self._clocks_hz]
-        backlog = self._backlog[boards].reshape(-1, 1, 1, 1, 1)
-        clocks = self._effective(grid, before)
-        response = respond(world.device, costs, clocks, now, backlog, world.step_s)
-        outcome = self._outcome(costs, response, np.zeros(1), np.zeros(1))
-        return replace(self._squeezed(outcome), switched=self._switched_grid(boards))
+        before = [_widen(hz[boards]) for hz in self._clocks_hz]
+        thinking = self._thinking(now)
+        every = np.arange(self._rows.shape[1]).reshape(1, 1, 1, 1, -1)
+        old = _widen(self._action[boards, -1])
+        costs, sent = _blended(self._rows, every, old, thinking)
+        clocks = self._effective(grid, before, thinking)
+        response = self._respond(costs, sent, clocks, now, _widen(self._backlog[boards]))
+        outcome = _outcome(costs, response, np.zeros(1), np.zeros(1))
+        switched = self._switched_grid(boards) * self.world.effects.switching_cost
+        return replace(self._squeezed(outcome), switched=switched)
+
+    @property
+    def steps_left(self) -> int:
+        """Control steps until the episode ends."""
+        return self.n_steps - self._t
+
+    def fork(self) -> Fleet:
+        """The same boards with the same future; stepping them leaves these alone."""
+        twin = copy(self)
+        twin._sensors = self._sensors.fork()
+        return twin
 
     def eta(self) -> Floats:
-        """Weight of energy of each board's episode."""
-        return self._episodes.row(self._t).eta
+        """Weight of energy of each board in the coming step."""
+        return self._now(min(self._t + 1, self.n_steps)).eta
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def _now(self, row: int) -> Surroundings:
+        """Surroundings at a row, as far as they are simulated."""
+        now, effects = self._episodes.row(row), self.world.effects
+        spared = np.clip(1.0 - self._battery / self._episodes.low_level, 0.0, 1.0)
+        off = np.zeros(self.n)
+        return replace(
+            now,
+            eta=now.eta + (1.0 - now.eta) * spared,
+            hidden_load=now.hidden_load if effects.hidden_load else off,
+            tail_share=now.tail_share if effects.latency_tails else off,
+            decision_s=now.decision_s if effects.decision_delay else off,
+            link_blind=now.link_blind if effects.stale_readings else off,
+        )
+
+    def _thinking(self, now: Surroundings) -> Floats:
+        """Share of the step during which the action before is still in force."""
+        if self.world.blocking:
+            return np.zeros_like(now.decision_s)
+        return np.minimum(now.decision_s / self.world.step_s, 1.0)
+
+    def _respond(
+        self, costs: SplitCosts, sent: Floats, clocks: Clocks, now: Surroundings, backlog: Floats
+    ) -> Response:
+        world = self.world
+        now = replace(now, rtt_s=now.rtt_s * sent)
+        longest_s = LONGEST_PAUSE * world.step_s
+        paused_s = np.minimum(now.decision_s, longest_s) if world.blocking else 0.0
+        around = (now, backlog, world.step_s, world.effects)
+        return respond(world.device, costs, clocks, *around, paused_s=paused_s)
 
     def _asked_hz(self, actions: Indices) -> list[Floats]:
         """Clocks that the actions ask for, in the order of `DOMAINS`."""
@@ -164,60 +228,15 @@ class Fleet:
             allowed.append(np.minimum(hz, table[top]))
         return allowed
 
-    def _effective(self, clocks_hz: list[Floats], before_hz: list[Floats]) -> Clocks:
-        """Average the clocks over a step whose first milliseconds still run at the old ones."""
+    def _effective(
+        self, clocks_hz: list[Floats], before_hz: list[Floats], thinking: Floats
+    ) -> Clocks:
+        """Average the clocks over a step that begins at the old ones."""
         return Clocks(
             *(
-                hz + lag * (before - hz)
+                hz + np.minimum(lag + thinking, 1.0) * (before - hz)
                 for hz, before, lag in zip(clocks_hz, before_hz, self._lag, strict=True)
             )
-        )
-
-    def _see(self, now: Surroundings, costs: SplitCosts, response: Response) -> None:
-        """Update the readings as `partition.client` would.
-
-        Round trip and server load come with every step, by an empty request if need be; the rate
-        only when something was sent, or probed now and then.
-        """
-        age_s = self._link_age_s + self.world.step_s
-        fresh = (costs.wire_bytes > 0.0) | (age_s >= PROBE_PERIOD_S)
-        self._link_age_s = np.where(fresh, 0.0, age_s)
-        self._link_bps = np.where(fresh, now.link_bps * now.estimate_noise, self._link_bps)
-        self._rtt_s, self._server_load = now.rtt_s, now.server_load
-        self._latency_s, self._backlog = response.latency_s, response.backlog
-        self._power_w = self.world.device.quantise_w(response.power_w)
-        self.cpu_util, self.gpu_util = response.cpu_util, response.gpu_util
-        served_hz = response.requests / self.world.step_s
-        self._busy = np.minimum(served_hz * response.edge_s, 1.0)
-        seen = Measured(
-            served_hz, response.fell_back, response.edge_s, response.away_s, self._power_w
-        )
-        self._factors.update(costs, Clocks(*self._clocks_hz), self._link(now), seen)
-
-    def _link(self, now: Surroundings) -> Link:
-        return Link(
-            rate_bps=self._link_bps,
-            rtt_s=self._rtt_s,
-            server_idle=1.0 - self._server_load,
-            server_flops_per_s=now.server_flops_per_s,
-            radio_w=now.radio_w + now.radio_w_per_bps * self._link_bps,
-        )
-
-    def _outcome(
-        self, costs: SplitCosts, response: Response, switched: Floats, overheat_c: Floats
-    ) -> Outcome:
-        return Outcome(
-            energy_j=response.energy_j,
-            latency_s=response.latency_s,
-            in_time=response.in_time,
-            accuracy=costs.accuracy
-            + response.fell_back * (costs.fallback_accuracy - costs.accuracy),
-            switched=switched,
-            overheat_c=overheat_c,
-            power_w=response.power_w,
-            requests=response.requests,
-            uplink_bytes=costs.wire_bytes,
-            fell_back=response.fell_back,
         )
 
     def _squeezed(self, outcome: Outcome) -> Outcome:
@@ -239,15 +258,63 @@ class Fleet:
             total = total + changed.reshape(shape)
         return total / len(sizes)
 
+    def _warm(self, power_w: Floats, now: Surroundings) -> None:
+        """Let a step's power warm the boards; a larger resistance acts like more power."""
+        if self.world.effects.thermal:
+            self._fast_c, self._slow_c = self.world.device.thermal_step(
+                self._fast_c, self._slow_c, power_w * _resistance(now), self.world.step_s
+            )
+
     def _temperature_c(self, now: Surroundings) -> Floats:
         return self.world.device.temperature_c(now.ambient_c, self._fast_c, self._slow_c)
 
-    def _overheat_c(self, now: Surroundings) -> Floats:
-        return np.maximum(self._temperature_c(now) - self.world.device.throttle_c, 0.0)
-
-    def _idle_power_w(self) -> float:
+    def _slow_at_rest_c(self, now: Surroundings) -> Floats:
+        """Heat of the slow node after a long time without load at the top clocks."""
+        if not self.world.effects.thermal:
+            return np.zeros(self.n)
         top = [float(table[-1]) for table in self._tables]
         power_w = self.world.device.total_power_w(
             *top, cpu_util=0.0, gpu_util=0.0, traffic_bytes_per_s=0.0
         )
-        return float(power_w)
+        return self.world.device.thermal.slow_c_per_w * power_w * _resistance(now)
+
+
+def _resistance(now: Surroundings) -> Floats:
+    return now.resistance_scale * (1.0 if now.build is None else now.build.resistance)
+
+
+def _widen(values: NDArray[Number]) -> NDArray[Number]:
+    """Give an array over boards four axes more, to broadcast over all actions."""
+    return values.reshape(-1, 1, 1, 1, 1)
+
+
+def _blended(
+    rows: Floats, new: Indices, old: Indices, thinking: Floats
+) -> tuple[SplitCosts, Floats]:
+    """Mean costs of a step that begins on the old route, and the share of requests sent away."""
+    after = rows[:, new]
+    if not thinking.any():
+        return SplitCosts.from_rows(after), ONE
+    before = rows[:, old]
+    sent = [1.0 * (SplitCosts.from_rows(part).wire_bytes > 0.0) for part in (after, before)]
+    mixed = SplitCosts.from_rows(after + thinking * (before - after))
+    return mixed, np.where(mixed.wire_bytes > 0.0, sent[0] + thinking * (sent[1] - sent[0]), 1.0)
+
+
+def _outcome(
+    costs: SplitCosts, response: Response, switched: Floats, overheat_c: Floats
+) -> Outcome:
+    return Outcome(
+        energy_j=response.energy_j,
+        latency_s=response.latency_s,
+        in_time=response.in_time,
+        accuracy=costs.accuracy + response.fell_back * (costs.fallback_accuracy - costs.accuracy),
+        switched=switched,
+        overheat_c=overheat_c,
+        power_w=response.power_w,
+        requests=response.requests,
+        uplink_bytes=costs.wire_bytes,
+        fell_back=response.fell_back,
+        held_up=response.held_up,
+        delay_s=response.delay_s,
+    )

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.episodes import MIN_LINK_BPS, Episodes
 from envs.expectation import Link
 from envs.factor_meter import FactorMeter
 from envs.fleet import PROBE_PERIOD_S
 from envs.plant import Axis, Indices, Layout, Outcome, Readings
 from envs.response import MAX_BACKLOG
-from envs.scenario import MIN_LINK_BPS, Episodes, Scenario, Surroundings
+from envs.scenario import Scenario
+from envs.surroundings import Surroundings
 from hw.base import Board
 from hw.boards.sim import SimBoard
 from partition.client import CloudClient, LinkEstimate
@@ -177,7 +179,7 @@ class LivePlant:
             link_age_s=one * link.age_s,
             rtt_s=one * link.rtt_s,
             server_idle=one - link.server_load,
-            arrival_hz=now.arrival_hz,
+            arrival_hz=self._episodes.announced_hz(min(self._t + 1, self.n_steps)),
             arrival_scv=now.arrival_scv,
             backlog=one * self._backlog(float(now.arrival_hz[0])),
             latency_target_s=now.latency_target_s,

@@ -6,7 +6,7 @@ The environment classes hold the task (spaces, cost, episodes); a plant holds th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from envs.signals import Floats
 
 Indices = NDArray[np.int64]
+SPREAD = 0.05
+"""Half-width of a step's latencies around their mean; repeats on a TX2 scatter by 1-2 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,10 @@ class Readings:
     busy: Floats
     battery_level: Floats
 
+    def select(self, boards: slice) -> Readings:
+        """Readings of some boards."""
+        return Readings(*(getattr(self, f.name)[boards] for f in fields(self)))
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -85,6 +91,8 @@ class Outcome:
         requests: requests answered.
         uplink_bytes: bytes sent per request.
         fell_back: share of requests that the cloud should have answered but did not in time.
+        held_up: share of requests that take longer than the others.
+        delay_s: mean of their extra time, which is exponentially distributed.
     """
 
     energy_j: Floats
@@ -97,6 +105,15 @@ class Outcome:
     requests: Floats
     uplink_bytes: Floats
     fell_back: Floats
+    held_up: Floats = field(default_factory=lambda: np.zeros(1))
+    delay_s: Floats = field(default_factory=lambda: np.zeros(1))
+
+    def latency_quantile_s(self, share: float) -> Floats:
+        """Latency that this share of the requests, in (0, 1), does not exceed."""
+        calm_s = self.latency_s - self.held_up * self.delay_s
+        excess = np.maximum(self.held_up / (1.0 - share), 1.0)
+        scatter = 1.0 + SPREAD * (2.0 * share - 1.0)
+        return scatter * (calm_s + self.delay_s * np.log(excess))
 
     def map(self, function: Callable[[Floats], Floats]) -> Outcome:
         """Apply a function to every array."""

@@ -1,40 +1,60 @@
-"""What happens around a board: link, arrivals, server load, air temperature, latency target.
+"""What happens around a board: link, server, arrivals, air, requests, faults, battery.
 
-A scenario is a TOML file, shipped in `envs/scenarios/` or brought by the user. It draws whole
-episodes in advance, so that every policy can be judged on the same ones.
+A scenario is a TOML file, shipped in `envs/scenarios/` or brought by the user; `docs/scenarios.md`
+describes it. `envs.episodes` draws whole episodes from it in advance, so that every policy can be
+judged on the same ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import NamedTuple
 
 from envs.errors import ScenarioError
 from envs.link_trace import read_trace
-from envs.signals import Floats, Recording, Signal, at_steps, n_knots
+from envs.processes import OnOff, Weibull
+from envs.signals import Recording, Signal
 from hw.toml_table import TomlTable
 
 SCENARIO_DIR = Path(__file__).parent / "scenarios"
-SCHEMA_VERSION = 1
-MIN_LINK_BPS = 1e4
-"""Rate of a link that delivers nothing for now; keeps transfer times finite."""
-LINK_ESTIMATE_SD = 0.05
-"""Relative standard deviation of a link rate estimated from one transfer."""
+SCHEMA_VERSION = 2
+ARRIVAL_SCV = {"periodic": 0.0, "poisson": 1.0, "bursty": 1.0}
+"""Squared coefficient of variation of the time between requests, outside of bursts."""
+TABLES = ("link", "server", "arrivals", "ambient", "requests", "board")
+OPTIONAL_TABLES = ("faults", "battery")
 
-_SIGNALS = {
-    # name: (table, key, lowest, highest, factor to SI)
-    "link_bps": ("link", "rate_mbps", 0.0, 1e5, 1e6),
-    "rtt_s": ("link", "rtt_ms", 0.0, 1e4, 1e-3),
-    "server_load": ("server", "load", 0.0, 0.99, 1.0),
-    "arrival_hz": ("arrivals", "rate_hz", 0.1, 1e3, 1.0),
-    "ambient_c": ("ambient", "temperature_c", -40.0, 85.0, 1.0),
-    "latency_target_s": ("requests", "latency_target_ms", 1.0, 1e5, 1e-3),
-    "slowdown": ("board", "slowdown", 1.0, 100.0, 1.0),
+
+class Key(NamedTuple):
+    """Where a signal stands in a scenario file; bounds are in the file's unit.
+
+    A signal with a default may be left out.
+    """
+
+    table: str
+    key: str
+    low: float
+    high: float
+    factor: float
+    default: float | None = None
+
+
+SIGNALS = {
+    "link_bps": Key("link", "rate_mbps", 0.0, 1e5, 1e6),
+    "rtt_s": Key("link", "rtt_ms", 0.0, 1e4, 1e-3),
+    "server_load": Key("server", "load", 0.0, 0.99, 1.0),
+    "arrival_hz": Key("arrivals", "rate_hz", 0.1, 1e3, 1.0),
+    "ambient_c": Key("ambient", "temperature_c", -40.0, 85.0, 1.0),
+    "latency_target_s": Key("requests", "latency_target_ms", 1.0, 1e5, 1e-3),
+    "slowdown": Key("board", "slowdown", 1.0, 100.0, 1.0),
+    "decision_s": Key("board", "decision_ms", 0.0, 1e4, 1e-3),
+    "hidden_load": Key("server", "hidden_load", 0.0, 0.99, 1.0, 0.0),
+    "background_load": Key("board", "background_load", 0.0, 0.95, 1.0, 0.0),
+    "resistance_scale": Key("ambient", "resistance_scale", 0.1, 10.0, 1.0, 1.0),
+    "temperature_bias_c": Key("faults", "temperature_bias_c", -50.0, 50.0, 1.0, 0.0),
+    "battery_level": Key("battery", "level", 0.0, 1.0, 1.0, 1.0),
 }
+"""Signals by the name of their quantity in SI units."""
 
 
 class ScenarioTable(TomlTable):
@@ -42,6 +62,32 @@ class ScenarioTable(TomlTable):
 
     file_kind = "scenario file"
     error_class = ScenarioError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Burst:
+    """Times of more requests.
+
+    Attributes:
+        factor: on the request rate.
+        times: when.
+    """
+
+    factor: float
+    times: OnOff
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Battery:
+    """Energy that runs out. Below `low_level`, energy weighs more and more, at 0 nothing else.
+
+    Attributes:
+        capacity_j: energy of the full battery.
+        low_level: charge, 0..1, below which it is spared.
+    """
+
+    capacity_j: float
+    low_level: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,9 +101,13 @@ class Scenario:
         radio_w: extra power while the radio sends, W.
         radio_w_per_bps: its growth with the link rate, W per bit/s.
         server_flops_per_s: speed of the idle server.
-        arrival_scv: squared coefficient of variation of the time between requests; 0 is a camera,
-            1 a Poisson process.
-        signals: the seven signals of `Episodes` in SI units, keyed by their field name.
+        arrivals: "periodic" like a camera, "poisson", or "bursty": a Poisson process with bursts.
+        signals: the signals of `SIGNALS` in SI units.
+        burst: of the requests, if they are bursty.
+        targets: latency targets that every control step draws anew, in place of the signal's.
+        link_dropout: times without an update of the link's estimate.
+        power_stuck: times at which the power reading does not change.
+        battery: if the board runs on one.
     """
 
     name: str
@@ -66,8 +116,18 @@ class Scenario:
     radio_w: float
     radio_w_per_bps: float
     server_flops_per_s: float
-    arrival_scv: float
+    arrivals: str
     signals: dict[str, Signal | Recording] = field(repr=False)
+    burst: Burst | None = None
+    targets: Weibull | None = None
+    link_dropout: OnOff | None = None
+    power_stuck: OnOff | None = None
+    battery: Battery | None = None
+
+    @property
+    def arrival_scv(self) -> float:
+        """Squared coefficient of variation of the time between requests."""
+        return ARRIVAL_SCV[self.arrivals]
 
     @classmethod
     def load(cls, name_or_path: str) -> Scenario:
@@ -90,9 +150,22 @@ class Scenario:
     def _parse(cls, name: str, root: ScenarioTable) -> Scenario:
         version = root.number("schema_version", low=1, high=1e6)
         if version != SCHEMA_VERSION:
-            raise root.error("schema_version", f"is {version:g}; this version reads 1")
-        tables = {key: root.table(key) for key in ("link", "server", "arrivals", "ambient")}
-        tables |= {key: root.table(key) for key in ("requests", "board")}
+            raise root.error(
+                "schema_version",
+                f"is {version:g}; this version reads {SCHEMA_VERSION}, see docs/scenarios.md",
+            )
+        tables = {key: root.table(key) for key in TABLES}
+        tables |= {key: root.table(key) for key in OPTIONAL_TABLES if root.holds_table(key)}
+        targets = _read_targets(tables["requests"])
+        signals = {
+            signal: _read_signal(tables.get(key.table), key)
+            for signal, key in SIGNALS.items()
+            if signal != "latency_target_s" or targets is None
+        }
+        if targets is not None:
+            signals["latency_target_s"] = Signal(quantiles=(targets.low,))
+        arrivals, burst = _read_arrivals(tables["arrivals"])
+        faults = tables.get("faults")
         scenario = cls(
             name=name,
             description=root.text("description"),
@@ -100,11 +173,13 @@ class Scenario:
             radio_w=tables["link"].number("radio_w", low=0.0, high=20.0),
             radio_w_per_bps=tables["link"].number("radio_w_per_mbps", low=0.0, high=1.0) * 1e-6,
             server_flops_per_s=tables["server"].number("gflop_per_s", low=0.1, high=1e6) * 1e9,
-            arrival_scv=tables["arrivals"].number("scv", low=0.0, high=4.0),
-            signals={
-                signal: _read_signal(tables[table], key, low, high, factor)
-                for signal, (table, key, low, high, factor) in _SIGNALS.items()
-            },
+            arrivals=arrivals,
+            signals=signals,
+            burst=burst,
+            targets=targets,
+            link_dropout=_read_times(faults, "link_dropout"),
+            power_stuck=_read_times(faults, "power_stuck"),
+            battery=_read_battery(tables.get("battery")),
         )
         for table in (root, *tables.values()):
             table.finish()
@@ -116,98 +191,75 @@ def scenario_names() -> list[str]:
     return sorted(path.stem for path in SCENARIO_DIR.glob("*.toml"))
 
 
-def _read_signal(
-    table: ScenarioTable, key: str, low: float, high: float, factor: float
-) -> Signal | Recording:
+def _read_signal(table: ScenarioTable | None, where: Key) -> Signal | Recording:
+    key = where.key
+    if table is None or (where.default is not None and key not in table.names()):
+        return Signal(quantiles=(float(where.default or 0.0),))
     if key == "rate_mbps" and "trace" in table.names():
         if key in table.names():
             raise table.error("trace", "and rate_mbps exclude each other; keep one")
         return Recording(series=tuple(read_trace(table.path("trace"))))
     if not table.holds_table(key):
-        values = table.numbers(key, low=low, high=high)
+        values = table.numbers(key, low=where.low, high=where.high)
         correlation_time_s = float("inf")
-        inner = table
     else:
         inner = table.table(key)
-        values = inner.numbers("quantiles", low=low, high=high)
+        values = inner.numbers("quantiles", low=where.low, high=where.high)
         correlation_time_s = inner.number("correlation_time_s", low=0.01, high=1e9)
         inner.finish()
     try:
         return Signal(
-            quantiles=tuple(value * factor for value in values),
+            quantiles=tuple(value * where.factor for value in values),
             correlation_time_s=correlation_time_s,
         )
     except ValueError as error:
         raise table.error(key, f"is no signal: {error}") from None
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What is true outside `n` boards during one control step; arrays of shape (n,)."""
-
-    link_bps: Floats
-    rtt_s: Floats
-    server_load: Floats
-    arrival_hz: Floats
-    ambient_c: Floats
-    latency_target_s: Floats
-    slowdown: Floats
-    estimate_noise: Floats
-    eta: Floats
-    radio_w: Floats
-    radio_w_per_bps: Floats
-    server_flops_per_s: Floats
-    arrival_scv: Floats
-
-    def for_grid(self, boards: slice) -> Surroundings:
-        """Pick some boards and give every array four axes more, to broadcast over all actions."""
-        return Surroundings(
-            *(getattr(self, f.name)[boards].reshape(-1, 1, 1, 1, 1) for f in fields(self))
-        )
+def _read_targets(requests: ScenarioTable) -> Weibull | None:
+    if "weibull" not in requests.names():
+        return None
+    if "latency_target_ms" in requests.names():
+        raise requests.error("weibull", "and latency_target_ms exclude each other; keep one")
+    table = requests.table("weibull")
+    weibull = Weibull(
+        low=table.number("low_ms", low=1.0, high=1e5) * 1e-3,
+        scale=table.number("scale_ms", low=0.0, high=1e5) * 1e-3,
+        shape=table.number("shape", low=0.1, high=100.0),
+    )
+    table.finish()
+    return weibull
 
 
-class Episodes:
-    """Surroundings of `n` boards for a whole episode, drawn in advance.
-
-    Row 0 is the moment before the first step, row t + 1 holds during step t.
-    """
-
-    def __init__(
-        self, scenarios: Sequence[Scenario], seeds: NDArray[np.uint64], n_steps: int, step_s: float
-    ) -> None:
-        """Draw one episode per seed, of a scenario that the seed picks."""
-        rows = n_steps + 1
-        white, noise, picks = _draw_noise(seeds, n_knots(step_s, rows), rows, len(scenarios))
-        knots = np.empty_like(white)
-        for index, scenario in enumerate(scenarios):
-            boards = np.flatnonzero(picks == index)
-            for column, name in enumerate(_SIGNALS):
-                knots[:, boards, column] = scenario.signals[name].values(white[:, boards, column])
-        steps = at_steps(knots, step_s, rows)
-        self._signals = np.ascontiguousarray(np.moveaxis(steps, 2, 0))
-        np.maximum(self._signals[0], MIN_LINK_BPS, out=self._signals[0])
-        self._noise = np.exp(LINK_ESTIMATE_SD * noise)
-        self._constants = tuple(
-            np.array([getattr(s, name) for s in scenarios])[picks]
-            for name in ("eta", "radio_w", "radio_w_per_bps", "server_flops_per_s", "arrival_scv")
-        )
-
-    def row(self, index: int) -> Surroundings:
-        """Surroundings at one row."""
-        values = [*self._signals[:, index], self._noise[index], *self._constants]
-        return Surroundings(*values)
+def _read_arrivals(table: ScenarioTable) -> tuple[str, Burst | None]:
+    kind = table.text("kind")
+    if kind not in ARRIVAL_SCV:
+        raise table.error("kind", f"is {kind!r}; choose one of {', '.join(ARRIVAL_SCV)}")
+    if kind != "bursty":
+        return kind, None
+    factor = table.number("burst_factor", low=1.0, high=100.0)
+    times = _read_times(table, "bursts")
+    if times is None:
+        raise table.error("bursts", "is missing; add it")
+    return kind, Burst(factor=factor, times=times)
 
 
-def _draw_noise(
-    seeds: NDArray[np.uint64], knots: int, rows: int, n_scenarios: int
-) -> tuple[Floats, Floats, NDArray[np.intp]]:
-    """Draw from one generator per board, so that a board's episode depends on its seed alone."""
-    white = np.empty((knots, len(seeds), len(_SIGNALS)))
-    noise = np.empty((rows, len(seeds)))
-    picks = np.empty(len(seeds), dtype=np.intp)
-    for board, seed in enumerate(seeds):
-        generator = np.random.Generator(np.random.PCG64(int(seed)))
-        picks[board] = generator.integers(n_scenarios)
-        white[:, board] = generator.standard_normal((knots, len(_SIGNALS)))
-        noise[:, board] = generator.standard_normal(rows)
-    return white, noise, picks
+def _read_times(table: ScenarioTable | None, key: str) -> OnOff | None:
+    if table is None or key not in table.names():
+        return None
+    inner = table.table(key)
+    times = OnOff(
+        share=inner.number("share", low=0.0, high=0.99),
+        mean_s=inner.number("mean_s", low=0.01, high=1e6),
+    )
+    inner.finish()
+    return times
+
+
+def _read_battery(table: ScenarioTable | None) -> Battery | None:
+    if table is None:
+        return None
+    return Battery(
+        capacity_j=table.number("capacity_wh", low=1e-3, high=1e5) * 3600.0,
+        low_level=table.number("low_level", low=1e-3, high=1.0),
+    )

@@ -46,6 +46,11 @@ class Signal:
         if not self.correlation_time_s > 0:
             raise ValueError(f"correlation_time_s must be > 0, got {self.correlation_time_s}")
 
+    @property
+    def is_steady(self) -> bool:
+        """Whether it keeps its value throughout an episode."""
+        return len(self.quantiles) == 1 or math.isinf(self.correlation_time_s)
+
     def values(self, white: Floats) -> Floats:
         """Turn white noise into this signal.
 

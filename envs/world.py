@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from envs.clocks import clock_axes
+from envs.effects import Effects
 from envs.objective import Objective
 from envs.plant import Axis, Layout
+from envs.randomisation import Randomisation
 from envs.scenario import Scenario
 from envs.split_costs import SplitCosts
 from hw.device import DeviceModel
+
+
+@dataclass(frozen=True, slots=True)
+class Believed:
+    """The model that a board is taken to follow.
+
+    Attributes:
+        device: nominal model of the board.
+        costs: of the routes on it.
+    """
+
+    device: DeviceModel
+    costs: SplitCosts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,11 +32,16 @@ class World:
     """Everything that is the same for all boards of a fleet.
 
     Attributes:
-        device: model of the board.
+        device: true model of the boards.
         model: name of the network.
         cut_list_fingerprint: hash of its split points.
-        costs: of its split points on the device.
+        costs: of its routes on the true device.
         scenarios: each episode picks one of them.
+        nominal: what is believed about the device where that is wrong; the readings' factors, the
+            cost's references and the observation's bounds rest on it.
+        effects: that are simulated.
+        randomisation: of single boards.
+        blocking: boards serve nothing while a decision is made, rather than going on as before.
         n_steps: control steps in an episode.
         step_s: duration of a control step.
     """
@@ -31,27 +51,53 @@ class World:
     cut_list_fingerprint: str
     costs: SplitCosts
     scenarios: tuple[Scenario, ...]
+    nominal: Believed | None = None
+    effects: Effects = field(default_factory=Effects)
+    randomisation: Randomisation = field(default_factory=Randomisation)
+    blocking: bool = False
     n_steps: int = 240
     step_s: float = 0.25
 
     @property
+    def believed(self) -> Believed:
+        """Model of the device that a decider may rest on."""
+        return self.nominal or Believed(self.device, self.costs)
+
+    def as_believed(self) -> World:
+        """The world in which the nominal model is true and all boards are alike."""
+        believed = self.believed
+        # Clock tables are read from the board, so nobody can be wrong about them.
+        device = replace(believed.device, name=self.device.name, domains=self.device.domains)
+        return replace(
+            self,
+            device=device,
+            costs=believed.costs,
+            nominal=None,
+            randomisation=Randomisation(),
+        )
+
+    @property
     def layout(self) -> Layout:
         """Describe the fleet to a policy."""
-        splits = Axis("split", tuple(float(s) for s in range(len(self.costs.wire_bytes))))
+        routes = Axis("split", tuple(float(s) for s in range(len(self.costs.wire_bytes))))
         return Layout(
             board=self.device.name,
             board_fingerprint=self.device.fingerprint,
             model=self.model,
             cut_list_fingerprint=self.cut_list_fingerprint,
-            axes=(*clock_axes(self.device), splits),
-            max_power_w=self.device.max_power_w,
+            axes=(*clock_axes(self.device), routes),
+            max_power_w=self._reference.max_power_w,
         )
 
     def objective(self) -> Objective:
-        """Build the cost with this device's and this network's reference values."""
-        rows = self.costs.rows()[:, -1]
-        fastest = (float(self.device.cpu_hz[-1]), float(self.device.gpu_hz[-1]))
-        latency_s = self.device.latency_s(
-            SplitCosts.from_rows(rows).head, *fastest, float(self.device.emc_hz[-1])
-        )
-        return Objective(max_power_w=self.device.max_power_w, reference_latency_s=float(latency_s))
+        """Build the cost with the believed device's and the network's reference values."""
+        device, costs = self._reference, self.believed.costs
+        edge_only = SplitCosts.from_rows(costs.rows()[:, -1]).head
+        fastest = (float(device.cpu_hz[-1]), float(device.gpu_hz[-1]), float(device.emc_hz[-1]))
+        latency_s = float(device.latency_s(edge_only, *fastest))
+        return Objective(max_power_w=device.max_power_w, reference_latency_s=latency_s)
+
+    @property
+    def _reference(self) -> DeviceModel:
+        """The believed model with the board's own clock tables."""
+        return replace(self.believed.device, domains=self.device.domains)

@@ -42,7 +42,7 @@ def policy(untrained) -> FrozenPolicy:
 
 
 SCENARIO = """
-schema_version = 1
+schema_version = 2
 description = "{name}"
 eta = 0.5
 [link]
@@ -55,13 +55,14 @@ gflop_per_s = 5000.0
 load = 0.0
 [arrivals]
 rate_hz = {rate_hz}
-scv = 0.0
+kind = "{kind}"
 [ambient]
 temperature_c = 25.0
 [requests]
 latency_target_ms = 100.0
 [board]
 slowdown = 1.0
+decision_ms = 0.0
 """
 
 
@@ -69,9 +70,11 @@ slowdown = 1.0
 def build(tiny, small_device, tmp_path_factory):
     """Build a world whose only scenario is constant but for what is given."""
 
-    def build_one(name: str, rate_mbps: str = "50.0", rate_hz: str = "10.0") -> World:
+    def build_one(
+        name: str, rate_mbps: str = "50.0", rate_hz: str = "10.0", kind: str = "periodic"
+    ) -> World:
         path = tmp_path_factory.mktemp("scenarios") / f"{name}.toml"
-        path.write_text(SCENARIO.format(name=name, rate_mbps=rate_mbps, rate_hz=rate_hz))
+        path.write_text(SCENARIO.format(name=name, rate_mbps=rate_mbps, rate_hz=rate_hz, kind=kind))
         return replace(build_world(str(small_device), tiny, [str(path)]), n_steps=40)
 
     return build_one

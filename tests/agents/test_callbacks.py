@@ -63,7 +63,7 @@ def test_learning_rate_falls_linearly_to_zero():
 def test_agent_decides_without_exploring_in_either_space(untrained, small_world, policy):
     name, agent, _ = untrained
     decider = AgentDecider(agent, policy.decoder, continuous=name == "sac")
-    observations = np.random.default_rng(0).uniform(-1, 1, (200, len(policy.metadata.fields))).astype(np.float32)
+    observations = np.random.default_rng(0).uniform(-1, 1, (200, 23)).astype(np.float32)
     decided = decider.decide(observations)
     np.testing.assert_array_equal(decided, decider.decide(observations))
     assert (decided == policy.decide_batch(observations)).all(axis=1).mean() > 0.98

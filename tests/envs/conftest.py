@@ -18,7 +18,7 @@ from partition.cost import Cost
 from partition.routes import Route, RouteOption
 
 CONSTANT = {
-    "schema_version": "1",
+    "schema_version": "2",
     "description": '"Nothing changes."',
     "eta": "0.5",
     "link.rate_mbps": "50.0",
@@ -28,10 +28,11 @@ CONSTANT = {
     "server.gflop_per_s": "150.0",
     "server.load": "0.0",
     "arrivals.rate_hz": "10.0",
-    "arrivals.scv": "0.0",
+    "arrivals.kind": '"periodic"',
     "ambient.temperature_c": "25.0",
     "requests.latency_target_ms": "100.0",
     "board.slowdown": "1.0",
+    "board.decision_ms": "0.0",
 }
 
 
@@ -117,7 +118,9 @@ def constant(scenario_file) -> Callable[..., Scenario]:
 def fleet(device, costs, constant) -> Callable[..., Fleet]:
     """Boards in a constant scenario with some keys changed, reset."""
 
-    def build(changes: Mapping[str, str] | None = None, n: int = 1, n_steps: int = 40) -> Fleet:
+    def build(
+        changes: Mapping[str, str] | None = None, n: int = 1, n_steps: int = 40, **settings: object
+    ) -> Fleet:
         world = World(
             device=device,
             model="made-up",
@@ -125,6 +128,7 @@ def fleet(device, costs, constant) -> Callable[..., Fleet]:
             costs=costs,
             scenarios=(constant(changes),),
             n_steps=n_steps,
+            **settings,
         )
         boards = Fleet(world, n)
         boards.reset(np.arange(n, dtype=np.uint64))

@@ -7,9 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from envs.response import MAX_BACKLOG, MAX_UTILISATION, Clocks, respond
-from envs.scenario import Episodes, Surroundings
+from envs.clocks import Clocks
+from envs.episodes import Episodes
+from envs.response import MAX_BACKLOG, MAX_UTILISATION, respond
 from envs.split_costs import SplitCosts
+from envs.surroundings import Surroundings
 
 STEP_S = 0.25
 CLOUD, EARLY, LATE, EDGE = range(4)
@@ -17,7 +19,8 @@ CLOUD, EARLY, LATE, EDGE = range(4)
 
 @pytest.fixture
 def now(constant) -> Surroundings:
-    return Episodes([constant()], np.zeros(1, np.uint64), 4, STEP_S).row(1)
+    now = Episodes([constant()], np.zeros(1, np.uint64), 4, STEP_S).row(1)
+    return replace(now, tail_share=np.zeros(1))  # nobody is held up
 
 
 @pytest.fixture
@@ -202,3 +205,36 @@ def test_arrays_give_what_single_boards_give(device, costs, now, top, serve):
         alone = serve(split)
         for name in ("latency_s", "energy_j", "in_time", "backlog", "fell_back"):
             np.testing.assert_allclose(getattr(together, name)[split], getattr(alone, name)[0])
+
+
+def test_background_load_takes_its_share_of_the_cpu_and_draws_power(serve):
+    calm, busy = (serve(EDGE, background_load=b, latency_target_s=9.0) for b in (0.0, 0.5))
+    cpu_s = calm.cpu_util[0] / 10.0
+    assert busy.latency_s[0] - calm.latency_s[0] == pytest.approx(cpu_s)
+    assert busy.cpu_util[0] == pytest.approx(calm.cpu_util[0] + 0.5)
+    assert busy.power_w[0] > calm.power_w[0]
+
+
+def test_the_share_in_time_and_a_quantile_follow_the_exponential_wait(serve, edge_s):
+    head_s, _ = edge_s(EDGE)
+    rate_hz, slack_s = 0.5 / head_s, 1.5 * head_s
+    around = {"arrival_hz": rate_hz, "arrival_scv": 1.0, "latency_target_s": head_s + slack_s}
+    response = serve(EDGE, **around)
+    # Half of the requests wait, head_s / 2 * 2 on average.
+    assert response.held_up[0] == pytest.approx(0.5)
+    assert response.delay_s[0] == pytest.approx(head_s)
+    assert response.in_time[0] == pytest.approx(1.0 - 0.5 * np.exp(-1.5))
+    draws = np.random.default_rng(0)
+    waits_s = draws.exponential(head_s, 200_000) * (draws.random(200_000) < 0.5)
+    assert response.in_time[0] == pytest.approx(np.mean(waits_s <= slack_s), abs=0.005)
+
+
+def test_whoever_pauses_serves_less_and_later(serve, device, costs, top, now):
+    row = SplitCosts.from_rows(costs.rows()[:, [EDGE]])
+    around = replace(now, arrival_hz=np.array([1000.0]), latency_target_s=np.array([9.0]))
+    busy, paused = (
+        respond(device, row, top, around, np.zeros(1), STEP_S, paused_s=pause_s)
+        for pause_s in (0.0, 0.1)
+    )
+    assert paused.requests[0] == pytest.approx(busy.requests[0] * 0.15 / STEP_S)
+    assert paused.latency_s[0] - busy.latency_s[0] == pytest.approx(0.1 * 0.5 * 0.1 / STEP_S)

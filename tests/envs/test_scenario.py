@@ -5,27 +5,33 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
+from envs.episodes import MIN_LINK_BPS, TAIL_SHARE, Episodes
 from envs.errors import ScenarioError
-from envs.scenario import MIN_LINK_BPS, Episodes, Scenario, Surroundings, scenario_names
+from envs.scenario import Scenario, scenario_names
 from envs.signals import Recording, Signal
+from envs.surroundings import Surroundings
 from envs.worlds import load_scenarios
 
 SEEDS = np.arange(4, dtype=np.uint64)
+NAMES = [f.name for f in fields(Surroundings) if f.name != "build"]
 
 
-@pytest.mark.parametrize("name", ["lte-driving", "server-rush", "steady-wifi"])
+@pytest.mark.parametrize("name", scenario_names())
 def test_shipped_scenarios_load_and_draw_values_within_their_tables(name):
-    assert name in scenario_names()
     scenario = Scenario.load(name)
     episodes = Episodes([scenario], SEEDS, 40, 0.25)
-    assert scenario.description
+    assert scenario.description.count(".") == 1 + scenario.description.count(". ")
+    most = {"arrival_hz": scenario.burst.factor if scenario.burst else 1.0}
+    if scenario.targets:
+        most["latency_target_s"] = np.inf
     for row in range(41):
         now = episodes.row(row)
-        for signal in scenario.signals:
+        for signal in set(scenario.signals) - {"battery_level"}:
             low, high = (scenario.signals[signal].quantiles[end] for end in (0, -1))
+            floor = MIN_LINK_BPS if signal == "link_bps" else -np.inf
             values = getattr(now, signal)
             assert (values >= low - 1e-9).all()
-            assert (values <= max(high, MIN_LINK_BPS) * (1 + 1e-12)).all()
+            assert (values <= max(high, floor) * most.get(signal, 1.0) * (1 + 1e-12)).all()
 
 
 def test_all_stands_for_every_shipped_scenario():
@@ -37,6 +43,8 @@ def test_values_arrive_in_si_units(constant):
     now = Episodes([constant(changes)], SEEDS, 8, 0.25).row(3)
     seen = {f.name: getattr(now, f.name) for f in fields(Surroundings)}
     noise = seen.pop("estimate_noise")
+    assert seen.pop("build") is None
+    assert set(seen.pop("tail_share").tolist()) <= set(TAIL_SHARE)
     assert {name: set(values.tolist()) for name, values in seen.items()} == {
         "link_bps": {50e6},
         "rtt_s": {0.004},
@@ -50,6 +58,13 @@ def test_values_arrive_in_si_units(constant):
         "radio_w_per_bps": {1e-7},
         "server_flops_per_s": {2e9},
         "arrival_scv": {0.0},
+        "hidden_load": {0.0},
+        "background_load": {0.0},
+        "resistance_scale": {1.0},
+        "decision_s": {0.0},
+        "temperature_bias_c": {0.0},
+        "link_blind": {0.0},
+        "power_stuck": {0.0},
     }
     assert len(set(noise.tolist())) == 4
 
@@ -65,9 +80,9 @@ def test_an_episode_depends_on_its_own_seed_only():
     together = Episodes(scenarios, seeds, 24, 0.25)
     alone = Episodes(scenarios, seeds[1:2], 24, 0.25)
     for row in (0, 1, 24):
-        for f in fields(Surroundings):
-            values = getattr(together.row(row), f.name)
-            assert values[1] == getattr(alone.row(row), f.name)[0]
+        for name in NAMES:
+            values = getattr(together.row(row), name)
+            assert values[1] == getattr(alone.row(row), name)[0]
     assert together.row(5).link_bps[0] != together.row(5).link_bps[2]
 
 
@@ -81,7 +96,7 @@ def test_every_scenario_of_a_list_is_picked(constant):
 
 def test_a_grid_row_broadcasts_over_all_actions(constant):
     now = Episodes([constant()], SEEDS, 4, 0.25).row(0).for_grid(slice(1, 3))
-    assert {getattr(now, f.name).shape for f in fields(Surroundings)} == {(2, 1, 1, 1, 1)}
+    assert {getattr(now, name).shape for name in NAMES} == {(2, 1, 1, 1, 1)}
 
 
 def test_a_list_of_quantiles_and_a_table_of_them_are_signals(constant):
@@ -137,7 +152,7 @@ def test_a_trace_beside_the_scenario_is_replayed(constant, tmp_path, text):
         ),
         ({"link.trace": '"uplink.csv"'}, "link.trace", "exclude each other"),
         ({"link.rate_mbps": None, "link.trace": "3"}, "link.trace", "make it a text"),
-        ({"schema_version": "2"}, "schema_version", "this version reads 1"),
+        ({"schema_version": "1"}, "schema_version", "this version reads 2"),
         ({"schema_version": None}, "schema_version", "is missing"),
     ],
 )
@@ -150,7 +165,7 @@ def test_a_bad_key_is_named_with_its_file(constant, changes, key, problem):
 
 def test_a_table_that_is_none_is_named(tmp_path):
     path = tmp_path / "odd.toml"
-    path.write_text("schema_version = 1\nlink = 3\n")
+    path.write_text("schema_version = 2\nlink = 3\n")
     with pytest.raises(ScenarioError, match=r"odd\.toml: link is 3; make it a table"):
         Scenario.load(str(path))
 
@@ -172,5 +187,5 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path):
 
 
 def test_an_unknown_name_lists_those_that_exist():
-    with pytest.raises(ScenarioError, match=r"'wifi'.*lte-driving, server-rush, steady-wifi"):
+    with pytest.raises(ScenarioError, match=r"'wifi'.*lte-driving, .*server-rush, steady-wifi"):
         Scenario.load("wifi")

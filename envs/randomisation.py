@@ -1,0 +1,57 @@
+"""Domain randomisation: boards of one kind that are not all alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from envs.signals import Floats
+from envs.surroundings import Build
+
+LARGEST_SD = 2.5
+"""Factors further out than so many standard deviations are moved there."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Randomisation:
+    """Standard deviations of the logarithms of factors that each board and episode draws.
+
+    Attributes:
+        latency_sd: of the time of everything that is computed.
+        power_sd: of the power without load, and once more of what load adds.
+        thermal_sd: of the thermal resistance.
+        link_sd: of the link rate.
+    """
+
+    latency_sd: float = 0.0
+    power_sd: float = 0.0
+    thermal_sd: float = 0.0
+    link_sd: float = 0.0
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is drawn."""
+        return max(self.latency_sd, self.power_sd, self.thermal_sd, self.link_sd) > 0.0
+
+    def build(self, normal: Floats) -> Build:
+        """Factors of boards.
+
+        Args:
+            normal: standard normal, shape (n, 5).
+        """
+        return Build(
+            work=_factor(self.latency_sd, normal[:, 0]),
+            idle_power=_factor(self.power_sd, normal[:, 1]),
+            busy_power=_factor(self.power_sd, normal[:, 2]),
+            resistance=_factor(self.thermal_sd, normal[:, 3]),
+        )
+
+    def link(self, normal: Floats) -> Floats:
+        """Factor on the link rate of boards, from the same numbers."""
+        return _factor(self.link_sd, normal[:, 4])
+
+
+def _factor(sd: float, normal: Floats) -> Floats:
+    factor: Floats = np.exp(sd * np.clip(normal, -LARGEST_SD, LARGEST_SD))
+    return factor

@@ -1,0 +1,116 @@
+"""What the boards' sensors and the client of the cloud show of what is true."""
+
+from __future__ import annotations
+
+from copy import copy
+
+import numpy as np
+
+from envs.clocks import Clocks
+from envs.expectation import Factors, Link, Measured
+from envs.response import Response
+from envs.signals import Floats
+from envs.split_costs import SplitCosts
+from envs.surroundings import Surroundings
+from envs.world import World
+
+PROBE_PERIOD_S = 1.0
+"""The rate of an idle link is probed this often, so that its estimate never gets much older."""
+TEMPERATURE_STEP_C = 0.5
+"""Resolution of a thermal zone."""
+
+
+class Sensors:
+    """State of the readings of `n` boards.
+
+    Attributes:
+        link_bps: latest estimate of the link rate.
+        link_age_s: its age.
+        rtt_s: latest round trip.
+        server_load: latest load that the server reported.
+        latency_s: mean latency of the last step.
+        power_w: power reading.
+        busy: share of the last step during which the boards computed.
+        decision_s: time of the last decision.
+        cpu_util: busy share of the CPU during the last step.
+        gpu_util: the same of the GPU.
+        factors: measured over expected.
+    """
+
+    def __init__(self, world: World, n: int, now: Surroundings) -> None:
+        """Begin an episode in these surroundings."""
+        zeros = np.zeros(n)
+        self._exact = not world.effects.stale_readings
+        self._step_s = world.step_s
+        self._device = world.believed.device
+        self.factors = Factors(self._device, n, world.step_s)
+        self.link_bps, self.link_age_s = now.link_bps * now.estimate_noise, zeros
+        self.rtt_s, self.server_load = now.rtt_s, now.server_load
+        self.latency_s, self.power_w, self.busy, self.decision_s = zeros, zeros, zeros, zeros
+        self.cpu_util, self.gpu_util = zeros, zeros
+
+    def see(
+        self,
+        now: Surroundings,
+        costs: SplitCosts,
+        sent: Floats,
+        clocks: Clocks,
+        response: Response,
+    ) -> None:
+        """Take a control step in.
+
+        Round trip and server load come with every step, by an empty request if need be; the rate
+        only when something was sent, or probed now and then.
+
+        Args:
+            now: surroundings during the step.
+            costs: of the split point in force, on the nominal device.
+            sent: share of the requests that were to leave the board, if any.
+            clocks: as read back.
+            response: what happened.
+        """
+        age_s = self.link_age_s + self._step_s
+        heard = (costs.wire_bytes > 0.0) | (age_s >= PROBE_PERIOD_S)
+        heard &= now.link_blind == 0.0
+        self.link_age_s = np.where(heard, 0.0, age_s)
+        self.link_bps = np.where(heard, now.link_bps * now.estimate_noise, self.link_bps)
+        self.rtt_s, self.server_load = now.rtt_s, now.server_load
+        self.latency_s = response.latency_s
+        self.power_w = self._power_reading(now, response.power_w)
+        self.cpu_util, self.gpu_util = response.cpu_util, response.gpu_util
+        served_hz = response.requests / self._step_s
+        self.busy = np.minimum(served_hz * response.edge_s, 1.0)
+        self.decision_s = now.decision_s
+        seen = Measured(
+            served_hz, response.fell_back, response.edge_s, response.away_s, self.power_w
+        )
+        self.factors.update(costs, clocks, self._link(now, sent), seen)
+
+    def fork(self) -> Sensors:
+        """The same state; what it sees leaves this one alone."""
+        twin = copy(self)
+        twin.factors = copy(self.factors)
+        return twin
+
+    def temperature_c(self, now: Surroundings, true_c: Floats) -> Floats:
+        """Temperature as a thermal zone shows it."""
+        if self._exact:
+            return true_c
+        shown_c = (true_c + now.temperature_bias_c) / TEMPERATURE_STEP_C
+        rounded: Floats = np.round(shown_c) * TEMPERATURE_STEP_C
+        return rounded
+
+    def _power_reading(self, now: Surroundings, true_w: Floats) -> Floats:
+        if self._exact:
+            return true_w
+        return np.where(now.power_stuck > 0.0, self.power_w, self._device.quantise_w(true_w))
+
+    def _link(self, now: Surroundings, sent: Floats) -> Link:
+        rate_bps = now.link_bps if self._exact else self.link_bps
+        return Link(
+            rate_bps=rate_bps,
+            rtt_s=self.rtt_s * sent,
+            server_idle=1.0 - self.server_load,
+            server_flops_per_s=now.server_flops_per_s,
+            radio_w=now.radio_w + now.radio_w_per_bps * rate_bps,
+        )

@@ -1,0 +1,98 @@
+"""What is true around a board during one control step, whether it can be seen or not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from envs.signals import Floats
+
+NONE = np.zeros(1)
+ONE = np.ones(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """How single boards differ from the model of their kind, factors of shape (n,).
+
+    Attributes:
+        work: on the time of everything that is computed.
+        idle_power: on the power without load.
+        busy_power: on what load adds.
+        resistance: on the thermal resistance.
+    """
+
+    work: Floats
+    idle_power: Floats
+    busy_power: Floats
+    resistance: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Surroundings of `n` boards during one control step; arrays of shape (n,).
+
+    Those with a default are neutral, for whoever plans without them.
+
+    Attributes:
+        link_bps: uplink rate.
+        rtt_s: round-trip time without payload.
+        server_load: busy share of the server as it reports it.
+        arrival_hz: request rate.
+        ambient_c: air temperature.
+        latency_target_s: time within which a request counts as in time.
+        slowdown: factor on everything that the board computes, from bursts of other work.
+        estimate_noise: factor on a link rate estimated now.
+        eta: weight of energy against time.
+        radio_w: extra power while the radio sends.
+        radio_w_per_bps: its growth with the link rate.
+        server_flops_per_s: speed of the idle server.
+        arrival_scv: squared coefficient of variation of the time between requests.
+        hidden_load: busy share of what the report shows as idle.
+        background_load: share of the CPU that other programs take.
+        resistance_scale: factor of fan and enclosure on the thermal resistance.
+        decision_s: time that a decision takes.
+        tail_share: share of the requests that are held up.
+        temperature_bias_c: error of the temperature reading.
+        link_blind: 1 while the link's estimate gets no update, else 0.
+        power_stuck: 1 while the power reading does not change, else 0.
+        build: differences of the boards from their model, if any.
+    """
+
+    link_bps: Floats
+    rtt_s: Floats
+    server_load: Floats
+    arrival_hz: Floats
+    ambient_c: Floats
+    latency_target_s: Floats
+    slowdown: Floats
+    estimate_noise: Floats
+    eta: Floats
+    radio_w: Floats
+    radio_w_per_bps: Floats
+    server_flops_per_s: Floats
+    arrival_scv: Floats
+    hidden_load: Floats = field(default_factory=lambda: NONE)
+    background_load: Floats = field(default_factory=lambda: NONE)
+    resistance_scale: Floats = field(default_factory=lambda: ONE)
+    decision_s: Floats = field(default_factory=lambda: NONE)
+    tail_share: Floats = field(default_factory=lambda: NONE)
+    temperature_bias_c: Floats = field(default_factory=lambda: NONE)
+    link_blind: Floats = field(default_factory=lambda: NONE)
+    power_stuck: Floats = field(default_factory=lambda: NONE)
+    build: Build | None = None
+
+    def for_grid(self, boards: slice) -> Surroundings:
+        """Pick some boards and give every array four axes more, to broadcast over all actions."""
+
+        def widen(values: Floats) -> Floats:
+            return values[boards].reshape(-1, 1, 1, 1, 1)
+
+        changes: dict[str, Any] = {
+            f.name: widen(getattr(self, f.name)) for f in fields(self) if f.name != "build"
+        }
+        if self.build is not None:
+            changes["build"] = Build(*(widen(getattr(self.build, f.name)) for f in fields(Build)))
+        return Surroundings(**changes)
