@@ -9,13 +9,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 import grpc
 import numpy.typing as npt
 
-from partition import rpc, wire
+from partition import refusals, rpc, wire
 from partition.breaker import CircuitBreaker
 from partition.codec import Encoded
 from partition.errors import (
@@ -132,12 +131,7 @@ class CloudClient:
         """The client itself; `connect` is up to the caller."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the connection."""
         self.close()
 
@@ -354,26 +348,17 @@ class CloudClient:
 
     def _failure(self, error: Any, timeout_s: float) -> CloudError:
         """What a failed call means, and what it means for the next ones."""
-        code, details = error.code(), error.details() or ""
-        if code is grpc.StatusCode.FAILED_PRECONDITION:
-            return ModelMismatchError(f"{self._address} refuses: {details}")
-        if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" not in details:
-            self._server_load = _load_of(error)
-            self._breaker.pause("busy")
-            return ServerBusyError(f"{self._address} is busy: {details}")
-        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            self._open("late")
-            return DeadlineExceededError(
-                f"{self._address} did not answer within {timeout_s * 1e3:.1f} ms"
-            )
-        if code not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
-            return CloudError(f"{self._address} refuses: {details} ({code.name.lower()})")
-        self._is_reachable = False
-        self._open("unreachable")
-        return CloudUnavailableError(
-            f"no cloud server at {self._address} ({code.name.lower()}: {details[:200]}): start "
-            "python -m partition.server there"
-        )
+        failure = refusals.explain(error, self._address, timeout_s)
+        match failure:
+            case ServerBusyError():
+                self._server_load = refusals.load_of(error)
+                self._breaker.pause("busy")
+            case DeadlineExceededError():
+                self._open("late")
+            case CloudUnavailableError():
+                self._is_reachable = False
+                self._open("unreachable")
+        return failure
 
     def _open(self, reason: str) -> None:
         """Leave the server alone, and ask it in the background until it answers."""
@@ -408,12 +393,3 @@ class CloudClient:
             return
         self._is_reachable = False
         self._ask_again()
-
-
-def _load_of(error: Any) -> float:
-    """Load that went along with a refusal; a server that says nothing is full."""
-    for name, value in error.trailing_metadata() or ():
-        if name == rpc.LOAD_METADATA:
-            with suppress(ValueError):
-                return min(max(float(value), 0.0), 1.0)
-    return 1.0
