@@ -14,24 +14,20 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from stable_baselines3.common.callbacks import BaseCallback
-
-from agents.algorithms import ALGORITHMS, Algorithm, algorithm
-from agents.callbacks import EntropyDecay, TrainingReport
+from agents.algorithms import ALGORITHMS, algorithm
+from agents.callbacks import TrainingReport
 from agents.deciders.learned import Learned
 from agents.deciders.oracle import Oracle
 from agents.errors import AgentError, RunFolderError
 from agents.evaluate import EvaluationRow, evaluate, write_csv
-from agents.export import freeze, set_threads
-from agents.log_cost import LogCost
 from agents.machine import describe_machine
 from agents.plots import decisions_figure, evaluation_figure, record_decisions, save
 from agents.policy import FrozenPolicy
 from agents.report import print_rows
 from agents.seeds import held_out_seeds
+from agents.training import train
 from envs.errors import EnvError
 from envs.fleet import World
-from envs.vec_env import EdgeSplitVecEnv
 from envs.worlds import ALL_SCENARIOS, build_world
 from hw.errors import HardwareError
 from partition.errors import ModelNotFoundError, PartitionError
@@ -86,8 +82,7 @@ def run(config: TrainConfig, out: Path | None) -> Path:
         HardwareError: the device.
         PartitionError: the model.
     """
-    set_threads()
-    recipe = algorithm(config.algo)
+    algorithm(config.algo)  # an unknown name is told before anything is prepared
     folder = open_or_prepare(config.model)
     world = build_world(config.device, folder, config.scenario)
     # As deploy.py will look it up, whatever the network was given as.
@@ -97,7 +92,7 @@ def run(config: TrainConfig, out: Path | None) -> Path:
     _write_json(run_dir / "config.json", asdict(config))
     _write_json(run_dir / "machine.json", describe_machine())
     print(world.device.status_line)
-    policy = _train(config, recipe, world, run_dir)
+    policy = _train(config, world, run_dir)
     rows = evaluate(world, {config.algo: Learned(policy)}, config.seed, report=print)
     write_csv(rows, run_dir / "evaluation.csv")
     _draw(config, world, folder, policy, rows, run_dir)
@@ -118,18 +113,20 @@ def open_or_prepare(model: str) -> ModelFolder:
         return ModelFolder.open(folder.path)
 
 
-def _train(config: TrainConfig, recipe: Algorithm, world: World, run_dir: Path) -> FrozenPolicy:
-    env = EdgeSplitVecEnv(world, recipe.n_envs, continuous=recipe.continuous)
-    agent = recipe.build(LogCost(env), config.seed, str(run_dir / "tensorboard"))
-    callbacks: list[BaseCallback] = [TrainingReport(world, env, config.total_timesteps)]
-    if recipe.ent_coef is not None:
-        callbacks.append(EntropyDecay(recipe.ent_coef))
+def _train(config: TrainConfig, world: World, run_dir: Path) -> FrozenPolicy:
     began_s = time.monotonic()
-    agent.learn(config.total_timesteps, callback=callbacks, tb_log_name=config.algo)
-    elapsed_s = time.monotonic() - began_s
-    print(f"trained {agent.num_timesteps} steps in {elapsed_s:.0f} s")
-    agent.save(run_dir / "agent.zip")
-    return freeze(agent, config.algo, env.fleet.layout)
+    trained = train(
+        config.algo,
+        world,
+        config.seed,
+        total_timesteps=config.total_timesteps,
+        log_dir=run_dir / "tensorboard",
+        watchers=lambda env: [TrainingReport(world, env, config.total_timesteps)],
+        report=print,
+    )
+    print(f"trained {trained.steps} steps in {time.monotonic() - began_s:.0f} s")
+    trained.agent.save(run_dir / "agent.zip")
+    return trained.policy
 
 
 def _draw(

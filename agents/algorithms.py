@@ -14,6 +14,7 @@ from torch import nn
 
 from agents.errors import AgentError
 from agents.learners.fast_ppo import FastPPO
+from agents.learners.imitation import Lessons
 
 
 def linear_to_zero(initial: float) -> Callable[[float], float]:
@@ -36,6 +37,7 @@ class Algorithm:
         total_timesteps: of a default run.
         settings: constructor arguments.
         ent_coef: entropy bonus at the beginning, falling to zero; None leaves it to the agent.
+        lessons: what is learned by imitation before, if anything.
     """
 
     agent_class: type[BaseAlgorithm]
@@ -44,6 +46,7 @@ class Algorithm:
     total_timesteps: int
     settings: dict[str, Any]
     ent_coef: float | None = None
+    lessons: Lessons | None = None
 
     def build(self, env: VecEnv, seed: int, log_dir: str | None) -> BaseAlgorithm:
         """Create the agent."""
@@ -57,29 +60,43 @@ class Algorithm:
         )
 
 
-# Many boards and no look-ahead: what an action does to clocks and queue is nearly all charged to
-# its own step, so a higher gamma mostly adds noise here. The entropy bonus must start high, or each
-# axis settles near the first good point it finds, and end at zero. Twice over each batch and small
-# networks: more epochs learn more per step but less per second.
+# Many boards and hardly any look-ahead: what an action does to clocks and queue is nearly all
+# charged to its own step, so a higher gamma mostly adds noise here. The entropy bonus must start
+# high, or each axis settles near the first good point it finds, and end at zero. Twice over each
+# batch and small networks: more epochs learn more per step but less per second.
+_PPO: dict[str, Any] = {
+    "n_steps": 10,
+    "batch_size": 1200,
+    "n_epochs": 2,
+    "policy_kwargs": {
+        "net_arch": {"pi": [128, 128], "vf": [32, 32]},
+        "activation_fn": nn.ReLU,
+        "optimizer_kwargs": {"fused": True},
+    },
+}
+
 ALGORITHMS = {
+    "amortised": Algorithm(
+        agent_class=FastPPO,
+        continuous=False,
+        n_envs=960,
+        total_timesteps=2_400_000,
+        ent_coef=0.05,
+        lessons=Lessons(),
+        settings={
+            **_PPO,
+            "learning_rate": linear_to_zero(3e-3),
+            "gamma": 0.5,
+            "gae_lambda": 0.9,
+        },
+    ),
     "ppo": Algorithm(
         agent_class=FastPPO,
         continuous=False,
         n_envs=960,
-        total_timesteps=4_000_000,
+        total_timesteps=3_000_000,
         ent_coef=0.05,
-        settings={
-            "learning_rate": linear_to_zero(4e-3),
-            "n_steps": 10,
-            "batch_size": 1200,
-            "n_epochs": 2,
-            "gamma": 0.0,
-            "policy_kwargs": {
-                "net_arch": {"pi": [64, 64], "vf": [32, 32]},
-                "activation_fn": nn.ReLU,
-                "optimizer_kwargs": {"fused": True},
-            },
-        },
+        settings={**_PPO, "learning_rate": linear_to_zero(3e-3), "gamma": 0.0},
     ),
     "sac": Algorithm(
         agent_class=SAC,

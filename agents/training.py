@@ -1,0 +1,103 @@
+"""Learn a policy in simulation and freeze it; what `train.py` and the benchmark have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import ActorCriticPolicy
+from torch import nn
+
+from agents.algorithms import Algorithm, algorithm
+from agents.callbacks import EntropyDecay
+from agents.deciders.learned import Learned
+from agents.deciders.registry import Fitted
+from agents.export import freeze, set_threads
+from agents.learners.imitation import Imitation, Lessons
+from agents.log_cost import LogCost
+from agents.policy import FrozenPolicy
+from envs.fleet import World
+from envs.vec_env import EdgeSplitVecEnv
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a training run ends with.
+
+    Attributes:
+        agent: of Stable-Baselines3.
+        policy: frozen.
+        steps: control steps of all simulated boards.
+    """
+
+    agent: BaseAlgorithm
+    policy: FrozenPolicy
+    steps: int
+
+
+Watchers = Callable[[EdgeSplitVecEnv], Sequence[BaseCallback]]
+
+
+def train(
+    name: str,
+    world: World,
+    seed: int,
+    *,
+    total_timesteps: int | None = None,
+    log_dir: Path | None = None,
+    watchers: Watchers = lambda _: (),
+    report: Callable[[str], None] = lambda _: None,
+) -> Trained:
+    """Learn by imitation, if the algorithm does, then by reinforcement, and freeze the policy.
+
+    Args:
+        name: of the algorithm.
+        world: to learn in.
+        seed: of everything random.
+        total_timesteps: of reinforcement learning; the algorithm's own number if not given.
+        log_dir: for TensorBoard.
+        watchers: make callbacks for the environment.
+        report: called with a line of progress.
+
+    Raises:
+        AgentError: unknown algorithm, or a policy that cannot be frozen.
+    """
+    set_threads()
+    recipe = algorithm(name)
+    env = EdgeSplitVecEnv(world, recipe.n_envs, continuous=recipe.continuous)
+    agent = recipe.build(LogCost(env), seed, str(log_dir) if log_dir else None)
+    steps = imitate(agent, world, seed, recipe.lessons, report) if recipe.lessons else 0
+    callbacks = [*watchers(env), *_schedules(recipe)]
+    total = recipe.total_timesteps if total_timesteps is None else total_timesteps
+    agent.learn(total, callback=callbacks, tb_log_name=name)
+    return Trained(agent, freeze(agent, name, world.layout), steps + agent.num_timesteps)
+
+
+def imitate(
+    agent: BaseAlgorithm, world: World, seed: int, lessons: Lessons, report: Callable[[str], None]
+) -> int:
+    """Teach an actor-critic agent the cheapest action of each state.
+
+    Returns:
+        Control steps of all boards.
+    """
+    policy = agent.policy
+    if not isinstance(policy, ActorCriticPolicy):
+        raise TypeError(f"{type(policy).__name__} has no network to teach")
+    actor = nn.Sequential(policy.mlp_extractor.policy_net, policy.action_net)
+    critic = nn.Sequential(policy.mlp_extractor.value_net, policy.value_net)
+    imitation = Imitation(world, actor, critic, seed, lessons)
+    return imitation.run(lambda loss: report(f"imitating the optimum, loss {loss:.2f}"))
+
+
+def fit_learned(name: str, world: World, seed: int) -> Fitted:
+    """Train with the default settings, for the registry of deciders."""
+    trained = train(name, world, seed)
+    return Fitted(Learned(trained.policy), fit_steps=trained.steps)
+
+
+def _schedules(recipe: Algorithm) -> list[BaseCallback]:
+    return [] if recipe.ent_coef is None else [EntropyDecay(recipe.ent_coef)]
