@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from envs.fleet import World
+from envs.effects import Effects
+from envs.randomisation import Randomisation
 from envs.scenario import Scenario, scenario_names
 from envs.split_costs import SplitCosts
+from envs.world import Believed, World
 from hw.device import DeviceModel
 from partition.model_folder import ModelFolder
 
@@ -29,6 +31,10 @@ def build_world(
     device: str = "tx2",
     model: str | ModelFolder = "efficientnet-lite0",
     scenarios: Sequence[str] = (ALL_SCENARIOS,),
+    *,
+    without: Sequence[str] = (),
+    nominal: str | None = None,
+    randomisation: Randomisation | None = None,
 ) -> World:
     """Build a simulated world.
 
@@ -36,9 +42,13 @@ def build_world(
         device: name of a device model, or a TOML file.
         model: name of a prepared model, its folder, or the opened folder.
         scenarios: names or TOML files.
+        without: effects that are not simulated, see `envs.effects`.
+        nominal: device that the boards are believed to be, if that is not true.
+        randomisation: of single boards.
 
     Raises:
-        DeviceFileError: the device.
+        DeviceFileError: a device.
+        EnvError: an effect.
         PartitionError: the model.
         ScenarioError: a scenario.
     """
@@ -50,4 +60,12 @@ def build_world(
         cut_list_fingerprint=folder.cut_list_fingerprint,
         costs=SplitCosts.of(device_model, folder.routes),
         scenarios=load_scenarios(scenarios),
+        nominal=_believed(nominal, folder) if nominal else None,
+        effects=Effects.without(without),
+        randomisation=randomisation or Randomisation(),
     )
+
+
+def _believed(device: str, folder: ModelFolder) -> Believed:
+    model = DeviceModel.load(device)
+    return Believed(model, SplitCosts.of(model, folder.routes))

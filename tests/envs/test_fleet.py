@@ -5,11 +5,14 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from envs.effects import Effects
 from envs.fleet import EXPECTED_SLOWDOWN, PROBE_PERIOD_S, Fleet
 from envs.plant import Readings
+from envs.randomisation import Randomisation
 from envs.response import MAX_BACKLOG
 from envs.scenario import Scenario
 from envs.signals import Signal
+from envs.world import Believed
 
 CLOUD, EDGE = 0, 3
 
@@ -271,3 +274,96 @@ def test_the_latency_factor_finds_how_much_slower_a_board_is(fleet):
     for _ in range(20):
         boards.step(action(boards))
     assert boards.readings().latency_factor[0] == pytest.approx(1.5, rel=0.02)
+
+
+def test_a_battery_runs_down_and_energy_weighs_more_and_more(fleet):
+    battery = {"battery.capacity_wh": "0.02", "battery.level": "0.3", "battery.low_level": "0.2"}
+    boards = fleet(battery, n_steps=60)
+    used_j, etas, levels = 0.0, [], []
+    for _ in range(20):
+        used_j += boards.step(action(boards)).power_w[0] * 0.25
+        etas.append(boards.readings().eta[0])
+        levels.append(boards.readings().battery_level[0])
+        assert boards.eta()[0] == etas[-1]
+    assert levels[-1] == pytest.approx(max(0.3 - used_j / 72.0, 0.0))
+    assert etas[0] == 0.5
+    expected = 0.5 + 0.5 * np.clip(1.0 - np.array(levels) / 0.2, 0.0, 1.0)
+    np.testing.assert_allclose(etas, expected)
+    assert levels[-1] == 0.0 < levels[5]
+    assert etas[-1] == 1.0
+    assert fleet().readings().battery_level[0] == 1.0
+
+
+def test_faulty_sensors_keep_showing_what_was(fleet):
+    always = "{ share = 0.98, mean_s = 1000.0 }"
+    link = "{ quantiles = [1.0, 90.0], correlation_time_s = 1.0 }"
+    faults = {"faults.link_dropout": always, "faults.power_stuck": always, "link.rate_mbps": link}
+    boards, healthy = fleet({**faults, "faults.temperature_bias_c": "8.0"}), fleet()
+    first = boards.readings()
+    for _ in range(6):
+        boards.step(action(boards, split=CLOUD))
+    seen = boards.readings()
+    assert seen.link_bps[0] == first.link_bps[0]
+    assert seen.link_age_s[0] == 1.5
+    assert seen.power_w[0] == first.power_w[0] == 0.0
+    shift_c = healthy.readings().temperature_margin_c[0] - first.temperature_margin_c[0]
+    assert shift_c == 8.0
+
+
+def test_a_closed_case_warms_as_its_resistance_says(fleet):
+    load = {"arrivals.rate_hz": "40.0"}
+    plain, closed = (fleet({**load, "ambient.resistance_scale": s}) for s in ("1.0", "2.0"))
+    rises_c = []
+    for boards in (plain, closed):
+        begin_c = boards.readings().temperature_margin_c[0]
+        for _ in range(40):
+            boards.step(action(boards))
+        rises_c.append(begin_c - boards.readings().temperature_margin_c[0])
+    assert rises_c[1] == pytest.approx(2.0 * rises_c[0], abs=1.0)
+
+
+def test_randomised_boards_differ_and_keep_to_their_seed(fleet):
+    settings = Randomisation(latency_sd=0.2, power_sd=0.1, thermal_sd=0.1, link_sd=0.3)
+    boards, alike = fleet(n=400, randomisation=settings), fleet(n=400)
+    one = Fleet(boards.world, 1)
+    one.reset(np.array([7], dtype=np.uint64))
+    calm = Effects.without(["latency_tails"])
+    boards.world, alike.world, one.world = (
+        replace(b.world, effects=calm) for b in (boards, alike, one)
+    )
+    varied, same, alone = (b.step(action(b)) for b in (boards, alike, one))
+    assert varied.latency_s[7] == alone.latency_s[0]
+    assert varied.power_w[7] == alone.power_w[0]
+    work = np.log(varied.latency_s / same.latency_s)
+    assert work.std() == pytest.approx(0.2, rel=0.15)
+    assert np.median(work) == pytest.approx(0.0, abs=0.03)
+    for _ in range(15):
+        boards.step(action(boards))
+    np.testing.assert_allclose(boards.readings().latency_factor, np.exp(work), rtol=0.02)
+    power_w = alike.readings().power_w
+    assert np.corrcoef(boards.readings().power_factor, varied.power_w / power_w)[0, 1] > 0.8
+
+
+def test_what_is_believed_is_what_the_factors_and_the_references_rest_on(fleet, costs, device):
+    believed = replace(costs, head=costs.head.scaled(0.5), tail=costs.tail.scaled(0.5))
+    world = replace(fleet().world, nominal=Believed(device, believed))
+    boards = Fleet(world, 1)
+    boards.reset(np.zeros(1, np.uint64))
+    for _ in range(20):
+        boards.step(action(boards))
+    assert boards.readings().latency_factor[0] == pytest.approx(2.0, rel=0.02)
+    true_s = fleet().world.objective().reference_latency_s
+    assert world.objective().reference_latency_s == pytest.approx(0.5 * true_s)
+    imagined = world.as_believed()
+    assert imagined.nominal is None
+    assert imagined.layout == world.layout
+    dream = Fleet(imagined, 1)
+    dream.reset(np.zeros(1, np.uint64))
+    half_s = dream.step(action(dream)).latency_s[0]
+    assert half_s < 0.6 * boards.step(action(boards)).latency_s[0]
+
+
+def test_another_board_may_be_believed_without_its_clock_tables(fleet, cpu_only, costs):
+    world = replace(fleet().world, nominal=Believed(replace(cpu_only, name="other"), costs))
+    assert world.as_believed().layout.axes == world.layout.axes
+    assert world.as_believed().layout.board_fingerprint == world.layout.board_fingerprint

@@ -1,18 +1,26 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from envs.effects import EFFECTS
 from envs.episodes import MIN_LINK_BPS, TAIL_SHARE, Episodes
 from envs.errors import ScenarioError
-from envs.scenario import Scenario, scenario_names
+from envs.scenario import SIGNALS, Scenario, scenario_names
 from envs.signals import Recording, Signal
 from envs.surroundings import Surroundings
 from envs.worlds import load_scenarios
 
 SEEDS = np.arange(4, dtype=np.uint64)
+WEIBULL = "{ shape = 1.0, low_ms = 50.0, scale_ms = 100.0 }"
+BURSTY = {
+    "arrivals.kind": '"bursty"',
+    "arrivals.burst_factor": "3.0",
+    "arrivals.bursts": "{ share = 0.25, mean_s = 2.0 }",
+}
 NAMES = [f.name for f in fields(Surroundings) if f.name != "build"]
 
 
@@ -152,6 +160,21 @@ def test_a_trace_beside_the_scenario_is_replayed(constant, tmp_path, text):
         ),
         ({"link.trace": '"uplink.csv"'}, "link.trace", "exclude each other"),
         ({"link.rate_mbps": None, "link.trace": "3"}, "link.trace", "make it a text"),
+        ({"arrivals.kind": '"steady"'}, "arrivals.kind", "choose one of periodic, poisson, bursty"),
+        ({"arrivals.kind": '"bursty"'}, "arrivals.burst_factor", "is missing"),
+        ({**BURSTY, "arrivals.bursts": None}, "arrivals.bursts", "is missing"),
+        ({"arrivals.burst_factor": "2.0"}, "arrivals.burst_factor", "is no known key"),
+        ({"requests.weibull": WEIBULL}, "requests.weibull", "exclude each other"),
+        ({"requests.latency_target_ms": None}, "requests", "is missing"),
+        (
+            {"faults.power_stuck": "{ share = 1.0, mean_s = 1.0 }"},
+            "faults.power_stuck.share",
+            "give",
+        ),
+        ({"faults.fire": "1.0"}, "faults.fire", "is no known key"),
+        ({"battery.level": "0.5"}, "battery.capacity_wh", "is missing"),
+        ({"server.hidden_load": "1.0"}, "server.hidden_load", "give a finite number"),
+        ({"board.decision_ms": None}, "board.decision_ms", "is missing"),
         ({"schema_version": "1"}, "schema_version", "this version reads 2"),
         ({"schema_version": None}, "schema_version", "is missing"),
     ],
@@ -187,5 +210,61 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path):
 
 
 def test_an_unknown_name_lists_those_that_exist():
-    with pytest.raises(ScenarioError, match=r"'wifi'.*lte-driving, .*server-rush, steady-wifi"):
+    with pytest.raises(ScenarioError, match=r"'wifi'.*lte-driving, .*steady-wifi"):
         Scenario.load("wifi")
+
+
+MANY = np.arange(300, dtype=np.uint64)
+
+
+def test_bursts_come_and_go_and_are_noticed_a_step_late(constant):
+    episodes = Episodes([constant(BURSTY)], MANY, 80, 0.25)
+    rates_hz = np.stack([episodes.row(row).arrival_hz for row in range(81)])
+    assert set(np.unique(rates_hz).tolist()) == {10.0, 30.0}
+    burst = rates_hz == 30.0
+    assert burst.mean() == pytest.approx(0.25, abs=0.03)
+    assert burst[1:][burst[:-1]].mean() == pytest.approx(1.0 - 0.25 / 2.0, abs=0.02)
+    announced_hz = np.stack([episodes.announced_hz(row) for row in range(1, 81)])
+    np.testing.assert_array_equal(announced_hz, rates_hz[:-1])
+    assert episodes.row(0).arrival_scv[0] == 1.0
+
+
+def test_weibull_targets_are_drawn_anew_every_step(constant):
+    scenario = constant({"requests.latency_target_ms": None, "requests.weibull": WEIBULL})
+    episodes = Episodes([scenario], MANY, 80, 0.25)
+    targets_s = np.stack([episodes.row(row).latency_target_s for row in range(81)])
+    assert targets_s.min() >= 0.05
+    assert targets_s.mean() == pytest.approx(0.15, rel=0.02)
+    assert np.quantile(targets_s, 0.9) == pytest.approx(0.05 + 0.1 * np.log(10.0), rel=0.03)
+    assert abs(np.corrcoef(targets_s[1:].ravel(), targets_s[:-1].ravel())[0, 1]) < 0.03
+
+
+def test_faults_are_on_for_their_share_of_the_time(constant):
+    faults = {"faults.link_dropout": "{ share = 0.3, mean_s = 2.0 }"}
+    episodes = Episodes([constant(faults)], MANY, 80, 0.25)
+    blind = np.stack([episodes.row(row).link_blind for row in range(81)])
+    assert blind.mean() == pytest.approx(0.3, abs=0.03)
+    assert (episodes.row(1).power_stuck == 0.0).all()
+
+
+def test_a_scenario_keeps_its_draws_beside_others(constant):
+    """What only another scenario has leaves a board of this one alone."""
+    seeds = np.arange(40, dtype=np.uint64)
+    both = Episodes([constant(), constant({**BURSTY, "eta": "0.1"})], seeds, 8, 0.25)
+    mine = both.row(3).eta == 0.5
+    assert 5 < mine.sum() < 35
+    assert set(both.row(3).arrival_hz[mine].tolist()) == {10.0}
+
+
+def test_the_page_on_scenarios_lists_those_that_ship_and_every_key():
+    page = (Path(__file__).parents[2] / "docs" / "scenarios.md").read_text()
+    for name in scenario_names():
+        assert f"| `{name}` | {Scenario.load(name).description} |" in page
+    for where in SIGNALS.values():
+        assert f"`{where.key}`" in page
+    for name in EFFECTS:
+        assert f"| `{name}` |" in page
+
+
+def test_at_least_ten_scenarios_ship():
+    assert len(scenario_names()) >= 10
