@@ -87,7 +87,7 @@ def options(
         best = [row for row in rows if not _is_beaten(row, table) and not _is_plain(row, point)]
         best.sort(key=lambda row: (-row.wire_bytes, -row.validation_accuracy))
         found.append(first)
-        left_bytes = float("inf")
+        left_bytes = first.wire_bytes
         for row in best:
             if row.wire_bytes <= _FEWER_BYTES * left_bytes:
                 found.append(_variant(point, row, attention))

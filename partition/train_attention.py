@@ -188,6 +188,16 @@ def _say(rows: list[AccuracyRow], took_s: float) -> None:
     sys.stdout.flush()
 
 
+def _say_routes(folder: ModelFolder) -> None:
+    lines = [f"routes of {folder.name}, {folder.fingerprint}:"]
+    lines += [
+        f"{i:3} {option.name:32} {option.wire_bytes:7} bytes, {option.edge.flops / 1e6:8.2f} MFLOP "
+        f"on the edge, {100 * option.accuracy:6.2f} %"
+        for i, option in enumerate(folder.routes)
+    ]
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
 def _main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m partition.train_attention", description=__doc__.splitlines()[0]
@@ -209,6 +219,7 @@ def _main() -> None:
     sys.stdout.write(
         f"{table.model} unsplit: {100 * table.whole_accuracy:.2f} % of {table.n_test} images\n"
     )
+    _say_routes(ModelFolder.open(job.folder.path))
 
 
 if __name__ == "__main__":
