@@ -34,13 +34,13 @@ class Bootstrap:
 
     def mean(self, per_episode: Floats) -> Interval:
         """Interval of the mean of one value per episode."""
-        return _interval(float(per_episode.mean()), per_episode[self._picks].mean(axis=1))
+        return interval(float(per_episode.mean()), per_episode[self._picks].mean(axis=1))
 
     def share_of_way(self, start: Floats, here: Floats, goal: Floats) -> Interval:
         """Interval of (start - here) / (start - goal) in the mean, paired over episodes."""
         a, b, c = (values[self._picks].mean(axis=1) for values in (start, here, goal))
         mean = (start.mean() - here.mean()) / (start.mean() - goal.mean())
-        return _interval(float(mean), (a - b) / (a - c))
+        return interval(float(mean), (a - b) / (a - c))
 
 
 def weighted_quantile(values: Floats, weights: Floats, share: float) -> float:
@@ -51,6 +51,7 @@ def weighted_quantile(values: Floats, weights: Floats, share: float) -> float:
     return float(values[order[min(position, len(order) - 1)]])
 
 
-def _interval(mean: float, resampled: Floats) -> Interval:
+def interval(mean: float, resampled: Floats) -> Interval:
+    """A mean with the 95 % interval of its resamples."""
     low, high = np.quantile(resampled, [(1.0 - LEVEL) / 2.0, (1.0 + LEVEL) / 2.0])
     return Interval(mean, float(low), float(high))

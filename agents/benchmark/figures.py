@@ -1,0 +1,131 @@
+"""Pictures of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from agents.benchmark.plan import OURS
+from agents.benchmark.table import ALL, ORACLE, Row, over_all
+from agents.plots import INK, LEARNED, MUTED, save
+from agents.plots import ORACLE as ORACLE_COLOUR
+
+_KIND_COLOURS = {
+    "learned": "#7048e8",
+    "searched": "#2b8a3e",
+    "rule": MUTED,
+    "privileged": ORACLE_COLOUR,
+}
+_WORST_GAP = 1.0
+"""Gaps beyond this are drawn at the edge."""
+
+
+def draw(table: Sequence[Row], out: Path) -> list[Path]:
+    """Draw the first device and network of a table; returns the files."""
+    first = table[0]
+    main = [row for row in table if (row.device, row.model) == (first.device, first.model)]
+    title = f"modelled {first.device}, {first.model}, {first.n_seeds} seeds"
+    named = {
+        "benchmark-gap.png": _gap_figure(main, title),
+        "benchmark-tradeoff.png": _tradeoff_figure(main, title),
+        "benchmark-scenarios.png": _scenario_figure(main, title),
+    }
+    for name, figure in named.items():
+        save(figure, out / name)
+    return [out / name for name in named]
+
+
+def _colour(row: Row) -> str:
+    return LEARNED if row.decider == OURS else _KIND_COLOURS[row.kind]
+
+
+def _gap_figure(main: Sequence[Row], title: str) -> Figure:
+    """How much more each decider costs than the oracle, over all scenarios."""
+    rows = over_all(main)[::-1]
+    figure = Figure(figsize=(8.5, 0.6 + 0.3 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    for y, row in enumerate(rows):
+        gap = row.oracle_gap
+        axes.barh(y, 100 * min(gap.mean, _WORST_GAP), color=_colour(row), height=0.7)
+        if gap.mean < _WORST_GAP:
+            error = [[100 * max(gap.mean - gap.low, 0.0)], [100 * max(gap.high - gap.mean, 0.0)]]
+            axes.errorbar(100 * gap.mean, y, xerr=error, fmt="none", ecolor=INK, elinewidth=1)
+        end = 100 * min(max(gap.high, 0.0), _WORST_GAP)
+        axes.annotate(
+            f"{100 * gap.mean:.1f} %",
+            (end, y),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+        )
+    axes.set_yticks(range(len(rows)), [row.decider for row in rows], fontsize=9)
+    axes.set_xlim(min(0.0, 100 * min(row.oracle_gap.low for row in rows)), 112 * _WORST_GAP)
+    axes.set_xlabel("cost above the oracle's, % (bars end at 100)")
+    axes.set_title(f"How far from the optimum\n{title}", fontsize=11, loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    names = ["ours", *_KIND_COLOURS]
+    colours = [LEARNED, *_KIND_COLOURS.values()]
+    handles = [axes.barh(0, 0, color=colour) for colour in colours]
+    axes.legend(handles, names, frameon=False, fontsize=9, loc="upper right")
+    return figure
+
+
+def _tradeoff_figure(main: Sequence[Row], title: str) -> Figure:
+    """Energy against requests in time, over all scenarios."""
+    rows = over_all(main)
+    figure = Figure(figsize=(8.5, 5.2), layout="constrained")
+    axes = figure.subplots()
+    for row in rows:
+        axes.errorbar(
+            row.energy_j.mean,
+            100 * row.qos_met.mean,
+            xerr=_error(row.energy_j.mean, row.energy_j.low, row.energy_j.high, 1.0),
+            yerr=_error(row.qos_met.mean, row.qos_met.low, row.qos_met.high, 100.0),
+            fmt="o",
+            color=_colour(row),
+            markersize=9 if row.decider in (OURS, ORACLE) else 5,
+            elinewidth=0.8,
+        )
+        axes.annotate(
+            row.decider,
+            (row.energy_j.mean, 100 * row.qos_met.mean),
+            xytext=(6, 4),
+            textcoords="offset points",
+            fontsize=8,
+            color=INK,
+        )
+    axes.set_xlabel("energy of the board per inference, J")
+    axes.set_ylabel("requests in time, %")
+    axes.set_title(f"Less energy is left, more in time is up\n{title}", fontsize=11, loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _error(mean: float, low: float, high: float, factor: float) -> list[list[float]]:
+    return [[factor * max(mean - low, 0.0)], [factor * max(high - mean, 0.0)]]
+
+
+def _scenario_figure(main: Sequence[Row], title: str) -> Figure:
+    """Cost above the oracle's of every decider in every scenario."""
+    scenarios = [name for name in dict.fromkeys(row.scenario for row in main) if name != ALL]
+    order = over_all(main)
+    gaps = {(row.decider, row.scenario): row.oracle_gap.mean for row in main}
+    grid = np.array([[100 * gaps[row.decider, name] for name in scenarios] for row in order])
+    figure = Figure(
+        figsize=(max(6.0, 2.6 + 0.72 * len(scenarios)), 1.8 + 0.3 * len(order)),
+        layout="constrained",
+    )
+    axes = figure.subplots()
+    axes.imshow(np.clip(grid, -5.0, 60.0), cmap="RdYlGn_r", aspect="auto", vmin=-5.0, vmax=60.0)
+    for y, line in enumerate(grid):
+        for x, value in enumerate(line):
+            text = f"{value:.0f}" if abs(value) < 1000 else ">999"
+            axes.text(x, y, text, ha="center", va="center", fontsize=8, color=INK)
+    axes.set_xticks(range(len(scenarios)), scenarios, rotation=40, ha="right", fontsize=9)
+    axes.set_yticks(range(len(order)), [row.decider for row in order], fontsize=9)
+    axes.set_title(f"Cost above the oracle's, %\n{title}", fontsize=11, loc="left")
+    return figure

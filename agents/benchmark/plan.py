@@ -1,0 +1,126 @@
+"""What is compared: devices, networks, scenarios, deciders and seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from agents.deciders.registry import names
+
+VALIDATED_DEVICE = "tx2"
+OTHER_DEVICES = ("nano", "xavier-nx", "orin-nano", "agx-orin", "pi4")
+NETWORK = "efficientnet-lite0"
+OTHER_NETWORKS = ("efficientnet-lite2", "fashion-mobilenet")
+OURS = "amortised"
+PUBLISHED = (
+    "dvfo",
+    "drldo",
+    "appealnet",
+    "neurosurgeon",
+    "dynamic-split",
+    "dynasplit-published",
+    "sac-discrete",
+    "edge-only",
+    "cloud-only",
+)
+"""As their authors describe them; the strongest of them is the one with the lowest mean cost."""
+ELSEWHERE = (
+    "oracle",
+    "best-static",
+    "governor",
+    "max-edge",
+    "edge-only",
+    "cloud-only",
+    "dynasplit-published",
+    "model-search",
+    OURS,
+)
+"""Compared on the other devices and networks."""
+QUICK_SCENARIOS = ("lte-driving", "server-rush", "steady-wifi")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """One device with one network.
+
+    Attributes:
+        device: name.
+        model: name.
+        deciders: to compare; the oracle and `best-static` must be among them.
+        scenarios: names; "all" stands for every shipped one.
+        n_seeds: of learning, searching and held-out episodes.
+        n_episodes: held out, for each seed and scenario.
+    """
+
+    device: str
+    model: str
+    deciders: tuple[str, ...]
+    scenarios: tuple[str, ...] = ("all",)
+    n_seeds: int = 10
+    n_episodes: int = 12
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One decider of a case with one seed: fitted, and run in every scenario."""
+
+    device: str
+    model: str
+    scenarios: tuple[str, ...]
+    decider: str
+    seed: int
+    n_episodes: int
+
+    @property
+    def name(self) -> str:
+        """Name of its file."""
+        device, model = Path(self.device).stem, Path(self.model).name
+        return f"{device}__{model}__{self.decider}__{self.seed}"
+
+
+def full_plan(n_seeds: int) -> list[Case]:
+    """Everything on the validated device, the most telling deciders on the others."""
+    main = Case(device=VALIDATED_DEVICE, model=NETWORK, deciders=names(), n_seeds=n_seeds)
+    few = max(1, n_seeds // 3)
+    devices = [
+        Case(device=device, model=NETWORK, deciders=ELSEWHERE, n_seeds=few)
+        for device in OTHER_DEVICES
+    ]
+    networks = [
+        Case(device=VALIDATED_DEVICE, model=model, deciders=ELSEWHERE, n_seeds=few)
+        for model in OTHER_NETWORKS
+    ]
+    return [main, *devices, *networks]
+
+
+def quick_plan() -> list[Case]:
+    """A few minutes: three scenarios, two seeds, no agent that takes long to train."""
+    deciders = tuple(dict.fromkeys((*names("privileged", "searched", "rule"), OURS)))
+    return [
+        Case(
+            device=VALIDATED_DEVICE,
+            model=NETWORK,
+            deciders=deciders,
+            scenarios=QUICK_SCENARIOS,
+            n_seeds=2,
+            n_episodes=6,
+        )
+    ]
+
+
+def jobs(cases: Sequence[Case]) -> list[Job]:
+    """All jobs, seed by seed, so that what is there when a run is cut can be compared."""
+    return [
+        Job(
+            device=case.device,
+            model=case.model,
+            scenarios=case.scenarios,
+            decider=decider,
+            seed=seed,
+            n_episodes=case.n_episodes,
+        )
+        for case in cases
+        for seed in range(case.n_seeds)
+        for decider in case.deciders
+    ]

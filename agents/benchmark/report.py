@@ -1,0 +1,70 @@
+"""CSV, Markdown and pictures of a comparison."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from agents.benchmark.figures import draw
+from agents.benchmark.page import page
+from agents.benchmark.plan import OURS
+from agents.benchmark.run import Measured
+from agents.benchmark.table import Row, Samples, by_case, rows, speed_rows
+from agents.benchmark.verdict import Bar, bars
+from agents.statistics import Interval
+
+TABLE, SPEED, PAGE = "benchmark.csv", "benchmark-speed.csv", "benchmark.md"
+
+
+def write(results: Sequence[Measured], out: Path, command: str) -> tuple[list[Row], list[Bar]]:
+    """Write everything to `out`.
+
+    Args:
+        results: of all jobs.
+        out: folder.
+        command: that made them, for the page.
+
+    Returns:
+        All rows, and the bars of the first case.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    cases = by_case(results)
+    samples = {key: Samples(case) for key, case in cases.items()}
+    table = [row for key, each in samples.items() for row in rows(key, each)]
+    speed = [row for key, case in cases.items() for row in speed_rows(key, case)]
+    first = next(iter(samples.values()))
+    verdict = bars(first) if OURS in first.deciders else []
+    _write_csv(out / TABLE, (_flat(row) for row in table))
+    _write_csv(out / SPEED, (asdict(row) for row in speed))
+    pictures = draw(table, out)
+    text = page(table, speed, verdict, cases, pictures, command)
+    (out / PAGE).write_text(text, encoding="utf-8")
+    return table, verdict
+
+
+def _flat(row: Row) -> dict[str, object]:
+    """A row with three columns for each interval."""
+    found: dict[str, object] = {}
+    for field in fields(Row):
+        value = getattr(row, field.name)
+        if isinstance(value, Interval):
+            found[field.name] = _short(value.mean)
+            found[f"{field.name}_low"] = _short(value.low)
+            found[f"{field.name}_high"] = _short(value.high)
+        else:
+            found[field.name] = _short(value) if isinstance(value, float) else value
+    return found
+
+
+def _short(value: float) -> str:
+    return f"{value:.6g}"
+
+
+def _write_csv(path: Path, lines: Iterable[dict[str, object]]) -> None:
+    lines = list(lines)
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(lines[0]))
+        writer.writeheader()
+        writer.writerows(lines)

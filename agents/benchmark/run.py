@@ -1,0 +1,193 @@
+"""Fit and judge every decider of a plan, two at a time; what is done stays done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from agents.benchmark.plan import Job
+from agents.benchmark.traces import recorded_scenarios
+from agents.deciders.base import Decider
+from agents.deciders.registry import Fitted, entry, fit
+from agents.evaluate import Episodes, run_episodes
+from agents.seeds import held_out_seeds
+from envs.fleet import Fleet, World
+from envs.scenario import Scenario
+from envs.spaces import ObservationEncoder, observation_fields
+from envs.worlds import build_world
+
+PER_EPISODE = ("energy_j", "latency_s", "qos_met", "accuracy", "cost")
+_PACKAGES = ("agents", "envs", "hw", "partition")
+_N_TIMED = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one job found.
+
+    Attributes:
+        job: that was done.
+        kind: of decider.
+        fit_s: time that fitting took; of a decider fitted for each scenario, all of them.
+        fit_steps: simulated control steps it took.
+        decision_s: median time of one decision for one board; nan where the truth is looked at.
+        note: from the decider.
+        episodes: by scenario, one list per entry of `PER_EPISODE`, and `p95_latency_s` over all.
+    """
+
+    job: Job
+    kind: str
+    fit_s: float
+    fit_steps: int
+    decision_s: float
+    note: str
+    episodes: dict[str, dict[str, list[float]]]
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    folder: Path,
+    trace: Path | None,
+    n_processes: int,
+    report: Callable[[str], None],
+) -> list[Measured]:
+    """Do all jobs that `folder` does not hold yet.
+
+    Args:
+        jobs: to be done.
+        folder: one JSON file per job; those of another version of the code are done again.
+        trace: recorded link rates to be judged on besides, `agents.benchmark.traces`.
+        n_processes: jobs at the same time, with one thread each.
+        report: called with a line of progress.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    code = code_fingerprint()
+    missing = [job for job in jobs if _load(folder, job, code) is None]
+    report(f"{len(jobs)} fits to compare, {len(missing)} to be done")
+    # Forked torch and gRPC hang; fresh processes do not.
+    spawn = multiprocessing.get_context("spawn")
+    began_s = time.monotonic()
+    with ProcessPoolExecutor(n_processes, spawn, initializer=_one_thread) as pool:
+        futures = {pool.submit(measure, job, trace): job for job in missing}
+        for n_done, future in enumerate(as_completed(futures), start=1):
+            job = futures[future]
+            _save(folder, future.result(), code)
+            elapsed_s = time.monotonic() - began_s
+            left_s = elapsed_s / n_done * (len(missing) - n_done)
+            report(f"{n_done} of {len(missing)}: {job.name}; about {left_s / 60:.0f} min left")
+    return [measured for job in jobs if (measured := _load(folder, job, code))]
+
+
+def measure(job: Job, trace: Path | None) -> Measured:
+    """Fit a decider and run it in every scenario on held-out episodes.
+
+    A learned one is fitted once, to all scenarios together; any other one to each scenario by
+    itself, which favours it.
+    """
+    world = build_world(job.device, job.model, job.scenarios)
+    held_out = (*world.scenarios, *(recorded_scenarios(trace) if trace else ()))
+    kind = entry(job.decider).kind
+    seeds = held_out_seeds(job.seed, job.n_episodes)
+    fits: list[Fitted] = []
+    episodes = {}
+    for scenario in held_out:
+        single = replace(world, scenarios=(scenario,))
+        if kind != "learned":
+            fits.append(fit(job.decider, _fitted_to(world, scenario), job.seed))
+        elif not fits:
+            fits.append(fit(job.decider, world, job.seed))
+        episodes[scenario.name] = _lists(run_episodes(single, fits[-1].decider, seeds))
+    return Measured(
+        job=job,
+        kind=kind,
+        fit_s=sum(fitted.fit_s for fitted in fits),
+        fit_steps=sum(fitted.fit_steps for fitted in fits),
+        decision_s=math.nan if kind == "privileged" else _decision_s(world, fits[-1].decider),
+        note=fits[-1].note,
+        episodes=episodes,
+    )
+
+
+@lru_cache(maxsize=1)
+def code_fingerprint() -> str:
+    """Hash of everything that a result depends on."""
+    root = Path(__file__).parents[2]
+    digest = hashlib.sha256()
+    for path in _sources(root):
+        digest.update(path.relative_to(root).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _sources(root: Path) -> Iterable[Path]:
+    mine = Path(__file__).parent
+    for package in _PACKAGES:
+        for path in sorted((root / package).rglob("*")):
+            is_mine = mine in path.parents and path != Path(__file__)
+            if path.suffix in (".py", ".toml") and not is_mine:
+                yield path
+
+
+def _fitted_to(world: World, scenario: Scenario) -> World:
+    """The world that a decider is fitted to; of a recording, the shipped scenario it replaces."""
+    name = scenario.name.partition("@")[2]
+    known = {each.name: each for each in world.scenarios}
+    return replace(world, scenarios=(known.get(name, scenario) if name else scenario,))
+
+
+def _lists(run: Episodes) -> dict[str, list[float]]:
+    found = {key: [float(value) for value in getattr(run, key)] for key in PER_EPISODE}
+    return {**found, "p95_latency_s": [run.p95_latency_s()]}
+
+
+def _decision_s(world: World, decider: Decider) -> float:
+    """Median time of a decision for one board, the observation given."""
+    fleet = Fleet(world, 1)
+    encoder = ObservationEncoder(observation_fields(fleet.layout))
+    readings = fleet.reset(held_out_seeds(0, 1))
+    decider.begin(fleet, 1)
+    times_s = []
+    for _ in range(_N_TIMED):
+        observations = encoder.encode(readings)
+        began_s = time.perf_counter()
+        actions = decider.decide(observations)
+        times_s.append(time.perf_counter() - began_s)
+        fleet.step(actions)
+        readings = fleet.readings()
+    return statistics.median(times_s)
+
+
+def _one_thread() -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def _save(folder: Path, measured: Measured, code: str) -> None:
+    document = {"code": code, **asdict(measured)}
+    path = folder / f"{measured.job.name}.json"
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(document) + "\n", encoding="utf-8")
+    part.replace(path)  # a run that is killed leaves whole files only
+
+
+def _load(folder: Path, job: Job, code: str) -> Measured | None:
+    try:
+        document: dict[str, Any] = json.loads(
+            (folder / f"{job.name}.json").read_text(encoding="utf-8")
+        )
+    except (OSError, ValueError):
+        return None
+    kept = json.loads(json.dumps(asdict(job)))
+    if document.pop("code") != code or document["job"] != kept:
+        return None
+    return Measured(**{**document, "job": job})

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from agents.benchmark import plan, run
+from agents.benchmark.__main__ import main
+from agents.benchmark.plan import Case, Job
+from agents.benchmark.report import write
+from agents.benchmark.run import Measured
+from agents.benchmark.traces import recorded_scenarios
+from agents.errors import AgentError
+
+DECIDERS = ("oracle", "best-static", "random")
+
+
+@pytest.fixture(scope="module")
+def jobs(tiny, small_device) -> list[Job]:
+    case = Case(
+        device=str(small_device),
+        model=str(tiny.path),
+        deciders=DECIDERS,
+        scenarios=("steady-wifi",),
+        n_seeds=1,
+        n_episodes=2,
+    )
+    return plan.jobs([case])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("jobs")
+
+
+@pytest.fixture(scope="module")
+def results(jobs, folder) -> list[Measured]:
+    return run.run_jobs(jobs, folder, None, 2, lambda _: None)
+
+
+def test_what_is_done_stays_done(jobs, folder, results, monkeypatch):
+    assert len(results) == len(jobs)
+    random = jobs[-1]
+    (folder / f"{random.name}.json").write_text("{half")  # as a full disk leaves it
+    lines: list[str] = []
+    again = run.run_jobs(jobs, folder, None, 1, lines.append)
+    assert lines[0] == "3 fits to compare, 1 to be done"
+    assert [m.episodes for m in again] == [m.episodes for m in results]
+    monkeypatch.setattr(run, "code_fingerprint", lambda: "another")
+    run.run_jobs([random], folder, None, 1, lines.append)
+    assert lines[-2] == "1 fits to compare, 1 to be done"
+
+
+def test_table_is_the_same_bit_for_bit(jobs, results, tmp_path):
+    again = [*results[:-1], run.measure(jobs[-1], None)]
+    for name, measured in (("one", results), ("two", again)):
+        write(measured, tmp_path / name, "command")
+    one, two = (tmp_path / name / "benchmark.csv" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_page_shows_its_pictures(results, tmp_path):
+    rows, _ = write(results, tmp_path, "command")
+    cost = {row.decider: row.cost.mean for row in rows}
+    assert cost["oracle"] <= cost["best-static"] < cost["random"]
+    page = (tmp_path / "benchmark.md").read_text()
+    assert "| oracle |" in page
+    for picture in ("benchmark-gap.png", "benchmark-tradeoff.png", "benchmark-scenarios.png"):
+        assert (tmp_path / picture).stat().st_size > 5_000
+        assert f"]({picture})" in page
+
+
+def test_recorded_link_is_another_scenario(tmp_path):
+    path = tmp_path / "traces.csv"
+    lines = [f"TMobile-UMTS-driving,up,{second},{second % 3}.5" for second in range(30)]
+    path.write_text("\n".join(["trace,direction,second,mbps", *lines]))
+    (scenario,) = recorded_scenarios(path)
+    assert scenario.name == "recorded-umts@lte-driving"
+    assert scenario.signals["link_bps"].series[:3] == (0.5e6, 1.5e6, 2.5e6)
+
+
+@pytest.mark.parametrize("text", ["", "trace,direction,second,mbps\nx,up,0,1\n", "a,b\n1,2\n"])
+def test_other_files_are_no_traces(tmp_path, text):
+    path = tmp_path / "traces.csv"
+    path.write_text(text)
+    with pytest.raises(AgentError, match="give another file"):
+        recorded_scenarios(path)
+
+
+def test_bad_input_is_one_sentence(tmp_path, capsys):
+    assert main(["--quick", "--traces", str(tmp_path / "none.csv"), "--out", str(tmp_path)]) == 2
+    assert "give another file" in capsys.readouterr().err
+
+
+def test_json_is_one_object(jobs, folder, results, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(plan, "jobs", lambda _cases: jobs)
+    monkeypatch.setattr("agents.benchmark.__main__.JOBS", folder)
+    assert main(["--quick", "--json", "--out", str(tmp_path)]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert {row["decider"] for row in document["rows"]} == set(DECIDERS)

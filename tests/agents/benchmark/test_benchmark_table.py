@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from agents.benchmark.plan import OURS, Job
+from agents.benchmark.run import PER_EPISODE, Measured
+from agents.benchmark.table import ALL, Samples, by_case, difference, ratio, rows, share_of_way
+from agents.benchmark.verdict import bars, strongest_published
+
+N_SEEDS, N_EPISODES = 4, 5
+KEY = ("tx2", "net")
+
+
+def measured(decider: str, seed: int, cost: float, spread: float = 0.1, **means: float) -> Measured:
+    """Episodes whose luck is the same for every decider of a seed."""
+    luck = np.random.default_rng(seed).normal(size=N_EPISODES)
+    values = {"energy_j": 1.0, "latency_s": 0.05, "qos_met": 0.9, "accuracy": 1.0, **means}
+    values["cost"] = cost
+    job = Job(device="tx2", model="net", scenarios=("a",), decider=decider, seed=seed, n_episodes=5)
+    episodes = {
+        scenario: {
+            **{key: list(shift * values[key] * (1.0 + spread * luck)) for key in PER_EPISODE},
+            "p95_latency_s": [0.1],
+        }
+        for scenario, shift in (("a", 1.0), ("b", 2.0))
+    }
+    return Measured(job, "rule", 1.0, 10, 0.001, "", episodes)
+
+
+def case(**costs: float) -> list[Measured]:
+    return [
+        measured(name.replace("_", "-"), seed, cost)
+        for name, cost in costs.items()
+        for seed in range(N_SEEDS)
+    ]
+
+
+@pytest.fixture
+def samples() -> Samples:
+    return Samples(case(oracle=1.0, best_static=2.0, edge_only=4.0, amortised=1.1))
+
+
+def test_share_of_the_way_is_paired(samples):
+    way = share_of_way(samples, OURS, ALL)
+    assert way.mean == pytest.approx(0.9)
+    # Luck that all share does not widen the interval.
+    assert way.low == pytest.approx(0.9)
+    assert way.high == pytest.approx(0.9)
+
+
+def test_interval_of_a_mean_holds_it_and_has_a_width(samples):
+    (row,) = (r for r in rows(KEY, samples) if r.decider == OURS and r.scenario == "a")
+    assert row.cost.low < row.cost.mean < row.cost.high
+    assert row.cost.mean == pytest.approx(1.1, rel=0.1)
+    assert row.oracle_gap.mean == pytest.approx(0.1)
+
+
+def test_over_all_is_the_mean_of_the_scenarios(samples):
+    found = {(r.decider, r.scenario): r for r in rows(KEY, samples)}
+    both = [found["edge-only", name].cost.mean for name in ("a", "b")]
+    assert found["edge-only", ALL].cost.mean == pytest.approx(np.mean(both))
+
+
+def test_no_share_where_the_way_is_short():
+    samples = Samples(case(oracle=1.0, best_static=1.04, edge_only=4.0))
+    assert math.isnan(share_of_way(samples, "edge-only", ALL).mean)
+
+
+def test_ratio_and_difference_have_the_sign_of_their_words(samples):
+    assert ratio(samples, "cost", OURS, "edge-only", "a").mean == pytest.approx(1.1 / 4.0)
+    more = difference(samples, "cost", "edge-only", "oracle", "a")
+    assert more.low > 0.0
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says():
+    """Means of other draws of the same distribution fall into 95 % intervals most of the time."""
+    hits = 0
+    for trial in range(40):
+        draw = np.random.default_rng(1000 + trial)
+        results = []
+        for name in ("oracle", "best-static"):
+            for seed in range(10):
+                one = measured(name, seed, 1.0)
+                values = list(draw.normal(1.0, 0.2, size=N_EPISODES))
+                scenario = {**one.episodes["a"], "cost": values}
+                results.append(replace(one, episodes={"a": scenario}))
+        (row, *_) = rows(KEY, Samples(results))
+        hits += row.cost.low <= 1.0 <= row.cost.high
+    assert hits >= 34
+
+
+def test_only_seeds_that_every_decider_has_are_compared():
+    results = case(oracle=1.0, best_static=2.0)[:-1]
+    assert {r.job.seed for r in by_case(results)[KEY]} == set(range(N_SEEDS - 1))
+
+
+def test_strongest_published_rival_is_the_cheapest_in_cost():
+    samples = Samples(case(oracle=1.0, best_static=2.0, edge_only=4.0, neurosurgeon=3.0))
+    assert strongest_published(samples) == "neurosurgeon"
+
+
+def test_bars_say_met_only_where_they_are():
+    energies = {"oracle": 0.5, "best-static": 0.8, "edge-only": 1.0, "cloud-only": 2.0, OURS: 0.6}
+    costs = {"oracle": 1.0, "best-static": 2.0, "edge-only": 4.0, "cloud-only": 5.0, OURS: 1.02}
+    results = [
+        measured(name, seed, costs[name], energy_j=energies[name])
+        for name in costs
+        for seed in range(N_SEEDS)
+    ]
+    verdict = {bar.what: bar.is_met for bar in bars(Samples(results))}
+    assert verdict["energy below edge-only, the strongest published"]
+    assert verdict["of the way from best-static to the oracle"]
+    assert not verdict["latency below edge-only"]
+    assert verdict["requests in time, of the oracle's"]
