@@ -1,0 +1,178 @@
+"""Branching dueling Q-network over the action axes, DVFO's learner.
+
+After Tavakoli et al. (AAAI 2018, arXiv 1711.08946): a shared trunk, one state value, and one
+advantage per choice of each axis, so that the outputs are the sum of the axes' sizes, not their
+product; double Q-learning; the target of all axes is the mean over theirs. Prioritised replay
+is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import Schedule
+from stable_baselines3.common.utils import LinearSchedule, polyak_update
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+
+from agents.learners.categoricals import Categoricals
+from agents.learners.off_policy import FactoredOffPolicy, n_fields, perceptron
+
+
+class BranchingQNetwork(nn.Module):
+    """From observations to Q-values of each axis's choices."""
+
+    seen: Tensor
+
+    def __init__(
+        self, n_inputs: int, sizes: Sequence[int], widths: list[int], unseen: Sequence[int] = ()
+    ) -> None:
+        """Create the network.
+
+        Args:
+            n_inputs: length of the observation.
+            sizes: choices per axis.
+            widths: of the trunk's layers.
+            unseen: entries of the observation that are hidden from it.
+        """
+        super().__init__()
+        self.sizes = list(sizes)
+        self.trunk = perceptron(n_inputs, widths)
+        self.value = nn.Linear(widths[-1], 1)
+        self.branches = nn.ModuleList(nn.Linear(widths[-1], size) for size in sizes)
+        seen = torch.ones(n_inputs)
+        seen[list(unseen)] = 0.0
+        self.register_buffer("seen", seen)
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Q-values, shape (n, sum of the sizes); each axis's mean is the state's value."""
+        hidden = self.trunk(observations * self.seen)
+        advantages = [branch(hidden) for branch in self.branches]
+        level = self.value(hidden)
+        return torch.cat([level + a - a.mean(dim=1, keepdim=True) for a in advantages], dim=1)
+
+
+class BranchingPolicy(BasePolicy):
+    """Greedy over each axis's Q-values."""
+
+    def __init__(
+        self,
+        observation_space: spaces.Box,
+        action_space: spaces.MultiDiscrete,
+        lr_schedule: Schedule,
+        net_arch: list[int] | None = None,
+        unseen: Sequence[int] = (),
+        **settings: Any,
+    ) -> None:
+        """Create both networks and the optimiser."""
+        super().__init__(observation_space, action_space, **settings)
+        self.net_arch, self.unseen = net_arch or [128, 128], tuple(unseen)
+        self.choices = Categoricals(action_space.nvec.tolist())
+        arguments = (n_fields(self), self.choices.sizes, self.net_arch, self.unseen)
+        self.q_net, self.q_net_target = (BranchingQNetwork(*arguments) for _ in range(2))
+        self.q_net_target.load_state_dict(self.q_net.state_dict())
+        self.q_net_target.requires_grad_(requires_grad=False)
+        self.optimizer = torch.optim.Adam(self.q_net.parameters(), lr_schedule(1), fused=True)
+
+    def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
+        return self.choices.mode(self.q_net(observation))
+
+
+class BranchingDQN(FactoredOffPolicy):
+    """Double Q-learning of a branching network with exploration per axis."""
+
+    policy: BranchingPolicy
+
+    def __init__(
+        self,
+        policy: str,
+        env: Any,
+        *,
+        exploration_fraction: float = 0.5,
+        exploration_final_eps: float = 0.02,
+        max_grad_norm: float = 10.0,
+        _init_setup_model: bool = True,
+        **settings: Any,
+    ) -> None:
+        """Create the agent.
+
+        Args:
+            policy: "MlpPolicy".
+            env: with `MultiDiscrete` actions.
+            exploration_fraction: of the training during which exploration falls.
+            exploration_final_eps: chance of each axis to be set at random afterwards.
+            max_grad_norm: longer gradients are shortened.
+            _init_setup_model: build the networks now, as SB3's `load` does not.
+            settings: of `OffPolicyAlgorithm`.
+        """
+        super().__init__(policy, env, **settings)
+        self.exploration_fraction = exploration_fraction
+        self.exploration_final_eps = exploration_final_eps
+        self.max_grad_norm = max_grad_norm
+        self.exploration_rate = 0.0
+        if _init_setup_model:
+            self._setup_model()
+
+    policy_aliases = {"MlpPolicy": BranchingPolicy}  # noqa: RUF012 - declared so by SB3
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        self._exploration = LinearSchedule(
+            1.0, self.exploration_final_eps, self.exploration_fraction
+        )
+
+    def predict(
+        self,
+        observation: Any,
+        state: tuple[NDArray[Any], ...] | None = None,
+        episode_start: NDArray[Any] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[Any], tuple[NDArray[Any], ...] | None]:
+        """Choose greedily; while exploring, set each axis at random now and then."""
+        actions, state = self.policy.predict(observation, state, episode_start, deterministic)
+        if not deterministic:
+            drawn = np.random.randint(0, self.choices.sizes, actions.shape)
+            at_random = np.random.random(actions.shape) < self.exploration_rate
+            actions = np.where(at_random, drawn, actions)
+        return actions, state
+
+    def train(self, gradient_steps: int, batch_size: int) -> None:
+        """Update the network."""
+        self._update_learning_rate(self.policy.optimizer)
+        losses = [self._update(batch_size) for _ in range(gradient_steps)]
+        self._n_updates += gradient_steps
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self.logger.record("train/loss", float(np.mean(losses)))
+
+    def _on_step(self) -> None:
+        self.exploration_rate = self._exploration(self._current_progress_remaining)
+        self.logger.record("rollout/exploration_rate", self.exploration_rate)
+
+    def _update(self, batch_size: int) -> float:
+        if self.replay_buffer is None:
+            raise RuntimeError("the agent was loaded to decide only; give it an environment")
+        batch = self.replay_buffer.sample(batch_size)
+        policy, offsets = self.policy, self.choices.offsets
+        with torch.no_grad():
+            best = self.choices.mode(policy.q_net(batch.next_observations)) + offsets
+            worth = policy.q_net_target(batch.next_observations).gather(1, best)
+            following = worth.mean(dim=1, keepdim=True)
+            discounts = self.gamma if batch.discounts is None else batch.discounts
+            target = batch.rewards + (1.0 - batch.dones) * discounts * following
+        q = policy.q_net(batch.observations).gather(1, batch.actions.long() + offsets)
+        loss = nn.functional.smooth_l1_loss(q, target.expand_as(q))
+        policy.optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        clip_grad_norm_(policy.q_net.parameters(), self.max_grad_norm)
+        policy.optimizer.step()
+        polyak_update(policy.q_net.parameters(), policy.q_net_target.parameters(), self.tau)
+        return float(loss.detach())
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        return ["policy", "policy.optimizer"], []
