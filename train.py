@@ -148,8 +148,8 @@ def _draw(
         )
     ]
     names = [option.name for option in folder.routes]
-    split_names = ["input (cloud-only)", *names[1:-1], "nothing (edge-only)"]
-    save(decisions_figure(named, world.layout.domains, split_names), run_dir / "decisions.png")
+    route_names = ["input (cloud-only)", *names[1:-1], "nothing (edge-only)"]
+    save(decisions_figure(named, world.layout.domains, route_names), run_dir / "decisions.png")
 
 
 def _make_run_dir(config: TrainConfig, out: Path | None) -> Path:

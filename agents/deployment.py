@@ -17,7 +17,7 @@ def live_line(plant: LivePlant, info: dict[str, Any]) -> str:
     wanted = " ".join(f"{name} {hz / 1e9:.2f}" for name, hz in info["requested"].items())
     verb = "would set" if plant.dry_run else "set"
     return (
-        f"link {link:7.1f} Mbit/s | {verb} {wanted} GHz | cut {plant.split_name(info['split'])} | "
+        f"link {link:7.1f} Mbit/s | {verb} {wanted} GHz | cut {plant.route_name(info['route'])} | "
         f"{outcome['power_w']:5.2f} W | {1e3 * outcome['latency_s']:5.1f} ms | "
         f"in time {100 * outcome['in_time']:3.0f} %"
     )
@@ -42,7 +42,7 @@ class Summary:
         self._duration_s += plant.last_duration_s
         self._energy_j += info["outcome"]["power_w"] * plant.last_duration_s
         self._dropped += plant.dropped
-        self._cuts[plant.split_name(info["split"])] += len(plant.served)
+        self._cuts[plant.route_name(info["route"])] += len(plant.served)
         for served in plant.served:
             self._latencies_s.append(served.latency_s)
             self._fallbacks += served.result.fallback is not None

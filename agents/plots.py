@@ -86,7 +86,7 @@ class Decisions:
 
     link_bps: Floats
     clocks_hz: Floats
-    split: NDArray[np.int64]
+    route: NDArray[np.int64]
 
 
 def record_decisions(world: World, decider: Decider, seeds: NDArray[np.uint64]) -> Decisions:
@@ -95,26 +95,26 @@ def record_decisions(world: World, decider: Decider, seeds: NDArray[np.uint64]) 
     encoder = ObservationEncoder(observation_fields(fleet.layout))
     readings = fleet.reset(seeds)
     decider.begin(fleet, fleet.n)
-    links, clocks, splits = [], [], []
+    links, clocks, routes = [], [], []
     for _ in range(world.n_steps):
         actions = decider.decide(encoder.encode(readings))
         links.append(readings.link_bps)
         fleet.step(actions)
         readings = fleet.readings()
         clocks.append(readings.clocks_hz)
-        splits.append(actions[:, -1])
-    return Decisions(np.concatenate(links), np.concatenate(clocks), np.concatenate(splits))
+        routes.append(actions[:, -1])
+    return Decisions(np.concatenate(links), np.concatenate(clocks), np.concatenate(routes))
 
 
 def decisions_figure(
-    named: Sequence[tuple[str, Decisions]], domains: Sequence[str], split_names: Sequence[str]
+    named: Sequence[tuple[str, Decisions]], domains: Sequence[str], route_names: Sequence[str]
 ) -> Figure:
     """Draw clocks and cuts over link rate, one column per policy.
 
     Args:
         named: policies with their decisions.
         domains: names of the clocks.
-        split_names: of the split points.
+        route_names: of the routes.
     """
     figure = Figure(figsize=(5.6 * len(named), 6.4), layout="constrained")
     grid = figure.subplots(2, len(named), squeeze=False, sharex=True, sharey="row")
@@ -125,7 +125,7 @@ def decisions_figure(
         used = [b for b in range(len(edges) - 1) if (bins == b).sum() >= MIN_BIN]
         centres = np.sqrt(edges[:-1] * edges[1:])[used] / 1e6
         _clock_lines(top, decisions, bins, used, centres, domains)
-        _split_areas(bottom, decisions, bins, used, centres, split_names)
+        _route_areas(bottom, decisions, bins, used, centres, route_names)
         top.set_title(name, fontsize=12, color=INK)
         bottom.set_xlabel("estimated uplink rate, Mbit/s")
     grid[0, 0].set_ylabel("mean clock, GHz")
@@ -157,21 +157,21 @@ def _clock_lines(
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _split_areas(
+def _route_areas(
     axes: Axes,
     decisions: Decisions,
     bins: NDArray[np.int64],
     used: Sequence[int],
     centres: Floats,
-    split_names: Sequence[str],
+    route_names: Sequence[str],
 ) -> None:
     counts = np.array(
-        [np.bincount(decisions.split[bins == b], minlength=len(split_names)) for b in used]
+        [np.bincount(decisions.route[bins == b], minlength=len(route_names)) for b in used]
     )
     shares = 100.0 * counts / counts.sum(axis=1, keepdims=True)
-    shades = np.linspace(0.12, 0.95, len(split_names))
+    shades = np.linspace(0.12, 0.95, len(route_names))
     colours = [(0.04 + 0.9 * (1 - s), 0.25 + 0.65 * (1 - s), 0.35 + 0.6 * (1 - s)) for s in shades]
-    axes.stackplot(centres, shares.T, labels=split_names, colors=colours)
+    axes.stackplot(centres, shares.T, labels=route_names, colors=colours)
     axes.set_ylim(0.0, 100.0)
     axes.spines[["top", "right"]].set_visible(False)
 

@@ -16,18 +16,19 @@ from envs.spaces import ActionDecoder, ObservationEncoder, observation_fields
 
 
 class EdgeSplitEnv(gymnasium.Env[Any, Any]):
-    """Choose clocks and the split point of a neural network, again and again.
+    """Choose clocks and the route through a neural network, again and again.
 
     ## Description
     An edge board answers requests with a neural network that may be cut: the board computes the
     head, a server the tail. Every control step (0.25 s) the agent sets the clocks of the board and
-    the split point, so that energy per request is lowest while a latency target holds, under a
+    the route, so that energy per request is lowest while a latency target holds, under a
     changing link, server load, request rate and temperature.
 
     ## Action Space
-    `MultiDiscrete`: one index per clock domain into its table (ascending Hz), then the split
-    point, 0 = send the input (cloud-only) .. L = send nothing (edge-only). With `continuous=True`
-    a `Box` in [-1, 1] per axis, cut into equal bins. Domains that a board lacks are absent.
+    `MultiDiscrete`: one index per clock domain into its table (ascending Hz), then the route
+    by depth, 0 = send the input (cloud-only) .. last = send nothing (edge-only). With
+    `continuous=True` a `Box` in [-1, 1] per axis, cut into equal bins. Domains that a board lacks
+    are absent.
 
     ## Observation Space
     `Box` in [-1, 1], float32. Physical values between the bounds are scaled linearly, or by their
@@ -112,7 +113,7 @@ class EdgeSplitEnv(gymnasium.Env[Any, Any]):
             "outcome": outcome_dict(outcome),
             "requested": dict(zip(self.plant.layout.domains, self._hz(indices[0]), strict=True)),
             "applied": dict(zip(self.plant.layout.domains, readings.clocks_hz[0], strict=True)),
-            "split": int(indices[0, -1]),
+            "route": int(indices[0, -1]),
         }
         cost = sum(float(value[0]) for value in terms.values())
         self._eta = readings.eta

@@ -32,7 +32,7 @@ class FactorMeter:
     def take(
         self,
         results: Sequence[InferenceResult],
-        split: int,
+        route: int,
         clocks_hz: Mapping[str, float],
         link: Link,
         power_w: float,
@@ -42,7 +42,7 @@ class FactorMeter:
 
         Args:
             results: of the pipeline.
-            split: split point that was in force.
+            route: index of the route that was in force.
             clocks_hz: as read back, by domain.
             link: as estimated afterwards.
             power_w: mean power, radio included.
@@ -60,4 +60,4 @@ class FactorMeter:
             away_s=one * np.mean([r.transfer_s + r.cloud_s for r in results]),
             power_w=one * power_w,
         )
-        self.factors.update(SplitCosts.from_rows(self._rows[:, [split]]), clocks, link, seen)
+        self.factors.update(SplitCosts.from_rows(self._rows[:, [route]]), clocks, link, seen)

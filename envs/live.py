@@ -153,11 +153,11 @@ class LivePlant:
             for axis, index in zip(self.layout.axes[:-1], actions[0], strict=False)
         }
         self._board.apply(wanted)
-        split = int(actions[0, -1])
+        route = int(actions[0, -1])
         stale = self._link().age_s >= PROBE_PERIOD_S
-        if self._client is not None and (stale or self._routes[split].wire_bytes == 0):
+        if self._client is not None and (stale or self._routes[route].wire_bytes == 0):
             self._client.refresh()
-        self._serve(self._routes[split].route, now)
+        self._serve(self._routes[route].route, now)
         energy = self._board.end_window()
         self._point = self._board.read_point() if self._board.dry_run else self._board.verify()
         self.last_duration_s = energy.duration_s
@@ -165,7 +165,7 @@ class LivePlant:
         self._power_w = (energy.energy_j + radio_j) / energy.duration_s
         switched = (actions != self._action).mean(axis=1)
         self._action, self._t = actions, self._t + 1
-        self._observe(now, split)
+        self._observe(now, route)
         self._asked_s = self._clock()
         return self._outcome(now, switched)
 
@@ -219,7 +219,7 @@ class LivePlant:
         """Latest estimate of the uplink rate, bit/s."""
         return self._link().rate_bps
 
-    def split_name(self, index: int) -> str:
+    def route_name(self, index: int) -> str:
         """Readable name of a route: where it cuts, and what it sends if not everything in int8."""
         return self._routes[index].name
 
@@ -269,7 +269,7 @@ class LivePlant:
             fell_back=one * sum(s.result.fallback is not None for s in self.served) / max(n, 1),
         )
 
-    def _observe(self, now: Surroundings, split: int) -> None:
+    def _observe(self, now: Surroundings, route: int) -> None:
         """Compare what was served with what the board's model expects."""
         results = [s.result for s in self.served]
         self._busy = min(sum(r.edge_s for r in results) / self.last_duration_s, 1.0)
@@ -282,7 +282,7 @@ class LivePlant:
             radio_w=now.radio_w + now.radio_w_per_bps * link.rate_bps,
         )
         clocks_hz = {name: float(hz) for name, hz in self._point.items()}
-        self._meter.take(results, split, clocks_hz, around, self._power_w, self.last_duration_s)
+        self._meter.take(results, route, clocks_hz, around, self._power_w, self.last_duration_s)
 
     def _link(self) -> LinkEstimate:
         """Estimate of the link; a cloud that does not answer looks like a link that is dead."""
@@ -327,6 +327,6 @@ def live_layout(board: Board, folder: ModelFolder, max_power_w: float) -> Layout
         board_fingerprint=board.fingerprint,
         model=folder.name,
         cut_list_fingerprint=folder.cut_list_fingerprint,
-        axes=(*clocks, Axis("split", tuple(float(i) for i in range(len(folder.routes))))),
+        axes=(*clocks, Axis("route", tuple(float(i) for i in range(len(folder.routes))))),
         max_power_w=max_power_w,
     )

@@ -84,7 +84,8 @@ class Outcome:
         energy_j: energy of the board per request, idle time and radio included.
         latency_s: mean time from a request's arrival to its answer.
         in_time: share of requests answered within the latency target.
-        accuracy: agreement with the unsplit network.
+        accuracy: share of right answers where a table measured it, or agreement with the unsplit
+            network.
         switched: share of action axes that changed against the step before.
         overheat_c: temperature above the throttling point.
         power_w: mean power of the board.
@@ -122,11 +123,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One dimension of the action: a clock domain or the split point.
+    """One dimension of the action: a clock domain or the route.
 
     Attributes:
-        name: "cpu", "gpu", "emc", ... or "split".
-        values: clocks in Hz ascending, or split indices 0..L.
+        name: "cpu", "gpu", "emc", ... or "route".
+        values: clocks in Hz ascending, or indices into `ModelFolder.routes`.
     """
 
     name: str
@@ -141,8 +142,8 @@ class Layout:
         board: name of the board.
         board_fingerprint: hash of its clock tables.
         model: name of the network.
-        cut_list_fingerprint: hash of its split points.
-        axes: action axes, clocks first, split last; a clock with a single value is none.
+        cut_list_fingerprint: hash of its routes.
+        axes: action axes, clocks first, the route last; a clock with a single value is none.
         max_power_w: the board's power with everything busy at maximum clocks.
     """
 

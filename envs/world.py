@@ -34,7 +34,7 @@ class World:
     Attributes:
         device: true model of the boards.
         model: name of the network.
-        cut_list_fingerprint: hash of its split points.
+        cut_list_fingerprint: hash of its routes.
         costs: of its routes on the true device.
         scenarios: each episode picks one of them.
         nominal: what is believed about the device where that is wrong; the readings' factors, the
@@ -79,7 +79,7 @@ class World:
     @property
     def layout(self) -> Layout:
         """Describe the fleet to a policy."""
-        routes = Axis("split", tuple(float(s) for s in range(len(self.costs.wire_bytes))))
+        routes = Axis("route", tuple(float(s) for s in range(len(self.costs.wire_bytes))))
         return Layout(
             board=self.device.name,
             board_fingerprint=self.device.fingerprint,

@@ -39,11 +39,11 @@ def test_demo_reads_the_cut_from_the_line_that_deploy_prints():
     class Plant:
         dry_run, link_bps = False, 5e6
 
-        def split_name(self, index):
+        def route_name(self, index):
             return f"block{index}"
 
     outcome = {"power_w": 5.0, "latency_s": 0.02, "in_time": 1.0}
-    info = {"outcome": outcome, "requested": {"cpu": 1e9, "gpu": 5e8}, "split": 3}
+    info = {"outcome": outcome, "requested": {"cpu": 1e9, "gpu": 5e8}, "route": 3}
     match = demo._LINE.match(f"{12.3:6.1f} s  {live_line(Plant(), info)}")
     assert (match["second"], match["cut"]) == ("12.3", "block3")
 

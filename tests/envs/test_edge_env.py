@@ -86,7 +86,7 @@ def test_a_step_tells_its_terms_its_outcome_and_both_clocks(env, world):
         axis.name: axis.values[k] for axis, k in zip(world.layout.axes[:-1], (1, 2, 3), strict=True)
     }
     assert info["applied"] == info["requested"]
-    assert info["split"] == 0
+    assert info["route"] == 0
     assert info["outcome"]["latency_s"] > 0.0
     # The first tenth of a millisecond, until the decision was there, sent nothing.
     sent = 1.0 - 1e-4 / world.step_s

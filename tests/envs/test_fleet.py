@@ -239,7 +239,7 @@ def test_an_oracle_does_not_foresee_background_work(fleet):
 
 def test_a_clock_with_a_single_value_is_no_axis(fleet, cpu_only):
     world = replace(fleet().world, device=cpu_only)
-    assert [axis.name for axis in world.layout.axes] == ["cpu", "split"]
+    assert [axis.name for axis in world.layout.axes] == ["cpu", "route"]
     some, all_three = Fleet(world, 2), fleet(n=2)
     some.reset(np.arange(2, dtype=np.uint64))
     for cpu, split in ((3, EDGE), (3, 1), (5, CLOUD)):

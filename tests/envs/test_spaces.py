@@ -11,7 +11,7 @@ from envs.errors import ActionError
 from envs.plant import Axis, Layout, Readings
 from envs.spaces import ActionDecoder, ObservationEncoder, ObservationField, observation_fields
 
-AXES = (Axis("cpu", (1e9, 2e9, 3e9)), Axis("gpu", (1e8, 2e8)), Axis("split", (0.0, 1.0, 2.0, 3.0)))
+AXES = (Axis("cpu", (1e9, 2e9, 3e9)), Axis("gpu", (1e8, 2e8)), Axis("route", (0.0, 1.0, 2.0, 3.0)))
 LAYOUT = Layout("board", "f", "model", "c", AXES, max_power_w=15.0)
 FIELDS = observation_fields(LAYOUT)
 SIZES = [3, 2, 4]
