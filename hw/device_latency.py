@@ -67,6 +67,7 @@ class NetworkScaling:
     Attributes:
         fixed_s_per_kernel: time that no clock changes, s.
         cpu_cycles_per_kernel: host cycles to launch a kernel.
+        cpu_cycles_per_flop: host cycles per floating-point operation, where the CPU computes.
         gpu_cycles_per_kernel: GPU cycles of a kernel that computes nothing.
         gpu_cycles_per_flop: GPU cycles per floating-point operation.
         emc_cycles_per_kernel: memory cycles of a kernel that computes nothing.
@@ -75,6 +76,7 @@ class NetworkScaling:
 
     fixed_s_per_kernel: float
     cpu_cycles_per_kernel: float
+    cpu_cycles_per_flop: float
     gpu_cycles_per_kernel: float
     gpu_cycles_per_flop: float
     emc_cycles_per_kernel: float
@@ -90,7 +92,7 @@ class NetworkScaling:
         """
         return Demand(
             fixed_s=self.fixed_s_per_kernel * kernels,
-            cpu_cycles=self.cpu_cycles_per_kernel * kernels,
+            cpu_cycles=self.cpu_cycles_per_kernel * kernels + self.cpu_cycles_per_flop * flops,
             gpu_cycles=self.gpu_cycles_per_kernel * kernels + self.gpu_cycles_per_flop * flops,
             emc_cycles=self.emc_cycles_per_kernel * kernels
             + self.emc_cycles_per_byte * traffic_bytes,

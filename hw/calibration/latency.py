@@ -157,6 +157,7 @@ def fit_scaling(demands: dict[int, Demand]) -> NetworkScaling:
     return NetworkScaling(
         fixed_s_per_kernel=fixed[0],
         cpu_cycles_per_kernel=float(np.mean(cpu_cycles / kernels)),
+        cpu_cycles_per_flop=0.0,
         gpu_cycles_per_kernel=gpu[0],
         gpu_cycles_per_flop=gpu[1],
         emc_cycles_per_kernel=emc[0],

@@ -106,12 +106,12 @@ def device_toml(network: NetworkScaling, power: PowerModel, workloads: dict[str,
             name: {"available_hz": table, "actuation_delay_s": DELAYS_S[name]}
             for name, table in tables_hz.items()
         },
-        "network": _rounded(dataclasses.asdict(network)),
-        "power": _rounded(dataclasses.asdict(power)),
+        "network": rounded(dataclasses.asdict(network)),
+        "power": rounded(dataclasses.asdict(power)),
         "thermal": dataclasses.asdict(THERMAL),
         "sensor": SENSOR,
         "workloads": {
-            name: _rounded(dataclasses.asdict(demand)) for name, demand in workloads.items()
+            name: rounded(dataclasses.asdict(demand)) for name, demand in workloads.items()
         },
     }
     header = (
@@ -121,5 +121,6 @@ def device_toml(network: NetworkScaling, power: PowerModel, workloads: dict[str,
     return header + tomli_w.dumps(content)
 
 
-def _rounded(values: dict[str, float]) -> dict[str, float]:
+def rounded(values: dict[str, float]) -> dict[str, float]:
+    """Keep `SIGNIFICANT_DIGITS`."""
     return {key: float(f"{value:.{SIGNIFICANT_DIGITS}g}") for key, value in values.items()}
