@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-from agents.deciders.base import Decider
+from agents.deciders.appealnet import ASSUMED_SHARE
+from agents.deciders.bandit_arms import learn_arms
+from agents.deciders.base import Decider, axis_sizes
+from agents.deciders.bayes import bayes
 from agents.deciders.best_static import best_static, search_steps
-from agents.deciders.governor import Governor
+from agents.deciders.front_search import published_front, seeded_front
+from agents.deciders.known import Known
 from agents.deciders.oracle import Oracle
-from agents.deciders.static import Random, max_clocks
+from agents.deciders.planner import Planner
+from agents.deciders.rollout import mean_cost
+from agents.deciders.rules import Parameters, Rule
+from agents.deciders.tune_search import tune_search
 from agents.errors import AgentError
 from agents.seeds import search_seeds
-from envs.fleet import World
+from envs.world import World
 
 Kind = Literal["learned", "searched", "rule", "privileged"]
+N_EPISODES = 8
+"""Search episodes on which a setting is tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +37,14 @@ class Fitted:
         fit_s: time that learning or searching took.
         fit_steps: simulated control steps it took, over all boards.
         note: what a reader of its results should know, one sentence or none.
+        rule: how to build it again from what can be saved; None unless it is a rule.
     """
 
     decider: Decider
     fit_s: float = 0.0
     fit_steps: int = 0
     note: str = ""
+    rule: Rule | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +59,6 @@ class Entry:
 
     kind: Kind
     build: Callable[[World, int], Fitted]
-
-
-def _best_static(world: World, seed: int) -> Fitted:
-    seeds = search_seeds(seed)
-    return Fitted(best_static(world, seeds), fit_steps=search_steps(world, len(seeds)))
-
-
-DECIDERS: dict[str, Entry] = {
-    "oracle": Entry("privileged", lambda _world, _seed: Fitted(Oracle())),
-    "best-static": Entry("searched", _best_static),
-    "governor": Entry("rule", lambda _world, _seed: Fitted(Governor())),
-    "max-edge": Entry("rule", lambda world, _seed: Fitted(max_clocks(world.layout, -1))),
-    "max-cloud": Entry("rule", lambda world, _seed: Fitted(max_clocks(world.layout, 0))),
-    "random": Entry("rule", lambda _world, seed: Fitted(Random(seed))),
-}
 
 
 def names(*kinds: Kind) -> tuple[str, ...]:
@@ -91,3 +87,111 @@ def fit(name: str, world: World, seed: int) -> Fitted:
     began_s = time.monotonic()
     fitted = chosen.build(world, seed)
     return replace(fitted, fit_s=time.monotonic() - began_s)
+
+
+def _rule(
+    world: World, name: str, parameters: Parameters, steps: int = 0, note: str = ""
+) -> Fitted:
+    rule = Rule(name, parameters)
+    return Fitted(rule.build(Known.of(world)), fit_steps=steps, note=note, rule=rule)
+
+
+def _fixed_route(route: int, note: str) -> Callable[[World, int], Fitted]:
+    """Stock governors at a route; negative ones count from the end."""
+
+    def build(world: World, _seed: int) -> Fitted:
+        n_routes = axis_sizes(world.layout)[-1]
+        return _rule(world, "fixed-route", {"route": route % n_routes}, note=note)
+
+    return build
+
+
+def _max_clocks(route: int) -> Callable[[World, int], Fitted]:
+    def build(world: World, _seed: int) -> Fitted:
+        *clocks, n_routes = axis_sizes(world.layout)
+        action = [*(size - 1 for size in clocks), route % n_routes]
+        return _rule(world, "static", {"action": action})
+
+    return build
+
+
+def _neurosurgeon(world: World, seed: int) -> Fitted:
+    """Take the goal that costs less on search episodes."""
+    seeds, known = search_seeds(seed, N_EPISODES), Known.of(world)
+    options: Sequence[Parameters] = [{"goal": "latency"}, {"goal": "energy"}]
+    costs = [mean_cost(world, Rule("neurosurgeon", p).build(known), seeds) for p in options]
+    best = options[costs.index(min(costs))]
+    steps = len(options) * len(seeds) * world.n_steps
+    return _rule(world, "neurosurgeon", best, steps, f"its goal is {best['goal']}")
+
+
+def _appealnet(world: World, _seed: int) -> Fitted:
+    edge_route = axis_sizes(world.layout)[-1] - 1
+    parameters = {"edge_route": edge_route, "appeal_route": 0, "share": ASSUMED_SHARE}
+    return _rule(world, "appealnet", parameters, note=f"{ASSUMED_SHARE:.0%} appeals are assumed")
+
+
+def _best_static(world: World, seed: int) -> Fitted:
+    seeds = search_seeds(seed)
+    action = list(best_static(world, seeds).action)
+    return _rule(world, "static", {"action": action}, search_steps(world, len(seeds)))
+
+
+def _bayes(world: World, seed: int) -> Fitted:
+    action, steps = bayes(world, search_seeds(seed, N_EPISODES), seed)
+    return _rule(world, "static", {"action": list(action)}, steps)
+
+
+def _dynasplit(world: World, seed: int) -> Fitted:
+    front = seeded_front(world, search_seeds(seed, N_EPISODES), seed)
+    return _rule(world, "dynasplit", {"front": front.actions.tolist()}, front.n_steps)
+
+
+def _published_dynasplit(world: World, seed: int) -> Fitted:
+    front = published_front(world, search_seeds(seed, N_EPISODES), seed)
+    parameters = {"front": front.actions.tolist(), "latency_s": front.latency_s.tolist()}
+    return _rule(world, "dynasplit-published", parameters, front.n_steps)
+
+
+def _bandit(world: World, seed: int) -> Fitted:
+    arms, steps = learn_arms(world, search_seeds(seed, 2 * N_EPISODES))
+    return _rule(world, "bandit", arms.document(), steps)
+
+
+def _model_search(world: World, seed: int) -> Fitted:
+    settings, steps = tune_search(world, search_seeds(seed, N_EPISODES))
+    return _rule(world, "model-search", asdict(settings), steps)
+
+
+def _learned(name: str) -> Callable[[World, int], Fitted]:
+    def build(world: World, seed: int) -> Fitted:
+        from agents.training import fit_learned  # noqa: PLC0415 - boards decide without torch
+
+        return fit_learned(name, world, seed)
+
+    return build
+
+
+LEARNED = ("amortised", "ppo", "sac")
+_GOVERNED = "clocks by modelled stock governors"
+
+DECIDERS: dict[str, Entry] = {
+    **{name: Entry("learned", _learned(name)) for name in LEARNED},
+    "oracle": Entry("privileged", lambda _world, _seed: Fitted(Oracle())),
+    "planner": Entry("privileged", lambda _world, _seed: Fitted(Planner())),
+    "model-search": Entry("searched", _model_search),
+    "dynasplit": Entry("searched", _dynasplit),
+    "dynasplit-published": Entry("searched", _published_dynasplit),
+    "bandit": Entry("searched", _bandit),
+    "bayes": Entry("searched", _bayes),
+    "best-static": Entry("searched", _best_static),
+    "neurosurgeon": Entry("searched", _neurosurgeon),
+    "dynamic-split": Entry("rule", lambda world, _seed: _rule(world, "dynamic-split", {})),
+    "appealnet": Entry("rule", _appealnet),
+    "governor": Entry("rule", _fixed_route(-1, _GOVERNED)),
+    "edge-only": Entry("rule", _fixed_route(-1, f"{_GOVERNED}, as DVFO compares: the governor")),
+    "cloud-only": Entry("rule", _fixed_route(0, _GOVERNED)),
+    "max-edge": Entry("rule", _max_clocks(-1)),
+    "max-cloud": Entry("rule", _max_clocks(0)),
+    "random": Entry("rule", lambda world, seed: _rule(world, "random", {"seed": seed})),
+}

@@ -1,0 +1,42 @@
+"""AppealNet: the edge answers, what is hard goes to the cloud."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from agents.deciders.governor import Routes
+from envs.plant import Readings
+
+ASSUMED_SHARE = 0.2
+"""Share of appeals where no table of the network tells one. The paper (DAC 2021) draws curves over
+the whole range rather than naming a share; this one is assumed."""
+
+
+class AppealNet:
+    """AppealNet (Li et al., DAC 2021, arXiv 2105.04104), the router of a `Governed` rule.
+
+    Published: a two-headed edge network answers and predicts whether its answer is right; below
+    a threshold the input appeals to the cloud's network. Neither link nor load nor clocks count.
+
+    Chosen here: a plant serves all requests of a control step alike, so that the share of appeals
+    becomes a share of steps, evenly spread. The edge answers by `edge_route`, appeals take
+    `appeal_route`; without trained branches these are edge-only and cloud-only, which flatters the
+    accuracy (the edge network is as good as the cloud's) and leaves out the energy of the edge's
+    own try before an appeal.
+    """
+
+    def __init__(self, edge_route: int, appeal_route: int, share: float) -> None:
+        """Remember both routes and the share of appeals, 0..1."""
+        self._edge, self._appeal, self._share = edge_route, appeal_route, share
+
+    def begin(self, n: int) -> None:
+        """Begin with the edge's answers."""
+        self._credit = 0.0
+
+    def routes(self, readings: Readings) -> Routes:
+        """Appeal whenever enough answers were the edge's."""
+        self._credit += self._share
+        appeals = self._credit >= 1.0
+        self._credit -= appeals
+        route = self._appeal if appeals else self._edge
+        return np.full(len(readings.link_bps), route, dtype=np.int64)

@@ -1,0 +1,100 @@
+"""What is public about a plant: the nominal device, the network's costs, and how it is judged."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.deciders.base import axis_sizes
+from envs.clocks import DOMAINS, Clocks, clock_tables
+from envs.objective import Objective
+from envs.plant import Indices, Layout, Readings
+from envs.split_costs import SplitCosts
+from envs.world import World
+from hw.device import DeviceModel
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Known:
+    """What a rule may know before it sees a board.
+
+    Attributes:
+        layout: axes of the actions, fields of the observations.
+        device: the nominal model; the board at hand may differ from it.
+        costs: of every route on it.
+        objective: what is to be minimised.
+        server_flops_per_s: usual speed of the idle server.
+        step_s: duration of a control step.
+    """
+
+    layout: Layout
+    device: DeviceModel
+    costs: SplitCosts
+    objective: Objective
+    server_flops_per_s: float
+    step_s: float
+
+    @classmethod
+    def of(cls, world: World) -> Known:
+        """Leave out of a world what only an oracle may see."""
+        believed = world.as_believed()
+        return cls(
+            layout=world.layout,
+            device=believed.device,
+            costs=believed.costs,
+            objective=world.objective(),
+            server_flops_per_s=statistics.fmean(s.server_flops_per_s for s in world.scenarios),
+            step_s=world.step_s,
+        )
+
+
+class Actions:
+    """Actions with what each asks of device and link.
+
+    Attributes:
+        indices: shape (..., n_axes).
+        clocks: that they ask for, arrays of shape (...).
+        costs: of their routes, arrays of shape (...).
+    """
+
+    def __init__(self, known: Known, indices: Indices) -> None:
+        """Look up clocks and costs of `indices`."""
+        self.indices = indices
+        columns = {axis.name: k for k, axis in enumerate(known.layout.axes)}
+        self.clocks = Clocks(
+            *(
+                table[indices[..., columns[name]] if name in columns else -1]
+                for name, table in zip(DOMAINS, clock_tables(known.device), strict=True)
+            )
+        )
+        self.costs = SplitCosts.from_rows(known.costs.rows()[:, indices[..., -1]])
+
+
+def every_action(layout: Layout) -> Indices:
+    """All combinations, shape (k, n_axes), in the order of `np.unravel_index`."""
+    sizes = axis_sizes(layout)
+    return np.indices(sizes, dtype=np.int64).reshape(len(sizes), -1).T
+
+
+def read_clocks(known: Known, readings: Readings) -> Clocks:
+    """Clocks of n boards as read back; what cannot be set is taken to run at its top."""
+    columns = {name: k for k, name in enumerate(known.layout.domains)}
+    n = len(readings.clocks_hz)
+    return Clocks(
+        *(
+            readings.clocks_hz[:, columns[name]] if name in columns else np.full(n, table[-1])
+            for name, table in zip(DOMAINS, clock_tables(known.device), strict=True)
+        )
+    )
+
+
+def faithful_routes(known: Known) -> NDArray[np.int64]:
+    """Routes that lose at most one point of accuracy against the whole network, ascending.
+
+    Rules that know nothing of accuracy choose among these.
+    """
+    accuracy = known.costs.accuracy
+    return np.flatnonzero(accuracy >= accuracy[-1] - 0.01).astype(np.int64)

@@ -1,0 +1,53 @@
+"""Which actions no state can make the best: exact dominance on the nominal device."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.deciders.known import Actions, Known, every_action
+from envs.plant import Indices
+from envs.signals import Floats
+
+
+def useful_actions(known: Known) -> Indices:
+    """Actions that are, on their route, not beaten in head time, idle power and energy at once.
+
+    Cost rises with each of the three whatever link, load and request rate are, so that the rest
+    can only be best for its switching cost or when the board has to finish for the cloud.
+
+    Returns:
+        Shape (k, n_axes), ascending.
+    """
+    actions = Actions(known, every_action(known.layout))
+    criteria = _criteria(known, actions)
+    routes = actions.indices[:, -1]
+    kept = [
+        rows[undominated(criteria[rows])]
+        for rows in (np.flatnonzero(routes == route) for route in np.unique(routes))
+    ]
+    return actions.indices[np.sort(np.concatenate(kept))]
+
+
+def _criteria(known: Known, actions: Actions) -> Floats:
+    """Head time in s, idle power in W and energy above idle in J, shape (k, 3)."""
+    clocks, costs = actions.clocks, actions.costs
+    hz = (clocks.cpu_hz, clocks.gpu_hz, clocks.emc_hz)
+    cpu_s, gpu_s = costs.head.busy_s(*hz)
+    idle_w = known.device.total_power_w(*hz, cpu_util=0.0, gpu_util=0.0, traffic_bytes_per_s=0.0)
+    # Power is linear in what is busy, so that one request a second shows the energy of a request.
+    busy_w = known.device.total_power_w(
+        *hz, cpu_util=cpu_s, gpu_util=gpu_s, traffic_bytes_per_s=costs.traffic_bytes
+    )
+    return np.stack([costs.head.fixed_s + cpu_s + gpu_s, idle_w, busy_w - idle_w], axis=1)
+
+
+def undominated(criteria: Floats) -> NDArray[np.intp]:
+    """Rows that no other row beats or equals in every column (of equal rows the first stays)."""
+    order = np.lexsort(criteria.T[::-1])
+    kept: list[int] = []
+    for row in order:
+        best = criteria[kept]
+        if not kept or not (best <= criteria[row]).all(axis=1).any():
+            kept.append(int(row))
+    return np.array(kept)
