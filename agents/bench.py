@@ -24,7 +24,7 @@ import numpy as np
 from agents.errors import AgentError, RunFolderError
 from agents.machine import describe_machine
 from agents.policy import FrozenPolicy
-from envs.vec_env import EdgeSplitVecEnv
+from envs.speed import N_BOARDS, grid_s, steps_per_s, with_more_routes
 from envs.worlds import build_world
 from hw.calibrate import calibrate
 from hw.errors import HardwareError
@@ -35,7 +35,6 @@ from partition.model_folder import ModelFolder
 RESULTS = Path("results")
 DATA = Path("../shared/data")
 MODEL = "efficientnet-lite0"
-N_BOARDS = 4096
 N_DECISIONS = 20_000
 COPIED = ("evaluation.csv", "evaluation.png", "decisions.png")
 
@@ -80,7 +79,7 @@ def _measure(data: Path, seeds: Sequence[int], scratch: Path) -> Iterator[Bar]:
     parts: list[Callable[[], Iterator[Bar]]] = [
         lambda: _calibration(data),
         lambda: _split(ModelFolder.open(MODEL)),
-        _stepping,
+        _simulation,
     ]
     parts += [partial(_training, seed, scratch / str(seed)) for seed in seeds]
     for part in parts:
@@ -109,21 +108,15 @@ def _split(folder: ModelFolder) -> Iterator[Bar]:
     yield Bar(what, "<= 1.05", f"{worst:.3f}", worst <= 1.05, command)
 
 
-def _stepping() -> Iterator[Bar]:
-    """Environment steps per second of the vectorised twin, resets included."""
-    env = EdgeSplitVecEnv(build_world(model=MODEL), N_BOARDS)
-    generator = np.random.default_rng(0)
-    actions = [generator.integers(0, env.decoder.sizes, (N_BOARDS, 4)) for _ in range(8)]
-    env.reset()
-    rates = []
-    for _ in range(3):
-        began_s = time.perf_counter()
-        for t in range(env.fleet.n_steps):
-            env.step(actions[t % len(actions)])
-        rates.append(N_BOARDS * env.fleet.n_steps / (time.perf_counter() - began_s))
-    rate = statistics.median(rates)
+def _simulation() -> Iterator[Bar]:
+    """Speed of stepping many boards, and of looking at every action of one."""
+    world, command = build_world(model=MODEL), f"python -m envs.speed --model {MODEL}"
+    rate = steps_per_s(world)
     what = f"environment steps per second, {N_BOARDS} boards, one thread"
-    yield Bar(what, ">= 400,000", f"{rate:,.0f}", rate >= 4e5, "python -m agents.bench")
+    yield Bar(what, ">= 400,000", f"{rate:,.0f}", rate >= 4e5, command)
+    n_actions, seconds = grid_s(with_more_routes(world))
+    what = f"outcomes of {n_actions:,} actions in one state, one thread"
+    yield Bar(what, "<= 2 ms", f"{1e3 * seconds:.2f} ms", seconds <= 2e-3, command)
 
 
 def _training(seed: int, out: Path) -> Iterator[Bar]:

@@ -16,7 +16,7 @@ from envs.response import Response, respond
 from envs.sensors import PROBE_PERIOD_S, Sensors
 from envs.signals import Floats
 from envs.split_costs import SplitCosts
-from envs.surroundings import ONE, Surroundings
+from envs.surroundings import Surroundings
 from envs.world import World
 
 __all__ = ["EXPECTED_SLOWDOWN", "PROBE_PERIOD_S", "Fleet", "World"]
@@ -141,25 +141,26 @@ class Fleet:
         background work, only what is usual.
 
         Returns:
-            Arrays broadcastable to (n_boards, *sizes of the layout's axes); neither the state nor
-            the temperature changes.
+            Arrays in single precision, broadcastable to (n_boards, *sizes of the layout's axes);
+            neither the state nor the temperature changes.
         """
         now = self._now(self._t + 1).for_grid(boards)
-        now = replace(now, slowdown=np.full(1, EXPECTED_SLOWDOWN))
+        now = replace(now, slowdown=np.full(1, EXPECTED_SLOWDOWN, dtype=np.float32))
         grid = [
-            table.reshape([-1 if axis == k + 1 else 1 for axis in range(1 + GRID)])
+            _single(table.reshape([-1 if axis == k + 1 else 1 for axis in range(1 + GRID)]))
             for k, table in enumerate(self._tables)
         ]
-        before = [_widen(hz[boards]) for hz in self._clocks_hz]
+        before = [_single(_widen(hz[boards])) for hz in self._clocks_hz]
         thinking = self._thinking(now)
         every = np.arange(self._rows.shape[1]).reshape(1, 1, 1, 1, -1)
         old = _widen(self._action[boards, -1])
-        costs, sent = _blended(self._rows, every, old, thinking)
+        costs, sent = _blended(_single(self._rows), every, old, thinking)
         clocks = self._effective(grid, before, thinking)
-        response = self._respond(costs, sent, clocks, now, _widen(self._backlog[boards]))
-        outcome = _outcome(costs, response, np.zeros(1), np.zeros(1))
-        switched = self._switched_grid(boards) * self.world.effects.switching_cost
-        return replace(self._squeezed(outcome), switched=switched)
+        backlog = _single(_widen(self._backlog[boards]))
+        response = self._respond(costs, sent, clocks, now, backlog)
+        none = _single(np.zeros(1))
+        outcome = self._squeezed(_outcome(costs, response, none, none))
+        return replace(outcome, switched=self._switched_grid(boards))
 
     @property
     def steps_left(self) -> int:
@@ -205,7 +206,7 @@ class Fleet:
         world = self.world
         now = replace(now, rtt_s=now.rtt_s * sent)
         longest_s = LONGEST_PAUSE * world.step_s
-        paused_s = np.minimum(now.decision_s, longest_s) if world.blocking else 0.0
+        paused_s = np.minimum(now.decision_s, longest_s) if world.blocking else None
         around = (now, backlog, world.step_s, world.effects)
         return respond(world.device, costs, clocks, *around, paused_s=paused_s)
 
@@ -251,12 +252,13 @@ class Fleet:
     def _switched_grid(self, boards: slice) -> Floats:
         """Share of axes that each action would change, shape (n_boards, *axes)."""
         sizes = [len(axis.values) for axis in self.layout.axes]
-        total = np.zeros(1)
+        total = _single(np.zeros(1))
+        weight = np.float32(self.world.effects.switching_cost / len(sizes))
         for k, size in enumerate(sizes):
             changed = np.arange(size) != self._action[boards, k][:, None]
             shape = [-1, *(size if k == j else 1 for j in range(len(sizes)))]
-            total = total + changed.reshape(shape)
-        return total / len(sizes)
+            total = total + weight * changed.reshape(shape)
+        return total
 
     def _warm(self, power_w: Floats, now: Surroundings) -> None:
         """Let a step's power warm the boards; a larger resistance acts like more power."""
@@ -279,6 +281,11 @@ class Fleet:
         return self.world.device.thermal.slow_c_per_w * power_w * _resistance(now)
 
 
+def _single(values: Floats) -> Floats:
+    """The values in single precision."""
+    return values.astype(np.float32)
+
+
 def _resistance(now: Surroundings) -> Floats:
     return now.resistance_scale * (1.0 if now.build is None else now.build.resistance)
 
@@ -294,11 +301,11 @@ def _blended(
     """Mean costs of a step that begins on the old route, and the share of requests sent away."""
     after = rows[:, new]
     if not thinking.any():
-        return SplitCosts.from_rows(after), ONE
+        return SplitCosts.from_rows(after), np.ones(1, dtype=rows.dtype)
     before = rows[:, old]
-    sent = [1.0 * (SplitCosts.from_rows(part).wire_bytes > 0.0) for part in (after, before)]
+    leaves, left = (SplitCosts.from_rows(part).wire_bytes > 0.0 for part in (after, before))
     mixed = SplitCosts.from_rows(after + thinking * (before - after))
-    return mixed, np.where(mixed.wire_bytes > 0.0, sent[0] + thinking * (sent[1] - sent[0]), 1.0)
+    return mixed, leaves * (1.0 - thinking) + left * thinking
 
 
 def _outcome(

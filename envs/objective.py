@@ -45,9 +45,10 @@ class Objective:
             Dimensionless terms, keyed by `TERMS`, each >= 0.
         """
         reference_j = self.max_power_w * self.reference_latency_s
+        eta = eta.astype(outcome.energy_j.dtype, copy=False)
         return {
-            "energy": eta * outcome.energy_j / reference_j,
-            "time": (1.0 - eta) * outcome.latency_s / self.reference_latency_s,
+            "energy": (eta / reference_j) * outcome.energy_j,
+            "time": ((1.0 - eta) / self.reference_latency_s) * outcome.latency_s,
             "deadline": self.deadline_weight * (1.0 - outcome.in_time),
             "accuracy": self.accuracy_weight * (1.0 - outcome.accuracy),
             "switching": self.switching_weight * outcome.switched,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from envs.clocks import Clocks
 from envs.effects import Effects
@@ -27,6 +28,10 @@ MAX_UTILISATION = 0.9
 TAIL_SCALE = 1.0
 """Mean delay of a request that is held up, in times of its service; assumed."""
 ALL = Effects()
+LEAST_EXPONENT = -30.0
+"""Below this nobody is late; smaller numbers would only be slow."""
+SMALLEST_SHARE, SHORTEST_S = 1e-9, 1e-9
+"""Below these nobody is held up; they keep divisions finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +39,10 @@ class Response:
     """What happened during a step; see `envs.plant.Outcome` for the shared names.
 
     Attributes:
-        edge_s: computing time on the board per request.
+        served_hz: requests answered per second.
+        work: of the board per request.
         away_s: time that a request waited for the cloud.
+        background_load: share of the CPU that other programs took.
         held_up: share of the requests that take longer than the others.
         delay_s: mean of their extra time, which is exponentially distributed.
     """
@@ -47,23 +54,55 @@ class Response:
     backlog: Floats
     requests: Floats
     fell_back: Floats
-    cpu_util: Floats
-    gpu_util: Floats
-    edge_s: Floats
+    served_hz: Floats
+    work: Work
     away_s: Floats
+    background_load: Floats
     held_up: Floats
     delay_s: Floats
 
+    @property
+    def edge_s(self) -> Floats:
+        """Computing time on the board per request."""
+        return self.work.edge_s
 
-class _Service(NamedTuple):
-    """One request without any waiting: time by unit, and whether the cloud was too late."""
+    @property
+    def cpu_util(self) -> Floats:
+        """Share of the time during which the CPU is busy, 0..1."""
+        head, tail = self.work.head.cpu_s, self.work.tail.cpu_s
+        mine = (head + self.fell_back * tail) * (1.0 - self.background_load)
+        return np.minimum(self.served_hz * mine + self.background_load, 1.0)
+
+    @property
+    def gpu_util(self) -> Floats:
+        """The same of the GPU."""
+        busy_s = self.work.head.gpu_s + self.fell_back * self.work.tail.gpu_s
+        return np.minimum(self.served_hz * busy_s, 1.0)
+
+
+class Busy(NamedTuple):
+    """Time that a piece of the network takes on the board."""
 
     cpu_s: Floats
     gpu_s: Floats
+    total_s: Floats
+
+
+class Work(NamedTuple):
+    """What one request takes on the board: the head, after a fallback the tail too."""
+
+    head: Busy
+    tail: Busy
     edge_s: Floats
-    away_s: Floats
+
+
+class _Service(NamedTuple):
+    """One request without any waiting, and whether the cloud was too late for it."""
+
+    work: Work
     send_s: Floats
-    late: Floats
+    away_s: Floats
+    late: NDArray[np.bool_]
 
 
 class _Scatter(NamedTuple):
@@ -82,7 +121,7 @@ def respond(
     step_s: float,
     effects: Effects = ALL,
     *,
-    paused_s: Floats | float = 0.0,
+    paused_s: Floats | None = None,
 ) -> Response:
     """Serve one control step.
 
@@ -94,35 +133,33 @@ def respond(
         backlog: requests waiting at its beginning.
         step_s: its duration.
         effects: that are simulated.
-        paused_s: time at its beginning during which nothing is served.
+        paused_s: time at its beginning during which nothing is served, if any.
     """
     service = _serve(costs, clocks, now)
-    service_s = service.edge_s + service.away_s
+    service_s = service.work.edge_s + service.away_s
     offered = backlog + now.arrival_hz * step_s
-    requests = np.minimum(offered, (step_s - paused_s) / service_s)
+    open_s = step_s if paused_s is None else step_s - paused_s
+    requests = np.minimum(offered, open_s / service_s)
     left = offered - requests
     kept = np.minimum(left, MAX_BACKLOG) if effects.queueing else np.zeros_like(left)
-    calm_s = service_s * (1.0 + 0.5 * (backlog + kept)) + 0.5 * paused_s * (paused_s / step_s)
+    calm_s = service_s * (1.0 + 0.5 * (backlog + kept))
+    if paused_s is not None:
+        calm_s = calm_s + paused_s * (paused_s * (0.5 / step_s))
     latency_s, in_time, scatter = _latency(calm_s, service_s, now, effects)
-    per_s = requests / step_s
-    cpu_util = np.minimum(per_s * service.cpu_s + now.background_load, 1.0)
-    gpu_util = np.minimum(per_s * service.gpu_s, 1.0)
-    traffic = per_s * costs.traffic_bytes
-    board_w = _board_w(device, clocks, now, cpu_util, gpu_util, traffic)
-    sending = per_s * np.minimum(service.send_s, service.away_s)
-    power_w = board_w + sending * (now.radio_w + now.radio_w_per_bps * now.link_bps)
+    served_hz = requests * (1.0 / step_s)
+    power_w = _power_w(device, costs, clocks, now, service, served_hz)
     return Response(
         latency_s=latency_s,
         in_time=in_time * (1.0 - (left - kept) / offered),
-        energy_j=power_w / now.arrival_hz,
+        energy_j=power_w * (1.0 / now.arrival_hz),
         power_w=power_w,
         backlog=kept,
         requests=requests,
-        fell_back=service.late,
-        cpu_util=cpu_util,
-        gpu_util=gpu_util,
-        edge_s=service.edge_s,
+        fell_back=service.late.astype(latency_s.dtype),
+        served_hz=served_hz,
+        work=service.work,
         away_s=service.away_s,
+        background_load=now.background_load,
         held_up=scatter.share,
         delay_s=scatter.mean_s,
     )
@@ -131,34 +168,26 @@ def respond(
 def _serve(costs: SplitCosts, clocks: Clocks, now: Surroundings) -> _Service:
     """Follow one request through the board, the link and the server."""
     slowdown = now.slowdown if now.build is None else now.slowdown * now.build.work
-    cpu_s, gpu_s, head_s = _edge_time(costs.head, clocks, slowdown, now.background_load)
+    head = _busy(costs.head, clocks, slowdown, now.background_load)
     send_s = costs.wire_bytes * 8.0 / now.link_bps
     idle = (1.0 - now.server_load) * (1.0 - now.hidden_load)
     cloud_s = costs.tail_flops / (now.server_flops_per_s * idle)
-    away_s = np.where(costs.wire_bytes > 0.0, send_s + now.rtt_s + cloud_s, 0.0)
+    away_s = np.where(costs.wire_bytes > 0.0, send_s + now.rtt_s + cloud_s, 0.0 * cloud_s)
 
     # Whoever waits too long for the cloud finishes alone, as `SplitPipeline.infer` does.
-    tail = _edge_time(costs.tail, clocks, slowdown, now.background_load)
-    left_s = np.maximum(now.latency_target_s - head_s, 0.0)
-    patience_s = np.where(tail[2] < 0.5 * left_s, left_s - tail[2], left_s)
-    late = (away_s > patience_s).astype(np.float64)
-    return _Service(
-        cpu_s=(cpu_s + late * tail[0]) * (1.0 - now.background_load),
-        gpu_s=gpu_s + late * tail[1],
-        edge_s=head_s + late * tail[2],
-        away_s=np.minimum(away_s, patience_s),
-        send_s=send_s,
-        late=late,
-    )
+    tail = _busy(costs.tail, clocks, slowdown, now.background_load)
+    left_s = now.latency_target_s - head.total_s
+    kept_back_s = tail.total_s * (tail.total_s < 0.5 * left_s)
+    patience_s = np.maximum(left_s - kept_back_s, 0.0)
+    late = away_s > patience_s
+    edge_s = head.total_s + late * tail.total_s
+    return _Service(Work(head, tail, edge_s), send_s, np.minimum(away_s, patience_s), late)
 
 
-def _edge_time(
-    demand: Demand, clocks: Clocks, slowdown: Floats, background_load: Floats
-) -> tuple[Floats, Floats, Floats]:
-    """Seconds of CPU, of GPU, and in all, that a piece of the network takes on the board."""
+def _busy(demand: Demand, clocks: Clocks, slowdown: Floats, background_load: Floats) -> Busy:
     cpu_s, gpu_s = demand.busy_s(clocks.cpu_hz, clocks.gpu_hz, clocks.emc_hz)
     cpu_s, gpu_s = cpu_s * (slowdown / (1.0 - background_load)), gpu_s * slowdown
-    return cpu_s, gpu_s, demand.fixed_s + cpu_s + gpu_s
+    return Busy(cpu_s, gpu_s, (demand.fixed_s + cpu_s) + gpu_s)
 
 
 def _latency(
@@ -166,42 +195,55 @@ def _latency(
 ) -> tuple[Floats, Floats, _Scatter]:
     """Mean latency and share in time of requests that take `calm_s` unless they are held up."""
     utilisation = np.minimum(now.arrival_hz * service_s, MAX_UTILISATION)
-    wait_s = 0.5 * now.arrival_scv * utilisation / (1.0 - utilisation) * service_s  # Kingman 1961
+    wait_s = (0.5 * now.arrival_scv) * service_s  # Kingman 1961
+    wait_s = wait_s * (utilisation / (1.0 - utilisation))
     if not effects.latency_tails:
         latency_s = calm_s + wait_s
         nobody = np.zeros_like(latency_s)
         return latency_s, _in_time(latency_s, now.latency_target_s), _Scatter(nobody, nobody)
     # A request finds the board busy as often as it is, and only irregular ones then wait.
-    waiting = utilisation * (now.arrival_scv > 0.0)
-    share = waiting + now.tail_share * (1.0 - waiting)
-    delay_s = wait_s + now.tail_share * (TAIL_SCALE * service_s)
-    mean_s = delay_s / np.maximum(share, 1e-9)
-    slack_s = np.maximum(now.latency_target_s - calm_s, 0.0)
-    late = share * np.exp(-slack_s / np.maximum(mean_s, 1e-9))
+    share = utilisation * ((now.arrival_scv > 0.0) * (1.0 - now.tail_share)) + now.tail_share
+    delay_s = wait_s + (TAIL_SCALE * now.tail_share) * service_s
+    mean_s = delay_s / np.maximum(share, SMALLEST_SHARE)
+    slack = (calm_s - now.latency_target_s) / np.maximum(mean_s, SHORTEST_S)
+    late = share * np.exp(np.clip(slack, LEAST_EXPONENT, 0.0))
     in_time = _in_time(calm_s, now.latency_target_s) * (1.0 - late)
     return calm_s + delay_s, in_time, _Scatter(share, mean_s)
 
 
 def _in_time(latency_s: Floats, target_s: Floats) -> Floats:
     """Share of requests in time when they scatter by `SPREAD` around a mean."""
-    margin = (target_s / latency_s - 1.0) / SPREAD
-    return np.clip(0.5 * (margin + 1.0), 0.0, 1.0)
+    margin = (target_s / latency_s) * (0.5 / SPREAD) + (0.5 - 0.5 / SPREAD)
+    return np.clip(margin, 0.0, 1.0)
 
 
-def _board_w(
+def _power_w(
     device: DeviceModel,
+    costs: SplitCosts,
     clocks: Clocks,
     now: Surroundings,
-    cpu_util: Floats,
-    gpu_util: Floats,
-    traffic_bytes_per_s: Floats,
+    service: _Service,
+    served_hz: Floats,
 ) -> Floats:
-    """Power of the board without its radio, as this very board draws it."""
-    hz = (clocks.cpu_hz, clocks.gpu_hz, clocks.emc_hz)
-    load = {"cpu_util": cpu_util, "gpu_util": gpu_util, "traffic_bytes_per_s": traffic_bytes_per_s}
-    board_w = device.total_power_w(*hz, **load)
-    if now.build is None:
-        return board_w
-    idle_w = device.total_power_w(*hz, **dict.fromkeys(load, 0.0))
-    build = now.build
-    return np.asarray(idle_w * build.idle_power + (board_w - idle_w) * build.busy_power)
+    """Mean power: what an idle board draws, and the energy of each request.
+
+    The device's power is linear in the time that its units are busy, so that the energy of a
+    request is a sum of terms, each of which depends on few axes of a grid of actions.
+    """
+    model = device.power
+    cpu_w = model.cpu_load_w(clocks.cpu_hz)
+    gpu_w = model.gpu_load_w(clocks.gpu_hz, clocks.emc_hz)
+    idle_w = model.idle_w(clocks.cpu_hz, clocks.gpu_hz, clocks.emc_hz)
+    free_w = cpu_w * (1.0 - now.background_load)  # the network's cycles, not those it waits for
+    head, tail, _ = service.work
+    memory_j = costs.traffic_bytes * model.memory_j_per_byte
+    busy_j = (head.cpu_s * free_w + memory_j) + head.gpu_s * gpu_w
+    if service.late.any():
+        busy_j = busy_j + service.late * (tail.cpu_s * free_w + tail.gpu_s * gpu_w)
+    other_w = cpu_w * now.background_load
+    if now.build is not None:
+        idle_w, busy_j = idle_w * now.build.idle_power, busy_j * now.build.busy_power
+        other_w = other_w * now.build.busy_power
+    radio_w = now.radio_w + now.radio_w_per_bps * now.link_bps
+    radio_j = np.minimum(service.send_s, service.away_s) * radio_w
+    return np.asarray((idle_w + other_w) + served_hz * (busy_j + radio_j))

@@ -78,11 +78,10 @@ class Sensors:
         self.latency_s = response.latency_s
         self.power_w = self._power_reading(now, response.power_w)
         self.cpu_util, self.gpu_util = response.cpu_util, response.gpu_util
-        served_hz = response.requests / self._step_s
-        self.busy = np.minimum(served_hz * response.edge_s, 1.0)
+        self.busy = np.minimum(response.served_hz * response.edge_s, 1.0)
         self.decision_s = now.decision_s
         seen = Measured(
-            served_hz, response.fell_back, response.edge_s, response.away_s, self.power_w
+            response.served_hz, response.fell_back, response.edge_s, response.away_s, self.power_w
         )
         self.factors.update(costs, clocks, self._link(now, sent), seen)
 

@@ -85,10 +85,13 @@ class Surroundings:
     build: Build | None = None
 
     def for_grid(self, boards: slice) -> Surroundings:
-        """Pick some boards and give every array four axes more, to broadcast over all actions."""
+        """Pick some boards and give every array four axes more, to broadcast over all actions.
+
+        In single precision, which halves the time that large grids take.
+        """
 
         def widen(values: Floats) -> Floats:
-            return values[boards].reshape(-1, 1, 1, 1, 1)
+            return values[boards].reshape(-1, 1, 1, 1, 1).astype(np.float32)
 
         changes: dict[str, Any] = {
             f.name: widen(getattr(self, f.name)) for f in fields(self) if f.name != "build"

@@ -118,6 +118,25 @@ class PowerModel:
         )
         return np.asarray(self.board_w + self.board_share * rails_w)
 
+    def idle_w(self, cpu_hz: Values, gpu_hz: Values, emc_hz: Values) -> Floats:
+        """Power at the board's input without load."""
+        no_load = {"cpu_util": 0.0, "gpu_util": 0.0, "traffic_bytes_per_s": 0.0}
+        return self.total_w(cpu_hz, gpu_hz, emc_hz, **no_load)
+
+    def cpu_load_w(self, cpu_hz: Values) -> Floats:
+        """What one busy core adds at the board's input."""
+        return np.asarray(self.board_share * self.cpu_busy_w_per_hz3 * (cpu_hz * cpu_hz * cpu_hz))
+
+    def gpu_load_w(self, gpu_hz: Values, emc_hz: Values) -> Floats:
+        """What a saturated GPU adds at the board's input, above its idle power."""
+        saturated_w = self._gpu_w(gpu_hz, emc_hz, 1.0) - self._gpu_w(gpu_hz, emc_hz, 0.0)
+        return np.asarray(self.board_share * saturated_w)
+
+    @property
+    def memory_j_per_byte(self) -> float:
+        """Energy at the board's input per byte of memory traffic."""
+        return self.board_share * (self.soc_j_per_byte + self.ddr_j_per_byte)
+
     def _gpu_w(self, gpu_hz: Values, emc_hz: Values, gpu_util: Values) -> Floats:
         volt = 1.0 + self.gpu_voltage_per_hz * np.maximum(gpu_hz - self.gpu_voltage_knee_hz, 0.0)
         busy_w = volt * (self.gpu_busy_w + self.gpu_busy_w_per_hz * gpu_hz * volt)

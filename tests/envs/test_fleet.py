@@ -117,7 +117,7 @@ def test_a_backlog_grows_under_overload_up_to_its_limit_and_is_worked_off(fleet)
     for _ in range(10):
         outcome = boards.step(fast)
     assert boards.readings().backlog[0] == 0.0
-    assert outcome.in_time[0] == 1.0
+    assert outcome.in_time[0] == pytest.approx(1.0)
 
 
 def test_a_dead_link_sends_every_request_back_with_full_accuracy(fleet):
@@ -195,7 +195,9 @@ def test_every_outcome_is_what_a_step_would_give(oracle_fleet):
         outcome = oracle_fleet().step(np.tile(choice, (3, 1)))
         for name in names:
             values = np.broadcast_to(getattr(grid, name), (3, *sizes))[(slice(None), *choice)]
-            np.testing.assert_allclose(values, getattr(outcome, name), rtol=1e-9, err_msg=name)
+            np.testing.assert_allclose(
+                values, getattr(outcome, name), rtol=1e-5, atol=1e-5, err_msg=name
+            )
 
 
 def test_looking_at_every_outcome_changes_nothing(oracle_fleet):
