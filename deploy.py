@@ -1,4 +1,4 @@
-"""Let a frozen policy drive a board and a split network, and give the board back afterwards.
+"""Let a learned policy or a rule drive a board and a split network, and give the board back.
 
 python deploy.py --run results/runs/<run> [--board sim] [--cloud HOST:PORT] [--duration 20]
 """
@@ -18,7 +18,7 @@ from types import FrameType
 
 from agents.deployment import Summary, live_line
 from agents.errors import AgentError
-from agents.run_folder import RunFolder
+from agents.run_folder import Decide, RunFolder
 from envs.edge_env import EdgeSplitEnv
 from envs.errors import EnvError
 from envs.live import LivePlant
@@ -100,11 +100,11 @@ def deploy(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Summ
         PartitionError: the model, the photographs or the cloud.
     """
     run = RunFolder.load(arguments.run)
-    layout = run.policy.metadata.layout
+    model = arguments.model or run.model
     env = make_live(
         arguments.board,
         run.device if arguments.board != "linux" else None,
-        arguments.model or run.model,
+        model,
         arguments.scenario,
         cloud=arguments.cloud,
         security=ClientSecurity(
@@ -116,33 +116,38 @@ def deploy(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Summ
         ),
         source=arguments.source,
         n_steps=EPISODE_STEPS,
-        max_power_w=layout.max_power_w,
+        max_power_w=run.layout.max_power_w,
         accept=run.policy.check_layout,
         hold=Hold(arguments.hold),
-        domains=layout.domains if layout.board == arguments.board else None,
+        domains=run.domains(arguments.board),
         dry_run=print if arguments.dry_run else None,
         root=root,
     )
     try:
-        return _control(env, run, arguments.duration, stop)
+        decide = run.decide_for(env, model, arguments.scenario)
+        return _control(env, run.algorithm, decide, arguments.duration, stop)
     finally:
         stop.ignore()
         env.close()
 
 
 def _control(
-    env: EdgeSplitEnv, run: RunFolder, duration_s: float | None, stop: StopRequest
+    env: EdgeSplitEnv,
+    algorithm: str,
+    decide: Decide,
+    duration_s: float | None,
+    stop: StopRequest,
 ) -> Summary:
     plant = env.plant
     if not isinstance(plant, LivePlant):
         raise TypeError(f"deploy needs a live plant, got {type(plant).__name__}")
-    summary = Summary(run.policy.metadata.algorithm, plant)
+    summary = Summary(algorithm, plant)
     stop.can_wait = True
     observation, _ = env.reset(seed=0)  # draws the whole episode, which takes a second or more
     began_s = line_s = time.monotonic()
     while not stop.wanted and (duration_s is None or time.monotonic() - began_s < duration_s):
         before_s = time.perf_counter()
-        action = run.policy.decide(observation)
+        action = decide(observation)
         decision_s = time.perf_counter() - before_s
         observation, _, _, truncated, info = env.step(action)
         summary.add(info, decision_s)
@@ -168,7 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--token-file", type=Path, default=None, help="its first line is shown")
     parser.add_argument("--insecure", action="store_true", help="reach other hosts unencrypted")
     parser.add_argument("--scenario", default="steady-wifi", help="requests: name or .toml file")
-    parser.add_argument("--source", type=Path, default=None, help="folder of photographs")
+    parser.add_argument("--source", type=Path, default=None, help="folder of photographs, or fashion-mnist")
     parser.add_argument("--duration", type=_seconds, default=None, help="seconds; default endless")
     parser.add_argument("--dry-run", action="store_true", help="print every write, make none")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
