@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from agents.agent_decider import AgentDecider
 from agents.algorithms import ALGORITHMS, algorithm
 from agents.callbacks import TrainingReport
-from agents.deciders.learned import Learned
 from agents.deciders.oracle import Oracle
 from agents.errors import AgentError, RunFolderError
 from agents.evaluate import EvaluationRow, evaluate, write_csv
@@ -25,7 +25,7 @@ from agents.plots import decisions_figure, evaluation_figure, record_decisions, 
 from agents.policy import FrozenPolicy
 from agents.report import print_rows
 from agents.seeds import held_out_seeds
-from agents.training import train
+from agents.training import simulated_decider, train
 from envs.errors import EnvError
 from envs.fleet import World
 from envs.worlds import ALL_SCENARIOS, build_world
@@ -93,7 +93,9 @@ def run(config: TrainConfig, out: Path | None) -> Path:
     _write_json(run_dir / "machine.json", describe_machine())
     print(world.device.status_line)
     policy = _train(config, world, run_dir)
-    rows = evaluate(world, {config.algo: Learned(policy)}, config.seed, report=print)
+    rows = evaluate(
+        world, {config.algo: simulated_decider(policy, world)}, config.seed, report=print
+    )
     write_csv(rows, run_dir / "evaluation.csv")
     _draw(config, world, folder, policy, rows, run_dir)
     print_rows(rows)
@@ -121,7 +123,11 @@ def _train(config: TrainConfig, world: World, run_dir: Path) -> FrozenPolicy:
         config.seed,
         total_timesteps=config.total_timesteps,
         log_dir=run_dir / "tensorboard",
-        watchers=lambda env: [TrainingReport(world, env, config.total_timesteps)],
+        watchers=lambda boards, metadata: [
+            TrainingReport(
+                boards, config.total_timesteps, lambda agent: AgentDecider(agent, metadata)
+            )
+        ],
         report=print,
     )
     print(f"trained {trained.steps} steps in {time.monotonic() - began_s:.0f} s")
@@ -143,7 +149,7 @@ def _draw(
     named = [
         (name, record_decisions(world, decider, seeds))
         for name, decider in (
-            (config.algo, Learned(policy)),
+            (config.algo, simulated_decider(policy, world)),
             ("oracle", Oracle()),
         )
     ]

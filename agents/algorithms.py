@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from stable_baselines3 import SAC
+from sb3_contrib import MaskablePPO
+from stable_baselines3 import DQN, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
 from agents.errors import AgentError
+from agents.learners.branching import BranchingDQN
 from agents.learners.fast_ppo import FastPPO
+from agents.learners.governed import GovernedClocks
 from agents.learners.imitation import Lessons
+from agents.learners.masked import Masked
+from agents.learners.sac_discrete import SACDiscrete
+from agents.learners.tables import TableActions, drldo_table, thinned_table
+from agents.log_cost import LogCost
+from agents.policy import PolicyMetadata
+from envs.fleet import World
+from envs.plant import Indices, Layout
+from envs.randomisation import Randomisation
+from envs.spaces import observation_fields
+from envs.vec_env import EdgeSplitVecEnv
 
 
 def linear_to_zero(initial: float) -> Callable[[float], float]:
@@ -26,37 +39,86 @@ def linear_to_zero(initial: float) -> Callable[[float], float]:
     return schedule
 
 
+UNLIKE = Randomisation(latency_sd=0.1, power_sd=0.08, thermal_sd=0.1, link_sd=0.0)
+"""How unlike the boards of a training are, so that a policy heeds the factors it reads."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Algorithm:
     """How to train with one algorithm.
 
     Attributes:
-        agent_class: of Stable-Baselines3.
-        continuous: whether it needs a `Box` action space.
+        agent_class: of Stable-Baselines3, sb3-contrib or `agents.learners`.
         n_envs: simulated boards stepped at once.
         total_timesteps: of a default run.
         settings: constructor arguments.
+        head: how its outputs make an action, see `agents.policy.PolicyMetadata`.
+        table: lists the actions of that head.
         ent_coef: entropy bonus at the beginning, falling to zero; None leaves it to the agent.
         lessons: what is learned by imitation before, if anything.
+        guard_margin_c: see `agents.policy.PolicyMetadata`.
+        governed: clocks that are left to the kernel's governors.
+        unseen: fields of the observation that are hidden from the agent.
+        randomisation: of the boards it is trained on.
     """
 
     agent_class: type[BaseAlgorithm]
-    continuous: bool
     n_envs: int
     total_timesteps: int
     settings: dict[str, Any]
+    head: str = "categorical"
+    table: Callable[[Layout], Indices] | None = None
     ent_coef: float | None = None
     lessons: Lessons | None = None
+    guard_margin_c: float | None = None
+    governed: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
+    randomisation: Randomisation = UNLIKE
 
-    def build(self, env: VecEnv, seed: int, log_dir: str | None) -> BaseAlgorithm:
+    def imagine(self, world: World) -> World:
+        """The world to train in: what is believed about the board, and boards a bit unlike it."""
+        return replace(world.as_believed(), randomisation=self.randomisation)
+
+    def boards(self, world: World) -> EdgeSplitVecEnv:
+        """Create the simulated boards."""
+        return EdgeSplitVecEnv(world, self.n_envs, continuous=self.head == "box")
+
+    def wrap(self, boards: EdgeSplitVecEnv) -> VecEnv:
+        """Show the boards to the agent as it needs them."""
+        env: VecEnv = LogCost(boards)
+        world = boards.fleet.world
+        if self.governed:
+            env = GovernedClocks(env, world, self.governed)
+        if self.table:
+            env = TableActions(env, self.table(world.layout))
+        if self.guard_margin_c is not None and self.agent_class is MaskablePPO:
+            env = Masked(env, world.layout, self.guard_margin_c)
+        return env
+
+    def build(self, boards: EdgeSplitVecEnv, seed: int, log_dir: str | None) -> BaseAlgorithm:
         """Create the agent."""
+        env = self.wrap(boards)
+        settings = copy.deepcopy(self.settings)  # Stable-Baselines3 changes the dicts it is given
+        if self.unseen:
+            names = [f.name for f in boards.encoder.fields]
+            unseen = [names.index(name) for name in self.unseen if name in names]
+            settings["policy_kwargs"]["unseen"] = unseen
         return self.agent_class(
-            "MlpPolicy",
-            env,
-            seed=seed,
-            device="cpu",
-            tensorboard_log=log_dir,
-            **copy.deepcopy(self.settings),  # Stable-Baselines3 changes the dicts it is given
+            "MlpPolicy", env, seed=seed, device="cpu", tensorboard_log=log_dir, **settings
+        )
+
+    def describe(self, name: str, layout: Layout) -> PolicyMetadata:
+        """Describe the policies it makes."""
+        table = self.table(layout).tolist() if self.table else []
+        return PolicyMetadata(
+            algorithm=name,
+            layout=layout,
+            fields=observation_fields(layout),
+            activation="relu",
+            head=self.head,
+            table=tuple(map(tuple, table)),
+            guard_margin_c=self.guard_margin_c,
+            governed=tuple(name for name in self.governed if name in layout.domains),
         )
 
 
@@ -65,6 +127,7 @@ class Algorithm:
 # high, or each axis settles near the first good point it finds, and end at zero. Twice over each
 # batch and small networks: more epochs learn more per step but less per second.
 _PPO: dict[str, Any] = {
+    "learning_rate": linear_to_zero(3e-3),
     "n_steps": 10,
     "batch_size": 1200,
     "n_epochs": 2,
@@ -74,46 +137,73 @@ _PPO: dict[str, Any] = {
         "optimizer_kwargs": {"fused": True},
     },
 }
+_OFF_POLICY: dict[str, Any] = {
+    "learning_rate": linear_to_zero(1e-3),
+    "buffer_size": 200_000,
+    "learning_starts": 10_000,
+    "batch_size": 512,
+    "gamma": 0.5,
+    "train_freq": 1,
+}
+_Q: dict[str, Any] = {**_OFF_POLICY, "tau": 0.02, "policy_kwargs": {"net_arch": [128, 128]}}
+_DQN: dict[str, Any] = {
+    **_Q,
+    "target_update_interval": 1,
+    "exploration_fraction": 0.5,
+    "exploration_final_eps": 0.02,
+}
 
 ALGORITHMS = {
     "amortised": Algorithm(
         agent_class=FastPPO,
-        continuous=False,
         n_envs=960,
         total_timesteps=2_400_000,
         ent_coef=0.05,
         lessons=Lessons(),
-        settings={
-            **_PPO,
-            "learning_rate": linear_to_zero(3e-3),
-            "gamma": 0.5,
-            "gae_lambda": 0.9,
-        },
+        settings={**_PPO, "gamma": 0.5, "gae_lambda": 0.9},
+    ),
+    "dvfo": Algorithm(agent_class=BranchingDQN, n_envs=128, total_timesteps=1_000_000, settings=_Q),
+    "drldo": Algorithm(
+        agent_class=DQN,
+        n_envs=128,
+        total_timesteps=500_000,
+        settings=_DQN,
+        head="table",
+        table=drldo_table,
+        governed=("gpu", "emc"),
+    ),
+    "sac-discrete": Algorithm(
+        agent_class=SACDiscrete, n_envs=128, total_timesteps=700_000, settings=_Q
+    ),
+    "dqn": Algorithm(
+        agent_class=DQN,
+        n_envs=128,
+        total_timesteps=1_000_000,
+        head="table",
+        table=thinned_table,
+        settings=_DQN,
     ),
     "ppo": Algorithm(
         agent_class=FastPPO,
-        continuous=False,
         n_envs=960,
-        total_timesteps=3_000_000,
+        total_timesteps=2_400_000,
         ent_coef=0.05,
-        settings={**_PPO, "learning_rate": linear_to_zero(3e-3), "gamma": 0.0},
+        settings={**_PPO, "gamma": 0.0},
+    ),
+    "maskable-ppo": Algorithm(
+        agent_class=MaskablePPO,
+        n_envs=960,
+        total_timesteps=1_200_000,
+        ent_coef=0.05,
+        guard_margin_c=2.0,
+        settings={**_PPO, "gamma": 0.0},
     ),
     "sac": Algorithm(
         agent_class=SAC,
-        continuous=True,
+        head="box",
         n_envs=64,
-        total_timesteps=400_000,
-        settings={
-            "learning_rate": 1e-3,
-            "buffer_size": 200_000,
-            "learning_starts": 10_000,
-            "batch_size": 512,
-            "gamma": 0.5,
-            "tau": 0.02,
-            "train_freq": 1,
-            "gradient_steps": 2,
-            "policy_kwargs": {"net_arch": [128, 128]},
-        },
+        total_timesteps=300_000,
+        settings={**_Q, "gradient_steps": 1},
     ),
 }
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sb3_contrib import MaskablePPO
 from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
@@ -14,14 +16,12 @@ from stable_baselines3.common.logger import Figure as LoggedFigure
 from stable_baselines3.common.logger import TensorBoardOutputFormat
 from tqdm import tqdm
 
+from agents.deciders.base import Decider
 from agents.deciders.oracle import Oracle
 from agents.evaluate import run_episodes
 from agents.plots import decisions_figure, record_decisions
 from agents.seeds import seeds_for
-from envs.fleet import World
 from envs.objective import TERMS
-from envs.plant import Indices, Plant
-from envs.spaces import ActionDecoder, Observations
 from envs.vec_env import EdgeSplitVecEnv
 
 _VALIDATION = 0x7A11D
@@ -39,24 +39,6 @@ _OUTCOME_TAGS = {
 }
 
 
-class AgentDecider:
-    """An agent in training, as a `Decider`."""
-
-    def __init__(self, agent: BaseAlgorithm, decoder: ActionDecoder, *, continuous: bool) -> None:
-        """Wrap `agent`."""
-        self._agent, self._decoder, self._continuous = agent, decoder, continuous
-
-    def begin(self, plant: Plant, n: int) -> None:
-        """Nothing is remembered between steps."""
-
-    def decide(self, observations: Observations) -> Indices:
-        """Predict without exploring."""
-        actions, _ = self._agent.predict(observations, deterministic=True)
-        if self._continuous:
-            return self._decoder.from_box(actions)
-        return self._decoder.from_indices(actions)
-
-
 class EntropyDecay(BaseCallback):
     """Lowers PPO's entropy bonus linearly to zero; Stable-Baselines3 only takes a constant."""
 
@@ -66,7 +48,7 @@ class EntropyDecay(BaseCallback):
         self._ent_coef = ent_coef
 
     def _on_rollout_start(self) -> None:
-        if not isinstance(self.model, PPO):
+        if not isinstance(self.model, PPO | MaskablePPO):
             raise TypeError(f"{type(self.model).__name__} has no entropy bonus to lower")
         progress_remaining = 1.0 - self.num_timesteps / self.model._total_timesteps
         self.model.ent_coef = self._ent_coef * max(progress_remaining, 0.0)
@@ -82,12 +64,24 @@ class TrainingReport(BaseCallback):
     rollout; `validation/` is the deterministic policy on episodes that are not trained on.
     """
 
-    def __init__(self, world: World, env: EdgeSplitVecEnv, total_timesteps: int) -> None:
-        """Run the oracle on the validation episodes, a few seconds."""
+    def __init__(
+        self,
+        env: EdgeSplitVecEnv,
+        total_timesteps: int,
+        decider: Callable[[BaseAlgorithm], Decider],
+    ) -> None:
+        """Run the oracle on the validation episodes, a few seconds.
+
+        Args:
+            env: that the agent is trained in.
+            total_timesteps: of the whole training.
+            decider: makes the agent one.
+        """
         super().__init__()
-        self._world, self._env, self._total = world, env, total_timesteps
+        self._world, self._env, self._total = env.fleet.world, env, total_timesteps
+        self._decider = decider
         self._seeds = seeds_for(_VALIDATION, 0, N_VALIDATION)
-        oracle = run_episodes(world, Oracle(), self._seeds)
+        oracle = run_episodes(self._world, Oracle(), self._seeds)
         self._oracle_cost = float(oracle.cost.mean())
         self._sums: dict[str, float] = {}
         self._n_sums = 0
@@ -154,7 +148,7 @@ class TrainingReport(BaseCallback):
         ]
 
     def _validate(self) -> None:
-        decider = AgentDecider(self.model, self._env.decoder, continuous=self._env.continuous)
+        decider = self._decider(self.model)
         result = run_episodes(self._world, decider, self._seeds)
         cost = float(result.cost.mean())
         gap = cost / self._oracle_cost - 1.0

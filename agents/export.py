@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from stable_baselines3 import SAC
+from stable_baselines3 import DQN, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import nn
 
+from agents.agent_decider import AgentDecider
 from agents.errors import PolicyError
+from agents.learners.branching import BranchingDQN, BranchingQNetwork
+from agents.learners.sac_discrete import SACDiscrete
 from agents.policy import FrozenPolicy, PolicyMetadata, Weights
-from envs.plant import Layout
-from envs.spaces import ActionDecoder, observation_fields
 
 N_PARITY = 4096
 N_NUDGES = 64
@@ -22,40 +23,49 @@ TIE = 1e-4
 """Observations closer than this to an edge between two choices may fall on either side of it."""
 
 
-def freeze(agent: BaseAlgorithm, algorithm: str, layout: Layout) -> FrozenPolicy:
+def freeze(agent: BaseAlgorithm, metadata: PolicyMetadata) -> FrozenPolicy:
     """Export the deterministic policy of an agent.
 
     Args:
-        agent: trained PPO or SAC.
-        algorithm: its name, kept in the metadata.
-        layout: of the plant it was trained on.
+        agent: trained.
+        metadata: of the policy to be.
 
     Raises:
         PolicyError: its network is not a plain multi-layer perceptron, or the frozen policy
             decides otherwise than the agent.
     """
-    modules = _sac_modules(agent) if isinstance(agent, SAC) else _ppo_modules(agent)
-    weights, activation = _layers(modules)
-    metadata = PolicyMetadata(
-        algorithm=algorithm,
-        layout=layout,
-        fields=observation_fields(layout),
-        activation=activation,
-        head="box" if isinstance(agent, SAC) else "categorical",
-    )
+    weights, activation = _layers(_modules(agent))
+    if activation != metadata.activation:
+        raise PolicyError(f"the network has {activation}, the metadata say {metadata.activation}")
+    if isinstance(agent, BranchingDQN):
+        weights = _as_perceptron(agent.policy.q_net, weights)
     policy = FrozenPolicy(metadata, weights)
-    _check_parity(agent, policy)
+    _check_parity(AgentDecider(agent, metadata), policy)
     return policy
 
 
-def _ppo_modules(agent: BaseAlgorithm) -> list[nn.Module]:
+def _modules(agent: BaseAlgorithm) -> list[nn.Module]:
+    """Layers from the observation to what the decision rests on."""
     policy: Any = agent.policy
+    if isinstance(agent, SAC):
+        return [*policy.actor.latent_pi, policy.actor.mu]
+    if isinstance(agent, DQN):
+        return [*policy.q_net.q_net]
+    if isinstance(agent, SACDiscrete):
+        return [*policy.actor]
+    if isinstance(agent, BranchingDQN):
+        return [*policy.q_net.trunk]
     return [*policy.mlp_extractor.policy_net, policy.action_net]
 
 
-def _sac_modules(agent: BaseAlgorithm) -> list[nn.Module]:
-    actor: Any = agent.policy.actor
-    return [*actor.latent_pi, actor.mu]
+def _as_perceptron(network: BranchingQNetwork, trunk: Weights) -> Weights:
+    """Put the branches side by side; the state's value shifts all choices of an axis alike."""
+    first, *others = trunk
+    seen: NDArray[np.float32] = network.seen.detach().numpy()
+    layers = [branch for branch in network.branches if isinstance(branch, nn.Linear)]
+    branches = [[p.detach().numpy() for p in (b.weight, b.bias)] for b in layers]
+    last = tuple(np.concatenate(parts) for parts in zip(*branches, strict=True))
+    return [(first[0] * seen, first[1]), *others, (last[0], last[1])]
 
 
 def _layers(modules: list[nn.Module]) -> tuple[Weights, str]:
@@ -74,39 +84,29 @@ def _layers(modules: list[nn.Module]) -> tuple[Weights, str]:
     return weights, activations.pop()
 
 
-def _check_parity(agent: BaseAlgorithm, policy: FrozenPolicy) -> None:
+def _check_parity(agent: AgentDecider, policy: FrozenPolicy) -> None:
     generator = np.random.default_rng(0)
     shape = (N_PARITY, len(policy.metadata.fields))
     observations = generator.uniform(-1.0, 1.0, shape).astype(np.float32)
-    expected = _agent_decisions(agent, observations, policy.decoder)
+    expected = agent.decide(observations)
     decided = np.stack([policy.decide(o).copy() for o in observations])
     differ = (decided != expected).any(axis=1)
-    if differ.any() and not _all_ties(agent, observations[differ], decided[differ], policy.decoder):
+    if differ.any() and not _all_ties(agent, observations[differ], decided[differ]):
         raise PolicyError(
             f"the frozen policy decides otherwise than the agent in {int(differ.sum())} of "
             f"{N_PARITY} cases; this is a bug, please report it"
         )
 
 
-def _agent_decisions(
-    agent: BaseAlgorithm, observations: NDArray[np.float32], decoder: ActionDecoder
-) -> NDArray[np.int64]:
-    actions, _ = agent.predict(observations, deterministic=True)
-    return decoder.from_box(actions) if isinstance(agent, SAC) else decoder.from_indices(actions)
-
-
 def _all_ties(
-    agent: BaseAlgorithm,
-    observations: NDArray[np.float32],
-    decided: NDArray[np.int64],
-    decoder: ActionDecoder,
+    agent: AgentDecider, observations: NDArray[np.float32], decided: NDArray[np.int64]
 ) -> bool:
     """Tell whether the agent itself decides as the frozen policy right beside each observation."""
     generator = np.random.default_rng(1)
     found = np.zeros(decided.shape, dtype=bool)
     for _ in range(N_NUDGES):
         nudged = observations + generator.uniform(-TIE, TIE, observations.shape)
-        found |= _agent_decisions(agent, nudged.astype(np.float32), decoder) == decided
+        found |= agent.decide(nudged.astype(np.float32)) == decided
     return bool(found.all())
 
 

@@ -20,6 +20,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from agents.errors import PolicyError
+from agents.guard import ThermalGuard
+from agents.heads import BoxHead, CategoricalHead, Head, TableHead
+from envs.errors import ActionError
 from envs.plant import Axis, Indices, Layout
 from envs.spaces import ActionDecoder, ObservationEncoder, ObservationField, observation_fields
 
@@ -27,7 +30,7 @@ SCHEMA_VERSION = 2
 METADATA_FILE = "policy.json"
 WEIGHTS_FILE = "weights.safetensors"
 ACTIVATIONS = ("tanh", "relu")
-HEADS = ("categorical", "box")
+HEADS = ("categorical", "box", "table")
 
 Weights = list[tuple[NDArray[np.float32], NDArray[np.float32]]]
 
@@ -41,7 +44,12 @@ class PolicyMetadata:
         layout: of the plant it was trained for.
         fields: of its observation.
         activation: between layers.
-        head: "categorical" (one block of scores per axis) or "box" (one number per axis).
+        head: "categorical" (one block of scores per axis), "box" (one number per axis) or "table"
+            (one score per listed action).
+        table: the listed actions as indices, for that head only.
+        guard_margin_c: no clock is raised once the board is so near its throttling temperature;
+            None raises them always.
+        governed: clocks that are left to the kernel's governors, below what the action says.
     """
 
     algorithm: str
@@ -49,6 +57,9 @@ class PolicyMetadata:
     fields: tuple[ObservationField, ...]
     activation: str
     head: str
+    table: tuple[tuple[int, ...], ...] = ()
+    guard_margin_c: float | None = None
+    governed: tuple[str, ...] = ()
 
 
 class FrozenPolicy:
@@ -64,14 +75,10 @@ class FrozenPolicy:
         self.weights = [(np.ascontiguousarray(w), b) for w, b in weights]
         self.encoder = ObservationEncoder(metadata.fields)
         self.decoder = ActionDecoder(metadata.layout.axes)
-        sizes = self.decoder.sizes
-        self._outputs = int(sizes.sum()) if metadata.head == "categorical" else len(sizes)
+        self._head = self._build_head()
         self._check_shapes()
         self._buffers = [np.empty(len(b), dtype=np.float32) for _, b in weights]
-        ends = np.cumsum(sizes)
-        self._blocks = [slice(int(e - s), int(e)) for s, e in zip(sizes, ends, strict=True)]
         self._activate: np.ufunc | None = np.tanh if metadata.activation == "tanh" else None
-        self._indices = np.empty(len(sizes), dtype=np.int64)
 
     def decide(self, observation: NDArray[np.float32]) -> Indices:
         """Choose the action of one observation, shape (n_fields,).
@@ -86,12 +93,7 @@ class FrozenPolicy:
             hidden += bias
             if layer < last:
                 self._bend(hidden)
-        if self.metadata.head == "box":
-            self._indices[:] = self.decoder.from_box(np.tanh(hidden)[None])[0]
-            return self._indices
-        for axis, block in enumerate(self._blocks):
-            self._indices[axis] = hidden[block].argmax()
-        return self._indices
+        return self._head.one(hidden, observation)
 
     def decide_batch(self, observations: NDArray[np.float32]) -> Indices:
         """Choose the actions of many observations, shape (n, n_fields), result (n, n_axes)."""
@@ -100,9 +102,7 @@ class FrozenPolicy:
             hidden = hidden @ weight.T + bias
             if layer < len(self.weights) - 1:
                 self._bend(hidden)
-        if self.metadata.head == "box":
-            return self.decoder.from_box(np.tanh(hidden))
-        return np.stack([hidden[:, block].argmax(axis=1) for block in self._blocks], axis=1)
+        return self._head.batch(hidden, observations)
 
     def check_layout(self, layout: Layout) -> None:
         """Refuse to drive anything but what the policy was trained for.
@@ -166,6 +166,25 @@ class FrozenPolicy:
         except (PolicyError, SafetensorError, OverflowError, KeyError, TypeError, ValueError) as e:
             raise PolicyError(f"{folder} is damaged ({e!r}); copy or train it again") from None
 
+    def _build_head(self) -> Head:
+        """Build what turns outputs into actions.
+
+        Raises:
+            PolicyError: a listed action is outside the axes.
+        """
+        meta = self.metadata
+        if meta.head == "box":
+            return BoxHead(self.decoder)
+        if meta.head == "categorical":
+            margin_c = meta.guard_margin_c
+            axes = meta.layout.axes
+            guard = None if margin_c is None else ThermalGuard(axes, meta.fields, margin_c)
+            return CategoricalHead(self.decoder.sizes, guard)
+        try:
+            return TableHead(self.decoder.from_indices(np.array(meta.table, dtype=np.int64)))
+        except ActionError as error:
+            raise PolicyError(f"the table of actions is damaged: {error}") from None
+
     def _bend(self, values: NDArray[np.float32]) -> None:
         if self._activate is None:
             np.maximum(values, 0.0, out=values)
@@ -182,8 +201,9 @@ class FrozenPolicy:
             if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
                 raise PolicyError("a weight is not finite; train the policy again")
             expected = len(bias)
-        if expected != self._outputs:
-            raise PolicyError(f"the last layer has {expected} outputs, the axes {self._outputs}")
+        n_outputs = self._head.n_outputs
+        if expected != n_outputs:
+            raise PolicyError(f"the last layer has {expected} outputs, the axes {n_outputs}")
 
 
 def _read_document(folder: Path) -> dict[str, Any]:
@@ -218,4 +238,7 @@ def _metadata(document: dict[str, Any]) -> PolicyMetadata:
         fields=tuple(ObservationField(**f) for f in document["fields"]),
         activation=document["activation"],
         head=document["head"],
+        table=tuple(tuple(row) for row in document["table"]),
+        guard_margin_c=document["guard_margin_c"],
+        governed=tuple(document["governed"]),
     )

@@ -21,11 +21,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from agents.algorithms import ALGORITHMS
 from agents.errors import AgentError
 from agents.export import set_threads
-from agents.log_cost import LogCost
 from envs.edge_env import EdgeSplitEnv
 from envs.errors import EnvError
 from envs.fleet import Fleet, World
-from envs.vec_env import EdgeSplitVecEnv
 from envs.worlds import build_world
 from hw.errors import HardwareError
 from partition.errors import PartitionError
@@ -94,13 +92,13 @@ def cases(world: World) -> list[tuple[str, Callable[[], BaseAlgorithm]]]:
         env = DummyVecEnv([lambda: EdgeSplitEnv(Fleet(world, 1), world.objective())] * N_PLAIN)
         return PPO("MlpPolicy", env, device="cpu")
 
-    def batched() -> LogCost:
-        return LogCost(EdgeSplitVecEnv(world, recipe.n_envs))
-
     return [
         (f"SB3 PPO, its defaults, {N_PLAIN} environments", defaults),
-        (f"SB3 PPO, our settings, {recipe.n_envs} boards", lambda: plain.build(batched(), 0, None)),
-        (f"ppo here, {recipe.n_envs} boards", lambda: recipe.build(batched(), 0, None)),
+        (
+            f"SB3 PPO, our settings, {recipe.n_envs} boards",
+            lambda: plain.build(plain.boards(world), 0, None),
+        ),
+        (f"ppo here, {recipe.n_envs} boards", lambda: recipe.build(recipe.boards(world), 0, None)),
     ]
 
 

@@ -13,12 +13,14 @@ from torch import nn
 
 from agents.algorithms import Algorithm, algorithm
 from agents.callbacks import EntropyDecay
+from agents.deciders.base import Decider
+from agents.deciders.fitted import Fitted
+from agents.deciders.known import Known
 from agents.deciders.learned import Learned
-from agents.deciders.registry import Fitted
+from agents.deciders.partly_governed import PartlyGoverned
 from agents.export import freeze, set_threads
 from agents.learners.imitation import Imitation, Lessons
-from agents.log_cost import LogCost
-from agents.policy import FrozenPolicy
+from agents.policy import FrozenPolicy, PolicyMetadata
 from envs.fleet import World
 from envs.vec_env import EdgeSplitVecEnv
 
@@ -38,7 +40,7 @@ class Trained:
     steps: int
 
 
-Watchers = Callable[[EdgeSplitVecEnv], Sequence[BaseCallback]]
+Watchers = Callable[[EdgeSplitVecEnv, PolicyMetadata], Sequence[BaseCallback]]
 
 
 def train(
@@ -48,7 +50,7 @@ def train(
     *,
     total_timesteps: int | None = None,
     log_dir: Path | None = None,
-    watchers: Watchers = lambda _: (),
+    watchers: Watchers = lambda *_: (),
     report: Callable[[str], None] = lambda _: None,
 ) -> Trained:
     """Learn by imitation, if the algorithm does, then by reinforcement, and freeze the policy.
@@ -59,7 +61,7 @@ def train(
         seed: of everything random.
         total_timesteps: of reinforcement learning; the algorithm's own number if not given.
         log_dir: for TensorBoard.
-        watchers: make callbacks for the environment.
+        watchers: make callbacks for the boards and the policy to be.
         report: called with a line of progress.
 
     Raises:
@@ -67,13 +69,15 @@ def train(
     """
     set_threads()
     recipe = algorithm(name)
-    env = EdgeSplitVecEnv(world, recipe.n_envs, continuous=recipe.continuous)
-    agent = recipe.build(LogCost(env), seed, str(log_dir) if log_dir else None)
-    steps = imitate(agent, world, seed, recipe.lessons, report) if recipe.lessons else 0
-    callbacks = [*watchers(env), *_schedules(recipe)]
+    imagined = recipe.imagine(world)
+    boards = recipe.boards(imagined)
+    agent = recipe.build(boards, seed, str(log_dir) if log_dir else None)
+    steps = imitate(agent, imagined, seed, recipe.lessons, report) if recipe.lessons else 0
+    metadata = recipe.describe(name, world.layout)
+    callbacks = [*watchers(boards, metadata), *_schedules(recipe)]
     total = recipe.total_timesteps if total_timesteps is None else total_timesteps
     agent.learn(total, callback=callbacks, tb_log_name=name)
-    return Trained(agent, freeze(agent, name, world.layout), steps + agent.num_timesteps)
+    return Trained(agent, freeze(agent, metadata), steps + agent.num_timesteps)
 
 
 def imitate(
@@ -96,7 +100,15 @@ def imitate(
 def fit_learned(name: str, world: World, seed: int) -> Fitted:
     """Train with the default settings, for the registry of deciders."""
     trained = train(name, world, seed)
-    return Fitted(Learned(trained.policy), fit_steps=trained.steps)
+    decider = simulated_decider(trained.policy, world)
+    return Fitted(decider, fit_steps=trained.steps)
+
+
+def simulated_decider(policy: FrozenPolicy, world: World) -> Decider:
+    """A frozen policy on simulated boards, whose governors have to be modelled."""
+    learned = Learned(policy)
+    governed = policy.metadata.governed
+    return PartlyGoverned(learned, Known.of(world), governed) if governed else learned
 
 
 def _schedules(recipe: Algorithm) -> list[BaseCallback]:

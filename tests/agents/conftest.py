@@ -8,37 +8,34 @@ import pytest
 import torch
 from torch import nn
 
-from agents.algorithms import ALGORITHMS, Algorithm
+from agents.algorithms import ALGORITHMS
 from agents.export import freeze
 from agents.policy import FrozenPolicy
 from envs.fleet import World
-from envs.vec_env import EdgeSplitVecEnv
 from envs.worlds import build_world
 
 N_BOARDS = 4
 
 
-@pytest.fixture(scope="session", params=["ppo", "sac"])
+@pytest.fixture(scope="session", params=list(ALGORITHMS))
 def untrained(request, small_world):
-    """Name, agent and layout of an agent that has learned nothing."""
+    """Agent that has learned nothing, and the metadata of its policy."""
     recipe = ALGORITHMS[request.param]
     small = {"batch_size": 32}
-    if request.param == "sac":
+    if "buffer_size" in recipe.settings:
         small["buffer_size"] = 100
-    recipe: Algorithm = replace(recipe, settings=recipe.settings | small)
-    env = EdgeSplitVecEnv(small_world, N_BOARDS, continuous=recipe.continuous)
-    agent = recipe.build(env, 0, None)
+    recipe = replace(recipe, n_envs=N_BOARDS, settings=recipe.settings | small)
+    agent = recipe.build(recipe.boards(small_world), 0, None)
     with torch.no_grad():  # untrained outputs are so small that all actions would be alike
         for layer in agent.policy.modules():
             if isinstance(layer, nn.Linear):
                 layer.weight *= 2.0
-    return request.param, agent, small_world.layout
+    return agent, recipe.describe(request.param, small_world.layout)
 
 
 @pytest.fixture(scope="session")
 def policy(untrained) -> FrozenPolicy:
-    name, agent, layout = untrained
-    return freeze(agent, name, layout)
+    return freeze(*untrained)
 
 
 SCENARIO = """

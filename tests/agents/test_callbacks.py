@@ -8,8 +8,10 @@ from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import HumanOutputFormat, Logger
 
+from agents.agent_decider import AgentDecider
 from agents.algorithms import ALGORITHMS, linear_to_zero
-from agents.callbacks import AgentDecider, EntropyDecay, TrainingReport
+from agents.callbacks import EntropyDecay, TrainingReport
+from agents.deciders.static import Random
 from envs.vec_env import EdgeSplitVecEnv
 
 N_BOARDS, N_STEPS = 4, 10
@@ -60,10 +62,10 @@ def test_learning_rate_falls_linearly_to_zero():
     assert [schedule(left) for left in (1.0, 0.5, 0.0)] == [2e-3, 1e-3, 0.0]
 
 
-def test_agent_decides_without_exploring_in_either_space(untrained, small_world, policy):
-    name, agent, _ = untrained
-    decider = AgentDecider(agent, policy.decoder, continuous=name == "sac")
-    observations = np.random.default_rng(0).uniform(-1, 1, (200, 23)).astype(np.float32)
+def test_agent_decides_without_exploring(untrained, policy):
+    decider = AgentDecider(*untrained)
+    shape = (200, len(policy.metadata.fields))
+    observations = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
     decided = decider.decide(observations)
     np.testing.assert_array_equal(decided, decider.decide(observations))
     assert (decided == policy.decide_batch(observations)).all(axis=1).mean() > 0.98
@@ -96,7 +98,7 @@ def test_report_logs_means_of_the_boards_over_a_rollout(agent, small_world):
 
     seen_terms, seen_hz = [], []
     total = 2 * N_BOARDS * N_STEPS
-    agent.learn(total, callback=[TrainingReport(small_world, env, total), Watch()])
+    agent.learn(total, callback=[TrainingReport(env, total, lambda _: Random(0)), Watch()])
     logged = {tag: value for dump in record.dumps for tag, value in dump.items()}
     last = slice(-N_STEPS, None)
     assert logged["board/power_w"] == pytest.approx(np.mean([o.power_w for o in seen[last]]))
@@ -116,6 +118,6 @@ def test_report_logs_means_of_the_boards_over_a_rollout(agent, small_world):
 
 def test_report_validates_on_the_same_episodes_every_time(small_world):
     env = EdgeSplitVecEnv(small_world, N_BOARDS)
-    report, again = (TrainingReport(small_world, env, n) for n in (100, 200))
+    report, again = (TrainingReport(env, n, lambda _: Random(0)) for n in (100, 200))
     assert report._oracle_cost == again._oracle_cost
     assert SimpleNamespace(n=len(report._seeds)).n == len(np.unique(report._seeds))

@@ -7,16 +7,13 @@ import pytest
 from torch import nn
 
 from agents.algorithms import ALGORITHMS, algorithm, linear_to_zero
-from agents.callbacks import EntropyDecay
 from agents.deciders.learned import Learned
 from agents.deciders.oracle import Oracle
 from agents.deciders.static import Random
 from agents.errors import AgentError
 from agents.evaluate import run_episodes
-from agents.export import freeze, set_threads
-from agents.log_cost import LogCost
 from agents.seeds import held_out_seeds
-from envs.vec_env import EdgeSplitVecEnv
+from agents.training import train
 
 N_BOARDS = 32
 QUICK = {
@@ -29,13 +26,11 @@ QUICK = {
 
 def trained(world, seed: int, steps: int):
     """A policy from a few thousand steps of what `train.py` does."""
-    set_threads()
     recipe = ALGORITHMS["ppo"]
-    recipe = replace(recipe, settings=recipe.settings | QUICK)
-    env = EdgeSplitVecEnv(world, N_BOARDS)
-    agent = recipe.build(LogCost(env), seed, None)
-    agent.learn(steps, callback=EntropyDecay(recipe.ent_coef))
-    return freeze(agent, "ppo", world.layout)
+    quick = replace(recipe, n_envs=N_BOARDS, settings=recipe.settings | QUICK)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ALGORITHMS, "ppo", quick)
+        return train("ppo", world, seed, total_timesteps=steps).policy
 
 
 def costs(world, deciders) -> list[float]:
@@ -68,10 +63,10 @@ def test_building_twice_leaves_the_settings_alone(small_world):
     recipe = ALGORITHMS["ppo"]
     before = repr(recipe.settings)
     for _ in range(2):
-        recipe.build(EdgeSplitVecEnv(small_world, 60), 0, None)
+        recipe.build(replace(recipe, n_envs=120).boards(small_world), 0, None)
     assert repr(recipe.settings) == before
 
 
 def test_unknown_algorithm_is_refused_with_those_there_are():
-    with pytest.raises(AgentError, match=r"unknown algorithm 'dqn'.*ppo, sac"):
-        algorithm("dqn")
+    with pytest.raises(AgentError, match=r"unknown algorithm 'a2c'.*ppo.*sac"):
+        algorithm("a2c")
