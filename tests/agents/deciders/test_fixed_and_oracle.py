@@ -53,8 +53,8 @@ def test_switching_weighs_less_the_longer_the_oracle_dwells(fleet, small_world):
     objective = small_world.objective()
     dear, cheap = (cost_table(fleet, slice(0, 10), dwell) for dwell in (1, 4))
     saved = dear - cheap
-    assert saved.min() == pytest.approx(0.0)
-    assert saved.max() == pytest.approx(0.75 * objective.switching_weight)
+    assert saved.min() == pytest.approx(0.0, abs=1e-5)
+    assert saved.max() == pytest.approx(0.75 * objective.switching_weight, rel=1e-3)
 
 
 def test_oracle_beats_every_one_of_50_fixed_actions_where_nothing_is_noisy(swinging):
