@@ -173,7 +173,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--token-file", type=Path, default=None, help="its first line is shown")
     parser.add_argument("--insecure", action="store_true", help="reach other hosts unencrypted")
     parser.add_argument("--scenario", default="steady-wifi", help="requests: name or .toml file")
-    parser.add_argument("--source", type=Path, default=None, help="folder of photographs, or fashion-mnist")
+    parser.add_argument(
+        "--source", type=Path, default=None, help="folder of photographs, or fashion-mnist"
+    )
     parser.add_argument("--duration", type=_seconds, default=None, help="seconds; default endless")
     parser.add_argument("--dry-run", action="store_true", help="print every write, make none")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")

@@ -39,11 +39,14 @@ class PacedEdge:
     def __init__(self, folder):
         self._folder = folder
 
-    def head(self, split):
-        return self._paced(EDGE_S * edge_share(self._folder, split))
+    def edge(self, route):
+        return self._paced(EDGE_S * self._share(route))
 
-    def tail(self, split):
-        return self._paced(EDGE_S * (1 - edge_share(self._folder, split)))
+    def fallback(self, route):
+        return self._paced(EDGE_S * (1 - self._share(route)))
+
+    def _share(self, route):
+        return edge_share(self._folder, self._folder.split_points[route.split])
 
     @contextmanager
     def _paced(self, needed_s):
