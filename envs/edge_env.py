@@ -27,8 +27,8 @@ class EdgeSplitEnv(gymnasium.Env[Any, Any]):
     ## Action Space
     `MultiDiscrete`: one index per clock domain into its table (ascending Hz), then the route
     by depth, 0 = send the input (cloud-only) .. last = send nothing (edge-only). With
-    `continuous=True` a `Box` in [-1, 1] per axis, cut into equal bins. Domains that a board lacks
-    are absent.
+    `continuous=True` a `Box` in [-1, 1] per axis, cut into equal bins. Clocks that a board lacks
+    or cannot change are absent.
 
     ## Observation Space
     `Box` in [-1, 1], float32. Physical values between the bounds are scaled linearly, or by their

@@ -36,6 +36,7 @@ def make_simulated(
     model: str = "efficientnet-lite0",
     scenario: str | Sequence[str] = ALL_SCENARIOS,
     *,
+    without: Sequence[str] = (),
     continuous: bool = False,
 ) -> EdgeSplitEnv:
     """Make `EdgeSplitSim-v0`: one simulated board.
@@ -44,10 +45,11 @@ def make_simulated(
         device: name of a device model, or a TOML file.
         model: name of a prepared model, or its folder.
         scenario: name or TOML file, or several; each episode picks one.
+        without: effects that are not simulated, see `envs.effects`.
         continuous: `Box` instead of `MultiDiscrete` actions.
     """
     names = [scenario] if isinstance(scenario, str) else scenario
-    world = build_world(device, model, names)
+    world = build_world(device, model, names, without=without)
     return EdgeSplitEnv(Fleet(world, 1), world.objective(), continuous=continuous)
 
 

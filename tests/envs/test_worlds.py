@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import gymnasium
+import numpy as np
+import pytest
+
+import envs  # noqa: F401  # registers the environments
+from envs.edge_env import EdgeSplitEnv
+from envs.errors import EnvError
+from envs.fleet import Fleet
+from envs.randomisation import Randomisation
+from envs.worlds import build_world
+from hw.device_file import device_names
+
+
+def test_effects_are_left_out_by_name(tiny):
+    env = gymnasium.make("EdgeSplitSim-v0", model=str(tiny.path), without=["thermal", "queueing"])
+    effects = env.unwrapped.plant.world.effects
+    assert not effects.thermal
+    assert not effects.queueing
+    assert effects.hidden_load
+    with pytest.raises(EnvError, match="'magic'"):
+        build_world("tx2", tiny, without=["magic"])
+
+
+@pytest.mark.parametrize("device", device_names())
+def test_every_device_runs_an_episode(tiny, device):
+    world = replace(build_world(device, tiny), n_steps=4)
+    env = EdgeSplitEnv(Fleet(world, 1), world.objective())
+    env.action_space.seed(0)
+    observation, _ = env.reset(seed=0)
+    for _ in range(4):
+        assert env.observation_space.contains(observation)
+        observation, reward, _, truncated, info = env.step(env.action_space.sample())
+        assert -1e3 < reward < 0.0
+        assert list(info["applied"]) == list(world.layout.domains)
+    assert truncated
+
+
+def test_a_board_that_is_taken_for_another_shows_in_its_factors(tiny):
+    world = build_world("orin-nano", tiny, ["steady-wifi"], nominal="nano")
+    boards = Fleet(world, 1)
+    boards.reset(np.zeros(1, dtype=np.uint64))
+    top = [[len(axis.values) - 1 for axis in world.layout.axes]]
+    for _ in range(12):
+        boards.step(np.array(top))
+    assert boards.readings().latency_factor[0] < 0.6
+    assert world.layout.board == "orin-nano"
+    assert world.as_believed().device.title == "NVIDIA Jetson Nano (T210)"
+
+
+def test_randomisation_is_off_unless_asked_for(tiny):
+    assert not build_world("tx2", tiny).randomisation.is_on
+    settings = Randomisation(latency_sd=0.1)
+    assert build_world("tx2", tiny, randomisation=settings).randomisation == settings
