@@ -14,10 +14,11 @@ def live_line(plant: LivePlant, info: dict[str, Any]) -> str:
     """One line about the last control step."""
     outcome = info["outcome"]
     link = plant.link_bps / 1e6
-    wanted = " ".join(f"{name} {hz / 1e9:.2f}" for name, hz in info["requested"].items())
+    clocks = " ".join(f"{name} {hz / 1e9:.2f}" for name, hz in info["requested"].items())
     verb = "would set" if plant.dry_run else "set"
+    wanted = f"{verb} {clocks} GHz" if clocks else "clocks left to the board's governors"
     return (
-        f"link {link:7.1f} Mbit/s | {verb} {wanted} GHz | cut {plant.route_name(info['route'])} | "
+        f"link {link:7.1f} Mbit/s | {wanted} | cut {plant.route_name(info['route'])} | "
         f"{outcome['power_w']:5.2f} W | {1e3 * outcome['latency_s']:5.1f} ms | "
         f"in time {100 * outcome['in_time']:3.0f} %"
     )

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agents.errors import RunFolderError
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.deciders.known import Known
+from agents.errors import PolicyError, RunFolderError
 from agents.policy import FrozenPolicy
+from agents.saved_rule import SavedRule, read_document
+from envs.edge_env import EdgeSplitEnv
+from envs.plant import Indices, Layout
+from envs.worlds import build_world
+
+Decide = Callable[[NDArray[np.float32]], Indices]
+"""Chooses an action, shape (n_axes,), by an observation, shape (n_fields,)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +30,55 @@ class RunFolder:
         path: the folder.
         device: modelled device that the policy was trained on.
         model: network that it was trained with.
-        policy: frozen.
+        policy: frozen, or a rule.
     """
 
     path: Path
     device: str
     model: str
-    policy: FrozenPolicy
+    policy: FrozenPolicy | SavedRule
+
+    @property
+    def algorithm(self) -> str:
+        """What decides, as `train.py --algo` calls it."""
+        if isinstance(self.policy, SavedRule):
+            return self.policy.algorithm
+        return self.policy.metadata.algorithm
+
+    @property
+    def layout(self) -> Layout:
+        """Of the plant that the policy was trained for."""
+        if isinstance(self.policy, SavedRule):
+            return self.policy.layout
+        return self.policy.metadata.layout
+
+    def domains(self, board: str) -> tuple[str, ...] | None:
+        """Clocks of a real board to drive; None for all that are found."""
+        if isinstance(self.policy, SavedRule) and self.policy.rule.leaves_clocks:
+            return ()
+        return self.layout.domains if self.layout.board == board else None
+
+    def decide_for(self, env: EdgeSplitEnv, model: str, scenario: str) -> Decide:
+        """Get ready for a board.
+
+        Args:
+            env: of the board.
+            model: folder or name of the network that it runs.
+            scenario: its requests, by name or file.
+
+        Raises:
+            PolicyError: the parameters of a rule do not fit.
+        """
+        if isinstance(self.policy, FrozenPolicy):
+            return self.policy.decide
+        world = build_world(self.device, model, [scenario])
+        known = replace(Known.of(world), layout=env.plant.layout, objective=env.objective)
+        try:
+            decider = self.policy.rule.build(known)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise PolicyError(f"{self.path} is damaged ({error!r}); fit it again") from None
+        decider.begin(env.plant, 1)
+        return lambda observation: decider.decide(observation[None])[0]
 
     @classmethod
     def load(cls, path: Path) -> RunFolder:
@@ -32,7 +86,7 @@ class RunFolder:
 
         Raises:
             RunFolderError: missing, or its `config.json` is damaged.
-            PolicyError: it holds no policy, or a damaged one.
+            PolicyError: it holds no policy, a damaged one, or one that cannot drive a board.
         """
         if not path.is_dir():
             raise RunFolderError(f"{path} is no folder; give one that train.py wrote")
@@ -44,4 +98,7 @@ class RunFolder:
             raise RunFolderError(f"{config} does not exist; give a run of train.py") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunFolderError(f"{config} is damaged ({error!r}); train again") from None
-        return cls(path, str(device), str(model), FrozenPolicy.load(path / "policy"))
+        folder = path / "policy"
+        rule = read_document(folder)
+        policy = SavedRule.from_document(rule, folder) if rule else FrozenPolicy.load(folder)
+        return cls(path, str(device), str(model), policy)

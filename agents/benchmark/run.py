@@ -19,7 +19,8 @@ from typing import Any
 from agents.benchmark.plan import Job
 from agents.benchmark.traces import recorded_scenarios
 from agents.deciders.base import Decider
-from agents.deciders.registry import Fitted, entry, fit
+from agents.deciders.fitted import Fitted
+from agents.deciders.registry import entry, fit
 from agents.evaluate import Episodes, run_episodes
 from agents.seeds import held_out_seeds
 from envs.fleet import Fleet, World

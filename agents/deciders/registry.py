@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from dataclasses import asdict, replace
 
 from agents.deciders.appealnet import ASSUMED_SHARE
 from agents.deciders.bandit_arms import learn_arms
-from agents.deciders.base import Decider, axis_sizes
+from agents.deciders.base import axis_sizes
 from agents.deciders.bayes import bayes
 from agents.deciders.best_static import best_static, search_steps
+from agents.deciders.fitted import Entry, Fitted, Kind
 from agents.deciders.front_search import published_front, seeded_front
 from agents.deciders.known import Known
 from agents.deciders.oracle import Oracle
@@ -23,42 +23,8 @@ from agents.errors import AgentError
 from agents.seeds import search_seeds
 from envs.world import World
 
-Kind = Literal["learned", "searched", "rule", "privileged"]
 N_EPISODES = 8
 """Search episodes on which a setting is tried."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """A decider that is ready for a world.
-
-    Attributes:
-        decider: to be judged or deployed.
-        fit_s: time that learning or searching took.
-        fit_steps: simulated control steps it took, over all boards.
-        note: what a reader of its results should know, one sentence or none.
-        rule: how to build it again from what can be saved; None unless it is a rule.
-    """
-
-    decider: Decider
-    fit_s: float = 0.0
-    fit_steps: int = 0
-    note: str = ""
-    rule: Rule | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """How to get a decider.
-
-    Attributes:
-        kind: "learned" from experience, "searched" before use, a "rule" that needs neither, or
-            "privileged" to look at what no sensor shows.
-        build: makes it for a world and a seed; `fit` fills the time in.
-    """
-
-    kind: Kind
-    build: Callable[[World, int], Fitted]
 
 
 def names(*kinds: Kind) -> tuple[str, ...]:
@@ -172,7 +138,7 @@ def _learned(name: str) -> Callable[[World, int], Fitted]:
     return build
 
 
-LEARNED = ("amortised", "ppo", "sac")
+LEARNED = ("amortised", "dvfo", "drldo", "sac-discrete", "dqn", "ppo", "maskable-ppo", "sac")
 _GOVERNED = "clocks by modelled stock governors"
 
 DECIDERS: dict[str, Entry] = {

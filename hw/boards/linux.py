@@ -47,7 +47,7 @@ class LinuxBoard(Board):
     Args:
         sysfs: access to the kernel's files.
         hold: how clocks are held; by default they are capped, not pinned.
-        domains: clocks to drive; all that are found if not given.
+        domains: clocks to drive, none if empty; all that are found if not given.
         lock_nvidia: whether to drive NVIDIA cards by locked ranges, which cannot be read back.
         thermal_margin_c: distance to the temperature limit at which clocks only go down.
         tell: takes one sentence for each write, which is then not made; None to make them.
@@ -197,7 +197,7 @@ class LinuxBoard(Board):
                 "use --board sim or emulated, or a machine whose kernel controls its clocks "
                 "(virtual machines rarely do)"
             )
-        return {name: found[name] for name in self._wanted or found}
+        return found if self._wanted is None else {name: found[name] for name in self._wanted}
 
     def _check_writable(self, found: Mapping[str, KernelDomain]) -> None:
         """Refuse now what would be refused at the first control step.

@@ -1,0 +1,118 @@
+"""A rule in a policy folder: `policy.json` alone, with its name and parameters."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from agents.deciders.rules import Rule, rule_names
+from agents.errors import PolicyError
+from agents.policy import METADATA_FILE
+from envs.plant import Axis, Layout
+
+SCHEMA_VERSION = 1
+KIND, PRIVILEGED = "rule", "privileged"
+
+
+@dataclass(frozen=True, slots=True)
+class SavedRule:
+    """A rule and the plant it was made for.
+
+    Attributes:
+        algorithm: name of the decider, as `train.py --algo` takes it.
+        rule: how to build it.
+        layout: of the plant.
+    """
+
+    algorithm: str
+    rule: Rule
+    layout: Layout
+
+    def check_layout(self, layout: Layout) -> None:
+        """Refuse to drive anything but what the rule was made for.
+
+        Whoever leaves the clocks to a board's governors may run on any board.
+
+        Raises:
+            PolicyError: another model or other routes; another board or other clocks.
+        """
+        mine = self.layout
+        compared = [
+            ("model", mine.model, layout.model),
+            ("routes of the model", mine.cut_list_fingerprint, layout.cut_list_fingerprint),
+            ("routes of the model", mine.axes[-1:], layout.axes[-1:]),
+        ]
+        if not self.rule.leaves_clocks:
+            compared += [
+                ("board", mine.board, layout.board),
+                ("clock tables of the board", mine.board_fingerprint, layout.board_fingerprint),
+                ("clocks of the board", mine.axes, layout.axes),
+            ]
+        for what, fitted, found in compared:
+            if fitted != found:
+                shown = f" ({fitted}, here {found})" if isinstance(fitted, str) else ""
+                raise PolicyError(
+                    f"{self.algorithm} was fitted to another {what}{shown}; fit it to this board "
+                    f"and model with train.py"
+                )
+
+    def save(self, folder: Path) -> None:
+        """Write `policy.json`."""
+        document = {"kind": KIND, "algorithm": self.algorithm, **asdict(self.rule)}
+        _write(folder, document | {"layout": asdict(self.layout)})
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any], folder: Path) -> SavedRule:
+        """Take what `read_document` read.
+
+        Raises:
+            PolicyError: an older or newer version wrote it, or it is damaged.
+        """
+        if document.get("schema_version") != SCHEMA_VERSION:
+            raise PolicyError(
+                f"{folder / METADATA_FILE} has schema version "
+                f"{document.get('schema_version')!r} of a rule, this program reads "
+                f"{SCHEMA_VERSION}; fit it again with this version"
+            )
+        if document["kind"] == PRIVILEGED:
+            raise PolicyError(
+                f"{document.get('algorithm')} looks into the simulation and cannot drive a board; "
+                f"deploy a learned policy or a rule"
+            )
+        try:
+            rule = Rule(document["name"], dict(document["parameters"]))
+            if rule.name not in rule_names():
+                raise ValueError(f"there is no rule {rule.name!r}")
+            return cls(str(document["algorithm"]), rule, _layout(document["layout"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise PolicyError(f"{folder} is damaged ({error!r}); copy or fit it again") from None
+
+
+def save_privileged(algorithm: str, folder: Path) -> None:
+    """Write a `policy.json` that says why there is nothing to deploy."""
+    _write(folder, {"kind": PRIVILEGED, "algorithm": algorithm})
+
+
+def read_document(folder: Path) -> dict[str, Any] | None:
+    """Read `policy.json` if it is a rule's; None leaves it to `FrozenPolicy`."""
+    try:
+        document = json.loads((folder / METADATA_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    is_rule = isinstance(document, dict) and document.get("kind") in {KIND, PRIVILEGED}
+    return document if is_rule else None
+
+
+def _write(folder: Path, document: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=1)
+    (folder / METADATA_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def _layout(document: dict[str, Any]) -> Layout:
+    axes = tuple(Axis(a["name"], tuple(a["values"])) for a in document["axes"])
+    if not 0.0 < document["max_power_w"] < float("inf"):
+        raise ValueError(f"max_power_w is {document['max_power_w']!r}")
+    return Layout(**{**document, "axes": axes})

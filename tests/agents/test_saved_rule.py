@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from agents.deciders.rules import Rule
+from agents.errors import PolicyError
+from agents.saved_rule import SavedRule, read_document, save_privileged
+from envs.plant import Axis
+
+STATIC = Rule("static", {"action": [0, 1, 2, 3]})
+GOVERNED = Rule("dynamic-split", {})
+
+
+@pytest.fixture
+def layout(small_world):
+    return small_world.layout
+
+
+@pytest.fixture
+def folder(layout, tmp_path):
+    SavedRule("bayes", STATIC, layout).save(tmp_path)
+    return tmp_path
+
+
+def load(folder) -> SavedRule:
+    return SavedRule.from_document(read_document(folder), folder)
+
+
+def rewrite(folder, **changes) -> None:
+    path = folder / "policy.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_saving_and_loading_keeps_everything(folder, layout):
+    assert load(folder) == SavedRule("bayes", STATIC, layout)
+    assert [path.name for path in folder.iterdir()] == ["policy.json"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"kind": "network"}', '{"schema_version": 2}'])
+def test_what_is_no_rule_is_left_to_the_frozen_policy(tmp_path, text):
+    (tmp_path / "policy.json").write_text(text)
+    assert read_document(tmp_path) is None
+    assert read_document(tmp_path / "nowhere") is None
+
+
+@pytest.mark.parametrize("version", [0, 2, None, "1"])
+def test_another_schema_is_refused(folder, version):
+    rewrite(folder, schema_version=version)
+    with pytest.raises(PolicyError, match=r"schema version .* fit it again"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "nonsense"},
+        {"name": ["static"]},
+        {"parameters": 7},
+        {"layout": {}},
+        {"layout": None},
+    ],
+)
+def test_damage_is_refused(folder, change):
+    rewrite(folder, **change)
+    with pytest.raises(PolicyError, match="is damaged"):
+        load(folder)
+
+
+@pytest.mark.parametrize("max_power_w", [0.0, float("nan"), float("inf"), "x"])
+def test_a_largest_power_that_is_no_power_is_refused(folder, max_power_w):
+    layout = json.loads((folder / "policy.json").read_text())["layout"]
+    rewrite(folder, layout=layout | {"max_power_w": max_power_w})
+    with pytest.raises(PolicyError, match="is damaged"):
+        load(folder)
+
+
+def test_the_privileged_are_refused(tmp_path):
+    save_privileged("planner", tmp_path)
+    with pytest.raises(PolicyError, match="planner looks into the simulation"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [({"model": "other"}, "model"), ({"cut_list_fingerprint": "0"}, "routes of the model")],
+)
+@pytest.mark.parametrize("rule", [STATIC, GOVERNED])
+def test_another_network_is_refused(layout, rule, change, what):
+    saved = SavedRule("mine", rule, layout)
+    saved.check_layout(layout)
+    with pytest.raises(PolicyError, match=f"mine was fitted to another {what}.*train"):
+        saved.check_layout(replace(layout, **change))
+
+
+def other_board(layout):
+    axes = (Axis("cpu", (1.0, 2.0)), layout.axes[-1])
+    return replace(layout, board="other", board_fingerprint="0", axes=axes)
+
+
+def test_only_rules_that_leave_the_clocks_alone_run_on_other_boards(layout):
+    SavedRule("mine", GOVERNED, layout).check_layout(other_board(layout))
+    with pytest.raises(PolicyError, match="another board"):
+        SavedRule("mine", STATIC, layout).check_layout(other_board(layout))
+    with pytest.raises(PolicyError, match="another clocks of the board"):
+        SavedRule("mine", STATIC, layout).check_layout(replace(layout, axes=layout.axes[1:]))
+
+
+def test_routes_in_another_order_are_refused(layout):
+    fewer = (*layout.axes[:-1], replace(layout.axes[-1], values=(0.0, 1.0)))
+    with pytest.raises(PolicyError, match="another routes of the model"):
+        SavedRule("mine", GOVERNED, layout).check_layout(replace(layout, axes=fewer))

@@ -1,0 +1,94 @@
+"""`deploy.py` with rules instead of learned policies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from agents.deciders.registry import fit
+from agents.deciders.rules import Rule
+from agents.saved_rule import SavedRule, save_privileged
+from partition.runtime import SplitRuntime
+from partition.server import CloudServer
+from tests.runs import write_run
+from tests.test_deploy import BLOCKED, machine, main, photographs, refusal
+
+__all__ = ["machine", "main", "photographs", "refusal"]
+
+GOVERNED = {
+    "edge-only": Rule("fixed-route", {"route": 4}),
+    "neurosurgeon": Rule("neurosurgeon", {"goal": "latency"}),
+}
+
+
+@pytest.fixture
+def save(tiny, small_device, small_world, tmp_path):
+    """A run folder with a rule."""
+
+    def write(name: str, rule: Rule) -> Path:
+        saved = SavedRule(name, rule, small_world.layout)
+        return write_run(tmp_path / name, saved, small_device, tiny.path)
+
+    return write
+
+
+def last_document(text: str) -> dict[str, object]:
+    return json.loads(text.splitlines()[-1])
+
+
+def test_model_search_drives_a_board_without_any_learning_package(
+    run_script, save, small_world, tiny, photographs
+):
+    rule = fit("model-search", small_world, 0).rule
+    with CloudServer(tiny, SplitRuntime(tiny)) as server:
+        options = ["--source", photographs, "--cloud", f"127.0.0.1:{server.port}"]
+        run = save("model-search", rule)
+        options += ["--duration", 1.5, "--json"]
+        blocked = (*BLOCKED, "optuna", "scipy")
+        result = run_script("deploy.py", "--run", run, *options, block=blocked)
+    assert result.returncode == 0, result.stderr
+    document = last_document(result.stdout)
+    assert (document["policy"], document["board"]) == ("model-search", "tx2")
+    assert document["requests"] >= 5
+    assert document["in_time"] == 1.0
+
+
+def test_governors_are_modelled_on_a_modelled_board(save, main, capsys):
+    run = save("edge-only", GOVERNED["edge-only"])
+    assert main(run, "--duration", 1.5, "--json") == 0
+    printed = capsys.readouterr().out
+    assert "set cpu" in printed
+    document = last_document(printed)
+    assert document["requests_per_cut"].keys() == {"output"}
+    assert document["policy"] == "edge-only"
+
+
+@pytest.mark.parametrize("name", GOVERNED)
+def test_clocks_of_a_real_board_stay_its_governors_business(machine, save, main, capsys, name):
+    run = save(name, GOVERNED[name])
+    before = machine.kernel.snapshot()
+    assert main(run, "--board", "linux", "--duration", 1.3, "--json", root=machine.root) == 0
+    assert machine.kernel.writes == []
+    assert machine.kernel.snapshot() == before
+    printed = capsys.readouterr().out
+    assert "clocks left to the board's governors" in printed
+    assert last_document(printed)["board_is_modelled"] is False
+
+
+def test_rule_that_sets_clocks_is_refused_on_another_board(machine, save, refusal):
+    run = save("best-static", Rule("static", {"action": [0, 0, 0, 4]}))
+    message = refusal(run, "--board", "linux", root=machine.root)
+    assert "fitted to another board (tx2, here linux)" in message
+    assert machine.kernel.writes == []
+
+
+def test_whoever_looks_into_the_simulation_drives_no_board(save, refusal):
+    run = save("oracle", GOVERNED["edge-only"])
+    save_privileged("oracle", run / "policy")
+    assert "oracle looks into the simulation and cannot drive a board" in refusal(run)
+
+
+def test_rule_whose_parameters_do_not_fit_is_refused(save, refusal):
+    assert "is damaged" in refusal(save("bayes", Rule("static", {"actions": []})))
