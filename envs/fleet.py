@@ -137,8 +137,8 @@ class Fleet:
     def every_outcome(self, boards: slice) -> Outcome:
         """Outcome of every action in the true state, for some boards: what an oracle may see.
 
-        Link, server load and requests of the coming step are known exactly; of the board's own
-        background work, only what is usual.
+        Link, server load, requests and slow times of the coming step are known exactly; of the
+        bursts of the board's other work, only what is usual.
 
         Returns:
             Arrays in single precision, broadcastable to (n_boards, *sizes of the layout's axes);
@@ -220,7 +220,8 @@ class Fleet:
     def _allowed_hz(self, clocks_hz: list[Floats], now: Surroundings) -> list[Floats]:
         """Lower clocks to what a hot board is still given, on its table."""
         temperature_c = self._temperature_c(now)
-        if (temperature_c <= self.world.device.throttle_c).all():
+        is_cool = (temperature_c <= self.world.device.throttle_c).all()
+        if is_cool or not self.world.effects.thermal:
             return clocks_hz
         allowed = []
         for name, table, hz in zip(DOMAINS, self._tables, clocks_hz, strict=True):

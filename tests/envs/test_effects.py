@@ -71,6 +71,13 @@ def test_thermal(pair):
     assert latencies_s[1][0] == latencies_s[1][1]
 
 
+def test_without_heat_the_hottest_air_throttles_nothing(pair):
+    boards, ideal = pair("thermal", {"ambient.temperature_c": "85.0"})
+    hot, cool = (b.step(action(b)) for b in (boards, ideal))
+    assert hot.latency_s[0] > cool.latency_s[0]
+    assert hot.overheat_c[0] > 0.0 == cool.overheat_c[0]
+
+
 def test_queueing(pair):
     busy = {"requests.latency_target_ms": "10000.0", "arrivals.rate_hz": "18.0"}
     boards, ideal = pair("queueing", busy)
