@@ -15,9 +15,9 @@ N_BOARDS = 20_000
 def best_s(function, repeats=7):
     times_s = []
     for _ in range(repeats):
-        began_s = time.perf_counter()
+        began_s = time.process_time()
         function()
-        times_s.append(time.perf_counter() - began_s)
+        times_s.append(time.process_time() - began_s)
     return min(times_s)
 
 
