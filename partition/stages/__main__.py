@@ -1,0 +1,43 @@
+"""A device that waits for stages: `python -m partition.stages --model M --listen HOST:PORT`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+
+from partition import cli, rpc
+from partition.errors import CloudError
+from partition.model_folder import ModelFolder
+from partition.stages.server import Stage
+from partition.tls import is_loopback
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m partition.stages", description=__doc__)
+    parser.add_argument("--model", required=True, help="model folder, or its name under models/")
+    parser.add_argument("--listen", required=True, metavar="HOST:PORT", help="port 0: a free one")
+    parser.add_argument("--threads", type=cli.positive, default=1, help="threads per inference (1)")
+    parser.add_argument(
+        "--insecure", action="store_true", help="listen beyond this machine without encryption"
+    )
+    arguments = parser.parse_args()
+    host, _ = rpc.parse_address(arguments.listen)
+    if not (arguments.insecure or is_loopback(host)):
+        raise CloudError(
+            f"{host} is reachable from other machines and nothing is encrypted: listen on "
+            "127.0.0.1, or add --insecure on a network you trust"
+        )
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    folder = ModelFolder.open(arguments.model)
+    with Stage(folder, arguments.listen, arguments.threads) as stage:
+        sys.stdout.write(f"{folder.name} {folder.fingerprint} waits on {stage.address}\n")
+        sys.stdout.flush()
+        stop.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(_main))

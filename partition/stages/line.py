@@ -1,0 +1,282 @@
+"""The two ends of a line of stages: frames go in, results come out, each once and in order.
+
+Stages keep nothing that could not be lost. Whoever feeds the line keeps every frame until its
+result is there; when anything on the line breaks, a new session is opened, over whatever stages
+there are by then, and the frames without a result are sent again. Results are taken in order only,
+so one that comes twice is dropped.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from partition.errors import PartitionError
+from partition.model_folder import ModelFolder
+from partition.runtime import Array
+from partition.stages.errors import StageError, StageLostError
+from partition.stages.inlet import Inlet
+from partition.stages.outlet import Outlet
+from partition.stages.piece import Crossing
+from partition.stages.server import READY_TIMEOUT_S, SessionServer
+from partition.stages.session import Hop, Session
+from partition.tls import ClientSecurity, ServerSecurity
+
+Frame = tuple[Array, ...]
+_RETRY_S = 0.2
+_CHECK_S = 0.2
+_FINISH_TIMEOUT_S = 10.0
+
+
+@dataclass(slots=True)
+class Break:
+    """A time that the line stood still."""
+
+    reason: str
+    began_s: float
+    """When it was noticed, by `time.monotonic`."""
+    ended_s: float | None = None
+    """When the next result was there."""
+
+
+@dataclass(slots=True)
+class _State:
+    """What is on the line; guarded by `Line._changed`."""
+
+    unanswered: OrderedDict[int, bytes] = field(default_factory=OrderedDict)
+    to_send: int = 0
+    """Number of the next frame that the session has not sent."""
+    taken: int = 0
+    """Frames that were taken from the caller."""
+    expected: int = 0
+    """Number of the next result."""
+    consumed: int = 0
+    """Results that the caller has."""
+    exhausted: bool = False
+    """The caller has no more frames."""
+    window: int = 1
+    """Frames to keep."""
+    progress_s: float = field(default_factory=time.monotonic)
+    """When the last result came."""
+
+    @property
+    def done(self) -> bool:
+        """Whether every result is there."""
+        return self.exhausted and not self.unanswered
+
+
+class Line:
+    """Feeds stages and collects their results; a context manager.
+
+    Args:
+        folder: the network.
+        route: asked for the stages, in order, before every session; may wait for them.
+        listen: HOST:PORT for the results; port 0 takes a free one.
+        codec: how tensors cross: "none" or "int8".
+        queue_depth: frames that may wait in front of a stage.
+        patience_s: without a result for so long, the line is given up.
+        stall_s: without a result for so long, a new session is tried.
+        server_security: of the end that takes results; None encrypts nothing.
+        client_security: of the end that feeds.
+    """
+
+    def __init__(
+        self,
+        folder: ModelFolder,
+        route: Callable[[], tuple[Hop, ...]],
+        listen: str = "127.0.0.1:0",
+        *,
+        codec: str = "none",
+        queue_depth: int = 1,
+        patience_s: float = 120.0,
+        stall_s: float = 30.0,
+        server_security: ServerSecurity | None = None,
+        client_security: ClientSecurity | None = None,
+    ) -> None:
+        self._folder = folder.plain
+        self._route = route
+        self._codec = codec
+        self._queue_depth = queue_depth
+        self._patience_s = patience_s
+        self._stall_s = stall_s
+        self._security = client_security
+        self._entry = Crossing(self._folder, 0, codec)
+        self._exit = Crossing(self._folder, len(folder.cuts) - 1, codec)
+        self._changed = threading.Condition()
+        self._state = _State()
+        self._results: queue.SimpleQueue[Frame | StageError | None] = queue.SimpleQueue()
+        self._outlet: Outlet | None = None
+        self._closing = False
+        self._number = 0
+        self.breaks: list[Break] = []
+        self._sink = SessionServer(listen, self._collect, self.statistics, server_security)
+
+    def __enter__(self) -> Line:
+        """Begin to listen for results."""
+        self._sink.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Cut whatever is on the line."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self.renew("the line was closed")
+        self._sink.__exit__()
+
+    def statistics(self) -> dict[str, float | int | None]:
+        """Results so far, and the rate of the link to the first stage."""
+        outlet = self._outlet
+        return {
+            "frames": self._state.expected,
+            "rate_bps": outlet.meter.rate_bps if outlet else None,
+        }
+
+    def renew(self, reason: str) -> None:
+        """Have a new session opened, which asks for the stages anew."""
+        outlet = self._outlet
+        if outlet is not None:
+            outlet.cut(StageLostError(reason))
+
+    def run(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """The network's outputs for each frame, in order; to be called once.
+
+        Frames are taken from the iterable, in another thread, as the line has room for them.
+
+        Args:
+            frames: the network's inputs, one sample each.
+
+        Raises:
+            StageError: a stage refuses, or there was no result for too long.
+        """
+        for act in (lambda: self._take(iter(frames)), self._send):
+            threading.Thread(target=self._guarded, args=(act,), daemon=True, name="line").start()
+        while (result := self._results.get()) is not None:
+            if isinstance(result, StageError):
+                raise result
+            with self._changed:
+                self._state.consumed += 1
+                self._changed.notify_all()
+            yield result
+
+    def _guarded(self, act: Callable[[], None]) -> None:
+        """Whatever ends a thread, ends the run."""
+        try:
+            act()
+        except PartitionError as error:
+            failure = error if isinstance(error, StageError) else StageError(str(error))
+            self._results.put(failure)
+        except BaseException as error:
+            self._results.put(StageError(f"the line failed: {error!r}"))
+            raise
+
+    def _take(self, frames: Iterator[Frame]) -> None:
+        """Take frames from the caller while there is room."""
+        state = self._state
+        while True:
+            with self._changed:
+                while state.taken - state.consumed >= state.window and not self._closing:
+                    self._changed.wait()
+                if self._closing:
+                    return
+            frame = next(frames, None)
+            message = None if frame is None else self._entry.pack(frame)
+            with self._changed:
+                if message is None:
+                    state.exhausted = True
+                else:
+                    state.unanswered[state.taken] = message
+                    state.taken += 1
+                self._changed.notify_all()
+            if message is None:
+                return
+
+    def _send(self) -> None:
+        """Open sessions until every result is there."""
+        while not self._is_done():
+            try:
+                self._session(self._route())
+            except StageLostError as error:
+                self._broke(error)
+                time.sleep(_RETRY_S)
+        self._results.put(None)
+
+    def _is_done(self) -> bool:
+        with self._changed:
+            return self._state.done
+
+    def _broke(self, error: StageLostError) -> None:
+        now_s = time.monotonic()
+        with self._changed:
+            if self._closing or now_s - self._state.progress_s > self._patience_s:
+                raise StageError(f"{error}; no result for {self._patience_s:g} s") from error
+            if not self.breaks or self.breaks[-1].ended_s is not None:
+                self.breaks.append(Break(str(error), now_s))
+
+    def _session(self, hops: tuple[Hop, ...]) -> None:
+        # Later than any number of whoever fed these stages before.
+        self._number = max(self._number + 1, time.time_ns())
+        session = Session(
+            number=self._number,
+            fingerprint=self._folder.fingerprint,
+            codec=self._codec,
+            queue_depth=self._queue_depth,
+            hops=hops,
+            sink=self._sink.address,
+        )
+        with Outlet(hops[0].address, session, self._security) as outlet:
+            self._outlet = outlet
+            try:
+                outlet.wait_ready(READY_TIMEOUT_S)
+                with self._changed:
+                    self._state.to_send = self._state.expected
+                    # Each stage computes one frame, and as many wait at each hop as may.
+                    self._state.window = (session.window + 1) * len(hops) + session.window
+                    self._changed.notify_all()
+                while (item := self._next(outlet)) is not None:
+                    outlet.send(*item, timeout_s=self._stall_s)
+                outlet.finish(_FINISH_TIMEOUT_S)
+            finally:
+                self._outlet = None
+
+    def _next(self, outlet: Outlet) -> tuple[int, bytes] | None:
+        """The next frame to send; None when every result is there."""
+        state = self._state
+        with self._changed:
+            waiting_since_s = time.monotonic()
+            while state.to_send == state.taken and not state.done:
+                outlet.check()
+                self._changed.wait(_CHECK_S)
+                stalled_s = time.monotonic() - max(waiting_since_s, state.progress_s)
+                if state.unanswered and stalled_s > self._stall_s:
+                    raise StageLostError(f"no result for {self._stall_s:g} s")
+            if state.done:
+                return None
+            number = max(state.to_send, state.expected)
+            state.to_send = number + 1
+            return number, state.unanswered[number]
+
+    def _collect(self, session: Session, inlet: Inlet) -> None:
+        """Take results; runs in a thread of the sink's."""
+        if session.hops or session.number != self._number:
+            raise StageLostError("results of a session that is over")
+        inlet.ready()
+        for number, request in inlet.frames():
+            outputs = self._exit.tensors(request)
+            with self._changed:
+                state = self._state
+                if number > state.expected:
+                    raise StageLostError(f"result {number} came before {state.expected}")
+                if number < state.expected:
+                    continue
+                del state.unanswered[number]
+                state.expected += 1
+                state.progress_s = time.monotonic()
+                if self.breaks and self.breaks[-1].ended_s is None:
+                    self.breaks[-1].ended_s = state.progress_s
+                self._results.put(outputs)
+                self._changed.notify_all()

@@ -1,0 +1,120 @@
+"""What a stage computes: the network between two cuts, and how tensors cross them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from partition import wire
+from partition.codec import Codec
+from partition.encoded import MIN_DIMS, Encoded
+from partition.errors import ModelFolderError
+from partition.model_folder import ModelFolder, SplitPoint
+from partition.runtime import RUNTIME_ERRORS, Array, SplitRuntime
+from partition.stages.errors import StageError
+
+_LOAD_ERRORS: tuple[type[Exception], ...] = (ModelFolderError, *RUNTIME_ERRORS)
+
+
+class Crossing:
+    """Tensors at a cut, before and after they crossed a link; the output crosses as it is.
+
+    Args:
+        folder: the network.
+        cut: position in its list of legal cuts.
+        codec: "none" or "int8".
+
+    Raises:
+        StageError: no such cut.
+    """
+
+    def __init__(self, folder: ModelFolder, cut: int, codec: str) -> None:
+        if not 0 <= cut < len(folder.cuts):
+            raise StageError(f"{folder.name} has cuts 0 to {len(folder.cuts) - 1}, none {cut}")
+        self.point = folder.cuts[cut]
+        self._fingerprint = folder.fingerprint
+        self._codec = Codec() if codec == "int8" and not self.point.is_output else None
+        self._dtypes = tuple(map(np.dtype, self.point.dtypes))
+
+    def pack(self, tensors: tuple[Array, ...]) -> bytes:
+        """As a message.
+
+        Raises:
+            WireError: a message cannot carry them.
+        """
+        encoded = tuple(map(self._encode, tensors))
+        return wire.pack_request(wire.Request(self._fingerprint, self.point.index, encoded))
+
+    def tensors(self, request: wire.Request) -> tuple[Array, ...]:
+        """From a message, views of it as far as possible.
+
+        Raises:
+            StageError: they are of another network, cut, shape or type.
+            WireError: a compressed one does not decompress.
+        """
+        found = (request.fingerprint, request.split)
+        if found != (self._fingerprint, self.point.index):
+            raise StageError(
+                f"a frame of network {found[0]} at cut {found[1]} came to {self._fingerprint} at "
+                f"cut {self.point.index}"
+            )
+        tensors = tuple(map(self._decode, request.tensors))
+        shapes = tuple(tensor.shape for tensor in tensors)
+        if shapes != self.point.shapes or tuple(t.dtype for t in tensors) != self._dtypes:
+            raise StageError(f"cut {self.point.name} takes {self.point.shapes}, not {shapes}")
+        return tensors
+
+    def zeros(self) -> tuple[Array, ...]:
+        """Tensors to try a network with."""
+        return tuple(map(np.zeros, self.point.shapes, self._dtypes))
+
+    def _encode(self, tensor: Array) -> Encoded | wire.Raw:
+        if self._codec is None or tensor.dtype != np.float32 or tensor.ndim < MIN_DIMS:
+            return wire.Raw(tensor)
+        return self._codec.encode(tensor)
+
+    def _decode(self, tensor: Encoded | wire.Raw) -> Array:
+        if isinstance(tensor, wire.Raw):
+            return tensor.array
+        if self._codec is None:
+            raise StageError(f"a quantised tensor came to {self.point.name}, where none crosses")
+        return self._codec.decode(tensor)
+
+
+class Piece:
+    """The network between two cuts, from message to message.
+
+    Args:
+        folder: the network.
+        runtime: what runs it.
+        start: cut that it begins at.
+        end: cut that it ends at.
+        codec: "none" or "int8".
+
+    Raises:
+        StageError: no such cuts, or the network does not load.
+    """
+
+    def __init__(
+        self, folder: ModelFolder, runtime: SplitRuntime, start: int, end: int, codec: str
+    ) -> None:
+        self._runtime = runtime
+        self._before = Crossing(folder, start, codec)
+        self._after = Crossing(folder, end, codec)
+        self._points: tuple[SplitPoint, SplitPoint] = (self._before.point, self._after.point)
+        try:
+            runtime.between(*self._points, self._before.zeros())
+        except _LOAD_ERRORS as error:
+            raise StageError(
+                f"{folder.name} does not run from {self._before.point.name} to "
+                f"{self._after.point.name} ({error})"
+            ) from error
+
+    def run(self, request: wire.Request) -> bytes:
+        """One frame.
+
+        Raises:
+            StageError: it does not belong here.
+            WireError: it cannot be decoded.
+        """
+        tensors = self._before.tensors(request)
+        return self._after.pack(self._runtime.between(*self._points, tensors))

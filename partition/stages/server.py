@@ -1,0 +1,231 @@
+"""A device's end: waits for sessions and runs the stage that a session asks for."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+
+from partition import rpc
+from partition.errors import CloudError, PartitionError, WireError
+from partition.model_folder import ModelFolder
+from partition.runtime import SplitRuntime
+from partition.stages.errors import StageError, StageLostError
+from partition.stages.inlet import Inlet
+from partition.stages.outlet import Outlet
+from partition.stages.piece import Piece
+from partition.stages.session import FRAMES, SERVICE, STATISTICS, Session
+from partition.tls import ClientSecurity, ServerSecurity
+
+READY_TIMEOUT_S = 60.0
+_FINISH_TIMEOUT_S = 60.0
+_TIMED_FRAMES = 32
+_THREADS = 16
+_OPTIONS = (
+    *rpc.SIZE_OPTIONS,
+    ("grpc.so_reuseport", 0),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 1_000),
+    ("grpc.http2.max_ping_strikes", 0),
+    # An upstream that has lost its power must not hold the stage.
+    ("grpc.keepalive_time_ms", 5_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+)
+
+Work = Callable[[Session, Inlet], None]
+"""Handles a session until its last frame; raises a PartitionError where that fails."""
+
+
+class SessionServer:
+    """Takes sessions, one at a time: a later one ends an earlier one; a context manager.
+
+    Args:
+        listen: HOST:PORT; port 0 takes a free one.
+        work: handles a session, in a thread of its own.
+        statistics: what to answer when asked for statistics.
+        security: certificates and tokens; None encrypts nothing.
+
+    Raises:
+        CloudError: the address is no address, in use or not permitted.
+    """
+
+    def __init__(
+        self,
+        listen: str,
+        work: Work,
+        statistics: Callable[[], dict[str, Any]],
+        security: ServerSecurity | None = None,
+    ) -> None:
+        self._work = work
+        self._statistics = statistics
+        self._turn = threading.Lock()
+        self._guard = threading.Lock()
+        self._current: tuple[int, Inlet] | None = None
+        security = security or ServerSecurity()
+        tokens, credentials = security.tokens(), security.credentials()
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="session")
+        self._server = grpc.server(
+            self._pool, interceptors=() if tokens is None else (tokens,), options=_OPTIONS
+        )
+        handlers = {
+            FRAMES: grpc.stream_stream_rpc_method_handler(self._on_frames),
+            STATISTICS: grpc.unary_unary_rpc_method_handler(self._on_statistics),
+        }
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(SERVICE, handlers),)
+        )
+        host, _ = rpc.parse_address(listen)
+        try:
+            self.port: int = (
+                self._server.add_insecure_port(listen)
+                if credentials is None
+                else self._server.add_secure_port(listen, credentials)
+            )
+        except RuntimeError as error:
+            raise CloudError(f"cannot listen on {listen}: choose another address") from error
+        self.address = f"{host}:{self.port}"
+
+    def __enter__(self) -> SessionServer:
+        """Begin to listen."""
+        self._server.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the session, if there is one, and stop."""
+        with self._guard:
+            current = self._current
+        if current is not None:
+            current[1].cancel(StageLostError("the stage was stopped"))
+        self._server.stop(1.0).wait()
+        self._pool.shutdown()
+
+    def _on_frames(self, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
+        try:
+            session = Session.unpack(next(requests))
+            inlet = Inlet(session, requests)
+            self._take_over(session, inlet)
+            threading.Thread(target=self._run, args=(session, inlet), daemon=True).start()
+            yield from inlet.signals()
+        except StopIteration:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the stream holds no session")
+        except StageLostError as error:
+            context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        except PartitionError as error:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+
+    def _take_over(self, session: Session, inlet: Inlet) -> None:
+        with self._guard:
+            earlier = self._current
+            if earlier is not None and earlier[0] > session.number:
+                inlet.cancel(StageLostError("a later session has begun"))
+                raise StageLostError("a later session has begun")
+            self._current = (session.number, inlet)
+        if earlier is not None:
+            earlier[1].cancel(StageLostError("a later session took over"))
+
+    def _run(self, session: Session, inlet: Inlet) -> None:
+        with self._turn:  # the earlier one lets its memory go first
+            try:
+                self._work(session, inlet)
+                inlet.finish()
+            except PartitionError as error:
+                inlet.finish(error)
+            except BaseException as error:
+                inlet.finish(StageError(f"the stage failed: {error!r}"))
+                raise
+
+    def _on_statistics(self, _: bytes, context: Any) -> bytes:
+        return json.dumps(self._statistics()).encode()
+
+
+class Stage:
+    """Runs whatever stage of a network a session asks for; a context manager.
+
+    Args:
+        folder: the network.
+        listen: HOST:PORT; port 0 takes a free one.
+        threads: per inference.
+        server_security: what it shows; None encrypts nothing.
+        client_security: what it believes of the next one.
+    """
+
+    def __init__(
+        self,
+        folder: ModelFolder,
+        listen: str,
+        threads: int = 1,
+        *,
+        server_security: ServerSecurity | None = None,
+        client_security: ClientSecurity | None = None,
+    ) -> None:
+        self._folder = folder.plain
+        self._runtime = SplitRuntime(self._folder, threads)
+        self._security = client_security
+        self._busy_s: deque[float] = deque(maxlen=_TIMED_FRAMES)
+        self._frames = 0
+        self._outlet: Outlet | None = None
+        self._server = SessionServer(listen, self._work, self.statistics, server_security)
+        self.address = self._server.address
+
+    def __enter__(self) -> Stage:
+        """Begin to listen."""
+        self._server.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop."""
+        self._server.__exit__()
+
+    def statistics(self) -> dict[str, Any]:
+        """Frames, median seconds per frame, and the rate of the link to the next stage.
+
+        Both are None until enough frames have passed.
+        """
+        outlet = self._outlet
+        busy_s = list(self._busy_s)
+        return {
+            "frames": self._frames,
+            "busy_s": statistics.median(busy_s) if busy_s else None,
+            "rate_bps": outlet.meter.rate_bps if outlet else None,
+        }
+
+    def _work(self, session: Session, inlet: Inlet) -> None:
+        if session.fingerprint != self._folder.fingerprint:
+            raise StageError(
+                f"this device holds {self._folder.name} {self._folder.fingerprint}, not "
+                f"{session.fingerprint}: prepare both from the same model and version"
+            )
+        if not session.hops:
+            raise StageError("a stage was taken for the end of the line")
+        hop = session.hops[0]
+        self._runtime.release()
+        piece = Piece(self._folder, self._runtime, hop.start, hop.end, session.codec)
+        self._busy_s.clear()
+        with Outlet(session.next_address, session.behind(), self._security) as outlet:
+            inlet.on_cancel(outlet.cut)
+            self._outlet = outlet
+            try:
+                outlet.wait_ready(READY_TIMEOUT_S)
+                inlet.ready()
+                self._serve(inlet, piece, outlet)
+            finally:
+                self._outlet = None
+
+    def _serve(self, inlet: Inlet, piece: Piece, outlet: Outlet) -> None:
+        for number, request in inlet.frames():
+            begin_s = time.perf_counter()
+            try:
+                message = piece.run(request)
+            except WireError as error:
+                raise StageError(f"frame {number} is broken: {error}") from error
+            self._busy_s.append(time.perf_counter() - begin_s)
+            self._frames += 1
+            outlet.send(number, message)
+        outlet.finish(_FINISH_TIMEOUT_S)

@@ -1,0 +1,157 @@
+"""What is said between stages besides frames.
+
+A session is one stream per hop. Its first message says what the receiver has to do and who comes
+next, so that a stage knows nothing before and nothing after: moving stages is a new session. Then
+frames follow, each a `wire.Request` whose split point is the cut that it was taken at, and behind
+it the frame's number. The receiver answers with a byte and a number: that it is ready (with
+everybody behind it), that a frame has arrived, and that there is room for another.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import asdict, dataclass, replace
+from enum import IntEnum
+from typing import Any
+
+from partition import rpc
+from partition.errors import CloudError
+from partition.stages.errors import StageError
+
+SERVICE = "dvfo.Stages"
+FRAMES = "Frames"
+STATISTICS = "Statistics"
+MAX_HOPS = 1024
+CODECS = ("none", "int8")
+_MAX_OPENING_BYTES = 1 << 17
+_SIGNAL = struct.Struct("<Bq")
+
+
+class Kind(IntEnum):
+    """Of a receiver's signal."""
+
+    READY = 0
+    """It and all behind it have loaded their part."""
+    ARRIVED = 1
+    """A frame is there in full."""
+    ROOM = 2
+    """A frame was taken from the queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """A stage: where it listens, and between which cuts it computes."""
+
+    address: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """The opening of a stream, as the receiver gets it."""
+
+    number: int
+    """A later one takes over a stage from an earlier one."""
+    fingerprint: str
+    """Of the network."""
+    codec: str
+    """How a tensor crosses a link: "none" or "int8"."""
+    queue_depth: int
+    """Frames that may wait in front of a stage, besides the one that is on its way."""
+    hops: tuple[Hop, ...]
+    """The receiver and those behind it; none: the receiver takes the results."""
+    sink: str
+    """Where the results go."""
+
+    @property
+    def window(self) -> int:
+        """Frames that may be on their way to a stage or wait in front of it."""
+        return self.queue_depth + 1
+
+    @property
+    def next_address(self) -> str:
+        """Where the receiver's own frames go."""
+        return self.hops[1].address if len(self.hops) > 1 else self.sink
+
+    def behind(self) -> Session:
+        """The same session as the next one gets it."""
+        return replace(self, hops=self.hops[1:])
+
+    def pack(self) -> bytes:
+        """The opening as bytes."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def unpack(cls, message: bytes) -> Session:
+        """The opening from bytes, checked.
+
+        Raises:
+            StageError: it is none.
+        """
+        if len(message) > _MAX_OPENING_BYTES:
+            raise StageError(f"an opening of {len(message)} bytes is over {_MAX_OPENING_BYTES}")
+        try:
+            data: dict[str, Any] = json.loads(message)
+            hops = tuple(Hop(**hop) for hop in data.pop("hops"))
+            session = cls(hops=hops, **data)
+            session.check()
+        except (ValueError, TypeError, KeyError, AttributeError, CloudError) as error:
+            raise StageError(f"a stream does not open with a session ({error})") from error
+        return session
+
+    def check(self) -> None:
+        """Refuse values out of range.
+
+        Raises:
+            ValueError: a number or a name.
+            CloudError: an address.
+        """
+        whole = [self.number, self.queue_depth, *(n for h in self.hops for n in (h.start, h.end))]
+        if not all(type(n) is int and n >= 0 for n in whole) or len(self.hops) > MAX_HOPS:
+            raise ValueError(f"number {self.number}, queue {self.queue_depth}, hops {self.hops}")
+        if self.codec not in CODECS or not isinstance(self.fingerprint, str):
+            raise ValueError(f"codec {self.codec!r}, network {self.fingerprint!r}")
+        if any(hop.start >= hop.end for hop in self.hops):
+            raise ValueError(f"hops {self.hops}")
+        for address in (self.sink, *(hop.address for hop in self.hops)):
+            rpc.parse_address(address)
+
+
+def pack_signal(kind: Kind, number: int = 0) -> bytes:
+    """A receiver's signal about a frame."""
+    return _SIGNAL.pack(kind, number)
+
+
+def unpack_signal(message: bytes) -> tuple[Kind, int]:
+    """A signal and the frame's number.
+
+    Raises:
+        StageError: it is none.
+    """
+    try:
+        kind, number = _SIGNAL.unpack(message)
+        return Kind(kind), number
+    except (struct.error, ValueError) as error:
+        raise StageError(f"a stage answers nonsense ({error})") from error
+
+
+def number_bytes(number: int) -> bytes:
+    """A frame's number, to stand behind its message."""
+    return number.to_bytes(rpc.ID_BYTES, "little")
+
+
+def split_number(message: bytes) -> tuple[Any, int]:
+    """A frame without its number, not copied, and the number.
+
+    Raises:
+        WireError: it is too short to have one.
+    """
+    body, number = rpc.split_id(message)
+    return body, int.from_bytes(number, "little")
+
+
+def method_path(name: str) -> str:
+    """Full name of a method of the service."""
+    return f"/{SERVICE}/{name}"
