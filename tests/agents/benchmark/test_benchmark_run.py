@@ -10,7 +10,7 @@ from agents.benchmark.__main__ import main
 from agents.benchmark.plan import Case, Job
 from agents.benchmark.report import write
 from agents.benchmark.run import Measured
-from agents.benchmark.traces import recorded_scenarios
+from agents.benchmark.traces import BASES, recorded_scenarios
 from agents.errors import AgentError
 
 DECIDERS = ("oracle", "best-static", "random")
@@ -73,11 +73,12 @@ def test_page_shows_its_pictures(results, tmp_path):
 
 def test_recorded_link_is_another_scenario(tmp_path):
     path = tmp_path / "traces.csv"
-    lines = [f"TMobile-UMTS-driving,up,{second},{second % 3}.5" for second in range(30)]
+    lines = [f"{name},up,{second},{second % 3}.5" for name in BASES for second in range(30)]
     path.write_text("\n".join(["trace,direction,second,mbps", *lines]))
-    (scenario,) = recorded_scenarios(path)
-    assert scenario.name == "recorded-umts@lte-driving"
-    assert scenario.signals["link_bps"].series[:3] == (0.5e6, 1.5e6, 2.5e6)
+    scenarios = recorded_scenarios(path)
+    assert [s.name for s in scenarios] == [f"{name}@{base}" for name, base in BASES.items()]
+    for scenario in scenarios:
+        assert scenario.signals["link_bps"].series[:3] == (0.5e6, 1.5e6, 2.5e6)
 
 
 @pytest.mark.parametrize("text", ["", "trace,direction,second,mbps\nx,up,0,1\n", "a,b\n1,2\n"])
