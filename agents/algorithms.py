@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from sb3_contrib import MaskablePPO
@@ -20,6 +21,7 @@ from agents.learners.governed import GovernedClocks
 from agents.learners.imitation import Lessons
 from agents.learners.masked import Masked
 from agents.learners.sac_discrete import SACDiscrete
+from agents.learners.selection_time import SelectionTimeDiscount
 from agents.learners.tables import TableActions, drldo_table, thinned_table
 from agents.log_cost import LogCost
 from agents.policy import PolicyMetadata
@@ -59,6 +61,7 @@ class Algorithm:
         guard_margin_c: see `agents.policy.PolicyMetadata`.
         governed: clocks that are left to the kernel's governors.
         unseen: fields of the observation that are hidden from the agent.
+        discounts_selection: whether to discount as DVFO does, see `SelectionTimeDiscount`.
         randomisation: of the boards it is trained on.
     """
 
@@ -73,6 +76,7 @@ class Algorithm:
     guard_margin_c: float | None = None
     governed: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
+    discounts_selection: bool = False
     randomisation: Randomisation = UNLIKE
 
     def imagine(self, world: World) -> World:
@@ -87,6 +91,8 @@ class Algorithm:
         """Show the boards to the agent as it needs them."""
         env: VecEnv = LogCost(boards)
         world = boards.fleet.world
+        if self.discounts_selection:
+            env = SelectionTimeDiscount(env, world)
         if self.governed:
             env = GovernedClocks(env, world, self.governed)
         if self.table:
@@ -106,6 +112,12 @@ class Algorithm:
         return self.agent_class(
             "MlpPolicy", env, seed=seed, device="cpu", tensorboard_log=log_dir, **settings
         )
+
+    def load(self, path: Path, boards: EdgeSplitVecEnv, seed: int) -> BaseAlgorithm:
+        """Load a saved agent to train it on, on other episodes than it has seen."""
+        agent = self.agent_class.load(path, env=self.wrap(boards), device="cpu")
+        agent.set_random_seed((seed + agent.num_timesteps) % 2**32)
+        return agent
 
     def describe(self, name: str, layout: Layout) -> PolicyMetadata:
         """Describe the policies it makes."""
@@ -206,6 +218,14 @@ ALGORITHMS = {
         settings={**_Q, "gradient_steps": 1},
     ),
 }
+_DVFO = ALGORITHMS["dvfo"]
+OWN_STATE = ("cpu_hz", "gpu_hz", "emc_hz", "edge_share", "decision_s")
+"""What thinking while moving adds to the observation: the action in force, and t_AS."""
+ABLATIONS = {
+    "dvfo-unaware": replace(_DVFO, unseen=OWN_STATE),
+    "dvfo-selection-discount": replace(_DVFO, discounts_selection=True),
+}
+"""Parts of `dvfo` taken away; the third, deciding while the board goes on, is the world's."""
 
 
 def algorithm(name: str) -> Algorithm:
@@ -214,9 +234,7 @@ def algorithm(name: str) -> Algorithm:
     Raises:
         AgentError: unknown name.
     """
-    try:
-        return ALGORITHMS[name]
-    except KeyError:
-        raise AgentError(
-            f"unknown algorithm {name!r}; choose one of {', '.join(ALGORITHMS)}"
-        ) from None
+    known = ALGORITHMS | ABLATIONS
+    if name not in known:
+        raise AgentError(f"unknown algorithm {name!r}; choose one of {', '.join(known)}")
+    return known[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -17,16 +18,17 @@ from stable_baselines3.common.logger import TensorBoardOutputFormat
 from tqdm import tqdm
 
 from agents.deciders.base import Decider
+from agents.deciders.best_static import best_static
 from agents.deciders.oracle import Oracle
 from agents.evaluate import run_episodes
 from agents.plots import decisions_figure, record_decisions
-from agents.seeds import seeds_for
+from agents.seeds import search_seeds, seeds_for
 from envs.objective import TERMS
 from envs.vec_env import EdgeSplitVecEnv
 
 _VALIDATION = 0x7A11D
 N_VALIDATION = 18
-N_VALIDATIONS = 20
+N_VALIDATIONS = 10
 FIGURE_EVERY = 5
 _OUTCOME_TAGS = {
     "energy_j": "board/energy_per_inference_j",
@@ -69,6 +71,7 @@ class TrainingReport(BaseCallback):
         env: EdgeSplitVecEnv,
         total_timesteps: int,
         decider: Callable[[BaseAlgorithm], Decider],
+        target: float | None = None,
     ) -> None:
         """Run the oracle on the validation episodes, a few seconds.
 
@@ -76,6 +79,8 @@ class TrainingReport(BaseCallback):
             env: that the agent is trained in.
             total_timesteps: of the whole training.
             decider: makes the agent one.
+            target: share of the way from the best setting for all scenarios to the oracle at which
+                training stops; never if not given.
         """
         super().__init__()
         self._world, self._env, self._total = env.fleet.world, env, total_timesteps
@@ -83,6 +88,8 @@ class TrainingReport(BaseCallback):
         self._seeds = seeds_for(_VALIDATION, 0, N_VALIDATION)
         oracle = run_episodes(self._world, Oracle(), self._seeds)
         self._oracle_cost = float(oracle.cost.mean())
+        self._goal_cost = -math.inf if target is None else self._cost_at(target)
+        self._cost = math.inf
         self._sums: dict[str, float] = {}
         self._n_sums = 0
         self._n_validations = 0
@@ -109,7 +116,7 @@ class TrainingReport(BaseCallback):
         if self.num_timesteps >= self._n_validations * self._total / N_VALIDATIONS:
             self._validate()
             self._n_validations += 1
-        return True
+        return self._cost > self._goal_cost
 
     def _on_rollout_end(self) -> None:
         for tag, total in self._sums.items():
@@ -147,10 +154,16 @@ class TrainingReport(BaseCallback):
             ("split/point", env.last_actions[:, -1]),
         ]
 
+    def _cost_at(self, share: float) -> float:
+        """Cost after a share of the way from the best static setting to the oracle."""
+        static = best_static(self._world, search_seeds(0))
+        start = float(run_episodes(self._world, static, self._seeds).cost.mean())
+        return start - share * (start - self._oracle_cost)
+
     def _validate(self) -> None:
         decider = self._decider(self.model)
         result = run_episodes(self._world, decider, self._seeds)
-        cost = float(result.cost.mean())
+        cost = self._cost = float(result.cost.mean())
         gap = cost / self._oracle_cost - 1.0
         self.logger.record("validation/cost", cost)
         self.logger.record("validation/oracle_cost", self._oracle_cost)

@@ -52,6 +52,7 @@ def train(
     log_dir: Path | None = None,
     watchers: Watchers = lambda *_: (),
     report: Callable[[str], None] = lambda _: None,
+    checkpoint: Path | None = None,
 ) -> Trained:
     """Learn by imitation, if the algorithm does, then by reinforcement, and freeze the policy.
 
@@ -63,6 +64,7 @@ def train(
         log_dir: for TensorBoard.
         watchers: make callbacks for the boards and the policy to be.
         report: called with a line of progress.
+        checkpoint: saved agent to go on with; what an off-policy agent remembered is lost.
 
     Raises:
         AgentError: unknown algorithm, or a policy that cannot be frozen.
@@ -71,12 +73,17 @@ def train(
     recipe = algorithm(name)
     imagined = recipe.imagine(world)
     boards = recipe.boards(imagined)
-    agent = recipe.build(boards, seed, str(log_dir) if log_dir else None)
-    steps = imitate(agent, imagined, seed, recipe.lessons, report) if recipe.lessons else 0
+    if checkpoint:
+        agent = recipe.load(checkpoint, boards, seed)
+        steps = recipe.lessons.n_steps(imagined) if recipe.lessons else 0
+    else:
+        agent = recipe.build(boards, seed, str(log_dir) if log_dir else None)
+        steps = imitate(agent, imagined, seed, recipe.lessons, report) if recipe.lessons else 0
     metadata = recipe.describe(name, world.layout)
     callbacks = [*watchers(boards, metadata), *_schedules(recipe)]
     total = recipe.total_timesteps if total_timesteps is None else total_timesteps
-    agent.learn(total, callback=callbacks, tb_log_name=name)
+    left = max(total - agent.num_timesteps, 0)
+    agent.learn(left, callback=callbacks, tb_log_name=name, reset_num_timesteps=not checkpoint)
     return Trained(agent, freeze(agent, metadata), steps + agent.num_timesteps)
 
 

@@ -10,10 +10,12 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train
-from agents import callbacks
+from agents import callbacks, checkpoints, training, training_run
 from agents.algorithms import ALGORITHMS
 from agents.errors import AgentError
+from agents.learners.fast_ppo import FastPPO
 from agents.run_folder import RunFolder
+from agents.training_run import TrainConfig
 from envs.scenario import SCENARIO_DIR
 from hw.device_file import DEVICES
 
@@ -48,6 +50,7 @@ def base(tiny, small_device) -> list[str]:
 @pytest.fixture
 def quick(monkeypatch) -> None:
     """Four boards, ten steps per rollout and two validations instead of twenty."""
+    monkeypatch.setattr(train, "DEFAULT_ALGORITHM", "ppo")
     ppo = ALGORITHMS["ppo"]
     settings = ppo.settings | {"n_steps": 10, "batch_size": 40}
     monkeypatch.setitem(ALGORITHMS, "ppo", replace(ppo, n_envs=4, settings=settings))
@@ -108,6 +111,9 @@ def _check_documents(out, base, algo, steps) -> None:
         "algo": algo,
         "total_timesteps": steps,
         "seed": 3,
+        "without": [],
+        "blocking": False,
+        "target": None,
     }
     machine = json.loads((out / "machine.json").read_text())
     assert {"processor", "python", "torch", "numpy", "commit"} <= set(machine)
@@ -136,12 +142,12 @@ def _check_tensorboard(out) -> None:
 def test_agent_learns_from_the_log_cost_under_a_falling_entropy_bonus(base, tmp_path, monkeypatch):
     seen = {}
 
-    def stop(agent, name, layout):
+    def stop(agent, metadata):
         seen["reward"] = type(agent.get_env()).__name__
         seen["ent_coef"] = agent.ent_coef
         raise AgentError("enough")
 
-    monkeypatch.setattr(train, "freeze", stop)
+    monkeypatch.setattr(training, "freeze", stop)
     assert train.main([*base, "--total-timesteps", "160", "--out", str(tmp_path / "run")]) == 2
     # The last of four rollouts begins with a quarter of the bonus left.
     expected = ALGORITHMS["ppo"].ent_coef / 4
@@ -153,7 +159,7 @@ def test_interrupted_run_leaves_no_policy_behind(base, tmp_path, monkeypatch, ca
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "evaluate", interrupt)
+    monkeypatch.setattr(training_run, "evaluate", interrupt)
     out = tmp_path / "run"
     assert train.main([*base, "--total-timesteps", "40", "--out", str(out)]) == 130
     assert capsys.readouterr().err.splitlines()[-1].startswith("stopped;")
@@ -165,7 +171,7 @@ def test_interrupted_run_leaves_no_policy_behind(base, tmp_path, monkeypatch, ca
     [
         ("--device", sorted(path.stem for path in DEVICES.glob("*.toml"))),
         ("--scenario", sorted(path.stem for path in SCENARIO_DIR.glob("*.toml"))),
-        ("--algo", ["ppo", "sac"]),
+        ("--algo", [*ALGORITHMS, "model-search", "oracle"]),
         ("--board", ["sim"]),
     ],
 )
@@ -233,4 +239,73 @@ def test_seed_that_is_none_is_refused(base, tmp_path, capsys, seed):
 
 
 def test_bad_input_ends_the_command_without_a_traceback(script_error):
-    assert "unknown algorithm 'dqn'" in script_error("train.py", "--algo", "dqn")
+    assert "unknown algorithm 'a2c'" in script_error("train.py", "--algo", "a2c")
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_rule_is_fitted_judged_and_saved_as_one(base, tmp_path):
+    out = tmp_path / "run"
+    assert train.main([*base, "--algo", "max-edge", "--out", str(out)]) == 0
+    assert json.loads((out / "policy" / "policy.json").read_text())["kind"] == "rule"
+    assert RunFolder.load(out).algorithm == "max-edge"
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_run_that_was_cut_goes_on_from_its_checkpoint(base, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "EVERY_S", 0.0)
+    out, at = tmp_path / "run", []
+    save = checkpoints.save_whole
+
+    def killed(agent, path):
+        save(agent, path)
+        at.append(agent.num_timesteps)
+        if agent.num_timesteps >= 80:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "save_whole", killed)
+        options = ["--total-timesteps", "160", "--seed", "3", "--out", str(out)]
+        assert train.main([*base, *options]) == 130
+    assert (out / "checkpoint.zip").is_file()
+    assert train.main(["--resume", str(out)]) == 0
+    assert FastPPO.load(out / "agent.zip").num_timesteps == 160
+    assert not (out / "checkpoint.zip").exists()
+    assert (out / "policy" / "policy.json").is_file()
+    assert train.main(["--resume", str(out)]) == 2  # finished
+
+
+def test_resuming_what_is_no_run_is_refused(refusal, tmp_path):
+    assert "holds no run" in refusal("--resume", tmp_path)
+
+
+@pytest.mark.usefixtures("quick")
+def test_training_stops_at_its_target(base, tmp_path):
+    out = tmp_path / "run"
+    options = ["--total-timesteps", "4000", "--target", "0.000001", "--out", str(out)]
+    assert train.main([*base, *options]) == 0
+    assert FastPPO.load(out / "agent.zip").num_timesteps <= 4000
+
+
+def test_effects_are_left_out_of_the_world(lite0):
+    config = TrainConfig(
+        board="sim",
+        device="tx2",
+        model="efficientnet-lite0",
+        scenario=("steady-wifi",),
+        algo="ppo",
+        total_timesteps=None,
+        seed=0,
+        without=("thermal", "queueing"),
+        blocking=True,
+    )
+    world = config.world(lite0)
+    assert not world.effects.thermal
+    assert not world.effects.queueing
+    assert world.effects.hidden_load
+    assert world.blocking
+
+
+def test_an_unknown_effect_is_refused(refusal, tmp_path):
+    message = refusal("--without", "gravity", "--out", tmp_path / "run")
+    assert "gravity" in message
+    assert "thermal" in message

@@ -56,6 +56,10 @@ class Lessons:
     learning_rate: float = 3e-3
     explore: float = 0.1
 
+    def n_steps(self, world: World) -> int:
+        """Control steps of all boards that they take."""
+        return self.n_rounds * self.n_boards * world.n_steps
+
 
 @dataclass(frozen=True, slots=True)
 class Labels:
@@ -143,7 +147,7 @@ class Imitation:
         for k in range(lessons.n_rounds):
             self._gather(self._seeds[k * lessons.n_boards : (k + 1) * lessons.n_boards], k == 0)
             report(self._learn(is_last=k == lessons.n_rounds - 1))
-        return lessons.n_rounds * lessons.n_boards * self._world.n_steps
+        return lessons.n_steps(self._world)
 
     def _gather(self, seeds: NDArray[np.uint64], is_first: bool) -> None:
         """Run an episode, by the cheapest actions at first, then by the learner's own."""

@@ -1,0 +1,233 @@
+"""One run of `train.py`: learn or fit, judge on held-out episodes, and leave a folder."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3.common.callbacks import BaseCallback
+
+from agents.agent_decider import AgentDecider
+from agents.algorithms import ABLATIONS, ALGORITHMS, algorithm
+from agents.callbacks import TrainingReport
+from agents.checkpoints import CHECKPOINT, Checkpoints, save_whole
+from agents.deciders import registry
+from agents.deciders.base import Decider
+from agents.deciders.oracle import Oracle
+from agents.errors import RunFolderError
+from agents.evaluate import EvaluationRow, evaluate, write_csv
+from agents.machine import describe_machine
+from agents.plots import decisions_figure, evaluation_figure, record_decisions, save
+from agents.policy import METADATA_FILE, PolicyMetadata
+from agents.report import print_rows
+from agents.saved_rule import SavedRule, save_privileged
+from agents.seeds import held_out_seeds
+from agents.training import simulated_decider, train
+from envs.effects import Effects
+from envs.fleet import World
+from envs.vec_env import EdgeSplitVecEnv
+from envs.worlds import build_world
+from partition.errors import ModelNotFoundError
+from partition.model_folder import PROFILE_FILE, ModelFolder
+from partition.prepare import prepare
+from partition.profile import profile, write
+
+CONFIG_FILE = "config.json"
+N_DRAWN = 18
+"""Episodes whose decisions are drawn."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """A training run; saved as `config.json`.
+
+    Attributes:
+        board: "sim".
+        device: name of a device model, or a TOML file.
+        model: name of the network, or its folder.
+        scenario: names or TOML files.
+        algo: name of a decider, or of a learner's ablation.
+        total_timesteps: of reinforcement learning; None takes the algorithm's own number.
+        seed: of everything random.
+        without: effects that are not simulated.
+        blocking: boards wait for each decision rather than going on meanwhile.
+        target: share of the way from the best static setting to the oracle at which to stop.
+    """
+
+    board: str
+    device: str
+    model: str
+    scenario: tuple[str, ...]
+    algo: str
+    total_timesteps: int | None
+    seed: int
+    without: tuple[str, ...] = ()
+    blocking: bool = False
+    target: float | None = None
+
+    def world(self, folder: ModelFolder) -> World:
+        """Build the simulated world.
+
+        Raises:
+            EnvError: a scenario or an effect.
+            HardwareError: the device.
+        """
+        world = build_world(self.device, folder, self.scenario)
+        return replace(world, effects=Effects.without(self.without), blocking=self.blocking)
+
+    @property
+    def learns(self) -> bool:
+        """Whether there is an agent to train."""
+        return self.algo in ALGORITHMS | ABLATIONS
+
+
+def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> None:
+    """Train, evaluate and freeze; a run that was cut goes on from its last checkpoint.
+
+    Args:
+        config: what to do.
+        run_dir: where.
+        is_new: whether the folder has to be made, after everything else has been found right.
+
+    Raises:
+        AgentError: the algorithm or the run folder.
+        EnvError: a scenario or an effect.
+        HardwareError: the device.
+        PartitionError: the model.
+    """
+    if not config.learns:
+        registry.entry(config.algo)  # an unknown name is told before anything is prepared
+    folder = open_or_prepare(config.model)
+    world = config.world(folder)
+    # As deploy.py will look it up, whatever the network was given as.
+    is_named = folder.path == Path("models") / folder.name
+    config = replace(config, model=folder.name if is_named else str(folder.path))
+    if is_new:
+        _make(run_dir)
+    write_json(run_dir / CONFIG_FILE, asdict(config))
+    write_json(run_dir / "machine.json", describe_machine())
+    print(world.device.status_line)
+    decider, save_policy = (_learned if config.learns else _fitted)(config, world, run_dir)
+    rows = evaluate(world, {config.algo: decider}, config.seed, report=print)
+    write_csv(rows, run_dir / "evaluation.csv")
+    _draw(config, world, folder, decider, rows, run_dir)
+    print_rows(rows)
+    save_policy(run_dir / "policy")  # last, so that a folder with a policy is a finished run
+
+
+def open_or_prepare(model: str) -> ModelFolder:
+    """Open a prepared model; otherwise prepare it and measure what each cut costs in accuracy."""
+    try:
+        return ModelFolder.open(model)
+    except ModelNotFoundError:
+        print(f"preparing and profiling {model}, about a minute")
+        folder = prepare(model)
+        write(folder.path / PROFILE_FILE, profile(folder))
+        return ModelFolder.open(folder.path)
+
+
+def _make(path: Path) -> None:
+    """Make an empty run folder.
+
+    Raises:
+        RunFolderError: it is not empty, or cannot be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if any(path.iterdir()):
+            raise RunFolderError(f"{path} is not empty; give another --out, or --resume {path}")
+        (path / CONFIG_FILE).touch()
+    except OSError as error:
+        raise RunFolderError(
+            f"{path} cannot be written ({error.strerror}); give another --out"
+        ) from None
+
+
+def resumed(path: Path) -> TrainConfig:
+    """Read the configuration of a run that was cut.
+
+    Raises:
+        RunFolderError: there is none, it is damaged, or the run is finished.
+    """
+    if is_finished(path):
+        raise RunFolderError(f"{path} is finished; train anew with another --out")
+    try:
+        document: dict[str, Any] = json.loads((path / CONFIG_FILE).read_text(encoding="utf-8"))
+        known = {f.name for f in fields(TrainConfig)}
+        lists = {key: tuple(document[key]) for key in ("scenario", "without")}
+        return TrainConfig(**{k: v for k, v in document.items() if k in known} | lists)
+    except FileNotFoundError:
+        raise RunFolderError(f"{path} holds no run; give the folder of one that was cut") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(f"{path / CONFIG_FILE} is damaged ({error!r}); train anew") from None
+
+
+def is_finished(path: Path) -> bool:
+    """Whether a run folder holds all it will."""
+    return (path / "policy" / METADATA_FILE).is_file()
+
+
+def write_json(path: Path, document: object) -> None:
+    """Write a JSON file that a killed process leaves whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def _learned(config: TrainConfig, world: World, run_dir: Path) -> tuple[Decider, Any]:
+    total = config.total_timesteps or algorithm(config.algo).total_timesteps
+
+    def watchers(boards: EdgeSplitVecEnv, metadata: PolicyMetadata) -> list[BaseCallback]:
+        report = TrainingReport(
+            boards, total, lambda agent: AgentDecider(agent, metadata), config.target
+        )
+        return [report, Checkpoints(run_dir)]
+
+    began_s = time.monotonic()
+    checkpoint = run_dir / CHECKPOINT
+    trained = train(
+        config.algo,
+        world,
+        config.seed,
+        total_timesteps=total,
+        log_dir=run_dir / "tensorboard",
+        watchers=watchers,
+        report=print,
+        checkpoint=checkpoint if checkpoint.is_file() else None,
+    )
+    print(f"trained {trained.steps} steps in {time.monotonic() - began_s:.0f} s")
+    save_whole(trained.agent, run_dir / "agent.zip")
+    checkpoint.unlink(missing_ok=True)
+    return simulated_decider(trained.policy, world), trained.policy.save
+
+
+def _fitted(config: TrainConfig, world: World, _run_dir: Path) -> tuple[Decider, Any]:
+    fitted = registry.fit(config.algo, world, config.seed)
+    print(f"fitted on {fitted.fit_steps} steps in {fitted.fit_s:.0f} s {fitted.note}".rstrip())
+    if fitted.rule is None:
+        return fitted.decider, lambda folder: save_privileged(config.algo, folder)
+    return fitted.decider, SavedRule(config.algo, fitted.rule, world.layout).save
+
+
+def _draw(
+    config: TrainConfig,
+    world: World,
+    folder: ModelFolder,
+    decider: Decider,
+    rows: Sequence[EvaluationRow],
+    run_dir: Path,
+) -> None:
+    subtitle = f"modelled {world.device.title}, {config.model}, seed {config.seed}"
+    save(evaluation_figure(rows, config.algo, subtitle), run_dir / "evaluation.png")
+    seeds = held_out_seeds(config.seed, N_DRAWN)
+    named = [
+        (name, record_decisions(world, chosen, seeds))
+        for name, chosen in ((config.algo, decider), ("oracle", Oracle()))
+    ]
+    names = [option.name for option in folder.routes]
+    route_names = ["input (cloud-only)", *names[1:-1], "nothing (edge-only)"]
+    save(decisions_figure(named, world.layout.domains, route_names), run_dir / "decisions.png")
