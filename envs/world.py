@@ -41,6 +41,8 @@ class World:
             cost's references and the observation's bounds rest on it.
         effects: that are simulated.
         randomisation: of single boards.
+        appeal_share: share of the inputs whose answer by the network's own early exit is not
+            trusted, where that was measured.
         blocking: boards serve nothing while a decision is made, rather than going on as before.
         n_steps: control steps in an episode.
         step_s: duration of a control step.
@@ -54,6 +56,7 @@ class World:
     nominal: Believed | None = None
     effects: Effects = field(default_factory=Effects)
     randomisation: Randomisation = field(default_factory=Randomisation)
+    appeal_share: float | None = None
     blocking: bool = False
     n_steps: int = 240
     step_s: float = 0.25

@@ -63,9 +63,16 @@ def build_world(
         nominal=_believed(nominal, folder) if nominal else None,
         effects=Effects.without(without),
         randomisation=randomisation or Randomisation(),
+        appeal_share=_appeal_share(folder),
     )
 
 
 def _believed(device: str, folder: ModelFolder) -> Believed:
     model = DeviceModel.load(device)
     return Believed(model, SplitCosts.of(model, folder.routes))
+
+
+def _appeal_share(folder: ModelFolder) -> float | None:
+    """The smallest of the measured ones."""
+    appeals = folder.attention.table.appeals if folder.attention else {}
+    return min((float(found["share_of_appeals"]) for found in appeals.values()), default=None)

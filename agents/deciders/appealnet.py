@@ -19,10 +19,10 @@ class AppealNet:
     a threshold the input appeals to the cloud's network. Neither link nor load nor clocks count.
 
     Chosen here: a plant serves all requests of a control step alike, so that the share of appeals
-    becomes a share of steps, evenly spread. The edge answers by `edge_route`, appeals take
-    `appeal_route`; without trained branches these are edge-only and cloud-only, which flatters the
-    accuracy (the edge network is as good as the cloud's) and leaves out the energy of the edge's
-    own try before an appeal.
+    becomes a share of steps, evenly spread; it is the one measured with the network's own early
+    exit, if it has one. The edge answers by `edge_route`, appeals take `appeal_route`: edge-only
+    and cloud-only. That flatters it twice: the edge's network is as good as the cloud's, and the
+    energy of its try before an appeal is left out.
     """
 
     def __init__(self, edge_route: int, appeal_route: int, share: float) -> None:

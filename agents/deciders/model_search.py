@@ -30,7 +30,7 @@ class SearchSettings:
     """
 
     dwell_steps: float = 8.0
-    link_share: float = 0.9
+    link_share: float = 1.0
     time_margin: float = 1.03
     load_trend: float = 1.0
 

@@ -92,9 +92,12 @@ def _neurosurgeon(world: World, seed: int) -> Fitted:
 
 
 def _appealnet(world: World, _seed: int) -> Fitted:
+    measured = world.appeal_share
+    share = ASSUMED_SHARE if measured is None else measured
     edge_route = axis_sizes(world.layout)[-1] - 1
-    parameters = {"edge_route": edge_route, "appeal_route": 0, "share": ASSUMED_SHARE}
-    return _rule(world, "appealnet", parameters, note=f"{ASSUMED_SHARE:.0%} appeals are assumed")
+    parameters = {"edge_route": edge_route, "appeal_route": 0, "share": share}
+    note = f"{share:.0%} of the steps appeal, {'assumed' if measured is None else 'as measured'}"
+    return _rule(world, "appealnet", parameters, note=note)
 
 
 def _best_static(world: World, seed: int) -> Fitted:

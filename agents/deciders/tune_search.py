@@ -13,10 +13,10 @@ from agents.deciders.rollout import mean_cost
 from envs.world import World
 
 CHOICES = {
-    "link_share": (0.8, 1.0),
+    "link_share": (0.9,),
     "load_trend": (0.0,),
-    "time_margin": (1.0, 1.06),
-    "dwell_steps": (4.0, 16.0),
+    "time_margin": (1.0, 1.08),
+    "dwell_steps": (4.0,),
 }
 """Values tried beside the default of each setting."""
 

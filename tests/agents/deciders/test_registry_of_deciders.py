@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from agents.deciders.appealnet import ASSUMED_SHARE
 from agents.deciders.known import Known
 from agents.deciders.registry import DECIDERS, fit, names
 from agents.deciders.rollout import mean_cost
 from agents.deciders.rules import Rule, rule_names
 from agents.errors import AgentError
 from agents.seeds import seeds_for
+from envs.fleet import Fleet
+from envs.spaces import ObservationEncoder, observation_fields
+from envs.worlds import build_world
 
 SEEDS = seeds_for(99, 0, 4)
 UNLEARNED = names("searched", "rule", "privileged")
@@ -44,6 +49,36 @@ def test_deciders_forget_between_episodes(swinging, fitted):
     _, found = fitted
     first, again = (mean_cost(swinging, found.decider, SEEDS) for _ in range(2))
     assert first == again
+
+
+@pytest.fixture(scope="module")
+def board_without_gpu_clocks(tiny):
+    return replace(build_world("pi4", tiny, ["lte-driving"]), n_steps=8)
+
+
+@pytest.mark.parametrize("name", UNLEARNED)
+def test_axes_that_a_board_lacks_are_nobody_s_business(board_without_gpu_clocks, name):
+    world = board_without_gpu_clocks
+    sizes = [len(axis.values) for axis in world.layout.axes]
+    assert len(sizes) == 2
+    decider = fit(name, world, 0).decider
+    fleet, encoder = Fleet(world, 3), ObservationEncoder(observation_fields(world.layout))
+    observations = encoder.encode(fleet.reset(SEEDS[:3]))
+    decider.begin(fleet, 3)
+    for _ in range(3):
+        actions = decider.decide(observations)
+        assert actions.shape == (3, 2)
+        assert actions.dtype == np.int64
+        assert ((actions >= 0) & (actions < sizes)).all()
+        fleet.step(actions)
+        observations = encoder.encode(fleet.readings())
+
+
+@pytest.mark.parametrize(("measured", "share"), [(None, ASSUMED_SHARE), (0.25, 0.25)])
+def test_appeals_are_as_measured_or_else_as_assumed(calm, measured, share):
+    fitted = fit("appealnet", replace(calm, appeal_share=measured), 0)
+    assert fitted.rule.parameters["share"] == share
+    assert ("assumed" in fitted.note) == (measured is None)
 
 
 def test_names_are_listed_by_kind():
