@@ -103,3 +103,12 @@ def test_a_late_cloud_leaves_the_accuracy_of_the_light_branch(world, folder):
     assert (late.fell_back == 1).all()
     assert late.accuracy == pytest.approx(0.70, abs=1e-3)
     assert outcome_of(never, first, folder).accuracy == pytest.approx(0.90, abs=1e-3)
+
+
+def test_the_smallest_measured_share_of_appeals_is_known(folder, tiny):
+    appeals = {"a": {"share_of_appeals": 0.3}, "b": {"share_of_appeals": 0.2}}
+    attention = replace(folder.attention, table=replace(folder.attention.table, appeals=appeals))
+    world = build_world("tx2", replace(folder, attention=attention), ["steady-wifi"])
+    assert world.appeal_share == 0.2
+    assert build_world("tx2", folder, ["steady-wifi"]).appeal_share is None
+    assert build_world("tx2", tiny, ["steady-wifi"]).appeal_share is None
