@@ -1,0 +1,119 @@
+"""Place a network on a cluster: `python -m partition.placement --model M --cluster FILE`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from partition import cli
+from partition.model_folder import ModelFolder
+from partition.placement import report
+from partition.placement.cluster import Cluster
+from partition.placement.cpsat import CpSatResult, solve_cpsat
+from partition.placement.errors import PlacementError
+from partition.placement.plan import Plan
+from partition.placement.problem import Problem, build_problem
+from partition.placement.solve import OBJECTIVES, Wish, solve
+from partition.placement.what_if import list_changes
+
+_ROUNDING_S = 2e-9
+"""CP-SAT counts whole nanoseconds."""
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m partition.placement", description=__doc__)
+    parser.add_argument("--model", required=True, help="model folder, or its name under models/")
+    parser.add_argument("--cluster", required=True, type=Path, help="TOML file (docs/placement.md)")
+    parser.add_argument("--objective", choices=OBJECTIVES, default="throughput")
+    parser.add_argument(
+        "--rate", type=_positive, metavar="HZ", help="frames per second to keep up with"
+    )
+    parser.add_argument(
+        "--max-latency", type=_positive, metavar="S", help="of a frame, for objective throughput"
+    )
+    parser.add_argument(
+        "--memory-limit",
+        type=cli.positive,
+        metavar="BYTES",
+        help="of a stage on any device; with --objective latency this is LMOS",
+    )
+    parser.add_argument(
+        "--replicas", type=cli.positive, default=1, help="most devices that share a stage"
+    )
+    parser.add_argument("--time-limit", type=_positive, default=10.0, metavar="S")
+    parser.add_argument(
+        "--check", action="store_true", help="solve it once more with OR-Tools CP-SAT"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--picture", type=Path, metavar="FILE.png", help="draw it")
+    return parser
+
+
+def _main() -> None:
+    arguments = _parser().parse_args()
+    wish = Wish(
+        objective=arguments.objective,
+        rate_hz=arguments.rate,
+        max_latency_s=arguments.max_latency,
+        max_replicas=arguments.replicas,
+        time_limit_s=arguments.time_limit,
+    )
+    cluster = Cluster.load(arguments.cluster)
+    folder = ModelFolder.open_network(arguments.model)
+    problem = build_problem(folder, cluster, arguments.memory_limit)
+    plan = solve(problem, wish)
+    check = _check(problem, wish, plan) if arguments.check else None
+    changes = list_changes(problem, wish, plan)
+    if arguments.picture:
+        _draw(folder.name, cluster, problem, plan, arguments.picture)
+    if arguments.json:
+        result = {"model": folder.name, "fingerprint": folder.fingerprint, "cluster": cluster.name}
+        result |= plan.to_json() | {"changes": [asdict(change) for change in changes]}
+        result |= {"check": None if check is None else asdict(check)}
+        sys.stdout.write(json.dumps(result) + "\n")
+    else:
+        n = len(cluster.devices)
+        sys.stdout.write(report.text(folder.name, cluster.name, n, plan, changes))
+        if check is not None:
+            sys.stdout.write(
+                f"CP-SAT: period {check.period_s * 1e3:.6g} ms, none below "
+                f"{check.bound_s * 1e3:.6g} ms\n"
+            )
+
+
+def _check(problem: Problem, wish: Wish, plan: Plan) -> CpSatResult:
+    """The shortest period by another road; a plan that it beats or refutes is a fault."""
+    if wish.objective != "throughput" or wish.max_replicas > 1 or wish.max_latency_s:
+        raise PlacementError("--check knows the shortest period alone: leave other wishes out")
+    check = solve_cpsat(problem, time_limit_s=wish.time_limit_s)
+    if check.bound_s > plan.period_s + _ROUNDING_S or check.period_s < plan.bound - _ROUNDING_S:
+        raise PlacementError(
+            f"CP-SAT finds {check.period_s:.9g} s and at least {check.bound_s:.9g} s, the plan has "
+            f"{plan.period_s:.9g} s and at least {plan.bound:.9g} s: please report this cluster"
+        )
+    return check
+
+
+def _draw(model: str, cluster: Cluster, problem: Problem, plan: Plan, path: Path) -> None:
+    try:
+        from partition.placement import picture  # noqa: PLC0415 - a planner's host may lack it
+    except ModuleNotFoundError as error:
+        raise PlacementError(f"drawing needs {error.name}: pip install 'dvfo[train]'") from error
+    picture.save(model, cluster, problem, plan, path)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(_main))

@@ -1,0 +1,260 @@
+"""The placement with the shortest period: bisection over every value that a period can have.
+
+A period is answered yes (a placement within it), no (proved that there is none) or neither in time:
+
+- few devices, or few kinds of them: an exhaustive search, `reach.py` with all of them tracked;
+- more: prices first, which refute it or lead a beam to a placement; then the search with only those
+  devices tracked that walks take twice. Between such rounds the best placement is taken apart and
+  put together anew (`improve.py`).
+
+The longest period that was refuted is a bound on every placement, whatever was given up elsewhere.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from partition.placement import beam
+from partition.placement.choices import Choices, list_choices
+from partition.placement.cluster import Floats
+from partition.placement.improve import Improver
+from partition.placement.problem import Bools, Problem
+from partition.placement.reach import Reach, n_states
+from partition.placement.threshold import Step, Threshold, try_prices
+
+Clock = Callable[[], float]
+_FEW_STATES = 1 << 13
+_MORE_TRACKED = 3
+_COARSE = 1.3
+_BY_ROOM = (0.0, 0.3, 0.7)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A placement and what is proved about it."""
+
+    steps: tuple[Step, ...]
+    """Empty where there is none, or none was found."""
+    period_s: float
+    """inf without a placement."""
+    bound_s: float
+    """No placement has a shorter period; inf: there is none at all."""
+    choices: Choices
+
+    @property
+    def proved(self) -> bool:
+        """Whether no placement is better."""
+        return self.bound_s >= self.period_s
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What was found out about one period."""
+
+    steps: tuple[Step, ...]
+    refuted: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Effort:
+    """How much is done before a period counts as answered neither way."""
+
+    rounds: int
+    """Changes of the prices."""
+    width: int
+    """Of the beam."""
+    states: int
+    """Sets of devices that are told apart."""
+    fineness: float
+    """Periods that are closer together are left to the next effort."""
+    improve_s: float
+    """Seconds for neighbourhoods of the best placement before that."""
+
+
+_EFFORTS = (
+    _Effort(rounds=15, width=10, states=1 << 8, fineness=0.02, improve_s=0.7),
+    _Effort(rounds=50, width=40, states=1 << 11, fineness=0.005, improve_s=2.0),
+    _Effort(rounds=150, width=150, states=1 << 14, fineness=0.001, improve_s=5.0),
+    _Effort(rounds=400, width=500, states=1 << 16, fineness=0.0, improve_s=20.0),
+)
+
+
+def solve_throughput(
+    problem: Problem,
+    *,
+    max_replicas: int = 1,
+    time_limit_s: float = 10.0,
+    clock: Clock = time.monotonic,
+) -> Found:
+    """Shortest period, with the best bound that fits into the time.
+
+    Args:
+        problem: network and cluster.
+        max_replicas: devices that may share a stage.
+        time_limit_s: when to stop, if not everything is proved before.
+        clock: seconds that pass.
+    """
+    search = _Search(list_choices(problem, max_replicas), clock() + time_limit_s, clock)
+    return search.run()
+
+
+def fits(problem: Problem, time_limit_s: float) -> bool:
+    """Whether any placement was found, however slow."""
+    clock = time.monotonic
+    search = _Search(list_choices(problem), clock() + time_limit_s, clock)
+    return search.find_any()
+
+
+class _Search:
+    """The bisection and what it has found so far."""
+
+    def __init__(self, choices: Choices, deadline_s: float, clock: Clock) -> None:
+        self._choices = choices
+        self._deadline_s = deadline_s
+        self._clock = clock
+        self._few = n_states(choices.counts, _every(choices)) <= _FEW_STATES
+        self._steps: tuple[Step, ...] = ()
+        self._period_s = np.inf
+        self._refuted_s = -np.inf
+        self._prices: Floats | None = None
+        self._improver = Improver(choices, period_of)
+        self._open_s: list[float] = []  # periods that were answered neither yes nor no
+
+    def find_any(self) -> bool:
+        """Find a placement, however slow."""
+        effort = 0
+        while self._ask(self._choices.largest_s, _EFFORTS[effort]) is None and self._in_time():
+            effort = min(effort + 1, len(_EFFORTS) - 1)
+        return bool(self._steps)
+
+    def run(self) -> Found:
+        """Bisect until everything is proved, or time is up."""
+        if self.find_any():
+            self._open_s = []
+            self._ask(0.0, _EFFORTS[0])
+        effort = 0
+        while self._refuted_s < self._period_s and self._steps and self._in_time():
+            next_s = self._next_s(_EFFORTS[effort].fineness)
+            if next_s is not None:
+                self._ask(next_s, _EFFORTS[effort])
+            elif self._open_s and self._refuted_s < self._period_s:
+                self._improve(_EFFORTS[effort].improve_s)
+                self._open_s = []
+                effort = min(effort + 1, len(_EFFORTS) - 1)
+        return Found(
+            steps=self._steps,
+            period_s=self._period_s,
+            bound_s=min(max(self._refuted_s, 0.0), self._period_s),
+            choices=self._choices,
+        )
+
+    def _improve(self, seconds: float) -> None:
+        until_s = min(self._clock() + seconds, self._deadline_s)
+        bound_s = max(self._refuted_s, 0.0)
+        steps = self._improver.run(self._steps, bound_s, lambda: self._clock() < until_s)
+        self._steps, self._period_s = steps, period_of(self._choices, steps)
+
+    def _in_time(self) -> bool:
+        return self._clock() < self._deadline_s
+
+    def _next_s(self, fineness: float) -> float | None:
+        """The period to ask for next; None where nothing is left that this effort could answer."""
+        low_s, high_s = self._refuted_s, self._period_s
+        if not self._open_s:
+            if high_s > max(low_s, 0.0) * _COARSE:
+                return float(np.sqrt(max(low_s, high_s * 1e-3) * high_s))
+            values = self._between(low_s, high_s)
+            if len(values):
+                return float(values[(len(values) - 1) // 2])
+            self._refuted_s = high_s
+            return None
+        for low, high in ((max(self._open_s), high_s), (low_s, min(self._open_s))):
+            if high > low * (1 + fineness):
+                values = self._between(low, high)
+                if len(values):
+                    return float(values[(len(values) - 1) // 2])
+        return None
+
+    def _between(self, low_s: float, high_s: float) -> Floats:
+        """What a period can be, both ends left out."""
+        values = self._choices.candidates_s(low_s, high_s)
+        return np.asarray(values[(values > low_s) & (values < high_s)])
+
+    def _ask(self, period_s: float, effort: _Effort) -> bool | None:
+        """Whether there is a placement within a period; None: not known."""
+        threshold = Threshold(self._choices, period_s)
+        answer = self._exhaust(threshold) if self._few else self._explore(threshold, effort)
+        if answer.steps:
+            self._steps = answer.steps
+            self._period_s = period_of(self._choices, answer.steps)
+            self._open_s = [value for value in self._open_s if value < self._period_s]
+            return True
+        if answer.refuted:
+            self._refuted_s = max(self._refuted_s, period_s)
+            self._open_s = [value for value in self._open_s if value > period_s]
+            if not self._steps and period_s >= self._choices.largest_s:
+                self._refuted_s = np.inf
+            return False
+        self._open_s.append(period_s)
+        return None
+
+    def _exhaust(self, threshold: Threshold) -> _Answer:
+        after, _ = threshold.price_to_go(np.zeros(len(self._choices.counts)))
+        reach = Reach(threshold, _every(self._choices), np.isfinite(after))
+        steps = next(reach.walks(distinct=True), ())
+        return _Answer(steps, refuted=not steps)
+
+    def _explore(self, threshold: Threshold, effort: _Effort) -> _Answer:
+        verdict = try_prices(threshold, effort.rounds, self._prices)
+        if verdict.refuted or verdict.steps:
+            return _Answer(verdict.steps or (), verdict.refuted)
+        self._prices = verdict.prices
+        room = threshold.room_of_classes()
+        for share in _BY_ROOM:
+            prices = (1 - share) * verdict.prices + share * room
+            after = threshold.price_to_go(prices)[0] if share else verdict.after
+            steps = beam.search(threshold, prices, after, effort.width)
+            if steps and steps[-1][2] == threshold.n_blocks:
+                return _Answer(steps, refuted=False)
+        return self._track(threshold, np.isfinite(verdict.after), effort)
+
+    def _track(self, threshold: Threshold, alive: Bools, effort: _Effort) -> _Answer:
+        """Track the devices that walks take twice, more and more of them."""
+        counts = self._choices.counts
+        tracked: list[int] = []
+        while self._in_time():
+            reach = Reach(threshold, tracked, alive)
+            if not reach.ends_reached:
+                return _Answer((), refuted=True)
+            steps = next(reach.walks(distinct=True), ())
+            if steps:
+                return _Answer(steps, refuted=False)
+            over = threshold.overuse(next(reach.walks(distinct=False)))
+            more = [int(k) for k in np.argsort(-over)[:_MORE_TRACKED] if over[k] > 0]
+            while more and n_states(counts, tracked + more) > effort.states:
+                more.pop()
+            if not more:
+                break
+            tracked += more
+        return _Answer((), refuted=False)
+
+
+def period_of(choices: Choices, steps: tuple[Step, ...]) -> float:
+    """The longest of all stages and transfers, s."""
+    cut_bytes = choices.problem.cut_bytes
+    stages_s = [float(choices.stage_s[choices.flavour[c], i, j]) for c, i, j in steps]
+    links_s = [
+        float(cut_bytes[i] * choices.s_per_byte[sender, c])
+        for (sender, _, _), (c, i, _) in pairwise(steps)
+    ]
+    ends_s = [float(choices.entry_s[steps[0][0]]), float(choices.exit_s[steps[-1][0]])]
+    return max(*stages_s, *links_s, *ends_s)
+
+
+def _every(choices: Choices) -> list[int]:
+    return list(range(len(choices.counts)))
