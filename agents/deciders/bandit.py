@@ -45,7 +45,7 @@ class Bandit:
     episodes, counted as `PRIOR` tries; the cost of the last step is worked out from readings.
     """
 
-    PRIOR = 30.0
+    PRIOR = 50.0
     BONUS = 0.02
     DWELL_STEPS = 4.0
 

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.deciders.base import axis_sizes, top_clocks
+from agents.deciders.measure import measure
 from agents.deciders.oracle import Oracle, cost_table
-from agents.deciders.rollout import mean_cost
 from agents.deciders.static import Static
 from envs.fleet import Fleet, World
 from envs.signals import Floats
@@ -28,12 +28,10 @@ def best_static(world: World, seeds: NDArray[np.uint64]) -> Static:
         seeds: of the episodes to search on, shape (n,); keep them apart from held-out ones.
     """
     ranking = _rank_on_states(world, seeds)
-    finalists = [
-        tuple(int(i) for i in np.unravel_index(flat, ranking.shape))
-        for flat in np.argsort(ranking, axis=None)[:N_FINALISTS]
-    ]
-    means = [mean_cost(world, Static(action), seeds) for action in finalists]
-    return Static(finalists[int(np.argmin(means))])
+    best = np.argsort(ranking, axis=None)[:N_FINALISTS]
+    finalists = np.stack(np.unravel_index(best, ranking.shape), axis=1).astype(np.int64)
+    means = measure(world, finalists, seeds).cost.mean(axis=(0, 2))
+    return Static(tuple(int(i) for i in finalists[means.argmin()]))
 
 
 def search_steps(world: World, n_seeds: int) -> int:
