@@ -149,15 +149,18 @@ _PPO: dict[str, Any] = {
         "optimizer_kwargs": {"fused": True},
     },
 }
-_OFF_POLICY: dict[str, Any] = {
-    "learning_rate": linear_to_zero(1e-3),
+# The replay buffers are filled by many boards and small networks learn from them often: what counts
+# in half a minute is the number of updates.
+_Q: dict[str, Any] = {
+    "learning_rate": linear_to_zero(2e-3),
     "buffer_size": 200_000,
     "learning_starts": 10_000,
-    "batch_size": 512,
-    "gamma": 0.5,
+    "batch_size": 256,
+    "gamma": 0.3,
+    "tau": 0.02,
     "train_freq": 1,
+    "policy_kwargs": {"net_arch": [64, 64]},
 }
-_Q: dict[str, Any] = {**_OFF_POLICY, "tau": 0.02, "policy_kwargs": {"net_arch": [128, 128]}}
 _DQN: dict[str, Any] = {
     **_Q,
     "target_update_interval": 1,
@@ -174,23 +177,23 @@ ALGORITHMS = {
         lessons=Lessons(),
         settings={**_PPO, "gamma": 0.5, "gae_lambda": 0.9},
     ),
-    "dvfo": Algorithm(agent_class=BranchingDQN, n_envs=128, total_timesteps=1_000_000, settings=_Q),
+    "dvfo": Algorithm(agent_class=BranchingDQN, n_envs=64, total_timesteps=400_000, settings=_Q),
     "drldo": Algorithm(
         agent_class=DQN,
-        n_envs=128,
-        total_timesteps=500_000,
+        n_envs=64,
+        total_timesteps=400_000,
         settings=_DQN,
         head="table",
         table=drldo_table,
         governed=("gpu", "emc"),
     ),
     "sac-discrete": Algorithm(
-        agent_class=SACDiscrete, n_envs=128, total_timesteps=700_000, settings=_Q
+        agent_class=SACDiscrete, n_envs=64, total_timesteps=200_000, settings=_Q
     ),
     "dqn": Algorithm(
         agent_class=DQN,
-        n_envs=128,
-        total_timesteps=1_000_000,
+        n_envs=64,
+        total_timesteps=400_000,
         head="table",
         table=thinned_table,
         settings=_DQN,

@@ -29,6 +29,7 @@ class BranchingQNetwork(nn.Module):
     """From observations to Q-values of each axis's choices."""
 
     seen: Tensor
+    averaging: Tensor
 
     def __init__(
         self, n_inputs: int, sizes: Sequence[int], widths: list[int], unseen: Sequence[int] = ()
@@ -49,13 +50,19 @@ class BranchingQNetwork(nn.Module):
         seen = torch.ones(n_inputs)
         seen[list(unseen)] = 0.0
         self.register_buffer("seen", seen)
+        axis_of = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(self.sizes))
+        together = (axis_of[:, None] == axis_of).float()
+        self.register_buffer("averaging", together / together.sum(dim=0))
 
     def forward(self, observations: Tensor) -> Tensor:
         """Q-values, shape (n, sum of the sizes); each axis's mean is the state's value."""
         hidden = self.trunk(observations * self.seen)
-        advantages = [branch(hidden) for branch in self.branches]
-        level = self.value(hidden)
-        return torch.cat([level + a - a.mean(dim=1, keepdim=True) for a in advantages], dim=1)
+        # One product for all branches, and one that takes each axis's mean off.
+        weight = torch.cat([branch.weight for branch in self.branches])  # type: ignore[misc]
+        bias = torch.cat([branch.bias for branch in self.branches])  # type: ignore[misc]
+        advantages = nn.functional.linear(hidden, weight, bias)
+        level: Tensor = self.value(hidden)
+        return level + advantages - advantages @ self.averaging
 
 
 class BranchingPolicy(BasePolicy):

@@ -1,0 +1,117 @@
+"""Thinking while moving on a live board: decide in a thread of its own, act without waiting.
+
+A mailbox of one: a newer observation replaces one that nobody has taken up yet, and the action in
+force stays until the next one is there (Xiao et al., ICLR 2020, arXiv 2004.06089).
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.plant import Indices
+
+Decide = Callable[[NDArray[np.float32]], Indices]
+STOP_S = 5.0
+"""A thread that does not end within this time after it was told to is an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What came out of a thought.
+
+    Attributes:
+        action: chosen, shape (n_axes,).
+        selection_s: time from the observation to the action, t_AS.
+    """
+
+    action: Indices
+    selection_s: float
+
+
+class ConcurrentDecider:
+    """Runs `decide` in a thread; whatever it raises reaches whoever asks next."""
+
+    def __init__(self, decide: Decide, first: Indices) -> None:
+        """Start the thread; `first` is in force until the first thought is done."""
+        self._decide = decide
+        self._observations: queue.Queue[NDArray[np.float32] | None] = queue.Queue(maxsize=1)
+        self._latest = Decision(first, 0.0)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._think, name="decider", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> ConcurrentDecider:
+        """Enter the context."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop the thread."""
+        self.close()
+
+    def post(self, observation: NDArray[np.float32]) -> None:
+        """Give the thread something newer to think about; never waits.
+
+        Raises:
+            BaseException: what the last thought raised.
+        """
+        self._check()
+        self._put(observation.copy())
+
+    def latest(self) -> Decision:
+        """The newest decision; never waits.
+
+        Raises:
+            BaseException: what the last thought raised.
+        """
+        self._check()
+        return self._latest
+
+    def close(self) -> None:
+        """Stop the thread.
+
+        Raises:
+            TimeoutError: it does not stop.
+        """
+        self._put(None)
+        self._thread.join(STOP_S)
+        if self._thread.is_alive():
+            raise TimeoutError(f"the deciding thread did not stop within {STOP_S:g} s")
+
+    def _put(self, observation: NDArray[np.float32] | None) -> None:
+        while True:
+            try:
+                self._observations.put_nowait(observation)
+            except queue.Full:
+                try:
+                    self._observations.get_nowait()
+                except queue.Empty:
+                    continue
+            else:
+                return
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _think(self) -> None:
+        while (observation := self._observations.get()) is not None:
+            began_s = time.perf_counter()
+            try:
+                action = self._decide(observation).copy()
+            except BaseException as error:
+                self._error = error
+                return
+            self._latest = Decision(action, time.perf_counter() - began_s)
