@@ -12,6 +12,7 @@ from agents.deciders.base import axis_sizes
 from envs.clocks import DOMAINS, Clocks, clock_tables
 from envs.objective import Objective
 from envs.plant import Indices, Layout, Readings
+from envs.signals import Floats
 from envs.split_costs import SplitCosts
 from envs.world import World
 from hw.device import DeviceModel
@@ -52,7 +53,7 @@ class Known:
 
 
 class Actions:
-    """Actions with what each asks of device and link.
+    """Actions with what each asks of device and link, in single precision for speed.
 
     Attributes:
         indices: shape (..., n_axes).
@@ -66,11 +67,16 @@ class Actions:
         columns = {axis.name: k for k, axis in enumerate(known.layout.axes)}
         self.clocks = Clocks(
             *(
-                table[indices[..., columns[name]] if name in columns else -1]
+                single(table[indices[..., columns[name]] if name in columns else -1])
                 for name, table in zip(DOMAINS, clock_tables(known.device), strict=True)
             )
         )
-        self.costs = SplitCosts.from_rows(known.costs.rows()[:, indices[..., -1]])
+        self.costs = SplitCosts.from_rows(single(known.costs.rows())[:, indices[..., -1]])
+
+
+def single(values: Floats) -> Floats:
+    """The same numbers in single precision."""
+    return values.astype(np.float32)
 
 
 def every_action(layout: Layout) -> Indices:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from agents.deciders.base import top_clocks
-from agents.deciders.known import Actions, Known
+from agents.deciders.known import Actions, Known, single
 from agents.deciders.nominal import Caution, expect
 from agents.deciders.pareto import useful_actions
 from envs.plant import Indices, Plant, Readings
@@ -84,4 +84,4 @@ class ModelSearch:
     def _costs(self, actions: Actions, readings: Readings, held: Indices) -> Floats:
         outcome = expect(self._known, actions, readings, held, self._caution)
         outcome = replace(outcome, switched=outcome.switched / self._settings.dwell_steps)
-        return self._known.objective.cost(outcome, readings.eta[:, None])
+        return self._known.objective.cost(outcome, single(readings.eta)[:, None])

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agents.deciders.known import Actions, Known
+from agents.deciders.known import Actions, Known, single
 from envs.plant import Indices, Outcome, Readings
 from envs.response import respond
+from envs.signals import Floats
 from envs.surroundings import Surroundings
 
 
@@ -41,25 +42,25 @@ def expect(
         caution: see there.
 
     Returns:
-        Arrays that broadcast to (n, k).
+        Arrays in single precision that broadcast to (n, k).
     """
     response = respond(
         known.device,
         actions.costs,
         actions.clocks,
         believed(known, readings, caution),
-        readings.backlog[:, None],
+        single(readings.backlog)[:, None],
         known.step_s,
     )
     accuracy = actions.costs.accuracy
-    power_w = response.power_w * readings.power_factor[:, None]
+    power_w = response.power_w * single(readings.power_factor)[:, None]
     return Outcome(
-        energy_j=response.energy_j * readings.power_factor[:, None],
+        energy_j=response.energy_j * single(readings.power_factor)[:, None],
         latency_s=response.latency_s,
         in_time=response.in_time,
         accuracy=accuracy + response.fell_back * (actions.costs.fallback_accuracy - accuracy),
-        switched=(actions.indices != held[:, None, :]).mean(axis=-1),
-        overheat_c=np.zeros(1),
+        switched=(actions.indices != held[:, None, :]).mean(axis=-1, dtype=np.float32),
+        overheat_c=np.zeros(1, dtype=np.float32),
         power_w=power_w,
         requests=response.requests,
         uplink_bytes=actions.costs.wire_bytes,
@@ -69,20 +70,27 @@ def expect(
 
 def believed(known: Known, readings: Readings, caution: Caution) -> Surroundings:
     """Surroundings that would explain the readings, arrays of shape (n, 1)."""
-    away = readings.away_factor[:, None]
-    none = np.zeros(away.shape)
+
+    def column(values: Floats) -> Floats:
+        return single(values)[:, None]
+
+    away = column(readings.away_factor)
+    none = np.zeros_like(away)
     return Surroundings(
-        link_bps=caution.link_share * readings.link_bps[:, None] / away,
-        rtt_s=readings.rtt_s[:, None] * away,
-        server_load=1.0 - readings.server_idle[:, None],
-        arrival_hz=readings.arrival_hz[:, None],
+        link_bps=caution.link_share * column(readings.link_bps) / away,
+        rtt_s=column(readings.rtt_s) * away,
+        server_load=1.0 - column(readings.server_idle),
+        arrival_hz=column(readings.arrival_hz),
         ambient_c=none,
-        latency_target_s=readings.latency_target_s[:, None],
-        slowdown=caution.time_margin * readings.latency_factor[:, None],
+        latency_target_s=column(readings.latency_target_s),
+        slowdown=caution.time_margin * column(readings.latency_factor),
         estimate_noise=none + 1.0,
-        eta=readings.eta[:, None],
-        radio_w=readings.radio_w[:, None],
+        eta=column(readings.eta),
+        radio_w=column(readings.radio_w),
         radio_w_per_bps=none,
         server_flops_per_s=known.server_flops_per_s / away,
-        arrival_scv=readings.arrival_scv[:, None],
+        arrival_scv=column(readings.arrival_scv),
+        hidden_load=none,
+        background_load=none,
+        tail_share=none,
     )

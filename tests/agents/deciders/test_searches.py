@@ -73,7 +73,7 @@ def test_no_state_makes_a_useless_action_the_best(swinging):
         cost = known.objective.cost(outcome, readings.eta[:, None])
         return np.where(alone, cost, np.inf).min(axis=1)
 
-    np.testing.assert_allclose(least(useful), least(every), rtol=1e-9)
+    np.testing.assert_allclose(least(useful), least(every), rtol=1e-5)
 
 
 def many_readings(world, n: int = 200):
@@ -101,7 +101,7 @@ def test_expectation_equals_the_truth_where_nothing_is_hidden(build):
     expected = expect(known, actions, readings, held, Caution(time_margin=EXPECTED_SLOWDOWN))
     expected = replace(expected, switched=np.zeros(1))
     cost = known.objective.cost(expected, readings.eta[:, None])
-    np.testing.assert_allclose(cost, cost_table(fleet, slice(0, 1)).reshape(1, -1), rtol=1e-6)
+    np.testing.assert_allclose(cost, cost_table(fleet, slice(0, 1)).reshape(1, -1), rtol=1e-5)
 
 
 def test_model_search_reaches_the_known_optimum_where_nothing_changes(calm):
