@@ -3,6 +3,8 @@
 python train.py [--device tx2] [--model efficientnet-lite0] [--scenario all] [--algo amortised] ...
 python train.py --resume RUN              go on with a run that was cut
 python train.py --sweep FILE.toml         many runs, one table
+python train.py --init RUN --board emulated [--cloud HOST:PORT] [--total-timesteps 1000]
+                                          fine-tune a policy on a board, in wall-clock time
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pathlib import Path
 from agents.algorithms import ABLATIONS
 from agents.deciders import registry
 from agents.errors import AgentError
+from agents.training_live import LIVE_STEPS, Place, tune_run
 from agents.training_run import TrainConfig, resumed, run
 from agents.training_sweep import Sweep
 from envs.effects import EFFECTS
@@ -34,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; user errors end in one sentence and exit code 2."""
     arguments = _parser().parse_args(argv)
     try:
+        if arguments.init:
+            return _tune(arguments)
         return _sweep(arguments.sweep) if arguments.sweep else _train(arguments)
     except USER_ERRORS as error:
         print(f"error: {error}", file=sys.stderr)
@@ -65,11 +70,25 @@ def _sweep(path: Path) -> int:
     return 0 if sweep.run() else 1
 
 
+def _tune(arguments: argparse.Namespace) -> int:
+    run_dir = arguments.resume or arguments.out or RUNS_DIR / f"tuned-{arguments.init.name}"
+    place = Place(
+        board=arguments.board,
+        scenario=arguments.scenario[0],
+        cloud=arguments.cloud,
+        n_steps=arguments.total_timesteps or LIVE_STEPS,
+        seed=arguments.seed,
+    )
+    print(tune_run(arguments.init, run_dir, place))
+    print(f"\npolicy is in {run_dir}\nnext: python deploy.py --run {run_dir}")
+    return 0
+
+
 def _config(arguments: argparse.Namespace) -> TrainConfig:
     if arguments.board != "sim":
         raise AgentError(
-            f"train.py cannot train on board {arguments.board!r} yet; use --board sim, which is "
-            f"the only one"
+            f"train.py trains on the simulated board only, not on {arguments.board!r}: use --board "
+            f"sim, or --init RUN to fine-tune a trained policy on a board"
         )
     return TrainConfig(
         board=arguments.board,
@@ -138,6 +157,8 @@ def _parser() -> argparse.ArgumentParser:
         "--blocking", action="store_true", help="boards wait for each decision, as most code does"
     )
     parser.add_argument("--resume", type=Path, default=None, help="go on with this run folder")
+    parser.add_argument("--init", type=Path, default=None, help="fine-tune this run's policy")
+    parser.add_argument("--cloud", default=None, help="HOST:PORT of partition.server, with --init")
     parser.add_argument("--sweep", type=Path, default=None, help="train what a .toml file lists")
     return parser
 

@@ -153,10 +153,10 @@ _PPO: dict[str, Any] = {
 # in half a minute is the number of updates.
 _Q: dict[str, Any] = {
     "learning_rate": linear_to_zero(2e-3),
-    "buffer_size": 200_000,
-    "learning_starts": 10_000,
+    "buffer_size": 40_000,
+    "learning_starts": 5_000,
     "batch_size": 256,
-    "gamma": 0.3,
+    "gamma": 0.0,
     "tau": 0.02,
     "train_freq": 1,
     "policy_kwargs": {"net_arch": [64, 64]},

@@ -2,8 +2,10 @@
 
 After Tavakoli et al. (AAAI 2018, arXiv 1711.08946): a shared trunk, one state value, and one
 advantage per choice of each axis, so that the outputs are the sum of the axes' sizes, not their
-product; double Q-learning; the target of all axes is the mean over theirs. Prioritised replay
-is left out.
+product; double Q-learning. Chosen here: the value of a whole action is the state's value plus the
+sum of its axes' advantages (as Sunehag et al. 2018, arXiv 1706.05296, add agents' values), where
+the paper holds each axis to the target by itself, which charges it with what the others explore.
+Prioritised replay is left out.
 """
 
 from __future__ import annotations
@@ -56,13 +58,24 @@ class BranchingQNetwork(nn.Module):
 
     def forward(self, observations: Tensor) -> Tensor:
         """Q-values, shape (n, sum of the sizes); each axis's mean is the state's value."""
+        level, advantages = self.parts(observations)
+        return level + advantages
+
+    def parts(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """The state's value, shape (n, 1), and advantages, whose mean over each axis is zero."""
         hidden = self.trunk(observations * self.seen)
         # One product for all branches, and one that takes each axis's mean off.
-        weight = torch.cat([branch.weight for branch in self.branches])  # type: ignore[misc]
-        bias = torch.cat([branch.bias for branch in self.branches])  # type: ignore[misc]
+        layers = [branch for branch in self.branches if isinstance(branch, nn.Linear)]
+        weight = torch.cat([layer.weight for layer in layers])
+        bias = torch.cat([layer.bias for layer in layers])
         advantages = nn.functional.linear(hidden, weight, bias)
-        level: Tensor = self.value(hidden)
-        return level + advantages - advantages @ self.averaging
+        return self.value(hidden), advantages - advantages @ self.averaging
+
+    def total(self, observations: Tensor, picks: Tensor) -> Tensor:
+        """Q-value of whole actions, shape (n, 1); `picks` are columns, shape (n, n_axes)."""
+        level, advantages = self.parts(observations)
+        worth: Tensor = level + advantages.gather(1, picks).sum(dim=1, keepdim=True)
+        return worth
 
 
 class BranchingPolicy(BasePolicy):
@@ -103,6 +116,7 @@ class BranchingDQN(FactoredOffPolicy):
         *,
         exploration_fraction: float = 0.5,
         exploration_final_eps: float = 0.02,
+        initial_eps: float = 1.0,
         max_grad_norm: float = 10.0,
         _init_setup_model: bool = True,
         **settings: Any,
@@ -114,6 +128,7 @@ class BranchingDQN(FactoredOffPolicy):
             env: with `MultiDiscrete` actions.
             exploration_fraction: of the training during which exploration falls.
             exploration_final_eps: chance of each axis to be set at random afterwards.
+            initial_eps: the same at the beginning.
             max_grad_norm: longer gradients are shortened.
             _init_setup_model: build the networks now, as SB3's `load` does not.
             settings: of `OffPolicyAlgorithm`.
@@ -121,6 +136,7 @@ class BranchingDQN(FactoredOffPolicy):
         super().__init__(policy, env, **settings)
         self.exploration_fraction = exploration_fraction
         self.exploration_final_eps = exploration_final_eps
+        self.initial_eps = initial_eps
         self.max_grad_norm = max_grad_norm
         self.exploration_rate = 0.0
         if _init_setup_model:
@@ -131,7 +147,7 @@ class BranchingDQN(FactoredOffPolicy):
     def _setup_model(self) -> None:
         super()._setup_model()
         self._exploration = LinearSchedule(
-            1.0, self.exploration_final_eps, self.exploration_fraction
+            self.initial_eps, self.exploration_final_eps, self.exploration_fraction
         )
 
     def predict(
@@ -157,6 +173,11 @@ class BranchingDQN(FactoredOffPolicy):
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record("train/loss", float(np.mean(losses)))
 
+    def rehearse(self, n_updates: int) -> None:
+        """Learn from what is remembered, before the first step."""
+        for _ in range(n_updates):
+            self._update(self.batch_size)
+
     def _on_step(self) -> None:
         self.exploration_rate = self._exploration(self._current_progress_remaining)
         self.logger.record("rollout/exploration_rate", self.exploration_rate)
@@ -168,12 +189,11 @@ class BranchingDQN(FactoredOffPolicy):
         policy, offsets = self.policy, self.choices.offsets
         with torch.no_grad():
             best = self.choices.mode(policy.q_net(batch.next_observations)) + offsets
-            worth = policy.q_net_target(batch.next_observations).gather(1, best)
-            following = worth.mean(dim=1, keepdim=True)
+            following = policy.q_net_target.total(batch.next_observations, best)
             discounts = self.gamma if batch.discounts is None else batch.discounts
             target = batch.rewards + (1.0 - batch.dones) * discounts * following
-        q = policy.q_net(batch.observations).gather(1, batch.actions.long() + offsets)
-        loss = nn.functional.smooth_l1_loss(q, target.expand_as(q))
+        q = policy.q_net.total(batch.observations, batch.actions.long() + offsets)
+        loss = nn.functional.smooth_l1_loss(q, target)
         policy.optimizer.zero_grad()
         torch.autograd.backward(loss)
         clip_grad_norm_(policy.q_net.parameters(), self.max_grad_norm)

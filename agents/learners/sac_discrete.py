@@ -112,10 +112,8 @@ class SACDiscrete(FactoredOffPolicy):
             target = batch.rewards + (1.0 - batch.dones) * discounts * following
         picks = batch.actions.long() + choices.offsets
         errors = [
-            nn.functional.smooth_l1_loss(
-                q := critic(batch.observations).gather(1, picks), target.expand_as(q)
-            )
-            for critic in policy.critics
+            nn.functional.smooth_l1_loss(critic.total(batch.observations, picks), target)
+            for critic in _networks(policy.critics)
         ]
         critic_loss = torch.stack(errors).sum()
         policy.critic_optimizer.zero_grad()
@@ -124,7 +122,9 @@ class SACDiscrete(FactoredOffPolicy):
 
         scores = choices.scores(policy.actor(batch.observations))
         with torch.no_grad():
-            worth = torch.minimum(*(critic(batch.observations) for critic in policy.critics))
+            worth = torch.minimum(
+                *(critic(batch.observations) for critic in _networks(policy.critics))
+            )
         actor_loss = (scores.p * (temperature * scores.log_p - worth)).sum(dim=1).mean()
         policy.optimizer.zero_grad()
         torch.autograd.backward(actor_loss)
@@ -133,12 +133,19 @@ class SACDiscrete(FactoredOffPolicy):
         return float(critic_loss.detach()), float(actor_loss.detach())
 
     def _soft_value(self, observations: Tensor, temperature: float) -> Tensor:
-        """Worth of the actor's distribution, the mean over the axes, shape (n, 1)."""
+        """Worth of the actor's distribution, shape (n, 1)."""
         scores = self.choices.scores(self.policy.actor(observations))
-        worth = torch.minimum(*(target(observations) for target in self.policy.targets))
-        total = (scores.p * (worth - temperature * scores.log_p)).sum(dim=1, keepdim=True)
-        value: Tensor = total / len(self.choices.sizes)
+        values = []
+        for target in _networks(self.policy.targets):
+            level, advantages = target.parts(observations)
+            values.append(level + (scores.p * advantages).sum(dim=1, keepdim=True))
+        surprise = (scores.p * scores.log_p).sum(dim=1, keepdim=True)
+        value: Tensor = torch.minimum(*values) - temperature * surprise
         return value
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "policy.optimizer", "policy.critic_optimizer"], []
+
+
+def _networks(modules: nn.ModuleList) -> list[BranchingQNetwork]:
+    return [module for module in modules if isinstance(module, BranchingQNetwork)]

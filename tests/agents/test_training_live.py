@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from agents import training_live
+from agents.algorithms import ALGORITHMS
+from agents.errors import AgentError
+from agents.learners.safe_env import SafeEnv
+from agents.training_live import compare, load_memory, report, save_memory, tune, warm_start
+from envs.edge_env import EdgeSplitEnv
+from envs.fleet import Fleet
+from tests.runs import constant_policy
+
+
+@pytest.fixture
+def env(small_world) -> EdgeSplitEnv:
+    return EdgeSplitEnv(Fleet(small_world, 1), small_world.objective())
+
+
+@pytest.fixture
+def learned(small_world):
+    """A frozen policy with hidden layers and random weights."""
+    recipe = ALGORITHMS["ppo"]
+    agent = recipe.build(recipe.boards(small_world), 0, None)
+    from agents.export import freeze
+
+    return freeze(agent, recipe.describe("ppo", small_world.layout))
+
+
+@pytest.fixture
+def brief(monkeypatch) -> None:
+    monkeypatch.setattr(training_live, "N_SIMULATED", 64)
+    monkeypatch.setattr(training_live, "N_REHEARSALS", 4)
+    monkeypatch.setattr(training_live, "CHECKPOINT_EVERY", 10)
+    monkeypatch.setattr(training_live, "BLOCK_STEPS", 5)
+
+
+def test_the_agent_begins_as_the_policy(env, learned):
+    agent = warm_start(SafeEnv(env, learned), learned, 0)
+    shape = (500, len(learned.metadata.fields))
+    observations = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+    actions, _ = agent.predict(observations, deterministic=True)
+    assert (actions == learned.decide_batch(observations)).all(axis=1).mean() > 0.99
+
+
+def test_a_policy_without_scores_per_axis_is_refused(env, small_world):
+    recipe = ALGORITHMS["dqn"]
+    from agents.export import freeze
+
+    agent = recipe.build(recipe.boards(small_world), 0, None)
+    listed = freeze(agent, recipe.describe("dqn", small_world.layout))
+    with pytest.raises(AgentError, match="cannot be tuned"):
+        warm_start(SafeEnv(env, constant_policy(small_world.layout, (0, 0, 0, 0))), listed, 0)
+
+
+@pytest.mark.usefixtures("brief")
+def test_tuning_survives_being_killed(env, learned, small_world, tmp_path):
+    tune(env, small_world, learned, tmp_path, 20, 0)
+    assert (tmp_path / "checkpoint.zip").is_file()
+    safe = SafeEnv(env, learned)
+    agent = warm_start(safe, learned, 0)
+    load_memory(agent, tmp_path / "memory.npz")
+    assert agent.replay_buffer.pos == 64 + 19  # the step that saves is not stored yet
+    tuned = tune(env, small_world, learned, tmp_path, 30, 0)
+    load_memory(agent, tmp_path / "memory.npz")
+    assert agent.replay_buffer.pos == 64 + 28
+    assert tuned.metadata.layout == small_world.layout
+
+
+@pytest.mark.usefixtures("brief")
+def test_memory_that_is_damaged_is_refused(env, learned, tmp_path):
+    agent = warm_start(SafeEnv(env, learned), learned, 0)
+    save_memory(agent, tmp_path / "memory.npz")
+    (tmp_path / "memory.npz").write_bytes(b"half")
+    with pytest.raises(AgentError, match="damaged"):
+        load_memory(agent, tmp_path / "memory.npz")
+
+
+@pytest.mark.usefixtures("brief")
+def test_energy_before_and_after_is_told(env, small_world, tmp_path):
+    fast = constant_policy(small_world.layout, (2, 2, 2, -1))
+    slow = constant_policy(small_world.layout, (1, 1, 1, -1))
+    blocks = compare(env, fast, slow, 2)
+    assert blocks["after"].energy_j < blocks["before"].energy_j
+    line = report(blocks, tmp_path)
+    assert f"{blocks['before'].energy_j:.4f} J before" in line
+    assert (tmp_path / "tuning.json").is_file()
