@@ -163,7 +163,7 @@ _Q: dict[str, Any] = {
 }
 _DQN: dict[str, Any] = {
     **_Q,
-    "target_update_interval": 1,
+    "target_update_interval": 64,
     "exploration_fraction": 0.5,
     "exploration_final_eps": 0.02,
 }
@@ -218,7 +218,8 @@ ALGORITHMS = {
         head="box",
         n_envs=64,
         total_timesteps=300_000,
-        settings={**_Q, "gradient_steps": 1},
+        # The temperature is adapted too slowly to begin at 1.
+        settings={**_Q, "ent_coef": "auto_0.05"},
     ),
 }
 _DVFO = ALGORITHMS["dvfo"]

@@ -133,7 +133,7 @@ def _training(seed: int, out: Path) -> Iterator[Bar]:
     with (out / "evaluation.csv").open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     for row in rows:
-        if row["policy"] == "ppo" and row["share_of_way"] != "nan":
+        if row["policy"] == "amortised" and row["share_of_way"] != "nan":
             yield _share(row, seed, shown)
     yield _decision_time(FrozenPolicy.load(out / "policy"), seed)
     if seed == 0:
