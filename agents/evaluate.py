@@ -48,6 +48,10 @@ class Episodes:
     steps_s: Floats
     requests: Floats
 
+    def part(self, which: slice) -> Episodes:
+        """Some of the episodes."""
+        return Episodes(*(getattr(self, f.name)[..., which] for f in fields(self)))
+
     def p95_latency_s(self) -> float:
         """95th percentile over all requests of all episodes."""
         weights = np.broadcast_to(self.requests, self.steps_s.shape)

@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from agents.benchmark.plan import OURS
-from agents.benchmark.table import ALL, ORACLE, Row, over_all
+from agents.benchmark.table import ORACLE, Row, over_all
+from agents.evaluate import ALL
 from agents.plots import INK, LEARNED, MUTED, save
 from agents.plots import ORACLE as ORACLE_COLOUR
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agents.benchmark.run import Measured
-from agents.benchmark.table import ALL, Key, Row, SpeedRow, over_all
+from agents.benchmark.table import Key, Row, SpeedRow, over_all
 from agents.benchmark.verdict import Bar
+from agents.evaluate import ALL
 from agents.machine import describe_machine
 from agents.statistics import Interval
 
@@ -18,7 +19,8 @@ _COLUMNS = (
 )
 _EXPLAINED = """\
 Intervals are 95 % bootstrap intervals over seeds and episodes, the same draws for all. A learned
-policy is trained once on all scenarios; everything else is fitted to each scenario by itself.
+policy is trained once on all scenarios, anew for each seed; everything else is fitted to each
+scenario by itself, a search three times with seeds of its own.
 `cost` is eta * energy + (1 - eta) * P_max * time over its value at full speed, plus missed
 deadlines, accuracy, switching and heat; `gap` is the cost above the oracle's, `way` the share of
 the way from best-static to the oracle."""

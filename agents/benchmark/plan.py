@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents.deciders.registry import names
+from agents.deciders.registry import entry, names
 
 VALIDATED_DEVICE = "tx2"
 OTHER_DEVICES = ("nano", "xavier-nx", "orin-nano", "agx-orin", "pi4")
@@ -37,6 +37,7 @@ ELSEWHERE = (
     OURS,
 )
 """Compared on the other devices and networks."""
+N_SEARCHES = 3
 QUICK_SCENARIOS = ("lte-driving", "server-rush", "steady-wifi")
 
 
@@ -63,20 +64,26 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """One decider of a case with one seed: fitted, and run in every scenario."""
+    """One fit of a decider of a case, run in every scenario.
+
+    Attributes:
+        fit_seed: of learning or searching.
+        episode_seeds: of the held-out episodes, `n_episodes` each.
+    """
 
     device: str
     model: str
     scenarios: tuple[str, ...]
     decider: str
-    seed: int
+    fit_seed: int
+    episode_seeds: tuple[int, ...]
     n_episodes: int
 
     @property
     def name(self) -> str:
         """Name of its file."""
         device, model = Path(self.device).stem, Path(self.model).name
-        return f"{device}__{model}__{self.decider}__{self.seed}"
+        return f"{device}__{model}__{self.decider}__{self.fit_seed}"
 
 
 def full_plan(n_seeds: int) -> list[Case]:
@@ -110,17 +117,28 @@ def quick_plan() -> list[Case]:
 
 
 def jobs(cases: Sequence[Case]) -> list[Job]:
-    """All jobs, seed by seed, so that what is there when a run is cut can be compared."""
+    """All jobs, case by case.
+
+    A learned decider is fitted anew for each seed, a searched one `N_SEARCHES` times, each fit run
+    on its share of the episodes; the others need no fit.
+    """
     return [
         Job(
             device=case.device,
             model=case.model,
             scenarios=case.scenarios,
             decider=decider,
-            seed=seed,
+            fit_seed=fit_seed,
+            episode_seeds=tuple(range(fit_seed, case.n_seeds, n_fits)),
             n_episodes=case.n_episodes,
         )
         for case in cases
-        for seed in range(case.n_seeds)
         for decider in case.deciders
+        for n_fits in (_n_fits(decider, case.n_seeds),)
+        for fit_seed in range(n_fits)
     ]
+
+
+def _n_fits(decider: str, n_seeds: int) -> int:
+    limits = {"learned": n_seeds, "searched": min(N_SEARCHES, n_seeds)}
+    return limits.get(entry(decider).kind, 1)

@@ -16,15 +16,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from agents.benchmark.plan import Job
 from agents.benchmark.traces import recorded_scenarios
 from agents.deciders.base import Decider
 from agents.deciders.fitted import Fitted
 from agents.deciders.registry import entry, fit
-from agents.evaluate import Episodes, run_episodes
+from agents.evaluate import ALL, Episodes, run_episodes
 from agents.seeds import held_out_seeds
 from envs.fleet import Fleet, World
-from envs.scenario import Scenario
 from envs.spaces import ObservationEncoder, observation_fields
 from envs.worlds import build_world
 
@@ -44,7 +45,8 @@ class Measured:
         fit_steps: simulated control steps it took.
         decision_s: median time of one decision for one board; nan where the truth is looked at.
         note: from the decider.
-        episodes: by scenario, one list per entry of `PER_EPISODE`, and `p95_latency_s` over all.
+        episodes: by scenario and entry of `PER_EPISODE`, for each seed one value per episode, and
+            `p95_latency_s`, for each seed one value.
     """
 
     job: Job
@@ -53,7 +55,7 @@ class Measured:
     fit_steps: int
     decision_s: float
     note: str
-    episodes: dict[str, dict[str, list[float]]]
+    episodes: dict[str, dict[str, list[list[float]]]]
 
 
 def run_jobs(
@@ -97,25 +99,28 @@ def measure(job: Job, trace: Path | None) -> Measured:
     itself, which favours it.
     """
     world = build_world(job.device, job.model, job.scenarios)
-    held_out = (*world.scenarios, *(recorded_scenarios(trace) if trace else ()))
     kind = entry(job.decider).kind
-    seeds = held_out_seeds(job.seed, job.n_episodes)
-    fits: list[Fitted] = []
+    seeds = np.concatenate([held_out_seeds(seed, job.n_episodes) for seed in job.episode_seeds])
+    recorded = recorded_scenarios(trace) if trace else ()
+    fits: dict[str, Fitted] = {}
     episodes = {}
-    for scenario in held_out:
+    for scenario in (*world.scenarios, *recorded):
+        base = scenario.name.rpartition("@")[2]  # of a recording, the scenario it replaces
+        key = ALL if kind == "learned" else base
+        if key not in fits:
+            known = tuple(s for s in world.scenarios if key == ALL or s.name == base)
+            fits[key] = fit(job.decider, replace(world, scenarios=known), job.fit_seed)
         single = replace(world, scenarios=(scenario,))
-        if kind != "learned":
-            fits.append(fit(job.decider, _fitted_to(world, scenario), job.seed))
-        elif not fits:
-            fits.append(fit(job.decider, world, job.seed))
-        episodes[scenario.name] = _lists(run_episodes(single, fits[-1].decider, seeds))
+        run = run_episodes(single, fits[key].decider, seeds)
+        episodes[scenario.name] = _by_seed(run, job.n_episodes)
+    first = next(iter(fits.values()))
     return Measured(
         job=job,
         kind=kind,
-        fit_s=sum(fitted.fit_s for fitted in fits),
-        fit_steps=sum(fitted.fit_steps for fitted in fits),
-        decision_s=math.nan if kind == "privileged" else _decision_s(world, fits[-1].decider),
-        note=fits[-1].note,
+        fit_s=sum(fitted.fit_s for fitted in fits.values()),
+        fit_steps=sum(fitted.fit_steps for fitted in fits.values()),
+        decision_s=math.nan if kind == "privileged" else _decision_s(world, first.decider),
+        note=first.note,
         episodes=episodes,
     )
 
@@ -140,16 +145,12 @@ def _sources(root: Path) -> Iterable[Path]:
                 yield path
 
 
-def _fitted_to(world: World, scenario: Scenario) -> World:
-    """The world that a decider is fitted to; of a recording, the shipped scenario it replaces."""
-    name = scenario.name.partition("@")[2]
-    known = {each.name: each for each in world.scenarios}
-    return replace(world, scenarios=(known.get(name, scenario) if name else scenario,))
-
-
-def _lists(run: Episodes) -> dict[str, list[float]]:
-    found = {key: [float(value) for value in getattr(run, key)] for key in PER_EPISODE}
-    return {**found, "p95_latency_s": [run.p95_latency_s()]}
+def _by_seed(run: Episodes, n_episodes: int) -> dict[str, list[list[float]]]:
+    """Values of each seed's episodes; of the percentile, one for each seed."""
+    starts = range(0, len(run.cost), n_episodes)
+    parts = [run.part(slice(start, start + n_episodes)) for start in starts]
+    found = {key: [getattr(part, key).tolist() for part in parts] for key in PER_EPISODE}
+    return {**found, "p95_latency_s": [[part.p95_latency_s()] for part in parts]}
 
 
 def _decision_s(world: World, decider: Decider) -> float:

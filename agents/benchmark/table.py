@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.benchmark.run import PER_EPISODE, Measured
+from agents.evaluate import ALL
 from agents.statistics import Interval, interval
 from envs.signals import Floats
 
-ALL = "all"
 ORACLE, STATIC = "oracle", "best-static"
 SHORTEST_WAY = 0.05
 """Of the oracle's cost; where best-static is nearer than this, the share says nothing."""
@@ -33,7 +33,7 @@ class Row:
         cost: `envs.objective`.
         oracle_gap: cost over the oracle's, minus one.
         share_of_way: from best-static to the oracle, in cost; nan where the two are close.
-        n_seeds: of fitting and of episodes.
+        n_seeds: of the episodes, and of fitting where the decider is learned.
     """
 
     device: str
@@ -80,12 +80,19 @@ class Samples:
         """Sort the results of one case; every decider must have the same seeds."""
         self.deciders = {r.job.decider: r.kind for r in results}
         self.scenarios = list(results[0].episodes)
-        self.seeds = sorted({r.job.seed for r in results})
+        self.seeds = sorted({seed for r in results for seed in r.job.episode_seeds})
         self.n_episodes = results[0].job.n_episodes
-        by_job = {(r.job.decider, r.job.seed): r for r in results}
+        where = {
+            (r.job.decider, seed): (r, k)
+            for r in results
+            for k, seed in enumerate(r.job.episode_seeds)
+        }
         self._values = {
             (decider, scenario, metric): np.array(
-                [by_job[decider, seed].episodes[scenario][metric] for seed in self.seeds]
+                [
+                    r.episodes[scenario][metric][k]
+                    for r, k in (where[decider, s] for s in self.seeds)
+                ]
             )
             for decider in self.deciders
             for scenario in self.scenarios
@@ -116,11 +123,11 @@ class Samples:
 
 
 def by_case(results: Iterable[Measured]) -> dict[Key, list[Measured]]:
-    """Results by device and network, only the seeds that every decider has finished."""
+    """Results by device and network."""
     cases: dict[Key, list[Measured]] = {}
     for result in results:
         cases.setdefault((result.job.device, result.job.model), []).append(result)
-    return {key: _common_seeds(case) for key, case in cases.items()}
+    return cases
 
 
 def rows(key: Key, samples: Samples) -> list[Row]:
@@ -202,12 +209,3 @@ def _row(key: Key, samples: Samples, decider: str, scenario: str) -> Row:
         share_of_way(samples, decider, scenario),
         len(samples.seeds),
     )
-
-
-def _common_seeds(case: list[Measured]) -> list[Measured]:
-    seeds = [
-        {r.job.seed for r in case if r.job.decider == decider}
-        for decider in {r.job.decider for r in case}
-    ]
-    common = set.intersection(*seeds)
-    return [r for r in case if r.job.seed in common]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agents.benchmark.plan import OURS, PUBLISHED
-from agents.benchmark.table import ALL, ORACLE, Samples, difference, ratio, share_of_way
+from agents.benchmark.table import ORACLE, Samples, difference, ratio, share_of_way
+from agents.evaluate import ALL
 from agents.statistics import Interval
 
 RIVALS = ("model-search", "bayes")

@@ -8,8 +8,9 @@ import pytest
 
 from agents.benchmark.plan import OURS, Job
 from agents.benchmark.run import PER_EPISODE, Measured
-from agents.benchmark.table import ALL, Samples, by_case, difference, ratio, rows, share_of_way
+from agents.benchmark.table import Samples, by_case, difference, ratio, rows, share_of_way
 from agents.benchmark.verdict import bars, strongest_published
+from agents.evaluate import ALL
 
 N_SEEDS, N_EPISODES = 4, 5
 KEY = ("tx2", "net")
@@ -20,11 +21,19 @@ def measured(decider: str, seed: int, cost: float, spread: float = 0.1, **means:
     luck = np.random.default_rng(seed).normal(size=N_EPISODES)
     values = {"energy_j": 1.0, "latency_s": 0.05, "qos_met": 0.9, "accuracy": 1.0, **means}
     values["cost"] = cost
-    job = Job(device="tx2", model="net", scenarios=("a",), decider=decider, seed=seed, n_episodes=5)
+    job = Job(
+        device="tx2",
+        model="net",
+        scenarios=("a",),
+        decider=decider,
+        fit_seed=seed,
+        episode_seeds=(seed,),
+        n_episodes=N_EPISODES,
+    )
     episodes = {
         scenario: {
-            **{key: list(shift * values[key] * (1.0 + spread * luck)) for key in PER_EPISODE},
-            "p95_latency_s": [0.1],
+            **{key: [list(shift * values[key] * (1.0 + spread * luck))] for key in PER_EPISODE},
+            "p95_latency_s": [[0.1]],
         }
         for scenario, shift in (("a", 1.0), ("b", 2.0))
     }
@@ -86,16 +95,24 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
             for seed in range(10):
                 one = measured(name, seed, 1.0)
                 values = list(draw.normal(1.0, 0.2, size=N_EPISODES))
-                scenario = {**one.episodes["a"], "cost": values}
+                scenario = {**one.episodes["a"], "cost": [values]}
                 results.append(replace(one, episodes={"a": scenario}))
         (row, *_) = rows(KEY, Samples(results))
         hits += row.cost.low <= 1.0 <= row.cost.high
     assert hits >= 34
 
 
-def test_only_seeds_that_every_decider_has_are_compared():
-    results = case(oracle=1.0, best_static=2.0)[:-1]
-    assert {r.job.seed for r in by_case(results)[KEY]} == set(range(N_SEEDS - 1))
+def test_one_fit_may_serve_several_seeds():
+    apart = case(oracle=1.0, best_static=2.0)
+    oracles, others = apart[:N_SEEDS], apart[N_SEEDS:]
+    job = replace(oracles[0].job, episode_seeds=tuple(range(N_SEEDS)))
+    joined = {
+        name: {key: [o.episodes[name][key][0] for o in oracles] for key in values}
+        for name, values in oracles[0].episodes.items()
+    }
+    together = [replace(oracles[0], job=job, episodes=joined), *others]
+    assert rows(KEY, Samples(together)) == rows(KEY, Samples(apart))
+    assert len(by_case(together)[KEY]) == 1 + N_SEEDS
 
 
 def test_strongest_published_rival_is_the_cheapest_in_cost():
