@@ -7,6 +7,7 @@ thousand real steps follow, each learned from several times.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -149,12 +150,14 @@ def tune_run(run: Path, run_dir: Path, place: Place) -> str:
     )
     try:
         tuned = tune(env, world, policy, run_dir, place.n_steps, place.seed)
-        line = report(compare(env, policy, tuned, N_BLOCKS), run_dir)
+        blocks = compare(env, policy, tuned, N_BLOCKS)
     finally:
         env.close()
+    helps = blocks["after"].cost < blocks["before"].cost
     write_json(run_dir / CONFIG_FILE, {"device": source.device, "model": source.model})
-    tuned.save(run_dir / "policy")
-    return line
+    (tuned if helps else policy).save(run_dir / "policy")
+    verdict = "tuned policy kept" if helps else "no gain: the policy from before is kept"
+    return f"{report(blocks, run_dir)}\n{verdict}"
 
 
 def warm_start(env: SafeEnv, policy: FrozenPolicy, seed: int) -> BranchingDQN:
@@ -225,17 +228,18 @@ def tune(
     set_threads()
     safe = SafeEnv(env, policy)
     checkpoint = run_dir / AGENT_FILE
-    if checkpoint.is_file():
+    is_new = not checkpoint.is_file()
+    agent = warm_start(safe, policy, seed)
+    anchor = copy.deepcopy(agent.policy.q_net)
+    if not is_new:
         agent = BranchingDQN.load(checkpoint, env=DummyVecEnv([lambda: safe]), device="cpu")
         load_memory(agent, run_dir / MEMORY_FILE)
-    else:
-        agent = warm_start(safe, policy, seed)
+    agent.anchor = anchor
+    if is_new:
         remember_simulation(agent, world, policy, seed)
         agent.rehearse(N_REHEARSALS)
     left = max(n_steps - agent.num_timesteps, 0)
-    agent.learn(
-        left, callback=LiveCheckpoints(run_dir), reset_num_timesteps=not checkpoint.is_file()
-    )
+    agent.learn(left, callback=LiveCheckpoints(run_dir), reset_num_timesteps=is_new)
     return freeze(
         agent, ALGORITHMS["dvfo"].describe(policy.metadata.algorithm, policy.metadata.layout)
     )

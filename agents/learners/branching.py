@@ -105,9 +105,15 @@ class BranchingPolicy(BasePolicy):
 
 
 class BranchingDQN(FactoredOffPolicy):
-    """Double Q-learning of a branching network with exploration per axis."""
+    """Double Q-learning of a branching network with exploration per axis.
+
+    Attributes:
+        anchor: network whose advantages are held on to as far as experience does not speak against
+            them; None begins with nothing to hold on to.
+    """
 
     policy: BranchingPolicy
+    anchor: BranchingQNetwork | None = None
 
     def __init__(
         self,
@@ -194,12 +200,23 @@ class BranchingDQN(FactoredOffPolicy):
             target = batch.rewards + (1.0 - batch.dones) * discounts * following
         q = policy.q_net.total(batch.observations, batch.actions.long() + offsets)
         loss = nn.functional.smooth_l1_loss(q, target)
+        if self.anchor is not None:
+            loss = loss + self._strayed(self.anchor, batch.observations)
         policy.optimizer.zero_grad()
         torch.autograd.backward(loss)
         clip_grad_norm_(policy.q_net.parameters(), self.max_grad_norm)
         policy.optimizer.step()
         polyak_update(policy.q_net.parameters(), policy.q_net_target.parameters(), self.tau)
         return float(loss.detach())
+
+    def _strayed(self, anchor: BranchingQNetwork, observations: Tensor) -> Tensor:
+        """Mean square by which the advantages differ from the anchor's."""
+        with torch.no_grad():
+            held = anchor.parts(observations)[1]
+        return (self.policy.q_net.parts(observations)[1] - held).square().mean()
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "anchor"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "policy.optimizer"], []
