@@ -193,7 +193,7 @@ ALGORITHMS = {
     "dqn": Algorithm(
         agent_class=DQN,
         n_envs=64,
-        total_timesteps=400_000,
+        total_timesteps=280_000,
         head="table",
         table=thinned_table,
         settings=_DQN,
@@ -217,7 +217,7 @@ ALGORITHMS = {
         agent_class=SAC,
         head="box",
         n_envs=64,
-        total_timesteps=300_000,
+        total_timesteps=180_000,
         # The temperature is adapted too slowly to begin at 1.
         settings={**_Q, "ent_coef": "auto_0.05"},
     ),
