@@ -21,6 +21,7 @@ from agents.benchmark.table import Row, over_all
 from agents.benchmark.traces import recorded_scenarios
 from agents.benchmark.verdict import Bar
 from agents.errors import AgentError
+from agents.training_run import open_or_prepare
 from envs.errors import EnvError
 from hw.errors import HardwareError
 from partition.errors import PartitionError
@@ -41,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             recorded_scenarios(
                 arguments.traces
             )  # says what is wrong with them before an hour's work
+        for model in dict.fromkeys(case.model for case in cases):
+            open_or_prepare(model)
         todo = plan.jobs(cases)
         results = run_jobs(todo, JOBS, arguments.traces, arguments.processes, report)
         rows, bars = write(results, out, _command(arguments))

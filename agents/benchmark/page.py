@@ -20,7 +20,7 @@ _COLUMNS = (
 _EXPLAINED = """\
 Intervals are 95 % bootstrap intervals over seeds and episodes, the same draws for all. A learned
 policy is trained once on all scenarios, anew for each seed; everything else is fitted to each
-scenario by itself, a search three times with seeds of its own.
+scenario by itself, a search twice with seeds of its own.
 `cost` is eta * energy + (1 - eta) * P_max * time over its value at full speed, plus missed
 deadlines, accuracy, switching and heat; `gap` is the cost above the oracle's, `way` the share of
 the way from best-static to the oracle."""
@@ -47,9 +47,10 @@ def page(
     (device, model), *others = cases
     main = [row for row in table if (row.device, row.model) == (device, model)]
     notes = {r.job.decider: r.note for case in cases.values() for r in case if r.note}
+    n_seeds = main[0].n_seeds
     parts = [
         "# Everything that decides, compared",
-        f"All boards are modelled. Made by\n\n    {command}",
+        f"All boards are modelled; {n_seeds} seeds of {device} with {model}. By\n\n    {command}",
         _EXPLAINED,
         *(f"![{path.stem}]({path.name})" for path in pictures),
     ]

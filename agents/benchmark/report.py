@@ -11,8 +11,9 @@ from agents.benchmark.figures import draw
 from agents.benchmark.page import page
 from agents.benchmark.plan import OURS
 from agents.benchmark.run import Measured
-from agents.benchmark.table import Row, Samples, by_case, rows, speed_rows
+from agents.benchmark.table import ORACLE, STATIC, Row, Samples, by_case, rows, speed_rows
 from agents.benchmark.verdict import Bar, bars
+from agents.errors import AgentError
 from agents.statistics import Interval
 
 TABLE, SPEED, PAGE = "benchmark.csv", "benchmark-speed.csv", "benchmark.md"
@@ -28,13 +29,20 @@ def write(results: Sequence[Measured], out: Path, command: str) -> tuple[list[Ro
 
     Returns:
         All rows, and the bars of the first case.
+
+    Raises:
+        AgentError: no case has got far enough to be compared.
     """
     out.mkdir(parents=True, exist_ok=True)
     cases = by_case(results)
-    samples = {key: Samples(case) for key, case in cases.items()}
+    samples = {key: Samples(case) for key, case in cases.items() if _is_whole(case)}
+    samples = {key: each for key, each in samples.items() if each.seeds}
+    if not samples:
+        raise AgentError("no seed of every decider is finished: run the comparison on")
+    cases = {key: cases[key] for key in samples}
+    first = next(iter(samples.values()))
     table = [row for key, each in samples.items() for row in rows(key, each)]
     speed = [row for key, case in cases.items() for row in speed_rows(key, case)]
-    first = next(iter(samples.values()))
     verdict = bars(first) if OURS in first.deciders else []
     _write_csv(out / TABLE, (_flat(row) for row in table))
     _write_csv(out / SPEED, (asdict(row) for row in speed))
@@ -42,6 +50,11 @@ def write(results: Sequence[Measured], out: Path, command: str) -> tuple[list[Ro
     text = page(table, speed, verdict, cases, pictures, command)
     (out / PAGE).write_text(text, encoding="utf-8")
     return table, verdict
+
+
+def _is_whole(case: Sequence[Measured]) -> bool:
+    """Whether a case has what the others are compared with."""
+    return {ORACLE, STATIC} <= {r.job.decider for r in case}
 
 
 def _flat(row: Row) -> dict[str, object]:

@@ -83,12 +83,18 @@ def run_jobs(
     began_s = time.monotonic()
     with ProcessPoolExecutor(n_processes, spawn, initializer=_one_thread) as pool:
         futures = {pool.submit(measure, job, trace): job for job in missing}
-        for n_done, future in enumerate(as_completed(futures), start=1):
-            job = futures[future]
-            _save(folder, future.result(), code)
-            elapsed_s = time.monotonic() - began_s
-            left_s = elapsed_s / n_done * (len(missing) - n_done)
-            report(f"{n_done} of {len(missing)}: {job.name}; about {left_s / 60:.0f} min left")
+        try:
+            for n_done, future in enumerate(as_completed(futures), start=1):
+                job = futures[future]
+                _save(folder, future.result(), code)
+                elapsed_s = time.monotonic() - began_s
+                left_s = elapsed_s / n_done * (len(missing) - n_done)
+                report(f"{n_done} of {len(missing)}: {job.name}; about {left_s / 60:.0f} min left")
+        except KeyboardInterrupt:
+            report("stopped: what is finished is compared, and need not be done again")
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
     return [measured for job in jobs if (measured := _load(folder, job, code))]
 
 

@@ -77,10 +77,13 @@ class Samples:
     """
 
     def __init__(self, results: Sequence[Measured]) -> None:
-        """Sort the results of one case; every decider must have the same seeds."""
+        """Sort the results of one case; seeds that a decider has not finished are left out."""
         self.deciders = {r.job.decider: r.kind for r in results}
         self.scenarios = list(results[0].episodes)
-        self.seeds = sorted({seed for r in results for seed in r.job.episode_seeds})
+        finished: dict[str, set[int]] = {name: set() for name in self.deciders}
+        for r in results:
+            finished[r.job.decider].update(r.job.episode_seeds)
+        self.seeds = sorted(set.intersection(*finished.values()))
         self.n_episodes = results[0].job.n_episodes
         where = {
             (r.job.decider, seed): (r, k)

@@ -9,6 +9,7 @@ from agents.benchmark.table import ORACLE, Samples, difference, ratio, share_of_
 from agents.evaluate import ALL
 from agents.statistics import Interval
 
+ONE_SIDED = ("edge-only", "cloud-only")
 RIVALS = ("model-search", "bayes")
 CARRIES_OVER = (
     "hot-enclosure",
@@ -41,7 +42,7 @@ def bars(samples: Samples) -> list[Bar]:
     """All of them, averaged over scenarios."""
     return [
         *_against_published(samples),
-        *(_latency(samples, rival) for rival in ("edge-only", "cloud-only")),
+        *(_latency(samples, rival) for rival in ONE_SIDED if rival in samples.deciders),
         _accuracy(samples),
         _deadlines(samples),
         _way(samples),
