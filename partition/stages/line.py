@@ -34,7 +34,7 @@ _FINISH_TIMEOUT_S = 10.0
 
 @dataclass(slots=True)
 class Break:
-    """A time that the line stood still."""
+    """A time that the line stood still, after the first result."""
 
     reason: str
     began_s: float
@@ -214,7 +214,8 @@ class Line:
         with self._changed:
             if self._closing or now_s - self._state.progress_s > self._patience_s:
                 raise StageError(f"{error}; no result for {self._patience_s:g} s") from error
-            if not self.breaks or self.breaks[-1].ended_s is not None:
+            began = self._state.expected > 0
+            if began and (not self.breaks or self.breaks[-1].ended_s is not None):
                 self.breaks.append(Break(str(error), now_s))
 
     def _session(self, hops: tuple[Hop, ...]) -> None:

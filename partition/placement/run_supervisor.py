@@ -1,0 +1,199 @@
+"""Places stages on Ray nodes, watches them, and places them anew when nodes or links change."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from types import TracebackType
+from typing import Any
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import ray
+
+from partition.model_folder import ModelFolder
+from partition.placement.cluster import Cluster
+from partition.placement.errors import PlacementError
+from partition.placement.plan import Plan
+from partition.placement.run_actors import LABEL, LineActor, StageActor, sample_inputs
+from partition.placement.run_plan import WORTH, Link, Planner, device_of
+from partition.runtime import SplitRuntime
+
+_LOOK_S = 1.0
+_MEASURE_S = 3.0
+_START_TIMEOUT_S = 60.0
+_ANSWER_TIMEOUT_S = 5.0
+_FEW_CPUS = 0.001
+"""What an actor asks of Ray's book-keeping: the placement is ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A placement that was used, and why it was made."""
+
+    plan: Plan
+    reason: str
+    busy_s: dict[str, float] = field(default_factory=dict)
+    """Measured seconds per frame of a device's stage, as far as they are known."""
+    rates_bps: dict[Link, float] = field(default_factory=dict)
+    """Measured rates of links."""
+
+
+class Supervisor:
+    """Runs a network on a Ray cluster; a context manager that ends its actors.
+
+    Args:
+        folder: the network; it lies at the same path on every node.
+        cluster: its devices are labels of Ray nodes.
+        address: of the Ray cluster; "auto" is the one of this machine.
+        report: called with a line of progress.
+
+    Raises:
+        PlacementError: there is no Ray cluster, or a device has no node.
+    """
+
+    def __init__(
+        self,
+        folder: ModelFolder,
+        cluster: Cluster,
+        address: str,
+        report: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._folder = folder.plain
+        self._cluster = cluster
+        self._report = report
+        self._planner = Planner(self._folder, cluster)
+        self._stages: dict[str, Any] = {}
+        self._connected = not ray.is_initialized()
+        self._measured_s = 0.0
+        self.placed: list[Placed] = []
+        try:
+            ray.init(address, log_to_driver=False, logging_level="ERROR", ignore_reinit_error=True)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise PlacementError(
+                f"no Ray cluster at {address}: start one with ray start --head "
+                "--disable-usage-stats"
+            ) from error
+        missing = [d.name for d in cluster.devices if d.name not in self._alive()]
+        if missing:
+            self.__exit__(None, None, None)
+            raise PlacementError(
+                f"device {missing[0]!r} has no Ray node: start one on it with ray start --address "
+                f"HEAD:PORT --labels {LABEL}={missing[0]}"
+            )
+
+    def __enter__(self) -> Supervisor:
+        """The supervisor itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the actors and leave the cluster."""
+        for actor in self._stages.values():
+            ray.kill(actor)
+        if self._connected:
+            ray.shutdown()
+
+    def run(self, n_frames: int) -> dict[str, Any]:
+        """Send frames through the network.
+
+        Returns:
+            What `LineActor.run` returns.
+
+        Raises:
+            PartitionError: the network does not fit, or a stage fails for good.
+        """
+        plan = self._planner.place()
+        line = self._actor(LineActor, self._planner.entry(plan), max_concurrency=8).remote(
+            self._folder.path.resolve(), self._cluster.codec, self._cluster.queue_depth
+        )
+        whole = SplitRuntime(self._folder)
+        expected = tuple(whole.whole(inputs) for inputs in sample_inputs(self._folder))
+        try:
+            self._place(line, plan, "first placement")
+            running = line.run.remote(n_frames, expected)
+            while not ray.wait([running], timeout=_LOOK_S)[0]:
+                self._look(line)
+            result: dict[str, Any] = ray.get(running)
+            return result
+        except ray.exceptions.RayTaskError as error:
+            raise PlacementError(f"the run failed: {error.cause}") from error
+        except ray.exceptions.RayActorError as error:
+            raise PlacementError(f"the device that feeds the line failed: {error}") from error
+        finally:
+            ray.kill(line)
+
+    def _place(self, line: Any, plan: Plan, reason: str) -> None:
+        used = [device_of(stage) for stage in plan.stages]
+        for device in set(self._stages) - set(used):
+            ray.kill(self._stages.pop(device))
+        for device in used:
+            if device not in self._stages:
+                self._stages[device] = self._actor(
+                    StageActor, device, max_restarts=-1, max_task_retries=-1
+                ).remote(self._folder.path.resolve())
+        self.placed.append(Placed(plan, reason))
+        ray.get(
+            line.place.remote(
+                tuple((self._stages[device_of(s)], s.start, s.end) for s in plan.stages),
+                len(self.placed) - 1,
+            ),
+            timeout=_START_TIMEOUT_S,
+        )
+        stages = ", ".join(f"{device_of(s)} {s.start}-{s.end}" for s in plan.stages)
+        self._report(f"{reason}: {stages}, {1 / plan.period_s:.2f} frames/s expected")
+
+    def _actor(self, kind: type, device: str, **options: Any) -> Any:
+        return ray.remote(kind).options(
+            num_cpus=_FEW_CPUS, label_selector={LABEL: device}, **options
+        )
+
+    def _look(self, line: Any) -> None:
+        """Place anew if a device has gone or a link has changed."""
+        current = self.placed[-1].plan
+        alive = self._alive()
+        gone = [device for device in map(device_of, current.stages) if device not in alive]
+        if gone:
+            absent = {device.name for device in self._cluster.devices} - alive
+            for device in gone:
+                self._stages.pop(device, None)
+            self._place(line, self._planner.place(absent), f"{gone[0]} is gone")
+            return
+        if time.monotonic() < self._measured_s + _MEASURE_S:
+            return
+        self._measured_s = time.monotonic()
+        self._measure(line, self.placed[-1])
+        changed = self._planner.measured(current, self.placed[-1].rates_bps)
+        if not changed:
+            return
+        better = self._planner.place({d.name for d in self._cluster.devices} - alive)
+        if better.period_s < (1 - WORTH) * self._planner.period_s(current):
+            a, b = changed[0]
+            self._place(line, better, f"link {a} to {b} has changed")
+
+    def _measure(self, line: Any, placed: Placed) -> None:
+        """Ask the stages how they are doing; one that does not answer is left out."""
+        names = [device_of(stage) for stage in placed.plan.stages]
+        asked = [line.progress.remote(), *(self._stages[n].statistics.remote() for n in names)]
+        try:
+            answers = ray.get(asked, timeout=_ANSWER_TIMEOUT_S)
+        except (ray.exceptions.GetTimeoutError, ray.exceptions.RayActorError):
+            return
+        for name, answer in zip(names, answers[1:], strict=True):
+            if answer["busy_s"]:
+                placed.busy_s[name] = answer["busy_s"]
+        ends = [self._planner.entry(placed.plan), *names]
+        for link, answer in zip(pairwise(ends), answers, strict=False):
+            if answer["rate_bps"] and link[0] != link[1]:
+                placed.rates_bps[link] = answer["rate_bps"]
+
+    @staticmethod
+    def _alive() -> set[str]:
+        return {node["Labels"].get(LABEL, "") for node in ray.nodes() if node["Alive"]}

@@ -1,0 +1,114 @@
+"""A network on two Ray nodes of this machine, supervised."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.local_ray import LABEL, REPOSITORY, LocalRay
+from tests.conftest import one_sentence
+
+CLUSTER = """
+schema_version = 1
+[switch]
+rate_bps = 1e9
+[[devices]]
+name = "a"
+flops_per_s = 1e9
+memory_bytes = 500_000_000
+[[devices]]
+name = "b"
+flops_per_s = 1e9
+memory_bytes = 500_000_000
+"""
+
+
+@pytest.fixture(scope="module")
+def local_ray():
+    pytest.importorskip("ray")
+    with (
+        tempfile.TemporaryDirectory(prefix="dvfo-ray-") as scratch,
+        LocalRay(("a", "b"), Path(scratch)) as cluster,
+    ):
+        yield cluster
+
+
+@pytest.fixture
+def cluster_file(tmp_path):
+    path = tmp_path / "two.toml"
+    path.write_text(CLUSTER)
+    return path
+
+
+def command(tiny, cluster_file, address):
+    return (
+        "partition.placement.run", "--model", tiny.path, "--cluster", cluster_file,
+        "--ray", address,
+    )  # fmt: skip
+
+
+def test_both_devices_take_part_and_every_frame_is_right(tiny, local_ray, cluster_file):
+    arguments = command(tiny, cluster_file, local_ray.address)
+    done = local_ray.run(*arguments, "--frames", 100, "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert (result["frames"], result["wrong"]) == (100, 0)
+    assert result["largest_error"] < 1e-5
+    (placement,) = result["placements"]
+    assert {stage["device"] for stage in placement["stages"]} == {"a", "b"}
+    assert placement["measured_frames_per_s"] > 0
+
+
+def test_a_killed_stage_is_back_and_no_frame_is_lost(tiny, local_ray, cluster_file):
+    arguments = command(tiny, cluster_file, local_ray.address)
+    process = local_ray.popen(*arguments, "--frames", 6000, "--json")
+    due_s = time.monotonic() + 60
+    while len(stages := local_ray.actors("StageActor")) < 2:
+        assert time.monotonic() < due_s, "no stages"
+        time.sleep(0.2)
+    time.sleep(2)
+    os.kill(stages[0], signal.SIGKILL)
+    out, error = process.communicate(timeout=120)
+    assert process.returncode == 0, error
+    result = json.loads(out.splitlines()[-1])
+    assert (result["frames"], result["wrong"]) == (6000, 0)
+    assert len(result["breaks"]) == 1
+    assert result["breaks"][0]["seconds"] < 10
+    assert not local_ray.actors("StageActor")
+
+
+def test_a_device_without_a_node_is_named(tiny, local_ray, cluster_file):
+    cluster_file.write_text(CLUSTER.replace('"b"', '"absent"'))
+    sentence = one_sentence(local_ray.run(*command(tiny, cluster_file, local_ray.address)))
+    assert "'absent'" in sentence
+    assert f"--labels {LABEL}=absent" in sentence
+
+
+def test_no_cluster_is_said(tiny, cluster_file, user_error):
+    pytest.importorskip("ray")
+    assert "ray start --head" in user_error(*command(tiny, cluster_file, "127.0.0.1:1"))
+
+
+def test_without_ray_the_extra_is_named(tiny, cluster_file):
+    code = (
+        "import sys, runpy; sys.modules['ray'] = None; "
+        "runpy.run_module('partition.placement.run', run_name='__main__')"
+    )
+    arguments = list(map(str, command(tiny, cluster_file, "auto")[1:]))
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "'dvfo[cluster]'" in one_sentence(done)

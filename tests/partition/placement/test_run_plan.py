@@ -1,0 +1,86 @@
+"""When stages are placed anew: devices that are gone, links that changed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from partition.placement.cluster import Cluster, Device
+from partition.placement.errors import ClusterError, InfeasibleError
+from partition.placement.run import frames_per_s
+from partition.placement.run_plan import NOISE_S, Planner, device_of, is_other
+
+
+def devices(n, **changes):
+    fields = {"memory_bytes": 10**9, "reserve_bytes": 0, "flops_per_s": 1e7} | changes
+    return tuple(Device(name=f"d{i}", **fields) for i in range(n))
+
+
+def cluster(n=3, rate_bps=1e8, **changes):
+    rates_bps = np.full((n, n), rate_bps)
+    np.fill_diagonal(rates_bps, 0.0)
+    fields = {"name": "test", "devices": devices(n), "delay_s": np.zeros((n, n))}
+    return Cluster(rate_bps=rates_bps, **(fields | changes))
+
+
+@pytest.mark.parametrize("known_s", [0.05, 0.5, 5.0])
+def test_a_link_is_another_beyond_a_fifth_and_the_noise(known_s):
+    assert not is_other(known_s, known_s / 0.81)
+    assert not is_other(known_s, known_s / 1.19)
+    assert is_other(known_s, known_s / 0.79 + NOISE_S)
+    assert is_other(known_s, known_s / 1.21 - NOISE_S)
+
+
+def test_a_device_that_is_gone_is_not_used(tiny):
+    planner = Planner(tiny, cluster())
+    plan = planner.place()
+    gone = device_of(plan.stages[0])
+    left = planner.place({gone})
+    assert gone not in {device_of(stage) for stage in left.stages}
+    assert left.period_s > plan.period_s
+    assert (left.stages[0].start, left.stages[-1].end) == (0, len(tiny.cuts) - 1)
+
+
+def test_an_end_of_the_line_cannot_be_gone(tiny):
+    planner = Planner(tiny, cluster(source=1))
+    assert planner.entry(planner.place()) == "d1"
+    with pytest.raises(ClusterError, match="d1"):
+        planner.place({"d1"})
+
+
+def test_too_little_is_left(tiny):
+    small = devices(2, memory_bytes=100_000)[1]
+    planner = Planner(tiny, cluster(2, devices=(devices(1)[0], small)))
+    planner.place()
+    with pytest.raises(InfeasibleError):
+        planner.place({"d0"})
+
+
+def test_a_slower_link_is_avoided(tiny):
+    planner = Planner(tiny, cluster())
+    plan = planner.place()
+    link = (device_of(plan.stages[0]), device_of(plan.stages[1]))
+    assert planner.measured(plan, {link: 0.95e8}) == ()
+    assert planner.period_s(plan) == pytest.approx(plan.period_s)
+    assert planner.measured(plan, {link: 1e5}) == (link,)
+    assert planner.measured(plan, {link: 1e5}) == ()
+    now_s = planner.period_s(plan)
+    better = planner.place()
+    pairs = [
+        (device_of(a), device_of(b)) for a, b in zip(better.stages, better.stages[1:], strict=False)
+    ]
+    assert link not in pairs
+    assert better.period_s < now_s
+
+
+def test_the_cluster_that_was_given_stays_as_it_is(tiny):
+    given = cluster()
+    planner = Planner(tiny, given)
+    plan = planner.place()
+    planner.measured(plan, {(device_of(plan.stages[0]), device_of(plan.stages[1])): 1e5})
+    assert given.rate_bps.max() == given.rate_bps[given.rate_bps > 0].min() == 1e8
+
+
+def test_the_rate_leaves_the_filling_of_the_line_out():
+    assert frames_per_s([0.0, 0.1, 1.0, 2.0, 3.0], 2) == pytest.approx(1.0)
+    assert frames_per_s([0.0, 1.0], 1) is None
