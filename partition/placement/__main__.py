@@ -7,6 +7,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from partition import cli
 from partition.model_folder import ModelFolder
@@ -80,9 +81,10 @@ def _main() -> None:
     if arguments.picture:
         _draw(folder.name, cluster, problem, plan, arguments.picture)
     if arguments.json:
-        result = {"model": folder.name, "fingerprint": folder.fingerprint, "cluster": cluster.name}
+        result: dict[str, Any] = {"model": folder.name, "cluster": cluster.name}
+        result["fingerprint"] = folder.fingerprint
         result |= plan.to_json() | {"changes": [asdict(change) for change in changes]}
-        result |= {"check": None if check is None else asdict(check)}
+        result["check"] = None if check is None else asdict(check)
         sys.stdout.write(json.dumps(result) + "\n")
     else:
         n = len(cluster.devices)

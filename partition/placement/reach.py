@@ -10,14 +10,13 @@ twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 import numpy as np
 
 from partition.placement.problem import Bools, Ints
 from partition.placement.threshold import Step, Threshold
-
-_MAX_TRIES = 3000
 
 
 def n_states(counts: Ints, tracked: list[int]) -> int:
@@ -71,29 +70,32 @@ class Reach:
 
     def __init__(self, threshold: Threshold, tracked: list[int], alive: Bools) -> None:
         self._threshold = threshold
-        self._choices = threshold.choices
-        self._last = threshold.n_blocks
-        self._digits = Digits(self._choices.uses, self._choices.counts, tracked)
+        self.choices = threshold.choices
+        self.last = threshold.n_blocks
+        self._digits = Digits(self.choices.uses, self.choices.counts, tracked)
         self._ends = self._open_ends(alive)
+        self._open = [[set(ends) for ends in row] for row in self._ends]
+        self._cuts_before: dict[tuple[int, int], list[int]] = {}
+        self._ended: dict[tuple[int, int], int] = {}
         self.sets = self._fill()
 
     @property
     def ends_reached(self) -> bool:
         """Whether any walk gets to the network's end; if none, there is no placement."""
-        return any(self.sets[self._last])
+        return any(self.sets[self.last])
 
     def _open_ends(self, alive: Bools) -> list[list[list[int]]]:
         """Per cut and choice, ends of a stage that something can follow."""
         open_ends = []
-        for cut in range(self._last):
+        for cut in range(self.last):
             ends = self._threshold.ends(cut) & alive.T
             open_ends.append([np.flatnonzero(row).tolist() for row in ends])
         return open_ends
 
     def _fill(self) -> list[list[int]]:
-        n = len(self._choices)
-        sets = [[0] * n for _ in range(self._last + 1)]
-        for cut in range(self._last):
+        n = len(self.choices)
+        sets = [[0] * n for _ in range(self.last + 1)]
+        for cut in range(self.last):
             for c, ends in enumerate(self._ends[cut]):
                 if ends:
                     entering = self._digits.add(self._entering(sets, cut, c), c)
@@ -111,51 +113,162 @@ class Reach:
             entering |= row[sender]
         return entering
 
-    def walks(self, *, distinct: bool) -> Iterator[tuple[Step, ...]]:
-        """Walks from start to end, longest last stages first.
+    def walk(self) -> tuple[Step, ...]:
+        """Any walk from start to end; it may take untracked devices twice."""
+        for choice in range(len(self.choices)):
+            for state in islice(bits(self.sets[self.last][choice]), 1):
+                return self._any(self.last, choice, state)
+        return ()
 
-        Args:
-            distinct: only those that take no device twice, tracked or not; gives up after a while.
-        """
-        budget = [_MAX_TRIES]
-        for c in range(len(self._choices)):
-            for state in bits(self.sets[self._last][c]):
-                taken = self._choices.uses[c].copy()
-                yield from self._back(self._last, c, state, taken, [], distinct, budget)
-                if budget[0] <= 0:
-                    return
-
-    def _back(
-        self,
-        end: int,
-        choice: int,
-        state: int,
-        taken: Ints,
-        steps: list[Step],
-        distinct: bool,
-        budget: list[int],
-    ) -> Iterator[tuple[Step, ...]]:
-        """Walks whose last stage but `steps` is one of `choice` that ends at `end`."""
-        before = self._digits.without(state, choice)
-        if before < 0:
-            return
-        for cut in range(end):
-            if end not in self._ends[cut][choice]:
-                continue
-            here = [(choice, cut, end), *steps]
+    def _any(self, end: int, choice: int, state: int) -> tuple[Step, ...]:
+        before = self.before(state, choice)
+        for cut in self.cuts_before(end, choice):
+            here = (choice, cut, end)
             if cut == 0:
-                if self._threshold.starts[choice] and before == 0:
-                    yield tuple(here)
+                if self.starts(choice, before):
+                    return (here,)
                 continue
-            for sender in self._threshold.senders[cut][choice]:
-                if not self.sets[cut][sender] >> before & 1:
+            for sender in islice(bits(self.senders(cut, choice, before)), 1):
+                return (*self._any(cut, sender, before), here)
+        return ()
+
+    def before(self, state: int, choice: int) -> int:
+        """The set of tracked devices before a choice joined it."""
+        return self._digits.without(state, choice)
+
+    def cuts_before(self, end: int, choice: int) -> list[int]:
+        """Where a stage of a choice that ends at a cut can have started, longest first."""
+        key = end, choice
+        if key not in self._cuts_before:
+            self._cuts_before[key] = [c for c in range(end) if end in self._open[c][choice]]
+        return self._cuts_before[key]
+
+    def starts(self, choice: int, before: int) -> bool:
+        """Whether a choice may have had the first stage."""
+        return before == 0 and bool(self._threshold.starts[choice])
+
+    def senders(self, cut: int, choice: int, before: int) -> int:
+        """Whose stage can have ended at a cut with these tracked devices taken, as bits."""
+        key = cut, before
+        if key not in self._ended:
+            row = self.sets[cut]
+            self._ended[key] = sum(1 << c for c, sets in enumerate(row) if sets >> before & 1)
+        return self._ended[key] & self._threshold.sender_bits[cut][choice]
+
+
+class Depth:
+    """The same graph searched in depth, from the end, for a walk that takes no device twice.
+
+    Where it fails it learns which of the devices taken were in the way: whenever these are taken,
+    whatever else is, there is no way on from here (a no-good, as in constraint programming).
+
+    Args:
+        reach: what can be reached at all.
+        budget: states that are looked at before it gives up.
+        in_time: whether to go on.
+    """
+
+    def __init__(self, reach: Reach, budget: int, in_time: Callable[[], bool]) -> None:
+        self._reach = reach
+        self._budget = budget
+        self._in_time = in_time
+        self._no_goods: dict[tuple[int, int, int], list[int]] = {}
+        choices = reach.choices
+        # A class of m has m bits; those of the t that are taken are the lowest.
+        self._counts = choices.counts.tolist()
+        self._offsets = [sum(self._counts[:k]) for k in range(len(self._counts))]
+        self._uses = [
+            [(int(k), int(uses[k])) for k in np.flatnonzero(uses)] for uses in choices.uses
+        ]
+        classes = [k for k, count in enumerate(self._counts) for _ in range(count)]
+        using = [
+            sum(1 << int(c) for c in np.flatnonzero(choices.uses[:, k]))
+            for k in range(len(self._counts))
+        ]
+        self._touched = [using[k] for k in classes]
+        self._hopeless: dict[tuple[int, int], int] = {}
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether there may be a walk that was not found."""
+        return self._budget <= 0
+
+    def find(self) -> tuple[Step, ...]:
+        """A placement; nothing if there is none, or it gave up."""
+        last = self._reach.last
+        for choice, sets in enumerate(self._reach.sets[last]):
+            for state in bits(sets):
+                steps, _ = self._back(last, choice, state, self._take(0, choice))
+                if steps or self.gave_up:
+                    return steps
+        return ()
+
+    def _back(self, end: int, choice: int, state: int, taken: int) -> tuple[tuple[Step, ...], int]:
+        """The stages up to one that ends here; without any, the devices that were in the way."""
+        key = (end, choice, state)
+        for no_good in self._no_goods.get(key, ()):
+            if not no_good & ~taken:
+                return (), no_good
+        self._budget = self._budget - 1 if self._in_time() else 0
+        in_the_way = 0
+        before = self._reach.before(state, choice)
+        touched = 0
+        for bit in bits(taken):
+            touched |= self._touched[bit]
+        for cut in self._reach.cuts_before(end, choice):
+            here = (choice, cut, end)
+            if cut == 0:
+                if self._reach.starts(choice, before):
+                    return (here,), 0
+                continue
+            senders = self._reach.senders(cut, choice, before)
+            senders &= ~self._hopeless.get((cut, before), 0)
+            for sender in bits(senders & touched):
+                obstacle = self._obstacle(taken, sender)
+                if obstacle:
+                    in_the_way |= obstacle
+                    senders ^= 1 << sender
+            for sender in bits(senders):
+                if self._hopeless.get((cut, before), 0) >> sender & 1:
                     continue
-                budget[0] -= 1
-                if budget[0] <= 0:
-                    return
-                with_sender = taken + self._choices.uses[sender]
-                if not distinct or (with_sender <= self._choices.counts).all():
-                    yield from self._back(cut, sender, before, with_sender, here, distinct, budget)
+                if self._budget <= 0:
+                    return (), 0
+                steps, obstacle = self._back(cut, sender, before, self._take(taken, sender))
+                if steps:
+                    return (*steps, here), 0
+                in_the_way |= self._untake(obstacle, sender)
+        if self.gave_up:
+            return (), 0
+        if in_the_way:
+            self._no_goods.setdefault(key, []).append(in_the_way)
+        else:
+            self._hopeless[end, state] = self._hopeless.get((end, state), 0) | 1 << choice
+        return (), in_the_way
+
+    def _field(self, bits_: int, k: int) -> int:
+        """How many devices of a class are among these."""
+        return (bits_ >> self._offsets[k] & ((1 << self._counts[k]) - 1)).bit_length()
+
+    def _obstacle(self, taken: int, choice: int) -> int:
+        """Taken devices that leave too few for a choice; 0: there are enough."""
+        for k, n in self._uses[choice]:
+            most = self._counts[k] - n
+            if self._field(taken, k) > most:
+                return ((1 << (most + 1)) - 1) << self._offsets[k]
+        return 0
+
+    def _take(self, taken: int, choice: int) -> int:
+        for k, n in self._uses[choice]:
+            taken |= ((1 << (self._field(taken, k) + n)) - 1) << self._offsets[k]
+        return taken
+
+    def _untake(self, needed: int, choice: int) -> int:
+        """What must have been taken before a choice was, for these to be taken after it."""
+        for k, n in self._uses[choice]:
+            field = self._field(needed, k)
+            fewer = max(field - n, 0)
+            needed ^= (((1 << field) - 1) ^ ((1 << fewer) - 1)) << self._offsets[k]
+        return needed
 
 
 def bits(number: int) -> Iterator[int]:

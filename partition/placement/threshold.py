@@ -79,6 +79,15 @@ class Threshold:
             lists.append(known[int(size)])
         return lists
 
+    @cached_property
+    def sender_bits(self) -> list[list[int]]:
+        """The same as the bits of one number each."""
+        known: dict[int, list[int]] = {}
+        for row in self.senders:  # cuts of one size share a list
+            if id(row) not in known:
+                known[id(row)] = [sum(1 << sender for sender in senders) for senders in row]
+        return [known[id(row)] for row in self.senders]
+
     def ends(self, cut: int) -> Bools:
         """(C, L + 1): where a stage of each choice that starts at a cut may end."""
         return np.asarray(self._stages[self.choices.flavour, cut])

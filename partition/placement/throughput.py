@@ -24,7 +24,7 @@ from partition.placement.choices import Choices, list_choices
 from partition.placement.cluster import Floats
 from partition.placement.improve import Improver
 from partition.placement.problem import Bools, Problem
-from partition.placement.reach import Reach, n_states
+from partition.placement.reach import Depth, Reach, n_states
 from partition.placement.threshold import Step, Threshold, try_prices
 
 Clock = Callable[[], float]
@@ -70,6 +70,8 @@ class _Effort:
     """Of the beam."""
     states: int
     """Sets of devices that are told apart."""
+    depth: int
+    """States of a search in depth."""
     fineness: float
     """Periods that are closer together are left to the next effort."""
     improve_s: float
@@ -77,10 +79,10 @@ class _Effort:
 
 
 _EFFORTS = (
-    _Effort(rounds=15, width=10, states=1 << 8, fineness=0.02, improve_s=0.7),
-    _Effort(rounds=50, width=40, states=1 << 11, fineness=0.005, improve_s=2.0),
-    _Effort(rounds=150, width=150, states=1 << 14, fineness=0.001, improve_s=5.0),
-    _Effort(rounds=400, width=500, states=1 << 16, fineness=0.0, improve_s=20.0),
+    _Effort(rounds=15, width=10, states=1 << 8, depth=100, fineness=0.02, improve_s=0.7),
+    _Effort(rounds=50, width=40, states=1 << 11, depth=500, fineness=0.005, improve_s=2.0),
+    _Effort(rounds=150, width=150, states=1 << 14, depth=3000, fineness=0.001, improve_s=5.0),
+    _Effort(rounds=400, width=500, states=1 << 16, depth=20000, fineness=0.0, improve_s=20.0),
 )
 
 
@@ -206,7 +208,7 @@ class _Search:
     def _exhaust(self, threshold: Threshold) -> _Answer:
         after, _ = threshold.price_to_go(np.zeros(len(self._choices.counts)))
         reach = Reach(threshold, _every(self._choices), np.isfinite(after))
-        steps = next(reach.walks(distinct=True), ())
+        steps = reach.walk()
         return _Answer(steps, refuted=not steps)
 
     def _explore(self, threshold: Threshold, effort: _Effort) -> _Answer:
@@ -231,10 +233,11 @@ class _Search:
             reach = Reach(threshold, tracked, alive)
             if not reach.ends_reached:
                 return _Answer((), refuted=True)
-            steps = next(reach.walks(distinct=True), ())
-            if steps:
-                return _Answer(steps, refuted=False)
-            over = threshold.overuse(next(reach.walks(distinct=False)))
+            depth = Depth(reach, effort.depth, self._in_time)
+            steps = depth.find()
+            if steps or not depth.gave_up:
+                return _Answer(steps, refuted=not steps)
+            over = threshold.overuse(reach.walk())
             more = [int(k) for k in np.argsort(-over)[:_MORE_TRACKED] if over[k] > 0]
             while more and n_states(counts, tracked + more) > effort.states:
                 more.pop()

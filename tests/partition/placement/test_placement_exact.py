@@ -1,0 +1,218 @@
+"""The solvers against every placement tried one by one."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import replace
+from itertools import combinations, pairwise
+
+import numpy as np
+import pytest
+from instances import all_placements, energy, latency, least_period, random_problem
+
+from partition.placement import throughput
+from partition.placement.choices import list_choices
+from partition.placement.cpsat import solve_cpsat
+from partition.placement.errors import PlacementError
+from partition.placement.problem import memory_of_stages
+from partition.placement.solve import Wish, solve
+from partition.placement.throughput import solve_throughput
+
+CHUNK = 250
+
+
+@pytest.mark.parametrize("chunk", range(8))
+def test_shortest_period_is_that_of_brute_force(chunk):
+    outcomes = Counter()
+    for seed in range(chunk * CHUNK, (chunk + 1) * CHUNK):
+        problem = random_problem(seed)
+        truth = least_period(problem)
+        found = solve_throughput(problem)
+        assert found.period_s == truth, seed
+        assert found.bound_s == truth, seed
+        outcomes[math.isfinite(truth)] += 1
+    assert min(outcomes[True], outcomes[False]) > 0  # some fit, some do not
+
+
+@pytest.mark.parametrize("chunk", range(4))
+def test_search_for_many_devices_finds_and_proves_the_same(chunk, monkeypatch):
+    monkeypatch.setattr(throughput, "_FEW_STATES", 0)
+    for seed in range(chunk * CHUNK, (chunk + 1) * CHUNK):
+        problem = random_problem(seed)
+        found = solve_throughput(problem)
+        truth = least_period(problem)
+        assert (found.period_s, found.bound_s) == (truth, truth), seed
+
+
+class Ticks:
+    """A clock on which every look takes a second."""
+
+    def __init__(self):
+        self.now_s = 0.0
+
+    def __call__(self):
+        self.now_s += 1.0
+        return self.now_s
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_bound_is_never_above_the_optimum_however_soon_time_is_up(few, monkeypatch):
+    if not few:
+        monkeypatch.setattr(throughput, "_FEW_STATES", 0)
+    unproved = 0
+    for seed in range(300):
+        problem = random_problem(seed)
+        truth = least_period(problem)
+        for limit_s in (1, 3, 6, 12):
+            found = solve_throughput(problem, time_limit_s=limit_s, clock=Ticks())
+            assert found.bound_s <= truth <= found.period_s, (seed, limit_s)
+            unproved += math.isfinite(truth) and not found.proved
+    assert unproved > 100
+
+
+def test_what_is_found_is_a_placement():
+    for seed in range(100):
+        problem = random_problem(seed, n=5, n_blocks=7)
+        if not math.isfinite(least_period(problem)):
+            continue
+        plan = solve(problem, Wish())
+        devices = [device for stage in plan.stages for device in stage.devices]
+        assert len(set(devices)) == len(devices)
+        assert [plan.stages[0].start, plan.stages[-1].end] == [0, problem.n_blocks]
+        assert all(a.end == b.start for a, b in pairwise(plan.stages))
+        assert all(stage.memory_bytes <= stage.free_bytes for stage in plan.stages)
+        times = [max(stage.period_s, stage.receive_s) for stage in plan.stages]
+        assert plan.period_s == max(*times, plan.send_s) == plan.bound
+
+
+@pytest.mark.parametrize("chunk", range(2))
+def test_least_latency_is_that_of_brute_force(chunk):
+    for seed in range(chunk * CHUNK, (chunk + 1) * CHUNK):
+        problem = random_problem(seed)
+        truth = min((latency(problem, s) for s in all_placements(problem)), default=math.inf)
+        if math.isinf(truth):
+            with pytest.raises(PlacementError):
+                solve(problem, Wish(objective="latency"))
+            continue
+        plan = solve(problem, Wish(objective="latency"))
+        assert plan.latency_s == pytest.approx(truth, rel=1e-9), seed
+        assert plan.bound == pytest.approx(truth, rel=1e-9), seed
+
+
+def test_least_energy_is_that_of_brute_force_over_all_clocks():
+    met = Counter()
+    for seed in range(CHUNK):
+        problem = random_problem(seed)
+        period_s = 1.6 * least_period(problem)
+        if math.isinf(period_s):
+            continue
+        truth = min(energy(problem, s, period_s) for s in all_placements(problem))
+        plan = solve(problem, Wish(objective="energy", rate_hz=1 / period_s))
+        assert plan.energy_j == pytest.approx(truth, rel=1e-9), seed
+        assert plan.bound == pytest.approx(truth, rel=1e-9), seed
+        assert plan.period_s <= period_s * (1 + 1e-12)
+        met.update(stage.clock_hz for stage in plan.stages)
+    assert min(met[1e9], met[2e9]) > 20  # slow clocks pay, and not everywhere
+
+
+def test_shortest_period_within_a_latency_is_that_of_brute_force():
+    for seed in range(150):
+        problem = random_problem(seed)
+        both = [(max(_parts(problem, s)), latency(problem, s)) for s in all_placements(problem)]
+        both = [(p, t) for p, t in both if math.isfinite(t)]
+        if not both:
+            continue
+        limit_s = 1.2 * min(t for _, t in both)
+        truth = min(p for p, t in both if t <= limit_s)
+        plan = solve(problem, Wish(max_latency_s=limit_s))
+        assert plan.period_s == pytest.approx(truth, rel=1e-12), seed
+        assert plan.bound == pytest.approx(truth, rel=1e-12), seed
+
+
+def _parts(problem, steps):
+    from instances import parts
+
+    return parts(problem, steps)
+
+
+def test_replicas_are_those_of_brute_force():
+    shared = 0
+    for seed in range(150):
+        problem = random_problem(seed, n=4, n_blocks=1 + seed % 4)
+        truth = _least_period_in_pairs(problem)
+        found = solve_throughput(problem, max_replicas=2)
+        assert found.period_s == pytest.approx(truth, rel=1e-12), seed
+        shared += truth < least_period(problem)
+    assert shared > 20
+
+
+def _least_period_in_pairs(problem):
+    kind = problem.kinds[0]
+    pairs = combinations(range(problem.n_devices), 2)
+    groups = [(u,) for u in range(problem.n_devices)]
+    groups += [(u, v) for u, v in pairs if kind[u] == kind[v]]
+
+    def grow(cut, last, used, worst_s):
+        if cut == problem.n_blocks:
+            return max(worst_s, max(problem.exit_s[u] for u in last))
+        best = math.inf
+        for group in groups:
+            if used & set(group):
+                continue
+            receive_s = (
+                max(problem.transfer_s(cut, u, v) for u in last for v in group)
+                / min(len(last), len(group))
+                if last
+                else max(problem.entry_s[u] for u in group)
+            )
+            for end in range(cut + 1, problem.n_blocks + 1):
+                stage_s = problem.stage_s(group[0], cut, end) / len(group)
+                worse_s = max(worst_s, receive_s, stage_s)
+                if worse_s < best:
+                    best = min(best, grow(end, group, used | set(group), worse_s))
+        return best
+
+    return grow(0, (), set(), 0.0)
+
+
+def test_cp_sat_agrees():
+    pytest.importorskip("ortools")
+    for seed in range(60):
+        problem = random_problem(seed)
+        found = solve_throughput(problem)
+        checked = solve_cpsat(problem)
+        assert checked.proved, seed
+        if math.isinf(found.period_s):
+            assert math.isinf(checked.period_s), seed
+        else:
+            assert checked.period_s == pytest.approx(found.period_s, abs=2e-9), seed
+
+
+def test_twins_are_one_class_and_the_ends_are_not():
+    problem = random_problem(0, n=4, n_blocks=3)
+    like = replace(
+        problem,
+        block_s=np.tile(problem.block_s[:1], (4, 1)),
+        encode_s=np.tile(problem.encode_s[:1], (4, 1)),
+        decode_s=np.tile(problem.decode_s[:1], (4, 1)),
+        capacity_bytes=np.full(4, 10**9),
+        bytes_per_s=np.full((4, 4), 1e6) * (1 - np.eye(4)),
+        idle_w=np.ones(4),
+        send_w=np.ones(4),
+        source=0,
+        sink=None,
+    )
+    assert like.classes == ((0,), (1, 2, 3))
+    slower = like.bytes_per_s.copy()
+    slower[3, 1] /= 2
+    assert replace(like, bytes_per_s=slower).classes == ((0,), (1,), (2,), (3,))
+    assert len(list_choices(like, max_replicas=2)) == 4  # each class, two of the twins, one of each
+
+
+def test_memory_of_a_stage_is_weights_peak_and_what_waits_at_its_ends():
+    table = memory_of_stages([0, 10, 30, 60], [0, 5, 9, 2], np.array([1, 2, 3, 4]), queue_depth=2)
+    assert table[0, 1] == 10 + 5 + 3 * (1 + 2)
+    assert table[0, 3] == 60 + 9 + 3 * (1 + 4)
+    assert table[1, 3] == 50 + 9 + 3 * (2 + 4)
+    assert not np.tril(table).any()
