@@ -20,7 +20,7 @@ _COLUMNS = (
 _EXPLAINED = """\
 Intervals are 95 % bootstrap intervals over seeds and episodes, the same draws for all. A learned
 policy is trained once on all scenarios, anew for each seed; everything else is fitted to each
-scenario by itself, a search twice with seeds of its own.
+scenario by itself, with one seed, and run on the episodes of all.
 `cost` is eta * energy + (1 - eta) * P_max * time over its value at full speed, plus missed
 deadlines, accuracy, switching and heat; `gap` is the cost above the oracle's, `way` the share of
 the way from best-static to the oracle."""
