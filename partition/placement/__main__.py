@@ -100,8 +100,9 @@ def _check(problem: Problem, wish: Wish, plan: Plan) -> CpSatResult:
     """The shortest period by another road; a plan that it beats or refutes is a fault."""
     if wish.objective != "throughput" or wish.max_replicas > 1 or wish.max_latency_s:
         raise PlacementError("--check knows the shortest period alone: leave other wishes out")
-    check = solve_cpsat(problem, time_limit_s=wish.time_limit_s)
-    if check.bound_s > plan.period_s + _ROUNDING_S or check.period_s < plan.bound - _ROUNDING_S:
+    check = solve_cpsat(problem, at_most_s=plan.period_s, time_limit_s=wish.time_limit_s)
+    refuted = check.bound_s > plan.period_s + _ROUNDING_S  # or no placement at all
+    if refuted or check.period_s < plan.bound - _ROUNDING_S:
         raise PlacementError(
             f"CP-SAT finds {check.period_s:.9g} s and at least {check.bound_s:.9g} s, the plan has "
             f"{plan.period_s:.9g} s and at least {plan.bound:.9g} s: please report this cluster"

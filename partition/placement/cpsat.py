@@ -30,8 +30,15 @@ class CpSatResult:
     proved: bool
 
 
-def solve_cpsat(problem: Problem, *, time_limit_s: float = 60.0) -> CpSatResult:
+def solve_cpsat(
+    problem: Problem, *, at_most_s: float = np.inf, time_limit_s: float = 60.0
+) -> CpSatResult:
     """The shortest period, to the nanosecond.
+
+    Args:
+        problem: network and cluster.
+        at_most_s: a period that is known to do, which makes the search much shorter.
+        time_limit_s: when to stop.
 
     Raises:
         PlacementError: OR-Tools is not installed.
@@ -44,6 +51,8 @@ def solve_cpsat(problem: Problem, *, time_limit_s: float = 60.0) -> CpSatResult:
         ) from error
     model = cp_model.CpModel()
     period = _build(model, problem)
+    if np.isfinite(at_most_s):
+        model.add(period <= _ns(at_most_s) + 1)
     solver = cp_model.CpSolver()
     solver.parameters.max_time_in_seconds = time_limit_s
     solver.parameters.num_workers = 1

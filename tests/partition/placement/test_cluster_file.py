@@ -1,0 +1,256 @@
+"""Cluster files, good and bad: one sentence that names what is wrong."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from instances import random_problem
+
+from partition.placement.cluster import Cluster
+from partition.placement.errors import ClusterError, InfeasibleError, PlacementError
+from partition.placement.problem import build_problem, memory_of_stages
+from partition.placement.solve import Wish, solve
+
+GOOD = """
+schema_version = 1
+
+[switch]
+rate_bps = 1e8
+delay_s = 0.001
+
+[[devices]]
+name = "pi"
+count = 2
+memory_bytes = 1e9
+reserve_bytes = 2e8
+flops_per_s = 5e9
+
+[[devices]]
+name = "nano"
+memory_bytes = 4e9
+flops_per_s = 4e10
+"""
+
+
+def load(tmp_path, text):
+    path = tmp_path / "shelf.toml"
+    path.write_text(text)
+    return Cluster.load(path)
+
+
+def test_a_table_with_a_count_is_several_devices(tmp_path):
+    cluster = load(tmp_path, GOOD)
+    assert [device.name for device in cluster.devices] == ["pi-1", "pi-2", "nano"]
+    assert [device.free_bytes for device in cluster.devices] == [8e8, 8e8, 4e9]
+    assert np.array_equal(cluster.rate_bps, 1e8 * (1 - np.eye(3)))
+
+
+def test_a_link_overrides_the_switch_for_every_device_of_its_table(tmp_path):
+    link = '[[links]]\nfrom = "nano"\nto = "pi"\nrate_bps = 1e6\n'
+    both = load(tmp_path, GOOD + link)
+    assert both.rate_bps[2].tolist() == [1e6, 1e6, 0]
+    assert both.rate_bps[:, 2].tolist() == [1e6, 1e6, 0]
+    one_way = load(tmp_path, GOOD + link + "one_way = true\n")
+    assert one_way.rate_bps[2].tolist() == [1e6, 1e6, 0]
+    assert one_way.rate_bps[:, 2].tolist() == [1e8, 1e8, 0]
+
+
+DEVICE = '[[devices]]\nname = "x"\nmemory_bytes = 1e9\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (GOOD + "colour = 3\n", "devices[1].colour = 3 is no known field"),
+        ("wifi = 1\n" + GOOD, "wifi = 1 is no known field"),
+        (GOOD.replace("1e8", "0"), "switch.rate_bps is 0: give a finite number above 0"),
+        (
+            GOOD + '[[links]]\nfrom = "pi"\nto = "nano"\nrate_bps = 0.0\n',
+            "links[0].rate_bps is 0.0: give a finite number above 0",
+        ),
+        (GOOD.replace("4e10", "0"), "devices[1].flops_per_s is 0: give a finite number above 0"),
+        (GOOD.replace("4e10", "nan"), "devices[1].flops_per_s is nan: give a finite number above"),
+        (GOOD.replace("4e10", '"fast"'), "devices[1].flops_per_s is 'fast': give a number"),
+        (
+            GOOD + '[[links]]\nfrom = "pi-3"\nto = "nano"\nrate_bps = 1e6\n',
+            "links[0].from = 'pi-3' is no device",
+        ),
+        (GOOD[: GOOD.index("[switch]")] + DEVICE, "flops_per_s or block_s or profile"),
+        (
+            "schema_version = 1\n" + GOOD[GOOD.index("[[devices]]") :],
+            "device 'pi-2' cannot be reached from 'pi-1': add a link",
+        ),
+        (GOOD.replace("schema_version = 1", "schema_version = 2"), "this version reads 1"),
+        (GOOD.replace("schema_version = 1", 'schema_version = 1\nsource = "pi"'), "source = 'pi'"),
+        (
+            GOOD.replace("schema_version = 1", 'schema_version = 1\ncodec = "zip"'),
+            "codec is 'zip': use one of none, int8",
+        ),
+        (
+            GOOD.replace("schema_version = 1", 'schema_version = 1\ncodec = "int8"'),
+            "devices[0].codec_bytes_per_s is missing: codec 'int8' takes time",
+        ),
+        (GOOD + DEVICE.replace('"x"', '"pi-1"'), "devices[2].name = 'pi-1' is taken"),
+        (GOOD.replace("1e9", "-5"), "devices[0].memory_bytes is -5: give a whole number from 1"),
+        (GOOD.replace("2e8", "1e9"), "devices[0].reserve_bytes is 1000000000, all of memory"),
+        (GOOD + "block_s = []\n", "flops_per_s or block_s or profile"),
+        (
+            GOOD + "clocks = [{hz = 1e9, speed = 0.5, busy_w = 3}]\n",
+            "devices[1].clocks lack one of speed 1",
+        ),
+        (
+            GOOD + "clocks = [{hz = 1e9, speed = 2, busy_w = 3}]\n",
+            "devices[1].clocks[0].speed is 2: the fastest clock is 1",
+        ),
+        (GOOD + "position = [1]\n", "devices[1].position must be [x, y]"),
+        ("schema_version = 1\n", "devices is missing: add at least one"),
+        ("schema_version =\n", "cannot be read"),
+    ],
+)
+def test_bad_files_are_refused_by_name(tmp_path, text, sentence):
+    with pytest.raises(ClusterError) as error:
+        load(tmp_path, text)
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_source_cannot_reach_against_the_direction_of_links(tmp_path):
+    text = GOOD.replace("schema_version = 1", 'schema_version = 1\nsource = "pi-1"')
+    text = text.replace("[switch]\nrate_bps = 1e8\ndelay_s = 0.001\n", "")
+    text += '[[links]]\nfrom = "nano"\nto = "pi"\nrate_bps = 1e6\none_way = true\n'
+    with pytest.raises(ClusterError, match="'pi-2' cannot be reached from 'pi-1'"):
+        load(tmp_path, text)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ClusterError, match=r"nothing\.toml does not exist"):
+        Cluster.load(tmp_path / "nothing.toml")
+
+
+def with_memory(cluster, *bytes_of):
+    devices = [
+        replace(device, memory_bytes=n, reserve_bytes=0)
+        for device, n in zip(cluster.devices, bytes_of, strict=True)
+    ]
+    return replace(cluster, devices=tuple(devices))
+
+
+def test_a_block_that_no_device_holds_is_named_with_the_missing_bytes(tmp_path, tiny):
+    cluster = load(tmp_path, GOOD)
+    alone = np.diagonal(build_problem(tiny, cluster).stage_bytes, offset=1)
+    largest = int(alone.max())
+    problem = build_problem(tiny, with_memory(cluster, 10, 20, largest - 7))
+    block = tiny.cuts[1 + int(alone.argmax())].name
+    with pytest.raises(InfeasibleError) as error:
+        solve(problem, Wish())
+    assert f"block {block!r} needs {largest} bytes, 7 more than the largest" in str(error.value)
+    assert f"'nano' has free ({largest - 7})" in str(error.value)
+
+
+def by_weights(sizes, room):
+    """Blocks that hold weights alone, on devices with so much room."""
+    problem = random_problem(0, n=len(room), n_blocks=len(sizes))
+    weights = np.concatenate([[0], np.cumsum(sizes)])
+    nothing = np.zeros(len(weights), dtype=np.int64)
+    return replace(
+        problem,
+        source=None,
+        sink=None,
+        bytes_per_s=1e6 * (1 - np.eye(len(room))),
+        stage_bytes=memory_of_stages(list(weights), list(nothing), nothing, 0),
+        capacity_bytes=np.array(room),
+    )
+
+
+def test_too_little_memory_in_total_says_how_much():
+    sentence = r"needs 40 bytes on all devices together, 10 more than they have free \(30\)"
+    with pytest.raises(InfeasibleError, match=sentence):
+        solve(by_weights([10, 10, 10, 10], [15, 15]), Wish())
+
+
+def test_memory_that_fits_in_total_but_not_in_pieces_says_where_and_how_much():
+    with pytest.raises(InfeasibleError) as error:
+        solve(by_weights([6, 6, 6], [9, 9]), Wish())
+    assert "from block 'block 2' on there is no room, 3 bytes are missing" in str(error.value)
+    assert solve(by_weights([6, 6, 6], [12, 12]), Wish()).proved
+
+
+def test_links_that_lead_nowhere_are_said_to_be_missing():
+    problem = by_weights([6, 6, 6], [9, 9, 9])
+    one_way = np.zeros((3, 3))
+    one_way[0, [1, 2]] = 1e6
+    with pytest.raises(InfeasibleError, match="from block 'block 2' on there is no room, 3 bytes"):
+        solve(replace(problem, bytes_per_s=one_way), Wish())
+    with pytest.raises(InfeasibleError, match="no links lead from device to device"):
+        alone = replace(problem, bytes_per_s=np.zeros((3, 3)), source=0, sink=1)
+        solve(alone, Wish())
+
+
+def test_a_rate_that_cannot_be_kept_says_so(tmp_path, tiny):
+    problem = build_problem(tiny, load(tmp_path, GOOD))
+    with pytest.raises(InfeasibleError, match="keeps up at 1e\\+09 frames per second"):
+        solve(problem, Wish(objective="latency", rate_hz=1e9))
+
+
+def test_a_latency_that_cannot_be_met_says_what_can(tmp_path, tiny):
+    problem = build_problem(tiny, load(tmp_path, GOOD))
+    with pytest.raises(InfeasibleError, match="no placement answers within 1e-09 s"):
+        solve(problem, Wish(max_latency_s=1e-9))
+
+
+def test_energy_needs_power_and_a_rate(tmp_path, tiny):
+    problem = build_problem(tiny, load(tmp_path, GOOD))
+    with pytest.raises(PlacementError, match="device 'pi-1' has no clocks with busy_w"):
+        solve(problem, Wish(objective="energy", rate_hz=1.0))
+    with pytest.raises(PlacementError, match="energy needs --rate"):
+        Wish(objective="energy")
+
+
+@pytest.mark.parametrize(
+    ("wish", "sentence"),
+    [
+        ({"rate_hz": 3.0}, "leave --rate out"),
+        ({"objective": "latency", "max_latency_s": 1.0}, "--max-latency limits"),
+        ({"objective": "latency", "max_replicas": 2}, "replicas serve"),
+    ],
+)
+def test_wishes_that_contradict_themselves_are_refused(wish, sentence):
+    with pytest.raises(PlacementError, match=sentence):
+        Wish(**wish)
+
+
+def test_times_come_from_a_profile_of_the_same_network(tmp_path, tiny):
+    blocks = [{"latency_s": 0.001 * (k + 1)} for k in range(len(tiny.cuts) - 1)]
+    (tmp_path / "pi.json").write_text(
+        json.dumps({"fingerprint": tiny.fingerprint, "blocks": blocks})
+    )
+    text = GOOD.replace("flops_per_s = 5e9", 'profile = "pi.json"')
+    problem = build_problem(tiny, load(tmp_path, text))
+    assert problem.block_s[0].tolist() == [block["latency_s"] for block in blocks]
+    (tmp_path / "pi.json").write_text(json.dumps({"fingerprint": "another", "blocks": blocks}))
+    with pytest.raises(ClusterError, match="'pi-1' was profiled with network another"):
+        build_problem(tiny, load(tmp_path, text))
+    (tmp_path / "pi.json").write_text("{}")
+    with pytest.raises(ClusterError, match=r"pi\.json' cannot be read"):
+        load(tmp_path, text)
+    short = GOOD.replace("flops_per_s = 5e9", "block_s = [0.1]")
+    with pytest.raises(ClusterError, match="'pi-1' has 1 block times"):
+        build_problem(tiny, load(tmp_path, short))
+
+
+def test_int8_sends_what_the_wire_takes_and_charges_both_ends(tmp_path, tiny):
+    text = GOOD.replace("schema_version = 1", 'schema_version = 1\ncodec = "int8"')
+    text = text.replace("memory_bytes", "codec_bytes_per_s = 1e8\nmemory_bytes")
+    problem = build_problem(tiny, load(tmp_path, text))
+    cut = 1
+    assert problem.cut_bytes[cut] == tiny.cuts[cut].wire_bytes
+    expected_s = tiny.cuts[cut].float32_bytes / 1e8
+    assert problem.encode_s[0, cut] == problem.decode_s[0, cut] == pytest.approx(expected_s)
+    assert problem.encode_s[0, -1] == problem.decode_s[0, 0] == 0.0
+    whole_s = problem.block_s[0].sum()
+    assert problem.stage_s(0, 0, len(tiny.cuts) - 1) == pytest.approx(whole_s)
+    head_s = problem.block_s[0, :cut].sum() + expected_s
+    assert problem.stage_s(0, 0, cut) == pytest.approx(head_s)
