@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: train test kernel-test lint bench demo system-packages clean
+.PHONY: train test kernel-test cluster-test lint bench demo system-packages clean
 
 train: $(STAMP)  ## train on the simulated TX2, four to five minutes
 	$(BIN)/python train.py
@@ -15,6 +15,9 @@ test: $(STAMP)  ## all tests
 
 kernel-test: $(STAMP)  ## the same drivers over a real kernel, in a virtual machine
 	$(BIN)/python -m tests.kernel.run
+
+cluster-test: $(STAMP)  ## Ray nodes on shaped links and shares of a core; as root, a quarter of an hour
+	$(BIN)/python -m tests.cluster
 
 lint: $(STAMP)  ## format, lint, types, import directions
 	$(BIN)/ruff format --check .

@@ -33,7 +33,7 @@ HEALTH_CHECKS = {
 _HEAD = "head"
 _HEAD_RATE_BPS = 1e9
 _COMMAND_TIMEOUT_S = 20
-_READY_TIMEOUT_S = 90
+_READY_TIMEOUT_S = 180
 _END_TIMEOUT_S = 10
 _OBJECT_STORE_BYTES = 80_000_000
 _QUOTA_US = 2_000
@@ -77,6 +77,7 @@ class Bed:
         self._environment = os.environ | {
             "OMP_NUM_THREADS": "1",
             **HEALTH_CHECKS,
+            "RAY_raylet_start_wait_time_s": str(_READY_TIMEOUT_S),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token),
             "RAY_USAGE_STATS_ENABLED": "0",

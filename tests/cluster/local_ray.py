@@ -14,7 +14,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
 LABEL = "dvfo-device"
-_READY_TIMEOUT_S = 90
+_READY_TIMEOUT_S = 180
 _END_TIMEOUT_S = 20
 
 
@@ -35,6 +35,7 @@ class LocalRay:
         token = scratch / "token"
         token.write_text(secrets.token_hex(32))
         self.environment = os.environ | {
+            "RAY_raylet_start_wait_time_s": str(_READY_TIMEOUT_S),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token),
             "RAY_USAGE_STATS_ENABLED": "0",

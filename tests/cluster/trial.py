@@ -76,7 +76,7 @@ class Run:
         assert self._process.returncode == 0, error.decode()[-3000:]
         return json.loads(out.decode().splitlines()[-1])
 
-    def stages(self, settle_s: float = 10, timeout_s: float = 90) -> dict[str, int]:
+    def stages(self, settle_s: float = 15, timeout_s: float = 180) -> dict[str, int]:
         """Process of the stage on each device, once no more have come for some time."""
         found: dict[str, int] = {}
         since_s = time.monotonic()
