@@ -10,7 +10,7 @@ twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
@@ -148,7 +148,7 @@ class Reach:
         return before == 0 and bool(self._threshold.starts[choice])
 
     def senders(self, cut: int, choice: int, before: int) -> int:
-        """Whose stage can have ended at a cut with these tracked devices taken, as bits."""
+        """Whom a choice can have got a cut from with these tracked devices taken, as bits."""
         key = cut, before
         if key not in self._ended:
             row = self.sets[cut]
@@ -159,34 +159,31 @@ class Reach:
 class Depth:
     """The same graph searched in depth, from the end, for a walk that takes no device twice.
 
-    Where it fails it learns which of the devices taken were in the way: whenever these are taken,
-    whatever else is, there is no way on from here (a no-good, as in constraint programming).
+    States (cut, choice, devices taken from there on) that led nowhere are remembered in full.
 
     Args:
         reach: what can be reached at all.
         budget: states that are looked at before it gives up.
-        in_time: whether to go on.
     """
 
-    def __init__(self, reach: Reach, budget: int, in_time: Callable[[], bool]) -> None:
+    def __init__(self, reach: Reach, budget: int) -> None:
         self._reach = reach
         self._budget = budget
-        self._in_time = in_time
-        self._no_goods: dict[tuple[int, int, int], list[int]] = {}
+        self._dead: set[tuple[int, int, int]] = set()
         choices = reach.choices
-        # A class of m has m bits; those of the t that are taken are the lowest.
-        self._counts = choices.counts.tolist()
-        self._offsets = [sum(self._counts[:k]) for k in range(len(self._counts))]
-        self._uses = [
-            [(int(k), int(uses[k])) for k in np.flatnonzero(uses)] for uses in choices.uses
+        # A counter per class in one number, set so that one device too many reaches its top bit.
+        widths = [int(count).bit_length() + 1 for count in choices.counts]
+        offsets = [sum(widths[:k]) for k in range(len(widths))]
+        tops = [1 << (width - 1) for width in widths]
+        self._full = sum(top << offset for top, offset in zip(tops, offsets, strict=True))
+        self._none = sum(
+            (top - 1 - int(count)) << offset
+            for top, count, offset in zip(tops, choices.counts, offsets, strict=True)
+        )
+        self._adds = [
+            sum(int(n) << offset for n, offset in zip(uses, offsets, strict=True))
+            for uses in choices.uses
         ]
-        classes = [k for k, count in enumerate(self._counts) for _ in range(count)]
-        using = [
-            sum(1 << int(c) for c in np.flatnonzero(choices.uses[:, k]))
-            for k in range(len(self._counts))
-        ]
-        self._touched = [using[k] for k in classes]
-        self._hopeless: dict[tuple[int, int], int] = {}
 
     @property
     def gave_up(self) -> bool:
@@ -198,77 +195,35 @@ class Depth:
         last = self._reach.last
         for choice, sets in enumerate(self._reach.sets[last]):
             for state in bits(sets):
-                steps, _ = self._back(last, choice, state, self._take(0, choice))
+                steps = self._back(last, choice, state, self._none + self._adds[choice])
                 if steps or self.gave_up:
                     return steps
         return ()
 
-    def _back(self, end: int, choice: int, state: int, taken: int) -> tuple[tuple[Step, ...], int]:
-        """The stages up to one that ends here; without any, the devices that were in the way."""
-        key = (end, choice, state)
-        for no_good in self._no_goods.get(key, ()):
-            if not no_good & ~taken:
-                return (), no_good
-        self._budget = self._budget - 1 if self._in_time() else 0
-        in_the_way = 0
+    def _back(self, end: int, choice: int, state: int, taken: int) -> tuple[Step, ...]:
+        """The stages up to one that ends here."""
+        key = end, choice, taken
+        if key in self._dead:
+            return ()
         before = self._reach.before(state, choice)
-        touched = 0
-        for bit in bits(taken):
-            touched |= self._touched[bit]
         for cut in self._reach.cuts_before(end, choice):
             here = (choice, cut, end)
             if cut == 0:
                 if self._reach.starts(choice, before):
-                    return (here,), 0
+                    return (here,)
                 continue
-            senders = self._reach.senders(cut, choice, before)
-            senders &= ~self._hopeless.get((cut, before), 0)
-            for sender in bits(senders & touched):
-                obstacle = self._obstacle(taken, sender)
-                if obstacle:
-                    in_the_way |= obstacle
-                    senders ^= 1 << sender
-            for sender in bits(senders):
-                if self._hopeless.get((cut, before), 0) >> sender & 1:
+            for sender in bits(self._reach.senders(cut, choice, before)):
+                more = taken + self._adds[sender]
+                if more & self._full:
                     continue
-                if self._budget <= 0:
-                    return (), 0
-                steps, obstacle = self._back(cut, sender, before, self._take(taken, sender))
+                self._budget -= 1
+                steps = self._back(cut, sender, before, more) if self._budget > 0 else ()
                 if steps:
-                    return (*steps, here), 0
-                in_the_way |= self._untake(obstacle, sender)
-        if self.gave_up:
-            return (), 0
-        if in_the_way:
-            self._no_goods.setdefault(key, []).append(in_the_way)
-        else:
-            self._hopeless[end, state] = self._hopeless.get((end, state), 0) | 1 << choice
-        return (), in_the_way
-
-    def _field(self, bits_: int, k: int) -> int:
-        """How many devices of a class are among these."""
-        return (bits_ >> self._offsets[k] & ((1 << self._counts[k]) - 1)).bit_length()
-
-    def _obstacle(self, taken: int, choice: int) -> int:
-        """Taken devices that leave too few for a choice; 0: there are enough."""
-        for k, n in self._uses[choice]:
-            most = self._counts[k] - n
-            if self._field(taken, k) > most:
-                return ((1 << (most + 1)) - 1) << self._offsets[k]
-        return 0
-
-    def _take(self, taken: int, choice: int) -> int:
-        for k, n in self._uses[choice]:
-            taken |= ((1 << (self._field(taken, k) + n)) - 1) << self._offsets[k]
-        return taken
-
-    def _untake(self, needed: int, choice: int) -> int:
-        """What must have been taken before a choice was, for these to be taken after it."""
-        for k, n in self._uses[choice]:
-            field = self._field(needed, k)
-            fewer = max(field - n, 0)
-            needed ^= (((1 << field) - 1) ^ ((1 << fewer) - 1)) << self._offsets[k]
-        return needed
+                    return (*steps, here)
+                if self.gave_up:
+                    return ()
+        self._dead.add(key)
+        return ()
 
 
 def bits(number: int) -> Iterator[int]:

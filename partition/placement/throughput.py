@@ -23,7 +23,7 @@ from partition.placement import beam
 from partition.placement.choices import Choices, list_choices
 from partition.placement.cluster import Floats
 from partition.placement.improve import Improver
-from partition.placement.problem import Bools, Problem
+from partition.placement.problem import Problem
 from partition.placement.reach import Depth, Reach, n_states
 from partition.placement.threshold import Step, Threshold, try_prices
 
@@ -79,10 +79,10 @@ class _Effort:
 
 
 _EFFORTS = (
-    _Effort(rounds=15, width=10, states=1 << 8, depth=100, fineness=0.02, improve_s=0.7),
-    _Effort(rounds=50, width=40, states=1 << 11, depth=500, fineness=0.005, improve_s=2.0),
-    _Effort(rounds=150, width=150, states=1 << 14, depth=3000, fineness=0.001, improve_s=5.0),
-    _Effort(rounds=400, width=500, states=1 << 16, depth=20000, fineness=0.0, improve_s=20.0),
+    _Effort(rounds=15, width=10, states=1 << 11, depth=1000, fineness=0.02, improve_s=0.7),
+    _Effort(rounds=50, width=40, states=1 << 13, depth=4000, fineness=0.005, improve_s=2.0),
+    _Effort(rounds=150, width=150, states=1 << 16, depth=15000, fineness=0.001, improve_s=5.0),
+    _Effort(rounds=400, width=500, states=1 << 20, depth=60000, fineness=0.0, improve_s=20.0),
 )
 
 
@@ -125,6 +125,8 @@ class _Search:
         self._refuted_s = -np.inf
         self._prices: Floats | None = None
         self._improver = Improver(choices, period_of)
+        self._tracked: list[int] = []
+        self._tracking_answered = False
         self._open_s: list[float] = []  # periods that were answered neither yes nor no
 
     def find_any(self) -> bool:
@@ -212,6 +214,17 @@ class _Search:
         return _Answer(steps, refuted=not steps)
 
     def _explore(self, threshold: Threshold, effort: _Effort) -> _Answer:
+        ways = [self._by_prices, self._by_tracking]
+        if self._tracking_answered:
+            ways.reverse()
+        for way in ways:
+            answer = way(threshold, effort)
+            if answer.steps or answer.refuted:
+                self._tracking_answered = way == self._by_tracking
+                return answer
+        return answer
+
+    def _by_prices(self, threshold: Threshold, effort: _Effort) -> _Answer:
         verdict = try_prices(threshold, effort.rounds, self._prices)
         if verdict.refuted or verdict.steps:
             return _Answer(verdict.steps or (), verdict.refuted)
@@ -223,17 +236,20 @@ class _Search:
             steps = beam.search(threshold, prices, after, effort.width)
             if steps and steps[-1][2] == threshold.n_blocks:
                 return _Answer(steps, refuted=False)
-        return self._track(threshold, np.isfinite(verdict.after), effort)
+        return _Answer((), refuted=False)
 
-    def _track(self, threshold: Threshold, alive: Bools, effort: _Effort) -> _Answer:
+    def _by_tracking(self, threshold: Threshold, effort: _Effort) -> _Answer:
         """Track the devices that walks take twice, more and more of them."""
         counts = self._choices.counts
-        tracked: list[int] = []
+        alive = np.isfinite(threshold.price_to_go(np.zeros(len(counts)))[0])
+        tracked = list(self._tracked)
+        while n_states(counts, tracked) > effort.states:
+            tracked.pop()
         while self._in_time():
             reach = Reach(threshold, tracked, alive)
             if not reach.ends_reached:
                 return _Answer((), refuted=True)
-            depth = Depth(reach, effort.depth, self._in_time)
+            depth = Depth(reach, effort.depth)
             steps = depth.find()
             if steps or not depth.gave_up:
                 return _Answer(steps, refuted=not steps)
@@ -244,6 +260,7 @@ class _Search:
             if not more:
                 break
             tracked += more
+            self._tracked = tracked
         return _Answer((), refuted=False)
 
 

@@ -1,9 +1,9 @@
 """PipeDream's and dnn-partitioning's dynamic programs: identical devices, no memory limit.
 
-The load of a device is its compute plus all transfers in and out (Tarnawski et al., NeurIPS 2020);
-the largest load counts. PipeDream (Narayanan et al., SOSP 2019) cuts a chain; the other takes any
-sequence of ideals (sets of layers with everything they need), so that a stage need not be an interval
-of one order of the layers.
+The load of a device is its compute plus all transfers in and out (Tarnawski et al., NeurIPS
+2020); the largest load counts. PipeDream (Narayanan et al., SOSP 2019) cuts a chain; the other
+takes any sequence of ideals (sets of layers with everything they need), so that a stage need not be
+an interval of one order of the layers.
 """
 
 from __future__ import annotations
@@ -67,10 +67,17 @@ def pipedream(work_s: Floats, crossing_s: Floats, n_devices: int, max_replicas: 
 
 
 def chain_blocks(graph: LayerGraph) -> tuple[list[float], list[int]]:
-    """Between single-tensor cut points: operations per block, elements per cut; ends hand on none."""
-    points = cut_points(graph)
-    order = {point: nth for nth, point in enumerate(points)}
-    return _blocks(graph, [order.get(i) for i in range(len(graph.layers))])
+    """Up to each single-tensor cut point: operations per block, elements per cut; the ends 0."""
+    points = set(cut_points(graph))
+    flops, elements, work = [], [0], 0.0
+    for i, layer in enumerate(graph.layers):
+        work += layer.flops
+        if i in points:
+            flops.append(work)
+            elements.append(layer.elements)
+            work = 0.0
+    elements[-1] = 0
+    return flops, elements
 
 
 def liveness_blocks(graph: LayerGraph) -> tuple[list[float], list[int]]:
@@ -82,18 +89,6 @@ def liveness_blocks(graph: LayerGraph) -> tuple[list[float], list[int]]:
         alive = {x for x in (*alive, i) if last_use[x] > i}
         flops.append(float(layer.flops))
         elements.append(sum(graph.layers[x].elements for x in alive))
-    return flops, elements
-
-
-def _blocks(graph: LayerGraph, nth_point: list[int | None]) -> tuple[list[float], list[int]]:
-    flops, elements, work = [], [0], 0.0
-    for i, layer in enumerate(graph.layers):
-        work += layer.flops
-        if nth_point[i] is not None:
-            flops.append(work)
-            elements.append(layer.elements)
-            work = 0.0
-    elements[-1] = 0
     return flops, elements
 
 

@@ -73,10 +73,8 @@ def mobilenet_v2() -> LayerGraph:
         for nth in range(repeats):
             stride = first_stride if nth == 0 else 1
             y = _conv_norm_act(g, x, 6 * g.layers[x].shape[-1], 1)
-            if stride == 2:
-                y = g.depthwise(g.pad(y, 0, 1), 3, 2, valid=True)
-            else:
-                y = g.depthwise(y, 3)
+            halved = stride == 2
+            y = g.depthwise(g.pad(y, 0, 1) if halved else y, 3, stride, valid=halved)
             y = g.norm(g.conv(g.same(g.norm(y)), filters, 1))
             x = g.add(x, y) if nth else y
     x = _conv_norm_act(g, x, 1280, 1)
