@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from partition.placement.problem import Problem, memory_of_stages
 
 
 def random_problem(seed: int, n: int | None = None, n_blocks: int | None = None) -> Problem:
-    """Unequal or alike devices, full or sparse links, with or without ends, now and then too big."""
+    """Unequal or alike devices, full or sparse links, with or without ends, some of them too big."""
     rng = np.random.default_rng(seed)
     n = n or int(rng.integers(1, 6))
     n_blocks = n_blocks or int(rng.integers(1, 8))
@@ -66,7 +67,7 @@ def all_placements(problem: Problem):
 def parts(problem: Problem, steps) -> list[float]:
     """Seconds of every stage, every transfer, the way in and the way out."""
     seconds = [problem.stage_s(*step) for step in steps]
-    for (a, _, cut), (b, _, _) in zip(steps, steps[1:]):
+    for (a, _, cut), (b, _, _) in pairwise(steps):
         seconds.append(problem.transfer_s(cut, a, b))
     return [*seconds, problem.entry_s[steps[0][0]], problem.exit_s[steps[-1][0]]]
 
@@ -77,7 +78,7 @@ def least_period(problem: Problem) -> float:
 
 
 def latency(problem: Problem, steps) -> float:
-    delays = [problem.delay_s[a[0], b[0]] for a, b in zip(steps, steps[1:])]
+    delays = [problem.delay_s[a[0], b[0]] for a, b in pairwise(steps)]
     if problem.source is not None:
         delays.append(problem.delay_s[problem.source, steps[0][0]])
     if problem.sink is not None:

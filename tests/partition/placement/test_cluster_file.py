@@ -184,8 +184,8 @@ def test_links_that_lead_nowhere_are_said_to_be_missing():
     one_way[0, [1, 2]] = 1e6
     with pytest.raises(InfeasibleError, match="from block 'block 2' on there is no room, 3 bytes"):
         solve(replace(problem, bytes_per_s=one_way), Wish())
+    alone = replace(problem, bytes_per_s=np.zeros((3, 3)), source=0, sink=1)
     with pytest.raises(InfeasibleError, match="no links lead from device to device"):
-        alone = replace(problem, bytes_per_s=np.zeros((3, 3)), source=0, sink=1)
         solve(alone, Wish())
 
 

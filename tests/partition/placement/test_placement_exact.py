@@ -155,7 +155,7 @@ def _least_period_in_pairs(problem):
 
     def grow(cut, last, used, worst_s):
         if cut == problem.n_blocks:
-            return max(worst_s, max(problem.exit_s[u] for u in last))
+            return max(worst_s, *(problem.exit_s[u] for u in last))
         best = math.inf
         for group in groups:
             if used & set(group):
