@@ -59,6 +59,7 @@ def test_a_missing_package_is_named(tmp_path):
         gzip.compress(struct.pack(">4I", 0x801, 0, 28, 28)),
         gzip.compress(struct.pack(">4I", 0x803, 1, 28, 28) + bytes(784))[:-9],
     ],
+    ids=["empty", "no gzip", "nothing inside", "too short", "labels", "cut off"],
 )
 def test_a_corrupt_file_is_told_in_a_sentence(tmp_path, content):
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(content)

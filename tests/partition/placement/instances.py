@@ -12,7 +12,7 @@ from partition.placement.problem import Problem, memory_of_stages
 
 
 def random_problem(seed: int, n: int | None = None, n_blocks: int | None = None) -> Problem:
-    """Unequal or alike devices, full or sparse links, with or without ends, some of them too big."""
+    """Unequal or alike devices, full or sparse links, with or without ends; some too big."""
     rng = np.random.default_rng(seed)
     n = n or int(rng.integers(1, 6))
     n_blocks = n_blocks or int(rng.integers(1, 8))
