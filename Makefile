@@ -10,13 +10,14 @@ export OMP_NUM_THREADS ?= 1
 train: $(STAMP)  ## train on the simulated TX2, four to five minutes
 	$(BIN)/python train.py
 
-test: $(STAMP)  ## all tests
-	$(BIN)/python -m pytest -n 2
+test: $(STAMP)  ## all tests but those of a Ray cluster
+	$(BIN)/python -m pytest -n 2 --ignore tests/cluster
 
 kernel-test: $(STAMP)  ## the same drivers over a real kernel, in a virtual machine
 	$(BIN)/python -m tests.kernel.run
 
 cluster-test: $(STAMP)  ## Ray nodes on shaped links and shares of a core; as root, a quarter of an hour
+	$(BIN)/python -m pytest tests/cluster
 	$(BIN)/python -m tests.cluster
 
 lint: $(STAMP)  ## format, lint, types, import directions
