@@ -19,12 +19,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-
 import ray
 
-from agents.errors import AgentError
 from agents.training_sweep import SweepRun, log_file
+from partition.placement import ray_cluster
 
 _RETRIES = 3
 """Of a run whose node dies."""
@@ -52,20 +50,10 @@ def train_on_ray(runs: Sequence[SweepRun], address: str) -> list[bool]:
         For each run whether it succeeded.
 
     Raises:
-        AgentError: there is no cluster.
+        PlacementError: there is no cluster.
     """
-    connected = not ray.is_initialized()
-    try:
-        ray.init(address, log_to_driver=False, logging_level="ERROR", ignore_reinit_error=True)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise AgentError(
-            f"no Ray cluster at {address}: start one with ray start --head --disable-usage-stats"
-        ) from error
-    try:
+    with ray_cluster.joined(address):
         return _collect(runs)
-    finally:
-        if connected:
-            ray.shutdown()
 
 
 def _collect(runs: Sequence[SweepRun]) -> list[bool]:

@@ -35,7 +35,8 @@ def run(
         PartitionError: the network, the cluster file, the cluster, or a stage that fails for good.
     """
     try:
-        from partition.placement.run_supervisor import Supervisor  # noqa: PLC0415 - an extra
+        from partition.placement import ray_cluster  # noqa: PLC0415 - an extra
+        from partition.placement.run_supervisor import Supervisor  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise PlacementError(
             f"running on a cluster needs {error.name}: pip install 'dvfo[cluster]'"
@@ -48,7 +49,7 @@ def run(
             sys.stdout.write(f"{line}\n")
             sys.stdout.flush()
 
-    with Supervisor(folder, cluster, address, report) as supervisor:
+    with ray_cluster.joined(address), Supervisor(folder, cluster, report) as supervisor:
         result = supervisor.run(n_frames)
         placed = supervisor.placed
     seconds = result.pop("seconds")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from types import TracebackType
 from typing import Any
-
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import ray
 
@@ -43,23 +40,21 @@ class Placed:
 
 
 class Supervisor:
-    """Runs a network on a Ray cluster; a context manager that ends its actors.
+    """Runs a network on the Ray cluster that was joined; a context manager that ends its actors.
 
     Args:
         folder: the network; it lies at the same path on every node.
         cluster: its devices are labels of Ray nodes.
-        address: of the Ray cluster; "auto" is the one of this machine.
         report: called with a line of progress.
 
     Raises:
-        PlacementError: there is no Ray cluster, or a device has no node.
+        PlacementError: a device has no node.
     """
 
     def __init__(
         self,
         folder: ModelFolder,
         cluster: Cluster,
-        address: str,
         report: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._folder = folder.plain
@@ -67,19 +62,10 @@ class Supervisor:
         self._report = report
         self._planner = Planner(self._folder, cluster)
         self._stages: dict[str, Any] = {}
-        self._connected = not ray.is_initialized()
         self._measured_s = 0.0
         self.placed: list[Placed] = []
-        try:
-            ray.init(address, log_to_driver=False, logging_level="ERROR", ignore_reinit_error=True)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise PlacementError(
-                f"no Ray cluster at {address}: start one with ray start --head "
-                "--disable-usage-stats"
-            ) from error
         missing = [d.name for d in cluster.devices if d.name not in self._alive()]
         if missing:
-            self.__exit__(None, None, None)
             raise PlacementError(
                 f"device {missing[0]!r} has no Ray node: start one on it with ray start --address "
                 f"HEAD:PORT --labels {LABEL}={missing[0]}"
@@ -95,11 +81,9 @@ class Supervisor:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End the actors and leave the cluster."""
+        """End the actors."""
         for actor in self._stages.values():
             ray.kill(actor)
-        if self._connected:
-            ray.shutdown()
 
     def run(self, n_frames: int) -> dict[str, Any]:
         """Send frames through the network.
@@ -184,7 +168,7 @@ class Supervisor:
         asked = [line.progress.remote(), *(self._stages[n].statistics.remote() for n in names)]
         try:
             answers = ray.get(asked, timeout=_ANSWER_TIMEOUT_S)
-        except (ray.exceptions.GetTimeoutError, ray.exceptions.RayActorError):
+        except ray.exceptions.RayError:
             return
         for name, answer in zip(names, answers[1:], strict=True):
             if answer["busy_s"]:

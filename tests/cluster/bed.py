@@ -77,6 +77,7 @@ class Bed:
         self._environment = os.environ | {
             "OMP_NUM_THREADS": "1",
             **HEALTH_CHECKS,
+            "RAY_agent_register_timeout_ms": "180000",
             "RAY_raylet_start_wait_time_s": str(_READY_TIMEOUT_S),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token),

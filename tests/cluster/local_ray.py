@@ -35,6 +35,7 @@ class LocalRay:
         token = scratch / "token"
         token.write_text(secrets.token_hex(32))
         self.environment = os.environ | {
+            "RAY_agent_register_timeout_ms": "180000",
             "RAY_raylet_start_wait_time_s": str(_READY_TIMEOUT_S),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token),
@@ -58,7 +59,7 @@ class LocalRay:
         for process in self._processes:
             process.wait(_END_TIMEOUT_S)
 
-    def run(self, *arguments: object, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: object, timeout_s: float = 280) -> subprocess.CompletedProcess[str]:
         """Run a module of Python with the cluster's token."""
         return subprocess.run(
             [sys.executable, "-m", *map(str, arguments)],
