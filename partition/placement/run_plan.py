@@ -67,19 +67,39 @@ class Planner:
     def measured(self, plan: Plan, rates_bps: Mapping[Link, float]) -> tuple[Link, ...]:
         """Take note of measured rates.
 
+        A device has one cable: where its links have slowed down and none of them has not, those
+        that were not measured are taken to be as slow.
+
         Returns:
             The links whose rate has changed; from now on the planner counts on the new one.
         """
         bytes_on = self._bytes_on(plan)
         changed = []
         for link, rate_bps in rates_bps.items():
-            row, column = (self._index[name] for name in link)
-            known_bps = float(self._cluster.rate_bps[row, column])
+            known_bps = self._rate_bps(link)
             bits = 8 * bytes_on.get(link, 0)
             if bits and is_other(bits / known_bps, bits / rate_bps):
-                self._cluster.rate_bps[row, column] = rate_bps
                 changed.append(link)
+        slower = [link for link in changed if rates_bps[link] < self._rate_bps(link)]
+        for link in changed:
+            self._cluster.rate_bps[self._at(link)] = rates_bps[link]
+        for device, links in blamed(slower, [link for link in rates_bps if link not in slower]):
+            self._slow_down(device, max(rates_bps[link] for link in links), set(rates_bps))
         return tuple(changed)
+
+    def _slow_down(self, device: str, rate_bps: float, measured: Collection[Link]) -> None:
+        """Take the links of a device that were not measured to be no faster than this."""
+        for other in self._index:
+            for link in ((device, other), (other, device)):
+                if other != device and link not in measured:
+                    at = self._at(link)
+                    self._cluster.rate_bps[at] = min(self._cluster.rate_bps[at], rate_bps)
+
+    def _at(self, link: Link) -> tuple[int, int]:
+        return self._index[link[0]], self._index[link[1]]
+
+    def _rate_bps(self, link: Link) -> float:
+        return float(self._cluster.rate_bps[self._at(link)])
 
     def entry(self, plan: Plan) -> str:
         """The device that feeds the line: where inputs come from."""
@@ -107,6 +127,25 @@ def is_other(known_s: float, measured_s: float) -> bool:
     """Whether a transfer takes so much more or less time that the link must have changed."""
     slower = measured_s > known_s / (1 - CHANGE) + NOISE_S
     return slower or measured_s < known_s / (1 + CHANGE) - NOISE_S
+
+
+def blamed(
+    slower: Collection[Link], others: Collection[Link]
+) -> list[tuple[str, tuple[Link, ...]]]:
+    """Devices whose cable must be why links have slowed down, and those links.
+
+    Args:
+        slower: links that have slowed down.
+        others: links that were measured, too, and have not.
+    """
+    sound = {end for link in others for end in link}
+    found = []
+    for device in sorted({end for link in slower for end in link} - sound):
+        links = tuple(link for link in slower if device in link)
+        far = {end for link in links for end in link} - {device}
+        if len(links) > 1 or far <= sound:
+            found.append((device, links))
+    return found
 
 
 def _without(cluster: Cluster, absent: Collection[str]) -> Cluster:

@@ -171,6 +171,7 @@ class Stage:
         self._busy_s: deque[float] = deque(maxlen=_TIMED_FRAMES)
         self._frames = 0
         self._outlet: Outlet | None = None
+        self._piece: tuple[tuple[int, int, str], Piece] | None = None
         self._server = SessionServer(listen, self._work, self.statistics, server_security)
         self.address = self._server.address
 
@@ -204,19 +205,28 @@ class Stage:
             )
         if not session.hops:
             raise StageError("a stage was taken for the end of the line")
-        hop = session.hops[0]
-        self._runtime.release()
-        piece = Piece(self._folder, self._runtime, hop.start, hop.end, session.codec)
-        self._busy_s.clear()
+        # The next ones load their pieces while this one does.
         with Outlet(session.next_address, session.behind(), self._security) as outlet:
             inlet.on_cancel(outlet.cut)
             self._outlet = outlet
             try:
+                piece = self._load(session)
                 outlet.wait_ready(READY_TIMEOUT_S)
                 inlet.ready()
                 self._serve(inlet, piece, outlet)
             finally:
                 self._outlet = None
+
+    def _load(self, session: Session) -> Piece:
+        """The piece that a session asks for; the last one is kept, others are let go."""
+        hop = session.hops[0]
+        wanted = (hop.start, hop.end, session.codec)
+        if self._piece is None or self._piece[0] != wanted:
+            self._piece = None
+            self._runtime.release()
+            self._busy_s.clear()
+            self._piece = wanted, Piece(self._folder, self._runtime, *wanted)
+        return self._piece[1]
 
     def _serve(self, inlet: Inlet, piece: Piece, outlet: Outlet) -> None:
         for number, request in inlet.frames():

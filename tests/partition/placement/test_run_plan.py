@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 from partition.placement.cluster import Cluster, Device
 from partition.placement.errors import ClusterError, InfeasibleError
 from partition.placement.run import frames_per_s
-from partition.placement.run_plan import NOISE_S, Planner, device_of, is_other
+from partition.placement.run_plan import NOISE_S, Planner, blamed, device_of, is_other
 
 
 def devices(n, **changes):
@@ -71,6 +73,33 @@ def test_a_slower_link_is_avoided(tiny):
     ]
     assert link not in pairs
     assert better.period_s < now_s
+
+
+@pytest.mark.parametrize(
+    ("slower", "others", "devices"),
+    [
+        ([("a", "b"), ("b", "c")], [("c", "d")], ["b"]),
+        ([("c", "d")], [("a", "b"), ("b", "c")], ["d"]),
+        ([("a", "b")], [("b", "c")], ["a"]),
+        ([("b", "c")], [("a", "b"), ("c", "d")], []),
+        ([("a", "b")], [], []),
+        ([("a", "b"), ("b", "c"), ("c", "d")], [], ["b", "c"]),
+    ],
+)
+def test_a_cable_is_blamed_where_no_other_link_of_it_is_sound(slower, others, devices):
+    assert [device for device, _ in blamed(slower, others)] == devices
+
+
+def test_a_slow_cable_makes_its_unused_links_slow(tiny):
+    planner = Planner(tiny, cluster(4))
+    plan = planner.place()
+    names = [device_of(stage) for stage in plan.stages]
+    assert len(names) >= 3
+    links = list(itertools.pairwise(names))
+    rates_bps = dict.fromkeys(links, 1e8) | {links[0]: 1e5, links[1]: 2e5}
+    assert planner.measured(plan, rates_bps) == (links[0], links[1])
+    better = [device_of(stage) for stage in planner.place().stages]
+    assert names[1] not in better or len(better) == 1
 
 
 def test_the_cluster_that_was_given_stays_as_it_is(tiny):
