@@ -93,6 +93,12 @@ def _row(name: str, make: Make, size: tuple[int, int, float], instances: int) ->
     )
 
 
+def to_json(rows: list[Row]) -> str:
+    """For a file that `partition.placement.compare` reads."""
+    result = {"machine": describe_processor(), "rows": [asdict(row) for row in rows]}
+    return json.dumps(result, indent=1) + "\n"
+
+
 def table(rows: list[Row]) -> list[str]:
     """Markdown."""
     lines = [
@@ -120,8 +126,7 @@ def _main() -> None:
     rows = measure(sizes, arguments.instances)
     sys.stdout.write("\n".join(table(rows)) + "\n")
     if arguments.out:
-        result = {"machine": describe_processor(), "rows": [asdict(row) for row in rows]}
-        arguments.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        arguments.out.write_text(to_json(rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,8 @@ def claims(runs: list[Run]) -> list[str]:
 
 def _claim(name: str, runs: list[Run], *, zeros: bool) -> str:
     methods = METHODS[:3]
-    values = np.array([[getattr(run, method) for method in methods] for run in runs])
+    rows = [[getattr(run, method) for method in methods] for run in runs]
+    values = np.array(rows, dtype=float).reshape(-1, len(methods))
     values = np.nan_to_num(values, nan=0.0) if zeros else values[~np.isnan(values).any(axis=1)]
     if not len(values):
         return f"| {name} (0) | - | - | - | - | - |"

@@ -11,6 +11,7 @@ the start to the network's end is a placement if it takes no device twice. Two r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -181,13 +182,19 @@ class Verdict:
     """Price of the cheapest walk at the best prices; above 1 refutes."""
 
 
-def try_prices(threshold: Threshold, rounds: int, prices: Floats | None = None) -> Verdict:
+def try_prices(
+    threshold: Threshold,
+    rounds: int,
+    prices: Floats | None = None,
+    in_time: Callable[[], bool] = lambda: True,
+) -> Verdict:
     """Look for prices that refute a period; meets a placement by chance.
 
     Args:
         threshold: the period.
         rounds: most changes of the prices.
         prices: (classes,) to start from; None: all alike.
+        in_time: whether to go on.
     """
     counts = threshold.choices.counts
     if prices is None:
@@ -209,6 +216,8 @@ def try_prices(threshold: Threshold, rounds: int, prices: Floats | None = None) 
         if (over <= 0).all():
             best.steps = walk.steps
             return best
+        if not in_time():
+            break
         # Price of the walk less that of all devices falls short of 0 by this much.
         step = (1.02 - walk.price) / float(over @ over)
         prices = np.maximum(prices + step * over, 0.0)

@@ -82,7 +82,7 @@ _EFFORTS = (
     _Effort(rounds=15, width=10, states=1 << 11, depth=1000, fineness=0.02, improve_s=0.7),
     _Effort(rounds=50, width=40, states=1 << 13, depth=4000, fineness=0.005, improve_s=2.0),
     _Effort(rounds=150, width=150, states=1 << 16, depth=15000, fineness=0.001, improve_s=5.0),
-    _Effort(rounds=400, width=500, states=1 << 20, depth=60000, fineness=0.0, improve_s=20.0),
+    _Effort(rounds=400, width=500, states=1 << 18, depth=60000, fineness=0.0, improve_s=20.0),
 )
 
 
@@ -225,12 +225,14 @@ class _Search:
         return answer
 
     def _by_prices(self, threshold: Threshold, effort: _Effort) -> _Answer:
-        verdict = try_prices(threshold, effort.rounds, self._prices)
+        verdict = try_prices(threshold, effort.rounds, self._prices, self._in_time)
         if verdict.refuted or verdict.steps:
             return _Answer(verdict.steps or (), verdict.refuted)
         self._prices = verdict.prices
         room = threshold.room_of_classes()
         for share in _BY_ROOM:
+            if not self._in_time():
+                break
             prices = (1 - share) * verdict.prices + share * room
             after = threshold.price_to_go(prices)[0] if share else verdict.after
             steps = beam.search(threshold, prices, after, effort.width)

@@ -27,6 +27,7 @@ from partition.placement.throughput import solve_throughput
 NODES = (5, 10, 15, 20, 50)
 CAPACITIES_MB = (64, 128, 256, 512)
 N_CLASSES = 20
+HARDER = ("MobileNetV2", "EfficientNetB1", "ResNet50", "InceptionResNetV2")
 _FLOPS_PER_S = 2e10
 _LINK_BYTES_PER_S = 1e9 / 8
 _BYTES_PER_MBIT = 125_000.0
@@ -114,7 +115,7 @@ class Harder:
 
 def harder_runs(trials: int, limit_s: float) -> Iterator[Harder]:
     """Our cost model where the published methods still know one capacity, the smallest."""
-    for network in ("MobileNetV2", "EfficientNetB1", "ResNet50", "InceptionResNetV2"):
+    for network in HARDER:
         for nodes in (12, 50):
             for seed in range(trials):
                 rng = np.random.default_rng(seed)
