@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -124,7 +125,7 @@ def open_or_prepare(model: str) -> ModelFolder:
     try:
         return ModelFolder.open(model)
     except ModelNotFoundError:
-        print(f"preparing and profiling {model}, about a minute")
+        print(f"preparing and profiling {model}, about a minute", file=sys.stderr)  # stdout may be JSON
         folder = prepare(model)
         write(folder.path / PROFILE_FILE, profile(folder))
         return ModelFolder.open(folder.path)
