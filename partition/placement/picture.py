@@ -17,6 +17,11 @@ from partition.placement.plan import Plan
 from partition.placement.problem import Problem
 
 _GREY, _INK = "#c4c4c4", "#303030"
+_LABEL = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.85}
+_APART = 0.08
+"""Share of the blocks that two cuts have to be apart for their labels to fit beside each other."""
+_ROWS = 4
+"""Fewer stages leave the rest of the bars' room empty."""
 _MANY = 24
 """Devices from which on names are left to those that have a stage."""
 
@@ -79,13 +84,16 @@ def _draw_network(axes: Axes, problem: Problem, plan: Plan, colours: list[str]) 
     cuts = [stage.start for stage in plan.stages[1:]]
     bytes_axes.plot(cuts, kilobytes[cuts], "o", color=_INK, ms=5)
     for cut in cuts if len(cuts) <= 12 else []:
+        near = [c for c in cuts if c != cut and abs(c - cut) < _APART * problem.n_blocks]
+        below = any((kilobytes[c], -c) > (kilobytes[cut], -cut) for c in near)
         bytes_axes.annotate(
             f"{kilobytes[cut]:.3g} kB",
             (cut, kilobytes[cut]),
-            (4, 5),
+            (4, -13 if below else 5),
             textcoords="offset points",
             fontsize=8,
             color=_INK,
+            bbox=_LABEL,
         )
     bytes_axes.set_yscale("log")
     bytes_axes.set_ylabel("kB at a cut (line)")
@@ -127,9 +135,11 @@ def _draw_cluster(
                 ha="center",
                 fontsize=8 if len(where) <= _MANY else 6,
                 color=_INK if i in used else "#909090",
+                bbox=_LABEL,
                 zorder=6,
             )
     axes.margins(0.14)
+    axes.set_aspect("equal", adjustable="box")  # labels lie on their arrows
     axes.axis("off")
 
 
@@ -150,7 +160,7 @@ def _arrow(
     axes: Axes, a: Floats, b: Floats, size: float, label: str, *, dashed: bool = False
 ) -> None:
     shrink = np.sqrt(size) / 2
-    bend = -0.16 if dashed else 0.13
+    bend = 0.16  # to the left of its way: there and back are apart
     axes.add_patch(
         FancyArrowPatch(
             tuple(a),
@@ -168,9 +178,8 @@ def _arrow(
     )
     if label:
         x, y = (a + b) / 2 + bend * 0.5 * np.array([b[1] - a[1], a[0] - b[0]])
-        box = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.85}
         axes.annotate(
-            label, (x, y), ha="center", va="center", fontsize=8, color=_INK, bbox=box, zorder=6
+            label, (x, y), ha="center", va="center", fontsize=8, color=_INK, bbox=_LABEL, zorder=6
         )
 
 
@@ -198,7 +207,7 @@ def _draw_stages(axes: Axes, plan: Plan, colours: list[str]) -> None:
     names = [" + ".join(stage.devices) for stage in plan.stages]
     labels = [f"{n}  {name}" for n, name in enumerate(names, 1)]
     axes.set_yticks(rows, labels, fontsize=8 if len(rows) <= 16 else 5)
-    axes.invert_yaxis()
+    axes.set_ylim(max(len(rows), _ROWS) - 0.5, -0.5)
     axes.set_xlabel(
         "ms per frame: compute (full), receiving (hatched),\nperiod (dashed)", fontsize=8
     )

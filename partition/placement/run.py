@@ -23,9 +23,17 @@ if TYPE_CHECKING:
 
 
 def run(
-    model: str, cluster_file: Path, address: str, n_frames: int, *, quiet: bool
+    model: str, cluster_file: Path, address: str, n_frames: int, *, spares: int = 0, quiet: bool
 ) -> dict[str, Any]:
     """Run a network on a cluster with random frames.
+
+    Args:
+        model: folder, or its name under models/.
+        cluster_file: TOML.
+        address: HOST:PORT of Ray's head, or "auto".
+        n_frames: to send.
+        spares: processes that wait on each device with a stage.
+        quiet: print nothing meanwhile.
 
     Returns:
         model, cluster, frames, wrong (results that are not their frame's), largest_error,
@@ -49,7 +57,10 @@ def run(
             sys.stdout.write(f"{line}\n")
             sys.stdout.flush()
 
-    with ray_cluster.joined(address), Supervisor(folder, cluster, report) as supervisor:
+    with (
+        ray_cluster.joined(address),
+        Supervisor(folder, cluster, report, spares) as supervisor,
+    ):
         result = supervisor.run(n_frames)
         placed = supervisor.placed
     seconds = result.pop("seconds")
@@ -133,10 +144,20 @@ def _main() -> None:
     parser.add_argument("--cluster", required=True, type=Path, help="cluster file, TOML")
     parser.add_argument("--ray", default="auto", metavar="ADDRESS", help="Ray cluster (this one's)")
     parser.add_argument("--frames", type=cli.positive, default=200, help="to send (200)")
+    parser.add_argument(
+        "--spare",
+        action="store_true",
+        help="keep a second process ready on every device with a stage, for when one is killed",
+    )
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
     arguments = parser.parse_args()
     result = run(
-        arguments.model, arguments.cluster, arguments.ray, arguments.frames, quiet=arguments.json
+        arguments.model,
+        arguments.cluster,
+        arguments.ray,
+        arguments.frames,
+        spares=int(arguments.spare),
+        quiet=arguments.json,
     )
     sys.stdout.write(json.dumps(result) + "\n" if arguments.json else _text(result))
 

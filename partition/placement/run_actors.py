@@ -25,9 +25,11 @@ from partition.stages.session import Hop
 
 LABEL = "dvfo-device"
 """Of a Ray node: the device's name in the cluster file."""
-PlacedStage = tuple[Any, int, int]
-"""Its actor, first and last cut."""
+PlacedStage = tuple[tuple[Any, ...], int, int]
+"""Its actors on one device, of which one works and others are spare; first and last cut."""
 _ADDRESS_TIMEOUT_S = 2.0
+_PREFER_S = 0.5
+"""To wait for the one that worked before, where a spare one has answered."""
 _INPUTS = 4
 """Different frames, sent in turn."""
 
@@ -65,6 +67,7 @@ class LineActor:
         self._folder = ModelFolder.open(model)
         self._stages: tuple[PlacedStage, ...] = ()
         self._version = 0
+        self._working: tuple[Any, ...] = ()
         self._guard = threading.Lock()
         self._results: list[tuple[float, int]] = []
         self._line = Line(
@@ -121,19 +124,40 @@ class LineActor:
     def _route(self) -> tuple[Hop, ...]:
         with self._guard:
             stages = self._stages
-        try:
-            waiting = [actor.address.remote() for actor, _, _ in stages]
-            addresses = ray.get(waiting, timeout=_ADDRESS_TIMEOUT_S)
-        except ray.exceptions.GetTimeoutError as error:
-            raise StageLostError("a stage has not come back yet") from error
-        except ray.exceptions.RayActorError as error:
-            raise StageLostError(f"a stage is gone: {error}") from error
-        except ray.exceptions.RayTaskError as error:
-            raise StageError(f"a stage does not start: {error.cause}") from error
+        actors = [sorted(some, key=lambda a: a not in self._working) for some, _, _ in stages]
+        found = _addresses(actors)
+        self._working = tuple(actor for actor, _ in found)
         return tuple(
             Hop(address, start, end)
-            for address, (_, start, end) in zip(addresses, stages, strict=True)
+            for (_, address), (_, start, end) in zip(found, stages, strict=True)
         )
+
+
+def _addresses(stages: list[list[Any]]) -> list[tuple[Any, str]]:
+    """Per stage, the first of its actors that answers, and where it listens."""
+    asked = [[actor.address.remote() for actor in actors] for actors in stages]
+    answers = [answer for some in asked for answer in some]
+    due_s = time.monotonic() + _ADDRESS_TIMEOUT_S
+    ready = ray.wait(answers, num_returns=len(answers), timeout=_PREFER_S)[0]
+    while not all(set(some) & set(ready) for some in asked) and time.monotonic() < due_s:
+        ready = ray.wait(answers, num_returns=len(answers), timeout=_PREFER_S)[0]
+    found = []
+    for actors, some in zip(stages, asked, strict=True):
+        there = [pair for pair in zip(actors, some, strict=True) if pair[1] in ready]
+        found.append(_first(there))
+    return found
+
+
+def _first(answers: list[tuple[Any, Any]]) -> tuple[Any, str]:
+    lost = StageLostError("a stage has not come back yet")
+    for actor, answer in answers:
+        try:
+            return actor, ray.get(answer)
+        except ray.exceptions.RayActorError as error:
+            lost = StageLostError(f"a stage is gone: {error}")
+        except ray.exceptions.RayTaskError as error:
+            raise StageError(f"a stage does not start: {error.cause}") from error
+    raise lost
 
 
 def sample_inputs(folder: ModelFolder) -> list[tuple[Array, ...]]:

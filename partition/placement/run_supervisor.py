@@ -46,6 +46,7 @@ class Supervisor:
         folder: the network; it lies at the same path on every node.
         cluster: its devices are labels of Ray nodes.
         report: called with a line of progress.
+        spares: processes that wait on each device with a stage, to take over when it is killed.
 
     Raises:
         PlacementError: a device has no node.
@@ -56,12 +57,14 @@ class Supervisor:
         folder: ModelFolder,
         cluster: Cluster,
         report: Callable[[str], None] = lambda _: None,
+        spares: int = 0,
     ) -> None:
         self._folder = folder.plain
         self._cluster = cluster
         self._report = report
+        self._processes = 1 + spares
         self._planner = Planner(self._folder, cluster)
-        self._stages: dict[str, Any] = {}
+        self._stages: dict[str, tuple[Any, ...]] = {}
         self._measured_s = 0.0
         self.placed: list[Placed] = []
         missing = [d.name for d in cluster.devices if d.name not in self._alive()]
@@ -82,7 +85,11 @@ class Supervisor:
         trace: TracebackType | None,
     ) -> None:
         """End the actors."""
-        for actor in self._stages.values():
+        for device in list(self._stages):
+            self._end(device)
+
+    def _end(self, device: str) -> None:
+        for actor in self._stages.pop(device):
             ray.kill(actor)
 
     def run(self, n_frames: int) -> dict[str, Any]:
@@ -117,12 +124,14 @@ class Supervisor:
     def _place(self, line: Any, plan: Plan, reason: str) -> None:
         used = [device_of(stage) for stage in plan.stages]
         for device in set(self._stages) - set(used):
-            ray.kill(self._stages.pop(device))
+            self._end(device)
         for device in used:
             if device not in self._stages:
-                self._stages[device] = self._actor(
-                    StageActor, device, max_restarts=-1, max_task_retries=-1
-                ).remote(self._folder.path.resolve())
+                make = self._actor(StageActor, device, max_restarts=-1, max_task_retries=-1)
+                path = self._folder.path.resolve()
+                self._stages[device] = tuple(make.remote(path) for _ in range(self._processes))
+        if not self.placed:  # spare ones that still start would slow the first frames down
+            self._wait_for_all()
         self.placed.append(Placed(plan, reason))
         ray.get(
             line.place.remote(
@@ -133,6 +142,10 @@ class Supervisor:
         )
         stages = ", ".join(f"{device_of(s)} {s.start}-{s.end}" for s in plan.stages)
         self._report(f"{reason}: {stages}, {1 / plan.period_s:.2f} frames/s expected")
+
+    def _wait_for_all(self) -> None:
+        everyone = [actor.address.remote() for actors in self._stages.values() for actor in actors]
+        ray.wait(everyone, num_returns=len(everyone), timeout=_START_TIMEOUT_S)
 
     def _actor(self, kind: type, device: str, **options: Any) -> Any:
         return ray.remote(kind).options(
@@ -165,16 +178,22 @@ class Supervisor:
     def _measure(self, line: Any, placed: Placed) -> None:
         """Ask the stages how they are doing; one that does not answer is left out."""
         names = [device_of(stage) for stage in placed.plan.stages]
-        asked = [line.progress.remote(), *(self._stages[n].statistics.remote() for n in names)]
+        asked = [actor.statistics.remote() for name in names for actor in self._stages[name]]
         try:
-            answers = ray.get(asked, timeout=_ANSWER_TIMEOUT_S)
+            first, *rest = ray.get([line.progress.remote(), *asked], timeout=_ANSWER_TIMEOUT_S)
         except ray.exceptions.RayError:
             return
-        for name, answer in zip(names, answers[1:], strict=True):
+        n = self._processes
+        # The one that works has a link to the next stage; spare ones have none.
+        answers = [
+            max(rest[i : i + n], key=lambda each: (each["rate_bps"] or 0.0, each["frames"]))
+            for i in range(0, len(rest), n)
+        ]
+        for name, answer in zip(names, answers, strict=True):
             if answer["busy_s"]:
                 placed.busy_s[name] = answer["busy_s"]
         ends = [self._planner.entry(placed.plan), *names]
-        for link, answer in zip(pairwise(ends), answers, strict=False):
+        for link, answer in zip(pairwise(ends), [first, *answers], strict=False):
             if answer["rate_bps"] and link[0] != link[1]:
                 placed.rates_bps[link] = answer["rate_bps"]
 
