@@ -40,6 +40,8 @@ _QUOTA_US = 2_000
 _BURST_S = 0.002
 # Room for some frames: the queue must delay, not drop.
 _LIMIT_BYTES = 8_000_000
+# Times the usual weight: what else runs on this machine must not take a device's share.
+_WEIGHT = 8
 _CGROUPS_V1, _CGROUPS_V2 = Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup")
 
 
@@ -199,7 +201,7 @@ class Bed:
 
     def busy_s(self, name: str) -> float:
         """Processor time that a device has used."""
-        return sum(map(_cpu_s, self.processes(name)))
+        return sum(map(cpu_s, self.processes(name)))
 
     def _netns(self, name: str) -> str:
         return f"{self._prefix}-{name}"
@@ -210,7 +212,11 @@ class Bed:
 
     def _make_groups(self) -> None:
         for name in self._hosts:
-            self._group(name).mkdir()
+            group = self._group(name)
+            group.mkdir()
+            for file, usual in (("cpu.weight", 100), ("cpu.shares", 1024)):
+                if (group / file).exists():
+                    (group / file).write_text(str(_WEIGHT * usual))
 
     def _limit(self, spec: NodeSpec) -> None:
         group, period_us = self._group(spec.name), round(_QUOTA_US / spec.cpu_share)
@@ -292,7 +298,8 @@ def _ray() -> list[str]:
     return [str(Path(sys.executable).with_name("ray"))]
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
+    """Processor time that a process has used; none once it is gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -8,7 +8,7 @@ import signal
 import time
 from pathlib import Path
 
-from tests.cluster.bed import RAY_ADDRESS, Bed, NodeSpec
+from tests.cluster.bed import RAY_ADDRESS, Bed, NodeSpec, cpu_s
 
 MEMORY_BYTES, RESERVE_BYTES = 600_000_000, 250_000_000
 CAMERA = "camera"
@@ -53,20 +53,32 @@ def _speed(measured: dict | None) -> list[str]:
 
 def measure(bed: Bed, model: Path, seconds: float = 20) -> dict[str, dict]:
     """Times of every device, all at once: they share this machine."""
-    processes = {
-        spec.name: bed.popen(spec.name, "tests.cluster.measure", model, seconds)
-        for spec in bed.specs
-        if spec.name != CAMERA
-    }
-    return {name: json.loads(bed.output(process)) for name, process in processes.items()}
+    names = [spec.name for spec in bed.specs if spec.name != CAMERA]
+    echo = bed.popen("head", "tests.cluster.echo", bed.address("head"), len(names))
+    try:
+        assert echo.stdout is not None
+        addresses = echo.stdout.readline().decode().split()
+        processes = {
+            name: bed.popen(
+                name, "tests.cluster.measure", model, seconds, address, bed.address(name)
+            )
+            for name, address in zip(names, addresses, strict=True)
+        }
+        return {name: json.loads(bed.output(process)) for name, process in processes.items()}
+    finally:
+        echo.kill()
+        echo.communicate()
 
 
 class Run:
     """`python -m partition.placement.run` on the head, while something happens."""
 
-    def __init__(self, bed: Bed, model: Path, cluster: Path, frames: int) -> None:
+    def __init__(
+        self, bed: Bed, model: Path, cluster: Path, frames: int, *, spare: bool = False
+    ) -> None:
         self._bed = bed
         arguments = ["--model", model, "--cluster", cluster, "--ray", RAY_ADDRESS]
+        arguments += ["--spare"] if spare else []
         self._process = bed.popen(
             "head", "partition.placement.run", *arguments, "--frames", frames, "--json"
         )
@@ -92,14 +104,16 @@ class Run:
 
 
 def _stage(bed: Bed, spec: NodeSpec) -> int | None:
-    for pid in bed.processes(spec.name):
-        try:
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        except OSError:
-            continue
-        if b"StageActor" in command:
-            return pid
-    return None
+    """The stage that works; a spare one has used less of the processor."""
+    found = [pid for pid in bed.processes(spec.name) if b"StageActor" in _command(pid)]
+    return max(found, key=cpu_s, default=None)
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def kill(pid: int) -> None:

@@ -1,0 +1,34 @@
+"""Sends every frame back to whoever sent it: `python -m tests.cluster.echo IP COUNT`.
+
+Prints as many addresses as devices want to measure at once: one takes one session at a time.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from contextlib import ExitStack
+
+from partition import wire
+from partition.stages.outlet import Outlet
+from partition.stages.server import SessionServer
+
+_READY_TIMEOUT_S = 30
+
+
+def send_back(session, inlet):
+    with Outlet(session.sink, session.behind()) as outlet:
+        outlet.wait_ready(_READY_TIMEOUT_S)
+        inlet.ready()
+        for number, request in inlet.frames():
+            outlet.send(number, wire.pack_request(request))
+
+
+if __name__ == "__main__":
+    with ExitStack() as stack:
+        servers = [
+            stack.enter_context(SessionServer(f"{sys.argv[1]}:0", send_back, dict))
+            for _ in range(int(sys.argv[2]))
+        ]
+        print(*(server.address for server in servers), flush=True)
+        threading.Event().wait()
