@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -11,18 +11,26 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 
-from agents.algorithms import Algorithm, algorithm
+from agents.algorithms import UNLIKE, Algorithm, algorithm
 from agents.callbacks import EntropyDecay
+from agents.deciders.advised import pack
 from agents.deciders.base import Decider
 from agents.deciders.fitted import Fitted
 from agents.deciders.known import Known
 from agents.deciders.learned import Learned
 from agents.deciders.partly_governed import PartlyGoverned
+from agents.deciders.portfolio import collect_states, complementary
+from agents.deciders.rules import Rule
 from agents.export import freeze, set_threads
+from agents.learners.full_information import FullInformation, Settings
 from agents.learners.imitation import Imitation, Lessons
 from agents.policy import FrozenPolicy, PolicyMetadata
+from agents.seeds import search_seeds
 from envs.fleet import World
 from envs.vec_env import EdgeSplitVecEnv
+
+N_ACTIONS = 48
+"""Of an advised policy; so many cost hardly more than all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +117,30 @@ def fit_learned(name: str, world: World, seed: int) -> Fitted:
     trained = train(name, world, seed)
     decider = simulated_decider(trained.policy, world)
     return Fitted(decider, fit_steps=trained.steps)
+
+
+def fit_advised(
+    world: World,
+    seed: int,
+    settings: Settings | None = None,
+    report: Callable[[str], None] = lambda _: None,
+) -> Fitted:
+    """Choose a portfolio and learn to correct the nominal model's advice on it.
+
+    Args:
+        world: to learn in.
+        seed: of everything random.
+        settings: of the learner; its own if not given.
+        report: called with a line of progress.
+    """
+    set_threads()
+    known, states = Known.of(world), collect_states(world, search_seeds(seed))
+    actions = complementary(known, states, N_ACTIONS)
+    imagined = replace(world.as_believed(), randomisation=UNLIKE)
+    learner = FullInformation(imagined, actions, seed, settings or Settings())
+    steps = learner.run(report)
+    rule = Rule("advised", {"actions": actions.tolist(), "layers": pack(learner.layers())})
+    return Fitted(rule.build(known), fit_steps=steps, rule=rule)
 
 
 def simulated_decider(policy: FrozenPolicy, world: World) -> Decider:

@@ -125,7 +125,8 @@ def open_or_prepare(model: str) -> ModelFolder:
     try:
         return ModelFolder.open(model)
     except ModelNotFoundError:
-        print(f"preparing and profiling {model}, about a minute", file=sys.stderr)  # stdout may be JSON
+        # Not on stdout, which may be JSON.
+        print(f"preparing and profiling {model}, about a minute", file=sys.stderr)
         folder = prepare(model)
         write(folder.path / PROFILE_FILE, profile(folder))
         return ModelFolder.open(folder.path)

@@ -144,7 +144,7 @@ class Fleet:
             Arrays in single precision, broadcastable to (n_boards, *sizes of the layout's axes);
             neither the state nor the temperature changes.
         """
-        now = self._now(self._t + 1).for_grid(boards)
+        now = self._now(self._t + 1).for_actions(boards, GRID)
         now = replace(now, slowdown=np.full(1, EXPECTED_SLOWDOWN, dtype=np.float32))
         grid = [
             _single(table.reshape([-1 if axis == k + 1 else 1 for axis in range(1 + GRID)]))
@@ -161,6 +161,37 @@ class Fleet:
         none = _single(np.zeros(1))
         outcome = self._squeezed(_outcome(costs, response, none, none))
         return replace(outcome, switched=self._switched_grid(boards))
+
+    def outcomes(self, actions: Indices, boards: slice, *, settled: bool = False) -> Outcome:
+        """Outcome of some actions in the true state of the coming step, for some boards.
+
+        Unlike `every_outcome` this includes bursts of the board's other work: it is what `step`
+        would bring, but for throttling.
+
+        Args:
+            actions: shape (k, n_axes).
+            boards: to look at.
+            settled: as if each action had been in force for long and nobody waited, so that the
+                outcome depends on nothing that was decided before.
+
+        Returns:
+            Arrays in single precision, broadcastable to (n_boards, k); the state does not change.
+        """
+        now = self._now(self._t + 1).for_actions(boards, 1)
+        asked = [_single(hz) for hz in self._asked_hz(actions)]
+        thinking = np.zeros_like(now.decision_s) if settled else self._thinking(now)
+        old = self._action[boards, -1][:, None]
+        costs, sent = _blended(_single(self._rows), actions[None, :, -1], old, thinking)
+        before = asked if settled else [_single(hz[boards, None]) for hz in self._clocks_hz]
+        clocks = self._effective(asked, before, thinking)
+        backlog = _single(np.zeros((1, 1)) if settled else self._backlog[boards, None])
+        response = self._respond(costs, sent, clocks, now, backlog)
+        none = _single(np.zeros(1))
+        outcome = _outcome(costs, response, none, none)
+        if settled:
+            return outcome
+        switched = (actions != self._action[boards, None]).mean(axis=2, dtype=np.float32)
+        return replace(outcome, switched=switched * np.float32(self.world.effects.switching_cost))
 
     @property
     def steps_left(self) -> int:

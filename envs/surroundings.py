@@ -84,14 +84,14 @@ class Surroundings:
     power_stuck: Floats = field(default_factory=lambda: NONE)
     build: Build | None = None
 
-    def for_grid(self, boards: slice) -> Surroundings:
-        """Pick some boards and give every array four axes more, to broadcast over all actions.
+    def for_actions(self, boards: slice, n_axes: int) -> Surroundings:
+        """Pick some boards and give every array `n_axes` more, to broadcast over actions.
 
-        In single precision, which halves the time that large grids take.
+        In single precision, which halves the time that many actions take.
         """
 
         def widen(values: Floats) -> Floats:
-            return values[boards].reshape(-1, 1, 1, 1, 1).astype(np.float32)
+            return values[boards].reshape(-1, *(1,) * n_axes).astype(np.float32)
 
         changes: dict[str, Any] = {
             f.name: widen(getattr(self, f.name)) for f in fields(self) if f.name != "build"

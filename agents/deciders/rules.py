@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from agents.deciders.advised import Advised, unpack
 from agents.deciders.appealnet import AppealNet
 from agents.deciders.bandit import Arms, Bandit
 from agents.deciders.base import Decider
@@ -38,6 +39,7 @@ _CLOCKED: dict[str, Callable[[Known, Parameters], Decider]] = {
     "dynasplit-published": lambda known, p: PublishedDynaSplit(
         known, _actions(p["front"]), np.array(p["latency_s"])
     ),
+    "advised": lambda known, p: Advised(known, _actions(p["actions"]), unpack(p["layers"])),
     "bandit": lambda known, p: Bandit(known, Arms(**p)),
     "model-search": lambda known, p: ModelSearch(known, SearchSettings(**p)),
 }

@@ -200,6 +200,30 @@ def test_every_outcome_is_what_a_step_would_give(oracle_fleet):
             )
 
 
+def test_outcomes_of_some_actions_are_what_a_step_would_give(oracle_fleet):
+    sizes = [len(axis.values) for axis in oracle_fleet().layout.axes]
+    some = np.random.default_rng(1).integers(0, sizes, (6, len(sizes)))
+    found = oracle_fleet().outcomes(some, slice(1, 3))
+    for k, choice in enumerate(some):
+        outcome = oracle_fleet().step(np.tile(choice, (3, 1)))
+        for name in ("energy_j", "latency_s", "in_time", "accuracy", "switched", "fell_back"):
+            values = np.broadcast_to(getattr(found, name), (2, len(some)))[:, k]
+            expected = getattr(outcome, name)[1:]
+            np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def test_settled_outcomes_do_not_depend_on_what_was_decided(oracle_fleet):
+    one, other = oracle_fleet(), oracle_fleet()
+    one.step(action(one, cpu=0, split=0))
+    other.step(action(other, cpu=3, split=3))
+    some = np.concatenate([action(one, cpu=1, split=2), action(one, gpu=2, split=3)])[[0, 3]]
+    pair = [boards.outcomes(some, slice(0, 3), settled=True) for boards in (one, other)]
+    for name in ("energy_j", "latency_s", "in_time", "switched"):
+        np.testing.assert_array_equal(*(getattr(outcome, name) for outcome in pair))
+    apart = [boards.outcomes(some, slice(0, 3)).latency_s for boards in (one, other)]
+    assert (apart[0] != apart[1]).any()
+
+
 def test_looking_at_every_outcome_changes_nothing(oracle_fleet):
     looked, other = oracle_fleet(), oracle_fleet()
     looked.every_outcome(slice(1, 2))

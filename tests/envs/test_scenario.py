@@ -103,7 +103,7 @@ def test_every_scenario_of_a_list_is_picked(constant):
 
 
 def test_a_grid_row_broadcasts_over_all_actions(constant):
-    now = Episodes([constant()], SEEDS, 4, 0.25).row(0).for_grid(slice(1, 3))
+    now = Episodes([constant()], SEEDS, 4, 0.25).row(0).for_actions(slice(1, 3), 4)
     assert {getattr(now, name).shape for name in NAMES} == {(2, 1, 1, 1, 1)}
 
 

@@ -1,0 +1,181 @@
+"""A network that corrects the nominal model's advice on a portfolio of actions.
+
+What the models of `agents.deciders.nominal` expect of each action goes in, and the network, small
+and learned in simulation (`agents.learners.full_information`), says how much more or less each is
+worth: it has a memory, and has seen what the readings leave open.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.deciders.base import top_clocks
+from agents.deciders.known import Actions, Known, single
+from agents.deciders.nominal import Caution, expect
+from agents.log_cost import SMALLEST_COST
+from envs.plant import Indices, Plant, Readings
+from envs.signals import Floats
+from envs.spaces import ObservationEncoder, Observations, observation_fields
+
+Layers = list[tuple[NDArray[np.float32], NDArray[np.float32]]]
+"""Weight, shape (n_out, n_in), and bias, shape (n_out,), of each layer; relu between them."""
+
+REMEMBERED = (
+    *("server_idle", "link_bps", "link_age_s", "rtt_s", "latency_s"),
+    *("away_factor", "latency_factor", "busy", "backlog"),
+)
+MEMORY_S = (1.0, 5.0)
+"""Time constants of the averages."""
+CAUTION = Caution(link_share=1.0, time_margin=1.03)
+DWELL_STEPS = 8.0
+"""A switch is weighed as if the state lasted so many steps."""
+IDLE = (0.01, 1.0)
+"""Shares of the server that may be foreseen to be idle."""
+LARGEST_REGRET = 3.0
+SHARPNESS = 100.0
+"""Score that an action loses by a logarithmic cost of 1 above the best one's."""
+CHUNK = 20_000
+"""Pairs of board and action that are weighed at once, so that arrays stay in the cache."""
+
+
+class Advice:
+    """What the network sees: readings, how they have changed, and what the models expect.
+
+    Attributes:
+        actions: the portfolio, shape (k, n_axes).
+        n_inputs: per board; the last k are the logarithms of the expected costs above the best.
+    """
+
+    def __init__(self, known: Known, actions: Indices) -> None:
+        """Prepare the portfolio."""
+        self.actions = actions
+        self._known, self._weighed = known, Actions(known, actions)
+        self._encoder = ObservationEncoder(observation_fields(known.layout))
+        names = [f.name for f in self._encoder.fields]
+        self._remembered = [names.index(name) for name in REMEMBERED]
+        self._rates = [known.step_s / memory_s for memory_s in MEMORY_S]
+        n_kept = len(REMEMBERED) * (1 + len(MEMORY_S))
+        self.n_inputs = len(names) + n_kept + len(actions)
+
+    def begin(self) -> None:
+        """Forget what was seen."""
+        self._last: Observations | None = None
+        self._idle: Floats | None = None
+
+    def see(self, observations: Observations, held: Indices) -> Observations:
+        """Take the readings of a step in.
+
+        Args:
+            observations: shape (n, n_fields).
+            held: actions in force, shape (n, n_axes).
+
+        Returns:
+            Inputs of the network, shape (n, n_inputs).
+        """
+        seen = observations[:, self._remembered]
+        if self._last is None:
+            self._last, self._averages = seen, [seen for _ in self._rates]
+        change = seen - self._last
+        self._last = seen
+        self._averages = [
+            average + np.float32(rate) * (seen - average)
+            for average, rate in zip(self._averages, self._rates, strict=True)
+        ]
+        apart = [average - seen for average in self._averages]
+        regrets = self._regrets(self._foreseen(observations), held)
+        return np.concatenate([observations, change, *apart, regrets], axis=1, dtype=np.float32)
+
+    def _foreseen(self, observations: Observations) -> Readings:
+        """Physical values, with the server's load taken on along its last change."""
+        readings = self._encoder.decode(observations)
+        idle = readings.server_idle
+        before = idle if self._idle is None else self._idle
+        self._idle = idle
+        return replace(readings, server_idle=np.clip(2.0 * idle - before, *IDLE))
+
+    def _regrets(self, readings: Readings, held: Indices) -> Any:
+        """Logarithms of the expected costs above the best one, shape (n, k)."""
+        rows = max(CHUNK // len(self.actions), 1)
+        chunks = [slice(i, i + rows) for i in range(0, len(held), rows)]
+        costs = [self._costs(readings.select(boards), held[boards]) for boards in chunks]
+        log_cost = np.log(np.maximum(np.concatenate(costs), SMALLEST_COST))
+        return np.minimum(log_cost - log_cost.min(axis=1, keepdims=True), LARGEST_REGRET)
+
+    def _costs(self, readings: Readings, held: Indices) -> Floats:
+        outcome = expect(self._known, self._weighed, readings, held, CAUTION)
+        outcome = replace(outcome, switched=outcome.switched / DWELL_STEPS)
+        costs = self._known.objective.cost(outcome, single(readings.eta)[:, None])
+        return np.broadcast_to(costs, (len(held), len(self.actions)))
+
+
+class Advised:
+    """Takes the action with the best corrected score."""
+
+    def __init__(self, known: Known, actions: Indices, layers: Layers) -> None:
+        """Check that the layers fit together.
+
+        Raises:
+            ValueError: they do not.
+        """
+        self._known, self._advice, self._layers = known, Advice(known, actions), layers
+        n_seen = self._advice.n_inputs
+        for weight, bias in layers:
+            if weight.shape != (len(bias), n_seen):
+                raise ValueError(f"a layer has shape {weight.shape}, expected (.., {n_seen})")
+            if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+                raise ValueError("a weight is not finite")
+            n_seen = len(bias)
+        if n_seen != len(actions):
+            raise ValueError(f"the last layer has {n_seen} outputs for {len(actions)} actions")
+
+    def begin(self, plant: Plant, n: int) -> None:
+        """Forget what was seen and in force."""
+        self._advice.begin()
+        self._held = top_clocks(self._known.layout, n)
+
+    def decide(self, observations: Observations) -> Indices:
+        """Score the portfolio for each board."""
+        inputs = self._advice.see(observations, self._held)
+        hidden = inputs
+        for layer, (weight, bias) in enumerate(self._layers):
+            hidden = hidden @ weight.T + bias
+            if layer < len(self._layers) - 1:
+                np.maximum(hidden, 0.0, out=hidden)
+        k = len(self._advice.actions)
+        scores = hidden - np.float32(SHARPNESS) * inputs[:, -k:]
+        self._held = self._advice.actions[scores.argmax(axis=1)]
+        return self._held
+
+
+def pack(layers: Layers) -> list[dict[str, Any]]:
+    """Turn layers into what JSON can hold."""
+    return [
+        {
+            "n_inputs": weight.shape[1],
+            "weight": base64.b64encode(weight.astype("<f4").tobytes()).decode(),
+            "bias": base64.b64encode(bias.astype("<f4").tobytes()).decode(),
+        }
+        for weight, bias in layers
+    ]
+
+
+def unpack(documents: Sequence[dict[str, Any]]) -> Layers:
+    """Undo `pack`.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    layers = []
+    for document in documents:
+        weight, bias = (
+            np.frombuffer(base64.b64decode(document[key], validate=True), dtype="<f4")
+            for key in ("weight", "bias")
+        )
+        layers.append((weight.reshape(len(bias), int(document["n_inputs"])), bias))
+    return layers

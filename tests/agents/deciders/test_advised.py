@@ -1,0 +1,123 @@
+"""The corrected advice on a portfolio."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from agents.deciders.advised import (
+    LARGEST_REGRET,
+    MEMORY_S,
+    REMEMBERED,
+    Advice,
+    Advised,
+    pack,
+    unpack,
+)
+from agents.deciders.base import top_clocks
+from agents.deciders.known import Known, every_action
+from agents.deciders.model_search import ModelSearch, SearchSettings
+from agents.deciders.pareto import useful_actions
+from agents.deciders.portfolio import collect_states, complementary
+from agents.deciders.rollout import mean_cost
+from agents.deciders.rules import Rule
+from agents.seeds import seeds_for
+from envs.fleet import Fleet
+from envs.spaces import ObservationEncoder, observation_fields
+
+SEEDS = seeds_for(99, 0, 4)
+
+
+@pytest.fixture(scope="module")
+def known(swinging) -> Known:
+    return Known.of(swinging)
+
+
+@pytest.fixture(scope="module")
+def actions(swinging):
+    return every_action(swinging.layout)[::20]
+
+
+def silent(known, actions):
+    """Layers that correct nothing."""
+    n_inputs = Advice(known, actions).n_inputs
+    shapes = [(8, n_inputs), (len(actions), 8)]
+    return [(np.zeros(shape, np.float32), np.zeros(shape[0], np.float32)) for shape in shapes]
+
+
+def test_a_portfolio_is_what_each_action_adds(swinging, known):
+    states = collect_states(swinging, SEEDS)
+    chosen = complementary(known, states, 10_000)
+    assert 2 <= len(chosen) == len(np.unique(chosen, axis=0)) < len(useful_actions(known))
+    np.testing.assert_array_equal(complementary(known, states, 1), chosen[:1])
+
+
+def test_uncorrected_advice_is_nearly_the_search_over_everything(swinging, known):
+    portfolio = complementary(known, collect_states(swinging, SEEDS), 48)
+    advised = mean_cost(swinging, Advised(known, portfolio, silent(known, portfolio)), SEEDS)
+    searched = mean_cost(swinging, ModelSearch(known, SearchSettings()), SEEDS)
+    assert advised == pytest.approx(searched, rel=0.02)
+
+
+def test_corrections_outweigh_the_advice(swinging, known, actions):
+    layers = silent(known, actions)
+    layers[-1][1][4] = 1e4
+    decider = Advised(known, actions, layers)
+    decider.begin(Fleet(swinging, 3), 3)
+    fleet, encoder = Fleet(swinging, 3), ObservationEncoder(observation_fields(swinging.layout))
+    decided = decider.decide(encoder.encode(fleet.reset(SEEDS[:3])))
+    np.testing.assert_array_equal(decided, np.tile(actions[4], (3, 1)))
+
+
+def test_memory_by_hand(swinging, known, actions):
+    advice = Advice(known, actions)
+    held = top_clocks(swinging.layout, 1)
+    names = [f.name for f in observation_fields(swinging.layout)]
+    column, n = names.index("rtt_s"), REMEMBERED.index("rtt_s")
+    first = np.zeros((1, len(names)), np.float32)
+    second = first.copy()
+    second[0, column] = 0.5
+    advice.begin()
+    at_rest = advice.see(first, held)[0, len(names) :]
+    assert not at_rest[: len(REMEMBERED) * (1 + len(MEMORY_S))].any()
+    after = advice.see(second, held)[0, len(names) :]
+    assert after[n] == pytest.approx(0.5)
+    for k, memory_s in enumerate(MEMORY_S, start=1):
+        lag = after[k * len(REMEMBERED) + n]
+        assert lag == pytest.approx(-0.5 * (1.0 - known.step_s / memory_s))
+
+
+def test_the_best_action_has_no_regret_and_none_has_too_much(swinging, known):
+    advice = Advice(known, every_action(swinging.layout))
+    encoder = ObservationEncoder(observation_fields(swinging.layout))
+    fleet = Fleet(swinging, 4)
+    advice.begin()
+    inputs = advice.see(encoder.encode(fleet.reset(SEEDS)), top_clocks(swinging.layout, 4))
+    regrets = inputs[:, -len(advice.actions) :]
+    assert inputs.shape == (4, advice.n_inputs)
+    assert (regrets.min(axis=1) == 0.0).all()
+    assert (regrets <= LARGEST_REGRET).all()
+
+
+def test_layers_survive_json(known, actions):
+    generator = np.random.default_rng(0)
+    layers = [(generator.random((5, 3), np.float32), generator.random(5, np.float32))]
+    again = unpack(json.loads(json.dumps(pack(layers))))
+    for one, other in zip(layers[0], again[0], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("damage", ["shape", "nan", "outputs", "text"])
+def test_damaged_layers_are_refused(known, actions, damage):
+    layers = silent(known, actions)
+    if damage == "nan":
+        layers[0][0][0, 0] = np.nan
+    if damage == "outputs":
+        layers[-1] = (layers[-1][0][:-1], layers[-1][1][:-1])
+    documents = pack(layers[1:] if damage == "shape" else layers)
+    if damage == "text":
+        documents[0]["bias"] = "?"
+    with pytest.raises(ValueError, match=r"layer|finite|outputs|base64|data"):
+        Rule("advised", {"actions": actions.tolist(), "layers": documents}).build(known)
