@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from agents.benchmark.plan import OURS
@@ -22,6 +23,8 @@ _KIND_COLOURS = {
 }
 _WORST_GAP = 1.0
 """Gaps beyond this are drawn at the edge."""
+_NEAR = 0.06
+"""Shares in time so near the best one are enlarged."""
 
 
 def draw(table: Sequence[Row], out: Path) -> list[Path]:
@@ -76,34 +79,77 @@ def _gap_figure(main: Sequence[Row], title: str) -> Figure:
 
 
 def _tradeoff_figure(main: Sequence[Row], title: str) -> Figure:
-    """Energy against requests in time, over all scenarios."""
+    """Energy against requests in time, over all scenarios; the best ones enlarged."""
     rows = over_all(main)
-    figure = Figure(figsize=(8.5, 5.2), layout="constrained")
-    axes = figure.subplots()
+    best = max(row.qos_met.mean for row in rows)
+    near = [row for row in rows if row.qos_met.mean >= best - _NEAR]
+    figure = Figure(figsize=(12.0, 5.2), layout="constrained")
+    whole, enlarged = figure.subplots(1, 2)
+    _points(whole, rows)
     for row in rows:
-        axes.errorbar(
+        whole.errorbar(
             row.energy_j.mean,
             100 * row.qos_met.mean,
             xerr=_error(row.energy_j.mean, row.energy_j.low, row.energy_j.high, 1.0),
             yerr=_error(row.qos_met.mean, row.qos_met.low, row.qos_met.high, 100.0),
-            fmt="o",
-            color=_colour(row),
-            markersize=9 if row.decider in (OURS, ORACLE) else 5,
+            fmt="none",
+            ecolor=_colour(row),
             elinewidth=0.8,
         )
+    _name_beside(whole, [row for row in rows if row not in near])
+    _points(enlarged, near)
+    _name_in_a_column(enlarged, near)
+    whole.set_ylabel("requests in time, %")
+    whole.set_title(f"Less energy is left, more in time is up\n{title}", fontsize=11, loc="left")
+    enlarged.set_title("the upper left corner enlarged, without intervals", fontsize=10, loc="left")
+    for axes in (whole, enlarged):
+        axes.set_xlabel("energy of the board per inference, J")
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _points(axes: Axes, rows: Sequence[Row]) -> None:
+    for row in rows:
+        size = 9 if row.decider in (OURS, ORACLE) else 5
+        point = (row.energy_j.mean, 100 * row.qos_met.mean)
+        axes.plot(*point, "o", color=_colour(row), markersize=size)
+
+
+def _name_beside(axes: Axes, rows: Sequence[Row]) -> None:
+    """Name points that are apart; those that coincide share a label."""
+    named: dict[tuple[float, float], list[str]] = {}
+    for row in rows:
+        point = (round(row.energy_j.mean, 3), round(100 * row.qos_met.mean, 1))
+        named.setdefault(point, []).append(row.decider)
+    for point, names in named.items():
         axes.annotate(
-            row.decider,
-            (row.energy_j.mean, 100 * row.qos_met.mean),
+            ", ".join(names),
+            point,
             xytext=(6, 4),
             textcoords="offset points",
             fontsize=8,
             color=INK,
         )
-    axes.set_xlabel("energy of the board per inference, J")
-    axes.set_ylabel("requests in time, %")
-    axes.set_title(f"Less energy is left, more in time is up\n{title}", fontsize=11, loc="left")
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure
+
+
+def _name_in_a_column(axes: Axes, rows: Sequence[Row]) -> None:
+    """Name points that are close together on the right, each with a line to its name."""
+    ordered = sorted(rows, key=lambda row: (row.qos_met.mean, -row.energy_j.mean))
+    low, high = axes.get_ylim()
+    heights = np.linspace(low + 0.04 * (high - low), high, len(ordered))
+    left, right = axes.get_xlim()
+    column = right + 0.08 * (right - left)
+    for row, height in zip(ordered, heights, strict=True):
+        axes.annotate(
+            row.decider,
+            (row.energy_j.mean, 100 * row.qos_met.mean),
+            xytext=(column, height),
+            va="center",
+            fontsize=8,
+            color=INK,
+            arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.5},
+        )
+    axes.set_xlim(left, right + 0.4 * (right - left))
 
 
 def _error(mean: float, low: float, high: float, factor: float) -> list[list[float]]:

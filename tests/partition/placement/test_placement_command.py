@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from partition.model_folder import ModelFolder
@@ -94,11 +96,69 @@ def test_changes_are_what_a_new_search_finds(lite0):
     assert faster.saves > 0.1  # the bottleneck is that link
 
 
-def test_user_errors_are_one_sentence(user_error, tmp_path, tiny):
-    cluster = tmp_path / "bad.toml"
-    cluster.write_text("schema_version = 1\n")
-    line = user_error("partition.placement", "--model", tiny.path, "--cluster", cluster)
-    assert "devices is missing" in line
-    arguments = ("--cluster", CLUSTERS / "shelf.toml", "--memory-limit", "9")
-    line = user_error("partition.placement", "--model", tiny.path, *arguments)
+DEVICES = """
+schema_version = 1
+[[devices]]
+name = "pi"
+flops_per_s = 5e9
+memory_bytes = 1e9
+[[devices]]
+name = "nano"
+flops_per_s = 4e10
+memory_bytes = 4e9
+"""
+LINK = '[[links]]\nfrom = "pi"\nto = "nano"\nrate_bps = 1e6\n'
+LINKED = DEVICES + LINK
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("schema_version = 1\n", "devices is missing"),
+        (LINKED + "colour = 1\n", "links[0].colour = 1 is no known field"),
+        (LINKED.replace("rate_bps = 1e6", "rate_bps = 0"), "links[0].rate_bps is 0"),
+        (DEVICES, "device 'nano' cannot be reached from 'pi'"),
+    ],
+    ids=["no devices", "unknown field", "zero rate", "unreachable"],
+)
+def test_a_bad_cluster_file_is_one_sentence_that_names_it(
+    user_error, tmp_path, tiny, text, sentence
+):
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    line = user_error("partition.placement", "--model", tiny.path, "--cluster", path)
+    assert sentence in line
+
+
+def test_what_does_not_fit_is_one_sentence_with_the_block_and_the_missing_bytes(
+    user_error, tmp_path, lite0
+):
+    path = tmp_path / "small.toml"
+
+    def refused(nano_bytes):
+        path.write_text(LINKED.replace("4e9", str(nano_bytes)).replace("1e9", "9"))
+        return user_error("partition.placement", "--model", lite0.path, "--cluster", path)
+
+    assert re.search(r"block '.+' needs \d+ bytes, \d+ more than the largest device", refused(9))
+    problem = build_problem(lite0, Cluster.load(path))
+    enough_for_one = int(np.diagonal(problem.stage_bytes, offset=1).max())
+    assert "bytes on all devices together" in refused(enough_for_one)
+    line = user_error(
+        *("partition.placement", "--model", lite0.path),
+        *("--cluster", CLUSTERS / "shelf.toml", "--memory-limit", "9"),
+    )
     assert "more than the largest device" in line
+
+
+def test_the_readme_shows_the_commands_and_its_picture_exists():
+    root = CLUSTERS.parents[1]
+    text = (root / "README.md").read_text()
+    lines = [line for line in text.splitlines() if line.startswith("    .venv/bin/python -m")]
+    used = [line for line in lines if "partition.placement" in line]
+    assert len(used) == 3
+    picture = re.search(r"--picture (\S+)", text)[1]
+    assert f"]({picture})" in text
+    assert (root / picture).read_bytes().startswith(b"\x89PNG")
+    cluster, model = (re.search(rf"--{option} ([^\s\"]+)", text) for option in ("cluster", "model"))
+    assert (root / cluster[1]).is_file()
+    assert model[1]

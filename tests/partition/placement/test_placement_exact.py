@@ -208,9 +208,7 @@ def test_twins_are_one_class_and_the_ends_are_not():
     slower = like.bytes_per_s.copy()
     slower[3, 1] /= 2
     assert replace(like, bytes_per_s=slower).classes == ((0,), (1,), (2,), (3,))
-    assert (
-        len(list_choices(like, max_replicas=2)) == 4
-    )  # each class, two of the twins, one of each
+    assert len(list_choices(like, max_replicas=2)) == 4  # each class, two of the twins, one of each
 
 
 def test_memory_of_a_stage_is_weights_peak_and_what_waits_at_its_ends():
