@@ -6,7 +6,7 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-SMALLEST_COST = 1e-3
+from envs.objective import SMALLEST_COST
 
 
 class LogCost(VecEnvWrapper):

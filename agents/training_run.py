@@ -32,6 +32,7 @@ from envs.effects import Effects
 from envs.fleet import World
 from envs.vec_env import EdgeSplitVecEnv
 from envs.worlds import build_world
+from partition import zoo
 from partition.errors import ModelNotFoundError
 from partition.model_folder import PROFILE_FILE, ModelFolder
 from partition.prepare import prepare
@@ -125,9 +126,10 @@ def open_or_prepare(model: str) -> ModelFolder:
     try:
         return ModelFolder.open(model)
     except ModelNotFoundError:
+        source = zoo.resolve(model)
         # Not on stdout, which may be JSON.
         print(f"preparing and profiling {model}, about a minute", file=sys.stderr)
-        folder = prepare(model)
+        folder = prepare(source)
         write(folder.path / PROFILE_FILE, profile(folder))
         return ModelFolder.open(folder.path)
 

@@ -8,6 +8,8 @@ from envs.plant import Outcome
 from envs.signals import Floats
 
 TERMS = ("energy", "time", "deadline", "accuracy", "switching", "thermal")
+SMALLEST_COST = 1e-3
+"""Lower costs are taken for this where their logarithm is wanted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

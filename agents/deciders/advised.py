@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from agents.deciders.base import top_clocks
 from agents.deciders.known import Actions, Known, single
 from agents.deciders.nominal import Caution, expect
-from agents.log_cost import SMALLEST_COST
+from envs.objective import SMALLEST_COST
 from envs.plant import Indices, Plant, Readings
 from envs.signals import Floats
 from envs.spaces import ObservationEncoder, Observations, observation_fields

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from agents.deciders.advised import SHARPNESS, Advice, Layers
 from agents.deciders.base import top_clocks
 from agents.deciders.known import Known
-from agents.log_cost import SMALLEST_COST
 from agents.seeds import seeds_for
 from envs.fleet import Fleet, World
+from envs.objective import SMALLEST_COST
 from envs.plant import Indices, Outcome, Readings
 from envs.spaces import ObservationEncoder, observation_fields
 

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from agents.deciders.base import axis_sizes
 from agents.deciders.oracle import cost_table
 from agents.learners.categoricals import Categoricals
-from agents.log_cost import SMALLEST_COST
 from agents.seeds import seeds_for
 from envs.fleet import Fleet, World
+from envs.objective import SMALLEST_COST
 from envs.plant import Indices
 from envs.spaces import ObservationEncoder, Observations, observation_fields
 

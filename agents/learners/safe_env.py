@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.guard import ThermalGuard
-from agents.log_cost import SMALLEST_COST
 from agents.policy import FrozenPolicy
 from envs.edge_env import EdgeSplitEnv
+from envs.objective import SMALLEST_COST
 
 Step = tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from agents.log_cost import SMALLEST_COST, LogCost
+from agents.log_cost import LogCost
+from envs.objective import SMALLEST_COST
 from envs.vec_env import EdgeSplitVecEnv
 
 
