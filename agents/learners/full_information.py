@@ -99,8 +99,7 @@ class FullInformation:
             settings: of the learner.
         """
         torch.manual_seed(seed)
-        self._settings, self._seed, self._actions = settings, seed, actions
-        self._generator = np.random.default_rng(seed)
+        self._settings, self._actions = settings, actions
         self._fleet = Fleet(world, settings.n_boards)
         self._objective = world.objective()
         self._encoder = ObservationEncoder(observation_fields(world.layout))
