@@ -1,6 +1,6 @@
 """Train a policy for an edge board, evaluate it on held-out episodes, and freeze it.
 
-python train.py [--device tx2] [--model efficientnet-lite0] [--scenario all] [--algo amortised] ...
+python train.py [--device tx2] [--model efficientnet-lite0] [--scenario all] [--algo advised] ...
 python train.py --resume RUN              go on with a run that was cut
 python train.py --sweep FILE.toml [--ray ADDRESS]
                                           many runs, one table; on a Ray cluster if one is given
@@ -31,7 +31,7 @@ from partition.errors import PartitionError
 
 RUNS_DIR = Path("results/runs")
 USER_ERRORS = (AgentError, EnvError, HardwareError, PartitionError)
-DEFAULT_ALGORITHM = "amortised"
+DEFAULT_ALGORITHM = "advised"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

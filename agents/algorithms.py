@@ -14,9 +14,13 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
+from agents.deciders.known import Known
+from agents.deciders.portfolio import collect_states, complementary
 from agents.errors import AgentError
+from agents.learners.advised_boards import AdvisedBoards
 from agents.learners.branching import BranchingDQN
 from agents.learners.fast_ppo import FastPPO
+from agents.learners.full_information import FullInformation
 from agents.learners.governed import GovernedClocks
 from agents.learners.imitation import Lessons
 from agents.learners.masked import Masked
@@ -25,6 +29,7 @@ from agents.learners.selection_time import SelectionTimeDiscount
 from agents.learners.tables import TableActions, drldo_table, thinned_table
 from agents.log_cost import LogCost
 from agents.policy import PolicyMetadata
+from agents.seeds import search_seeds
 from envs.fleet import World
 from envs.plant import Indices, Layout
 from envs.randomisation import Randomisation
@@ -54,8 +59,11 @@ class Algorithm:
         n_envs: simulated boards stepped at once.
         total_timesteps: of a default run.
         settings: constructor arguments.
-        head: how its outputs make an action, see `agents.policy.PolicyMetadata`.
+        head: how its outputs make an action, see `agents.policy.PolicyMetadata`; unused where
+            there is a portfolio.
         table: lists the actions of that head.
+        portfolio: number of complementary actions that the agent chooses from, by the advice of
+            the nominal models; 0 for every other agent.
         ent_coef: entropy bonus at the beginning, falling to zero; None leaves it to the agent.
         lessons: what is learned by imitation before, if anything.
         guard_margin_c: see `agents.policy.PolicyMetadata`.
@@ -71,6 +79,7 @@ class Algorithm:
     settings: dict[str, Any]
     head: str = "categorical"
     table: Callable[[Layout], Indices] | None = None
+    portfolio: int = 0
     ent_coef: float | None = None
     lessons: Lessons | None = None
     guard_margin_c: float | None = None
@@ -87,10 +96,14 @@ class Algorithm:
         """Create the simulated boards."""
         return EdgeSplitVecEnv(world, self.n_envs, continuous=self.head == "box")
 
-    def wrap(self, boards: EdgeSplitVecEnv) -> VecEnv:
+    def wrap(self, boards: EdgeSplitVecEnv, seed: int) -> VecEnv:
         """Show the boards to the agent as it needs them."""
         env: VecEnv = LogCost(boards)
         world = boards.fleet.world
+        if self.portfolio:
+            known, states = Known.of(world), collect_states(world, search_seeds(seed))
+            actions = complementary(known, states, self.portfolio)
+            return AdvisedBoards(env, boards.fleet, actions)
         if self.discounts_selection:
             env = SelectionTimeDiscount(env, world)
         if self.governed:
@@ -103,7 +116,7 @@ class Algorithm:
 
     def build(self, boards: EdgeSplitVecEnv, seed: int, log_dir: str | None) -> BaseAlgorithm:
         """Create the agent."""
-        env = self.wrap(boards)
+        env = self.wrap(boards, seed)
         settings = copy.deepcopy(self.settings)  # Stable-Baselines3 changes the dicts it is given
         if self.unseen:
             names = [f.name for f in boards.encoder.fields]
@@ -115,7 +128,7 @@ class Algorithm:
 
     def load(self, path: Path, boards: EdgeSplitVecEnv, seed: int) -> BaseAlgorithm:
         """Load a saved agent to train it on, on other episodes than it has seen."""
-        agent = self.agent_class.load(path, env=self.wrap(boards), device="cpu")
+        agent = self.agent_class.load(path, env=self.wrap(boards, seed), device="cpu")
         agent.set_random_seed((seed + agent.num_timesteps) % 2**32)
         return agent
 
@@ -169,6 +182,22 @@ _DQN: dict[str, Any] = {
 }
 
 ALGORITHMS = {
+    # A look ahead of a second: more helps where a server's load lasts and adds noise elsewhere.
+    "advised": Algorithm(
+        agent_class=FullInformation,
+        n_envs=960,
+        total_timesteps=3_000_000,
+        portfolio=48,
+        settings={
+            "learning_rate": linear_to_zero(2e-3),
+            "policy_kwargs": {
+                "net_arch": {"pi": [128, 128], "vf": [64, 64]},
+                "activation_fn": nn.ReLU,
+                "ortho_init": False,
+                "optimizer_kwargs": {"fused": True, "eps": 1e-8},
+            },
+        },
+    ),
     "amortised": Algorithm(
         agent_class=FastPPO,
         n_envs=960,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -11,26 +11,21 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 
-from agents.algorithms import UNLIKE, Algorithm, algorithm
+from agents.agent_decider import AgentDecider
+from agents.algorithms import Algorithm, algorithm
 from agents.callbacks import EntropyDecay
-from agents.deciders.advised import pack
 from agents.deciders.base import Decider
 from agents.deciders.fitted import Fitted
 from agents.deciders.known import Known
 from agents.deciders.learned import Learned
 from agents.deciders.partly_governed import PartlyGoverned
-from agents.deciders.portfolio import collect_states, complementary
-from agents.deciders.rules import Rule
 from agents.export import freeze, set_threads
-from agents.learners.full_information import FullInformation, Settings
+from agents.learners.full_information import FullInformation
 from agents.learners.imitation import Imitation, Lessons
-from agents.policy import FrozenPolicy, PolicyMetadata
-from agents.seeds import search_seeds
+from agents.policy import FrozenPolicy
+from agents.saved_rule import SavedRule
 from envs.fleet import World
 from envs.vec_env import EdgeSplitVecEnv
-
-N_ACTIONS = 48
-"""Of an advised policy; so many cost hardly more than all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +34,17 @@ class Trained:
 
     Attributes:
         agent: of Stable-Baselines3.
-        policy: frozen.
+        policy: what drives a board.
         steps: control steps of all simulated boards.
     """
 
     agent: BaseAlgorithm
-    policy: FrozenPolicy
+    policy: FrozenPolicy | SavedRule
     steps: int
 
 
-Watchers = Callable[[EdgeSplitVecEnv, PolicyMetadata], Sequence[BaseCallback]]
+AsDecider = Callable[[BaseAlgorithm], Decider]
+Watchers = Callable[[EdgeSplitVecEnv, AsDecider], Sequence[BaseCallback]]
 
 
 def train(
@@ -70,7 +66,7 @@ def train(
         seed: of everything random.
         total_timesteps: of reinforcement learning; the algorithm's own number if not given.
         log_dir: for TensorBoard.
-        watchers: make callbacks for the boards and the policy to be.
+        watchers: make callbacks for the boards, and what makes a decider of the agent.
         report: called with a line of progress.
         checkpoint: saved agent to go on with; what an off-policy agent remembered is lost.
 
@@ -87,12 +83,22 @@ def train(
     else:
         agent = recipe.build(boards, seed, str(log_dir) if log_dir else None)
         steps = imitate(agent, imagined, seed, recipe.lessons, report) if recipe.lessons else 0
-    metadata = recipe.describe(name, world.layout)
-    callbacks = [*watchers(boards, metadata), *_schedules(recipe)]
+
+    def as_decider(agent: BaseAlgorithm) -> Decider:
+        if isinstance(agent, FullInformation):
+            return agent.rule().build(Known.of(world))
+        return AgentDecider(agent, recipe.describe(name, world.layout))
+
+    callbacks = [*watchers(boards, as_decider), *_schedules(recipe)]
     total = recipe.total_timesteps if total_timesteps is None else total_timesteps
     left = max(total - agent.num_timesteps, 0)
     agent.learn(left, callback=callbacks, tb_log_name=name, reset_num_timesteps=not checkpoint)
-    return Trained(agent, freeze(agent, metadata), steps + agent.num_timesteps)
+    policy = (
+        SavedRule(name, agent.rule(), world.layout)
+        if isinstance(agent, FullInformation)
+        else freeze(agent, recipe.describe(name, world.layout))
+    )
+    return Trained(agent, policy, steps + agent.num_timesteps)
 
 
 def imitate(
@@ -115,36 +121,13 @@ def imitate(
 def fit_learned(name: str, world: World, seed: int) -> Fitted:
     """Train with the default settings, for the registry of deciders."""
     trained = train(name, world, seed)
-    decider = simulated_decider(trained.policy, world)
-    return Fitted(decider, fit_steps=trained.steps)
+    return Fitted(simulated_decider(trained.policy, world), fit_steps=trained.steps)
 
 
-def fit_advised(
-    world: World,
-    seed: int,
-    settings: Settings | None = None,
-    report: Callable[[str], None] = lambda _: None,
-) -> Fitted:
-    """Choose a portfolio and learn to correct the nominal model's advice on it.
-
-    Args:
-        world: to learn in.
-        seed: of everything random.
-        settings: of the learner; its own if not given.
-        report: called with a line of progress.
-    """
-    set_threads()
-    known, states = Known.of(world), collect_states(world, search_seeds(seed))
-    actions = complementary(known, states, N_ACTIONS)
-    imagined = replace(world.as_believed(), randomisation=UNLIKE)
-    learner = FullInformation(imagined, actions, seed, settings or Settings())
-    steps = learner.run(report)
-    rule = Rule("advised", {"actions": actions.tolist(), "layers": pack(learner.layers())})
-    return Fitted(rule.build(known), fit_steps=steps, rule=rule)
-
-
-def simulated_decider(policy: FrozenPolicy, world: World) -> Decider:
-    """A frozen policy on simulated boards, whose governors have to be modelled."""
+def simulated_decider(policy: FrozenPolicy | SavedRule, world: World) -> Decider:
+    """A policy on simulated boards, whose governors have to be modelled."""
+    if isinstance(policy, SavedRule):
+        return policy.rule.build(Known.of(world))
     learned = Learned(policy)
     governed = policy.metadata.governed
     return PartlyGoverned(learned, Known.of(world), governed) if governed else learned

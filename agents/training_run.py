@@ -12,7 +12,6 @@ from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from agents.agent_decider import AgentDecider
 from agents.algorithms import ABLATIONS, ALGORITHMS, algorithm
 from agents.callbacks import TrainingReport
 from agents.checkpoints import CHECKPOINT, Checkpoints, save_whole
@@ -23,11 +22,11 @@ from agents.errors import RunFolderError
 from agents.evaluate import EvaluationRow, evaluate, write_csv
 from agents.machine import describe_machine
 from agents.plots import decisions_figure, evaluation_figure, record_decisions, save
-from agents.policy import METADATA_FILE, PolicyMetadata
+from agents.policy import METADATA_FILE
 from agents.report import print_rows
 from agents.saved_rule import SavedRule, save_privileged
 from agents.seeds import held_out_seeds
-from agents.training import simulated_decider, train
+from agents.training import AsDecider, simulated_decider, train
 from envs.effects import Effects
 from envs.fleet import World
 from envs.vec_env import EdgeSplitVecEnv
@@ -185,11 +184,8 @@ def write_json(path: Path, document: object) -> None:
 def _learned(config: TrainConfig, world: World, run_dir: Path) -> tuple[Decider, Any]:
     total = config.total_timesteps or algorithm(config.algo).total_timesteps
 
-    def watchers(boards: EdgeSplitVecEnv, metadata: PolicyMetadata) -> list[BaseCallback]:
-        report = TrainingReport(
-            boards, total, lambda agent: AgentDecider(agent, metadata), config.target
-        )
-        return [report, Checkpoints(run_dir)]
+    def watchers(boards: EdgeSplitVecEnv, as_decider: AsDecider) -> list[BaseCallback]:
+        return [TrainingReport(boards, total, as_decider, config.target), Checkpoints(run_dir)]
 
     began_s = time.monotonic()
     checkpoint = run_dir / CHECKPOINT

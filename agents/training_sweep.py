@@ -1,6 +1,6 @@
 """Many training runs on this machine: a grid in a TOML file, resumable, one table at the end.
 
-algo = ["amortised", "ppo"]        every list is an axis of the grid
+algo = ["advised", "ppo"]          every list is an axis of the grid
 seed = [0, 1, 2]
 device = ["tx2"]
 model = ["efficientnet-lite0"]
@@ -34,7 +34,7 @@ else:
     import tomli as tomllib
 
 AXES: dict[str, list[Any]] = {
-    "algo": ["amortised"],
+    "algo": ["advised"],
     "device": ["tx2"],
     "model": ["efficientnet-lite0"],
     "scenario": ["all"],

@@ -12,7 +12,7 @@ VALIDATED_DEVICE = "tx2"
 OTHER_DEVICES = ("nano", "xavier-nx", "orin-nano", "agx-orin", "pi4")
 NETWORK = "efficientnet-lite0"
 OTHER_NETWORKS = ("efficientnet-lite2",)
-OURS = "amortised"
+OURS = "advised"
 PUBLISHED = (
     "dvfo",
     "drldo",

@@ -141,18 +141,21 @@ def _learned(name: str) -> Callable[[World, int], Fitted]:
     return build
 
 
-def _advised(world: World, seed: int) -> Fitted:
-    from agents.training import fit_advised  # noqa: PLC0415 - boards decide without torch
-
-    return fit_advised(world, seed)
-
-
-LEARNED = ("amortised", "dvfo", "drldo", "sac-discrete", "dqn", "ppo", "maskable-ppo", "sac")
+LEARNED = (
+    "advised",
+    "amortised",
+    "dvfo",
+    "drldo",
+    "sac-discrete",
+    "dqn",
+    "ppo",
+    "maskable-ppo",
+    "sac",
+)
 _GOVERNED = "clocks by modelled stock governors"
 
 DECIDERS: dict[str, Entry] = {
     **{name: Entry("learned", _learned(name)) for name in LEARNED},
-    "advised": Entry("learned", _advised),
     "oracle": Entry("privileged", lambda _world, _seed: Fitted(Oracle())),
     "planner": Entry("privileged", lambda _world, _seed: Fitted(Planner())),
     "model-search": Entry("searched", _model_search),

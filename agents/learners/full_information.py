@@ -9,250 +9,231 @@ best action at rest, which is what nobody could have changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from gymnasium import spaces
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
-from agents.deciders.advised import SHARPNESS, Advice, Layers
-from agents.deciders.base import top_clocks
-from agents.deciders.known import Known
-from agents.seeds import seeds_for
-from envs.fleet import Fleet, World
-from envs.objective import SMALLEST_COST
-from envs.plant import Indices, Outcome, Readings
-from envs.spaces import ObservationEncoder, observation_fields
+from agents.deciders.advised import SHARPNESS, Layers, pack
+from agents.deciders.rules import Rule
+from agents.learners.advised_boards import AdvisedBoards
 
-_LESSONS = 0xF0112
-N_REPORTS = 10
-MAX_GRADIENT = 0.5
 SMALL = 0.005
-N_REFERENCES = 16
-"""Actions, the most complementary ones first, that stand for the best at rest."""
-CHUNK = 240
-"""Boards whose outcomes are computed at once; their arrays should fit into the cache."""
+"""Standard deviation of the last weights in the beginning."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
-    """Settings of the learner.
+class AdvicePolicy(ActorCriticPolicy):
+    """Corrects the scores that the advice gives, and in the beginning hardly does."""
 
-    Attributes:
-        n_boards: that run at once.
-        total_timesteps: control steps of all boards.
-        n_steps: of each board between updates.
-        batch_size: states per update.
-        hidden: units of each of two layers.
-        learning_rate: at the beginning, falls to zero.
-        temperature: weight of the entropy at beginning and end, in units of the cost's logarithm.
-        dwell_steps: a switch is weighed as if the state lasted so many steps.
-        gamma: discount of later steps.
-        gae_lambda: of their advantage.
-        future: weight of later steps against the present one.
-    """
+    def _build(self, lr_schedule: Schedule) -> None:
+        super()._build(lr_schedule)
+        nn.init.normal_(self.action_net.get_parameter("weight"), std=SMALL)
+        nn.init.zeros_(self.action_net.get_parameter("bias"))
+        self.actor = nn.Sequential(*self.mlp_extractor.policy_net, self.action_net)
+        self.critic = nn.Sequential(*self.mlp_extractor.value_net, self.value_net)
 
-    n_boards: int = 960
-    total_timesteps: int = 3_000_000
-    n_steps: int = 10
-    batch_size: int = 1200
-    hidden: int = 128
-    learning_rate: float = 2e-3
-    temperature: tuple[float, float] = (0.01, 0.0003)
-    dwell_steps: float = 4.0
-    gamma: float = 0.8
-    gae_lambda: float = 0.95
-    future: float = 0.5
+    def scores(self, inputs: Tensor) -> Tensor:
+        """Score the portfolio, shape (n, k)."""
+        corrections: Tensor = self.actor(inputs)
+        return corrections - SHARPNESS * inputs[:, -corrections.shape[1] :]
+
+    def get_distribution(self, obs: PyTorchObs) -> Any:
+        """Draw by the scores."""
+        return self.action_dist.proba_distribution(self.scores(obs))  # type: ignore[arg-type]
+
+    def layers(self) -> Layers:
+        """Weights and biases of the corrections."""
+        linear = [layer for layer in self.actor if isinstance(layer, nn.Linear)]
+        return [(f.weight.detach().numpy().copy(), f.bias.detach().numpy().copy()) for f in linear]
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A few steps of all boards; tensors of shape (n, ..), n = n_steps * n_boards.
+    """A few steps of all boards; tensors of shape (n, ..), n = n_steps * n_envs.
 
     Attributes:
         inputs: of the network.
         costs: logarithms, of every action, shape (n, k).
         chosen: number of the action that was taken.
-        advantages: of what followed; of all but the last step.
-        returns: discounted sums of what followed, of all but the last step.
+        foresees: whether later steps are known.
+        advantages: of what followed, where it is known.
+        returns: discounted sums of what followed, where it is known.
     """
 
     inputs: Tensor
     costs: Tensor
     chosen: Tensor
+    foresees: Tensor
     advantages: Tensor
     returns: Tensor
 
+    def pick(self, picks: Tensor) -> Stretch:
+        """Some of the states."""
+        return Stretch(*(getattr(self, f.name)[picks] for f in fields(self)))
 
-class FullInformation:
-    """Teaches the network of `agents.deciders.advised.Advised`."""
 
-    def __init__(self, world: World, actions: Indices, seed: int, settings: Settings) -> None:
-        """Prepare boards and networks.
+class FullInformation(OnPolicyAlgorithm):
+    """Teaches the network of `agents.deciders.advised.Advised`, on `AdvisedBoards`."""
+
+    policy: AdvicePolicy
+    policy_aliases = {"MlpPolicy": AdvicePolicy}  # noqa: RUF012 - declared so by SB3
+
+    def __init__(
+        self,
+        policy: str | type[ActorCriticPolicy],
+        env: Any,
+        *,
+        learning_rate: float | Schedule = 2e-3,
+        n_steps: int = 10,
+        batch_size: int = 1200,
+        gamma: float = 0.8,
+        gae_lambda: float = 0.95,
+        future: float = 0.5,
+        temperature: tuple[float, float] = (0.01, 0.0003),
+        dwell_steps: float = 4.0,
+        max_grad_norm: float = 0.5,
+        _init_setup_model: bool = True,
+        **settings: Any,
+    ) -> None:
+        """Create the agent.
 
         Args:
-            world: whose simulated boards are asked.
-            actions: the portfolio, shape (k, n_axes).
-            seed: of everything random.
-            settings: of the learner.
+            policy: "MlpPolicy".
+            env: simulated boards that give advice.
+            learning_rate: of Adam.
+            n_steps: of each board between updates.
+            batch_size: states per update.
+            gamma: discount of later steps.
+            gae_lambda: of their advantage.
+            future: weight of later steps against the present one.
+            temperature: weight of the entropy at beginning and end, in units of the cost's
+                logarithm.
+            dwell_steps: a switch is weighed as if the state lasted so many steps.
+            max_grad_norm: largest gradient of the corrections.
+            settings: of Stable-Baselines3.
         """
-        torch.manual_seed(seed)
-        self._settings, self._actions = settings, actions
-        self._fleet = Fleet(world, settings.n_boards)
-        self._objective = world.objective()
-        self._encoder = ObservationEncoder(observation_fields(world.layout))
-        self._advice = Advice(Known.of(world), actions)
-        n_inputs, width = self._advice.n_inputs, settings.hidden
-        self._policy = _network(n_inputs, width, len(actions))
-        self._value = _network(n_inputs, width // 2, 1)
-        corrections = self._policy[-1]
-        nn.init.normal_(corrections.get_parameter("weight"), std=SMALL)  # begin with the advice
-        nn.init.zeros_(corrections.get_parameter("bias"))
-        parameters = [*self._policy.parameters(), *self._value.parameters()]
-        self._optimizer = torch.optim.Adam(parameters, settings.learning_rate, fused=True)
-        per_episode = max(world.n_steps // settings.n_steps, 1)
-        n_episodes = -(-self._n_stretches // per_episode)
-        seeds = seeds_for(_LESSONS, seed, n_episodes * settings.n_boards)
-        self._seeds = iter(seeds.reshape(n_episodes, settings.n_boards))
+        self.batch_size, self.future = batch_size, future
+        self.temperature, self.dwell_steps = temperature, dwell_steps
+        super().__init__(
+            policy,
+            env,
+            learning_rate,
+            n_steps,
+            gamma,
+            gae_lambda,
+            ent_coef=0.0,  # the temperature stands for it
+            vf_coef=1.0,
+            max_grad_norm=max_grad_norm,
+            use_sde=False,
+            sde_sample_freq=-1,
+            supported_action_spaces=(spaces.Discrete,),
+            _init_setup_model=_init_setup_model,
+            **settings,
+        )
 
-    def run(self, report: Callable[[str], None] = lambda _: None) -> int:
-        """Learn.
+    def rule(self) -> Rule:
+        """What drives a board; it explores no more.
 
-        Args:
-            report: called now and then with a line of progress.
+        Raises:
+            TypeError: the agent has no boards, from which it takes its actions.
+        """
+        parameters = {"actions": _advised(self.env).actions.tolist()}
+        return Rule("advised", parameters | {"layers": pack(self.policy.layers())})
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_stretch"]
+
+    def collect_rollouts(
+        self,
+        env: VecEnv,
+        callback: BaseCallback,
+        rollout_buffer: RolloutBuffer,
+        n_rollout_steps: int,
+    ) -> bool:
+        """Step all boards, and ask for what was not done as well."""
+        boards = _advised(env)
+        callback.on_rollout_start()
+        inputs, costs, chosen, rewards, ended = [], [], [], [], []
+        for _ in range(n_rollout_steps):
+            inputs.append(torch.from_numpy(self._last_obs))
+            costs.append(torch.from_numpy(boards.log_costs(self.dwell_steps)))
+            best = boards.least_log_cost()
+            with torch.no_grad():
+                p = self.policy.scores(inputs[-1]).softmax(dim=1)
+            chosen.append(torch.multinomial(p, 1)[:, 0])
+            self._last_obs, reward, dones, infos = env.step(chosen[-1].numpy())  # type: ignore[assignment]
+            rewards.append(torch.from_numpy(reward + best))
+            ended.append(torch.from_numpy(dones))
+            self._update_info_buffer(infos, dones)
+            self.num_timesteps += env.num_envs
+            if not callback.on_step():
+                return False
+        parts = (torch.stack(part) for part in (inputs, costs, chosen, rewards, ended))
+        self._stretch = self._look_ahead(*parts)
+        callback.on_rollout_end()
+        return True
+
+    def _look_ahead(
+        self, inputs: Tensor, costs: Tensor, chosen: Tensor, rewards: Tensor, ended: Tensor
+    ) -> Stretch:
+        """Advantages and returns of later steps; tensors of shape (n_steps, n_envs, ..)."""
+        with torch.no_grad():
+            values = self.policy.critic(inputs)[..., 0]
+        advantages = torch.zeros_like(values)
+        foresees = ~ended
+        foresees[-1] = False
+        for t in reversed(range(len(values) - 1)):
+            following = rewards[t + 1] + values[t + 1] + self.gae_lambda * advantages[t + 1]
+            advantages[t] = foresees[t] * (self.gamma * following - values[t])
+        parts = (inputs, costs, chosen, foresees, advantages, advantages + values)
+        return Stretch(*(part.flatten(0, 1) for part in parts))
+
+    def train(self) -> None:
+        """Update on every state once."""
+        self._update_learning_rate(self.policy.optimizer)
+        first, last = self.temperature
+        temperature = last * (first / last) ** self._current_progress_remaining
+        order = torch.randperm(len(self._stretch.inputs))
+        batches = [self._stretch.pick(picks) for picks in torch.split(order, self.batch_size)]
+        log_costs, errors = zip(
+            *(self._update(batch, temperature) for batch in batches), strict=True
+        )
+        self._n_updates += 1
+        self.logger.record("train/expected_cost", float(np.exp(np.mean(log_costs))))
+        self.logger.record("train/value_loss", float(np.mean(errors)))
+        self.logger.record("train/temperature", temperature)
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+
+    def _update(self, batch: Stretch, temperature: float) -> tuple[float, float]:
+        """One step of the optimiser.
 
         Returns:
-            Control steps of all boards.
+            Logarithm of the cost that the policy expects, and the loss of the values.
         """
-        settings, n = self._settings, self._n_stretches
-        for k in range(n):
-            if k == 0 or self._fleet.steps_left < settings.n_steps:
-                self._begin()
-            cost = self._learn(self._gather(), 1.0 - k / n)
-            if (k + 1) % max(n // N_REPORTS, 1) == 0:
-                steps = (k + 1) * settings.n_boards * settings.n_steps
-                report(f"{steps} steps, mean cost {cost:.4f}")
-        return n * settings.n_boards * settings.n_steps
-
-    @property
-    def _n_stretches(self) -> int:
-        settings = self._settings
-        return max(settings.total_timesteps // (settings.n_boards * settings.n_steps), 1)
-
-    def layers(self) -> Layers:
-        """Weights and biases of the policy."""
-        linear = [layer for layer in self._policy if isinstance(layer, nn.Linear)]
-        return [(f.weight.detach().numpy().copy(), f.bias.detach().numpy().copy()) for f in linear]
-
-    def _begin(self) -> None:
-        """Begin an episode on every board."""
-        readings = self._fleet.reset(next(self._seeds))
-        self._held = top_clocks(self._fleet.layout, self._fleet.n)
-        self._advice.begin()
-        self._inputs = self._see(readings)
-
-    def _see(self, readings: Readings) -> Tensor:
-        inputs = self._advice.see(self._encoder.encode(readings), self._held)
-        return torch.from_numpy(inputs)
-
-    def _gather(self) -> Stretch:
-        """Step all boards, and ask for what was not done as well."""
-        inputs, costs, chosen, regrets = [], [], [], []
-        for _ in range(self._settings.n_steps):
-            inputs.append(self._inputs)
-            costs.append(torch.from_numpy(self._log_costs()))
-            best = self._least_log_cost()
-            chosen.append(self._draw(self._inputs))
-            self._held = self._actions[chosen[-1].numpy()]
-            eta = self._fleet.eta()
-            outcome = self._fleet.step(self._held)
-            regrets.append(_log(self._objective.cost(outcome, eta)) - best)
-            self._inputs = self._see(self._fleet.readings())
-        stretch = (torch.cat(inputs), torch.cat(costs), torch.cat(chosen))
-        return Stretch(*stretch, *self._look_ahead(torch.stack(inputs), np.array(regrets)))
-
-    def _draw(self, inputs: Tensor) -> Tensor:
-        """Draw an action for each board, as numbers of the portfolio."""
-        with torch.no_grad():
-            p = self._scores(inputs).softmax(dim=1)
-        return torch.multinomial(p, 1)[:, 0]
-
-    def _scores(self, inputs: Tensor) -> Tensor:
-        scores: Tensor = self._policy(inputs) - SHARPNESS * inputs[:, -len(self._actions) :]
-        return scores
-
-    def _log_costs(self) -> NDArray[np.float32]:
-        """Logarithm of the cost of the whole portfolio in the true state, shape (n, k)."""
-        dwell = self._settings.dwell_steps
-        parts = []
-        for boards in self._chunks():
-            outcome = self._fleet.outcomes(self._actions, boards)
-            parts.append(self._cost(replace(outcome, switched=outcome.switched / dwell), boards))
-        return np.concatenate(parts)
-
-    def _least_log_cost(self) -> NDArray[np.float32]:
-        """What the best action at rest would cost each board, whatever was decided before."""
-        few = self._actions[:N_REFERENCES]
-        outcomes = ((self._fleet.outcomes(few, b, settled=True), b) for b in self._chunks())
-        return np.concatenate([self._cost(*pair).min(axis=1) for pair in outcomes])
-
-    def _cost(self, outcome: Outcome, boards: slice) -> NDArray[np.float32]:
-        return _log(self._objective.cost(outcome, self._fleet.eta()[boards, None]))
-
-    def _chunks(self) -> list[slice]:
-        return [slice(start, start + CHUNK) for start in range(0, self._fleet.n, CHUNK)]
-
-    def _look_ahead(self, inputs: Tensor, regrets: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
-        """Advantages and returns of later steps, for all steps but the last, in rows."""
-        settings = self._settings
-        rewards = torch.from_numpy(-regrets.astype(np.float32))
-        with torch.no_grad():
-            values = self._value(inputs)[..., 0]
-        advantages = torch.zeros_like(values[:-1])
-        later = torch.zeros_like(values[0])
-        for t in reversed(range(len(advantages))):
-            later = (
-                settings.gamma * (rewards[t + 1] + values[t + 1] + settings.gae_lambda * later)
-                - values[t]
-            )
-            advantages[t] = later
-        return advantages.flatten(), (advantages + values[:-1]).flatten()
-
-    def _learn(self, stretch: Stretch, left: float) -> float:
-        """Update on every state once; the mean cost that the policy expects, as its logarithm."""
-        settings = self._settings
-        self._optimizer.param_groups[0]["lr"] = settings.learning_rate * left
-        first, last = settings.temperature
-        temperature = last * (first / last) ** left
-        expected = []
-        for picks in torch.split(torch.randperm(len(stretch.inputs)), settings.batch_size):
-            inputs, costs = stretch.inputs[picks], stretch.costs[picks]
-            log_p = self._scores(inputs).log_softmax(dim=1)
-            p = log_p.exp()
-            now = (p * (costs + temperature * log_p)).sum(dim=1).mean()
-            early = picks < len(stretch.returns)  # the last step of a stretch has no later ones
-            chosen = stretch.chosen[picks[early]]
-            taken = log_p[early].gather(1, chosen[:, None])[:, 0]
-            later = -(taken * stretch.advantages[picks[early]]).sum() / len(picks)
-            error = self._value(inputs[early])[:, 0] - stretch.returns[picks[early]]
-            self._optimizer.zero_grad()
-            torch.autograd.backward(now + settings.future * later + error.square().mean())
-            nn.utils.clip_grad_norm_(self._policy.parameters(), MAX_GRADIENT)
-            self._optimizer.step()
-            expected.append(float((p * costs).sum(dim=1).mean().detach()))
-        return float(np.exp(np.mean(expected)))
+        log_p = self.policy.scores(batch.inputs).log_softmax(dim=1)
+        p = log_p.exp()
+        now = (p * (batch.costs + temperature * log_p)).sum(dim=1).mean()
+        taken = log_p.gather(1, batch.chosen[:, None])[:, 0]
+        later = -(taken * batch.advantages).mean()  # zero where nothing later is known
+        values = self.policy.critic(batch.inputs)[batch.foresees, 0]
+        error = (values - batch.returns[batch.foresees]).square().mean()
+        self.policy.optimizer.zero_grad()
+        torch.autograd.backward(now + self.future * later + self.vf_coef * error)
+        nn.utils.clip_grad_norm_(self.policy.actor.parameters(), self.max_grad_norm)
+        self.policy.optimizer.step()
+        return float((p * batch.costs).sum(dim=1).mean().detach()), float(error.detach())
 
 
-def _network(n_inputs: int, width: int, n_outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        *(nn.Linear(n_inputs, width), nn.ReLU()),
-        *(nn.Linear(width, width), nn.ReLU()),
-        nn.Linear(width, n_outputs),
-    )
-
-
-def _log(costs: NDArray[np.floating]) -> NDArray[np.float32]:
-    logs: NDArray[np.float32] = np.log(np.maximum(costs, SMALLEST_COST)).astype(np.float32)
-    return logs
+def _advised(env: Any) -> AdvisedBoards:
+    if not isinstance(env, AdvisedBoards):
+        raise TypeError(f"{type(env).__name__} does not tell what all actions would cost")
+    return env

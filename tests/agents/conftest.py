@@ -15,9 +15,10 @@ from envs.fleet import World
 from envs.worlds import build_world
 
 N_BOARDS = 4
+PERCEPTRONS = [name for name, recipe in ALGORITHMS.items() if not recipe.portfolio]
 
 
-@pytest.fixture(scope="session", params=list(ALGORITHMS))
+@pytest.fixture(scope="session", params=PERCEPTRONS)
 def untrained(request, small_world):
     """Agent that has learned nothing, and the metadata of its policy."""
     recipe = ALGORITHMS[request.param]

@@ -3,57 +3,119 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from agents.algorithms import ALGORITHMS, linear_to_zero
 from agents.deciders.known import Known
 from agents.deciders.model_search import ModelSearch, SearchSettings
-from agents.deciders.oracle import Oracle
 from agents.deciders.rollout import mean_cost
 from agents.deciders.rules import Rule
-from agents.learners.full_information import FullInformation, Settings
+from agents.learners.advised_boards import AdvisedBoards
+from agents.learners.full_information import FullInformation
+from agents.learners.tables import TableActions
+from agents.log_cost import LogCost
 from agents.seeds import seeds_for
-from agents.training import fit_advised
+from agents.training import simulated_decider, train
+from envs.vec_env import EdgeSplitVecEnv
 
 SEEDS = seeds_for(99, 0, 8)
-FEW = Settings(n_boards=32, total_timesteps=6_400, batch_size=64)
-MANY = Settings(
-    n_boards=32, total_timesteps=32_000, batch_size=64, gamma=0.0, temperature=(0.05, 0.001)
-)
+STEPS = 6_400
+ACTIONS = np.array([[1, 1, 1, 4], [0, 0, 0, 0], [0, 1, 0, 2]])
 
 
-@pytest.fixture(scope="module")
-def fitted(swinging):
-    return fit_advised(swinging, 0, FEW)
+@pytest.fixture
+def learn(swinging, monkeypatch):
+    """Train on few boards."""
+
+    def run(seed=0, total_timesteps=STEPS, **settings):
+        recipe = ALGORITHMS["advised"]
+        few = replace(recipe, n_envs=32, settings=recipe.settings | {"batch_size": 64} | settings)
+        monkeypatch.setitem(ALGORITHMS, "advised", few)
+        return train("advised", swinging, seed, total_timesteps=total_timesteps)
+
+    return run
 
 
-def test_learns_what_the_model_leaves_open(swinging):
+@pytest.fixture
+def agent(swinging):
+    """An agent on four boards, and what it is asked of."""
+    boards = EdgeSplitVecEnv(swinging, 4)
+    return FullInformation(
+        "MlpPolicy",
+        AdvisedBoards(LogCost(boards), boards.fleet, ACTIONS),
+        learning_rate=linear_to_zero(1e-3),
+        batch_size=16,
+        seed=0,
+        device="cpu",
+    )
+
+
+def test_learns_what_the_model_leaves_open(swinging, learn):
     """The link's estimate is stale when nothing is sent; a memory tells what to make of it."""
     searched = mean_cost(swinging, ModelSearch(Known.of(swinging), SearchSettings()), SEEDS)
-    assert mean_cost(swinging, fit_advised(swinging, 0, MANY).decider, SEEDS) < 0.97 * searched
+    trained = learn(total_timesteps=5 * STEPS, gamma=0.0, temperature=(0.05, 0.001))
+    found = mean_cost(swinging, simulated_decider(trained.policy, swinging), SEEDS)
+    assert found < 0.97 * searched
 
 
-def test_finds_the_optimum_where_nothing_changes(calm):
-    best = mean_cost(calm, Oracle(), SEEDS)
-    assert mean_cost(calm, fit_advised(calm, 0, FEW).decider, SEEDS) <= 1.005 * best
+def test_same_seed_same_policy(learn):
+    first = learn().policy
+    assert learn().policy == first
+    assert learn(seed=1).policy != first
 
 
-def test_same_seed_same_policy(swinging, fitted):
-    again = fit_advised(swinging, 0, FEW)
-    assert again.rule == fitted.rule
-    assert fit_advised(swinging, 1, FEW).rule != fitted.rule
+def test_what_is_saved_decides_the_same(swinging, learn):
+    policy = learn().policy
+    parameters = json.loads(json.dumps(policy.rule.parameters))
+    again = Rule(policy.rule.name, parameters).build(Known.of(swinging))
+    decider = simulated_decider(policy, swinging)
+    assert mean_cost(swinging, again, SEEDS) == mean_cost(swinging, decider, SEEDS)
 
 
-def test_what_is_saved_decides_the_same(swinging, fitted):
-    parameters = json.loads(json.dumps(fitted.rule.parameters))
-    again = Rule(fitted.rule.name, parameters).build(Known.of(swinging))
-    assert mean_cost(swinging, again, SEEDS) == mean_cost(swinging, fitted.decider, SEEDS)
+def test_begins_with_the_advice(agent):
+    inputs = agent.get_env().reset()
+    advised = inputs[:, -len(ACTIONS) :].argmin(axis=1)
+    chosen, _ = agent.predict(inputs, deterministic=True)
+    np.testing.assert_array_equal(chosen, advised)
 
 
-def test_steps_are_counted_and_reported(swinging):
-    lines: list[str] = []
-    settings = Settings(n_boards=8, total_timesteps=800, batch_size=64)
-    actions = np.array([[1, 1, 1, 4], [0, 0, 0, 0]])
-    assert FullInformation(swinging, actions, 0, settings).run(lines.append) == 800
-    assert lines[-1].startswith("800 steps")
+def test_a_saved_agent_goes_on(agent, swinging, tmp_path):
+    agent.learn(80)
+    agent.save(tmp_path / "agent.zip")
+    again = FullInformation.load(tmp_path / "agent.zip", env=agent.get_env(), device="cpu")
+    assert again.num_timesteps == 80
+    inputs = torch.from_numpy(agent.get_env().reset())
+    torch.testing.assert_close(again.policy.scores(inputs), agent.policy.scores(inputs))
+    again.learn(80, reset_num_timesteps=False)
+    assert again.num_timesteps == 160
+
+
+def test_what_followed_by_hand(agent):
+    """Two boards, three steps; the second board's episode ends after the second step."""
+    agent.gamma, agent.gae_lambda = 0.5, 0.5
+    inputs = torch.zeros(3, 2, agent.observation_space.shape[0])
+    value = agent.policy.critic(inputs[0, :1]).item()
+    rewards = torch.tensor([[1.0, 1.0], [2.0, 2.0], [4.0, 4.0]])
+    ended = torch.tensor([[False, False], [False, True], [False, False]])
+    blank = torch.zeros(3, 2)
+    found = agent._look_ahead(inputs, blank, blank, rewards, ended)
+    last = 0.5 * (4.0 + value) - value
+    expected = [
+        [0.5 * (2.0 + value + 0.5 * last) - value, 0.5 * (2.0 + value) - value],
+        [last, 0.0],
+    ]
+    expected.append([0.0, 0.0])
+    torch.testing.assert_close(found.advantages.view(3, 2), torch.tensor(expected).detach())
+    assert found.foresees.view(3, 2).tolist() == [[True, True], [True, False], [False, False]]
+
+
+def test_boards_that_cannot_be_asked_are_refused(swinging):
+    boards = EdgeSplitVecEnv(swinging, 2)
+    env = TableActions(boards, ACTIONS)
+    agent = FullInformation("MlpPolicy", env, learning_rate=1e-3, batch_size=8, device="cpu")
+    with pytest.raises(TypeError, match="TableActions"):
+        agent.learn(20)
