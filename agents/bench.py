@@ -9,21 +9,20 @@ from __future__ import annotations
 import argparse
 import csv
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
+from agents.benchmark.plan import OURS
+from agents.benchmark.run import decision_s
 from agents.errors import AgentError, RunFolderError
 from agents.machine import describe_machine
-from agents.policy import FrozenPolicy
+from agents.run_folder import RunFolder
+from agents.training import simulated_decider
 from envs.speed import N_BOARDS, grid_s, steps_per_s, with_more_routes
 from envs.worlds import build_world
 from hw.calibrate import calibrate
@@ -35,7 +34,6 @@ from partition.model_folder import ModelFolder
 RESULTS = Path("results")
 DATA = Path("../shared/data")
 MODEL = "efficientnet-lite0"
-N_DECISIONS = 20_000
 COPIED = ("evaluation.csv", "evaluation.png", "decisions.png")
 
 
@@ -133,9 +131,9 @@ def _training(seed: int, out: Path) -> Iterator[Bar]:
     with (out / "evaluation.csv").open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     for row in rows:
-        if row["policy"] == "amortised" and row["share_of_way"] != "nan":
+        if row["policy"] == OURS and row["share_of_way"] != "nan":
             yield _share(row, seed, shown)
-    yield _decision_time(FrozenPolicy.load(out / "policy"), seed)
+    yield _decision_time(RunFolder.load(out), seed, shown)
     if seed == 0:
         for name in COPIED:
             shutil.copy(out / name, RESULTS / name)
@@ -149,17 +147,11 @@ def _share(row: dict[str, str], seed: int, command: str) -> Bar:
     return Bar(what, ">= 90 %", f"{mean:.1f} % ({low:.1f} to {high:.1f})", mean >= 90.0, command)
 
 
-def _decision_time(policy: FrozenPolicy, seed: int) -> Bar:
-    generator = np.random.default_rng(0)
-    shape = (N_DECISIONS, len(policy.metadata.fields))
-    times_s = []
-    for observation in generator.uniform(-1.0, 1.0, shape).astype(np.float32):
-        began_s = time.perf_counter()
-        policy.decide(observation)
-        times_s.append(time.perf_counter() - began_s)
-    median_us = 1e6 * statistics.median(times_s)
+def _decision_time(run: RunFolder, seed: int, command: str) -> Bar:
+    world = build_world(run.device, run.model)
+    median_us = 1e6 * decision_s(world, simulated_decider(run.policy, world))
     what = f"observation to decision, median, seed {seed}"
-    return Bar(what, "<= 20 us", f"{median_us:.1f} us", median_us <= 20.0, "python -m agents.bench")
+    return Bar(what, "<= 20 us", f"{median_us:.1f} us", median_us <= 20.0, command)
 
 
 def _state(bar: Bar) -> str:

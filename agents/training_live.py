@@ -134,7 +134,10 @@ def tune_run(run: Path, run_dir: Path, place: Place) -> str:
     source = RunFolder.load(run)
     policy = source.policy
     if not isinstance(policy, FrozenPolicy):
-        raise AgentError(f"{run} holds a rule, which has nothing to tune; give a learned policy")
+        raise AgentError(
+            f"{run} holds a policy of {policy.algorithm}, which cannot be tuned; give a run of "
+            f"amortised, ppo or dvfo"
+        )
     run_dir.mkdir(parents=True, exist_ok=True)
     world = build_world(source.device, source.model, [place.scenario])
     n_measured = 2 * N_BLOCKS * BLOCK_STEPS

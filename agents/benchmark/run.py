@@ -125,10 +125,27 @@ def measure(job: Job, trace: Path | None) -> Measured:
         kind=kind,
         fit_s=sum(fitted.fit_s for fitted in fits.values()),
         fit_steps=sum(fitted.fit_steps for fitted in fits.values()),
-        decision_s=math.nan if kind == "privileged" else _decision_s(world, first.decider),
+        decision_s=math.nan if kind == "privileged" else decision_s(world, first.decider),
         note=first.note,
         episodes=episodes,
     )
+
+
+def decision_s(world: World, decider: Decider) -> float:
+    """Median time of a decision for one board, the observation given."""
+    fleet = Fleet(world, 1)
+    encoder = ObservationEncoder(observation_fields(fleet.layout))
+    readings = fleet.reset(held_out_seeds(0, 1))
+    decider.begin(fleet, 1)
+    times_s = []
+    for _ in range(_N_TIMED):
+        observations = encoder.encode(readings)
+        began_s = time.perf_counter()
+        actions = decider.decide(observations)
+        times_s.append(time.perf_counter() - began_s)
+        fleet.step(actions)
+        readings = fleet.readings()
+    return statistics.median(times_s)
 
 
 @lru_cache(maxsize=1)
@@ -157,23 +174,6 @@ def _by_seed(run: Episodes, n_episodes: int) -> dict[str, list[list[float]]]:
     parts = [run.part(slice(start, start + n_episodes)) for start in starts]
     found = {key: [getattr(part, key).tolist() for part in parts] for key in PER_EPISODE}
     return {**found, "p95_latency_s": [[part.p95_latency_s()] for part in parts]}
-
-
-def _decision_s(world: World, decider: Decider) -> float:
-    """Median time of a decision for one board, the observation given."""
-    fleet = Fleet(world, 1)
-    encoder = ObservationEncoder(observation_fields(fleet.layout))
-    readings = fleet.reset(held_out_seeds(0, 1))
-    decider.begin(fleet, 1)
-    times_s = []
-    for _ in range(_N_TIMED):
-        observations = encoder.encode(readings)
-        began_s = time.perf_counter()
-        actions = decider.decide(observations)
-        times_s.append(time.perf_counter() - began_s)
-        fleet.step(actions)
-        readings = fleet.readings()
-    return statistics.median(times_s)
 
 
 def _one_thread() -> None:

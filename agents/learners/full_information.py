@@ -64,6 +64,7 @@ class Stretch:
         inputs: of the network.
         costs: logarithms, of every action, shape (n, k).
         chosen: number of the action that was taken.
+        log_p: logarithm of its probability.
         foresees: whether later steps are known.
         advantages: of what followed, where it is known.
         returns: discounted sums of what followed, where it is known.
@@ -72,6 +73,7 @@ class Stretch:
     inputs: Tensor
     costs: Tensor
     chosen: Tensor
+    log_p: Tensor
     foresees: Tensor
     advantages: Tensor
     returns: Tensor
@@ -95,6 +97,8 @@ class FullInformation(OnPolicyAlgorithm):
         learning_rate: float | Schedule = 2e-3,
         n_steps: int = 10,
         batch_size: int = 1200,
+        n_epochs: int = 1,
+        clip_range: float = 0.2,
         gamma: float = 0.8,
         gae_lambda: float = 0.95,
         future: float = 0.5,
@@ -112,6 +116,8 @@ class FullInformation(OnPolicyAlgorithm):
             learning_rate: of Adam.
             n_steps: of each board between updates.
             batch_size: states per update.
+            n_epochs: passes over all states before new ones are gathered.
+            clip_range: of the ratio of probabilities, where later steps are concerned.
             gamma: discount of later steps.
             gae_lambda: of their advantage.
             future: weight of later steps against the present one.
@@ -121,7 +127,8 @@ class FullInformation(OnPolicyAlgorithm):
             max_grad_norm: largest gradient of the corrections.
             settings: of Stable-Baselines3.
         """
-        self.batch_size, self.future = batch_size, future
+        self.batch_size, self.n_epochs = batch_size, n_epochs
+        self.clip_range, self.future = clip_range, future
         self.temperature, self.dwell_steps = temperature, dwell_steps
         super().__init__(
             policy,
@@ -162,14 +169,16 @@ class FullInformation(OnPolicyAlgorithm):
         """Step all boards, and ask for what was not done as well."""
         boards = _advised(env)
         callback.on_rollout_start()
-        inputs, costs, chosen, rewards, ended = [], [], [], [], []
+        inputs, costs, chosen, log_ps, rewards, ended = [], [], [], [], [], []
         for _ in range(n_rollout_steps):
             inputs.append(torch.from_numpy(self._last_obs))
             costs.append(torch.from_numpy(boards.log_costs(self.dwell_steps)))
             best = boards.least_log_cost()
             with torch.no_grad():
-                p = self.policy.scores(inputs[-1]).softmax(dim=1)
-            chosen.append(torch.multinomial(p, 1)[:, 0])
+                log_p = self.policy.scores(inputs[-1]).log_softmax(dim=1)
+            picks = torch.multinomial(log_p.exp(), 1)
+            chosen.append(picks[:, 0])
+            log_ps.append(log_p.gather(1, picks)[:, 0])
             self._last_obs, reward, dones, infos = env.step(chosen[-1].numpy())  # type: ignore[assignment]
             rewards.append(torch.from_numpy(reward + best))
             ended.append(torch.from_numpy(dones))
@@ -177,13 +186,19 @@ class FullInformation(OnPolicyAlgorithm):
             self.num_timesteps += env.num_envs
             if not callback.on_step():
                 return False
-        parts = (torch.stack(part) for part in (inputs, costs, chosen, rewards, ended))
+        parts = (torch.stack(part) for part in (inputs, costs, chosen, log_ps, rewards, ended))
         self._stretch = self._look_ahead(*parts)
         callback.on_rollout_end()
         return True
 
     def _look_ahead(
-        self, inputs: Tensor, costs: Tensor, chosen: Tensor, rewards: Tensor, ended: Tensor
+        self,
+        inputs: Tensor,
+        costs: Tensor,
+        chosen: Tensor,
+        log_p: Tensor,
+        rewards: Tensor,
+        ended: Tensor,
     ) -> Stretch:
         """Advantages and returns of later steps; tensors of shape (n_steps, n_envs, ..)."""
         with torch.no_grad():
@@ -194,20 +209,21 @@ class FullInformation(OnPolicyAlgorithm):
         for t in reversed(range(len(values) - 1)):
             following = rewards[t + 1] + values[t + 1] + self.gae_lambda * advantages[t + 1]
             advantages[t] = foresees[t] * (self.gamma * following - values[t])
-        parts = (inputs, costs, chosen, foresees, advantages, advantages + values)
+        parts = (inputs, costs, chosen, log_p, foresees, advantages, advantages + values)
         return Stretch(*(part.flatten(0, 1) for part in parts))
 
     def train(self) -> None:
-        """Update on every state once."""
+        """Update on every state `n_epochs` times."""
         self._update_learning_rate(self.policy.optimizer)
         first, last = self.temperature
         temperature = last * (first / last) ** self._current_progress_remaining
-        order = torch.randperm(len(self._stretch.inputs))
-        batches = [self._stretch.pick(picks) for picks in torch.split(order, self.batch_size)]
-        log_costs, errors = zip(
-            *(self._update(batch, temperature) for batch in batches), strict=True
-        )
-        self._n_updates += 1
+        found = []
+        for _ in range(self.n_epochs):
+            order = torch.randperm(len(self._stretch.inputs))
+            for picks in torch.split(order, self.batch_size):
+                found.append(self._update(self._stretch.pick(picks), temperature))
+        self._n_updates += self.n_epochs
+        log_costs, errors = zip(*found, strict=True)
         self.logger.record("train/expected_cost", float(np.exp(np.mean(log_costs))))
         self.logger.record("train/value_loss", float(np.mean(errors)))
         self.logger.record("train/temperature", temperature)
@@ -223,7 +239,10 @@ class FullInformation(OnPolicyAlgorithm):
         p = log_p.exp()
         now = (p * (batch.costs + temperature * log_p)).sum(dim=1).mean()
         taken = log_p.gather(1, batch.chosen[:, None])[:, 0]
-        later = -(taken * batch.advantages).mean()  # zero where nothing later is known
+        ratio = (taken - batch.log_p).exp()
+        clipped = ratio.clamp(1.0 - self.clip_range, 1.0 + self.clip_range)
+        gains = torch.minimum(ratio * batch.advantages, clipped * batch.advantages)
+        later = -gains.mean()  # zero where nothing later is known
         values = self.policy.critic(batch.inputs)[batch.foresees, 0]
         error = (values - batch.returns[batch.foresees]).square().mean()
         self.policy.optimizer.zero_grad()

@@ -102,7 +102,7 @@ def test_what_followed_by_hand(agent):
     rewards = torch.tensor([[1.0, 1.0], [2.0, 2.0], [4.0, 4.0]])
     ended = torch.tensor([[False, False], [False, True], [False, False]])
     blank = torch.zeros(3, 2)
-    found = agent._look_ahead(inputs, blank, blank, rewards, ended)
+    found = agent._look_ahead(inputs, blank, blank, blank, rewards, ended)
     last = 0.5 * (4.0 + value) - value
     expected = [
         [0.5 * (2.0 + value + 0.5 * last) - value, 0.5 * (2.0 + value) - value],
