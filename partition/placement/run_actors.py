@@ -20,6 +20,7 @@ from partition.model_folder import ModelFolder
 from partition.runtime import Array, random_inputs
 from partition.stages.errors import StageError, StageLostError
 from partition.stages.line import Line
+from partition.stages.probe import link_rate_bps
 from partition.stages.server import Stage
 from partition.stages.session import Hop
 
@@ -30,6 +31,7 @@ PlacedStage = tuple[tuple[Any, ...], int, int]
 _ADDRESS_TIMEOUT_S = 2.0
 _PREFER_S = 0.5
 """To wait for the one that worked before, where a spare one has answered."""
+_PROBE_TIMEOUT_S = 3.0
 _INPUTS = 4
 """Different frames, sent in turn."""
 
@@ -52,6 +54,10 @@ class StageActor:
     def statistics(self) -> dict[str, Any]:
         """See `Stage.statistics`."""
         return self._stage.statistics()
+
+    def probe(self, address: str) -> float:
+        """Bits per second to a stage that listens at an address."""
+        return link_rate_bps(address, _PROBE_TIMEOUT_S)
 
 
 class LineActor:
@@ -115,6 +121,10 @@ class LineActor:
     def progress(self) -> dict[str, Any]:
         """Results so far, and the rate of the link to the first stage."""
         return self._line.statistics()
+
+    def probe(self, address: str) -> float:
+        """Bits per second to a stage that listens at an address."""
+        return link_rate_bps(address, _PROBE_TIMEOUT_S)
 
     def _frames(self, n_frames: int) -> Iterator[tuple[Array, ...]]:
         samples = sample_inputs(self._folder)

@@ -106,6 +106,10 @@ class Planner:
         source = self._cluster.source
         return device_of(plan.stages[0]) if source is None else self._cluster.devices[source].name
 
+    def links(self, plan: Plan) -> tuple[Link, ...]:
+        """The links that frames take on their way to the last stage."""
+        return tuple(self._bytes_on(plan))
+
     def _bytes_on(self, plan: Plan) -> dict[Link, int]:
         """Bytes of a frame on each link that a placement uses."""
         cuts = build_problem(self._folder, self._cluster).cut_bytes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from types import TracebackType
@@ -23,6 +23,9 @@ _LOOK_S = 1.0
 _MEASURE_S = 3.0
 _START_TIMEOUT_S = 60.0
 _ANSWER_TIMEOUT_S = 5.0
+_PROBE_TIMEOUT_S = 20.0
+_MOST_TRIED = 6
+"""Placements whose links are tried before stages move."""
 _FEW_CPUS = 0.001
 """What an actor asks of Ray's book-keeping: the placement is ours."""
 
@@ -123,13 +126,8 @@ class Supervisor:
 
     def _place(self, line: Any, plan: Plan, reason: str) -> None:
         used = [device_of(stage) for stage in plan.stages]
-        for device in set(self._stages) - set(used):
-            self._end(device)
-        for device in used:
-            if device not in self._stages:
-                make = self._actor(StageActor, device, max_restarts=-1, max_task_retries=-1)
-                path = self._folder.path.resolve()
-                self._stages[device] = tuple(make.remote(path) for _ in range(self._processes))
+        self._keep(used)
+        self._start(used)
         if not self.placed:  # spare ones that still start would slow the first frames down
             self._wait_for_all()
         self.placed.append(Placed(plan, reason))
@@ -142,6 +140,17 @@ class Supervisor:
         )
         stages = ", ".join(f"{device_of(s)} {s.start}-{s.end}" for s in plan.stages)
         self._report(f"{reason}: {stages}, {1 / plan.period_s:.2f} frames/s expected")
+
+    def _start(self, devices: Iterable[str]) -> None:
+        for device in devices:
+            if device not in self._stages:
+                make = self._actor(StageActor, device, max_restarts=-1, max_task_retries=-1)
+                path = self._folder.path.resolve()
+                self._stages[device] = tuple(make.remote(path) for _ in range(self._processes))
+
+    def _keep(self, devices: Iterable[str]) -> None:
+        for device in set(self._stages) - set(devices):
+            self._end(device)
 
     def _wait_for_all(self) -> None:
         everyone = [actor.address.remote() for actors in self._stages.values() for actor in actors]
@@ -170,10 +179,40 @@ class Supervisor:
         changed = self._planner.measured(current, self.placed[-1].rates_bps)
         if not changed:
             return
-        better = self._planner.place({d.name for d in self._cluster.devices} - alive)
-        if better.period_s < (1 - WORTH) * self._planner.period_s(current):
+        better = self._better(line, current, {d.name for d in self._cluster.devices} - alive)
+        if better:
             a, b = changed[0]
             self._place(line, better, f"link {a} to {b} has changed")
+        else:
+            self._keep(map(device_of, current.stages))
+
+    def _better(self, line: Any, current: Plan, absent: set[str]) -> Plan | None:
+        """A placement that is worth moving to once the links that it would use have been tried."""
+        tried = set(self.placed[-1].rates_bps)
+        for _ in range(_MOST_TRIED):
+            plan = self._planner.place(absent)
+            if plan.period_s >= (1 - WORTH) * self._planner.period_s(current):
+                return None
+            untried = [link for link in self._planner.links(plan) if link not in tried]
+            if not untried:
+                return plan
+            self._start(map(device_of, plan.stages))
+            self._planner.measured(plan, self._tried(line, untried, self._planner.entry(plan)))
+            tried.update(untried)
+        return plan
+
+    def _tried(self, line: Any, links: Iterable[Link], entry: str) -> dict[Link, float]:
+        """Rates of links by sending something, one after the other; where nobody answers, none."""
+        rates_bps = {}
+        for a, b in links:
+            sender = line if a == entry and a not in self._stages else self._stages[a][0]
+            try:
+                address = ray.get(self._stages[b][0].address.remote(), timeout=_START_TIMEOUT_S)
+                rate_bps = ray.get(sender.probe.remote(address), timeout=_PROBE_TIMEOUT_S)
+            except ray.exceptions.RayError:
+                continue
+            rates_bps[a, b] = rate_bps
+        return rates_bps
 
     def _measure(self, line: Any, placed: Placed) -> None:
         """Ask the stages how they are doing; one that does not answer is left out."""

@@ -21,7 +21,7 @@ from partition.stages.errors import StageError, StageLostError
 from partition.stages.inlet import Inlet
 from partition.stages.outlet import Outlet
 from partition.stages.piece import Piece
-from partition.stages.session import FRAMES, SERVICE, STATISTICS, Session
+from partition.stages.session import FRAMES, PROBE, SERVICE, STATISTICS, Session
 from partition.tls import ClientSecurity, ServerSecurity
 
 READY_TIMEOUT_S = 60.0
@@ -77,6 +77,7 @@ class SessionServer:
         handlers = {
             FRAMES: grpc.stream_stream_rpc_method_handler(self._on_frames),
             STATISTICS: grpc.unary_unary_rpc_method_handler(self._on_statistics),
+            PROBE: grpc.unary_unary_rpc_method_handler(lambda *_: b""),
         }
         self._server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(SERVICE, handlers),)

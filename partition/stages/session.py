@@ -22,6 +22,7 @@ from partition.stages.errors import StageError
 SERVICE = "dvfo.Stages"
 FRAMES = "Frames"
 STATISTICS = "Statistics"
+PROBE = "Probe"
 MAX_HOPS = 1024
 CODECS = ("none", "int8")
 _MAX_OPENING_BYTES = 1 << 17

@@ -62,6 +62,7 @@ def test_a_slower_link_is_avoided(tiny):
     planner = Planner(tiny, cluster())
     plan = planner.place()
     link = (device_of(plan.stages[0]), device_of(plan.stages[1]))
+    assert planner.links(plan)[0] == link
     assert planner.measured(plan, {link: 0.95e8}) == ()
     assert planner.period_s(plan) == pytest.approx(plan.period_s)
     assert planner.measured(plan, {link: 1e5}) == (link,)

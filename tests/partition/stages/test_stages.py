@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 from partition.runtime import random_inputs
-from partition.stages.errors import StageError
+from partition.stages.errors import StageError, StageLostError
 from partition.stages.line import Line
+from partition.stages.probe import link_rate_bps
 from partition.stages.server import Stage
 from partition.stages.session import STATISTICS, Hop, method_path
 
@@ -185,6 +186,12 @@ def test_statistics_say_how_long_a_frame_takes_and_how_fast_the_link_is(tiny, st
     assert found["frames"] >= 35
     assert 0 < found["busy_s"] < 0.1
     assert found["rate_bps"] > 1e6
+
+
+def test_a_link_is_tried_without_a_session(stages):
+    assert link_rate_bps(stages[0].address, 5.0) > 1e7
+    with pytest.raises(StageLostError, match=r"127\.0\.0\.1:1 does not answer: UNAVAILABLE"):
+        link_rate_bps("127.0.0.1:1", 5.0)
 
 
 @pytest.mark.parametrize(
