@@ -15,7 +15,7 @@ from agents.deciders.model_search import ModelSearch, SearchSettings
 from agents.deciders.rollout import mean_cost
 from agents.deciders.rules import Rule
 from agents.learners.advised_boards import AdvisedBoards
-from agents.learners.full_information import FullInformation
+from agents.learners.full_information import FullInformation, Stretch
 from agents.learners.tables import TableActions
 from agents.log_cost import LogCost
 from agents.seeds import seeds_for
@@ -111,6 +111,26 @@ def test_what_followed_by_hand(agent):
     expected.append([0.0, 0.0])
     torch.testing.assert_close(found.advantages.view(3, 2), torch.tensor(expected).detach())
     assert found.foresees.view(3, 2).tolist() == [[True, True], [True, False], [False, False]]
+
+
+@pytest.mark.parametrize(("ahead", "moves"), [(0.0, True), (1.0, False)])
+def test_what_has_become_likely_enough_is_not_pushed_further(agent, ahead, moves):
+    """Costs alike, so that only a gain in later steps moves the corrections."""
+    n = 8
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(n, agent.observation_space.shape[0], generator=generator)
+    inputs[:, -len(ACTIONS) :] = 0.0
+    chosen = torch.zeros(n, dtype=torch.int64)
+    log_p = agent.policy.scores(inputs).log_softmax(dim=1)[:, 0].detach()
+    ones = torch.ones(n)
+    batch = Stretch(
+        inputs, torch.zeros(n, len(ACTIONS)), chosen, log_p - ahead, ones.bool(), ones, ones
+    )
+    before = [p.clone() for p in agent.policy.actor.parameters()]
+    agent._update(batch, 0.0)
+    after = agent.policy.actor.parameters()
+    changed = any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert changed == moves
 
 
 def test_boards_that_cannot_be_asked_are_refused(swinging):
