@@ -32,6 +32,8 @@ REMEMBERED = (
 )
 MEMORY_S = (1.0, 5.0)
 """Time constants of the averages."""
+LONGEST_S = 30.0
+"""After which a reading that stands still tells nothing more by doing so."""
 CAUTION = Caution(link_share=1.0, time_margin=1.03)
 DWELL_STEPS = 8.0
 """A switch is weighed as if the state lasted so many steps."""
@@ -45,7 +47,7 @@ CHUNK = 20_000
 
 
 class Advice:
-    """What the network sees: readings, how they have changed, and what the models expect.
+    """What the network sees: readings, how they change and how long they stand, and the advice.
 
     Attributes:
         actions: the portfolio, shape (k, n_axes).
@@ -60,7 +62,7 @@ class Advice:
         names = [f.name for f in self._encoder.fields]
         self._remembered = [names.index(name) for name in REMEMBERED]
         self._rates = [known.step_s / memory_s for memory_s in MEMORY_S]
-        n_kept = len(REMEMBERED) * (1 + len(MEMORY_S))
+        n_kept = len(REMEMBERED) * (2 + len(MEMORY_S))
         self.n_inputs = len(names) + n_kept + len(actions)
 
     def begin(self) -> None:
@@ -70,6 +72,8 @@ class Advice:
 
     def see(self, observations: Observations, held: Indices) -> Observations:
         """Take the readings of a step in.
+
+        A reading that stands still is an old one: nothing was sent, or a sensor is stuck.
 
         Args:
             observations: shape (n, n_fields).
@@ -81,15 +85,20 @@ class Advice:
         seen = observations[:, self._remembered]
         if self._last is None:
             self._last, self._averages = seen, [seen for _ in self._rates]
+            self._still_s = np.zeros_like(seen)
         change = seen - self._last
         self._last = seen
+        self._still_s = np.where(change == 0.0, self._still_s + np.float32(self._known.step_s), 0.0)
+        still = np.log1p(np.minimum(self._still_s, LONGEST_S)) / np.log1p(LONGEST_S)
         self._averages = [
             average + np.float32(rate) * (seen - average)
             for average, rate in zip(self._averages, self._rates, strict=True)
         ]
         apart = [average - seen for average in self._averages]
         regrets = self._regrets(self._foreseen(observations), held)
-        return np.concatenate([observations, change, *apart, regrets], axis=1, dtype=np.float32)
+        return np.concatenate(
+            [observations, change, still, *apart, regrets], axis=1, dtype=np.float32
+        )
 
     def _foreseen(self, observations: Observations) -> Readings:
         """Physical values, with the server's load taken on along its last change."""

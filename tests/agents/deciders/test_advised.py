@@ -9,6 +9,7 @@ import pytest
 
 from agents.deciders.advised import (
     LARGEST_REGRET,
+    LONGEST_S,
     MEMORY_S,
     REMEMBERED,
     Advice,
@@ -80,13 +81,22 @@ def test_memory_by_hand(swinging, known, actions):
     second = first.copy()
     second[0, column] = 0.5
     advice.begin()
-    at_rest = advice.see(first, held)[0, len(names) :]
-    assert not at_rest[: len(REMEMBERED) * (1 + len(MEMORY_S))].any()
-    after = advice.see(second, held)[0, len(names) :]
-    assert after[n] == pytest.approx(0.5)
-    for k, memory_s in enumerate(MEMORY_S, start=1):
-        lag = after[k * len(REMEMBERED) + n]
-        assert lag == pytest.approx(-0.5 * (1.0 - known.step_s / memory_s))
+
+    def kept(observations):
+        """How much it has changed, how long it has stood, and how far the averages lag."""
+        seen = advice.see(observations, held)[0, len(names) :]
+        return seen[: len(REMEMBERED) * (2 + len(MEMORY_S))].reshape(-1, len(REMEMBERED))[:, n]
+
+    step_s = known.step_s
+    still = np.log1p([step_s, 0.0, step_s, 2 * step_s]) / np.log1p(LONGEST_S)
+    assert kept(first) == pytest.approx([0.0, still[0], 0.0, 0.0])
+    lags = [-0.5 * (1.0 - step_s / memory_s) for memory_s in MEMORY_S]
+    assert kept(second) == pytest.approx([0.5, still[1], *lags])
+    assert kept(second)[:2] == pytest.approx([0.0, still[2]])
+    assert kept(second)[:2] == pytest.approx([0.0, still[3]])
+    for _ in range(int(2 * LONGEST_S / step_s)):
+        last = kept(second)
+    assert last == pytest.approx([0.0, 1.0, 0.0, 0.0], abs=1e-3)
 
 
 def test_the_best_action_has_no_regret_and_none_has_too_much(swinging, known):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from agents.deciders.advised import REMEMBERED
 from agents.learners.advised_boards import AdvisedBoards
 from agents.log_cost import LogCost
 from envs.vec_env import EdgeSplitVecEnv
@@ -47,11 +48,14 @@ def test_a_switch_weighs_less_the_longer_it_lasts(advised):
 
 
 def test_a_new_episode_is_seen_without_memory_of_the_last(swinging, advised):
-    first = advised.reset()
+    advised.reset()
     for _ in range(swinging.n_steps):
         seen, _, dones, _ = advised.step(np.zeros(N, dtype=np.int64))
         assert advised.observation_space.contains(seen[0])
     assert dones.all()
     n_fields = advised.venv.observation_space.shape[0]
-    remembered = slice(n_fields, first.shape[1] - len(ACTIONS))
-    assert not seen[:, remembered].any()
+    np.testing.assert_array_equal(seen[:, n_fields : n_fields + len(REMEMBERED)], 0.0)
+    again = AdvisedBoards(LogCost(advised.venv.venv), advised.venv.venv.fleet, ACTIONS)
+    np.testing.assert_array_equal(
+        seen[:, n_fields:], again._begin(seen[:, :n_fields])[:, n_fields:]
+    )
