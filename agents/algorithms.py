@@ -189,7 +189,7 @@ ALGORITHMS = {
         total_timesteps=3_000_000,
         portfolio=48,
         settings={
-            "learning_rate": linear_to_zero(2e-3),
+            "learning_rate": linear_to_zero(4e-3),
             "policy_kwargs": {
                 "net_arch": {"pi": [128, 128], "vf": [64, 64]},
                 "activation_fn": nn.ReLU,
