@@ -16,8 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
+import numpy as np
+
 from agents.deployment import Summary, live_line
 from agents.errors import AgentError
+from agents.mailbox import ConcurrentDecider
 from agents.run_folder import Decide, RunFolder
 from envs.edge_env import EdgeSplitEnv
 from envs.errors import EnvError
@@ -30,6 +33,8 @@ from partition.tls import ClientSecurity
 
 USER_ERRORS = (AgentError, EnvError, HardwareError, PartitionError)
 LINE_PERIOD_S = 1.0
+PATIENCE_S = 0.02
+"""A decision that takes longer comes a step later, rather than keep requests waiting."""
 EPISODE_STEPS = 20_000
 """A new episode forgets the queue, so that they are long; over an hour of control steps."""
 
@@ -144,18 +149,19 @@ def _control(
     summary = Summary(algorithm, plant)
     stop.can_wait = True
     observation, _ = env.reset(seed=0)  # draws the whole episode, which takes a second or more
-    began_s = line_s = time.monotonic()
-    while not stop.wanted and (duration_s is None or time.monotonic() - began_s < duration_s):
-        before_s = time.perf_counter()
-        action = decide(observation)
-        decision_s = time.perf_counter() - before_s
-        observation, _, _, truncated, info = env.step(action)
-        summary.add(info, decision_s)
-        if time.monotonic() - line_s >= LINE_PERIOD_S:
-            line_s = time.monotonic()
-            print(f"{line_s - began_s:6.1f} s  {live_line(plant, info)}", flush=True)
-        if truncated:
-            observation, _ = env.reset()
+    first = np.array([len(axis.values) - 1 for axis in plant.layout.axes])  # in force after a reset
+    with ConcurrentDecider(decide, first) as decider:
+        began_s = line_s = time.monotonic()
+        while not stop.wanted and (duration_s is None or time.monotonic() - began_s < duration_s):
+            decider.post(observation)
+            decision = decider.wait(PATIENCE_S)
+            observation, _, _, truncated, info = env.step(decision.action)
+            summary.add(info, decision.selection_s)
+            if time.monotonic() - line_s >= LINE_PERIOD_S:
+                line_s = time.monotonic()
+                print(f"{line_s - began_s:6.1f} s  {live_line(plant, info)}", flush=True)
+            if truncated:
+                observation, _ = env.reset()
     return summary
 
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def photographs(tmp_path):
 @pytest.fixture
 def main(photographs):
     """Call `deploy.main` and keep this process's signals as they were."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = deploy.StopRequest.SIGNALS
     before = [signal.getsignal(number) for number in numbers]
 
     def call(run, *options, **keywords) -> int:
@@ -189,6 +190,28 @@ def test_cloud_is_optional(main, edge_run, capsys):
     document = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert document["requests"] > 0
     assert document["fallbacks"] == 0
+
+
+def test_requests_do_not_wait_for_a_slow_decision(main, edge_run, monkeypatch, capsys):
+    """Six steps of a quarter of a second, where waiting would leave time for four."""
+    decide, taken_s = deploy.RunFolder.load(edge_run).policy.decide, []
+    add = deploy.Summary.add
+
+    def slowly(self, observation):
+        time.sleep(0.12)
+        return decide(observation)
+
+    def watched(self, info, decision_s):
+        taken_s.append(decision_s)
+        add(self, info, decision_s)
+
+    monkeypatch.setattr("agents.policy.FrozenPolicy.decide", slowly)
+    monkeypatch.setattr(deploy.Summary, "add", watched)
+    assert main(edge_run, "--duration", 1.5, "--json") == 0
+    document = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert document["duration_s"] / len(taken_s) < 0.3
+    assert taken_s[0] == 0.0  # what was in force before
+    assert min(taken_s[1:]) > 0.1
 
 
 def test_json_line_is_only_printed_when_asked(main, edge_run, capsys):

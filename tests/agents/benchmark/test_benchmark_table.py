@@ -50,7 +50,7 @@ def case(**costs: float) -> list[Measured]:
 
 @pytest.fixture
 def samples() -> Samples:
-    return Samples(case(oracle=1.0, best_static=2.0, edge_only=4.0, amortised=1.1))
+    return Samples(case(oracle=1.0, best_static=2.0, edge_only=4.0, advised=1.1))
 
 
 def test_share_of_the_way_is_paired(samples):

@@ -6,7 +6,6 @@ force stays until the next one is there (Xiao et al., ICLR 2020, arXiv 2004.0608
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections.abc import Callable
@@ -30,10 +29,12 @@ class Decision:
     Attributes:
         action: chosen, shape (n_axes,).
         selection_s: time from the observation to the action, t_AS.
+        number: of the observation it was made for; 0 where none was.
     """
 
     action: Indices
     selection_s: float
+    number: int = 0
 
 
 class ConcurrentDecider:
@@ -42,7 +43,9 @@ class ConcurrentDecider:
     def __init__(self, decide: Decide, first: Indices) -> None:
         """Start the thread; `first` is in force until the first thought is done."""
         self._decide = decide
-        self._observations: queue.Queue[NDArray[np.float32] | None] = queue.Queue(maxsize=1)
+        self._changed = threading.Condition()
+        self._posted, self._waiting = 0, False
+        self._observation: NDArray[np.float32] | None = None
         self._latest = Decision(first, 0.0)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._think, name="decider", daemon=True)
@@ -79,6 +82,18 @@ class ConcurrentDecider:
         self._check()
         return self._latest
 
+    def wait(self, timeout_s: float) -> Decision:
+        """The decision for what was posted last, or the newest one where that takes too long.
+
+        Raises:
+            BaseException: what the last thought raised.
+        """
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._error or self._latest.number == self._posted, timeout_s
+            )
+        return self.latest()
+
     def close(self) -> None:
         """Stop the thread.
 
@@ -91,27 +106,34 @@ class ConcurrentDecider:
             raise TimeoutError(f"the deciding thread did not stop within {STOP_S:g} s")
 
     def _put(self, observation: NDArray[np.float32] | None) -> None:
-        while True:
-            try:
-                self._observations.put_nowait(observation)
-            except queue.Full:
-                try:
-                    self._observations.get_nowait()
-                except queue.Empty:
-                    continue
-            else:
-                return
+        with self._changed:
+            self._observation, self._waiting = observation, True
+            self._posted += 1
+            self._changed.notify_all()
 
     def _check(self) -> None:
         if self._error is not None:
             raise self._error
 
+    def _take(self) -> tuple[NDArray[np.float32] | None, int]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting)
+            self._waiting = False
+            return self._observation, self._posted
+
     def _think(self) -> None:
-        while (observation := self._observations.get()) is not None:
+        while True:
+            observation, number = self._take()
+            if observation is None:
+                return
             began_s = time.perf_counter()
             try:
                 action = self._decide(observation).copy()
             except BaseException as error:
-                self._error = error
+                with self._changed:
+                    self._error = error
+                    self._changed.notify_all()
                 return
-            self._latest = Decision(action, time.perf_counter() - began_s)
+            with self._changed:
+                self._latest = Decision(action, time.perf_counter() - began_s, number)
+                self._changed.notify_all()

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from agents.learners.mailbox import ConcurrentDecider
+from agents.mailbox import ConcurrentDecider
 
 FIRST = np.array([7])
 
@@ -57,6 +57,28 @@ def test_a_newer_observation_replaces_one_that_waits():
         slow.released.release(2)
         wait_for(decider, 4)
     assert slow.seen == [1.0, 4.0]
+
+
+def test_a_decision_is_waited_for_only_so_long():
+    slow = Slow()
+    with ConcurrentDecider(slow, FIRST) as decider:
+        decider.post(observation(1.0))
+        assert decider.wait(0.01).action[0] == 7
+        slow.released.release()
+        assert decider.wait(10.0).action[0] == 1
+        decider.post(observation(2.0))
+        assert decider.wait(0.01).action[0] == 1
+        slow.released.release()
+
+
+def test_whoever_waits_gets_what_the_thread_raises():
+    def fail(_):
+        raise ValueError("no weights")
+
+    with ConcurrentDecider(fail, FIRST) as decider:
+        decider.post(observation(1.0))
+        with pytest.raises(ValueError, match="no weights"):
+            decider.wait(10.0)
 
 
 def test_what_the_thread_raises_reaches_the_caller():
