@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -204,11 +205,13 @@ def test_page_is_written_with_its_numbers(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tables, "NODES", (5, 50))
     rows = bench.measure(((4, 6, 5.0),), 1)
     bars = tmp_path / "bars.json"
-    bars.write_text(bench.to_json(rows))
+    far = replace(rows[0], family="far", devices=50, worst_gap=0.051)
+    bars.write_text(bench.to_json([*rows, far]))
     words = ["compare", "--trials", "2", "--bars", str(bars), "--out", str(tmp_path / "page.md")]
     monkeypatch.setattr("sys.argv", words)
     compare._main()
     text = (tmp_path / "page.md").read_text()
     assert "| VGG16 | 64 |" in text
     assert "| even | 4 | 7 | 1 of 1 | 0.00% |" in text
+    assert "Missed at 50 devices, with the worst gap: far (5.1%)." in text
     assert (tmp_path / "placement-ratios.png").stat().st_size > 10_000
