@@ -10,11 +10,12 @@ twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 import numpy as np
 
+from partition.placement.choices import Choices
 from partition.placement.problem import Bools, Ints
 from partition.placement.threshold import Step, Threshold
 
@@ -64,15 +65,15 @@ class Reach:
 
     Args:
         threshold: the period.
-        tracked: classes that are not taken more often than they are there.
+        digits: what is not taken more often than it is there.
         alive: (L + 1, C), where a walk can still get to the end, bool.
     """
 
-    def __init__(self, threshold: Threshold, tracked: list[int], alive: Bools) -> None:
+    def __init__(self, threshold: Threshold, digits: Digits, alive: Bools) -> None:
         self._threshold = threshold
         self.choices = threshold.choices
         self.last = threshold.n_blocks
-        self._digits = Digits(self.choices.uses, self.choices.counts, tracked)
+        self._digits = digits
         self._ends = self._open_ends(alive)
         self._open = [[set(ends) for ends in row] for row in self._ends]
         self._cuts_before: dict[tuple[int, int], list[int]] = {}
@@ -156,6 +157,39 @@ class Reach:
         return self._ended[key] & self._threshold.sender_bits[cut][choice]
 
 
+class Counters:
+    """How many devices of each class are taken, in one number.
+
+    A counter is set so that one device too many reaches its top bit.
+    """
+
+    def __init__(self, choices: Choices) -> None:
+        widths = [int(count).bit_length() + 1 for count in choices.counts]
+        offsets = [sum(widths[:k]) for k in range(len(widths))]
+        tops = [1 << (width - 1) for width in widths]
+        self._full = sum(top << offset for top, offset in zip(tops, offsets, strict=True))
+        self.none = sum(
+            (top - 1 - int(count)) << offset
+            for top, count, offset in zip(tops, choices.counts, offsets, strict=True)
+        )
+        self._adds = [
+            sum(int(n) << offset for n, offset in zip(uses, offsets, strict=True))
+            for uses in choices.uses
+        ]
+
+    def add(self, taken: int, choice: int) -> int | None:
+        """With a choice's devices taken too; None where there are too few."""
+        more = taken + self._adds[choice]
+        return None if more & self._full else more
+
+    def add_all(self, chosen: Iterable[int]) -> int | None:
+        """The devices of some choices; None where there are too few."""
+        taken: int | None = self.none
+        for choice in chosen:
+            taken = None if taken is None else self.add(taken, choice)
+        return taken
+
+
 class Depth:
     """The same graph searched in depth, from the end, for a walk that takes no device twice.
 
@@ -170,20 +204,7 @@ class Depth:
         self._reach = reach
         self._budget = budget
         self._dead: set[tuple[int, int, int]] = set()
-        choices = reach.choices
-        # A counter per class in one number, set so that one device too many reaches its top bit.
-        widths = [int(count).bit_length() + 1 for count in choices.counts]
-        offsets = [sum(widths[:k]) for k in range(len(widths))]
-        tops = [1 << (width - 1) for width in widths]
-        self._full = sum(top << offset for top, offset in zip(tops, offsets, strict=True))
-        self._none = sum(
-            (top - 1 - int(count)) << offset
-            for top, count, offset in zip(tops, choices.counts, offsets, strict=True)
-        )
-        self._adds = [
-            sum(int(n) << offset for n, offset in zip(uses, offsets, strict=True))
-            for uses in choices.uses
-        ]
+        self._counters = Counters(reach.choices)
 
     @property
     def gave_up(self) -> bool:
@@ -195,7 +216,8 @@ class Depth:
         last = self._reach.last
         for choice, sets in enumerate(self._reach.sets[last]):
             for state in bits(sets):
-                steps = self._back(last, choice, state, self._none + self._adds[choice])
+                taken = self._counters.add_all([choice])
+                steps = () if taken is None else self._back(last, choice, state, taken)
                 if steps or self.gave_up:
                     return steps
         return ()
@@ -213,8 +235,8 @@ class Depth:
                     return (here,)
                 continue
             for sender in bits(self._reach.senders(cut, choice, before)):
-                more = taken + self._adds[sender]
-                if more & self._full:
+                more = self._counters.add(taken, sender)
+                if more is None:
                     continue
                 self._budget -= 1
                 steps = self._back(cut, sender, before, more) if self._budget > 0 else ()

@@ -3,7 +3,9 @@
 A period is answered yes (a placement within it), no (proved that there is none) or neither in time:
 
 - few devices, or few kinds of them: an exhaustive search, `reach.py` with all of them tracked;
-- more: prices first, which refute it or lead a beam to a placement; then the search with only those
+- more: walks that take no device again soon, `recent.py`, and where few stages are needed colour
+  coding, `colours.py`;
+- then prices, which refute it or lead a beam to a placement; then the search with only those
   devices tracked that walks take twice. Between such rounds the best placement is taken apart and
   put together anew (`improve.py`).
 
@@ -22,9 +24,11 @@ import numpy as np
 from partition.placement import beam
 from partition.placement.choices import Choices, list_choices
 from partition.placement.cluster import Floats
+from partition.placement.colours import MAX_STAGES, Colours
 from partition.placement.improve import Improver
-from partition.placement.problem import Problem
-from partition.placement.reach import Depth, Reach, n_states
+from partition.placement.problem import Bools, Problem
+from partition.placement.reach import Depth, Digits, Reach, n_states
+from partition.placement.recent import MAX_CHOICES, Recent
 from partition.placement.threshold import Step, Threshold, try_prices
 
 Clock = Callable[[], float]
@@ -72,6 +76,8 @@ class _Effort:
     """Sets of devices that are told apart."""
     depth: int
     """States of a search in depth."""
+    colourings: int
+    """Random ones, where few stages are needed."""
     fineness: float
     """Periods that are closer together are left to the next effort."""
     improve_s: float
@@ -79,10 +85,36 @@ class _Effort:
 
 
 _EFFORTS = (
-    _Effort(rounds=15, width=10, states=1 << 11, depth=1000, fineness=0.02, improve_s=0.7),
-    _Effort(rounds=50, width=40, states=1 << 13, depth=4000, fineness=0.005, improve_s=2.0),
-    _Effort(rounds=150, width=150, states=1 << 16, depth=15000, fineness=0.001, improve_s=5.0),
-    _Effort(rounds=400, width=500, states=1 << 18, depth=60000, fineness=0.0, improve_s=20.0),
+    _Effort(
+        rounds=15, width=60, states=1 << 11, depth=1000, colourings=10, fineness=0.02, improve_s=0.2
+    ),
+    _Effort(
+        rounds=25,
+        width=300,
+        states=1 << 13,
+        depth=4000,
+        colourings=20,
+        fineness=0.005,
+        improve_s=0.5,
+    ),
+    _Effort(
+        rounds=60,
+        width=1500,
+        states=1 << 16,
+        depth=15000,
+        colourings=50,
+        fineness=0.001,
+        improve_s=2.0,
+    ),
+    _Effort(
+        rounds=200,
+        width=5000,
+        states=1 << 18,
+        depth=60000,
+        colourings=200,
+        fineness=0.0,
+        improve_s=10.0,
+    ),
 )
 
 
@@ -124,6 +156,7 @@ class _Search:
         self._period_s = np.inf
         self._refuted_s = -np.inf
         self._prices: Floats | None = None
+        self._colours = Colours()
         self._improver = Improver(choices, period_of)
         self._tracked: list[int] = []
         self._tracking_answered = False
@@ -208,8 +241,7 @@ class _Search:
         return None
 
     def _exhaust(self, threshold: Threshold) -> _Answer:
-        after, _ = threshold.price_to_go(np.zeros(len(self._choices.counts)))
-        reach = Reach(threshold, _every(self._choices), np.isfinite(after))
+        reach = Reach(threshold, self._digits(_every(self._choices)), self._alive(threshold))
         steps = reach.walk()
         return _Answer(steps, refuted=not steps)
 
@@ -217,12 +249,36 @@ class _Search:
         ways = [self._by_prices, self._by_tracking]
         if self._tracking_answered:
             ways.reverse()
+        n_stages = threshold.stages_to_go()[0]
+        if n_stages <= MAX_STAGES and len(self._choices) <= MAX_CHOICES:
+            ways.insert(0, self._by_recent)
         for way in ways:
             answer = way(threshold, effort)
             if answer.steps or answer.refuted:
                 self._tracking_answered = way == self._by_tracking
                 return answer
         return answer
+
+    def _by_recent(self, threshold: Threshold, effort: _Effort) -> _Answer:
+        """Refute by what no device does again soon; with few stages find a placement, too."""
+        alive = self._alive(threshold)
+        recent = Recent(threshold, alive)
+        if not recent.ends_reached:
+            return _Answer((), refuted=True)
+        n_stages = int(threshold.stages_to_go()[0])
+        steps = self._colours.find(threshold, alive, n_stages, effort.colourings, self._in_time)
+        if steps:
+            return _Answer(steps, refuted=False)
+        steps = recent.find(effort.depth)
+        return _Answer(steps, refuted=not steps and not recent.gave_up)
+
+    def _alive(self, threshold: Threshold) -> Bools:
+        """(L + 1, C), where a walk can still get to the end."""
+        after, _ = threshold.price_to_go(np.zeros(len(self._choices.counts)))
+        return np.asarray(np.isfinite(after))
+
+    def _digits(self, tracked: list[int]) -> Digits:
+        return Digits(self._choices.uses, self._choices.counts, tracked)
 
     def _by_prices(self, threshold: Threshold, effort: _Effort) -> _Answer:
         verdict = try_prices(threshold, effort.rounds, self._prices, self._in_time)
@@ -243,12 +299,12 @@ class _Search:
     def _by_tracking(self, threshold: Threshold, effort: _Effort) -> _Answer:
         """Track the devices that walks take twice, more and more of them."""
         counts = self._choices.counts
-        alive = np.isfinite(threshold.price_to_go(np.zeros(len(counts)))[0])
+        alive = self._alive(threshold)
         tracked = list(self._tracked)
         while n_states(counts, tracked) > effort.states:
             tracked.pop()
         while self._in_time():
-            reach = Reach(threshold, tracked, alive)
+            reach = Reach(threshold, self._digits(tracked), alive)
             if not reach.ends_reached:
                 return _Answer((), refuted=True)
             depth = Depth(reach, effort.depth)

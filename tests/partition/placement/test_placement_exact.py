@@ -13,10 +13,13 @@ from instances import all_placements, energy, latency, least_period, random_prob
 
 from partition.placement import throughput
 from partition.placement.choices import list_choices
+from partition.placement.colours import Colours
 from partition.placement.cpsat import solve_cpsat
 from partition.placement.errors import PlacementError
 from partition.placement.problem import memory_of_stages
+from partition.placement.recent import Recent
 from partition.placement.solve import Wish, solve
+from partition.placement.threshold import Threshold
 from partition.placement.throughput import solve_throughput
 
 CHUNK = 250
@@ -217,3 +220,46 @@ def test_memory_of_a_stage_is_weights_peak_and_what_waits_at_its_ends():
     assert table[0, 3] == 60 + 9 + 3 * (1 + 4)
     assert table[1, 3] == 50 + 9 + 3 * (2 + 4)
     assert not np.tril(table).any()
+
+
+def searches_of_few_stages(problem, period_s):
+    """What `Recent` and `Colours` say of a period."""
+    choices = list_choices(problem)
+    threshold = Threshold(choices, period_s)
+    alive = np.isfinite(threshold.price_to_go(np.zeros(len(choices.counts)))[0])
+    recent = Recent(threshold, alive)
+    n_stages = threshold.stages_to_go()[0]
+    tries = 200 if np.isfinite(n_stages) else 0
+    stages = int(n_stages) if tries else 0
+    coloured = Colours().find(threshold, alive, stages, tries, lambda: True)
+    return choices, recent.find(10**6), recent.gave_up, coloured
+
+
+@pytest.mark.parametrize("chunk", range(2))
+def test_searches_of_few_stages_are_right(chunk):
+    n_found = 0
+    for seed in range(chunk * 100, (chunk + 1) * 100):
+        problem = random_problem(seed)
+        truth = least_period(problem)
+        if not math.isfinite(truth):
+            continue
+        choices, steps, gave_up, coloured = searches_of_few_stages(problem, truth)
+        assert not gave_up
+        assert throughput.period_of(choices, steps) == truth, seed
+        if coloured:
+            n_found += 1
+            assert throughput.period_of(choices, coloured) == truth, seed
+        below = np.nextafter(truth, 0.0)
+        _, steps, gave_up, coloured = searches_of_few_stages(problem, below)
+        assert (steps, gave_up, coloured) == ((), False, ()), seed
+    assert n_found > 50
+
+
+def test_a_search_of_few_stages_gives_up_when_it_may_look_no_further():
+    problem = random_problem(3)
+    choices = list_choices(problem)
+    threshold = Threshold(choices, choices.largest_s)
+    alive = np.isfinite(threshold.price_to_go(np.zeros(len(choices.counts)))[0])
+    recent = Recent(threshold, alive)
+    assert recent.find(0) == ()
+    assert recent.gave_up
