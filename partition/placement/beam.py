@@ -86,22 +86,24 @@ def _extend(
     uses = threshold.choices.uses
     paid = np.zeros(1) if partials is None else partials.paid
     paid = np.where(open_, paid[:, None] + price[None, :], np.inf)
-    ends = threshold.ends(cut)
+    ends = threshold.ends(cut) & np.isfinite(after.T)
     for end in np.flatnonzero(ends.any(axis=0)):
-        score = np.where(ends[:, end] & np.isfinite(after[end]), paid + after[end], np.inf).ravel()
+        able = np.flatnonzero(ends[:, end])
+        score = (paid[:, able] + after[end, able]).ravel()
         best = (
             np.argpartition(score, width)[:width] if len(score) > width else np.arange(len(score))
         )
         best = best[np.isfinite(score[best])]
         if not len(best):
             continue
-        parent, choice = np.divmod(best, paid.shape[1])
+        parent, nth = np.divmod(best, len(able))
+        choice = able[nth]
         before = 0 if partials is None else partials.taken[parent]
         waiting[end].append(
             _Partials(
                 before + uses[choice],
                 choice,
-                paid.ravel()[best],
+                paid[parent, choice],
                 np.full(len(best), cut),
                 parent if partials is not None else np.full(len(best), -1),
             )

@@ -89,9 +89,20 @@ class Threshold:
                 known[id(row)] = [sum(1 << sender for sender in senders) for senders in row]
         return [known[id(row)] for row in self.senders]
 
+    @cached_property
+    def _ends(self) -> Bools:
+        return np.ascontiguousarray(self._stages[self.choices.flavour].transpose(1, 0, 2))
+
+    @cached_property
+    def _furthest(self) -> Ints:
+        """Per cut, the last one where any stage from there may end."""
+        able = np.asarray(self._stages.any(axis=0))[: self.n_blocks]
+        last = self.n_blocks - able[:, ::-1].argmax(axis=1)
+        return np.asarray(np.where(able.any(axis=1), last, 0))
+
     def ends(self, cut: int) -> Bools:
         """(C, L + 1): where a stage of each choice that starts at a cut may end."""
-        return np.asarray(self._stages[self.choices.flavour, cut])
+        return np.asarray(self._ends[cut])
 
     def stages_to_go(self) -> Floats:
         """(L + 1,) fewest stages from each cut to the end, on whatever devices; inf: none can."""
@@ -133,7 +144,9 @@ class Threshold:
         to_go = np.full((n, last + 1), np.inf)
         to_go[:, last] = after[last]
         for cut in range(last - 1, -1, -1):
-            here = np.where(self.ends(cut), to_go, np.inf).min(axis=1) + price
+            near = slice(cut + 1, self._furthest[cut] + 1)
+            open_ends = np.where(self.ends(cut)[:, near], to_go[:, near], np.inf)
+            here = open_ends.min(axis=1, initial=np.inf) + price
             before[cut] = here
             if cut:
                 open_ = np.isfinite(here)
