@@ -8,7 +8,7 @@ import re
 from tests.conftest import REPOSITORY
 
 README_NAMES = {
-    "learned policy (`amortised`)": "amortised",
+    "learned policy (`advised`)": "advised",
     "per-state optimum (sees what no sensor shows)": "oracle",
     "exhaustive search of a corrected model in every step": "model-search",
     "DVFO's learner (branching Q-network)": "dvfo",
@@ -38,4 +38,4 @@ def test_the_readmes_table_is_the_published_comparison():
     seeds = re.search(r"`python -m agents.benchmark` \((\d+) seeds", text)
     assert seeds[1] == rows["oracle"]["n_seeds"]
     way = re.search(r"The policy goes\s+(\d+) % of the way", text)
-    assert way[1] == f"{100 * float(rows['amortised']['share_of_way']):.0f}"
+    assert way[1] == f"{100 * float(rows['advised']['share_of_way']):.0f}"
