@@ -5,12 +5,23 @@ import pytest
 
 from agents import training_live
 from agents.algorithms import ALGORITHMS
+from agents.deciders.rules import Rule
 from agents.errors import AgentError
 from agents.learners.safe_env import SafeEnv
-from agents.training_live import compare, load_memory, report, save_memory, tune, warm_start
+from agents.saved_rule import SavedRule
+from agents.training_live import (
+    Place,
+    compare,
+    load_memory,
+    report,
+    save_memory,
+    tune,
+    tune_run,
+    warm_start,
+)
 from envs.edge_env import EdgeSplitEnv
 from envs.fleet import Fleet
-from tests.runs import constant_policy
+from tests.runs import constant_policy, write_run
 
 
 @pytest.fixture
@@ -52,6 +63,15 @@ def test_a_policy_without_scores_per_axis_is_refused(env, small_world):
     listed = freeze(agent, recipe.describe("dqn", small_world.layout))
     with pytest.raises(AgentError, match="cannot be tuned"):
         warm_start(SafeEnv(env, constant_policy(small_world.layout, (0, 0, 0, 0))), listed, 0)
+
+
+def test_a_rule_is_refused_with_what_can_be_tuned(small_world, small_device, tiny, tmp_path):
+    saved = SavedRule("advised", Rule("model-search", {}), small_world.layout)
+    run = write_run(tmp_path / "run", saved, small_device, tiny.path)
+    place = Place(board="sim", scenario="steady-wifi", cloud=None, n_steps=10, seed=0)
+    with pytest.raises(AgentError, match=r"advised, which cannot be tuned; give a run of amortis"):
+        tune_run(run, tmp_path / "tuned", place)
+    assert not (tmp_path / "tuned").exists()
 
 
 @pytest.mark.usefixtures("brief")
