@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ import pytest
 from partition.runtime import random_inputs
 from partition.stages.errors import StageError, StageLostError
 from partition.stages.line import Line
-from partition.stages.probe import link_rate_bps
+from partition.stages.probe import PROBE_BYTES, link_rate_bps
 from partition.stages.server import Stage
 from partition.stages.session import STATISTICS, Hop, method_path
 
@@ -192,6 +193,12 @@ def test_a_link_is_tried_without_a_session(stages):
     assert link_rate_bps(stages[0].address, 5.0) > 1e7
     with pytest.raises(StageLostError, match=r"127\.0\.0\.1:1 does not answer: UNAVAILABLE"):
         link_rate_bps("127.0.0.1:1", 5.0)
+
+
+def test_a_link_that_gets_nothing_through_is_slow():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        assert link_rate_bps(address, 0.5) == 8 * PROBE_BYTES / 0.5
 
 
 @pytest.mark.parametrize(
