@@ -7,6 +7,7 @@ spent where nothing else will do.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -32,7 +33,13 @@ class _Partials:
     """(W,) row at that cut; -1 for none."""
 
 
-def search(threshold: Threshold, prices: Floats, after: Floats, width: int) -> tuple[Step, ...]:
+def search(
+    threshold: Threshold,
+    prices: Floats,
+    after: Floats,
+    width: int,
+    in_time: Callable[[], bool] = lambda: True,
+) -> tuple[Step, ...]:
     """A placement within the period, or of as many of the first blocks as the beam got to.
 
     Args:
@@ -40,6 +47,7 @@ def search(threshold: Threshold, prices: Floats, after: Floats, width: int) -> t
         prices: (classes,) of a device.
         after: (L + 1, C), what `price_to_go` returned for these prices.
         width: partial placements that are kept per cut.
+        in_time: whether to go on.
     """
     choices = threshold.choices
     last = threshold.n_blocks
@@ -47,6 +55,8 @@ def search(threshold: Threshold, prices: Floats, after: Floats, width: int) -> t
     waiting: list[list[_Partials]] = [[] for _ in range(last + 1)]
     kept: list[_Partials | None] = [None] * (last + 1)
     for cut in range(last):
+        if not in_time():
+            break
         if cut == 0:
             partials = None
             open_ = threshold.starts[None, :]

@@ -291,7 +291,7 @@ class _Search:
                 break
             prices = (1 - share) * verdict.prices + share * room
             after = threshold.price_to_go(prices)[0] if share else verdict.after
-            steps = beam.search(threshold, prices, after, effort.width)
+            steps = beam.search(threshold, prices, after, effort.width, self._in_time)
             if steps and steps[-1][2] == threshold.n_blocks:
                 return _Answer(steps, refuted=False)
         return _Answer((), refuted=False)
