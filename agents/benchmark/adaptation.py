@@ -107,8 +107,7 @@ def _curve(world: World, decider: Decider, seeds: NDArray[np.uint64]) -> Floats:
 
 
 def _page(found: Mapping[tuple[str, str], Floats], n_episodes: int) -> str:
-    ends = [*(f"{a}-{b}" for a, b in pairwise(EDGES)), f"{EDGES[-1]}-"]
-    head = ["decider", "boards", *ends]
+    head = ["decider", "boards", *_stretches()]
     lines = [head, ["---"] * len(head)]
     lines += [
         [name, kind, *(f"{100 * gap:.1f} %" for gap in curve)]
@@ -138,32 +137,26 @@ Machine:
 
 
 def _figure(found: Mapping[tuple[str, str], Floats]) -> Figure:
+    """Draw all but the fixed setting, which is far off."""
     figure = Figure(figsize=(8.0, 4.2), layout="constrained")
     axes = figure.subplots()
-    names = list(dict.fromkeys(name for _, name in found))
-    colours = dict(zip(names, (LEARNED, "#2b8a3e", MUTED), strict=True))
-    ends = [*EDGES[1:], 2 * EDGES[-1]]
+    colours = dict(zip((OURS, RIVALS[0]), (LEARNED, MUTED), strict=True))
     for (kind, name), curve in found.items():
-        style = "-" if kind == UNLIKE_BELIEVED else ":"
-        values = 100 * np.append(curve, curve[-1])
-        axes.step((*EDGES, ends[-1]), values, style, where="post", color=colours[name])
-        if kind == UNLIKE_BELIEVED:
-            axes.annotate(
-                name,
-                (ends[-1], values[-1]),
-                xytext=(4, 0),
-                textcoords="offset points",
-                color=colours[name],
-                va="center",
-            )
+        if name in colours:
+            style = "o-" if kind == UNLIKE_BELIEVED else "o:"
+            axes.plot(100 * curve, style, color=colours[name], label=f"{name}, {kind}")
+    axes.set_xticks(range(len(EDGES)), _stretches())
     axes.set_ylim(bottom=0.0)
     axes.set_xlabel("requests since the board was switched on")
     axes.set_ylabel("cost above the oracle's, %")
-    axes.set_title(
-        "Boards unlike the model (lines) and as believed (dots)", fontsize=11, loc="left"
-    )
+    axes.set_title("Getting used to a board unlike the model", fontsize=11, loc="left")
+    axes.legend(frameon=False, fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _stretches() -> list[str]:
+    return [*(f"{a}-{b}" for a, b in pairwise(EDGES)), f"{EDGES[-1]}-"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
