@@ -50,6 +50,19 @@ class AdvicePolicy(ActorCriticPolicy):
         """Draw by the scores."""
         return self.action_dist.proba_distribution(self.scores(obs))  # type: ignore[arg-type]
 
+    def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """Choose; returns actions, values and the logarithms of the actions' probabilities."""
+        distribution = self.get_distribution(obs)
+        actions = distribution.get_actions(deterministic=deterministic)
+        return actions, self.predict_values(obs), distribution.log_prob(actions)
+
+    def evaluate_actions(
+        self, obs: PyTorchObs, actions: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Values, logarithms of the actions' probabilities, and entropies."""
+        distribution = self.get_distribution(obs)
+        return self.predict_values(obs), distribution.log_prob(actions), distribution.entropy()
+
     def layers(self) -> Layers:
         """Weights and biases of the corrections."""
         linear = [layer for layer in self.actor if isinstance(layer, nn.Linear)]
@@ -182,7 +195,8 @@ class FullInformation(OnPolicyAlgorithm):
             self._last_obs, reward, dones, infos = env.step(chosen[-1].numpy())  # type: ignore[assignment]
             rewards.append(torch.from_numpy(reward + best))
             ended.append(torch.from_numpy(dones))
-            self._update_info_buffer(infos, dones)
+            if dones.any():
+                self._update_info_buffer(infos, dones)
             self.num_timesteps += env.num_envs
             if not callback.on_step():
                 return False

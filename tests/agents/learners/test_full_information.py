@@ -83,6 +83,17 @@ def test_begins_with_the_advice(agent):
     np.testing.assert_array_equal(chosen, advised)
 
 
+def test_whatever_asks_the_policy_gets_the_advice_too(agent):
+    inputs = torch.from_numpy(agent.get_env().reset())
+    expected = agent.policy.scores(inputs).log_softmax(dim=1)
+    actions, values, log_p = agent.policy(inputs, deterministic=True)
+    assert actions.tolist() == expected.argmax(dim=1).tolist()
+    torch.testing.assert_close(log_p, expected.max(dim=1).values)
+    again, same_log_p, entropy = agent.policy.evaluate_actions(inputs, actions)
+    torch.testing.assert_close((again, same_log_p), (values, log_p))
+    torch.testing.assert_close(entropy, -(expected.exp() * expected).sum(dim=1))
+
+
 def test_a_saved_agent_goes_on(agent, swinging, tmp_path):
     agent.learn(80)
     agent.save(tmp_path / "agent.zip")

@@ -11,6 +11,7 @@ from partition.placement.cluster import Cluster, Device
 from partition.placement.errors import ClusterError, InfeasibleError
 from partition.placement.run import frames_per_s
 from partition.placement.run_plan import NOISE_S, Planner, blamed, device_of, is_other
+from partition.placement.run_supervisor import Placed, Supervisor
 
 
 def devices(n, **changes):
@@ -114,3 +115,44 @@ def test_the_cluster_that_was_given_stays_as_it_is(tiny):
 def test_the_rate_leaves_the_filling_of_the_line_out():
     assert frames_per_s([0.0, 0.1, 1.0, 2.0, 3.0], 2) == pytest.approx(1.0)
     assert frames_per_s([0.0, 1.0], 1) is None
+
+
+@pytest.fixture
+def moving(tiny):
+    """A supervisor without actors whose first link has slowed down, and what it has tried."""
+    planner, tried = Planner(tiny, cluster()), []
+    plan = planner.place()
+    slow = planner.links(plan)[0]
+    planner.measured(plan, {slow: 1e5})
+    supervisor = Supervisor.__new__(Supervisor)
+    supervisor._planner, supervisor._start = planner, lambda _: None
+    supervisor.placed = [Placed(plan, "first", rates_bps={slow: 1e5})]
+
+    def better(rate_bps):
+        def answer(_line, links, _entry):
+            tried.extend(links)
+            return {} if rate_bps is None else dict.fromkeys(links, rate_bps)
+
+        supervisor._tried = answer
+        return supervisor._better(None, plan, set())
+
+    return planner, slow, tried, better
+
+
+def test_links_are_tried_before_stages_move_onto_them(moving):
+    planner, slow, tried, better = moving
+    plan = better(1e8)
+    assert tried
+    assert set(planner.links(plan)) <= {slow, *tried}
+    assert slow not in planner.links(plan)
+
+
+def test_what_was_tried_is_counted_on(tiny, moving):
+    """All links are as slow: the plan holds on them, one that trusts them does not."""
+    planner, _, tried, better = moving
+    slow = Planner(tiny, cluster(rate_bps=1e5))
+    trusting = planner.place()
+    assert slow.period_s(trusting) > 2 * trusting.period_s
+    plan = better(1e5)
+    assert tried
+    assert slow.period_s(plan) == pytest.approx(plan.period_s, rel=0.01)
