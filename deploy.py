@@ -105,6 +105,8 @@ def deploy(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Summ
         PartitionError: the model, the photographs or the cloud.
     """
     run = RunFolder.load(arguments.run)
+    if arguments.least_in_time is not None:
+        run = run.constrained(arguments.least_in_time)
     model = arguments.model or run.model
     env = make_live(
         arguments.board,
@@ -182,10 +184,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--source", type=Path, default=None, help="folder of photographs, or fashion-mnist"
     )
+    parser.add_argument(
+        "--least-in-time",
+        type=_share,
+        default=None,
+        metavar="SHARE",
+        help="requests to answer within their latency target, whatever it costs; advised only",
+    )
     parser.add_argument("--duration", type=_seconds, default=None, help="seconds; default endless")
     parser.add_argument("--dry-run", action="store_true", help="print every write, make none")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     return parser
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0.0 < value <= 1.0:
+        raise argparse.ArgumentTypeError(f"must be a share within 0 and 1, got {text}")
+    return value
 
 
 def _seconds(text: str) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.deciders.known import Known
+from agents.deciders.rules import Rule
 from agents.errors import PolicyError, RunFolderError
 from agents.policy import FrozenPolicy
 from agents.saved_rule import SavedRule, read_document
@@ -57,6 +58,20 @@ class RunFolder:
         if isinstance(self.policy, SavedRule) and self.policy.rule.leaves_clocks:
             return ()
         return self.layout.domains if self.layout.board == board else None
+
+    def constrained(self, least_in_time: float) -> RunFolder:
+        """The same, where the quantile of the latency at this share stays within the target.
+
+        Raises:
+            PolicyError: the policy weighs no actions by what they are expected to do.
+        """
+        if not (isinstance(self.policy, SavedRule) and self.policy.rule.name == "advised"):
+            raise PolicyError(
+                f"a policy of {self.algorithm} takes no constraint on requests in time; give a run "
+                f"of advised"
+            )
+        parameters = self.policy.rule.parameters | {"least_in_time": least_in_time}
+        return replace(self, policy=replace(self.policy, rule=Rule("advised", parameters)))
 
     def decide_for(self, env: EdgeSplitEnv, model: str, scenario: str) -> Decide:
         """Get ready for a board.

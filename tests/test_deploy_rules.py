@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from agents.deciders.advised import Advice, Advised, pack
+from agents.deciders.known import Known, every_action
 from agents.deciders.registry import fit
 from agents.deciders.rules import Rule
 from agents.saved_rule import SavedRule, save_privileged
@@ -92,3 +95,21 @@ def test_whoever_looks_into_the_simulation_drives_no_board(save, refusal):
 
 def test_rule_whose_parameters_do_not_fit_is_refused(save, refusal):
     assert "is damaged" in refusal(save("bayes", Rule("static", {"actions": []})))
+
+
+def test_requests_in_time_can_be_a_constraint(save, small_world, main, monkeypatch):
+    known, actions = Known.of(small_world), every_action(small_world.layout)
+    shapes = [(len(actions), Advice(known, actions).n_inputs), (len(actions),)]
+    layers = [tuple(np.zeros(shape, np.float32) for shape in shapes)]
+    run = save("advised", Rule("advised", {"actions": actions.tolist(), "layers": pack(layers)}))
+    built = []
+    monkeypatch.setattr(Advised, "begin", lambda self, *_: built.append(self._least_in_time))
+    monkeypatch.setattr(Advised, "decide", lambda *_: actions[:1])
+    assert main(run, "--duration", 1.0, "--least-in-time", 0.9) == 0
+    assert main(run, "--duration", 1.0) == 0
+    assert built == [0.9, 0.0]
+
+
+def test_constraint_on_a_policy_that_weighs_nothing_is_refused(save, refusal):
+    run = save("edge-only", GOVERNED["edge-only"])
+    assert "edge-only takes no constraint" in refusal(run, "--least-in-time", 0.9)

@@ -52,7 +52,10 @@ class Advice:
     Attributes:
         actions: the portfolio, shape (k, n_axes).
         n_inputs: per board; the last k are the logarithms of the expected costs above the best.
+        in_time: share of the requests that each action is expected to answer in time, (n, k).
     """
+
+    in_time: Floats
 
     def __init__(self, known: Known, actions: Indices) -> None:
         """Prepare the portfolio."""
@@ -112,26 +115,41 @@ class Advice:
         """Logarithms of the expected costs above the best one, shape (n, k)."""
         rows = max(CHUNK // len(self.actions), 1)
         chunks = [slice(i, i + rows) for i in range(0, len(held), rows)]
-        costs = [self._costs(readings.select(boards), held[boards]) for boards in chunks]
-        log_cost = np.log(np.maximum(np.concatenate(costs), SMALLEST_COST))
+        parts = [self._expected(readings.select(boards), held[boards]) for boards in chunks]
+        costs, self.in_time = (np.concatenate(part) for part in zip(*parts, strict=True))
+        log_cost = np.log(np.maximum(costs, SMALLEST_COST))
         return np.minimum(log_cost - log_cost.min(axis=1, keepdims=True), LARGEST_REGRET)
 
-    def _costs(self, readings: Readings, held: Indices) -> Floats:
+    def _expected(self, readings: Readings, held: Indices) -> tuple[Floats, Floats]:
+        """Costs and shares in time, both of shape (n, k)."""
         outcome = expect(self._known, self._weighed, readings, held, CAUTION)
         outcome = replace(outcome, switched=outcome.switched / DWELL_STEPS)
         costs = self._known.objective.cost(outcome, single(readings.eta)[:, None])
-        return np.broadcast_to(costs, (len(held), len(self.actions)))
+        shape = (len(held), len(self.actions))
+        return np.broadcast_to(costs, shape), np.broadcast_to(outcome.in_time, shape)
 
 
 class Advised:
     """Takes the action with the best corrected score."""
 
-    def __init__(self, known: Known, actions: Indices, layers: Layers) -> None:
+    def __init__(
+        self, known: Known, actions: Indices, layers: Layers, least_in_time: float = 0.0
+    ) -> None:
         """Check that the layers fit together.
 
+        Args:
+            known: about the plant.
+            actions: the portfolio, shape (k, n_axes).
+            layers: of the network.
+            least_in_time: of the actions only those remain that are expected to answer this share
+                of the requests in time; where none does, those that come closest.
+
         Raises:
-            ValueError: they do not.
+            ValueError: they do not, or there is no such share.
         """
+        if not 0.0 <= least_in_time <= 1.0:
+            raise ValueError(f"least_in_time is {least_in_time}, not a share")
+        self._least_in_time = least_in_time
         self._known, self._advice, self._layers = known, Advice(known, actions), layers
         n_seen = self._advice.n_inputs
         for weight, bias in layers:
@@ -158,8 +176,13 @@ class Advised:
                 np.maximum(hidden, 0.0, out=hidden)
         k = len(self._advice.actions)
         scores = hidden - np.float32(SHARPNESS) * inputs[:, -k:]
-        self._held = self._advice.actions[scores.argmax(axis=1)]
+        self._held = self._advice.actions[np.where(self._allowed(), scores, -np.inf).argmax(axis=1)]
         return self._held
+
+    def _allowed(self) -> Any:
+        """Which actions the constraint leaves, shape (n, k), at least one."""
+        in_time = self._advice.in_time
+        return in_time >= np.minimum(in_time.max(axis=1, keepdims=True), self._least_in_time)
 
 
 def pack(layers: Layers) -> list[dict[str, Any]]:

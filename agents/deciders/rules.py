@@ -39,7 +39,9 @@ _CLOCKED: dict[str, Callable[[Known, Parameters], Decider]] = {
     "dynasplit-published": lambda known, p: PublishedDynaSplit(
         known, _actions(p["front"]), np.array(p["latency_s"])
     ),
-    "advised": lambda known, p: Advised(known, _actions(p["actions"]), unpack(p["layers"])),
+    "advised": lambda known, p: Advised(
+        known, _actions(p["actions"]), unpack(p["layers"]), float(p.get("least_in_time", 0.0))
+    ),
     "bandit": lambda known, p: Bandit(known, Arms(**p)),
     "model-search": lambda known, p: ModelSearch(known, SearchSettings(**p)),
 }

@@ -10,7 +10,7 @@ twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 import numpy as np
@@ -67,10 +67,22 @@ class Reach:
         threshold: the period.
         digits: what is not taken more often than it is there.
         alive: (L + 1, C), where a walk can still get to the end, bool.
+        in_time: whether to go on.
+
+    Attributes:
+        gave_up: time was up before everything was reached.
     """
 
-    def __init__(self, threshold: Threshold, digits: Digits, alive: Bools) -> None:
+    def __init__(
+        self,
+        threshold: Threshold,
+        digits: Digits,
+        alive: Bools,
+        in_time: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._threshold = threshold
+        self._in_time = in_time
+        self.gave_up = False
         self.choices = threshold.choices
         self.last = threshold.n_blocks
         self._digits = digits
@@ -99,6 +111,9 @@ class Reach:
         for cut in range(self.last):
             for c, ends in enumerate(self._ends[cut]):
                 if ends:
+                    if not self._in_time():
+                        self.gave_up = True
+                        return sets
                     entering = self._digits.add(self._entering(sets, cut, c), c)
                     if entering:
                         for end in ends:
@@ -198,11 +213,15 @@ class Depth:
     Args:
         reach: what can be reached at all.
         budget: states that are looked at before it gives up.
+        in_time: whether to go on.
     """
 
-    def __init__(self, reach: Reach, budget: int) -> None:
+    def __init__(
+        self, reach: Reach, budget: int, in_time: Callable[[], bool] = lambda: True
+    ) -> None:
         self._reach = reach
         self._budget = budget
+        self._in_time = in_time
         self._dead: set[tuple[int, int, int]] = set()
         self._counters = Counters(reach.choices)
 
@@ -238,7 +257,7 @@ class Depth:
                 more = self._counters.add(taken, sender)
                 if more is None:
                     continue
-                self._budget -= 1
+                self._budget = self._budget - 1 if self._in_time() else 0
                 steps = self._back(cut, sender, before, more) if self._budget > 0 else ()
                 if steps:
                     return (*steps, here)

@@ -7,6 +7,8 @@ neighbourhoods). Searched in depth it finds a placement, or that there is none.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from partition.placement.problem import Bools
@@ -52,13 +54,14 @@ class Recent:
         """Whether there may be a placement that `find` did not get to."""
         return self._budget <= 0
 
-    def find(self, budget: int) -> tuple[Step, ...]:
+    def find(self, budget: int, in_time: Callable[[], bool] = lambda: True) -> tuple[Step, ...]:
         """A placement; nothing if there is none, or it gave up.
 
         Args:
             budget: states that are looked at before it gives up.
+            in_time: whether to go on.
         """
-        self._budget = budget
+        self._budget, self._in_time = budget, in_time
         ended = self._ended[self._last]
         if ended is None:
             return ()
@@ -120,7 +123,7 @@ class Recent:
                 more = taken if first == self._none else self._counters.add(taken, first)
                 if more is None:
                     continue
-                self._budget -= 1
+                self._budget = self._budget - 1 if self._in_time() else 0
                 steps = self._back(cut, (sender, before, first), more) if self._budget > 0 else ()
                 if steps:
                     return (*steps, here)

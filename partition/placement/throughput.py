@@ -269,7 +269,7 @@ class _Search:
         steps = self._colours.find(threshold, alive, n_stages, effort.colourings, self._in_time)
         if steps:
             return _Answer(steps, refuted=False)
-        steps = recent.find(effort.depth)
+        steps = recent.find(effort.depth, self._in_time)
         return _Answer(steps, refuted=not steps and not recent.gave_up)
 
     def _alive(self, threshold: Threshold) -> Bools:
@@ -304,10 +304,12 @@ class _Search:
         while n_states(counts, tracked) > effort.states:
             tracked.pop()
         while self._in_time():
-            reach = Reach(threshold, self._digits(tracked), alive)
+            reach = Reach(threshold, self._digits(tracked), alive, self._in_time)
+            if reach.gave_up:
+                break
             if not reach.ends_reached:
                 return _Answer((), refuted=True)
-            depth = Depth(reach, effort.depth)
+            depth = Depth(reach, effort.depth, self._in_time)
             steps = depth.find()
             if steps or not depth.gave_up:
                 return _Answer(steps, refuted=not steps)

@@ -131,3 +131,36 @@ def test_damaged_layers_are_refused(known, actions, damage):
         documents[0]["bias"] = "?"
     with pytest.raises(ValueError, match=r"layer|finite|outputs|base64|data"):
         Rule("advised", {"actions": actions.tolist(), "layers": documents}).build(known)
+
+
+def decided(decider, world):
+    """Actions in the first step of a few episodes."""
+    fleet, encoder = Fleet(world, len(SEEDS)), ObservationEncoder(observation_fields(world.layout))
+    observations = encoder.encode(fleet.reset(SEEDS))
+    decider.begin(fleet, fleet.n)
+    return observations, decider.decide(observations)
+
+
+def test_the_latency_target_can_be_a_constraint(swinging, known, actions):
+    layers = silent(known, actions)
+    lowest_clocks = actions.sum(axis=1).argmin()
+    layers[-1][1][lowest_clocks] = 1e4  # preferred, whatever it is expected to do
+    observations, free = decided(Advised(known, actions, layers), swinging)
+    _, bound = decided(Advised(known, actions, layers, least_in_time=0.9), swinging)
+    advice = Advice(known, actions)
+    advice.begin()
+    advice.see(observations, top_clocks(swinging.layout, len(SEEDS)))
+
+    def expected(chosen):
+        which = (actions[None] == chosen[:, None]).all(axis=2).argmax(axis=1)
+        return advice.in_time[np.arange(len(SEEDS)), which]
+
+    within_reach = np.minimum(advice.in_time.max(axis=1), 0.9)
+    assert (expected(free) < within_reach).any()
+    assert (expected(bound) >= within_reach).all()
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_constraint_is_a_share(known, actions, share):
+    with pytest.raises(ValueError, match="share"):
+        Advised(known, actions, silent(known, actions), share)

@@ -1,0 +1,46 @@
+"""Requests in time as a constraint."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from agents.benchmark import constraint
+from agents.benchmark.constraint import SHARES, constrained, follow
+from agents.deciders.advised import Advice, pack
+from agents.deciders.known import Known, every_action
+from agents.deciders.rules import Rule
+from agents.plots import save
+
+
+@pytest.fixture(scope="module")
+def careless(swinging) -> Rule:
+    """A policy that sends everything away, over whatever link."""
+    known, actions = Known.of(swinging), every_action(swinging.layout)[::3]
+    n_inputs = Advice(known, actions).n_inputs
+    shapes = [(4, n_inputs), (len(actions), 4)]
+    layers = [(np.zeros(shape, np.float32), np.zeros(shape[0], np.float32)) for shape in shapes]
+    layers[-1][1][actions[:, -1].argmin()] = 1e4
+    return Rule("advised", {"actions": actions.tolist(), "layers": pack(layers)})
+
+
+@pytest.fixture(scope="module")
+def found(swinging, careless):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(constraint, "RIVALS", ("oracle", "model-search"))
+        return follow(swinging, constrained(swinging, careless), 6)
+
+
+def test_a_tighter_constraint_brings_more_requests_in_time(found):
+    free, *bound = (point for name, point in found.items() if name.startswith("advised"))
+    assert len(bound) == len(SHARES)
+    assert bound[-1].in_time > free.in_time + 0.05
+    assert bound[-1].energy_j > found["oracle"].energy_j
+
+
+def test_page_and_picture(found, tmp_path, monkeypatch):
+    monkeypatch.setattr(constraint, "RIVALS", ("oracle", "model-search"))
+    page = constraint._page(found, 6)
+    assert f"| advised, at least {100 * SHARES[0]:g} % |" in page
+    save(constraint._figure(found), tmp_path / "constraint.png")
+    assert (tmp_path / "constraint.png").stat().st_size > 10_000
