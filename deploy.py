@@ -29,7 +29,7 @@ from envs.make import make_live
 from hw.base import Hold
 from hw.errors import HardwareError
 from partition.errors import PartitionError
-from partition.tls import ClientSecurity
+from partition.link_options import add_link_options, link_security
 
 USER_ERRORS = (AgentError, EnvError, HardwareError, PartitionError)
 LINE_PERIOD_S = 1.0
@@ -110,17 +110,11 @@ def deploy(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Summ
     model = arguments.model or run.model
     env = make_live(
         arguments.board,
-        run.device if arguments.board != "linux" else None,
+        run.device_on(arguments.board),
         model,
         arguments.scenario,
         cloud=arguments.cloud,
-        security=ClientSecurity(
-            ca=arguments.tls_ca,
-            cert=arguments.tls_cert,
-            key=arguments.tls_key,
-            token_file=arguments.token_file,
-            insecure=arguments.insecure,
-        ),
+        security=link_security(arguments),
         source=arguments.source,
         n_steps=EPISODE_STEPS,
         max_power_w=run.layout.max_power_w,
@@ -174,12 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     holds = [hold.value for hold in Hold]
     parser.add_argument("--hold", choices=holds, default="cap", help="how clocks are held (cap)")
     parser.add_argument("--model", default=None, help="model folder (default models/<name>)")
-    parser.add_argument("--cloud", default=None, metavar="HOST:PORT", help="partition.server")
-    parser.add_argument("--tls-ca", type=Path, default=None, help="authority of the server, PEM")
-    parser.add_argument("--tls-cert", type=Path, default=None, help="certificate to show, PEM")
-    parser.add_argument("--tls-key", type=Path, default=None, help="its private key, PEM")
-    parser.add_argument("--token-file", type=Path, default=None, help="its first line is shown")
-    parser.add_argument("--insecure", action="store_true", help="reach other hosts unencrypted")
+    add_link_options(parser)
     parser.add_argument("--scenario", default="steady-wifi", help="requests: name or .toml file")
     parser.add_argument(
         "--source", type=Path, default=None, help="folder of photographs, or fashion-mnist"

@@ -28,6 +28,7 @@ from envs.errors import EnvError
 from envs.worlds import ALL_SCENARIOS
 from hw.errors import HardwareError
 from partition.errors import PartitionError
+from partition.link_options import add_link_options, link_security
 
 RUNS_DIR = Path("results/runs")
 USER_ERRORS = (AgentError, EnvError, HardwareError, PartitionError)
@@ -86,6 +87,7 @@ def _tune(arguments: argparse.Namespace) -> int:
         board=arguments.board,
         scenario=arguments.scenario[0],
         cloud=arguments.cloud,
+        security=link_security(arguments),
         n_steps=arguments.total_timesteps or LIVE_STEPS,
         seed=arguments.seed,
     )
@@ -168,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--resume", type=Path, default=None, help="go on with this run folder")
     parser.add_argument("--init", type=Path, default=None, help="fine-tune this run's policy")
-    parser.add_argument("--cloud", default=None, help="HOST:PORT of partition.server, with --init")
+    add_link_options(parser.add_argument_group("with --init"))
     parser.add_argument("--sweep", type=Path, default=None, help="train what a .toml file lists")
     parser.add_argument(
         "--ray", metavar="ADDRESS", help="Ray cluster for --sweep; auto: this one's"

@@ -254,11 +254,16 @@ ALGORITHMS = {
 _DVFO = ALGORITHMS["dvfo"]
 OWN_STATE = ("cpu_hz", "gpu_hz", "emc_hz", "edge_share", "decision_s")
 """What thinking while moving adds to the observation: the action in force, and t_AS."""
+_FORESEEING = replace(_DVFO, settings={**_Q, "gamma": 0.5})
 ABLATIONS = {
     "dvfo-unaware": replace(_DVFO, unseen=OWN_STATE),
-    "dvfo-selection-discount": replace(_DVFO, discounts_selection=True),
+    "dvfo-foreseeing": _FORESEEING,
+    "dvfo-selection-discount": replace(_FORESEEING, discounts_selection=True),
 }
-"""Parts of `dvfo` taken away; the third, deciding while the board goes on, is the world's."""
+"""Parts of `dvfo` taken away or added; another, deciding while the board goes on, is the world's.
+
+Discounts can be told apart only where there is one, so two rows look ahead by a gamma of 0.5.
+"""
 
 
 def algorithm(name: str) -> Algorithm:

@@ -115,6 +115,7 @@ class FrozenPolicy:
         for what, trained, found in (
             ("board", mine.board, layout.board),
             ("clock tables of the board", mine.board_fingerprint, layout.board_fingerprint),
+            ("set of clocks", mine.domains, layout.domains),
             ("model", mine.model, layout.model),
             ("split points of the model", mine.cut_list_fingerprint, layout.cut_list_fingerprint),
         ):

@@ -53,9 +53,19 @@ class RunFolder:
             return self.policy.layout
         return self.policy.metadata.layout
 
+    @property
+    def leaves_clocks(self) -> bool:
+        """Whether the clocks are the stock governors' business."""
+        return isinstance(self.policy, SavedRule) and self.policy.rule.leaves_clocks
+
+    def device_on(self, board: str) -> str | None:
+        """What a board is taken for; None if for itself."""
+        is_itself = board == "linux" and (self.leaves_clocks or self.layout.board == board)
+        return None if is_itself else self.device
+
     def domains(self, board: str) -> tuple[str, ...] | None:
         """Clocks of a real board to drive; None for all that are found."""
-        if isinstance(self.policy, SavedRule) and self.policy.rule.leaves_clocks:
+        if self.leaves_clocks:
             return ()
         return self.layout.domains if self.layout.board == board else None
 

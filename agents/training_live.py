@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from envs.fleet import World
 from envs.make import make_live
 from envs.vec_env import EdgeSplitVecEnv
 from envs.worlds import build_world
+from partition.tls import ClientSecurity
 
 TEMPERATURE = 0.05
 """Log cost per score of a policy, as `agents.learners.imitation` labels them."""
@@ -73,6 +74,7 @@ class Place:
         cloud: HOST:PORT of `partition.server`; None keeps everything on the edge.
         n_steps: control steps.
         seed: of everything random.
+        security: what a cloud beyond this machine needs.
     """
 
     board: str
@@ -80,6 +82,7 @@ class Place:
     cloud: str | None
     n_steps: int
     seed: int
+    security: ClientSecurity = field(default_factory=ClientSecurity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +146,11 @@ def tune_run(run: Path, run_dir: Path, place: Place) -> str:
     n_measured = 2 * N_BLOCKS * BLOCK_STEPS
     env = make_live(
         place.board,
-        source.device if place.board != "linux" else None,
+        source.device_on(place.board),
         source.model,
         place.scenario,
         cloud=place.cloud,
+        security=place.security,
         n_steps=max(place.n_steps, n_measured),
         max_power_w=policy.metadata.layout.max_power_w,
         accept=policy.check_layout,

@@ -10,7 +10,6 @@ from envs.clocks import DOMAINS, Clocks, clock_tables
 from envs.expectation import Factors, Link, Measured
 from envs.split_costs import SplitCosts
 from hw.base import Board
-from hw.boards.sim import SimBoard
 from partition.model_folder import ModelFolder
 from partition.pipeline import InferenceResult
 
@@ -24,7 +23,7 @@ class FactorMeter:
 
     def __init__(self, board: Board, folder: ModelFolder, step_s: float) -> None:
         """Take the model of the board, if it has one, and the network."""
-        self._device = board.device if isinstance(board, SimBoard) else None
+        self._device = board.device
         self.factors = Factors(self._device, 1, step_s)
         if self._device is not None:
             self._rows = SplitCosts.of(self._device, folder.routes).rows()

@@ -323,7 +323,7 @@ def live_layout(board: Board, folder: ModelFolder, max_power_w: float) -> Layout
         for name, domain in board.domains.items()
     )
     return Layout(
-        board=board.device.name if isinstance(board, SimBoard) else board.name,
+        board=board.device.name if board.device else board.name,
         board_fingerprint=board.fingerprint,
         model=folder.name,
         cut_list_fingerprint=folder.cut_list_fingerprint,

@@ -75,7 +75,7 @@ def make_live(
 
     Args:
         board: "sim" for modelled clocks and power, or a real board.
-        device: which device "sim" models.
+        device: which device "sim" models, or a real board is taken for; see `hw.registry`.
         model: name of a prepared model, or its folder.
         scenario: name or TOML file.
         cloud: HOST:PORT of `partition.server`; None keeps everything on the edge.

@@ -10,6 +10,7 @@ from enum import Enum
 from types import TracebackType
 from typing import Protocol, TypeAlias, TypeVar
 
+from hw.device import DeviceModel
 from hw.errors import UnsupportedError
 from hw.fingerprint import fingerprint
 
@@ -170,11 +171,13 @@ class Board(ABC):
     Attributes:
         applied: what became of the last request of each domain.
         guard: lowers requests; None for none.
+        device: model that it is driven by, or that it is taken for; None where it has none.
         modelled: what is modelled instead of real, in words.
         dry_run: whether clocks are left alone, whatever is asked for.
     """
 
     name: str
+    device: DeviceModel | None = None
     modelled: tuple[str, ...] = ()
     dry_run: bool = False
     domains: Mapping[str, FrequencyDomain]
@@ -189,7 +192,9 @@ class Board(ABC):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the board's name and operating points, 16 hexadecimal digits."""
+        """Hash of the device's or the board's name and operating points, 16 hexadecimal digits."""
+        if self.device is not None:
+            return self.device.fingerprint
         return fingerprint(self.name, {d.name: d.available_hz for d in self.domains.values()})
 
     @property

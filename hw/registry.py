@@ -9,8 +9,9 @@ from hw.base import Board, Hold
 from hw.boards.emulated import EmulatedBoard
 from hw.boards.linux import LinuxBoard
 from hw.boards.sim import SimBoard
+from hw.boards.taken_as import TakenAs
 from hw.device import DeviceModel
-from hw.errors import BoardNotFoundError, UnsupportedError
+from hw.errors import BoardNotFoundError
 from hw.sysfs import Sysfs
 
 DEFAULT_DEVICE = "tx2"
@@ -36,8 +37,8 @@ def open_board(
     Args:
         name: "sim" for a modelled device, "emulated" for this machine slowed down to the clocks of
             a device, "linux" for this machine's own clocks.
-        device: which device "sim" and "emulated" model, by name or as a `.toml` file; the TX2 if
-            not given.
+        device: which device "sim" and "emulated" model, by name or as a `.toml` file, the TX2 if
+            not given; which device "linux" is taken for, itself if not given.
         root: where "linux" looks for /sys.
         hold: how "linux" holds clocks.
         domains: clocks that "linux" drives; all that are found if not given.
@@ -47,7 +48,7 @@ def open_board(
     Raises:
         BoardNotFoundError: unknown name, or this machine has no clocks to set.
         DeviceFileError: the device is unknown or its file malformed.
-        UnsupportedError: a device was named for a board that is not modelled.
+        UnsupportedError: this machine is not like the device.
         HardwareError: this machine cannot be driven; the message says why.
     """
     board: Board
@@ -56,14 +57,11 @@ def open_board(
     elif name == "emulated":
         board = EmulatedBoard(DeviceModel.load(device or DEFAULT_DEVICE), Sysfs(root))
     elif name == "linux":
-        if device is not None:
-            raise UnsupportedError(
-                f"board linux is this machine and takes no device, got {str(device)!r}; leave it "
-                "out or use the board sim"
-            )
         board = LinuxBoard(
             Sysfs(root), hold=hold, domains=domains, lock_nvidia=lock_nvidia, tell=dry_run
         )
+        if device is not None:
+            board = TakenAs(board, DeviceModel.load(device))
     else:
         raise BoardNotFoundError(
             f"board {name!r} is unknown; use one of {', '.join(board_names())}"

@@ -36,6 +36,7 @@ class EmulatedBoard(Board):
     """
 
     name = "emulated"
+    device: DeviceModel
     modelled = ("power", "temperature")
 
     def __init__(

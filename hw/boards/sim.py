@@ -28,6 +28,7 @@ class SimBoard(Board):
     """
 
     name = "sim"
+    device: DeviceModel
     modelled = ("clocks", "power", "temperature")
 
     def __init__(
@@ -51,11 +52,6 @@ class SimBoard(Board):
         self.dry_run = dry_run
         self._found_hz: dict[str, int] = {}
         self._window: tuple[float, dict[str, float]] | None = None
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of the modelled device, 16 hexadecimal digits."""
-        return self.device.fingerprint
 
     @property
     def temperature_limit_c(self) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import hw
-from hw.errors import BoardNotFoundError, DeviceFileError, UnsupportedError
+from hw.errors import BoardNotFoundError, DeviceFileError
 from tests.hw.fake.access import FakeSysfs
 from tests.hw.fake.boards import BOARDS
 
@@ -31,9 +31,9 @@ def test_linux_drives_the_kernel_below_the_given_root(pi, tmp_path):
         assert list(board.domains) == ["cpu"]
 
 
-def test_linux_takes_no_device(tmp_path):
-    with pytest.raises(UnsupportedError, match="'tx2'"):
-        hw.open_board("linux", device="tx2", root=tmp_path)
+def test_linux_can_be_taken_for_a_device(pi, tmp_path):
+    with hw.open_board("linux", device="pi4", root=tmp_path) as board:
+        assert board.fingerprint == hw.DeviceModel.load("pi4").fingerprint
 
 
 def test_unknown_board_lists_those_that_exist():
