@@ -23,6 +23,10 @@ Decide = Callable[[NDArray[np.float32]], Indices]
 """Chooses an action, shape (n_axes,), by an observation, shape (n_fields,)."""
 
 
+DEVICE_FILE = "device.toml"
+"""Copy of a device's file that does not come with the package."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunFolder:
     """A finished training run.
@@ -123,6 +127,8 @@ class RunFolder:
             raise RunFolderError(f"{config} does not exist; give a run of train.py") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunFolderError(f"{config} is damaged ({error!r}); train again") from None
+        if (path / DEVICE_FILE).is_file():
+            device = path / DEVICE_FILE
         folder = path / "policy"
         rule = read_document(folder)
         policy = SavedRule.from_document(rule, folder) if rule else FrozenPolicy.load(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from agents.machine import describe_machine
 from agents.plots import decisions_figure, evaluation_figure, record_decisions, save
 from agents.policy import METADATA_FILE
 from agents.report import print_rows
+from agents.run_folder import DEVICE_FILE
 from agents.saved_rule import SavedRule, save_privileged
 from agents.seeds import held_out_seeds
 from agents.training import AsDecider, simulated_decider, train
@@ -110,6 +112,8 @@ def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> None:
     if is_new:
         _make(run_dir)
     write_json(run_dir / CONFIG_FILE, asdict(config))
+    if config.device.endswith(".toml"):  # so that the folder can be taken to the board
+        shutil.copyfile(config.device, run_dir / DEVICE_FILE)
     write_json(run_dir / "machine.json", describe_machine())
     print(world.device.status_line)
     decider, save_policy = (_learned if config.learns else _fitted)(config, world, run_dir)

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from hw.errors import HardwareError
+from hw.likeness import devices_like
 from hw.record import record
 from hw.survey import ClockSurvey, RailSurvey, Survey, ZoneSurvey, survey
 from hw.sysfs import Sysfs
@@ -160,6 +161,11 @@ def _abilities(found: Survey) -> Iterator[str]:
         yield "measure   no energy"
     limits_c = [zone.limit_c for zone in found.zones if zone.limit_c is not None]
     yield f"stay below {min(limits_c):.0f} C" if limits_c else "not be guarded against heat"
+    alike = devices_like([clock for clock in found.clocks if not clock.denied])
+    if alike:
+        yield f"be taken for {alike[0]}: python train.py --device {alike[0]}"
+    elif clocks:
+        yield "be described after a similar board: python -m hw.describe --help"
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ def _check_run(out, base, algo, steps, printed) -> None:
 def _check_documents(out, base, algo, steps) -> None:
     assert {path.name for path in out.iterdir()} == {
         *("config.json", "machine.json", "policy", "agent.zip", "tensorboard"),
-        *("evaluation.csv", "evaluation.png", "decisions.png"),
+        *("evaluation.csv", "evaluation.png", "decisions.png", "device.toml"),
     }
     _, device, _, model, _, scenario = base
     assert json.loads((out / "config.json").read_text()) == {

@@ -8,19 +8,15 @@ kind here, the highest operating point for the highest, and any other for the ne
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from hw.base import Applied, Board, EnergyReading, FrequencyDomain
 from hw.device import DeviceModel
 from hw.errors import UnsupportedError
+from hw.likeness import clocks_of
 
-KINDS = {"cpu": r"cpu\d*", "gpu": r"gpu", "emc": r"emc"}
-"""Names that a device's clock may have on a machine."""
 SAME_POINT = 0.02
 """Two clocks that differ by less are the same operating point."""
-LARGEST_DIFFERENCE = 0.2
-"""Of the highest clocks; a machine that differs more is another one, or in another design."""
 
 
 class TakenAs(Board):
@@ -65,36 +61,20 @@ class TakenAs(Board):
     def _acquire(self) -> None:
         self._machine.open()
         try:
-            self.domains = {name: self._domain(name) for name in self.device.settable}
+            found = clocks_of(self.device, tuple(self._machine.domains.values()))
         except UnsupportedError:
             self._machine.close()
             raise
+        self.domains = {
+            kind: _Kind(kind, self.device.domains[kind].available_hz, members)
+            for kind, members in found.items()
+        }
         self.power_sensors = self._machine.power_sensors
         self.thermal_zones = self._machine.thermal_zones
         self.guard = self._machine.guard
 
     def _release(self) -> None:
         self._machine.close()
-
-    def _domain(self, name: str) -> _Kind:
-        found = self._machine.domains
-        members = [found[key] for key in found if re.fullmatch(KINDS[name], key)]
-        if not members:
-            raise UnsupportedError(
-                f"{self.device.name} sets the clock {name}, which cannot be set here (found: "
-                f"{', '.join(found) or 'none'}); see python -m hw.doctor, or train for a device "
-                f"without it"
-            )
-        top_hz = self.device.domains[name].available_hz[-1]
-        for member in members:
-            here_hz = member.available_hz[-1]
-            if abs(here_hz / top_hz - 1.0) > LARGEST_DIFFERENCE:
-                raise UnsupportedError(
-                    f"{member.name} goes up to {here_hz / 1e6:.0f} MHz here, the {name} of "
-                    f"{self.device.name} to {top_hz / 1e6:.0f} MHz: this is another device; train "
-                    f"with --device of this one"
-                )
-        return _Kind(name, self.device.domains[name].available_hz, members)
 
 
 class _Kind:

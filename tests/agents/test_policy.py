@@ -230,7 +230,7 @@ def test_policy_refuses_an_action_with_other_values(folder, small_world, change)
     layout = json.loads((folder / "policy.json").read_text())["layout"]
     layout["axes"][0] |= change
     rewrite(folder, layout=layout)
-    with pytest.raises(PolicyError, match="observations or actions|another set of clocks"):
+    with pytest.raises(PolicyError, match=r"observations or actions|another set of clocks"):
         FrozenPolicy.load(folder).check_layout(small_world.layout)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -48,3 +49,8 @@ def test_config_keeps_what_train_wrote_beside(run):
     document = json.loads((run / "config.json").read_text())
     (run / "config.json").write_text(json.dumps(document | {"seed": 3}))
     assert RunFolder.load(run).device == "tx2"
+
+
+def test_a_device_of_its_own_comes_with_the_run(run, small_device):
+    (run / "device.toml").write_bytes(Path(small_device).read_bytes())
+    assert RunFolder.load(run).device == str(run / "device.toml")

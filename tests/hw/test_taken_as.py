@@ -84,7 +84,7 @@ def test_who_wins_is_told(taken):
 
 
 def test_another_machine_is_refused_untouched(taken):
-    with pytest.raises(UnsupportedError, match=r"1510 MHz here, the cpu of tx2 to 2035 MHz"):
+    with pytest.raises(UnsupportedError, match=r"1510 MHz here, that of tx2 to 2035 MHz"):
         taken("jetson-orin-nano", "tx2")
 
 

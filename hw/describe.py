@@ -1,0 +1,106 @@
+"""Write a device file for this machine after a model of a similar one: `python -m hw.describe`.
+
+    python -m hw.describe --like orin-nano --out my-board.toml [--root DIR]
+
+The clocks are this machine's, everything else is the other model's: what `train.py --device
+my-board.toml` learns fits this machine as well as the two are alike. `--root` takes what
+`python -m hw.doctor --record DIR` saved on the board, so that this can be done at a desk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from hw.device import DeviceModel
+from hw.device_file import device_path
+from hw.errors import HardwareError, UnsupportedError
+from hw.likeness import KINDS, devices_like, of_kind
+from hw.survey import ClockSurvey, Survey, survey
+from hw.sysfs import Sysfs
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def describe(found: Survey, like: str | None, name: str) -> dict[str, Any]:
+    """A device file for a machine.
+
+    Args:
+        found: the machine.
+        like: the device model that it is most like; the best of the shipped ones if not given.
+        name: of the new device.
+
+    Raises:
+        DeviceFileError: `like` is unknown or damaged.
+        UnsupportedError: nothing can be set, or nothing is alike and none was named.
+    """
+    if not of_kind("cpu", found.clocks):
+        raise UnsupportedError(f"{found.machine} lets no processor clock be set; see hw.doctor")
+    if like is None:
+        alike = devices_like(found.clocks)
+        if not alike:
+            raise UnsupportedError(f"no device model is like {found.machine}; name one by --like")
+        like = alike[0]
+    model = DeviceModel.load(like)
+    document = tomllib.loads(device_path(like).read_text(encoding="utf-8"))
+    document["name"], document["title"] = name, found.machine
+    document["validated_on"] = []
+    document["modelled"] = [
+        f"everything: the model of {model.title}, at the clocks of {found.machine}",
+        *document["modelled"],
+    ]
+    document["provenance"]["domains"] = (
+        f"Clocks that can be set on {found.machine}. Delays: {like}."
+    )
+    for kind in KINDS:
+        document["domains"][kind]["available_hz"] = _points(kind, found.clocks, model)
+    return document
+
+
+def _points(kind: str, clocks: Sequence[ClockSurvey], model: DeviceModel) -> list[int]:
+    """Operating points of the clock that goes highest; the model's highest if there is none."""
+    mine = of_kind(kind, clocks)
+    if not mine:
+        return [model.domains[kind].available_hz[-1]]
+    return list(max(mine, key=lambda clock: clock.available_hz[-1]).available_hz)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; 2 with one sentence when something is wrong."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--like", help="device model that this machine is most like")
+    parser.add_argument("--root", type=Path, default=Path("/"), help="look at a recorded tree")
+    parser.add_argument("--out", type=Path, required=True, help="the .toml file to write")
+    arguments = parser.parse_args(argv)
+    try:
+        import tomli_w  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError:
+        print("error: writing a device file needs tomli-w: pip install tomli-w", file=sys.stderr)
+        return 2
+    out: Path = arguments.out
+    try:
+        if out.suffix != ".toml":
+            raise UnsupportedError(f"--out is {out}; give a name that ends in .toml")
+        with closing(Sysfs(arguments.root)) as sysfs:
+            document = describe(survey(sysfs), arguments.like, out.stem)
+        out.write_text(tomli_w.dumps(document), encoding="utf-8")
+        device = DeviceModel.load(out)
+    except HardwareError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: cannot write {out} ({error.strerror}); give another --out", file=sys.stderr)
+        return 2
+    print(f"{device.status_line}\nnext: python train.py --device {out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

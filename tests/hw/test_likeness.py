@@ -1,0 +1,88 @@
+"""Which device models a machine is like, and device files for machines that are like none."""
+
+from __future__ import annotations
+
+import pytest
+
+from hw.boards.linux import LinuxBoard
+from hw.boards.taken_as import TakenAs
+from hw.describe import describe, main
+from hw.device import DeviceModel
+from hw.doctor import Style, report
+from hw.errors import UnsupportedError
+from hw.likeness import devices_like
+from hw.survey import survey
+from tests.hw.fake.access import FakeSysfs
+from tests.hw.fake.boards import BOARDS
+
+LIKE = {
+    "jetson-nano": "nano",
+    "jetson-tx2": "tx2",
+    "jetson-xavier-nx": "xavier-nx",
+    "jetson-orin-nano": "orin-nano",
+    "jetson-agx-orin": "agx-orin",
+    "raspberry-pi-4": "pi4",
+}
+
+
+@pytest.fixture
+def sysfs(tmp_path):
+    def build(name: str) -> FakeSysfs:
+        return FakeSysfs(BOARDS[name]("old"), tmp_path)
+
+    return build
+
+
+@pytest.mark.parametrize(("machine", "device"), LIKE.items())
+def test_machine_is_like_its_model(sysfs, machine, device):
+    found = survey(sysfs(machine))
+    assert devices_like(found.clocks)[0] == device
+    lines = "\n".join(report(found, Style(coloured=False)))
+    assert f"python train.py --device {device}" in lines
+
+
+def test_machine_without_a_model_is_told_how_to_describe_it(sysfs):
+    found = survey(sysfs("jetson-orin-nano-super"))
+    assert devices_like(found.clocks) == ()
+    lines = "\n".join(report(found, Style(coloured=False)))
+    assert "python -m hw.describe" in lines
+
+
+@pytest.mark.parametrize("name", ["jetson-orin-nano-super", "jetson-orin-nx", "rk3588"])
+def test_described_machine_can_be_taken_for_its_description(sysfs, tmp_path, recorded, name):
+    out = tmp_path / "mine.toml"
+    tree = recorded(name)
+    assert main(["--root", str(tree), "--like", "orin-nano", "--out", str(out)]) == 0
+    device = DeviceModel.load(out)
+    assert (device.name, device.validated_on) == ("mine", ())
+    assert device.max_power_w > DeviceModel.load("orin-nano").power.board_w
+    with TakenAs(LinuxBoard(sysfs(name), sleep=lambda _: None), device) as board:
+        for kind in device.settable:
+            top_hz = board.domains[kind].available_hz[-1]
+            assert board.apply({kind: top_hz}).keys() == {kind}
+
+
+def test_what_cannot_be_set_stays_at_one_point(sysfs):
+    document = describe(survey(sysfs("raspberry-pi-5")), "orin-nano", "pi5")
+    assert len(document["domains"]["cpu"]["available_hz"]) > 1
+    assert [len(document["domains"][kind]["available_hz"]) for kind in ("gpu", "emc")] == [1, 1]
+
+
+def test_nothing_alike_and_none_named_is_an_error(sysfs):
+    with pytest.raises(UnsupportedError, match="name one by --like"):
+        describe(survey(sysfs("rk3588")), None, "mine")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--out", "mine.txt"], "ends in .toml"),
+        (["--out", "/nowhere/mine.toml", "--like", "tx2"], "cannot write"),
+        (["--out", "mine.toml", "--like", "tx9"], "'tx9'"),
+    ],
+)
+def test_bad_input_ends_in_one_sentence(recorded, capsys, options, message):
+    assert main(["--root", str(recorded("jetson-tx2")), *options]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
