@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 
 from agents.deciders.base import Decider
 from agents.deciders.registry import fit
+from agents.processes import fresh_processes
 from agents.seeds import N_HELD_OUT, held_out_seeds
 from agents.statistics import Bootstrap, Interval, weighted_quantile
 from envs.fleet import Fleet, World
@@ -141,6 +144,8 @@ def evaluate(
 ) -> list[EvaluationRow]:
     """Compare learned policies with all rivals, in each scenario and over all of them.
 
+    Several scenarios are spread over fresh processes.
+
     Args:
         world: whose scenarios are taken one by one.
         learned: policies by name.
@@ -148,19 +153,26 @@ def evaluate(
         n_episodes: per scenario.
         report: called with a line of progress.
     """
+    worlds = [replace(world, scenarios=(scenario,)) for scenario in world.scenarios]
+    one = partial(_evaluate_one, learned=learned, seed=seed, n_episodes=n_episodes)
     results: dict[str, dict[str, Episodes]] = {}
-    for scenario in world.scenarios:
-        report(f"evaluating in {scenario.name}")
-        single = replace(world, scenarios=(scenario,))
-        deciders = {**learned, **rivals(single, seed)}
-        seeds = held_out_seeds(seed, n_episodes)
-        results[scenario.name] = {
-            name: run_episodes(single, decider, seeds) for name, decider in deciders.items()
-        }
+    with fresh_processes() if len(worlds) > 1 else nullcontext() as pool:
+        for single, runs in zip(worlds, (pool.map if pool else map)(one, worlds), strict=True):
+            results[single.scenarios[0].name] = runs
+            report(f"evaluated in {single.scenarios[0].name}")
     rows = [row for name, runs in results.items() for row in _rows(name, runs)]
     if len(results) > 1:
         rows += _rows(ALL, _pool(list(results.values())))
     return rows
+
+
+def _evaluate_one(
+    world: World, learned: Mapping[str, Decider], seed: int, n_episodes: int
+) -> dict[str, Episodes]:
+    """Everybody's episodes in a world of one scenario."""
+    seeds = held_out_seeds(seed, n_episodes)
+    deciders = {**learned, **rivals(world, seed)}
+    return {name: run_episodes(world, decider, seeds) for name, decider in deciders.items()}
 
 
 def write_csv(rows: list[EvaluationRow], path: Path) -> None:

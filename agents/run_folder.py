@@ -100,14 +100,17 @@ class RunFolder:
         """
         if isinstance(self.policy, FrozenPolicy):
             return self.policy.decide
-        world = build_world(self.device, model, [scenario])
-        known = replace(Known.of(world), layout=env.plant.layout, objective=env.objective)
         try:
-            decider = self.policy.rule.build(known)
+            decider = self.policy.rule.build(self.known(env, model, scenario))
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise PolicyError(f"{self.path} is damaged ({error!r}); fit it again") from None
         decider.begin(env.plant, 1)
         return lambda observation: decider.decide(observation[None])[0]
+
+    def known(self, env: EdgeSplitEnv, model: str, scenario: str) -> Known:
+        """What a rule may know about a board; arguments as of `decide_for`."""
+        world = build_world(self.device, model, [scenario])
+        return replace(Known.of(world), layout=env.plant.layout, objective=env.objective)
 
     @classmethod
     def load(cls, path: Path) -> RunFolder:

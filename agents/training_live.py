@@ -1,15 +1,16 @@
 """Fine-tune a policy from simulation on a board in wall-clock time: `train.py --init RUN`.
 
-The learner is DVFO's branching network, begun as the policy: its advantages are the policy's scores
-times a temperature. Its replay buffer begins with simulated transitions of the policy, and a few
-thousand real steps follow, each learned from several times.
+For networks that score each axis the learner is DVFO's branching network, begun as the policy: its
+advantages are the policy's scores times a temperature. Its replay buffer begins with simulated
+transitions of the policy, and a few thousand real steps follow, each learned from several times.
+`advised` learns in another way, see `agents.training_portfolio`.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ from agents.learners.branching import BranchingDQN
 from agents.learners.safe_env import SafeEnv
 from agents.log_cost import LogCost
 from agents.policy import FrozenPolicy
-from agents.run_folder import RunFolder
+from agents.run_folder import Decide, RunFolder
+from agents.saved_rule import SavedRule
+from agents.training_portfolio import tune_portfolio
 from agents.training_run import CONFIG_FILE, write_json
 from envs.edge_env import EdgeSplitEnv
 from envs.fleet import World
@@ -136,13 +139,12 @@ def tune_run(run: Path, run_dir: Path, place: Place) -> str:
     """
     source = RunFolder.load(run)
     policy = source.policy
-    if not isinstance(policy, FrozenPolicy):
+    if isinstance(policy, SavedRule) and policy.rule.name != "advised":
         raise AgentError(
             f"{run} holds a policy of {policy.algorithm}, which cannot be tuned; give a run of "
-            f"amortised, ppo or dvfo"
+            f"advised, amortised, ppo or dvfo"
         )
     run_dir.mkdir(parents=True, exist_ok=True)
-    world = build_world(source.device, source.model, [place.scenario])
     n_measured = 2 * N_BLOCKS * BLOCK_STEPS
     env = make_live(
         place.board,
@@ -152,19 +154,33 @@ def tune_run(run: Path, run_dir: Path, place: Place) -> str:
         cloud=place.cloud,
         security=place.security,
         n_steps=max(place.n_steps, n_measured),
-        max_power_w=policy.metadata.layout.max_power_w,
+        max_power_w=source.layout.max_power_w,
         accept=policy.check_layout,
     )
     try:
-        tuned = tune(env, world, policy, run_dir, place.n_steps, place.seed)
-        blocks = compare(env, policy, tuned, N_BLOCKS)
+        after = replace(source, policy=_tuned(env, source, run_dir, place))
+        before, then = (r.decide_for(env, r.model, place.scenario) for r in (source, after))
+        blocks = compare(env, before, then, N_BLOCKS)
     finally:
         env.close()
     helps = blocks["after"].cost < blocks["before"].cost
     write_json(run_dir / CONFIG_FILE, {"device": source.device, "model": source.model})
-    (tuned if helps else policy).save(run_dir / "policy")
+    (after if helps else source).policy.save(run_dir / "policy")
     verdict = "tuned policy kept" if helps else "no gain: the policy from before is kept"
     return f"{report(blocks, run_dir)}\n{verdict}"
+
+
+def _tuned(
+    env: EdgeSplitEnv, source: RunFolder, run_dir: Path, place: Place
+) -> FrozenPolicy | SavedRule:
+    """Learn on the board as befits the policy."""
+    policy = source.policy
+    if isinstance(policy, FrozenPolicy):
+        world = build_world(source.device, source.model, [place.scenario])
+        return tune(env, world, policy, run_dir, place.n_steps, place.seed)
+    known = source.known(env, source.model, place.scenario)
+    rule = tune_portfolio(env, known, policy.rule, run_dir, place.n_steps, place.seed)
+    return replace(policy, rule=rule)
 
 
 def warm_start(env: SafeEnv, policy: FrozenPolicy, seed: int) -> BranchingDQN:
@@ -252,16 +268,16 @@ def tune(
     )
 
 
-def compare(
-    env: EdgeSplitEnv, before: FrozenPolicy, after: FrozenPolicy, n_blocks: int
-) -> dict[str, Block]:
+def compare(env: EdgeSplitEnv, before: Decide, after: Decide, n_blocks: int) -> dict[str, Block]:
     """Run both policies in turn on the board, `n_blocks` blocks each, in the same episode."""
     observation, _ = env.reset(seed=0)
     seen: dict[str, list[list[float]]] = {"before": [], "after": []}
     for turn in range(2 * n_blocks):
-        name, policy = (("before", before), ("after", after))[turn % 2]
+        name = ("before", "after")[turn % 2]
         for step in range(BLOCK_STEPS):
-            observation, reward, _, _, info = env.step(policy.decide(observation))
+            # Both see everything, for they may have a memory.
+            actions = {"before": before(observation), "after": after(observation)}
+            observation, reward, _, _, info = env.step(actions[name])
             outcome = info["outcome"]
             if step:  # the first one still pays for the other policy's clocks
                 keys = ("energy_j", "in_time", "latency_s")

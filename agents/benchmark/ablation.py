@@ -10,12 +10,9 @@ time that a decision took.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +22,7 @@ from agents.deciders.oracle import Oracle
 from agents.errors import AgentError
 from agents.evaluate import run_episodes
 from agents.machine import describe_machine
+from agents.processes import fresh_processes
 from agents.seeds import held_out_seeds
 from agents.statistics import Bootstrap, Interval
 from agents.training import simulated_decider, train
@@ -129,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         open_or_prepare(NETWORK)
-        with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        with fresh_processes() as pool:
             waiting = {
                 variant: [pool.submit(run_one, variant, seed) for seed in range(arguments.seeds)]
                 for variant in VARIANTS

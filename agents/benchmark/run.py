@@ -6,11 +6,10 @@ import hashlib
 import json
 import math
 import multiprocessing
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +23,7 @@ from agents.deciders.base import Decider
 from agents.deciders.fitted import Fitted
 from agents.deciders.registry import entry, fit
 from agents.evaluate import ALL, Episodes, run_episodes
+from agents.processes import fresh_processes
 from agents.seeds import held_out_seeds
 from envs.fleet import Fleet, World
 from envs.spaces import ObservationEncoder, observation_fields
@@ -78,10 +78,8 @@ def run_jobs(
     code = code_fingerprint()
     missing = [job for job in jobs if _load(folder, job, code) is None]
     report(f"{len(jobs)} fits to compare, {len(missing)} to be done")
-    # Forked torch and gRPC hang; fresh processes do not.
-    spawn = multiprocessing.get_context("spawn")
     began_s = time.monotonic()
-    with ProcessPoolExecutor(n_processes, spawn, initializer=_one_thread) as pool:
+    with fresh_processes(n_processes) as pool:
         futures = {pool.submit(measure, job, trace): job for job in missing}
         try:
             for n_done, future in enumerate(as_completed(futures), start=1):
@@ -174,10 +172,6 @@ def _by_seed(run: Episodes, n_episodes: int) -> dict[str, list[list[float]]]:
     parts = [run.part(slice(start, start + n_episodes)) for start in starts]
     found = {key: [getattr(part, key).tolist() for part in parts] for key in PER_EPISODE}
     return {**found, "p95_latency_s": [[part.p95_latency_s()] for part in parts]}
-
-
-def _one_thread() -> None:
-    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def _save(folder: Path, measured: Measured, code: str) -> None:

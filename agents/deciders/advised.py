@@ -52,9 +52,11 @@ class Advice:
     Attributes:
         actions: the portfolio, shape (k, n_axes).
         n_inputs: per board; the last k are the logarithms of the expected costs above the best.
-        in_time: share of the requests that each action is expected to answer in time, (n, k).
+        log_costs: logarithms of what each action is expected to cost, shape (n, k).
+        in_time: share of the requests that each is expected to answer in time, shape (n, k).
     """
 
+    log_costs: Floats
     in_time: Floats
 
     def __init__(self, known: Known, actions: Indices) -> None:
@@ -117,8 +119,9 @@ class Advice:
         chunks = [slice(i, i + rows) for i in range(0, len(held), rows)]
         parts = [self._expected(readings.select(boards), held[boards]) for boards in chunks]
         costs, self.in_time = (np.concatenate(part) for part in zip(*parts, strict=True))
-        log_cost = np.log(np.maximum(costs, SMALLEST_COST))
-        return np.minimum(log_cost - log_cost.min(axis=1, keepdims=True), LARGEST_REGRET)
+        self.log_costs = np.log(np.maximum(costs, SMALLEST_COST))
+        best = self.log_costs.min(axis=1, keepdims=True)
+        return np.minimum(self.log_costs - best, LARGEST_REGRET)
 
     def _expected(self, readings: Readings, held: Indices) -> tuple[Floats, Floats]:
         """Costs and shares in time, both of shape (n, k)."""
@@ -130,10 +133,20 @@ class Advice:
 
 
 class Advised:
-    """Takes the action with the best corrected score."""
+    """Takes the action with the best corrected score.
+
+    Attributes:
+        advice: what the models expect, as of the last observation.
+    """
 
     def __init__(
-        self, known: Known, actions: Indices, layers: Layers, least_in_time: float = 0.0
+        self,
+        known: Known,
+        actions: Indices,
+        layers: Layers,
+        *,
+        offsets: Sequence[float] | None = None,
+        least_in_time: float = 0.0,
     ) -> None:
         """Check that the layers fit together.
 
@@ -141,6 +154,8 @@ class Advised:
             known: about the plant.
             actions: the portfolio, shape (k, n_axes).
             layers: of the network.
+            offsets: what a board taught about the actions: how much more the logarithm of each
+                one's cost is than expected, shape (k,).
             least_in_time: of the actions only those remain that are expected to answer this share
                 of the requests in time; where none does, those that come closest.
 
@@ -149,9 +164,12 @@ class Advised:
         """
         if not 0.0 <= least_in_time <= 1.0:
             raise ValueError(f"least_in_time is {least_in_time}, not a share")
+        self._offsets = np.array(offsets or np.zeros(len(actions)), dtype=np.float32)
+        if self._offsets.shape != (len(actions),) or not np.isfinite(self._offsets).all():
+            raise ValueError(f"there are no {len(actions)} finite offsets")
         self._least_in_time = least_in_time
-        self._known, self._advice, self._layers = known, Advice(known, actions), layers
-        n_seen = self._advice.n_inputs
+        self._known, self.advice, self._layers = known, Advice(known, actions), layers
+        n_seen = self.advice.n_inputs
         for weight, bias in layers:
             if weight.shape != (len(bias), n_seen):
                 raise ValueError(f"a layer has shape {weight.shape}, expected (.., {n_seen})")
@@ -163,25 +181,33 @@ class Advised:
 
     def begin(self, plant: Plant, n: int) -> None:
         """Forget what was seen and in force."""
-        self._advice.begin()
+        self.advice.begin()
         self._held = top_clocks(self._known.layout, n)
 
     def decide(self, observations: Observations) -> Indices:
-        """Score the portfolio for each board."""
-        inputs = self._advice.see(observations, self._held)
+        """Take the best of the portfolio for each board."""
+        return self.take(self.scores(observations).argmax(axis=1))
+
+    def take(self, numbers: NDArray[np.int64]) -> Indices:
+        """Look actions up by their numbers in the portfolio, and remember that they are taken."""
+        self._held = self.advice.actions[numbers]
+        return self._held
+
+    def scores(self, observations: Observations) -> Any:
+        """Score the portfolio for each board, shape (n, k); what the constraint rules out, -inf."""
+        inputs = self.advice.see(observations, self._held)
         hidden = inputs
         for layer, (weight, bias) in enumerate(self._layers):
             hidden = hidden @ weight.T + bias
             if layer < len(self._layers) - 1:
                 np.maximum(hidden, 0.0, out=hidden)
-        k = len(self._advice.actions)
-        scores = hidden - np.float32(SHARPNESS) * inputs[:, -k:]
-        self._held = self._advice.actions[np.where(self._allowed(), scores, -np.inf).argmax(axis=1)]
-        return self._held
+        regrets = inputs[:, -len(self._offsets) :] + self._offsets
+        scores = hidden - np.float32(SHARPNESS) * regrets
+        return np.where(self._allowed(), scores, -np.inf)
 
     def _allowed(self) -> Any:
         """Which actions the constraint leaves, shape (n, k), at least one."""
-        in_time = self._advice.in_time
+        in_time = self.advice.in_time
         return in_time >= np.minimum(in_time.max(axis=1, keepdims=True), self._least_in_time)
 
 

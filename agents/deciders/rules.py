@@ -40,7 +40,11 @@ _CLOCKED: dict[str, Callable[[Known, Parameters], Decider]] = {
         known, _actions(p["front"]), np.array(p["latency_s"])
     ),
     "advised": lambda known, p: Advised(
-        known, _actions(p["actions"]), unpack(p["layers"]), float(p.get("least_in_time", 0.0))
+        known,
+        _actions(p["actions"]),
+        unpack(p["layers"]),
+        offsets=p.get("offsets"),
+        least_in_time=float(p.get("least_in_time", 0.0)),
     ),
     "bandit": lambda known, p: Bandit(known, Arms(**p)),
     "model-search": lambda known, p: ModelSearch(known, SearchSettings(**p)),

@@ -36,12 +36,13 @@ class FastPPO(PPO):
         if not isinstance(self.action_space, spaces.MultiDiscrete):
             raise TypeError(f"FastPPO needs MultiDiscrete actions, got {self.action_space}")
         self._choices = Categoricals(self.action_space.nvec.tolist())
+        self._learned = list(self.policy.parameters())  # to look them up takes longer than to clip
         n_fields = self.observation_space.shape[0]  # type: ignore[index]
         n_axes = len(self.action_space.nvec)
         self._rollout = Rollout(self.n_steps, self.n_envs, n_fields, n_axes)
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_choices", "_rollout"]
+        return [*super()._excluded_save_params(), "_choices", "_rollout", "_learned"]
 
     def collect_rollouts(
         self,
@@ -127,7 +128,7 @@ class FastPPO(PPO):
             error = values - batch.returns
         self.policy.optimizer.zero_grad()
         torch.autograd.backward([logits, values], [by_logits, (2.0 * self.vf_coef / n) * error])
-        clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+        clip_grad_norm_(self._learned, self.max_grad_norm)
         self.policy.optimizer.step()
         return np.array(
             [

@@ -66,10 +66,12 @@ def test_a_policy_without_scores_per_axis_is_refused(env, small_world):
 
 
 def test_a_rule_is_refused_with_what_can_be_tuned(small_world, small_device, tiny, tmp_path):
-    saved = SavedRule("advised", Rule("model-search", {}), small_world.layout)
+    saved = SavedRule("model-search", Rule("model-search", {}), small_world.layout)
     run = write_run(tmp_path / "run", saved, small_device, tiny.path)
     place = Place(board="sim", scenario="steady-wifi", cloud=None, n_steps=10, seed=0)
-    with pytest.raises(AgentError, match=r"advised, which cannot be tuned; give a run of amortis"):
+    with pytest.raises(
+        AgentError, match=r"model-search, which cannot be tuned; give a run of advised"
+    ):
         tune_run(run, tmp_path / "tuned", place)
     assert not (tmp_path / "tuned").exists()
 
@@ -101,7 +103,7 @@ def test_memory_that_is_damaged_is_refused(env, learned, tmp_path):
 def test_energy_before_and_after_is_told(env, small_world, tmp_path):
     fast = constant_policy(small_world.layout, (2, 2, 2, -1))
     slow = constant_policy(small_world.layout, (1, 1, 1, -1))
-    blocks = compare(env, fast, slow, 2)
+    blocks = compare(env, fast.decide, slow.decide, 2)
     assert blocks["after"].energy_j < blocks["before"].energy_j
     line = report(blocks, tmp_path)
     assert f"{blocks['before'].energy_j:.4f} J before" in line

@@ -63,7 +63,9 @@ class Namespaces:
 
     def popen(self, namespace: str, *arguments: object) -> subprocess.Popen[str]:
         """Start a module of Python in a namespace."""
-        command = ["ip", "netns", "exec", namespace, sys.executable, "-m", *map(str, arguments)]
+        # Unlike `ip netns exec`, this leaves /sys as it is, control groups included.
+        enter = ["nsenter", f"--net=/run/netns/{namespace}"]
+        command = [*enter, sys.executable, "-m", *map(str, arguments)]
         process = subprocess.Popen(
             command,
             cwd=REPOSITORY,

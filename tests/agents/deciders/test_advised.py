@@ -163,4 +163,4 @@ def test_the_latency_target_can_be_a_constraint(swinging, known, actions):
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
 def test_a_constraint_is_a_share(known, actions, share):
     with pytest.raises(ValueError, match="share"):
-        Advised(known, actions, silent(known, actions), share)
+        Advised(known, actions, silent(known, actions), least_in_time=share)

@@ -1,0 +1,104 @@
+"""Fine-tune `advised` on a board: learn what each action costs there beyond what is expected.
+
+Every now and then one of the actions that are expected to be nearly the best is taken instead of
+the best, and the surprises are charged to features of the actions (`agents.learners.residuals`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.deciders.advised import SHARPNESS, Advised
+from agents.deciders.known import Known
+from agents.deciders.rules import Rule
+from agents.guard import ThermalGuard
+from agents.learners.residuals import Residuals
+from agents.learners.safe_env import SafeEnv
+from envs.edge_env import EdgeSplitEnv
+from envs.objective import SMALLEST_COST
+
+EXPLORE = 0.3
+"""Share of the steps in which another action than the best is taken."""
+REACH = 0.05
+"""Expected cost above the best that is risked for it."""
+CHECKPOINT_EVERY = 100
+SURPRISES_FILE = "surprises.npz"
+
+
+def tune_portfolio(
+    env: EdgeSplitEnv, known: Known, rule: Rule, run_dir: Path, n_steps: int, seed: int
+) -> Rule:
+    """Run on the board, and learn; goes on where a run that was killed had come to.
+
+    Args:
+        env: of the board.
+        known: about it.
+        rule: an `advised` one.
+        run_dir: for what was learned so far.
+        n_steps: control steps in all.
+        seed: of what is explored.
+
+    Returns:
+        The same rule with offsets.
+
+    Raises:
+        AgentError: what was learned so far is damaged.
+    """
+    decider = rule.build(known)
+    assert isinstance(decider, Advised)
+    residuals, path = Residuals(known, decider.advice.actions), run_dir / SURPRISES_FILE
+    if path.is_file():
+        residuals.load(path)
+    explorer = Explorer(env, decider, np.random.default_rng((seed, len(residuals))))
+    observation, _ = env.reset(seed=seed)
+    decider.begin(env.plant, 1)
+    while len(residuals) < n_steps:
+        number = explorer.choose(observation)
+        expected = float(decider.advice.log_costs[0, number])
+        observation, reward, _, cut, info = env.step(decider.take(np.array([number]))[0])
+        residuals.add(number, np.log(max(-reward, SMALLEST_COST)) - expected)
+        explorer.is_late = info["outcome"]["in_time"] < SafeEnv.IN_TIME
+        if len(residuals) % CHECKPOINT_EVERY == 0:
+            residuals.save(path)
+        if cut:
+            observation, _ = env.reset()
+    residuals.save(path)
+    return Rule(rule.name, rule.parameters | {"offsets": residuals.offsets().tolist()})
+
+
+class Explorer:
+    """Strays a little from a policy, as `SafeEnv` lets an agent stray.
+
+    Attributes:
+        is_late: whether too many requests came late in the last step, after which it does not.
+    """
+
+    def __init__(self, env: EdgeSplitEnv, decider: Advised, generator: np.random.Generator) -> None:
+        """Explore around `decider`."""
+        axes = env.plant.layout.axes
+        self._guard = ThermalGuard(axes, env.encoder.fields, SafeEnv.MARGIN_C)
+        self._ends = np.cumsum([len(axis.values) for axis in axes])[:-1]
+        self._decider, self._generator = decider, generator
+        self.is_late = False
+
+    def choose(self, observation: NDArray[np.float32]) -> int:
+        """Number of an action of the portfolio."""
+        scores = self._decider.scores(observation[None])[0]
+        cool = self._leaves(observation)
+        scores = np.where(cool, scores, -np.inf) if cool.any() else scores
+        best = int(scores.argmax())
+        if self.is_late or self._generator.random() >= EXPLORE:
+            return best
+        near = np.flatnonzero(scores >= scores[best] - SHARPNESS * REACH)
+        return int(self._generator.choice(near))
+
+    def _leaves(self, observation: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which actions of the portfolio a hot board leaves, shape (k,)."""
+        allowed = np.split(self._guard.allowed(observation[None])[0], self._ends)
+        portfolio = self._decider.advice.actions
+        columns = [flags[portfolio[:, axis]] for axis, flags in enumerate(allowed)]
+        left: NDArray[np.bool_] = np.logical_and.reduce(columns)
+        return left

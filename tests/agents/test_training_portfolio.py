@@ -1,0 +1,116 @@
+"""Fine-tuning `advised` on a board that is not as its model says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from agents import training_live
+from agents.deciders.advised import Advice, pack
+from agents.deciders.known import Known, every_action
+from agents.deciders.rollout import mean_cost
+from agents.deciders.rules import Rule
+from agents.saved_rule import SavedRule
+from agents.seeds import seeds_for
+from agents.training_live import Place, tune_run
+from agents.training_portfolio import EXPLORE, Explorer, tune_portfolio
+from envs.edge_env import EdgeSplitEnv
+from envs.fleet import Fleet
+from tests.runs import write_run
+
+SEEDS = seeds_for(77, 0, 6)
+
+
+def uncorrected(known: Known, actions) -> Rule:
+    """A policy that takes its model at its word."""
+    n_inputs = Advice(known, actions).n_inputs
+    layers = [(np.zeros((len(actions), n_inputs), np.float32), np.zeros(len(actions), np.float32))]
+    return Rule("advised", {"actions": actions.tolist(), "layers": pack(layers)})
+
+
+@pytest.fixture
+def wrong(small_world) -> Known:
+    """Knows a device that high clocks cost nothing."""
+    known = Known.of(small_world)
+    free = dict.fromkeys(("gpu_idle_w_per_hz3", "cpu_idle_w_per_hz3", "soc_w_per_emc_hz"), 0.0)
+    free |= dict.fromkeys(("cpu_busy_w_per_hz3", "gpu_busy_w_per_hz", "ddr_w_per_emc_hz"), 0.0)
+    power = replace(known.device.power, **free)
+    return replace(known, device=replace(known.device, power=power))
+
+
+@pytest.fixture
+def env(small_world) -> EdgeSplitEnv:
+    return EdgeSplitEnv(Fleet(small_world, 1), small_world.objective())
+
+
+def test_a_board_that_draws_more_at_high_clocks_is_learned(env, small_world, wrong, tmp_path):
+    rule = uncorrected(wrong, every_action(small_world.layout))
+    tuned = tune_portfolio(env, wrong, rule, tmp_path, 600, 0)
+    before, after = (mean_cost(small_world, r.build(wrong), SEEDS) for r in (rule, tuned))
+    assert after < 0.97 * before
+
+
+def test_a_board_as_expected_is_left_alone(env, small_world, tmp_path):
+    known = Known.of(small_world)
+    rule = uncorrected(known, every_action(small_world.layout))
+    tuned = tune_portfolio(env, known, rule, tmp_path, 300, 0)
+    before, after = (mean_cost(small_world, r.build(known), SEEDS) for r in (rule, tuned))
+    assert after < 1.02 * before
+
+
+def test_tuning_that_was_killed_goes_on(env, wrong, small_world, tmp_path, monkeypatch):
+    rule = uncorrected(wrong, every_action(small_world.layout))
+    steps = []
+    step = EdgeSplitEnv.step
+
+    def killed(self, action):
+        steps.append(action)
+        if len(steps) == 150:
+            raise KeyboardInterrupt
+        return step(self, action)
+
+    monkeypatch.setattr(EdgeSplitEnv, "step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        tune_portfolio(env, wrong, rule, tmp_path, 200, 0)
+    tune_portfolio(env, wrong, rule, tmp_path, 200, 0)
+    assert len(steps) == 150 + 100  # the first hundred were saved
+
+
+def test_a_hot_board_raises_no_clock_and_a_late_one_does_not_explore(env, small_world):
+    known = Known.of(small_world)
+    decider = uncorrected(known, every_action(small_world.layout)).build(known)
+    observation, _ = env.reset(seed=0)
+    names = [f.name for f in env.encoder.fields]
+    explorer = Explorer(env, decider, np.random.default_rng(0))
+
+    def chosen(n: int = 60):
+        decider.begin(env.plant, 1)
+        return [decider.advice.actions[explorer.choose(observation)] for _ in range(n)]
+
+    free = chosen()
+    assert len({tuple(action) for action in free}) > 1
+    explorer.is_late = True
+    assert len({tuple(action) for action in chosen()}) == 1
+    explorer.is_late = False
+    observation = observation.copy()
+    observation[names.index("temperature_margin_c")] = -1.0
+    observation[[names.index(f"{name}_hz") for name in ("cpu", "gpu", "emc")]] = -1.0
+    assert all((action[:-1] == 0).all() for action in chosen())
+    assert EXPLORE < 1.0
+
+
+def test_train_init_tunes_the_default_policy(
+    small_world, small_device, tiny, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(training_live, "BLOCK_STEPS", 2)
+    monkeypatch.setattr(training_live, "N_BLOCKS", 1)
+    rule = uncorrected(Known.of(small_world), every_action(small_world.layout))
+    saved = SavedRule("advised", rule, small_world.layout)
+    run = write_run(tmp_path / "run", saved, small_device, tiny.path)
+    place = Place(board="sim", scenario="steady-wifi", cloud=None, n_steps=8, seed=0)
+    said = tune_run(run, tmp_path / "tuned", place)
+    assert "energy per request" in said
+    assert (tmp_path / "tuned" / "policy" / "policy.json").is_file()
+    assert (tmp_path / "tuned" / "tuning.json").is_file()
