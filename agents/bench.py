@@ -1,14 +1,12 @@
 """Measure every bar of the project and write them down: `python -m agents.bench`, or `make bench`.
 
-Writes `results/bench.md` and, from the first training run, `results/evaluation.csv` and the
-pictures. Takes about half an hour.
+Writes `results/bench.md`. Takes about a quarter of an hour.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -34,7 +32,6 @@ from partition.model_folder import ModelFolder
 RESULTS = Path("results")
 DATA = Path("../shared/data")
 MODEL = "efficientnet-lite0"
-COPIED = ("evaluation.csv", "evaluation.png", "decisions.png")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +131,6 @@ def _training(seed: int, out: Path) -> Iterator[Bar]:
         if row["policy"] == OURS and row["share_of_way"] != "nan":
             yield _share(row, seed, shown)
     yield _decision_time(RunFolder.load(out), seed, shown)
-    if seed == 0:
-        for name in COPIED:
-            shutil.copy(out / name, RESULTS / name)
 
 
 def _share(row: dict[str, str], seed: int, command: str) -> Bar:
