@@ -178,7 +178,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_share,
         default=None,
         metavar="SHARE",
-        help="requests to answer within their latency target, whatever it costs; advised only",
+        help="expect so many requests within their latency target, whatever it costs; advised only",
     )
     parser.add_argument("--duration", type=_seconds, default=None, help="seconds; default endless")
     parser.add_argument("--dry-run", action="store_true", help="print every write, make none")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 from concurrent.futures import ProcessPoolExecutor
 
 
@@ -13,9 +14,13 @@ def fresh_processes(n: int | None = None) -> ProcessPoolExecutor:
     Forked torch and gRPC hang; fresh processes do not.
     """
     spawn = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(n or os.cpu_count(), spawn, initializer=_one_thread)
+    cores = len(os.sched_getaffinity(0))
+    return ProcessPoolExecutor(n or cores, spawn, initializer=_one_thread)
 
 
 def _one_thread() -> None:
-    """Libraries read this when they are loaded, which a fresh process has not done yet."""
+    """Of torch, which may be loaded by now, and of whatever is loaded later."""
     os.environ["OMP_NUM_THREADS"] = "1"
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)

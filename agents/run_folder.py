@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,13 @@ Decide = Callable[[NDArray[np.float32]], Indices]
 
 DEVICE_FILE = "device.toml"
 """Copy of a device's file that does not come with the package."""
+
+
+def keep_device(device: str, run_dir: Path) -> None:
+    """Copy a device's own file to a run folder, so that the folder can be taken to the board."""
+    kept = run_dir / DEVICE_FILE
+    if device.endswith(".toml") and not kept.exists():
+        shutil.copyfile(device, kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +82,7 @@ class RunFolder:
         return self.layout.domains if self.layout.board == board else None
 
     def constrained(self, least_in_time: float) -> RunFolder:
-        """The same, where the quantile of the latency at this share stays within the target.
+        """The same, where this quantile of the latency is expected to stay within the target.
 
         Raises:
             PolicyError: the policy weighs no actions by what they are expected to do.

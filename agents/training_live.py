@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from agents.learners.branching import BranchingDQN
 from agents.learners.safe_env import SafeEnv
 from agents.log_cost import LogCost
 from agents.policy import FrozenPolicy
-from agents.run_folder import Decide, RunFolder
+from agents.run_folder import Decide, RunFolder, keep_device
 from agents.saved_rule import SavedRule
 from agents.training_portfolio import tune_portfolio
 from agents.training_run import CONFIG_FILE, write_json
@@ -165,6 +166,7 @@ def tune_run(run: Path, run_dir: Path, place: Place) -> str:
         env.close()
     helps = blocks["after"].cost < blocks["before"].cost
     write_json(run_dir / CONFIG_FILE, {"device": source.device, "model": source.model})
+    keep_device(source.device, run_dir)
     (after if helps else source).policy.save(run_dir / "policy")
     verdict = "tuned policy kept" if helps else "no gain: the policy from before is kept"
     return f"{report(blocks, run_dir)}\n{verdict}"
@@ -325,5 +327,5 @@ def load_memory(agent: BranchingDQN, path: Path) -> None:
             for name in _COLUMNS:
                 getattr(buffer, name)[:] = stored[name]
             buffer.pos, buffer.full = int(stored["pos"]), bool(stored["full"])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise AgentError(f"{path} is damaged ({error}); tune anew in another folder") from None

@@ -1,12 +1,14 @@
 """Fine-tune `advised` on a board: learn what each action costs there beyond what is expected.
 
 Every now and then one of the actions that are expected to be nearly the best is taken instead of
-the best, and the surprises are charged to features of the actions (`agents.learners.residuals`).
+the best. What the policy's network does not expect either is charged to features of the actions
+(`agents.learners.residuals`).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,8 @@ EXPLORE = 0.3
 """Share of the steps in which another action than the best is taken."""
 REACH = 0.05
 """Expected cost above the best that is risked for it."""
+NEARLY = 0.02
+"""Clocks that differ by less are the same."""
 CHECKPOINT_EVERY = 100
 SURPRISES_FILE = "surprises.npz"
 
@@ -55,18 +59,26 @@ def tune_portfolio(
     explorer = Explorer(env, decider, np.random.default_rng((seed, len(residuals))))
     observation, _ = env.reset(seed=seed)
     decider.begin(env.plant, 1)
-    while len(residuals) < n_steps:
+    for step in range(len(residuals), n_steps):
         number = explorer.choose(observation)
-        expected = float(decider.advice.log_costs[0, number])
+        expected = float(decider.log_costs[0, number])
         observation, reward, _, cut, info = env.step(decider.take(np.array([number]))[0])
-        residuals.add(number, np.log(max(-reward, SMALLEST_COST)) - expected)
+        if _was_obeyed(info):
+            cost = -reward - info["reward_terms"]["switching"]  # which is no surprise
+            residuals.add(number, np.log(max(cost, SMALLEST_COST)) - expected)
         explorer.is_late = info["outcome"]["in_time"] < SafeEnv.IN_TIME
-        if len(residuals) % CHECKPOINT_EVERY == 0:
+        if step % CHECKPOINT_EVERY == CHECKPOINT_EVERY - 1:
             residuals.save(path)
         if cut:
             observation, _ = env.reset()
     residuals.save(path)
     return Rule(rule.name, rule.parameters | {"offsets": residuals.offsets().tolist()})
+
+
+def _was_obeyed(info: dict[str, Any]) -> bool:
+    """Whether the clocks were those that were asked for, not a guard's or a power mode's."""
+    pairs = ((info["requested"][name], hz) for name, hz in info["applied"].items())
+    return all(abs(applied - requested) <= NEARLY * requested for requested, applied in pairs)
 
 
 class Explorer:
@@ -87,9 +99,10 @@ class Explorer:
     def choose(self, observation: NDArray[np.float32]) -> int:
         """Number of an action of the portfolio."""
         scores = self._decider.scores(observation[None])[0]
-        cool = self._leaves(observation)
-        scores = np.where(cool, scores, -np.inf) if cool.any() else scores
+        scores = np.where(self._leaves(observation), scores, -np.inf)
         best = int(scores.argmax())
+        if not np.isfinite(scores[best]):  # all are too hot: the one that is least so
+            return int(self._decider.advice.actions[:, :-1].sum(axis=1).argmin())
         if self.is_late or self._generator.random() >= EXPLORE:
             return best
         near = np.flatnonzero(scores >= scores[best] - SHARPNESS * REACH)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ from agents.machine import describe_machine
 from agents.plots import decisions_figure, evaluation_figure, record_decisions, save
 from agents.policy import METADATA_FILE
 from agents.report import print_rows
-from agents.run_folder import DEVICE_FILE
+from agents.run_folder import DEVICE_FILE, keep_device
 from agents.saved_rule import SavedRule, save_privileged
 from agents.seeds import held_out_seeds
 from agents.training import AsDecider, simulated_decider, train
@@ -112,8 +111,7 @@ def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> None:
     if is_new:
         _make(run_dir)
     write_json(run_dir / CONFIG_FILE, asdict(config))
-    if config.device.endswith(".toml"):  # so that the folder can be taken to the board
-        shutil.copyfile(config.device, run_dir / DEVICE_FILE)
+    keep_device(config.device, run_dir)
     write_json(run_dir / "machine.json", describe_machine())
     print(world.device.status_line)
     decider, save_policy = (_learned if config.learns else _fitted)(config, world, run_dir)
@@ -166,6 +164,8 @@ def resumed(path: Path) -> TrainConfig:
         document: dict[str, Any] = json.loads((path / CONFIG_FILE).read_text(encoding="utf-8"))
         known = {f.name for f in fields(TrainConfig)}
         lists = {key: tuple(document[key]) for key in ("scenario", "without")}
+        if (path / DEVICE_FILE).is_file():
+            document["device"] = str(path / DEVICE_FILE)
         return TrainConfig(**{k: v for k, v in document.items() if k in known} | lists)
     except FileNotFoundError:
         raise RunFolderError(f"{path} holds no run; give the folder of one that was cut") from None

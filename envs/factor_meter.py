@@ -37,7 +37,9 @@ class FactorMeter:
         power_w: float,
         duration_s: float,
     ) -> None:
-        """Take the requests of one control step in; nothing is learned from a step without any.
+        """Take the requests of one control step in.
+
+        Nothing is learned from a step without any, or with a clock that stood still.
 
         Args:
             results: of the pipeline.
@@ -47,7 +49,7 @@ class FactorMeter:
             power_w: mean power, radio included.
             duration_s: of the step.
         """
-        if self._device is None or not results:
+        if self._device is None or not results or not all(clocks_hz.values()):
             return
         one = np.ones(1)
         tables = zip(DOMAINS, clock_tables(self._device), strict=True)

@@ -104,10 +104,11 @@ def make_live(
     if client:
         client.connect()
         client.probe()
-    opened = open_board(
-        board, device=device, root=root, hold=hold, domains=domains, dry_run=dry_run
-    )
+    opened = None
     try:
+        opened = open_board(
+            board, device=device, root=root, hold=hold, domains=domains, dry_run=dry_run
+        )
         layout = live_layout(opened, folder, max_power_w or math.nan)
         accept(layout)
         pipeline = _pipeline(opened, folder, client)
@@ -124,7 +125,8 @@ def make_live(
             n_steps=n_steps,
         )
     except BaseException:
-        opened.close()
+        if opened:
+            opened.close()
         if client:
             client.close()
         raise

@@ -88,16 +88,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if out.suffix != ".toml":
             raise UnsupportedError(f"--out is {out}; give a name that ends in .toml")
+        if out.exists():
+            raise UnsupportedError(f"{out} exists; give another --out")
+        if not (arguments.root / "sys").is_dir():
+            raise HardwareError(f"{arguments.root} holds no folder sys; name a recorded tree")
         with closing(Sysfs(arguments.root)) as sysfs:
             document = describe(survey(sysfs), arguments.like, out.stem)
-        out.write_text(tomli_w.dumps(document), encoding="utf-8")
-        device = DeviceModel.load(out)
     except HardwareError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    try:
+        out.write_text(tomli_w.dumps(document), encoding="utf-8")
     except OSError as error:
         print(f"error: cannot write {out} ({error.strerror}); give another --out", file=sys.stderr)
         return 2
+    device = DeviceModel.load(out)
     print(f"{device.status_line}\nnext: python train.py --device {out}")
     return 0
 

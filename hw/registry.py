@@ -12,6 +12,7 @@ from hw.boards.sim import SimBoard
 from hw.boards.taken_as import TakenAs
 from hw.device import DeviceModel
 from hw.errors import BoardNotFoundError
+from hw.likeness import KINDS
 from hw.sysfs import Sysfs
 
 DEFAULT_DEVICE = "tx2"
@@ -57,11 +58,14 @@ def open_board(
     elif name == "emulated":
         board = EmulatedBoard(DeviceModel.load(device or DEFAULT_DEVICE), Sysfs(root))
     elif name == "linux":
+        model = DeviceModel.load(device) if device is not None else None
+        if model and domains is None:
+            domains = [KINDS[kind] for kind in model.settable]
         board = LinuxBoard(
             Sysfs(root), hold=hold, domains=domains, lock_nvidia=lock_nvidia, tell=dry_run
         )
-        if device is not None:
-            board = TakenAs(board, DeviceModel.load(device))
+        if model:
+            board = TakenAs(board, model)
     else:
         raise BoardNotFoundError(
             f"board {name!r} is unknown; use one of {', '.join(board_names())}"

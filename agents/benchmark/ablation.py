@@ -31,6 +31,7 @@ from envs.errors import EnvError
 from envs.signals import Floats
 from envs.worlds import build_world
 from hw.errors import HardwareError
+from partition.cli import positive
 from partition.errors import PartitionError
 
 SCENARIO = "slow-decisions"
@@ -49,18 +50,17 @@ Result = dict[str, Floats]
 oracle's cost on a board that does not wait."""
 
 
-def run_one(variant: str, seed: int, n_steps: int | None = None) -> Result:
+def run_one(variant: str, seed: int) -> Result:
     """Train a variant with a seed and run it on that seed's held-out episodes.
 
     Args:
         variant: one of `VARIANTS`.
         seed: of learning and of the episodes.
-        n_steps: of learning; the algorithm's own number if not given.
     """
     algorithm, waits = VARIANTS[variant]
     moving = build_world(VALIDATED_DEVICE, NETWORK, (SCENARIO,))
     world = replace(moving, blocking=waits)
-    policy = train(algorithm, world, seed, total_timesteps=n_steps).policy
+    policy = train(algorithm, world, seed).policy
     seeds = held_out_seeds(seed, N_EPISODES)
     run = run_episodes(world, simulated_decider(policy, world), seeds)
     least = run_episodes(moving, Oracle(), seeds).cost
@@ -75,13 +75,14 @@ def run_one(variant: str, seed: int, n_steps: int | None = None) -> Result:
 
 def page(found: Mapping[str, Result], n_seeds: int) -> str:
     """Write the table; all variants met the same episodes."""
-    bootstrap = Bootstrap(len(found[WHOLE]["cost"]))
-    whole = found[WHOLE]["cost"]
+    bootstrap = Bootstrap(n_seeds)
+    whole = found[WHOLE]["cost"].reshape(n_seeds, -1).mean(axis=1)
     head = [*("changed", "J per request", "mean ms", "in time %"), "above the oracle %"]
     lines = [[*head, "costs more than the whole %"], ["---"] * 6]
     for variant, run in found.items():
-        above = bootstrap.mean(100.0 * (run["cost"] / run["least"] - 1.0))
-        more = bootstrap.mean(100.0 * (run["cost"] / whole - 1.0))
+        by_seed = {key: values.reshape(n_seeds, -1).mean(axis=1) for key, values in run.items()}
+        above = bootstrap.mean(100.0 * (by_seed["cost"] / by_seed["least"] - 1.0))
+        more = bootstrap.mean(100.0 * (by_seed["cost"] / whole - 1.0))
         lines.append(
             [
                 "nothing" if variant == WHOLE else variant,
@@ -100,8 +101,8 @@ def page(found: Mapping[str, Result], n_seeds: int) -> str:
 
 DVFO's learner, trained anew in the scenario `{SCENARIO}` with {n_seeds} seeds for each line and run
 on {N_EPISODES} held-out episodes per seed, the same for all lines; modelled: {VALIDATED_DEVICE}
-with {NETWORK}. Per cent are means over episodes with 95 % bootstrap intervals, paired. The oracle
-is the one of a board that goes on while it decides. `{WHOLE}` looks at the present step only, which
+with {NETWORK}. Per cent are means over seeds with 95 % bootstrap intervals, paired. The oracle is
+the one of a board that goes on while it decides. `{WHOLE}` looks at the present step only, which
 serves best here; the last two lines look ahead, the last one as the publication is understood, with
 the discount to the power of the share of a control step that a decision took.
 
@@ -123,7 +124,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m agents.benchmark.ablation", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder (%(default)s)")
-    parser.add_argument("--seeds", type=int, default=N_SEEDS, help="of each line (%(default)s)")
+    parser.add_argument(
+        "--seeds", type=positive, default=N_SEEDS, help="of each line (%(default)s)"
+    )
     arguments = parser.parse_args(argv)
     try:
         open_or_prepare(NETWORK)

@@ -123,7 +123,11 @@ Machine:
 """
 
 
-_BESIDE = ((8, -10), (-8, -10), (8, 4))
+_BESIDE = {
+    "oracle": ((8, -10), "left"),
+    "model-search": ((-8, -10), "right"),
+    "dynasplit": ((8, 4), "left"),
+}
 """Where the names of `RIVALS` stand, points from their marks."""
 
 
@@ -144,8 +148,8 @@ def _figure(found: Mapping[str, Point]) -> Figure:
     for label, at, offset in zip(labels, ours, offsets, strict=True):
         right = "right" if label == labels[0] else "left"
         _name(axes, label, at, offset, right)
-    for name, offset, side in zip(RIVALS, _BESIDE, ("left", "right", "left"), strict=True):
-        at = (100 * found[name].in_time, found[name].energy_j)
+    for name in RIVALS:
+        at, (offset, side) = (100 * found[name].in_time, found[name].energy_j), _BESIDE[name]
         axes.plot(*at, "s", color=MUTED)
         _name(axes, name, at, offset, side)
     axes.margins(x=0.2, y=0.1)

@@ -137,7 +137,12 @@ class Advised:
 
     Attributes:
         advice: what the models expect, as of the last observation.
+        log_costs: the same for each action, shape (n, k), as the network and a board correct it.
+            What the network leaves open, a constant for each board, is such that its corrections
+            are 0 in the mean.
     """
+
+    log_costs: Floats
 
     def __init__(
         self,
@@ -145,7 +150,7 @@ class Advised:
         actions: Indices,
         layers: Layers,
         *,
-        offsets: Sequence[float] | None = None,
+        offsets: Sequence[float] | Floats | None = None,
         least_in_time: float = 0.0,
     ) -> None:
         """Check that the layers fit together.
@@ -164,7 +169,8 @@ class Advised:
         """
         if not 0.0 <= least_in_time <= 1.0:
             raise ValueError(f"least_in_time is {least_in_time}, not a share")
-        self._offsets = np.array(offsets or np.zeros(len(actions)), dtype=np.float32)
+        offsets = np.zeros(len(actions)) if offsets is None else offsets
+        self._offsets = np.array(offsets, dtype=np.float32)
         if self._offsets.shape != (len(actions),) or not np.isfinite(self._offsets).all():
             raise ValueError(f"there are no {len(actions)} finite offsets")
         self._least_in_time = least_in_time
@@ -201,6 +207,8 @@ class Advised:
             hidden = hidden @ weight.T + bias
             if layer < len(self._layers) - 1:
                 np.maximum(hidden, 0.0, out=hidden)
+        corrections = (hidden.mean(axis=1, keepdims=True) - hidden) / SHARPNESS
+        self.log_costs = self.advice.log_costs + corrections + self._offsets
         regrets = inputs[:, -len(self._offsets) :] + self._offsets
         scores = hidden - np.float32(SHARPNESS) * regrets
         return np.where(self._allowed(), scores, -np.inf)

@@ -8,6 +8,7 @@ stays as expected. What all actions have in common does not matter and is left o
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +68,12 @@ class Residuals:
         """Write the surprises; a killed process leaves the file whole or as it was."""
         part = path.with_suffix(".part")
         with part.open("wb") as stream:
-            np.savez(stream, numbers=self._numbers, surprises=self._surprises)
+            np.savez(
+                stream,
+                features=self._features,
+                numbers=np.array(self._numbers, dtype=np.int64),
+                surprises=np.array(self._surprises),
+            )
         part.replace(path)
 
     def load(self, path: Path) -> None:
@@ -79,9 +85,12 @@ class Residuals:
         try:
             with np.load(path) as stored:
                 numbers, surprises = stored["numbers"].tolist(), stored["surprises"].tolist()
-            if not (len(numbers) == len(surprises) and max(numbers) < len(self._features)):
-                raise ValueError("it does not fit the portfolio")
-        except (OSError, ValueError, KeyError) as error:
+                shown = stored["features"]
+            if not np.array_equal(shown, self._features):
+                raise ValueError("it is of another portfolio")
+            if len(numbers) != len(surprises) or not np.isfinite(surprises).all():
+                raise ValueError("it holds no numbers")
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise AgentError(f"{path} is damaged ({error}); tune anew in another folder") from None
         self._numbers, self._surprises = numbers, surprises
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -47,7 +48,8 @@ class LinuxBoard(Board):
     Args:
         sysfs: access to the kernel's files.
         hold: how clocks are held; by default they are capped, not pinned.
-        domains: clocks to drive, none if empty; all that are found if not given.
+        domains: clocks to drive, by name or by a pattern that a whole name has to match, none if
+            empty; all that are found if not given.
         lock_nvidia: whether to drive NVIDIA cards by locked ranges, which cannot be read back.
         thermal_margin_c: distance to the temperature limit at which clocks only go down.
         tell: takes one sentence for each write, which is then not made; None to make them.
@@ -182,7 +184,11 @@ class LinuxBoard(Board):
             found = find_domains(context)
             for card in cards:
                 found.update(nvml_domains(card, self._session, self._hold))
-            missing = [name for name in self._wanted or () if name not in found]
+            missing = [
+                wanted
+                for wanted in self._wanted or ()
+                if not any(re.fullmatch(wanted, name) for name in found)
+            ]
             if not missing or self._clock() >= deadline_s:
                 break
             self._sleep(LOOK_AGAIN_S)
@@ -197,7 +203,13 @@ class LinuxBoard(Board):
                 "use --board sim or emulated, or a machine whose kernel controls its clocks "
                 "(virtual machines rarely do)"
             )
-        return found if self._wanted is None else {name: found[name] for name in self._wanted}
+        if self._wanted is None:
+            return found
+        return {
+            name: domain
+            for name, domain in found.items()
+            if any(re.fullmatch(wanted, name) for wanted in self._wanted)
+        }
 
     def _check_writable(self, found: Mapping[str, KernelDomain]) -> None:
         """Refuse now what would be refused at the first control step.

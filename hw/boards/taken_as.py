@@ -3,19 +3,19 @@
 Policies speak of one clock for all processors, one for the GPU and one for the memory, and of the
 operating points in the device's file. A machine may have a clock for each cluster of processors,
 and a release of its software points of its own: each clock of the device stands for all of that
-kind here, the highest operating point for the highest, and any other for the nearest.
+kind here, the highest operating point for the highest, and any other for the nearest that is not
+above it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hw.base import Applied, Board, EnergyReading, FrequencyDomain
+from hw.base import Applied, Board, Cause, EnergyReading, FrequencyDomain
 from hw.device import DeviceModel
-from hw.errors import UnsupportedError
 from hw.likeness import clocks_of
 
-SAME_POINT = 0.02
+SAME_POINT = 0.005
 """Two clocks that differ by less are the same operating point."""
 
 
@@ -59,10 +59,10 @@ class TakenAs(Board):
         return self._machine.end_window()
 
     def _acquire(self) -> None:
-        self._machine.open()
         try:
+            self._machine.open()
             found = clocks_of(self.device, tuple(self._machine.domains.values()))
-        except UnsupportedError:
+        except BaseException:
             self._machine.close()
             raise
         self.domains = {
@@ -80,7 +80,9 @@ class TakenAs(Board):
 class _Kind:
     """One clock of the device: all of its kind on the machine.
 
-    What is read is the lowest of them, for the slowest makes the others wait.
+    A member that gave what was asked of it, or its highest point where that is lower, is as the
+    device's operating point; what is read is the lowest of them, for the slowest makes the others
+    wait. Offline processors make nobody wait.
     """
 
     def __init__(
@@ -89,30 +91,52 @@ class _Kind:
         self.name = name
         self.available_hz = available_hz
         self._members = members
+        self._wanted_hz: int | None = None
 
     def read_hz(self) -> int:
         """Read the lowest clock in force, Hz."""
-        return self._mine(min(member.read_hz() for member in self._members))
+        return min(self._mine(member, member.read_hz()) for member in self._members)
 
     def request(self, freq_hz: int) -> Applied:
-        """Ask all for the operating point nearest to that of the device."""
-        wanted_hz = min(self.available_hz, key=lambda hz: abs(hz - freq_hz))
-        is_top = wanted_hz == self.available_hz[-1]
-        found = [m.request(m.available_hz[-1] if is_top else wanted_hz) for m in self._members]
+        """Ask all for the device's operating point at a frequency, or the next lower one."""
+        self._wanted_hz = wanted_hz = _at_most(freq_hz, self.available_hz)
+        found = [(member, member.request(self._target(member))) for member in self._members]
         return self._worst(wanted_hz, found)
 
     def verify(self) -> Applied | None:
         """Compare the last request with what is in force now; None if there was none."""
-        found = [applied for m in self._members if (applied := m.verify()) is not None]
-        return self._worst(self._mine(found[0].requested_hz), found) if found else None
+        found = [(m, applied) for m in self._members if (applied := m.verify()) is not None]
+        if self._wanted_hz is None or not found:
+            return None
+        return self._worst(self._wanted_hz, found)
 
-    def _worst(self, wanted_hz: int, found: Sequence[Applied]) -> Applied:
+    def _target(self, member: FrequencyDomain) -> int:
+        """What is asked of a member; the highest point of the device is that of the machine."""
+        if self._wanted_hz is None or self._wanted_hz == self.available_hz[-1]:
+            return member.available_hz[-1]
+        return _at_most(self._wanted_hz, member.available_hz)
+
+    def _worst(self, wanted_hz: int, found: Sequence[tuple[FrequencyDomain, Applied]]) -> Applied:
         """The clock that somebody else holds, or else the lowest."""
-        one = min(found, key=lambda applied: (applied.cause is None, applied.applied_hz))
-        return Applied(wanted_hz, self._mine(one.applied_hz), one.cause)
+        online = [pair for pair in found if pair[1].cause is not Cause.OFFLINE] or found
+        mine = [(self._mine(member, one.applied_hz), one.cause) for member, one in online]
+        applied_hz, cause = min(mine, key=lambda one: (one[1] is None, one[0]))
+        return Applied(wanted_hz, applied_hz, cause)
 
-    def _mine(self, hz: int) -> int:
-        """A clock of the machine as the device's operating point, where there is such a one."""
+    def _mine(self, member: FrequencyDomain, hz: int) -> int:
+        """A clock of a member in terms of the device; never more than it is."""
+        if self._wanted_hz is not None and hz == self._target(member):
+            return self._wanted_hz
+        if hz >= member.available_hz[-1]:
+            return self.available_hz[-1]
+        below_top = [point for point in self.available_hz if point < self.available_hz[-1]]
+        if hz >= self.available_hz[-1] and below_top:
+            return below_top[-1]
         nearest_hz = min(self.available_hz, key=lambda point: abs(point - hz))
-        is_same = abs(nearest_hz - hz) <= SAME_POINT * nearest_hz or hz > self.available_hz[-1]
-        return nearest_hz if is_same else hz
+        return nearest_hz if abs(nearest_hz - hz) <= SAME_POINT * nearest_hz else hz
+
+
+def _at_most(freq_hz: int, available_hz: Sequence[int]) -> int:
+    """The highest operating point that is not above a frequency; the lowest if all are."""
+    limit_hz = (1.0 + SAME_POINT) * freq_hz
+    return max((hz for hz in available_hz if hz <= limit_hz), default=available_hz[0])

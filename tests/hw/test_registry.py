@@ -36,6 +36,23 @@ def test_linux_can_be_taken_for_a_device(pi, tmp_path):
         assert board.fingerprint == hw.DeviceModel.load("pi4").fingerprint
 
 
+def test_other_clocks_than_the_devices_are_left_alone(tmp_path, monkeypatch):
+    """A neural unit that may not be written is none of its business."""
+    kernel = BOARDS["rk3588"]("new")
+    monkeypatch.setattr("hw.registry.Sysfs", lambda root: FakeSysfs(kernel, root))
+    with hw.open_board("linux", root=tmp_path) as board:
+        assert "npu" in board.domains
+        points = board.domains["cpu4"].available_hz
+    device = tmp_path / "mine.toml"
+    text = (Path(hw.__file__).parent / "devices" / "pi4.toml").read_text()
+    first, rest = text.split("[domains.cpu]")
+    _, rest = rest.split("]", 1)
+    device.write_text(f"{first}[domains.cpu]\navailable_hz = {list(points)}{rest}")
+    with hw.open_board("linux", device=device, root=tmp_path) as board:
+        assert list(board.domains) == ["cpu"]
+        assert all(name.startswith("cpu") for name in board._machine.domains)
+
+
 def test_unknown_board_lists_those_that_exist():
     with pytest.raises(BoardNotFoundError, match=r"'jetson'.*sim, emulated, linux"):
         hw.open_board("jetson")

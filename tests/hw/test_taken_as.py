@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hw.base import Cause, Hold
@@ -31,11 +33,17 @@ def taken(tmp_path):
     """Open machines as devices, and close them afterwards."""
     opened = []
 
-    def take(machine: str, device: str, clocks: list[str] | None = None) -> TakenAs:
+    def take(
+        machine: str,
+        device: str | DeviceModel,
+        clocks: list[str] | None = None,
+        hold: Hold = Hold.PIN,
+    ) -> TakenAs:
         kernel = kernel_of(machine)
         sysfs = FakeSysfs(kernel, tmp_path)
-        linux = LinuxBoard(sysfs, hold=Hold.PIN, domains=clocks, sleep=lambda _: None)
-        board = TakenAs(linux, DeviceModel.load(device))
+        linux = LinuxBoard(sysfs, hold=hold, domains=clocks, sleep=lambda _: None)
+        model = device if isinstance(device, DeviceModel) else DeviceModel.load(device)
+        board = TakenAs(linux, model)
         opened.append((board, kernel, kernel.snapshot()))
         board.open()
         return board
@@ -81,6 +89,72 @@ def test_who_wins_is_told(taken):
         board._machine._sysfs.write_text(file, "499200")
     assert board.verify()["cpu"] == 499_200_000
     assert board.applied["cpu"].cause is Cause.PROGRAM
+
+
+def test_caps_are_told_as_they_are_asked_for(taken):
+    board = taken("jetson-tx2", "tx2", hold=Hold.CAP)
+    for hz in board.domains["cpu"].available_hz:
+        assert board.apply({"cpu": hz}) == board.verify() == {"cpu": hz}
+
+
+def like(name: str, cpu_hz: tuple[int, ...]) -> DeviceModel:
+    """A device model with other operating points of the processor."""
+    model = DeviceModel.load(name)
+    cpu = replace(model.domains["cpu"], available_hz=cpu_hz)
+    return replace(model, domains={**model.domains, "cpu": cpu})
+
+
+RK3588 = (408_000_000, 1_008_000_000, 1_800_000_000, 2_208_000_000, 2_400_000_000)
+
+
+def test_a_cluster_that_gives_all_it_can_holds_nobody_back(taken):
+    """An RK3588's small cluster ends at 1800 MHz."""
+    device = like("pi4", RK3588)
+    board = taken("rk3588", device)
+    for hz in RK3588:
+        assert board.apply({"cpu": hz}) == board.verify() == board.read_point() == {"cpu": hz}
+        assert board.applied["cpu"].cause is None
+
+
+def test_a_machine_that_goes_higher_is_never_raised_by_rounding(taken):
+    """1600 MHz lies above the device's highest point and below the machine's."""
+    points = (816_000_000, 1_296_000_000, 2_200_000_000)
+    board = taken("rk3588", like("pi4", points))
+    fast = board._machine.domains["cpu4"]
+    for hz in fast.available_hz:
+        for member in board._machine.domains.values():
+            if member.name.startswith("cpu"):
+                member.request(min(hz, member.available_hz[-1]))
+        read_hz = board.read_point()["cpu"]
+        board.apply({"cpu": read_hz})
+        assert fast.read_hz() <= hz or hz < points[0]
+
+
+def test_processors_that_are_offline_make_nobody_wait(taken):
+    board = taken("jetson-tx2", "tx2")
+    board.apply({"cpu": 960_000_000})
+    kernel = board._machine._sysfs.kernel
+    for cpu in (1, 2):
+        kernel.write(f"sys/devices/system/cpu/cpu{cpu}/online", "0")
+    assert board.verify()["cpu"] == 960_000_000
+    for cpu in (1, 2):
+        kernel.write(f"sys/devices/system/cpu/cpu{cpu}/online", "1")
+
+
+def test_a_machine_that_cannot_be_opened_is_given_back(tmp_path, monkeypatch):
+    board = TakenAs(
+        LinuxBoard(FakeSysfs(kernel_of("jetson-tx2"), tmp_path)), DeviceModel.load("tx2")
+    )
+    closed, close = [], board._machine.close
+    monkeypatch.setattr("hw.boards.taken_as.clocks_of", interrupted)
+    monkeypatch.setattr(board._machine, "close", lambda: closed.append(close()))
+    with pytest.raises(KeyboardInterrupt):
+        board.open()
+    assert closed == [None]
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
 
 
 def test_another_machine_is_refused_untouched(taken):

@@ -75,5 +75,5 @@ def test_damaged_and_foreign_surprises_are_refused(known, portfolio, tmp_path):
     foreign = Residuals(known, portfolio)
     foreign.add(len(portfolio) - 1, 0.0)
     foreign.save(path)
-    with pytest.raises(AgentError, match="does not fit"):
+    with pytest.raises(AgentError, match="another portfolio"):
         Residuals(known, portfolio[:3]).load(path)

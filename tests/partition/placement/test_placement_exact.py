@@ -17,6 +17,7 @@ from partition.placement.colours import Colours
 from partition.placement.cpsat import solve_cpsat
 from partition.placement.errors import PlacementError
 from partition.placement.problem import memory_of_stages
+from partition.placement.reach import Depth, Digits, Reach
 from partition.placement.recent import Recent
 from partition.placement.solve import Wish, solve
 from partition.placement.threshold import Threshold
@@ -263,3 +264,17 @@ def test_a_search_of_few_stages_gives_up_when_it_may_look_no_further():
     recent = Recent(threshold, alive)
     assert recent.find(0) == ()
     assert recent.gave_up
+
+
+def test_a_search_with_tracked_devices_gives_up_when_time_is_up():
+    choices = list_choices(random_problem(5, n=5, n_blocks=7))
+    threshold = Threshold(choices, choices.largest_s)
+    after, _ = threshold.price_to_go(np.zeros(len(choices.counts)))
+    digits = Digits(choices.uses, choices.counts, list(range(len(choices.counts))))
+    whole = Reach(threshold, digits, np.isfinite(after))
+    assert whole.ends_reached
+    assert not whole.gave_up
+    cut = Reach(threshold, digits, np.isfinite(after), lambda: False)
+    assert cut.gave_up
+    assert not cut.ends_reached
+    assert Depth(whole, 1000, lambda: False).find() == ()
