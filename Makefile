@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 
 .PHONY: train test kernel-test cluster-test lint bench demo system-packages clean
 
-train: $(STAMP)  ## train on the simulated TX2 and judge, six to seven minutes
+train: $(STAMP)  ## train on the simulated TX2 and judge, three to four minutes
 	$(BIN)/python train.py
 
 test: $(STAMP)  ## all tests but those of a Ray cluster

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, fields, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from numpy.typing import NDArray
 
 from agents.deciders.base import Decider
 from agents.deciders.registry import fit
-from agents.processes import fresh_processes
 from agents.seeds import N_HELD_OUT, held_out_seeds
 from agents.statistics import Bootstrap, Interval, weighted_quantile
 from envs.fleet import Fleet, World
@@ -134,45 +132,53 @@ def run_episodes(world: World, decider: Decider, seeds: NDArray[np.uint64]) -> E
     )
 
 
+Runs = dict[str, Episodes]
+"""Everybody's episodes in one scenario."""
+
+
+def run_rivals(world: World, seed: int, n_episodes: int = N_HELD_OUT) -> Runs:
+    """Fit the rivals to a world of one scenario, and run them on its held-out episodes."""
+    seeds = held_out_seeds(seed, n_episodes)
+    return {name: run_episodes(world, rival, seeds) for name, rival in rivals(world, seed).items()}
+
+
+def one_by_one(world: World) -> list[World]:
+    """A world for each scenario."""
+    return [replace(world, scenarios=(scenario,)) for scenario in world.scenarios]
+
+
 def evaluate(
     world: World,
     learned: Mapping[str, Decider],
     seed: int,
     *,
     n_episodes: int = N_HELD_OUT,
+    beside: Sequence[Future[Runs]] = (),
     report: Callable[[str], None] = lambda _: None,
 ) -> list[EvaluationRow]:
     """Compare learned policies with all rivals, in each scenario and over all of them.
-
-    Several scenarios are spread over fresh processes.
 
     Args:
         world: whose scenarios are taken one by one.
         learned: policies by name.
         seed: draws the held-out episodes.
         n_episodes: per scenario.
+        beside: `run_rivals` of each scenario with the same seed and episodes, where it has been
+            begun already.
         report: called with a line of progress.
     """
-    worlds = [replace(world, scenarios=(scenario,)) for scenario in world.scenarios]
-    one = partial(_evaluate_one, learned=learned, seed=seed, n_episodes=n_episodes)
-    results: dict[str, dict[str, Episodes]] = {}
-    with fresh_processes() if len(worlds) > 1 else nullcontext() as pool:
-        for single, runs in zip(worlds, (pool.map if pool else map)(one, worlds), strict=True):
-            results[single.scenarios[0].name] = runs
-            report(f"evaluated in {single.scenarios[0].name}")
+    seeds = held_out_seeds(seed, n_episodes)
+    results: dict[str, Runs] = {}
+    for n, single in enumerate(one_by_one(world)):
+        name = single.scenarios[0].name
+        report(f"evaluating in {name}")
+        mine = {key: run_episodes(single, decider, seeds) for key, decider in learned.items()}
+        others = beside[n].result() if beside else run_rivals(single, seed, n_episodes)
+        results[name] = mine | others
     rows = [row for name, runs in results.items() for row in _rows(name, runs)]
     if len(results) > 1:
         rows += _rows(ALL, _pool(list(results.values())))
     return rows
-
-
-def _evaluate_one(
-    world: World, learned: Mapping[str, Decider], seed: int, n_episodes: int
-) -> dict[str, Episodes]:
-    """Everybody's episodes in a world of one scenario."""
-    seeds = held_out_seeds(seed, n_episodes)
-    deciders = {**learned, **rivals(world, seed)}
-    return {name: run_episodes(world, decider, seeds) for name, decider in deciders.items()}
 
 
 def write_csv(rows: list[EvaluationRow], path: Path) -> None:

@@ -4,23 +4,51 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
+import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+
+LOOK_EVERY_S = 1.0
 
 
-def fresh_processes(n: int | None = None) -> ProcessPoolExecutor:
-    """Processes with one thread each, as many as there are cores if not told otherwise.
+def n_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def fresh_processes(n: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes with one thread each; whatever ends the block ends them and what they do.
 
     Forked torch and gRPC hang; fresh processes do not.
     """
     spawn = multiprocessing.get_context("spawn")
-    cores = len(os.sched_getaffinity(0))
-    return ProcessPoolExecutor(n or cores, spawn, initializer=_one_thread)
+    pool = ProcessPoolExecutor(n, spawn, initializer=_begin, initargs=(os.getpid(),))
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    pool.shutdown()
 
 
-def _one_thread() -> None:
-    """Of torch, which may be loaded by now, and of whatever is loaded later."""
-    os.environ["OMP_NUM_THREADS"] = "1"
+def _begin(parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells when to stop
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    os.environ["OMP_NUM_THREADS"] = "1"  # for what is loaded later
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(1)
+
+
+def _end_with(parent: int) -> None:
+    """A parent that was killed cannot tell."""
+    while os.getppid() == parent:
+        time.sleep(LOOK_EVERY_S)
+    os._exit(1)

@@ -19,10 +19,11 @@ from agents.deciders import registry
 from agents.deciders.base import Decider
 from agents.deciders.oracle import Oracle
 from agents.errors import RunFolderError
-from agents.evaluate import EvaluationRow, evaluate, write_csv
+from agents.evaluate import EvaluationRow, evaluate, one_by_one, run_rivals, write_csv
 from agents.machine import describe_machine
 from agents.plots import decisions_figure, evaluation_figure, record_decisions, save
 from agents.policy import METADATA_FILE
+from agents.processes import fresh_processes, n_cores
 from agents.report import print_rows
 from agents.run_folder import DEVICE_FILE, keep_device
 from agents.saved_rule import SavedRule, save_privileged
@@ -114,8 +115,11 @@ def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> None:
     keep_device(config.device, run_dir)
     write_json(run_dir / "machine.json", describe_machine())
     print(world.device.status_line)
-    decider, save_policy = (_learned if config.learns else _fitted)(config, world, run_dir)
-    rows = evaluate(world, {config.algo: decider}, config.seed, report=print)
+    with fresh_processes(max(n_cores() - 1, 1)) as pool:  # the rivals need no policy
+        beside = [pool.submit(run_rivals, single, config.seed) for single in one_by_one(world)]
+        decider, save_policy = (_learned if config.learns else _fitted)(config, world, run_dir)
+        learned = {config.algo: decider}
+        rows = evaluate(world, learned, config.seed, beside=beside, report=print)
     write_csv(rows, run_dir / "evaluation.csv")
     _draw(config, world, folder, decider, rows, run_dir)
     print_rows(rows)

@@ -22,7 +22,7 @@ from agents.deciders.oracle import Oracle
 from agents.errors import AgentError
 from agents.evaluate import run_episodes
 from agents.machine import describe_machine
-from agents.processes import fresh_processes
+from agents.processes import fresh_processes, n_cores
 from agents.seeds import held_out_seeds
 from agents.statistics import Bootstrap, Interval
 from agents.training import simulated_decider, train
@@ -130,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         open_or_prepare(NETWORK)
-        with fresh_processes() as pool:
+        with fresh_processes(n_cores()) as pool:
             waiting = {
                 variant: [pool.submit(run_one, variant, seed) for seed in range(arguments.seeds)]
                 for variant in VARIANTS

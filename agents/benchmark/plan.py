@@ -37,8 +37,6 @@ ELSEWHERE = (
     OURS,
 )
 """Compared on the other devices and networks."""
-SLOW = ("planner",)
-"""Looks ahead for minutes an episode; its lead over the oracle is in the quick comparison."""
 QUICK_SCENARIOS = ("lte-driving", "server-rush", "steady-wifi")
 
 
@@ -89,8 +87,7 @@ class Job:
 
 def full_plan(n_seeds: int) -> list[Case]:
     """Everything on the validated device, the most telling deciders on the others."""
-    deciders = tuple(name for name in names() if name not in SLOW)
-    main = Case(device=VALIDATED_DEVICE, model=NETWORK, deciders=deciders, n_seeds=n_seeds)
+    main = Case(device=VALIDATED_DEVICE, model=NETWORK, deciders=names(), n_seeds=n_seeds)
     elsewhere = [
         *((device, NETWORK) for device in OTHER_DEVICES),
         *((VALIDATED_DEVICE, model) for model in OTHER_NETWORKS),
