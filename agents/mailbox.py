@@ -15,6 +15,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.errors import AgentError
 from envs.plant import Indices
 
 Decide = Callable[[NDArray[np.float32]], Indices]
@@ -98,12 +99,15 @@ class ConcurrentDecider:
         """Stop the thread.
 
         Raises:
-            TimeoutError: it does not stop.
+            AgentError: it does not stop.
         """
         self._put(None)
         self._thread.join(STOP_S)
         if self._thread.is_alive():
-            raise TimeoutError(f"the deciding thread did not stop within {STOP_S:g} s")
+            raise AgentError(
+                f"a decision has not come to its end within {STOP_S:g} s; the board has been given "
+                f"back, deploy another policy"
+            )
 
     def _put(self, observation: NDArray[np.float32] | None) -> None:
         with self._changed:

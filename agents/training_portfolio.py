@@ -21,9 +21,10 @@ from agents.learners.residuals import Residuals
 from agents.learners.safe_env import SafeEnv
 from envs.edge_env import EdgeSplitEnv
 from envs.objective import SMALLEST_COST
+from envs.signals import Floats
 
-EXPLORE = 0.3
-"""Share of the steps in which another action than the best is taken."""
+EXPLORE = 0.5
+"""Share of the steps in which any action that is nearly the best is drawn."""
 REACH = 0.05
 """Expected cost above the best that is risked for it."""
 NEARLY = 0.02
@@ -56,16 +57,18 @@ def tune_portfolio(
     residuals, path = Residuals(known, decider.advice.actions), run_dir / SURPRISES_FILE
     if path.is_file():
         residuals.load(path)
-    explorer = Explorer(env, decider, np.random.default_rng((seed, len(residuals))))
+    explorer = Explorer(env, decider)
+    generator = np.random.default_rng((seed, len(residuals)))
     observation, _ = env.reset(seed=seed)
     decider.begin(env.plant, 1)
     for step in range(len(residuals), n_steps):
-        number = explorer.choose(observation)
+        chances = explorer.chances(observation)
+        number = int(generator.choice(len(chances), p=chances))
         expected = float(decider.log_costs[0, number])
         observation, reward, _, cut, info = env.step(decider.take(np.array([number]))[0])
         if _was_obeyed(info):
             cost = -reward - info["reward_terms"]["switching"]  # which is no surprise
-            residuals.add(number, np.log(max(cost, SMALLEST_COST)) - expected)
+            residuals.add(number, chances, np.log(max(cost, SMALLEST_COST)) - expected)
         explorer.is_late = info["outcome"]["in_time"] < SafeEnv.IN_TIME
         if step % CHECKPOINT_EVERY == CHECKPOINT_EVERY - 1:
             residuals.save(path)
@@ -88,25 +91,27 @@ class Explorer:
         is_late: whether too many requests came late in the last step, after which it does not.
     """
 
-    def __init__(self, env: EdgeSplitEnv, decider: Advised, generator: np.random.Generator) -> None:
+    def __init__(self, env: EdgeSplitEnv, decider: Advised) -> None:
         """Explore around `decider`."""
         axes = env.plant.layout.axes
         self._guard = ThermalGuard(axes, env.encoder.fields, SafeEnv.MARGIN_C)
         self._ends = np.cumsum([len(axis.values) for axis in axes])[:-1]
-        self._decider, self._generator = decider, generator
+        self._decider = decider
         self.is_late = False
 
-    def choose(self, observation: NDArray[np.float32]) -> int:
-        """Number of an action of the portfolio."""
+    def chances(self, observation: NDArray[np.float32]) -> Floats:
+        """Probability with which each action of the portfolio is to be drawn, shape (k,)."""
         scores = self._decider.scores(observation[None])[0]
         scores = np.where(self._leaves(observation), scores, -np.inf)
         best = int(scores.argmax())
+        chances = np.zeros(len(scores))
         if not np.isfinite(scores[best]):  # all are too hot: the one that is least so
-            return int(self._decider.advice.actions[:, :-1].sum(axis=1).argmin())
-        if self.is_late or self._generator.random() >= EXPLORE:
-            return best
-        near = np.flatnonzero(scores >= scores[best] - SHARPNESS * REACH)
-        return int(self._generator.choice(near))
+            best = int(self._decider.advice.actions[:, :-1].sum(axis=1).argmin())
+        elif not self.is_late:
+            near = scores >= scores[best] - SHARPNESS * REACH
+            chances[near] = EXPLORE / near.sum()
+        chances[best] += 1.0 - chances.sum()
+        return chances
 
     def _leaves(self, observation: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Which actions of the portfolio a hot board leaves, shape (k,)."""

@@ -1,8 +1,9 @@
-"""How much more each action costs on a board than its model expects, learned from a few hundred.
+"""How much more each action costs on a board than is expected, learned from a few hundred steps.
 
-Linear in a few features of the action, by Bayesian regression: what holds for one action holds for
-its neighbours, so that far fewer steps are needed than there are actions, and what was not seen
-stays as expected. What all actions have in common does not matter and is left out.
+Linear in a few features of the action, by Bayesian regression, so that far fewer steps are needed
+than there are actions. What is expected depends on the state, and so does what is done, so that
+surprises of a state must not be charged to what is usually done in it: the regression is on how an
+action that was drawn differs from the mean of its draw, which is chance (Robinson 1988).
 """
 
 from __future__ import annotations
@@ -35,33 +36,41 @@ class Residuals:
             portfolio: shape (k, n_axes).
         """
         self._features = features(known, portfolio)
-        self._numbers: list[int] = []
+        self._deviations: list[Floats] = []
         self._surprises: list[float] = []
 
     def __len__(self) -> int:
         """Number of steps."""
-        return len(self._numbers)
+        return len(self._surprises)
 
-    def add(self, number: int, surprise: float) -> None:
+    def add(self, number: int, chances: Floats, surprise: float) -> None:
         """Take a step in.
 
         Args:
             number: of the action in the portfolio.
+            chances: that each action had to be drawn, shape (k,).
             surprise: logarithm of its cost, less the expected one.
         """
-        self._numbers.append(number)
+        self._deviations.append(self._features[number] - chances @ self._features)
         self._surprises.append(float(np.clip(surprise, -LARGEST, LARGEST)))
 
     def offsets(self) -> Floats:
-        """Logarithm of cost that each action takes beyond what is expected, shape (k,)."""
-        if len(self) < 2:
-            return np.zeros(len(self._features))
-        seen, y = self._features[self._numbers], np.array(self._surprises)
-        seen, y = seen - seen.mean(axis=0), y - y.mean()
-        precision = np.eye(seen.shape[1]) / PRIOR_SD**2
-        noise = max(float(y.var()), 1e-6)
-        weights = np.linalg.solve(seen.T @ seen / noise + precision, seen.T @ y / noise)
-        offsets: Floats = self._features @ weights  # of mean 0, as the features are
+        """Logarithm of cost that each action takes beyond what is expected, shape (k,).
+
+        What nothing was learned about stays as expected: each offset is scaled by the share of
+        its prior variance that the steps have removed.
+        """
+        n_features = self._features.shape[1]
+        seen = np.reshape(self._deviations, (-1, n_features))
+        y = np.array(self._surprises)
+        y = y - y.mean() if len(y) else y
+        noise = max(float(y.var()) if len(y) else 0.0, 1e-6)
+        covariance = np.linalg.inv(seen.T @ seen / noise + np.eye(n_features) / PRIOR_SD**2)
+        weights = covariance @ seen.T @ y / noise
+        left = np.einsum("ki,ij,kj->k", self._features, covariance, self._features)
+        before = PRIOR_SD**2 * np.square(self._features).sum(axis=1)
+        learned = 1.0 - left / np.maximum(before, 1e-12)
+        offsets: Floats = learned * (self._features @ weights)
         return offsets
 
     def save(self, path: Path) -> None:
@@ -71,7 +80,7 @@ class Residuals:
             np.savez(
                 stream,
                 features=self._features,
-                numbers=np.array(self._numbers, dtype=np.int64),
+                deviations=np.reshape(self._deviations, (-1, self._features.shape[1])),
                 surprises=np.array(self._surprises),
             )
         part.replace(path)
@@ -84,15 +93,16 @@ class Residuals:
         """
         try:
             with np.load(path) as stored:
-                numbers, surprises = stored["numbers"].tolist(), stored["surprises"].tolist()
-                shown = stored["features"]
-            if not np.array_equal(shown, self._features):
+                named = {key: stored[key] for key in ("features", "deviations", "surprises")}
+            if not np.array_equal(named["features"], self._features):
                 raise ValueError("it is of another portfolio")
-            if len(numbers) != len(surprises) or not np.isfinite(surprises).all():
+            shape = (len(named["surprises"]), self._features.shape[1])
+            if named["deviations"].shape != shape or not _all_finite(*named.values()):
                 raise ValueError("it holds no numbers")
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise AgentError(f"{path} is damaged ({error}); tune anew in another folder") from None
-        self._numbers, self._surprises = numbers, surprises
+        self._deviations = list(named["deviations"])
+        self._surprises = named["surprises"].tolist()
 
 
 def features(known: Known, portfolio: Indices) -> NDArray[np.float64]:
@@ -119,3 +129,7 @@ def features(known: Known, portfolio: Indices) -> NDArray[np.float64]:
 
 def _clocks(actions: Actions) -> list[Floats]:
     return [actions.clocks.cpu_hz, actions.clocks.gpu_hz, actions.clocks.emc_hz]
+
+
+def _all_finite(*arrays: Floats) -> bool:
+    return all(bool(np.isfinite(array).all()) for array in arrays)

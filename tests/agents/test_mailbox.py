@@ -5,6 +5,8 @@ import threading
 import numpy as np
 import pytest
 
+from agents import mailbox
+from agents.errors import AgentError
 from agents.mailbox import ConcurrentDecider
 
 FIRST = np.array([7])
@@ -105,3 +107,14 @@ def test_the_thread_ends_with_the_context():
     with ConcurrentDecider(lambda seen: seen.astype(np.int64), FIRST) as decider:
         thread = decider._thread
     assert not thread.is_alive()
+
+
+def test_a_decision_that_never_ends_is_told(monkeypatch):
+    monkeypatch.setattr(mailbox, "STOP_S", 0.05)
+    slow = Slow()
+    decider = ConcurrentDecider(slow, FIRST)
+    decider.post(observation(1.0))
+    assert slow.started.acquire(timeout=10.0)
+    with pytest.raises(AgentError, match="deploy another policy"):
+        decider.close()
+    slow.released.release()
