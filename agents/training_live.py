@@ -9,8 +9,9 @@ transitions of the policy, and a few thousand real steps follow, each learned fr
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -146,7 +147,6 @@ def tune_run(run: Path, run_dir: Path, place: Place) -> str:
             f"advised, amortised, ppo or dvfo"
         )
     run_dir.mkdir(parents=True, exist_ok=True)
-    n_measured = 2 * N_BLOCKS * BLOCK_STEPS
     env = make_live(
         place.board,
         source.device_on(place.board),
@@ -154,13 +154,15 @@ def tune_run(run: Path, run_dir: Path, place: Place) -> str:
         place.scenario,
         cloud=place.cloud,
         security=place.security,
-        n_steps=max(place.n_steps, n_measured),
+        n_steps=max(place.n_steps, BLOCK_STEPS),
         max_power_w=source.layout.max_power_w,
         accept=policy.check_layout,
     )
     try:
         after = replace(source, policy=_tuned(env, source, run_dir, place))
-        before, then = (r.decide_for(env, r.model, place.scenario) for r in (source, after))
+        before, then = (
+            partial(r.decide_for, env, r.model, place.scenario) for r in (source, after)
+        )
         blocks = compare(env, before, then, N_BLOCKS)
     finally:
         env.close()
@@ -270,20 +272,28 @@ def tune(
     )
 
 
-def compare(env: EdgeSplitEnv, before: Decide, after: Decide, n_blocks: int) -> dict[str, Block]:
-    """Run both policies in turn on the board, `n_blocks` blocks each, in the same episode."""
-    observation, _ = env.reset(seed=0)
-    seen: dict[str, list[list[float]]] = {"before": [], "after": []}
-    for turn in range(2 * n_blocks):
-        name = ("before", "after")[turn % 2]
-        for step in range(BLOCK_STEPS):
-            # Both see everything, for they may have a memory.
-            actions = {"before": before(observation), "after": after(observation)}
-            observation, reward, _, _, info = env.step(actions[name])
-            outcome = info["outcome"]
-            if step:  # the first one still pays for the other policy's clocks
-                keys = ("energy_j", "in_time", "latency_s")
-                seen[name].append([*(outcome[key] for key in keys), -float(reward)])
+def compare(
+    env: EdgeSplitEnv, before: Callable[[], Decide], after: Callable[[], Decide], n_blocks: int
+) -> dict[str, Block]:
+    """Run both policies on the board on the same requests, block by block in turn.
+
+    Args:
+        env: of the board.
+        before: makes the policy as it was, with an empty memory.
+        after: makes the other one.
+        n_blocks: stretches of requests, which both answer.
+    """
+    both = {"before": before, "after": after}
+    seen: dict[str, list[list[float]]] = {name: [] for name in both}
+    for block in range(n_blocks):
+        for name in sorted(both, reverse=block % 2 == 0):
+            decide, (observation, _) = both[name](), env.reset(seed=block)
+            for step in range(BLOCK_STEPS):
+                observation, reward, _, _, info = env.step(decide(observation))
+                outcome = info["outcome"]
+                if step:  # the first one still pays for the other policy's clocks
+                    keys = ("energy_j", "in_time", "latency_s")
+                    seen[name].append([*(outcome[key] for key in keys), -float(reward)])
     return {name: Block(*map(float, np.mean(rows, axis=0))) for name, rows in seen.items()}
 
 

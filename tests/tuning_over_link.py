@@ -86,7 +86,7 @@ Policies for the modelled {DEVICE}, tuned for {steps} control steps of a quarter
 server, the link ({rates} Mbit/s in turn, {EVERY_S:g} s each, by a token bucket between two
 network namespaces), and how much the processor slows down at a lower clock. Modelled: power.
 This machine is several times as fast as a {DEVICE}, which the policies never met in training.
-Before and after then ran in turn, five blocks of ten seconds each, in the same episode.
+Before and after then answered the same five stretches of requests, ten seconds each, in turn.
 
 {table}
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -103,8 +105,25 @@ def test_memory_that_is_damaged_is_refused(env, learned, tmp_path):
 def test_energy_before_and_after_is_told(env, small_world, tmp_path):
     fast = constant_policy(small_world.layout, (2, 2, 2, -1))
     slow = constant_policy(small_world.layout, (1, 1, 1, -1))
-    blocks = compare(env, fast.decide, slow.decide, 2)
+    blocks = compare(env, lambda: fast.decide, lambda: slow.decide, 2)
     assert blocks["after"].energy_j < blocks["before"].energy_j
     line = report(blocks, tmp_path)
     assert f"{blocks['before'].energy_j:.4f} J before" in line
     assert (tmp_path / "tuning.json").is_file()
+
+
+@pytest.mark.usefixtures("brief")
+def test_both_are_compared_on_the_same_requests(small_world):
+    """The same policy against itself comes out even, block by block."""
+    bursty = replace(small_world, n_steps=5)
+    env = EdgeSplitEnv(Fleet(bursty, 1), bursty.objective())
+    policy = constant_policy(small_world.layout, (1, 1, 1, -1))
+    asked = []
+
+    def fresh():
+        asked.append(True)
+        return policy.decide
+
+    blocks = compare(env, fresh, fresh, 3)
+    assert blocks["before"] == blocks["after"]
+    assert len(asked) == 6
