@@ -126,11 +126,16 @@ class BpmpEmc(EmcDomain):
 
 
 class CappedEmc(EmcDomain):
-    """Bounded from above by the power mode's cap; what is below is the firmware's choice."""
+    """Bounded from above by the power mode's cap; what is below is the firmware's choice.
+
+    A cap that somebody else has set, before or meanwhile, is never exceeded.
+    """
 
     def __init__(self, available_hz: tuple[int, ...], context: ClockContext, cap: Path) -> None:
         super().__init__(available_hz, context)
         self._cap = Attribute(context.sysfs, cap)
+        self._ceiling_hz = available_hz[-1]
+        self._written_hz: int | None = None
 
     @property
     def settings(self) -> tuple[Attribute, ...]:
@@ -142,7 +147,11 @@ class CappedEmc(EmcDomain):
         return self._context.sysfs.read_int(self._context.sysfs.path(BPMP_CLOCK) / "rate")
 
     def _write(self, target_hz: int) -> None:
-        self._cap.write(str(target_hz))
+        found_hz = self._found_hz()
+        if found_hz != self._written_hz:
+            self._ceiling_hz = found_hz
+        self._written_hz = min(target_hz, self._ceiling_hz)
+        self._cap.write(str(self._written_hz))
 
     def _found_hz(self) -> int:
         cap_hz = self._context.sysfs.read_int(self._cap.path)

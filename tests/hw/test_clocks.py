@@ -8,6 +8,7 @@ import itertools
 import pytest
 
 from hw.base import Applied, Cause, Hold
+from hw.clocks.emc import CAPS
 from hw.errors import (
     BoardNotFoundError,
     FrequencyRejectedError,
@@ -399,3 +400,21 @@ def test_any_change_of_limits_is_taken_in_some_order(machine, capped):
         pair.write(after)
         sysfs.kernel.devices["cooling_device0"].cool(0)
         assert pair.read() == after
+
+
+def test_a_cap_of_the_memory_is_never_raised(machine, open_linux):
+    """The power mode's, whether it was there before or came meanwhile."""
+    sysfs = machine("jetson-orin-nano-super")
+
+    sysfs.kernel.write(cap, "2133000000")
+    board = open_linux(sysfs, Hold.CAP, domains=["emc"])
+    top_hz = board.domains["emc"].available_hz[-1]
+    assert top_hz > 2_133_000_000
+    assert board.apply({"emc": top_hz}) == {"emc": 2_133_000_000}
+    assert board.applied["emc"].cause is Cause.POWER_MODE
+    assert board.apply({"emc": 665_600_000}) == {"emc": 665_600_000}
+    assert board.apply({"emc": top_hz}) == {"emc": 2_133_000_000}
+    sysfs.kernel.write(cap, "204000000")
+    assert board.apply({"emc": top_hz}) == {"emc": 204_000_000}
+    sysfs.kernel.write(cap, "0")
+    assert board.apply({"emc": top_hz}) == {"emc": top_hz}
