@@ -33,6 +33,8 @@ from partition.link_options import add_link_options, link_security
 RUNS_DIR = Path("results/runs")
 USER_ERRORS = (AgentError, EnvError, HardwareError, PartitionError)
 DEFAULT_ALGORITHM = "advised"
+TUNING_SCENARIO = "steady-wifi"
+"""Of `deploy.py`, too: link and server are what they are, its requests are taken."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,7 +79,9 @@ def _sweep(arguments: argparse.Namespace) -> int:
     try:
         from agents.sweep_ray import train_on_ray  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:
-        raise AgentError(f"--ray needs {error.name}: pip install 'dvfo[cluster]'") from error
+        raise AgentError(
+            f"--ray needs {error.name}: pip install --editable '.[cluster]'"
+        ) from error
     return 0 if sweep.run(lambda runs: train_on_ray(runs, address)) else 1
 
 
@@ -85,7 +89,7 @@ def _tune(arguments: argparse.Namespace) -> int:
     run_dir = arguments.resume or arguments.out or RUNS_DIR / f"tuned-{arguments.init.name}"
     place = Place(
         board=arguments.board,
-        scenario=arguments.scenario[0],
+        scenario=arguments.scenario[0] if arguments.scenario else TUNING_SCENARIO,
         cloud=arguments.cloud,
         security=link_security(arguments),
         n_steps=arguments.total_timesteps or LIVE_STEPS,
@@ -106,7 +110,7 @@ def _config(arguments: argparse.Namespace) -> TrainConfig:
         board=arguments.board,
         device=arguments.device,
         model=arguments.model,
-        scenario=tuple(arguments.scenario),
+        scenario=tuple(arguments.scenario or [ALL_SCENARIOS]),
         algo=arguments.algo,
         total_timesteps=arguments.total_timesteps,
         seed=arguments.seed,
@@ -140,11 +144,14 @@ def _seed(text: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     names = (*registry.names(), *ABLATIONS)
-    parser.add_argument("--board", default="sim", help="sim (default)")
+    parser.add_argument("--board", default="sim", help="sim; with --init emulated or linux, too")
     parser.add_argument("--device", default="tx2", help="device model, name or .toml file")
     parser.add_argument("--model", default="efficientnet-lite0", help="name or model folder")
     parser.add_argument(
-        "--scenario", nargs="+", default=[ALL_SCENARIOS], help="names or .toml files (default all)"
+        "--scenario",
+        nargs="+",
+        default=None,
+        help=f"names or .toml files (default all; {TUNING_SCENARIO} with --init)",
     )
     parser.add_argument(
         "--algo", default=DEFAULT_ALGORITHM, help=f"one of {', '.join(names)} (%(default)s)"

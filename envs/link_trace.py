@@ -8,6 +8,7 @@ Two formats: CSV with the columns `second,mbps`, and Mahimahi's, one line per de
 
 from __future__ import annotations
 
+import argparse
 import csv
 import sys
 from pathlib import Path
@@ -85,12 +86,11 @@ def _from_mahimahi(lines: list[str]) -> Floats:
 
 def main(argv: list[str] | None = None) -> int:
     """Print the fitted process of the traces named on the command line, pooled."""
-    paths = sys.argv[1:] if argv is None else argv
-    if not paths:
-        print("usage: python -m envs.link_trace FILE [FILE ...]", file=sys.stderr)
-        return 2
+    parser = argparse.ArgumentParser(prog="python -m envs.link_trace", description=main.__doc__)
+    parser.add_argument("file", nargs="+", type=Path, help="second,mbps or Mahimahi")
+    paths = parser.parse_args(argv).file
     try:
-        signal = fit(np.concatenate([read_trace(Path(path)) for path in paths]) / 1e6)
+        signal = fit(np.concatenate([read_trace(path) for path in paths]) / 1e6)
     except EnvError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

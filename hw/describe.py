@@ -93,7 +93,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not (arguments.root / "sys").is_dir():
             raise HardwareError(f"{arguments.root} holds no folder sys; name a recorded tree")
         with closing(Sysfs(arguments.root)) as sysfs:
-            document = describe(survey(sysfs), arguments.like, out.stem)
+            found = survey(sysfs)
+        if found.unseen:
+            raise UnsupportedError(f"{'; '.join(found.unseen)}; describe the board as root")
+        document = describe(found, arguments.like, out.stem)
     except HardwareError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

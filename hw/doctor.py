@@ -161,10 +161,10 @@ def _abilities(found: Survey) -> Iterator[str]:
         yield "measure   no energy"
     limits_c = [zone.limit_c for zone in found.zones if zone.limit_c is not None]
     yield f"stay below {min(limits_c):.0f} C" if limits_c else "not be guarded against heat"
-    alike = devices_like([clock for clock in found.clocks if not clock.denied])
+    alike = devices_like(found.clocks)
     if alike:
         yield f"be taken for {alike[0]}: python train.py --device {alike[0]}"
-    elif clocks:
+    elif found.clocks:
         yield "be described after a similar board: python -m hw.describe --help"
 
 

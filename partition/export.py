@@ -28,7 +28,7 @@ from partition.zoo import Source
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_INSTALL = "pip install 'dvfo[prepare]'"
+_INSTALL = "pip install --editable '.[prepare]'"
 _SCOPES_KEY = "pkg.torch.onnx.name_scopes"
 _ROWS_ERROR = 1e-3
 

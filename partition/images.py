@@ -116,7 +116,8 @@ def _shipped_paths() -> list[Path]:
     spec = importlib.util.find_spec("skimage")
     if spec is None or spec.submodule_search_locations is None:
         raise ImageError(
-            "no photographs: install scikit-image (pip install 'dvfo[photos]') or give a folder"
+            "no photographs: install scikit-image (pip install --editable '.[photos]') or give a "
+            "folder"
         )
     return [Path(spec.submodule_search_locations[0]) / "data" / name for name in SHIPPED]
 

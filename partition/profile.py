@@ -296,7 +296,9 @@ def _plot(result: dict[str, Any], path: Path) -> None:
     try:
         from partition import profile_plot  # noqa: PLC0415 - boards do without matplotlib
     except ModuleNotFoundError as error:
-        raise PartitionError(f"drawing needs {error.name}: pip install 'dvfo[train]'") from error
+        raise PartitionError(
+            f"drawing needs {error.name}: pip install --editable '.[train]'"
+        ) from error
     profile_plot.save(result, path)
 
 

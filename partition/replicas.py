@@ -138,7 +138,7 @@ def _main() -> None:
         importlib.import_module("ray.serve")
     except ImportError as error:
         raise CloudError(
-            f"replicas need Ray Serve ({error}): pip install 'dvfo[replicas]'"
+            f"replicas need Ray Serve ({error}): pip install --editable '.[replicas]'"
         ) from error
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -73,7 +73,7 @@ def _fashion(name: str) -> tuple[nn.Module, Tensor]:
 
 
 def _missing_extra(name: str, error: ModuleNotFoundError) -> str:
-    return f"model {name!r} needs the package {error.name!r}: pip install 'dvfo[prepare]'"
+    return f"model {name!r} needs the package {error.name!r}: pip install --editable '.[prepare]'"
 
 
 BUILT_IN = {

@@ -195,7 +195,8 @@ class LinuxBoard(Board):
         if missing:
             raise UnsupportedError(
                 f"this machine has no clock {', '.join(missing)} (found: "
-                f"{', '.join(found) or 'none'}); see python -m hw.doctor"
+                f"{', '.join(found) or 'none'}); see python -m hw.doctor, and run as root where "
+                "it says so"
             )
         if not found:
             raise BoardNotFoundError(

@@ -114,7 +114,9 @@ def _draw(model: str, cluster: Cluster, problem: Problem, plan: Plan, path: Path
     try:
         from partition.placement import picture  # noqa: PLC0415 - a planner's host may lack it
     except ModuleNotFoundError as error:
-        raise PlacementError(f"drawing needs {error.name}: pip install 'dvfo[train]'") from error
+        raise PlacementError(
+            f"drawing needs {error.name}: pip install --editable '.[train]'"
+        ) from error
     picture.save(model, cluster, problem, plan, path)
 
 

@@ -47,7 +47,7 @@ def solve_cpsat(
         from ortools.sat.python import cp_model  # noqa: PLC0415 - the planner works without
     except ModuleNotFoundError as error:
         raise PlacementError(
-            f"the cross-check needs {error.name}: pip install 'dvfo[cluster]'"
+            f"the cross-check needs {error.name}: pip install --editable '.[cluster]'"
         ) from error
     model = cp_model.CpModel()
     period = _build(model, problem)

@@ -47,7 +47,7 @@ def run(
         from partition.placement.run_supervisor import Supervisor  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise PlacementError(
-            f"running on a cluster needs {error.name}: pip install 'dvfo[cluster]'"
+            f"running on a cluster needs {error.name}: pip install --editable '.[cluster]'"
         ) from error
     folder = ModelFolder.open(model)
     cluster = Cluster.load(cluster_file)

@@ -102,4 +102,4 @@ def test_without_ray_the_extra_is_named(tiny, cluster_file):
         timeout=60,
         check=False,
     )
-    assert "'dvfo[cluster]'" in one_sentence(done)
+    assert "'.[cluster]'" in one_sentence(done)

@@ -78,7 +78,7 @@ def test_without_ray_the_extra_is_named(sweep):
         timeout=60,
         check=False,
     )
-    assert "'dvfo[cluster]'" in one_sentence(done)
+    assert "'.[cluster]'" in one_sentence(done)
 
 
 def test_an_archive_cannot_write_outside_its_folder(tmp_path):

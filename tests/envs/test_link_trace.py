@@ -87,5 +87,7 @@ def test_the_command_prints_a_table_that_a_scenario_takes(trace, scenario_file, 
 def test_the_command_reports_errors_in_one_sentence(tmp_path, capsys):
     assert main([str(tmp_path / "gone.csv")]) == 2
     assert capsys.readouterr().err.startswith("error: link trace")
-    assert main([]) == 2
+    with pytest.raises(SystemExit) as stopped:
+        main([])
+    assert stopped.value.code == 2
     assert "usage" in capsys.readouterr().err
