@@ -39,7 +39,7 @@ int dvfo_quantise(const void *values, const void *rows, size_t n_rows, size_t n,
 void dvfo_dequantise(const void *payload, const void *scale, const void *zero, const void *rows,
                      size_t n_rows, size_t n, int bits, void *out);
 """
-_REMEDY = "install again (pip install '.[edge]') for the compiled one"
+_REMEDY = "install again (pip install --editable '.[edge]') for the compiled one"
 
 Int32Array = npt.NDArray[np.int32]
 
