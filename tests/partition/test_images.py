@@ -69,7 +69,7 @@ def test_crops_differ_and_repeat(tmp_path):
 
 def test_the_missing_package_names_the_extra(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImageError, match=r"dvfo\[photos\]"):
+    with pytest.raises(ImageError, match=r"\.\[photos\]"):
         load_photographs(None, PREPROCESS)
 
 
