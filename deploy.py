@@ -28,6 +28,7 @@ from envs.live import LivePlant
 from envs.make import make_live
 from hw.base import Hold
 from hw.errors import HardwareError
+from partition.cli import share
 from partition.errors import PartitionError
 from partition.link_options import add_link_options, link_security
 
@@ -175,7 +176,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--least-in-time",
-        type=_share,
+        type=share,
         default=None,
         metavar="SHARE",
         help="expect so many requests within their latency target, whatever it costs; advised only",
@@ -184,13 +185,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dry-run", action="store_true", help="print every write, make none")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     return parser
-
-
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0.0 < value <= 1.0:
-        raise argparse.ArgumentTypeError(f"must be a share within 0 and 1, got {text}")
-    return value
 
 
 def _seconds(text: str) -> float:

@@ -27,6 +27,7 @@ from envs.effects import EFFECTS
 from envs.errors import EnvError
 from envs.worlds import ALL_SCENARIOS
 from hw.errors import HardwareError
+from partition.cli import share
 from partition.errors import PartitionError
 from partition.link_options import add_link_options, link_security
 
@@ -127,13 +128,6 @@ def _positive(text: str) -> int:
     return int(value)
 
 
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0.0 < value <= 1.0:
-        raise argparse.ArgumentTypeError(f"must be a share within 0 and 1, got {text}")
-    return value
-
-
 def _seed(text: str) -> int:
     value = int(text)
     if not 0 <= value < 2**32:  # what NumPy's older generators take
@@ -161,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=None, help=f"run folder (default {RUNS_DIR}/)")
     parser.add_argument(
         "--target",
-        type=_share,
+        type=share,
         default=None,
         help="stop at this share of the way from the best static setting to the oracle",
     )

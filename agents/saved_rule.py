@@ -48,7 +48,7 @@ class SavedRule:
             compared += [
                 ("board", mine.board, layout.board),
                 ("clock tables of the board", mine.board_fingerprint, layout.board_fingerprint),
-                ("clocks of the board", mine.axes, layout.axes),
+                ("set of clocks", mine.axes, layout.axes),
             ]
         for what, fitted, found in compared:
             if fitted != found:

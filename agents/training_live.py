@@ -146,7 +146,6 @@ def tune_run(run: Path, run_dir: Path, place: Place) -> str:
             f"{run} holds a policy of {policy.algorithm}, which cannot be tuned; give a run of "
             f"advised, amortised, ppo or dvfo"
         )
-    run_dir.mkdir(parents=True, exist_ok=True)
     env = make_live(
         place.board,
         source.device_on(place.board),
@@ -159,6 +158,7 @@ def tune_run(run: Path, run_dir: Path, place: Place) -> str:
         accept=policy.check_layout,
     )
     try:
+        run_dir.mkdir(parents=True, exist_ok=True)
         after = replace(source, policy=_tuned(env, source, run_dir, place))
         before, then = (
             partial(r.decide_for, env, r.model, place.scenario) for r in (source, after)

@@ -11,7 +11,8 @@ from hw.device import DeviceModel
 from hw.device_file import device_names
 from hw.errors import UnsupportedError
 
-KINDS = {"cpu": r"cpu\d*", "gpu": r"gpu", "emc": r"emc"}
+ANY_NUMBER = r"\d*"
+KINDS = {"cpu": f"cpu{ANY_NUMBER}", "gpu": "gpu", "emc": "emc"}
 """Names that a device's clock may have on a machine."""
 LARGEST_DIFFERENCE = 0.2
 """Of the highest clocks; a machine that differs more is another one."""

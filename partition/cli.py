@@ -18,6 +18,14 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def share(text: str) -> float:
+    """A number above 0 and up to 1, for argparse."""
+    value = float(text)
+    if not 0.0 < value <= 1.0:
+        raise argparse.ArgumentTypeError(f"must be a share within 0 and 1, got {text}")
+    return value
+
+
 def run(main: Callable[[], None]) -> int:
     """Run a command; say a user error in one sentence on stderr and return the exit code."""
     try:

@@ -18,21 +18,17 @@ from pathlib import Path
 import numpy as np
 
 from agents.benchmark.plan import NETWORK, VALIDATED_DEVICE
+from agents.benchmark.write_page import machine, markdown, write_page
 from agents.deciders.oracle import Oracle
-from agents.errors import AgentError
 from agents.evaluate import run_episodes
-from agents.machine import describe_machine
 from agents.processes import fresh_processes, n_cores
 from agents.seeds import held_out_seeds
 from agents.statistics import Bootstrap, Interval
 from agents.training import simulated_decider, train
 from agents.training_run import open_or_prepare
-from envs.errors import EnvError
 from envs.signals import Floats
 from envs.worlds import build_world
-from hw.errors import HardwareError
 from partition.cli import positive
-from partition.errors import PartitionError
 
 SCENARIO = "slow-decisions"
 WHOLE = "dvfo"
@@ -78,7 +74,7 @@ def page(found: Mapping[str, Result], n_seeds: int) -> str:
     bootstrap = Bootstrap(n_seeds)
     whole = found[WHOLE]["cost"].reshape(n_seeds, -1).mean(axis=1)
     head = [*("changed", "J per request", "mean ms", "in time %"), "above the oracle %"]
-    lines = [[*head, "costs more than the whole %"], ["---"] * 6]
+    lines = [[*head, "costs more than the whole %"]]
     for variant, run in found.items():
         by_seed = {key: values.reshape(n_seeds, -1).mean(axis=1) for key, values in run.items()}
         above = bootstrap.mean(100.0 * (by_seed["cost"] / by_seed["least"] - 1.0))
@@ -93,8 +89,6 @@ def page(found: Mapping[str, Result], n_seeds: int) -> str:
                 "-" if variant == WHOLE else _text(more),
             ]
         )
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    machine = "\n".join(f"- {key}: {value}" for key, value in describe_machine().items())
     return f"""# The three parts of thinking while moving
 
     python -m agents.benchmark.ablation
@@ -106,11 +100,11 @@ the one of a board that goes on while it decides. `{WHOLE}` looks at the present
 serves best here; the last two lines look ahead, the last one as the publication is understood, with
 the discount to the power of the share of a control step that a decision took.
 
-{table}
+{markdown(lines)}
 
 Machine:
 
-{machine}
+{machine()}
 """
 
 
@@ -128,7 +122,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--seeds", type=positive, default=N_SEEDS, help="of each line (%(default)s)"
     )
     arguments = parser.parse_args(argv)
-    try:
+
+    def make() -> str:
         open_or_prepare(NETWORK)
         with fresh_processes(n_cores()) as pool:
             waiting = {
@@ -139,16 +134,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 variant: _joined([future.result() for future in futures])
                 for variant, futures in waiting.items()
             }
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        (arguments.out / "ablation.md").write_text(page(found, arguments.seeds), encoding="utf-8")
-    except (AgentError, EnvError, HardwareError, PartitionError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: cannot write the page ({error}); free space or give --out", file=sys.stderr)
-        return 2
-    print(f"written to {arguments.out / 'ablation.md'}")
-    return 0
+        return page(found, arguments.seeds)
+
+    return write_page(make, arguments.out / "ablation.md")
 
 
 def _joined(runs: Sequence[Result]) -> Result:

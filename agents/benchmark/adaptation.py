@@ -22,23 +22,19 @@ from numpy.typing import NDArray
 
 from agents.algorithms import UNLIKE
 from agents.benchmark.plan import NETWORK, OURS, VALIDATED_DEVICE
+from agents.benchmark.write_page import machine, markdown, write_page
 from agents.deciders.base import Decider
 from agents.deciders.oracle import Oracle
 from agents.deciders.registry import fit
-from agents.errors import AgentError
-from agents.machine import describe_machine
 from agents.plots import LEARNED, MUTED, save
 from agents.seeds import held_out_seeds
 from agents.training_run import open_or_prepare
-from envs.errors import EnvError
 from envs.fleet import Fleet
 from envs.randomisation import Randomisation
 from envs.signals import Floats
 from envs.spaces import ObservationEncoder, observation_fields
 from envs.world import World
 from envs.worlds import build_world
-from hw.errors import HardwareError
-from partition.errors import PartitionError
 
 TIMES = 3.0
 """Boards are so many times as unlike the model as in training."""
@@ -108,13 +104,11 @@ def _curve(world: World, decider: Decider, seeds: NDArray[np.uint64]) -> Floats:
 
 def _page(found: Mapping[tuple[str, str], Floats], n_episodes: int) -> str:
     head = ["decider", "boards", *_stretches()]
-    lines = [head, ["---"] * len(head)]
+    lines = [head]
     lines += [
         [name, kind, *(f"{100 * gap:.1f} %" for gap in curve)]
         for (kind, name), curve in sorted(found.items(), key=lambda item: item[0][1])
     ]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    machine = "\n".join(f"- {key}: {value}" for key, value in describe_machine().items())
     return f"""# Boards that nobody has measured
 
     python -m agents.benchmark.adaptation
@@ -128,11 +122,11 @@ is. Figures are the cost above the oracle's by requests since the board was swit
 
 ![Cost above the oracle's over requests](adaptation.png)
 
-{table}
+{markdown(lines)}
 
 Machine:
 
-{machine}
+{machine()}
 """
 
 
@@ -168,22 +162,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of learning (%(default)s)")
     arguments = parser.parse_args(argv)
-    try:
+
+    def make() -> str:
         world = build_world(VALIDATED_DEVICE, open_or_prepare(NETWORK), ("all",))
         deciders = {name: fit(name, world, arguments.seed).decider for name in (OURS, *RIVALS)}
         worlds = {AS_BELIEVED: world, UNLIKE_BELIEVED: replace(world, randomisation=UNKNOWN)}
         found = gaps(worlds, deciders, N_EPISODES)
-        arguments.out.mkdir(parents=True, exist_ok=True)
         save(_figure(found), arguments.out / "adaptation.png")
-        (arguments.out / "adaptation.md").write_text(_page(found, N_EPISODES), encoding="utf-8")
-    except (AgentError, EnvError, HardwareError, PartitionError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: cannot write the page ({error}); free space or give --out", file=sys.stderr)
-        return 2
-    print(f"written to {arguments.out / 'adaptation.md'}")
-    return 0
+        return _page(found, N_EPISODES)
+
+    return write_page(make, arguments.out / "adaptation.md")
 
 
 if __name__ == "__main__":

@@ -19,23 +19,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from agents.benchmark.plan import NETWORK, OURS, VALIDATED_DEVICE
+from agents.benchmark.write_page import machine, markdown, write_page
 from agents.deciders.base import Decider
 from agents.deciders.known import Known
 from agents.deciders.registry import fit
 from agents.deciders.rules import Rule
-from agents.errors import AgentError
 from agents.evaluate import run_episodes
-from agents.machine import describe_machine
 from agents.plots import INK, LEARNED, MUTED, save
 from agents.saved_rule import SavedRule
 from agents.seeds import held_out_seeds
 from agents.training import train
 from agents.training_run import open_or_prepare
-from envs.errors import EnvError
 from envs.world import World
 from envs.worlds import build_world
-from hw.errors import HardwareError
-from partition.errors import PartitionError
 
 SHARES = (0.8, 0.9, 0.95, 0.99, 1.0)
 RIVALS = ("oracle", "model-search", "dynasplit")
@@ -89,7 +85,7 @@ def follow(world: World, ours: Mapping[str, Decider], n_episodes: int) -> dict[s
 
 
 def _page(found: Mapping[str, Point], n_episodes: int) -> str:
-    lines = [["decider", "in time %", "J per request", "mean ms", "cost"], ["---"] * 5]
+    lines = [["decider", "in time %", "J per request", "mean ms", "cost"]]
     lines += [
         [
             name,
@@ -100,8 +96,6 @@ def _page(found: Mapping[str, Point], n_episodes: int) -> str:
         ]
         for name, point in found.items()
     ]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    machine = "\n".join(f"- {key}: {value}" for key, value in describe_machine().items())
     return f"""# Requests in time as a constraint
 
     python -m agents.benchmark.constraint
@@ -115,11 +109,11 @@ scenarios, so that no column reaches 100 %.
 
 ![Energy over requests in time](constraint.png)
 
-{table}
+{markdown(lines)}
 
 Machine:
 
-{machine}
+{machine()}
 """
 
 
@@ -170,22 +164,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of learning (%(default)s)")
     arguments = parser.parse_args(argv)
-    try:
+
+    def make() -> str:
         world = build_world(VALIDATED_DEVICE, open_or_prepare(NETWORK), ("all",))
         policy = train(OURS, world, arguments.seed).policy
         assert isinstance(policy, SavedRule)
         found = follow(world, constrained(world, policy.rule), N_EPISODES)
-        arguments.out.mkdir(parents=True, exist_ok=True)
         save(_figure(found), arguments.out / "constraint.png")
-        (arguments.out / "constraint.md").write_text(_page(found, N_EPISODES), encoding="utf-8")
-    except (AgentError, EnvError, HardwareError, PartitionError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: cannot write the page ({error}); free space or give --out", file=sys.stderr)
-        return 2
-    print(f"written to {arguments.out / 'constraint.md'}")
-    return 0
+        return _page(found, N_EPISODES)
+
+    return write_page(make, arguments.out / "constraint.md")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from hw.errors import (
     UnsupportedError,
 )
 from hw.guard import DEFAULT_MARGIN_C, ThermalGuard
+from hw.likeness import ANY_NUMBER
 from hw.nvml import NvmlCard, NvmlZone, nvml_cards, nvml_domains, nvml_zones
 from hw.power_mode import PowerModes
 from hw.rivals import find_rivals
@@ -192,17 +193,17 @@ class LinuxBoard(Board):
             if not missing or self._clock() >= deadline_s:
                 break
             self._sleep(LOOK_AGAIN_S)
-        if missing:
-            raise UnsupportedError(
-                f"this machine has no clock {', '.join(missing)} (found: "
-                f"{', '.join(found) or 'none'}); see python -m hw.doctor, and run as root where "
-                "it says so"
-            )
         if not found:
             raise BoardNotFoundError(
                 f"no clock under {self._sysfs.path(POLICIES)} or {self._sysfs.path(DEVFREQ)}; "
                 "use --board sim or emulated, or a machine whose kernel controls its clocks "
                 "(virtual machines rarely do)"
+            )
+        if missing:
+            raise UnsupportedError(
+                f"this machine has no clock {', '.join(missing).replace(ANY_NUMBER, '')} (found: "
+                f"{', '.join(found) or 'none'}); see python -m hw.doctor, and run as root where "
+                "it says so"
             )
         if self._wanted is None:
             return found
