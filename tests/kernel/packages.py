@@ -35,16 +35,21 @@ class Kernel:
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """What is downloaded and taken apart, each with the version if there is a choice."""
+        """What is downloaded and taken apart, with the version where it must be the kernel's.
+
+        The programs of linux-kbuild may be newer than the headers, as Debian's own dependency
+        says: its unsigned packages appear hours before the signed kernel made of them.
+        """
         common = self.release.removesuffix("-amd64") + "-common"
-        versioned = (
-            f"linux-image-{self.release}",
-            f"linux-headers-{self.release}",
-            f"linux-headers-{common}",
+        return (
+            f"linux-image-{self.release}={self.version}",
+            f"linux-headers-{self.release}={self.version}",
+            f"linux-headers-{common}={self.version}",
             f"linux-kbuild-{self.series}",
-            f"linux-source-{self.series}",
+            f"linux-source-{self.series}={self.version}",
+            "acpica-tools",
+            "busybox-static",
         )
-        return (*(f"{name}={self.version}" for name in versioned), "acpica-tools", "busybox-static")
 
 
 def check_system() -> None:
@@ -92,18 +97,30 @@ def missing() -> list[str]:
 
 
 def newest_kernel() -> Kernel:
-    """Find the kernel that Debian would install now, by apt's lists.
+    """Find the newest kernel of which Debian has all packages, by apt's lists.
 
     Raises:
         KernelTestError: apt does not know one.
     """
-    command = ("apt-cache", "show", "--no-all-versions", "linux-image-amd64")
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    fields = dict(line.split(": ", 1) for line in result.stdout.splitlines() if ": " in line)
-    if not {"Depends", "Version"} <= fields.keys():
-        raise KernelTestError("apt does not know linux-image-amd64; run: sudo apt-get update")
-    package = fields["Depends"].split()[0]
-    return Kernel(package.removeprefix("linux-image-"), fields["Version"])
+    for entry in _ask_apt("show", "linux-image-amd64").split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in entry.splitlines() if ": " in line)
+        if {"Depends", "Version"} <= fields.keys():
+            package = fields["Depends"].split()[0]
+            kernel = Kernel(package.removeprefix("linux-image-"), fields["Version"])
+            if all(map(_is_known, kernel.packages)):
+                return kernel
+    raise KernelTestError("apt does not know a complete kernel; run: sudo apt-get update")
+
+
+def _is_known(package: str) -> bool:
+    """Say whether apt's lists have a package, in its version if one is named."""
+    return bool(_ask_apt("show", package))
+
+
+def _ask_apt(*command: str) -> str:
+    """Ask apt's lists; nothing if they do not have it."""
+    result = subprocess.run(("apt-cache", *command), capture_output=True, text=True, check=False)
+    return result.stdout
 
 
 def download(packages: tuple[str, ...], folder: Path) -> None:
