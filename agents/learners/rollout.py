@@ -57,4 +57,6 @@ class Rollout:
         flat = Minibatch(*(getattr(self, f.name).flatten(0, 1) for f in fields(Minibatch)))
         order = torch.randperm(len(flat.returns))
         for picks in torch.split(order, size):
-            yield Minibatch(*(getattr(flat, f.name)[picks] for f in fields(Minibatch)))
+            yield Minibatch(
+                *(getattr(flat, f.name).index_select(0, picks) for f in fields(Minibatch))
+            )
