@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 arguments.traces
             )  # says what is wrong with them before an hour's work
         for model in dict.fromkeys(case.model for case in cases):
-            open_or_prepare(model)
+            _open(model)
         todo = plan.jobs(cases)
         results = run_jobs(todo, JOBS, arguments.traces, arguments.processes, report)
         rows, bars = write(results, out, _command(arguments))
@@ -58,6 +58,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     print(json.dumps(_document(rows, bars)) if arguments.json else _text(rows, bars, out))
     return 0
+
+
+def _open(model: str) -> None:
+    """Prepare a network, unless that takes more than preparing.
+
+    Raises:
+        AgentError: its accuracy is to be known and was not measured yet.
+    """
+    if open_or_prepare(model).attention is None and model in plan.WITH_ACCURACY:
+        raise AgentError(
+            f"{model} is compared with its accuracy, which nobody has measured yet: run "
+            f"python -m partition.train_attention --model {model} --data fashion-mnist"
+        )
 
 
 def _command(arguments: argparse.Namespace) -> str:

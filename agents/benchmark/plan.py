@@ -11,7 +11,10 @@ from agents.deciders.registry import entry, names
 VALIDATED_DEVICE = "tx2"
 OTHER_DEVICES = ("nano", "xavier-nx", "orin-nano", "agx-orin", "pi4")
 NETWORK = "efficientnet-lite0"
-OTHER_NETWORKS = ("efficientnet-lite2",)
+OTHER_NETWORKS = ("efficientnet-lite2", "fashion-resnet", "fashion-mobilenet")
+WITH_ACCURACY = ("fashion-resnet", "fashion-mobilenet")
+"""Of which it is known how many answers are right, by cut, share of channels and bits."""
+N_SEEDS_ELSEWHERE = 3
 OURS = "advised"
 PUBLISHED = (
     "dvfo",
@@ -93,7 +96,12 @@ def full_plan(n_seeds: int) -> list[Case]:
         *((VALIDATED_DEVICE, model) for model in OTHER_NETWORKS),
     ]
     others = [
-        Case(device=device, model=model, deciders=ELSEWHERE, n_seeds=1)
+        Case(
+            device=device,
+            model=model,
+            deciders=ELSEWHERE,
+            n_seeds=min(n_seeds, N_SEEDS_ELSEWHERE),
+        )
         for device, model in elsewhere
     ]
     return [main, *others]
