@@ -117,6 +117,7 @@ def deploy(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Summ
         cloud=arguments.cloud,
         security=link_security(arguments),
         source=arguments.source,
+        listen=arguments.listen,
         n_steps=EPISODE_STEPS,
         max_power_w=run.layout.max_power_w,
         accept=run.policy.check_layout,
@@ -170,9 +171,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--hold", choices=holds, default="cap", help="how clocks are held (cap)")
     parser.add_argument("--model", default=None, help="model folder (default models/<name>)")
     add_link_options(parser)
-    parser.add_argument("--scenario", default="steady-wifi", help="requests: name or .toml file")
     parser.add_argument(
+        "--scenario",
+        default="steady-wifi",
+        help="latency target, eta and requests: name or .toml file",
+    )
+    requests = parser.add_mutually_exclusive_group()
+    requests.add_argument(
         "--source", type=Path, default=None, help="folder of photographs, or fashion-mnist"
+    )
+    requests.add_argument(
+        "--listen",
+        default=None,
+        metavar="HOST:PORT",
+        help="answer an application on this machine instead (docs/application.md)",
     )
     parser.add_argument(
         "--least-in-time",

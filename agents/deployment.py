@@ -34,7 +34,8 @@ class Summary:
         self._decisions_s: list[float] = []
         self._cuts: Counter[str] = Counter()
         self._energy_j = self._duration_s = 0.0
-        self._dropped = self._fallbacks = self._agreeing = self._in_time = 0
+        self._agreeing: list[bool] = []  # of the requests whose right answer is known
+        self._dropped = self._fallbacks = self._in_time = 0
 
     def add(self, info: dict[str, Any], decision_s: float) -> None:
         """Add the plant's last step."""
@@ -47,7 +48,8 @@ class Summary:
         for served in plant.served:
             self._latencies_s.append(served.latency_s)
             self._fallbacks += served.result.fallback is not None
-            self._agreeing += served.agrees
+            if served.agrees is not None:
+                self._agreeing.append(served.agrees)
             self._in_time += served.in_time
 
     def document(self) -> dict[str, Any]:
@@ -73,7 +75,7 @@ class Summary:
             "latency_p95_s": percentiles[1],
             "latency_p99_s": percentiles[2],
             "in_time": self._in_time / (n + self._dropped) if n else None,
-            "top1_agreement": self._agreeing / n if n else None,
+            "top1_agreement": float(np.mean(self._agreeing)) if self._agreeing else None,
             "decision_median_s": float(np.median(self._decisions_s)) if self._decisions_s else None,
             "requests_per_cut": dict(self._cuts.most_common()),
         }
@@ -85,12 +87,14 @@ class Summary:
             return "no request was served"
         modelled = " (board modelled)" if d["board_is_modelled"] else ""
         cuts = ", ".join(f"{name} {count}" for name, count in d["requests_per_cut"].items())
+        agrees = ""
+        if d["top1_agreement"] is not None:
+            agrees = f"top-1 as the unsplit network: {100 * d['top1_agreement']:.1f} %; "
         return (
             f"{d['requests']} requests in {d['duration_s']:.1f} s{modelled}, "
             f"{d['fallbacks']} fallbacks, {d['dropped']} dropped\n"
             f"energy {d['energy_per_request_j']:.3f} J per request; latency p50 "
             f"{1e3 * d['latency_p50_s']:.1f} ms, p95 {1e3 * d['latency_p95_s']:.1f} ms; "
             f"in time {100 * d['in_time']:.1f} %\n"
-            f"top-1 as the unsplit network: {100 * d['top1_agreement']:.1f} %; "
-            f"decision {1e6 * d['decision_median_s']:.0f} us median\ncuts: {cuts}"
+            f"{agrees}decision {1e6 * d['decision_median_s']:.0f} us median\ncuts: {cuts}"
         )

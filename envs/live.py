@@ -15,20 +15,22 @@ from envs.expectation import Link
 from envs.factor_meter import FactorMeter
 from envs.fleet import PROBE_PERIOD_S
 from envs.plant import Axis, Indices, Layout, Outcome, Readings
-from envs.response import MAX_BACKLOG
+from envs.requests import Request, Requests
 from envs.scenario import Scenario
 from envs.surroundings import Surroundings
 from hw.base import Board
 from hw.boards.sim import SimBoard
 from partition.client import CloudClient, LinkEstimate
-from partition.codec import Float32Array
 from partition.cost import Cost
+from partition.errors import PartitionError
 from partition.model_folder import ModelFolder
 from partition.pipeline import InferenceResult, SplitPipeline
 from partition.routes import Route, RouteOption
+from partition.runtime import RUNTIME_ERRORS
 
 STEP_S = 0.25
 """Duration of a control step."""
+_REQUEST_ERRORS: tuple[type[Exception], ...] = (PartitionError, *RUNTIME_ERRORS)
 NO_CLOUD_RTT_S = 1.0
 """Round trip shown for a cloud that does not answer; the top of the observation."""
 
@@ -41,13 +43,13 @@ class Served:
         result: of the pipeline.
         latency_s: from arrival to answer, waiting included.
         in_time: whether that is within the latency target.
-        agrees: whether the top-1 label is the unsplit network's.
+        agrees: whether the top-1 label is the unsplit network's; None if that is not known.
     """
 
     result: InferenceResult
     latency_s: float
     in_time: bool
-    agrees: bool
+    agrees: bool | None
 
 
 class BoardPacer:
@@ -74,12 +76,13 @@ class BoardPacer:
 class LivePlant:
     """A board, a network and a link that are there, under the requests of a scenario.
 
-    The scenario gives arrivals, the latency target and eta (and, on a modelled board, the air
-    temperature and the radio's power); link and server are what they are.
+    The scenario gives the latency target and eta (and, on a modelled board, the air temperature
+    and the radio's power); link and server are what they are.
 
     Attributes:
         served: requests answered during the last step.
-        dropped: requests dropped during the last step because too many waited.
+        dropped: requests dropped during the last step, because too many waited or the network
+            could not take them.
         last_duration_s: time that the last step took.
     """
 
@@ -89,7 +92,7 @@ class LivePlant:
         pipeline: SplitPipeline,
         layout: Layout,
         folder: ModelFolder,
-        inputs: Sequence[Float32Array],
+        requests: Requests,
         scenario: Scenario,
         client: CloudClient | None,
         *,
@@ -105,8 +108,8 @@ class LivePlant:
             pipeline: warmed up.
             layout: of the board and the network, see `live_layout`.
             folder: the network.
-            inputs: preprocessed images, used in turn.
-            scenario: requests.
+            requests: what is answered.
+            scenario: latency target, eta, surroundings of a modelled board.
             client: of the pipeline, for its link estimate; None without a cloud.
             n_steps: control steps in an episode.
             step_s: duration of a control step.
@@ -118,25 +121,22 @@ class LivePlant:
         self._board, self._pipeline, self._client = board, pipeline, client
         self._scenario, self._step_s, self._folder = scenario, step_s, folder
         self._clock, self._sleep = clock, sleep
-        self._inputs = inputs
+        self._requests = requests
         self._routes = folder.routes
-        edge_only = self._routes[-1].route
-        self._labels = [int(pipeline.infer(x, edge_only, np.inf).logits.argmax()) for x in inputs]
         flops = [option.edge.flops for option in self._routes]
         self._edge_share = np.array(flops) / flops[-1]
-        self._n_served = 0
         self.served: list[Served] = []
         self.dropped = 0
 
     def reset(self, seeds: NDArray[np.uint64]) -> Readings:
         """Begin an episode; clocks stay as they are."""
         self._episodes = Episodes([self._scenario], seeds, self.n_steps, self._step_s)
-        self._generator = np.random.default_rng(seeds)
         self._t = 0
         self._action = np.array([[len(axis.values) - 1 for axis in self.layout.axes]])
         self._point = self._board.read_point()
         self._latency_s, self._power_w = 0.0, 0.0
-        self._step_end_s = self._next_arrival_s = self._asked_s = self._clock()
+        self._requests.reset(seeds)
+        self._step_end_s = self._asked_s = self._clock()
         self._decision_s, self._busy = 0.0, 0.0
         self._meter = FactorMeter(self._board, self._folder, self._step_s)
         return self.readings()
@@ -144,7 +144,7 @@ class LivePlant:
     def step(self, actions: Indices) -> Outcome:
         """Set the clocks, serve what arrives during one control step, and measure."""
         self._decision_s = self._clock() - self._asked_s
-        now = self._episodes.row(self._t + 1)
+        now = self._requests.around(self._episodes.row(self._t + 1))
         if isinstance(self._board, SimBoard):
             self._board.ambient_c = float(now.ambient_c[0])
         self._board.begin_window()
@@ -157,7 +157,7 @@ class LivePlant:
         stale = self._link().age_s >= PROBE_PERIOD_S
         if self._client is not None and (stale or self._routes[route].wire_bytes == 0):
             self._client.refresh()
-        self._serve(self._routes[route].route, now)
+        self._serve(route, now)
         energy = self._board.end_window()
         self._point = self._board.read_point() if self._board.dry_run else self._board.verify()
         self.last_duration_s = energy.duration_s
@@ -171,7 +171,8 @@ class LivePlant:
 
     def readings(self) -> Readings:
         """Readings of the board and of the link; the application knows its next requests."""
-        now = self._episodes.row(min(self._t + 1, self.n_steps))
+        row = min(self._t + 1, self.n_steps)
+        now = self._requests.around(self._episodes.row(row))
         link = self._link()
         one = np.ones(1)
         return Readings(
@@ -179,9 +180,9 @@ class LivePlant:
             link_age_s=one * link.age_s,
             rtt_s=one * link.rtt_s,
             server_idle=one - link.server_load,
-            arrival_hz=self._episodes.announced_hz(min(self._t + 1, self.n_steps)),
+            arrival_hz=self._requests.announced_hz(self._episodes.announced_hz(row)),
             arrival_scv=now.arrival_scv,
-            backlog=one * self._backlog(float(now.arrival_hz[0])),
+            backlog=one * self._requests.waiting(now),
             latency_target_s=now.latency_target_s,
             eta=now.eta,
             radio_w=now.radio_w + now.radio_w_per_bps * link.rate_bps,
@@ -199,8 +200,9 @@ class LivePlant:
         )
 
     def close(self) -> None:
-        """Give the board back as it was and hang up."""
+        """Give the board back as it was, take no more requests and hang up."""
         self._board.close()
+        self._requests.close()
         if self._client is not None:
             self._client.close()
 
@@ -223,31 +225,28 @@ class LivePlant:
         """Readable name of a route: where it cuts, and what it sends if not everything in int8."""
         return self._routes[index].name
 
-    def _serve(self, route: Route, now: Surroundings) -> None:
+    def _serve(self, route: int, now: Surroundings) -> None:
         """Answer what arrives until the step ends; requests queue behind one another."""
-        rate_hz, target_s = float(now.arrival_hz[0]), float(now.latency_target_s[0])
+        target_s = float(now.latency_target_s[0])
         self._step_end_s = max(self._step_end_s + self._step_s, self._clock())
-        self.served, self.dropped = [], 0
-        while self._next_arrival_s < self._step_end_s:
-            if self._backlog(rate_hz) > MAX_BACKLOG:
-                self.dropped += 1
-            else:
-                self._wait_until(self._next_arrival_s)
-                self.served.append(self._answer(route, target_s))
-            self._next_arrival_s += self._interval_s(rate_hz, float(now.arrival_scv[0]))
-        self._wait_until(self._step_end_s)
+        self.served, n_broken = [], 0
+        while (request := self._requests.take(now, self._step_end_s)) is not None:
+            try:
+                self.served.append(self._answer(request, route, target_s))
+            except _REQUEST_ERRORS as error:
+                request.refuse(error)
+                n_broken += 1
+        self.dropped = self._requests.dropped() + n_broken
+        wait_s = self._step_end_s - self._clock()
+        if wait_s > 0.0:
+            self._sleep(wait_s)
 
-    def _answer(self, route: Route, target_s: float) -> Served:
-        turn = self._n_served % len(self._inputs)
-        result = self._pipeline.infer(self._inputs[turn], route, target_s)
-        self._n_served += 1
-        latency_s = self._clock() - self._next_arrival_s
-        return Served(
-            result,
-            latency_s,
-            latency_s <= target_s,
-            int(result.logits.argmax()) == self._labels[turn],
-        )
+    def _answer(self, request: Request, route: int, target_s: float) -> Served:
+        result = self._pipeline.infer(request.inputs, self._routes[route].route, target_s)
+        request.answer(result.outputs)
+        latency_s = self._clock() - request.arrived_s
+        agrees = None if request.label is None else int(result.logits.argmax()) == request.label
+        return Served(result, latency_s, latency_s <= target_s, agrees)
 
     def _outcome(self, now: Surroundings, switched: NDArray[np.float64]) -> Outcome:
         one = np.ones(1)
@@ -260,7 +259,7 @@ class LivePlant:
             energy_j=self._power_w / now.arrival_hz,
             latency_s=one * self._latency_s,
             in_time=one * (in_time / asked if n + self.dropped else 1.0),
-            accuracy=one * (float(np.mean([s.agrees for s in self.served])) if n else 1.0),
+            accuracy=one * self._accuracy(),
             switched=switched,
             overheat_c=one * max(-self._temperature_margin_c(), 0.0),
             power_w=one * self._power_w,
@@ -268,6 +267,13 @@ class LivePlant:
             uplink_bytes=one * self._routes[int(self._action[0, -1])].wire_bytes,
             fell_back=one * sum(s.result.fallback is not None for s in self.served) / max(n, 1),
         )
+
+    def _accuracy(self) -> float:
+        """Share of right labels where they are known, otherwise what was measured of the route."""
+        known = [s.agrees for s in self.served if s.agrees is not None]
+        if known or not self.served:
+            return float(np.mean(known)) if known else 1.0
+        return self._routes[int(self._action[0, -1])].accuracy
 
     def _observe(self, now: Surroundings, route: int) -> None:
         """Compare what was served with what the board's model expects."""
@@ -300,20 +306,6 @@ class LivePlant:
 
     def _temperature_margin_c(self) -> float:
         return self._board.temperature_limit_c - self._board.temperature_c()
-
-    def _backlog(self, rate_hz: float) -> float:
-        return max(self._clock() - self._next_arrival_s, 0.0) * rate_hz
-
-    def _interval_s(self, rate_hz: float, scv: float) -> float:
-        """Time to the next arrival; gamma distributed, so that any variability is possible."""
-        if scv == 0.0:
-            return 1.0 / rate_hz
-        return float(self._generator.gamma(1.0 / scv, scv / rate_hz))
-
-    def _wait_until(self, moment_s: float) -> None:
-        wait_s = moment_s - self._clock()
-        if wait_s > 0.0:
-            self._sleep(wait_s)
 
 
 def live_layout(board: Board, folder: ModelFolder, max_power_w: float) -> Layout:

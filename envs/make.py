@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,17 +15,18 @@ from envs.fleet import Fleet
 from envs.live import STEP_S, BoardPacer, LivePlant, live_layout
 from envs.objective import Objective
 from envs.plant import Layout
+from envs.requests import MAX_WAITING, ApplicationRequests, Inputs, ScenarioRequests
 from envs.scenario import Scenario
 from envs.worlds import ALL_SCENARIOS, build_world
 from hw.base import Board, Hold
 from hw.boards.sim import SimBoard
 from hw.registry import open_board
 from partition.client import CloudClient
-from partition.codec import Float32Array
 from partition.example_inputs import example_inputs
+from partition.local_service import LocalService
 from partition.model_folder import ModelFolder
 from partition.pipeline import SplitPipeline
-from partition.runtime import SplitRuntime
+from partition.runtime import SplitRuntime, random_inputs
 from partition.tls import ClientSecurity
 
 REFERENCE_RUNS = 20
@@ -62,6 +64,7 @@ def make_live(
     cloud: str | None = None,
     security: ClientSecurity | None = None,
     source: Path | None = None,
+    listen: str | None = None,
     n_steps: int = 240,
     max_power_w: float | None = None,
     accept: Callable[[Layout], None] = lambda _: None,
@@ -82,6 +85,8 @@ def make_live(
         security: certificates and token for it; by default TLS beyond this machine.
         source: folder of photographs, or `fashion-mnist`; None takes what fits the network, see
             `partition.example_inputs`.
+        listen: HOST:PORT of this machine where an application's requests are taken, see
+            `partition.local_client`, instead of pictures as the scenario says.
         n_steps: control steps in an episode.
         max_power_w: power shown as 1 in the observation, as a trained policy knows it; None
             takes the model's, or measures it on a real board.
@@ -94,21 +99,25 @@ def make_live(
 
     Raises:
         HardwareError: the board.
-        PartitionError: the model, the photographs or the cloud.
+        PartitionError: the model, the photographs, the cloud or the address to listen on.
         ScenarioError: the scenario.
     """
     folder = ModelFolder.open(model)
     surroundings = Scenario.load(scenario)
-    inputs = example_inputs(folder, source)
-    client = CloudClient(cloud, folder, security=security) if cloud else None
-    if client:
-        client.connect()
-        client.probe()
-    opened = None
-    try:
+    inputs = [random_inputs(folder)] if listen else example_inputs(folder, source)
+    with ExitStack() as opening:  # what is open is closed again if anything fails
+        service = LocalService(folder, listen, max_waiting=MAX_WAITING) if listen else None
+        if service:
+            opening.callback(service.stop)
+        client = CloudClient(cloud, folder, security=security) if cloud else None
+        if client:
+            opening.callback(client.close)
+            client.connect()
+            client.probe()
         opened = open_board(
             board, device=device, root=root, hold=hold, domains=domains, dry_run=dry_run
         )
+        opening.callback(opened.close)
         layout = live_layout(opened, folder, max_power_w or math.nan)
         accept(layout)
         pipeline = _pipeline(opened, folder, client)
@@ -119,17 +128,12 @@ def make_live(
             pipeline,
             replace(layout, max_power_w=max_power_w or full_power_w),
             folder,
-            inputs,
+            _taken(service) if service else _drawn(pipeline, folder, inputs),
             surroundings,
             client,
             n_steps=n_steps,
         )
-    except BaseException:
-        if opened:
-            opened.close()
-        if client:
-            client.close()
-        raise
+        opening.pop_all()
     objective = Objective(max_power_w=full_power_w, reference_latency_s=full_speed_s)
     return EdgeSplitEnv(plant, objective, continuous=continuous)
 
@@ -141,6 +145,20 @@ def _pipeline(board: Board, folder: ModelFolder, client: CloudClient | None) -> 
     pipeline = SplitPipeline(folder, SplitRuntime(folder), client, timer)
     pipeline.warm_up()
     return pipeline
+
+
+def _taken(service: LocalService) -> ApplicationRequests:
+    service.start()
+    return ApplicationRequests(service)
+
+
+def _drawn(
+    pipeline: SplitPipeline, folder: ModelFolder, inputs: Sequence[Inputs]
+) -> ScenarioRequests:
+    """Inputs in turn, with the unsplit network's labels."""
+    whole = folder.routes[-1].route
+    labels = [int(pipeline.infer(x, whole, math.inf).logits.argmax()) for x in inputs]
+    return ScenarioRequests(inputs, labels)
 
 
 def _check_period(board: Board) -> None:
@@ -160,7 +178,7 @@ def _full_speed(
     board: Board,
     pipeline: SplitPipeline,
     folder: ModelFolder,
-    inputs: Sequence[Float32Array],
+    inputs: Sequence[Inputs],
 ) -> tuple[float, float]:
     """Power in W and edge-only latency in s with all clocks at maximum, the cost's references.
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from partition import wire
 from partition.attention.runtime import AttentionRuntime
 from partition.codec import Codec, Encoded
-from partition.errors import CloudError, ModelMismatchError, WireError
+from partition.errors import CloudError, WireError
 from partition.model_folder import ModelFolder, SplitPoint
 from partition.runtime import SplitRuntime
 
@@ -160,26 +160,10 @@ class ModelStore:
                     f"the budget is {budget_bytes / 1e6:.1f} MB: raise --memory-mb"
                 )
 
-    def folder(self, fingerprint: str) -> ModelFolder:
-        """The model with this fingerprint.
-
-        Raises:
-            ModelMismatchError: it is not here.
-        """
-        folder = self.folders.get(fingerprint)
-        if folder is None:
-            held = ", ".join(f"{each.name} {key}" for key, each in self.folders.items())
-            raise ModelMismatchError(
-                f"the server holds {held}, the edge {fingerprint} or another cut list: prepare "
-                "both from the same model and version"
-            )
-        return folder
-
     def tail(self, fingerprint: str, split: int) -> Tail:
-        """The tail of a split point, loaded if need be.
+        """The tail of a split point of one of the models, loaded if need be.
 
         Raises:
-            ModelMismatchError: no such model.
             WireError: no such split point.
         """
         key = (fingerprint, split)
@@ -189,7 +173,7 @@ class ModelStore:
                 self._tails.move_to_end(key)
                 return tail
             loading = self._loading.setdefault(key, threading.Lock())
-        folder = self.folder(fingerprint)
+        folder = self.folders[fingerprint]
         if not 0 <= split < len(folder.split_points) - 1:
             raise WireError(f"no split point {split} of {folder.name} has a tail")
         with loading:  # one loads, others of the same tail wait

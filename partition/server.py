@@ -1,8 +1,7 @@
 """The cloud side: `python -m partition.server --model M [--model M2] --listen HOST:PORT`.
 
-gRPC unary calls that pass raw bytes through: a protobuf bytes field costs three times as much at
-400 kB. Threads, not asyncio: the thread that receives a request runs its tail, which takes a third
-less time than an event loop and a worker (`results/server.md`).
+Threads, not asyncio: the thread that receives a request runs its tail, which takes a third less
+time than an event loop and a worker (`results/server.md`).
 """
 
 from __future__ import annotations
@@ -10,55 +9,31 @@ from __future__ import annotations
 import argparse
 import ctypes
 import signal
-import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from partition import cli, rpc, wire
 from partition.batching import BatchQueue
-from partition.errors import (
-    CloudError,
-    DeadlineExceededError,
-    ModelMismatchError,
-    PartitionError,
-    ServerBusyError,
-    WireError,
-)
+from partition.endpoint import Endpoint
+from partition.errors import CloudError, DeadlineExceededError
 from partition.load import LoadMeter
 from partition.metrics import ServerMetrics
 from partition.model_folder import ModelFolder
 from partition.models_cache import ModelStore
-from partition.runtime import RUNTIME_ERRORS, SplitRuntime
+from partition.runtime import SplitRuntime
 from partition.tls import ServerSecurity, is_loopback
 
-_SPARE_THREADS = 8
-"""For echoes, hellos and health checks while every other thread has a request."""
-_SPARE_STREAMS = 32
-_ROOM_BYTES = 65_536
-"""Of a message beside its tensors; probes of the link fit in, too."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = 256 * 2**20
 _MAX_MMAP_THRESHOLD_BYTES = 32 * 2**20
-_CODES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], grpc.StatusCode], ...] = (
-    (WireError, grpc.StatusCode.INVALID_ARGUMENT),
-    (ModelMismatchError, grpc.StatusCode.FAILED_PRECONDITION),
-    (ServerBusyError, grpc.StatusCode.RESOURCE_EXHAUSTED),
-    (DeadlineExceededError, grpc.StatusCode.DEADLINE_EXCEEDED),
-    (PartitionError, grpc.StatusCode.INTERNAL),
-    (RUNTIME_ERRORS, grpc.StatusCode.INTERNAL),
-)
-_KNOWN_ERRORS: tuple[type[Exception], ...] = (PartitionError, *RUNTIME_ERRORS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,59 +99,41 @@ class CloudServer:
         )
         self._load = LoadMeter(max_workers)
         self._watch()
-        n_threads = max_workers + self._limits.max_waiting + _SPARE_THREADS
-        self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix="serve")
-        security = security or ServerSecurity()
-        tokens = security.tokens()
-        self._server = grpc.server(
-            self._pool,
-            interceptors=() if tokens is None else (tokens,),
-            options=_options(held, n_threads),
-            maximum_concurrent_rpcs=n_threads + _SPARE_STREAMS,
+        self._endpoint = Endpoint(
+            listen,
+            self._answer,
+            self._models.folders,
+            self._busy_share,
+            n_requests=max_workers + self._limits.max_waiting,
+            security=security,
+            failed=self._metrics.ended,
         )
         self._health = health.HealthServicer()
-        self._add_services()
-        _check_free(listen)
-        credentials = security.credentials()
-        self.port: int = (
-            self._server.add_insecure_port(listen)
-            if credentials is None
-            else self._server.add_secure_port(listen, credentials)
-        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._endpoint.grpc_server)
+        names = (rpc.SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._endpoint.grpc_server)
+        self.port = self._endpoint.port
 
     def __enter__(self) -> CloudServer:
         """Load the tails, unless that is left to the requests, then start serving."""
         if self._limits.memory_bytes is None:
             self._models.load_all()
-        self._server.start()
-        self._say_health(health_pb2.HealthCheckResponse.SERVING)
+        self._endpoint.start()
+        for name in ("", rpc.SERVICE):
+            self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         return self
 
     def __exit__(self, *_: object) -> None:
         """Refuse what comes, finish what is being served, then stop."""
         self._health.enter_graceful_shutdown()
-        self._server.stop(self._limits.drain_s).wait()
-        self._pool.shutdown()
+        self._endpoint.stop(self._limits.drain_s)
 
-    def _add_services(self) -> None:
-        methods = {rpc.HELLO: self._on_hello, rpc.INFER: self._on_infer, rpc.ECHO: self._on_echo}
-        handlers = {
-            name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()
-        }
-        self._server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(rpc.SERVICE, handlers),)
-        )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (rpc.SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)
-
-    def _say_health(self, status: Any) -> None:
-        for name in ("", rpc.SERVICE):
-            self._health.set(name, status)
+    def _busy_share(self) -> float:
+        return self._load.read()[0]
 
     def _watch(self) -> None:
         watch = self._metrics.watch
-        watch("dvfo_load", "Busy share of the workers, 0..1.", lambda: self._load.read()[0])
+        watch("dvfo_load", "Busy share of the workers, 0..1.", self._busy_share)
         watch("dvfo_waiting", "Requests that wait for a worker.", lambda: float(len(self._queue)))
         watch(
             "dvfo_loaded_bytes",
@@ -184,38 +141,17 @@ class CloudServer:
             lambda: float(self._models.loaded_bytes),
         )
 
-    def _on_hello(self, message: bytes, context: Any) -> bytes:
-        try:
-            hello = wire.unpack_hello(message)
-            mine = self._models.folder(hello.fingerprint)
-            if hello.cut_list_fingerprint != mine.cut_list_fingerprint:
-                raise ModelMismatchError(
-                    f"the server's {mine.name} {mine.fingerprint} has another cut list: use the "
-                    "same version on both sides"
-                )
-        except PartitionError as error:
-            self._abort(context, error)
-        return message
-
-    def _on_echo(self, message: bytes, context: Any) -> bytes:
-        return wire.pack_echo(self._load.read()[0])
-
-    def _on_infer(self, message: bytes, context: Any) -> bytes:
+    def _answer(self, message: bytes, remaining_s: float) -> wire.Reply:
         self._load.begin()
         try:
-            body, request_id = rpc.split_id(message)
-            reply = self._serve(body, context.time_remaining())
-            return rpc.with_id(wire.pack_reply(reply), request_id)
-        except _KNOWN_ERRORS as error:
-            self._abort(context, error)
-            raise
+            return self._serve(message, remaining_s)
         finally:
             self._load.end()
 
     def _serve(self, message: bytes, remaining_s: float) -> wire.Reply:
         start_s = time.monotonic()
         request = wire.unpack_request(message)
-        self._models.folder(request.fingerprint)
+        self._endpoint.find(request.fingerprint)
         tail = self._models.tail(request.fingerprint, request.split)
         tail.check(request.tensors)
         if remaining_s <= 0:
@@ -225,43 +161,6 @@ class CloudServer:
         self._metrics.served(len(message), elapsed_s, served.batch)
         load, pending = self._load.read()
         return wire.Reply(served.answer, elapsed_s, load, max(pending - 1, 0))
-
-    def _abort(self, context: Any, error: Exception) -> None:
-        """End a call with what went wrong; the load goes along."""
-        code = next(code for kinds, code in _CODES if isinstance(error, kinds))
-        self._metrics.ended(code.name.lower())
-        if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-            load = f"{self._load.read()[0]:.3f}"
-            context.set_trailing_metadata(((rpc.LOAD_METADATA, load),))
-        context.abort(code, str(error))
-
-
-def _options(folders: Sequence[ModelFolder], n_threads: int) -> tuple[tuple[str, int], ...]:
-    """Limits for gRPC: no message larger than the models have use for."""
-    largest = max(point.float32_bytes for each in folders for point in each.split_points)
-    max_bytes = min(2 * largest + _ROOM_BYTES, wire.MAX_MESSAGE_BYTES)
-    return (
-        ("grpc.max_receive_message_length", max_bytes),
-        ("grpc.max_send_message_length", wire.MAX_MESSAGE_BYTES),
-        ("grpc.max_concurrent_streams", n_threads),
-        # Without it a second server on the same port would start and steal requests.
-        ("grpc.so_reuseport", 0),
-        # Clients ask whether an idle connection is alive.
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
-    )
-
-
-def _check_free(listen: str) -> None:
-    """Say what is wrong with an address before gRPC logs it in its own words."""
-    host, port = rpc.parse_address(listen)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.create_server((host, port), family=family).close()
-    except (OSError, UnicodeError) as error:
-        raise CloudError(
-            f"cannot listen on {listen} ({error}): choose another address or port"
-        ) from error
 
 
 def keep_memory() -> None:

@@ -16,6 +16,7 @@ from envs.episodes import MIN_LINK_BPS
 from envs.fleet import Fleet
 from envs.live import NO_CLOUD_RTT_S, BoardPacer, LivePlant, live_layout
 from envs.objective import Objective
+from envs.requests import ScenarioRequests
 from envs.response import MAX_BACKLOG
 from envs.split_costs import SplitCosts
 from hw.boards.sim import SimBoard
@@ -72,10 +73,10 @@ def tiny_costs(tiny, device):
 
 
 @pytest.fixture
-def plant(tiny, device, clock, constant, split_runtime, inputs, tiny_costs):
+def plant(tiny, device, clock, constant, split_runtime, inputs, tiny_costs, labels):
     """Build and reset a plant in a constant scenario with some keys changed."""
 
-    def build(changes=None, *, cloud=None, dry_run=False, n_steps=40):
+    def build(changes=None, *, cloud=None, dry_run=False, n_steps=40, requests=None):
         board = SimBoard(device, clock=clock, sleep=clock.sleep, dry_run=dry_run)
         board.open()
         live = LivePlant(
@@ -83,7 +84,7 @@ def plant(tiny, device, clock, constant, split_runtime, inputs, tiny_costs):
             SplitPipeline(tiny, split_runtime, cloud, BoardPacer(board, tiny.routes), clock=clock),
             live_layout(board, tiny, device.max_power_w),
             tiny,
-            inputs,
+            requests or ScenarioRequests(inputs, labels, clock, clock.sleep),
             constant(changes),
             cloud,
             n_steps=n_steps,
@@ -95,6 +96,11 @@ def plant(tiny, device, clock, constant, split_runtime, inputs, tiny_costs):
         return live
 
     return build
+
+
+@pytest.fixture
+def labels(split_runtime, inputs):
+    return [int(split_runtime.whole((x,))[0].argmax()) for x in inputs]
 
 
 @pytest.fixture
@@ -191,9 +197,9 @@ def test_an_overheated_board_is_charged_for_it(plant):
     assert live.readings().temperature_margin_c[0] < 0.0
 
 
-def test_the_cloud_answers(plant, clock, logits, tiny, inputs):
-    live = plant(cloud=FakeCloud(clock, logits=logits))
-    live._inputs = inputs[:1]
+def test_the_cloud_answers(plant, clock, logits, tiny, inputs, labels):
+    first = ScenarioRequests(inputs[:1], labels[:1], clock, clock.sleep)
+    live = plant(cloud=FakeCloud(clock, logits=logits), requests=first)
     outcome = live.step(action(live, split=0))
     assert {s.result.served_by for s in live.served} == {"cloud"}
     assert outcome.accuracy[0] == 1.0

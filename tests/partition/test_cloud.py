@@ -130,7 +130,7 @@ def test_a_request_that_waited_too_long_is_not_computed(tiny, runtime, encoded):
     with CloudServer(tiny, runtime) as server:
         request = wire.Request(tiny.fingerprint, 0, encoded[0])
         with pytest.raises(CloudError, match="DEADLINE"):
-            server._on_infer(rpc.with_id(wire.pack_request(request), bytes(8)), Context())
+            server._endpoint.on_infer(rpc.with_id(wire.pack_request(request), bytes(8)), Context())
 
 
 def test_a_peer_that_answers_nonsense_is_named(tiny, encoded):

@@ -1,0 +1,211 @@
+"""What a live board answers: requests drawn as a scenario says, or those of an application."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.response import MAX_BACKLOG
+from envs.signals import Floats
+from envs.surroundings import Surroundings
+from partition.local_service import LocalRequest, LocalService
+
+Inputs = NDArray[Any] | tuple[NDArray[Any], ...]
+"""Of a network with one input, or with several."""
+MAX_WAITING = int(MAX_BACKLOG)
+_MIN_RATE_HZ = 0.1
+"""Shown of an application that is silent; the bottom of the observation."""
+_MIN_INTERVALS, _SHORTEST_S = 3, 1e-6
+
+
+class Request(Protocol):
+    """Somebody waits for the network's answer to this."""
+
+    @property
+    def inputs(self) -> Inputs:
+        """Of the network."""
+
+    @property
+    def arrived_s(self) -> float:
+        """When it came."""
+
+    @property
+    def label(self) -> int | None:
+        """The unsplit network's answer; None if nobody knows."""
+
+    def answer(self, outputs: tuple[NDArray[Any], ...]) -> None:
+        """Give the network's outputs."""
+
+    def refuse(self, error: Exception) -> None:
+        """Say why there is no answer; raises it if nobody else is told."""
+
+
+class Requests(Protocol):
+    """Where requests come from."""
+
+    def reset(self, seeds: NDArray[np.uint64]) -> None:
+        """Begin anew."""
+
+    def around(self, expected: Surroundings) -> Surroundings:
+        """A scenario's surroundings with the requests as they are."""
+
+    def announced_hz(self, expected_hz: Floats) -> Floats:
+        """The rate that is known beforehand, where a scenario announces `expected_hz`."""
+
+    def take(self, around: Surroundings, until_s: float) -> Request | None:
+        """Wait for the next request; None if there is none until then."""
+
+    def waiting(self, around: Surroundings) -> float:
+        """Requests that have come and were not taken yet."""
+
+    def dropped(self) -> int:
+        """Requests since the last call that came when too many waited."""
+
+    def close(self) -> None:
+        """Take no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An input of which the unsplit network's label is known."""
+
+    inputs: Inputs
+    arrived_s: float
+    label: int | None
+
+    def answer(self, outputs: tuple[NDArray[Any], ...]) -> None:
+        """Nobody waits."""
+
+    def refuse(self, error: Exception) -> None:
+        """Fail."""
+        raise error
+
+
+class ScenarioRequests:
+    """Some inputs in turn, at moments that are drawn as the scenario says.
+
+    Args:
+        inputs: preprocessed images.
+        labels: the unsplit network's, of each.
+        clock: present time, s.
+        sleep: waits for a number of seconds.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[Inputs],
+        labels: Sequence[int],
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._inputs, self._labels = inputs, labels
+        self._clock, self._sleep = clock, sleep
+        self._n_taken = self._n_dropped = 0
+
+    def reset(self, seeds: NDArray[np.uint64]) -> None:
+        """Begin anew; the first request comes now."""
+        self._generator = np.random.default_rng(seeds)
+        self._next_s = self._clock()
+
+    def around(self, expected: Surroundings) -> Surroundings:
+        """As the scenario says."""
+        return expected
+
+    def announced_hz(self, expected_hz: Floats) -> Floats:
+        """As the scenario says."""
+        return expected_hz
+
+    def take(self, around: Surroundings, until_s: float) -> Example | None:
+        """The next input when its time has come."""
+        while self._next_s < until_s:
+            arrived_s = self._next_s
+            is_dropped = self.waiting(around) > MAX_BACKLOG
+            if not is_dropped:
+                self._sleep(max(arrived_s - self._clock(), 0.0))
+            self._next_s += self._interval_s(around)
+            if not is_dropped:
+                turn = self._n_taken % len(self._inputs)
+                self._n_taken += 1
+                return Example(self._inputs[turn], arrived_s, self._labels[turn])
+            self._n_dropped += 1
+        return None
+
+    def waiting(self, around: Surroundings) -> float:
+        """Requests that have come by now, were they evenly spaced."""
+        return max(self._clock() - self._next_s, 0.0) * float(around.arrival_hz[0])
+
+    def dropped(self) -> int:
+        """Since the last call."""
+        n, self._n_dropped = self._n_dropped, 0
+        return n
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+    def _interval_s(self, around: Surroundings) -> float:
+        """Time to the next arrival; gamma distributed, so that any variability is possible."""
+        rate_hz, scv = float(around.arrival_hz[0]), float(around.arrival_scv[0])
+        if scv == 0.0:
+            return 1.0 / rate_hz
+        return float(self._generator.gamma(1.0 / scv, scv / rate_hz))
+
+
+class ApplicationRequests:
+    """Requests of an application; rate and variability are measured.
+
+    Args:
+        service: that the application talks to, started.
+        clock: the service's, s.
+    """
+
+    def __init__(self, service: LocalService, clock: Callable[[], float] = time.monotonic) -> None:
+        self._service, self._clock = service, clock
+        self._n_refused = 0
+
+    def reset(self, seeds: NDArray[np.uint64]) -> None:
+        """Go on: nothing is drawn."""
+
+    def around(self, expected: Surroundings) -> Surroundings:
+        """With measured arrivals."""
+        found = self._measured()
+        if found is None:
+            return expected
+        rate_hz, scv = found
+        return replace(expected, arrival_hz=np.array([rate_hz]), arrival_scv=np.array([scv]))
+
+    def announced_hz(self, expected_hz: Floats) -> Floats:
+        """The measured rate: applications announce nothing."""
+        found = self._measured()
+        return expected_hz if found is None else np.array([found[0]])
+
+    def take(self, around: Surroundings, until_s: float) -> LocalRequest | None:
+        """The next request."""
+        return self._service.take(max(until_s - self._clock(), 0.0))
+
+    def waiting(self, around: Surroundings) -> float:
+        """Requests in the queue."""
+        return float(self._service.waiting())
+
+    def dropped(self) -> int:
+        """Since the last call; those that were given up by who asked, too."""
+        before, self._n_refused = self._n_refused, self._service.refused
+        return self._n_refused - before
+
+    def close(self) -> None:
+        """Refuse who waits, and stop listening."""
+        self._service.stop()
+
+    def _measured(self) -> tuple[float, float] | None:
+        """Rate, Hz, and squared coefficient of variation; None before there were some requests."""
+        arrivals_s = np.array(self._service.arrivals_s())
+        if len(arrivals_s) <= _MIN_INTERVALS:
+            return None
+        intervals_s = np.diff(arrivals_s)
+        rate_hz = len(intervals_s) / max(self._clock() - arrivals_s[0], _SHORTEST_S)
+        scv = float(intervals_s.var() / max(intervals_s.mean(), _SHORTEST_S) ** 2)
+        return max(rate_hz, _MIN_RATE_HZ), min(scv, 1.0)

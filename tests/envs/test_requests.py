@@ -1,0 +1,147 @@
+"""Requests of an application: what is measured of them, and a live board that answers them."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
+
+from envs.episodes import Episodes
+from envs.make import make_live
+from envs.requests import MAX_WAITING, ApplicationRequests
+from partition.errors import CloudError
+from partition.local_client import LocalClient
+from partition.runtime import SplitRuntime
+from tests.hw.fake.clock import FakeClock
+
+PORT_TAKEN = "choose another address or port"
+
+
+class Arrivals:
+    """Stands for a service: requests came then."""
+
+    def __init__(self, *arrivals_s):
+        self.refused = 0
+        self._arrivals_s = list(arrivals_s)
+
+    def arrivals_s(self):
+        return self._arrivals_s
+
+
+@pytest.fixture
+def expected(constant):
+    """Surroundings as the scenario expects them: 8 periodic requests per second."""
+    return Episodes([constant()], np.zeros(1, np.uint64), 4, 0.25).row(1)
+
+
+def measured(arrivals, now_s, expected):
+    clock = FakeClock()
+    clock.sleep(now_s - clock())
+    requests = ApplicationRequests(arrivals, clock)
+    around = requests.around(expected)
+    assert requests.announced_hz(expected.arrival_hz) == around.arrival_hz
+    return float(around.arrival_hz[0]), float(around.arrival_scv[0])
+
+
+def test_rate_and_variability_are_measured(expected):
+    camera = measured(Arrivals(*np.arange(0.0, 2.0, 0.05)), 2.0, expected)
+    assert camera == pytest.approx((20.0, 0.0), rel=0.03, abs=1e-6)
+    gaps_s = np.random.default_rng(0).exponential(0.1, 32)
+    people = measured(Arrivals(*gaps_s.cumsum()), gaps_s.sum(), expected)
+    assert people == pytest.approx((10.0, 1.0), rel=0.35)
+
+
+def test_before_some_have_come_the_scenario_is_believed(expected):
+    assert measured(Arrivals(0.0, 0.1), 0.2, expected) == (float(expected.arrival_hz[0]), 0.0)
+
+
+def test_silence_lowers_the_rate_to_what_an_observation_can_show(expected):
+    arrivals = Arrivals(*np.arange(0.0, 1.0, 0.1))
+    rates_hz = [measured(arrivals, now_s, expected)[0] for now_s in (1.0, 4.0, 1000.0)]
+    assert rates_hz == pytest.approx([9.0, 2.25, 0.1])
+
+
+def test_what_was_refused_is_counted_once(expected):
+    arrivals = Arrivals()
+    requests = ApplicationRequests(arrivals)
+    arrivals.refused = 3
+    assert (requests.dropped(), requests.dropped()) == (3, 0)
+
+
+@pytest.fixture
+def live(tiny, small_device):
+    """A modelled board that waits for an application's requests, and the address."""
+    env = make_live("sim", str(small_device), str(tiny.path), listen="127.0.0.1:0")
+    env.reset(seed=0)
+    yield env
+    env.close()
+
+
+def address(env):
+    return f"127.0.0.1:{env.plant._requests._service.port}"
+
+
+def edge_only(env):
+    return np.array([0, 0, 0, len(env.plant.layout.axes[-1].values) - 1])
+
+
+def test_a_live_board_answers_as_the_unsplit_network(live, tiny):
+    images = [np.full(tiny.input_shape, i, np.float32) for i in range(4)]
+    answers = []
+
+    def ask():
+        with LocalClient(address(live), tiny.path) as application:
+            answers.extend(application.infer(image)[0] for image in images)
+
+    application = threading.Thread(target=ask)
+    application.start()
+    n_served = 0
+    for _ in range(20):
+        *_, info = live.step(edge_only(live))
+        n_served += len(live.plant.served)
+        assert all(served.agrees is None for served in live.plant.served)
+        assert info["outcome"]["accuracy"] == 1.0
+        if n_served == len(images):
+            break
+    application.join(5.0)
+    whole = SplitRuntime(tiny).whole
+    for image, answer in zip(images, answers, strict=True):
+        np.testing.assert_allclose(answer, whole((image,))[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_request_on_which_the_network_fails_is_refused_and_the_board_goes_on(
+    live, tiny, monkeypatch
+):
+    refusals = []
+
+    def ask():
+        with LocalClient(address(live), tiny.path) as application:
+            try:
+                application.infer(np.zeros(tiny.input_shape))
+            except CloudError as error:
+                refusals.append(str(error))
+
+    def fail(*_):
+        raise RuntimeException("indices element out of data bounds")
+
+    monkeypatch.setattr(live.plant._pipeline, "infer", fail)
+    application = threading.Thread(target=ask)
+    application.start()
+    n_dropped = 0
+    for _ in range(8):
+        live.step(edge_only(live))
+        n_dropped += live.plant.dropped
+    application.join(5.0)
+    assert n_dropped == 1
+    assert "out of data bounds" in refusals[0]
+
+
+def test_as_many_wait_as_the_simulator_lets(live):
+    assert live.plant._requests._service._queue.maxsize == MAX_WAITING
+
+
+def test_an_address_in_use_is_named_before_the_board_is_touched(live, tiny, small_device):
+    with pytest.raises(CloudError, match=PORT_TAKEN):
+        make_live("sim", str(small_device), str(tiny.path), listen=address(live))
