@@ -38,21 +38,39 @@ class Digits:
     """
 
     def __init__(self, uses: Ints, counts: Ints, tracked: list[int]) -> None:
-        everything = (1 << n_states(counts, tracked)) - 1
-        self._shift, self._room = [0] * len(uses), [everything] * len(uses)
+        self.everything = (1 << n_states(counts, tracked)) - 1
+        self._shift, self._room = [0] * len(uses), [self.everything] * len(uses)
+        self._tracked = [[k for k in tracked if row[k]] for row in uses]
+        self._leaving: dict[int, list[int]] = {}
         stride = 1
         for k in tracked:
-            period = stride * (int(counts[k]) + 1)
-            repeated = everything // ((1 << period) - 1)
+            count = int(counts[k])
+            period = stride * (count + 1)
+            repeated = self.everything // ((1 << period) - 1)
+            self._leaving[k] = [
+                repeated * ((1 << (stride * (count + 1 - n))) - 1) for n in range(count + 1)
+            ]
             for c in np.flatnonzero(uses[:, k]):
-                block = (1 << (stride * max(int(counts[k] - uses[c, k]) + 1, 0))) - 1
-                self._shift[c] += int(uses[c, k]) * stride
-                self._room[c] &= repeated * block
+                used = int(uses[c, k])
+                self._shift[c] += used * stride
+                self._room[c] &= self._leaving[k][used] if used <= count else 0
             stride = period
 
     def add(self, sets: int, choice: int) -> int:
         """The sets with a choice's devices in them too, of those that have room."""
         return (sets & self._room[choice]) << self._shift[choice]
+
+    def leaving(self, choice: int, taken: Callable[[int], int]) -> int:
+        """The sets that leave what is taken already, a choice's devices among it.
+
+        Args:
+            choice: only the classes that it takes are looked at.
+            taken: devices of a class.
+        """
+        sets = self.everything
+        for k in self._tracked[choice]:
+            sets &= self._leaving[k][taken(k)]
+        return sets
 
     def without(self, state: int, choice: int) -> int:
         """The set (a bit's position) before a choice joined it; -1: it cannot have joined."""
@@ -85,11 +103,10 @@ class Reach:
         self.gave_up = False
         self.choices = threshold.choices
         self.last = threshold.n_blocks
-        self._digits = digits
+        self.digits = digits
         self._ends = self._open_ends(alive)
         self._open = [[set(ends) for ends in row] for row in self._ends]
         self._cuts_before: dict[tuple[int, int], list[int]] = {}
-        self._ended: dict[tuple[int, int], int] = {}
         self.sets = self._fill()
 
     @property
@@ -114,7 +131,7 @@ class Reach:
                     if not self._in_time():
                         self.gave_up = True
                         return sets
-                    entering = self._digits.add(self._entering(sets, cut, c), c)
+                    entering = self.digits.add(self._entering(sets, cut, c), c)
                     if entering:
                         for end in ends:
                             sets[end][c] |= entering
@@ -137,20 +154,17 @@ class Reach:
         return ()
 
     def _any(self, end: int, choice: int, state: int) -> tuple[Step, ...]:
-        before = self.before(state, choice)
+        before = self.digits.without(state, choice)
         for cut in self.cuts_before(end, choice):
             here = (choice, cut, end)
             if cut == 0:
-                if self.starts(choice, before):
+                if before == 0 and self.starts(choice):
                     return (here,)
                 continue
-            for sender in islice(bits(self.senders(cut, choice, before)), 1):
-                return (*self._any(cut, sender, before), here)
+            for sender in self.senders(cut, choice):
+                if self.sets[cut][sender] >> before & 1:
+                    return (*self._any(cut, sender, before), here)
         return ()
-
-    def before(self, state: int, choice: int) -> int:
-        """The set of tracked devices before a choice joined it."""
-        return self._digits.without(state, choice)
 
     def cuts_before(self, end: int, choice: int) -> list[int]:
         """Where a stage of a choice that ends at a cut can have started, longest first."""
@@ -159,17 +173,13 @@ class Reach:
             self._cuts_before[key] = [c for c in range(end) if end in self._open[c][choice]]
         return self._cuts_before[key]
 
-    def starts(self, choice: int, before: int) -> bool:
-        """Whether a choice may have had the first stage."""
-        return before == 0 and bool(self._threshold.starts[choice])
+    def starts(self, choice: int) -> bool:
+        """Whether a choice may have the first stage."""
+        return bool(self._threshold.starts[choice])
 
-    def senders(self, cut: int, choice: int, before: int) -> int:
-        """Whom a choice can have got a cut from with these tracked devices taken, as bits."""
-        key = cut, before
-        if key not in self._ended:
-            row = self.sets[cut]
-            self._ended[key] = sum(1 << c for c, sets in enumerate(row) if sets >> before & 1)
-        return self._ended[key] & self._threshold.sender_bits[cut][choice]
+    def senders(self, cut: int, choice: int) -> list[int]:
+        """Whom a choice can get a cut from."""
+        return self._threshold.senders[cut][choice]
 
 
 class Counters:
@@ -180,17 +190,23 @@ class Counters:
 
     def __init__(self, choices: Choices) -> None:
         widths = [int(count).bit_length() + 1 for count in choices.counts]
-        offsets = [sum(widths[:k]) for k in range(len(widths))]
+        self._offsets = [sum(widths[:k]) for k in range(len(widths))]
         tops = [1 << (width - 1) for width in widths]
-        self._full = sum(top << offset for top, offset in zip(tops, offsets, strict=True))
+        self._full = sum(top << offset for top, offset in zip(tops, self._offsets, strict=True))
+        # What a counter shows where nothing is taken, and all that it can show.
+        self._first = [top - 1 - int(n) for top, n in zip(tops, choices.counts, strict=True)]
+        self._most = [top - 1 for top in tops]
         self.none = sum(
-            (top - 1 - int(count)) << offset
-            for top, count, offset in zip(tops, choices.counts, offsets, strict=True)
+            first << offset for first, offset in zip(self._first, self._offsets, strict=True)
         )
         self._adds = [
-            sum(int(n) << offset for n, offset in zip(uses, offsets, strict=True))
+            sum(int(n) << offset for n, offset in zip(uses, self._offsets, strict=True))
             for uses in choices.uses
         ]
+
+    def of(self, taken: int, k: int) -> int:
+        """Devices of a class that are taken."""
+        return (taken >> self._offsets[k] & self._most[k]) - self._first[k]
 
     def add(self, taken: int, choice: int) -> int | None:
         """With a choice's devices taken too; None where there are too few."""
@@ -208,7 +224,9 @@ class Counters:
 class Depth:
     """The same graph searched in depth, from the end, for a walk that takes no device twice.
 
-    States (cut, choice, devices taken from there on) that led nowhere are remembered in full.
+    What was reached rules out most ways: before a stage there must be a set of tracked devices that
+    leaves those taken from there on. States (cut, choice, devices taken from there on) that led
+    nowhere are remembered.
 
     Args:
         reach: what can be reached at all.
@@ -219,7 +237,7 @@ class Depth:
     def __init__(
         self, reach: Reach, budget: int, in_time: Callable[[], bool] = lambda: True
     ) -> None:
-        self._reach = reach
+        self._reach, self._digits = reach, reach.digits
         self._budget = budget
         self._in_time = in_time
         self._dead: set[tuple[int, int, int]] = set()
@@ -234,31 +252,41 @@ class Depth:
         """A placement; nothing if there is none, or it gave up."""
         last = self._reach.last
         for choice, sets in enumerate(self._reach.sets[last]):
-            for state in bits(sets):
-                taken = self._counters.add_all([choice])
-                steps = () if taken is None else self._back(last, choice, state, taken)
+            taken = self._counters.add(self._counters.none, choice)
+            if sets and taken is not None:
+                steps = self._back(last, choice, taken, self._digits.everything)
                 if steps or self.gave_up:
                     return steps
         return ()
 
-    def _back(self, end: int, choice: int, state: int, taken: int) -> tuple[Step, ...]:
-        """The stages up to one that ends here."""
+    def _back(self, end: int, choice: int, taken: int, leaving: int) -> tuple[Step, ...]:
+        """The stages up to one that ends here.
+
+        Args:
+            end: cut.
+            choice: of the stage.
+            taken: devices of this stage and of those behind it.
+            leaving: sets of tracked devices that leave those of the stages behind it.
+        """
         key = end, choice, taken
         if key in self._dead:
             return ()
-        before = self._reach.before(state, choice)
+        leaving &= self._digits.leaving(choice, lambda k: self._counters.of(taken, k))
         for cut in self._reach.cuts_before(end, choice):
             here = (choice, cut, end)
             if cut == 0:
-                if self._reach.starts(choice, before):
+                if self._reach.starts(choice):
                     return (here,)
                 continue
-            for sender in bits(self._reach.senders(cut, choice, before)):
+            row = self._reach.sets[cut]
+            for sender in self._reach.senders(cut, choice):
+                if not row[sender] & leaving:
+                    continue
                 more = self._counters.add(taken, sender)
                 if more is None:
                     continue
                 self._budget = self._budget - 1 if self._in_time() else 0
-                steps = self._back(cut, sender, before, more) if self._budget > 0 else ()
+                steps = self._back(cut, sender, more, leaving) if self._budget > 0 else ()
                 if steps:
                     return (*steps, here)
                 if self.gave_up:

@@ -81,15 +81,6 @@ class Threshold:
         return lists
 
     @cached_property
-    def sender_bits(self) -> list[list[int]]:
-        """The same as the bits of one number each."""
-        known: dict[int, list[int]] = {}
-        for row in self.senders:  # cuts of one size share a list
-            if id(row) not in known:
-                known[id(row)] = [sum(1 << sender for sender in senders) for senders in row]
-        return [known[id(row)] for row in self.senders]
-
-    @cached_property
     def _ends(self) -> Bools:
         return np.ascontiguousarray(self._stages[self.choices.flavour].transpose(1, 0, 2))
 

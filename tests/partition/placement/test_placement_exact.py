@@ -266,6 +266,32 @@ def test_a_search_of_few_stages_gives_up_when_it_may_look_no_further():
     assert recent.gave_up
 
 
+@pytest.mark.parametrize("chunk", range(4))
+def test_a_search_in_depth_is_right_whichever_devices_are_tracked(chunk):
+    n_asked = 0
+    for seed in range(chunk * 100, (chunk + 1) * 100):
+        problem = random_problem(seed, n=5, n_blocks=6)
+        truth = least_period(problem)
+        if not math.isfinite(truth):
+            continue
+        choices = list_choices(problem)
+        order = np.random.default_rng(seed).permutation(len(choices.counts)).tolist()
+        for n_tracked in range(len(order) + 1):
+            digits = Digits(choices.uses, choices.counts, order[:n_tracked])
+            depths = []
+            for period_s in (truth, np.nextafter(truth, 0.0)):
+                threshold = Threshold(choices, period_s)
+                after, _ = threshold.price_to_go(np.zeros(len(choices.counts)))
+                depths.append(Depth(Reach(threshold, digits, np.isfinite(after)), 10**6))
+            within, below = depths
+            assert throughput.period_of(choices, within.find()) == truth, (seed, n_tracked)
+            assert below.find() == (), (seed, n_tracked)
+            assert not within.gave_up
+            assert not below.gave_up
+            n_asked += 1
+    assert n_asked > 300
+
+
 def test_a_search_with_tracked_devices_gives_up_when_time_is_up():
     choices = list_choices(random_problem(5, n=5, n_blocks=7))
     threshold = Threshold(choices, choices.largest_s)
