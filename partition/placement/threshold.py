@@ -21,7 +21,8 @@ from partition.placement.choices import Choices
 from partition.placement.cluster import Floats
 from partition.placement.problem import Bools, Ints
 
-_MARGIN = 1e-9
+MARGIN = 1e-9
+"""By which a price must be above 1 to refute; sums are exact to less."""
 Step = tuple[int, int, int]
 """Stage: choice, first cut, last cut."""
 
@@ -208,7 +209,7 @@ def try_prices(
     for _ in range(max(rounds, 1)):
         after, before = threshold.price_to_go(prices)
         walk = threshold.cheapest(prices, after, before)
-        refuted = walk.price > 1.0 + _MARGIN
+        refuted = walk.price > 1.0 + MARGIN
         if best is None or walk.price > best.value:
             steps = None if best is None else best.steps
             best = Verdict(

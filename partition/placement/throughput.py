@@ -26,6 +26,7 @@ from partition.placement.choices import Choices, list_choices
 from partition.placement.cluster import Floats
 from partition.placement.colours import MAX_STAGES, Colours
 from partition.placement.improve import Improver
+from partition.placement.labels import LabelSearch
 from partition.placement.problem import Bools, Problem
 from partition.placement.reach import Depth, Digits, Reach, n_states
 from partition.placement.recent import MAX_CHOICES, Recent
@@ -70,6 +71,8 @@ class _Effort:
 
     rounds: int
     """Changes of the prices."""
+    labels: int
+    """Partial placements that are looked at one and all."""
     width: int
     """Of the beam."""
     states: int
@@ -86,10 +89,18 @@ class _Effort:
 
 _EFFORTS = (
     _Effort(
-        rounds=15, width=60, states=1 << 11, depth=1000, colourings=10, fineness=0.02, improve_s=0.2
+        rounds=15,
+        labels=10_000,
+        width=60,
+        states=1 << 11,
+        depth=1000,
+        colourings=10,
+        fineness=0.02,
+        improve_s=0.2,
     ),
     _Effort(
         rounds=25,
+        labels=50_000,
         width=300,
         states=1 << 13,
         depth=4000,
@@ -99,6 +110,7 @@ _EFFORTS = (
     ),
     _Effort(
         rounds=60,
+        labels=300_000,
         width=1500,
         states=1 << 16,
         depth=15000,
@@ -108,6 +120,7 @@ _EFFORTS = (
     ),
     _Effort(
         rounds=200,
+        labels=3_000_000,
         width=5000,
         states=1 << 18,
         depth=60000,
@@ -246,12 +259,12 @@ class _Search:
         return _Answer(steps, refuted=not steps)
 
     def _explore(self, threshold: Threshold, effort: _Effort) -> _Answer:
-        ways = [self._by_prices, self._by_tracking]
-        if self._tracking_answered:
-            ways.reverse()
+        ways = [self._by_labels, self._by_beam, self._by_tracking]
         n_stages = threshold.stages_to_go()[0]
         if n_stages <= MAX_STAGES and len(self._choices) <= MAX_CHOICES:
-            ways.insert(0, self._by_recent)
+            ways.insert(1, self._by_recent)
+        if self._tracking_answered:
+            ways.insert(0, ways.pop())
         for way in ways:
             answer = way(threshold, effort)
             if answer.steps or answer.refuted:
@@ -280,17 +293,23 @@ class _Search:
     def _digits(self, tracked: list[int]) -> Digits:
         return Digits(self._choices.uses, self._choices.counts, tracked)
 
-    def _by_prices(self, threshold: Threshold, effort: _Effort) -> _Answer:
+    def _by_labels(self, threshold: Threshold, effort: _Effort) -> _Answer:
+        """Look at all that prices do not rule out."""
         verdict = try_prices(threshold, effort.rounds, self._prices, self._in_time)
         if verdict.refuted or verdict.steps:
             return _Answer(verdict.steps or (), verdict.refuted)
         self._prices = verdict.prices
+        found = LabelSearch(threshold, verdict.prices, effort.labels, self._in_time).run()
+        return _Answer(found.steps, refuted=found.complete and not found.steps)
+
+    def _by_beam(self, threshold: Threshold, effort: _Effort) -> _Answer:
+        assert self._prices is not None
         room = threshold.room_of_classes()
         for share in _BY_ROOM:
             if not self._in_time():
                 break
-            prices = (1 - share) * verdict.prices + share * room
-            after = threshold.price_to_go(prices)[0] if share else verdict.after
+            prices = (1 - share) * self._prices + share * room
+            after, _ = threshold.price_to_go(prices)
             steps = beam.search(threshold, prices, after, effort.width, self._in_time)
             if steps and steps[-1][2] == threshold.n_blocks:
                 return _Answer(steps, refuted=False)
