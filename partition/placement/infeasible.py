@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from partition.placement import beam
 from partition.placement.choices import list_choices
 from partition.placement.errors import InfeasibleError, PlacementError
+from partition.placement.labels import LabelSearch
 from partition.placement.problem import Problem
 from partition.placement.threshold import Threshold
 from partition.placement.throughput import fits
@@ -91,5 +91,7 @@ def _furthest(problem: Problem) -> int:
     prices = np.ones(len(choices.counts)) / choices.counts.sum()
     # As if a walk could end anywhere, to see how far it gets.
     nothing = np.zeros((problem.n_blocks + 1, len(choices)))
-    steps = beam.search(threshold, prices, nothing, width=200)
+    search = LabelSearch(threshold, prices, most=0, width=200, after=nothing)
+    search.run()
+    steps = search.furthest()
     return min(steps[-1][2], problem.n_blocks - 1) if steps else 0

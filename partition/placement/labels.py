@@ -70,30 +70,33 @@ class Packed:
                     single[c, word] |= np.uint64(1 << offset)
         self.none = np.array([first], np.uint64)
         self._full, self._adds, self._single = np.array(full, np.uint64), adds, single
+        # Where no choice takes devices of two words, one word each is looked at.
+        touched = adds != 0
+        self._word = touched.argmax(axis=1) if (touched.sum(axis=1) == 1).all() else None
 
     def free(self, taken: Words) -> Bools:
         """(n, C), whether the devices of each choice are left; taken (n, n_words)."""
-        is_free = np.ones((len(taken), len(self._adds)), dtype=bool)
-        for word in range(self.n_words):
-            column = self._devices(taken[:, word], word)[:, None]
-            clash = column & self._single[None, :, word]
-            if self._full[word]:
-                clash |= (column + self._adds[None, :, word]) & self._full[word]
-            is_free &= clash == 0
-        return is_free
+        devices = taken.copy()
+        devices[:, 0] = self._without_choice(taken[:, 0])
+        if self._word is not None:
+            columns, first = devices[:, self._word], np.arange(len(self._word))
+            single, adds = self._single[first, self._word], self._adds[first, self._word]
+            clash = columns & single | (columns + adds) & self._full[self._word]
+            return np.asarray(clash == 0)
+        columns = devices[:, None, :]
+        clash = columns & self._single | (columns + self._adds) & self._full
+        return np.asarray((clash == 0).all(axis=2))
 
     def add(self, taken: Words, choice: Ints) -> Words:
         """With the devices of a free choice, and itself as the last one."""
         more = taken.copy()
-        more[:, 0] = self._devices(taken[:, 0], 0) | choice.astype(np.uint64)
+        more[:, 0] = self._without_choice(taken[:, 0]) | choice.astype(np.uint64)
         more += self._adds[choice]
         return more
 
-    def _devices(self, column: NDArray[np.uint64], word: int) -> NDArray[np.uint64]:
-        """A word without the choice."""
-        if word:
-            return column
-        return column >> np.uint64(self._n_choice_bits) << np.uint64(self._n_choice_bits)
+    def _without_choice(self, column: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        bits = np.uint64(self._n_choice_bits)
+        return column >> bits << bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +124,12 @@ class LabelSearch:
     Args:
         threshold: the period.
         prices: (classes,) of a device; all devices together cost 1.
-        most: partial placements before it gives up.
+        most: partial placements before some are left out.
+        width: from then on so many are kept at a cut, those that have paid least with what the rest
+            costs at least: devices that many stages compete for are dear, so they are spent where
+            nothing else will do.
         in_time: whether to go on.
+        after: (L + 1, C), what is left costs at least; None: what these prices say.
     """
 
     def __init__(
@@ -130,18 +137,22 @@ class LabelSearch:
         threshold: Threshold,
         prices: Floats,
         most: int,
+        width: int,
         in_time: Callable[[], bool] = lambda: True,
+        after: Floats | None = None,
     ) -> None:
-        self._threshold, self._left, self._in_time = threshold, most, in_time
+        self._threshold, self._in_time = threshold, in_time
+        self._left, self._width = most, width
+        self._complete = True
         self._price = threshold.choices.uses @ prices
-        self._after, _ = threshold.price_to_go(prices)
+        self._after = threshold.price_to_go(prices)[0] if after is None else after
         self._packed = Packed(threshold.choices)
         self._last = threshold.n_blocks
         self._waiting: list[list[_Labels]] = [[] for _ in range(self._last + 1)]
         self._kept: list[_Labels | None] = [None] * (self._last + 1)
 
     def run(self) -> Outcome:
-        """A placement, if there is one and it does not give up."""
+        """A placement, if there is one and it was not left out."""
         nobody = np.zeros(1, np.int64)
         root = _Labels(self._packed.none, nobody, np.zeros(1), nobody, nobody)
         for cut in range(self._last):
@@ -149,7 +160,11 @@ class LabelSearch:
             if labels is not None and not self._extend(cut, labels):
                 return Outcome((), complete=False)
         done = self._keep(self._last)
-        return Outcome(() if done is None else self._trace(), complete=True)
+        return Outcome(() if done is None else self._trace(self._last), self._complete)
+
+    def furthest(self) -> tuple[Step, ...]:
+        """After `run`: stages of as many of the first blocks as it got to."""
+        return self._trace(max((cut for cut, kept in enumerate(self._kept) if kept), default=0))
 
     def _keep(self, cut: int) -> _Labels | None:
         """What reached a cut, each set of devices and last choice once."""
@@ -167,6 +182,10 @@ class LabelSearch:
             is_new = np.ones(len(order), dtype=bool)
             is_new[1:] = (taken[order[1:]] != taken[order[:-1]]).any(axis=1)
             first = order[is_new]
+        if self._left < 0 and len(first) > self._width:
+            self._complete = False
+            price = everyone.paid[first] + self._after[cut, everyone.choice[first]]
+            first = first[np.argpartition(price, self._width)[: self._width]]
         kept = self._kept[cut] = everyone[first]
         return kept
 
@@ -180,7 +199,7 @@ class LabelSearch:
         for first in range(0, len(labels.paid), size):
             rows = np.arange(first, min(first + size, len(labels.paid)))
             self._left -= self._extend_some(cut, labels[rows], rows, open_ends)
-            if self._left < 0 or not self._in_time():
+            if not self._in_time() or (self._left < 0 and not self._width):
                 return False
         return True
 
@@ -193,7 +212,12 @@ class LabelSearch:
         paid = np.where(open_, labels.paid[:, None] + self._price, np.inf)
         n = 0
         for end, able in open_ends:
-            row, nth = np.nonzero(paid[:, able] + self._after[end, able] <= 1.0 + MARGIN)
+            price = paid[:, able] + self._after[end, able]
+            row, nth = np.nonzero(price <= 1.0 + MARGIN)
+            if self._left < 0 and len(row) > self._width > 0:
+                best = np.argpartition(price[row, nth], self._width)[: self._width]
+                row, nth = row[best], nth[best]
+                self._complete = False
             if len(row):
                 choice = able[nth]
                 taken = self._packed.add(labels.taken[row], choice)
@@ -204,10 +228,10 @@ class LabelSearch:
                 n += len(row)
         return n
 
-    def _trace(self) -> tuple[Step, ...]:
-        """The stages of the first one that got to the end."""
+    def _trace(self, cut: int) -> tuple[Step, ...]:
+        """The stages of the first one that got to a cut."""
         steps: list[Step] = []
-        row, cut = 0, self._last
+        row = 0
         while cut > 0:
             labels = self._kept[cut]
             assert labels is not None

@@ -21,7 +21,6 @@ from itertools import pairwise
 
 import numpy as np
 
-from partition.placement import beam
 from partition.placement.choices import Choices, list_choices
 from partition.placement.cluster import Floats
 from partition.placement.colours import MAX_STAGES, Colours
@@ -36,7 +35,10 @@ Clock = Callable[[], float]
 _FEW_STATES = 1 << 13
 _MORE_TRACKED = 3
 _COARSE = 1.3
-_BY_ROOM = (0.0, 0.3, 0.7)
+
+
+_NEAR = 0.985
+_BY_ROOM = (0.3, 0.7)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +92,7 @@ class _Effort:
 _EFFORTS = (
     _Effort(
         rounds=15,
-        labels=10_000,
+        labels=50_000,
         width=60,
         states=1 << 11,
         depth=1000,
@@ -100,8 +102,8 @@ _EFFORTS = (
     ),
     _Effort(
         rounds=25,
-        labels=50_000,
-        width=300,
+        labels=300_000,
+        width=500,
         states=1 << 13,
         depth=4000,
         colourings=20,
@@ -110,17 +112,17 @@ _EFFORTS = (
     ),
     _Effort(
         rounds=60,
-        labels=300_000,
-        width=1500,
+        labels=3_000_000,
+        width=3000,
         states=1 << 16,
         depth=15000,
         colourings=50,
-        fineness=0.001,
+        fineness=0.003,
         improve_s=2.0,
     ),
     _Effort(
         rounds=200,
-        labels=3_000_000,
+        labels=6_000_000,
         width=5000,
         states=1 << 18,
         depth=60000,
@@ -259,18 +261,24 @@ class _Search:
         return _Answer(steps, refuted=not steps)
 
     def _explore(self, threshold: Threshold, effort: _Effort) -> _Answer:
-        ways = [self._by_labels, self._by_beam, self._by_tracking]
+        ways = [self._by_prices, self._by_room, self._by_tracking]
+        if self._is_low(threshold):
+            ways.remove(self._by_room)
+        if self._tracking_answered:
+            ways.insert(0, ways.pop())
         n_stages = threshold.stages_to_go()[0]
         if n_stages <= MAX_STAGES and len(self._choices) <= MAX_CHOICES:
             ways.insert(1, self._by_recent)
-        if self._tracking_answered:
-            ways.insert(0, ways.pop())
         for way in ways:
             answer = way(threshold, effort)
             if answer.steps or answer.refuted:
                 self._tracking_answered = way == self._by_tracking
                 return answer
         return answer
+
+    def _is_low(self, threshold: Threshold) -> bool:
+        """Whether a period is shorter than one within which no placement was found."""
+        return bool(self._open_s) and threshold.period_s < min(self._open_s)
 
     def _by_recent(self, threshold: Threshold, effort: _Effort) -> _Answer:
         """Refute by what no device does again soon; with few stages find a placement, too."""
@@ -293,27 +301,30 @@ class _Search:
     def _digits(self, tracked: list[int]) -> Digits:
         return Digits(self._choices.uses, self._choices.counts, tracked)
 
-    def _by_labels(self, threshold: Threshold, effort: _Effort) -> _Answer:
-        """Look at all that prices do not rule out."""
+    def _by_prices(self, threshold: Threshold, effort: _Effort) -> _Answer:
+        """Prices refute it, or rule out so much that the rest can be looked at."""
         verdict = try_prices(threshold, effort.rounds, self._prices, self._in_time)
         if verdict.refuted or verdict.steps:
             return _Answer(verdict.steps or (), verdict.refuted)
         self._prices = verdict.prices
-        found = LabelSearch(threshold, verdict.prices, effort.labels, self._in_time).run()
-        return _Answer(found.steps, refuted=found.complete and not found.steps)
+        most = effort.labels if verdict.value > _NEAR else effort.labels // 20
+        width = 0 if self._is_low(threshold) else effort.width
+        return self._search(threshold, verdict.prices, most, width)
 
-    def _by_beam(self, threshold: Threshold, effort: _Effort) -> _Answer:
+    def _by_room(self, threshold: Threshold, effort: _Effort) -> _Answer:
+        """Follow prices by what a device could do, too."""
         assert self._prices is not None
         room = threshold.room_of_classes()
         for share in _BY_ROOM:
-            if not self._in_time():
-                break
             prices = (1 - share) * self._prices + share * room
-            after, _ = threshold.price_to_go(prices)
-            steps = beam.search(threshold, prices, after, effort.width, self._in_time)
-            if steps and steps[-1][2] == threshold.n_blocks:
-                return _Answer(steps, refuted=False)
-        return _Answer((), refuted=False)
+            answer = self._search(threshold, prices, 0, effort.width)
+            if answer.steps or answer.refuted or not self._in_time():
+                break
+        return answer
+
+    def _search(self, threshold: Threshold, prices: Floats, most: int, width: int) -> _Answer:
+        found = LabelSearch(threshold, prices, most, width, self._in_time).run()
+        return _Answer(found.steps, refuted=found.complete and not found.steps)
 
     def _by_tracking(self, threshold: Threshold, effort: _Effort) -> _Answer:
         """Track the devices that walks take twice, more and more of them."""
