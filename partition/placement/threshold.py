@@ -5,7 +5,7 @@ the start to the network's end is a placement if it takes no device twice. Two r
 
 - Prices (a Lagrangian bound). Give each device a price, all of them together 1. A placement pays
   at most 1, so where even the cheapest walk pays more there is none. Prices are raised where the
-  cheapest walk takes a device too often (subgradient, Polyak's step).
+  cheapest walk takes a device too often (subgradient, Polyak's step, halved where it stalls).
 - `reach.py` remembers of some devices whether they were taken.
 """
 
@@ -23,6 +23,8 @@ from partition.placement.problem import Bools, Ints
 
 MARGIN = 1e-9
 """By which a price must be above 1 to refute; sums are exact to less."""
+_STALLED = 5
+"""Prices that were no better, after which shorter steps are taken from the best ones."""
 Step = tuple[int, int, int]
 """Stage: choice, first cut, last cut."""
 
@@ -206,11 +208,14 @@ def try_prices(
         prices = np.ones(len(counts))
     prices = prices / (counts @ prices)
     best: Verdict | None = None
+    stride, stalled = 1.0, 0
     for _ in range(max(rounds, 1)):
         after, before = threshold.price_to_go(prices)
         walk = threshold.cheapest(prices, after, before)
         refuted = walk.price > 1.0 + MARGIN
+        stalled += 1
         if best is None or walk.price > best.value:
+            stalled = 0
             steps = None if best is None else best.steps
             best = Verdict(
                 refuted=refuted, steps=steps, prices=prices, after=after, value=walk.price
@@ -223,8 +228,10 @@ def try_prices(
             return best
         if not in_time():
             break
+        if stalled == _STALLED:
+            stalled, stride, prices = 0, 0.5 * stride, best.prices
         # Price of the walk less that of all devices falls short of 0 by this much.
-        step = (1.02 - walk.price) / float(over @ over)
+        step = stride * (1.02 - walk.price) / float(over @ over)
         prices = np.maximum(prices + step * over, 0.0)
         prices = prices / (counts @ prices)
     assert best is not None

@@ -3,11 +3,12 @@
 A period is answered yes (a placement within it), no (proved that there is none) or neither in time:
 
 - few devices, or few kinds of them: an exhaustive search, `reach.py` with all of them tracked;
-- more: walks that take no device again soon, `recent.py`, and where few stages are needed colour
-  coding, `colours.py`;
-- then prices, which refute it or lead a beam to a placement; then the search with only those
-  devices tracked that walks take twice. Between such rounds the best placement is taken apart and
-  put together anew (`improve.py`).
+- more: prices, which refute it, or leave so little that all of it is looked at, or lead a beam to a
+  placement (`labels.py`);
+- then, where few stages are needed, walks that take no device again soon (`recent.py`) and colour
+  coding (`colours.py`);
+- then the search with only those devices tracked that walks take twice. Between such rounds the
+  best placement is taken apart and put together anew (`improve.py`).
 
 The longest period that was refuted is a bound on every placement, whatever was given up elsewhere.
 """
@@ -35,9 +36,8 @@ Clock = Callable[[], float]
 _FEW_STATES = 1 << 13
 _MORE_TRACKED = 3
 _COARSE = 1.3
-
-
 _NEAR = 0.985
+"""Price of the cheapest walk from which on it pays to look at all that is left."""
 _BY_ROOM = (0.3, 0.7)
 
 
