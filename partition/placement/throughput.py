@@ -111,7 +111,7 @@ _EFFORTS = (
         improve_s=0.5,
     ),
     _Effort(
-        rounds=60,
+        rounds=90,
         labels=3_000_000,
         width=3000,
         states=1 << 16,
