@@ -145,6 +145,8 @@ def _control(
     if not isinstance(plant, LivePlant):
         raise TypeError(f"deploy needs a live plant, got {type(plant).__name__}")
     summary = Summary(algorithm, plant)
+    if plant.address is not None:
+        print(f"answers applications at {plant.address}", flush=True)
     stop.can_wait = True
     observation, _ = env.reset(seed=0)  # draws the whole episode, which takes a second or more
     first = np.array([len(axis.values) - 1 for axis in plant.layout.axes])  # in force after a reset

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -201,15 +201,21 @@ class LivePlant:
 
     def close(self) -> None:
         """Give the board back as it was, take no more requests and hang up."""
-        self._board.close()
-        self._requests.close()
-        if self._client is not None:
-            self._client.close()
+        with ExitStack() as closing:  # all of it, whatever fails
+            if self._client is not None:
+                closing.callback(self._client.close)
+            closing.callback(self._requests.close)
+            closing.callback(self._board.close)
 
     @property
     def is_modelled(self) -> bool:
         """Whether clocks or power are modelled."""
         return bool(self._board.modelled)
+
+    @property
+    def address(self) -> str | None:
+        """Where an application asks; None if none does."""
+        return self._requests.address
 
     @property
     def dry_run(self) -> bool:
@@ -243,10 +249,11 @@ class LivePlant:
 
     def _answer(self, request: Request, route: int, target_s: float) -> Served:
         result = self._pipeline.infer(request.inputs, self._routes[route].route, target_s)
-        request.answer(result.outputs)
+        is_awaited = request.answer(result.outputs)
         latency_s = self._clock() - request.arrived_s
+        in_time = is_awaited and latency_s <= target_s
         agrees = None if request.label is None else int(result.logits.argmax()) == request.label
-        return Served(result, latency_s, latency_s <= target_s, agrees)
+        return Served(result, latency_s, in_time, agrees)
 
     def _outcome(self, now: Surroundings, switched: NDArray[np.float64]) -> Outcome:
         one = np.ones(1)

@@ -104,10 +104,11 @@ def make_live(
     """
     folder = ModelFolder.open(model)
     surroundings = Scenario.load(scenario)
-    inputs = [random_inputs(folder)] if listen else example_inputs(folder, source)
+    inputs = example_inputs(folder, source) if listen is None else [random_inputs(folder)]
     with ExitStack() as opening:  # what is open is closed again if anything fails
-        service = LocalService(folder, listen, max_waiting=MAX_WAITING) if listen else None
-        if service:
+        service = None
+        if listen is not None:
+            service = LocalService(folder, listen, max_waiting=MAX_WAITING)
             opening.callback(service.stop)
         client = CloudClient(cloud, folder, security=security) if cloud else None
         if client:
@@ -128,7 +129,7 @@ def make_live(
             pipeline,
             replace(layout, max_power_w=max_power_w or full_power_w),
             folder,
-            _taken(service) if service else _drawn(pipeline, folder, inputs),
+            _drawn(pipeline, folder, inputs) if service is None else _taken(service),
             surroundings,
             client,
             n_steps=n_steps,

@@ -20,7 +20,9 @@ Inputs = NDArray[Any] | tuple[NDArray[Any], ...]
 MAX_WAITING = int(MAX_BACKLOG)
 _MIN_RATE_HZ = 0.1
 """Shown of an application that is silent; the bottom of the observation."""
-_MIN_INTERVALS, _SHORTEST_S = 3, 1e-6
+_MIN_GAPS, _SHORTEST_S = 3, 1e-6
+_PAUSE = 8.0
+"""Gaps between requests; of random ones 1 in 3000 is as long."""
 
 
 class Request(Protocol):
@@ -38,15 +40,21 @@ class Request(Protocol):
     def label(self) -> int | None:
         """The unsplit network's answer; None if nobody knows."""
 
-    def answer(self, outputs: tuple[NDArray[Any], ...]) -> None:
-        """Give the network's outputs."""
+    def answer(self, outputs: tuple[NDArray[Any], ...]) -> bool:
+        """Give the network's outputs; returns whether somebody still waits for them."""
 
     def refuse(self, error: Exception) -> None:
         """Say why there is no answer; raises it if nobody else is told."""
 
 
 class Requests(Protocol):
-    """Where requests come from."""
+    """Where requests come from.
+
+    Attributes:
+        address: that an application asks at; None without one.
+    """
+
+    address: str | None
 
     def reset(self, seeds: NDArray[np.uint64]) -> None:
         """Begin anew."""
@@ -78,8 +86,9 @@ class Example:
     arrived_s: float
     label: int | None
 
-    def answer(self, outputs: tuple[NDArray[Any], ...]) -> None:
-        """Nobody waits."""
+    def answer(self, outputs: tuple[NDArray[Any], ...]) -> bool:
+        """Nobody has to be told."""
+        return True
 
     def refuse(self, error: Exception) -> None:
         """Fail."""
@@ -103,6 +112,7 @@ class ScenarioRequests:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
+        self.address: str | None = None
         self._inputs, self._labels = inputs, labels
         self._clock, self._sleep = clock, sleep
         self._n_taken = self._n_dropped = 0
@@ -158,13 +168,18 @@ class ScenarioRequests:
 class ApplicationRequests:
     """Requests of an application; rate and variability are measured.
 
+    Of the latest ones those count that came without a pause between them. After a pause the rate
+    is believed to be as before, until enough have come; while one lasts, it falls.
+
     Args:
         service: that the application talks to, started.
         clock: the service's, s.
     """
 
     def __init__(self, service: LocalService, clock: Callable[[], float] = time.monotonic) -> None:
+        self.address: str | None = service.address
         self._service, self._clock = service, clock
+        self._began_s = clock()
         self._n_refused = 0
 
     def reset(self, seeds: NDArray[np.uint64]) -> None:
@@ -172,20 +187,17 @@ class ApplicationRequests:
 
     def around(self, expected: Surroundings) -> Surroundings:
         """With measured arrivals."""
-        found = self._measured()
-        if found is None:
-            return expected
-        rate_hz, scv = found
-        return replace(expected, arrival_hz=np.array([rate_hz]), arrival_scv=np.array([scv]))
+        rate_hz, scv = self._measured(expected.arrival_hz)
+        found = expected.arrival_scv if scv is None else np.array([scv])
+        return replace(expected, arrival_hz=np.array([rate_hz]), arrival_scv=found)
 
     def announced_hz(self, expected_hz: Floats) -> Floats:
         """The measured rate: applications announce nothing."""
-        found = self._measured()
-        return expected_hz if found is None else np.array([found[0]])
+        return np.array([self._measured(expected_hz)[0]])
 
     def take(self, around: Surroundings, until_s: float) -> LocalRequest | None:
         """The next request."""
-        return self._service.take(max(until_s - self._clock(), 0.0))
+        return self._service.take(until_s)
 
     def waiting(self, around: Surroundings) -> float:
         """Requests in the queue."""
@@ -200,12 +212,27 @@ class ApplicationRequests:
         """Refuse who waits, and stop listening."""
         self._service.stop()
 
-    def _measured(self) -> tuple[float, float] | None:
-        """Rate, Hz, and squared coefficient of variation; None before there were some requests."""
+    def _measured(self, expected_hz: Floats) -> tuple[float, float | None]:
+        """Rate, Hz, and squared coefficient of variation; None before it is known."""
         arrivals_s = np.array(self._service.arrivals_s())
-        if len(arrivals_s) <= _MIN_INTERVALS:
-            return None
-        intervals_s = np.diff(arrivals_s)
-        rate_hz = len(intervals_s) / max(self._clock() - arrivals_s[0], _SHORTEST_S)
-        scv = float(intervals_s.var() / max(intervals_s.mean(), _SHORTEST_S) ** 2)
-        return max(rate_hz, _MIN_RATE_HZ), min(scv, 1.0)
+        rate_hz, scv = float(expected_hz[0]), None
+        gaps_s = _without_pauses(np.diff(arrivals_s))
+        if len(gaps_s):
+            rate_hz = 1.0 / max(gaps_s.mean(), _SHORTEST_S)
+            scv = min(float(gaps_s.var()) * rate_hz**2, 1.0)
+        silent_s = self._clock() - max(arrivals_s.max(initial=-np.inf), self._began_s)
+        if silent_s * rate_hz > _PAUSE:
+            rate_hz = 1.0 / silent_s
+        return max(rate_hz, _MIN_RATE_HZ), scv
+
+
+def _without_pauses(gaps_s: Floats) -> Floats:
+    """The latest gaps between requests without a pause among them; none if they are too few."""
+    if len(gaps_s) < _MIN_GAPS:
+        return gaps_s[:0]
+    longest = int(gaps_s.argmax())
+    others_s = np.delete(gaps_s, longest)
+    if gaps_s[longest] <= _PAUSE * max(others_s.mean(), _SHORTEST_S):
+        return gaps_s
+    since = _without_pauses(gaps_s[longest + 1 :])
+    return since if len(since) else _without_pauses(gaps_s[:longest])

@@ -33,7 +33,7 @@ _SPARE_THREADS = 8
 """For echoes, hellos and health checks while every other thread has a request."""
 _SPARE_STREAMS = 32
 _LONGEST_S = 60.0
-"""For a request that came without a deadline."""
+"""That a request may take; gRPC says of one without a deadline that 10^18 s are left."""
 _ROOM_BYTES = 65_536
 """Of a message beside its tensors; probes of the link fit in, too."""
 _CODES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], grpc.StatusCode], ...] = (
@@ -97,7 +97,7 @@ class Endpoint:
         self.grpc_server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(rpc.SERVICE, handlers),)
         )
-        _check_free(listen)
+        check_free(listen)
         credentials = security.credentials()
         self.port: int = (
             self.grpc_server.add_insecure_port(listen)
@@ -133,8 +133,7 @@ class Endpoint:
         """Answer one request; `context` is gRPC's."""
         try:
             body, request_id = rpc.split_id(message)
-            remaining_s = context.time_remaining()
-            reply = self._answer(body, _LONGEST_S if remaining_s is None else remaining_s)
+            reply = self._answer(body, min(context.time_remaining(), _LONGEST_S))
             return rpc.with_id(wire.pack_reply(reply), request_id)
         except _KNOWN_ERRORS as error:
             self._abort(context, error)
@@ -181,7 +180,7 @@ def _options(folders: Iterable[ModelFolder], n_threads: int) -> tuple[tuple[str,
     )
 
 
-def _check_free(listen: str) -> None:
+def check_free(listen: str) -> None:
     """Say what is wrong with an address before gRPC logs it in its own words."""
     host, port = rpc.parse_address(listen)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

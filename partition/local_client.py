@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from partition import refusals, rpc, wire
-from partition.errors import CloudUnavailableError, WireError
+from partition.errors import CloudError, CloudUnavailableError, WireError
 from partition.model_folder import ModelFolder
 
 _HELLO_S = 2.0
@@ -19,6 +19,8 @@ _OPTIONS = (
     # A service that is started again is found within half a second.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 300),
+    # A proxy has no business between two programs of one machine.
+    ("grpc.enable_http_proxy", 0),
 )
 _NO_ID = bytes(rpc.ID_BYTES)
 
@@ -81,8 +83,12 @@ class LocalClient:
         )
         request = wire.Request(self._folder.fingerprint, self._input.index, tensors)
         message = rpc.with_id(wire.pack_request(request), _NO_ID)
-        body, _ = rpc.split_id(self._ask(rpc.INFER, message, deadline_s))
-        return wire.unpack_reply(body).outputs
+        reply = self._ask(rpc.INFER, message, deadline_s)
+        try:
+            body, _ = rpc.split_id(reply)
+            return wire.unpack_reply(body).outputs
+        except WireError as error:
+            raise CloudError(f"{self._address} sent a broken reply: {error}") from error
 
     def close(self) -> None:
         """Close the connection."""

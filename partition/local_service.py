@@ -6,22 +6,26 @@ the network is cut takes the requests one by one.
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from partition import rpc, wire
-from partition.endpoint import Endpoint
-from partition.errors import CloudError, DeadlineExceededError, ServerBusyError, WireError
+from partition.endpoint import Endpoint, check_free
+from partition.errors import (
+    CloudError,
+    DeadlineExceededError,
+    ModelMismatchError,
+    ServerBusyError,
+    WireError,
+)
 from partition.load import LoadMeter
 from partition.model_folder import ModelFolder
 from partition.tls import is_loopback
@@ -32,34 +36,45 @@ N_ARRIVALS = 32
 _DRAIN_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
 class LocalRequest:
     """An application waits for the answer to this.
 
-    Attributes:
+    Args:
         inputs: of the network.
         arrived_s: on the service's clock.
+        due_s: when the application stops waiting.
+        clock: the service's, s.
+
+    Attributes:
         label: of the unsplit network; nobody knows it.
     """
 
-    inputs: Arrays
-    arrived_s: float
     label: None = None
-    _outputs: Future[Arrays] = field(default_factory=Future)
 
-    def claim(self) -> bool:
-        """Whether somebody still waits; from then on the answer is owed."""
-        return self._outputs.set_running_or_notify_cancel()
+    def __init__(
+        self, inputs: Arrays, arrived_s: float, due_s: float, clock: Callable[[], float]
+    ) -> None:
+        self.inputs, self.arrived_s, self.due_s = inputs, arrived_s, due_s
+        self._clock = clock
+        self._outputs: Future[Arrays] = Future()
 
-    def answer(self, outputs: Arrays) -> None:
-        """Give the network's outputs."""
-        self._outputs.set_result(outputs)
+    @property
+    def is_late(self) -> bool:
+        """Whether nobody waits any more."""
+        return self._clock() >= self.due_s
+
+    def answer(self, outputs: Arrays) -> bool:
+        """Give the network's outputs; returns whether somebody still waits for them."""
+        if not self._outputs.done():
+            self._outputs.set_result(outputs)
+        return not self.is_late
 
     def refuse(self, error: Exception) -> None:
         """Say why there will be no answer."""
-        self._outputs.set_exception(error)
+        if not self._outputs.done():
+            self._outputs.set_exception(error)
 
-    def wait(self, seconds: float) -> Arrays:
+    def wait(self) -> Arrays:
         """The outputs.
 
         Raises:
@@ -67,9 +82,8 @@ class LocalRequest:
             Exception: they will not come, for the reason that was given.
         """
         try:
-            return self._outputs.result(seconds)
-        except (FutureTimeoutError, CancelledError):
-            self._outputs.cancel()
+            return self._outputs.result(max(self.due_s - self._clock(), 0.0))
+        except FutureTimeoutError:
             raise DeadlineExceededError("the request waited too long") from None
 
 
@@ -83,7 +97,7 @@ class LocalService:
         clock: monotonic seconds.
 
     Attributes:
-        port: that is listened on.
+        address: that is listened on, once it has been started.
         refused: requests since the start that came when too many waited, or waited too long.
 
     Raises:
@@ -101,74 +115,106 @@ class LocalService:
         host, _ = rpc.parse_address(listen)
         if not is_loopback(host):
             raise CloudError(
-                f"{host} is reachable from other machines, but only applications on this one are "
-                "served: listen on 127.0.0.1"
+                f"{host} is reachable from other machines, but only applications on this one "
+                "are served: listen on 127.0.0.1"
             )
-        self._input = folder.split_points[0]
-        self._clock = clock
-        self._queue: queue.Queue[LocalRequest] = queue.Queue(max_waiting)
-        self._load = LoadMeter(1)
-        self._counting = threading.Lock()
-        self._arrivals_s: deque[float] = deque(maxlen=N_ARRIVALS)
+        check_free(listen)
+        self.address = listen
         self.refused = 0
-        self._endpoint = Endpoint(
-            listen,
-            self._answer,
-            {folder.fingerprint: folder},
-            lambda: self._load.read()[0],
-            n_requests=max_waiting + 1,
-        )
-        self.port = self._endpoint.port
+        self._folder, self._max_waiting, self._clock = folder, max_waiting, clock
+        self._input = folder.split_points[0]
+        self._load = LoadMeter(1)
+        self._changed = threading.Condition()
+        self._waiting: deque[LocalRequest] = deque()
+        self._open: set[LocalRequest] = set()  # waiting, or taken and not answered
+        self._arrivals_s: deque[float] = deque(maxlen=N_ARRIVALS)
+        self._endpoint: Endpoint | None = None
+        self._stopped = False
 
     def start(self) -> None:
-        """Begin to listen."""
+        """Begin to listen; before, a client is told at once that nobody answers."""
+        self._endpoint = Endpoint(
+            self.address,
+            self._answer,
+            {self._folder.fingerprint: self._folder},
+            lambda: self._load.read()[0],
+            n_requests=self._max_waiting + 1,
+        )
+        self.address = f"{self.address.rpartition(':')[0]}:{self._endpoint.port}"
         self._endpoint.start()
 
     def stop(self) -> None:
-        """Refuse who waits, and stop."""
-        while (request := self.take(0.0)) is not None:
-            request.refuse(CloudError("the board's service was stopped"))
-        self._endpoint.stop(_DRAIN_S)
+        """Refuse everybody who waits, and stop."""
+        with self._changed:
+            self._stopped = True
+            self._waiting.clear()
+            for request in self._open:
+                request.refuse(CloudError("the board's service was stopped"))
+        if self._endpoint is not None:
+            self._endpoint.stop(_DRAIN_S)
 
     def waiting(self) -> int:
         """Requests that nobody has taken yet."""
-        return self._queue.qsize()
+        with self._changed:
+            self._forget_late()
+            return len(self._waiting)
 
     def arrivals_s(self) -> list[float]:
         """When the latest requests came, refused ones too, on the service's clock."""
-        with self._counting:
+        with self._changed:
             return list(self._arrivals_s)
 
-    def take(self, wait_s: float) -> LocalRequest | None:
-        """The next request that somebody still waits for; None if none comes in time.
+    def take(self, until_s: float) -> LocalRequest | None:
+        """The next request that came before a moment; None if there is none until then.
 
         Whoever takes it has to answer it.
         """
-        until_s = self._clock() + wait_s
-        while True:
-            try:
-                request = self._queue.get(timeout=max(until_s - self._clock(), 0.0))
-            except queue.Empty:
-                return None
-            if request.claim():
-                return request
+        with self._changed:
+            while True:
+                self._forget_late()
+                if self._waiting:
+                    came_before = self._waiting[0].arrived_s < until_s
+                    return self._waiting.popleft() if came_before else None
+                left_s = until_s - self._clock()
+                if left_s <= 0.0:
+                    return None
+                self._changed.wait(left_s)
+
+    def _forget_late(self) -> None:
+        """Let those go whose application stopped waiting."""
+        n = len(self._waiting)
+        self._waiting = deque(request for request in self._waiting if not request.is_late)
+        self.refused += n - len(self._waiting)
 
     def _answer(self, message: bytes, remaining_s: float) -> wire.Reply:
-        with self._counting:
-            arrived_s = self._clock()
-            self._arrivals_s.append(arrived_s)
+        arrived_s = self._clock()
         self._load.begin()
         try:
-            request = LocalRequest(self._inputs(message), arrived_s)
-            outputs = self._outputs(request, remaining_s)
-        except (ServerBusyError, DeadlineExceededError):
-            with self._counting:
-                self.refused += 1
-            raise
+            inputs = self._inputs(message)
+            request = LocalRequest(inputs, arrived_s, arrived_s + remaining_s, self._clock)
+            self._enqueue(request)
+            try:
+                outputs = request.wait()
+            finally:
+                with self._changed:
+                    self._open.discard(request)
         finally:
             self._load.end()
         load, pending = self._load.read()
         return wire.Reply(outputs, self._clock() - arrived_s, load, pending)
+
+    def _enqueue(self, request: LocalRequest) -> None:
+        with self._changed:
+            if self._stopped:
+                raise CloudError("the board's service was stopped")
+            self._arrivals_s.append(request.arrived_s)
+            self._forget_late()
+            if len(self._waiting) >= self._max_waiting:
+                self.refused += 1
+                raise ServerBusyError(f"{self._max_waiting} requests wait already")
+            self._waiting.append(request)
+            self._open.add(request)
+            self._changed.notify()
 
     def _inputs(self, message: bytes) -> Arrays:
         """What a request holds.
@@ -178,7 +224,11 @@ class LocalService:
             WireError: no inputs of the network.
         """
         request = wire.unpack_request(message)
-        self._endpoint.find(request.fingerprint)
+        if request.fingerprint != self._folder.fingerprint:
+            raise ModelMismatchError(
+                f"the board runs {self._folder.name} {self._folder.fingerprint}, not "
+                f"{request.fingerprint}"
+            )
         if request.split != self._input.index:
             raise WireError(
                 f"split point {request.split} was asked for, a board takes whole inputs "
@@ -194,10 +244,3 @@ class LocalService:
         if not all(np.isfinite(array).all() for array in arrays if array.dtype.kind == "f"):
             raise WireError("an input holds NaN or infinity")
         return arrays
-
-    def _outputs(self, request: LocalRequest, remaining_s: float) -> Arrays:
-        try:
-            self._queue.put_nowait(request)
-        except queue.Full:
-            raise ServerBusyError(f"{self._queue.maxsize} requests wait already") from None
-        return request.wait(remaining_s)

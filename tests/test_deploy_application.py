@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -78,9 +80,29 @@ def test_an_application_is_served_and_told_when_the_board_is_given_back(daemon, 
     assert document["dropped"] == 0
 
 
+def test_it_stops_when_told_to_however_fast_applications_ask(daemon, address, tiny):
+    def ask(application):
+        image = np.zeros(tiny.input_shape, np.float32)
+        while daemon.poll() is None:
+            with suppress(CloudError):
+                application.infer(image, deadline_s=PATIENCE_S)
+
+    with connected(address, tiny.path) as application, ThreadPoolExecutor(4) as pool:
+        for _ in range(4):
+            pool.submit(ask, application)
+        time.sleep(1.0)
+        began_s = time.monotonic()
+        daemon.terminate()
+        output, errors = daemon.communicate(timeout=PATIENCE_S)
+        assert time.monotonic() - began_s < 0.5 * PATIENCE_S
+    assert (daemon.returncode, errors) == (0, "")
+    assert output.startswith(f"answers applications at {address}")
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
+        (["--listen", ""], "HOST:PORT"),
         (["--listen", "0.0.0.0:50060"], "listen on 127.0.0.1"),
         (["--listen", "50060"], "HOST:PORT"),
     ],

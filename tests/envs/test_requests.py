@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 
 import numpy as np
 import pytest
 from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
 
 from envs.episodes import Episodes
+from envs.live import STEP_S
 from envs.make import make_live
 from envs.requests import MAX_WAITING, ApplicationRequests
+from hw.errors import HardwareError
 from partition.errors import CloudError
 from partition.local_client import LocalClient
+from partition.local_service import N_ARRIVALS
 from partition.runtime import SplitRuntime
-from tests.hw.fake.clock import FakeClock
-
-PORT_TAKEN = "choose another address or port"
 
 
 class Arrivals:
     """Stands for a service: requests came then."""
 
+    address = "127.0.0.1:1"
+
     def __init__(self, *arrivals_s):
         self.refused = 0
-        self._arrivals_s = list(arrivals_s)
+        self._arrivals_s = list(arrivals_s)[-N_ARRIVALS:]
 
     def arrivals_s(self):
         return self._arrivals_s
@@ -37,9 +40,8 @@ def expected(constant):
 
 
 def measured(arrivals, now_s, expected):
-    clock = FakeClock()
-    clock.sleep(now_s - clock())
-    requests = ApplicationRequests(arrivals, clock)
+    moments_s = iter((0.0, *[now_s] * 9))  # the first one is when it begins
+    requests = ApplicationRequests(arrivals, lambda: next(moments_s))
     around = requests.around(expected)
     assert requests.announced_hz(expected.arrival_hz) == around.arrival_hz
     return float(around.arrival_hz[0]), float(around.arrival_scv[0])
@@ -47,10 +49,12 @@ def measured(arrivals, now_s, expected):
 
 def test_rate_and_variability_are_measured(expected):
     camera = measured(Arrivals(*np.arange(0.0, 2.0, 0.05)), 2.0, expected)
-    assert camera == pytest.approx((20.0, 0.0), rel=0.03, abs=1e-6)
+    assert camera == pytest.approx((20.0, 0.0), abs=1e-6)
     gaps_s = np.random.default_rng(0).exponential(0.1, 32)
     people = measured(Arrivals(*gaps_s.cumsum()), gaps_s.sum(), expected)
     assert people == pytest.approx((10.0, 1.0), rel=0.35)
+    pairs_s = np.repeat(np.arange(0.0, 4.0, 0.25), 2) + np.tile([0.0, 0.01], 16)
+    assert measured(Arrivals(*pairs_s), 4.0, expected)[0] == pytest.approx(8.0, rel=0.05)
 
 
 def test_before_some_have_come_the_scenario_is_believed(expected):
@@ -59,8 +63,17 @@ def test_before_some_have_come_the_scenario_is_believed(expected):
 
 def test_silence_lowers_the_rate_to_what_an_observation_can_show(expected):
     arrivals = Arrivals(*np.arange(0.0, 1.0, 0.1))
-    rates_hz = [measured(arrivals, now_s, expected)[0] for now_s in (1.0, 4.0, 1000.0)]
-    assert rates_hz == pytest.approx([9.0, 2.25, 0.1])
+    rates_hz = [measured(arrivals, now_s, expected)[0] for now_s in (1.0, 2.9, 1000.0)]
+    assert rates_hz == pytest.approx([10.0, 0.5, 0.1])
+    assert measured(Arrivals(), 5.0, expected)[0] == pytest.approx(0.2)  # nobody has ever asked
+
+
+@pytest.mark.parametrize("n_since", [1, 3, 4, 20])
+def test_after_a_pause_the_rate_is_as_before_and_then_as_it_is(expected, n_since):
+    before_s, since_s = np.arange(0.0, 3.0, 0.1), 600.0 + 0.05 * np.arange(n_since)
+    rate_hz, scv = measured(Arrivals(*before_s, *since_s), since_s[-1] + 0.01, expected)
+    assert rate_hz == pytest.approx(20.0 if n_since >= 4 else 10.0)
+    assert scv == pytest.approx(0.0, abs=1e-6)
 
 
 def test_what_was_refused_is_counted_once(expected):
@@ -79,10 +92,6 @@ def live(tiny, small_device):
     env.close()
 
 
-def address(env):
-    return f"127.0.0.1:{env.plant._requests._service.port}"
-
-
 def edge_only(env):
     return np.array([0, 0, 0, len(env.plant.layout.axes[-1].values) - 1])
 
@@ -92,7 +101,7 @@ def test_a_live_board_answers_as_the_unsplit_network(live, tiny):
     answers = []
 
     def ask():
-        with LocalClient(address(live), tiny.path) as application:
+        with LocalClient(live.plant.address, tiny.path) as application:
             answers.extend(application.infer(image)[0] for image in images)
 
     application = threading.Thread(target=ask)
@@ -117,7 +126,7 @@ def test_a_request_on_which_the_network_fails_is_refused_and_the_board_goes_on(
     refusals = []
 
     def ask():
-        with LocalClient(address(live), tiny.path) as application:
+        with LocalClient(live.plant.address, tiny.path) as application:
             try:
                 application.infer(np.zeros(tiny.input_shape))
             except CloudError as error:
@@ -138,10 +147,51 @@ def test_a_request_on_which_the_network_fails_is_refused_and_the_board_goes_on(
     assert "out of data bounds" in refusals[0]
 
 
+def test_a_step_ends_however_fast_an_application_asks(live, tiny):
+    """The first decision is for the slowest clocks; only an ended step lets them rise."""
+    stop = threading.Event()
+
+    def ask():
+        image = np.zeros(tiny.input_shape, np.float32)
+        with LocalClient(live.plant.address, tiny.path) as application:
+            while not stop.is_set():
+                with suppress(CloudError):
+                    application.infer(image)
+
+    applications = [threading.Thread(target=ask) for _ in range(MAX_WAITING + 2)]
+    for application in applications:
+        application.start()
+    try:
+        for _ in range(6):
+            live.step(edge_only(live))
+            assert live.plant.last_duration_s < 4 * STEP_S
+        assert live.plant.served
+        assert live.plant.readings().backlog[0] > 0
+    finally:
+        stop.set()
+        live.close()  # who waits is told
+        for application in applications:
+            application.join(5.0)
+            assert not application.is_alive()
+
+
 def test_as_many_wait_as_the_simulator_lets(live):
-    assert live.plant._requests._service._queue.maxsize == MAX_WAITING
+    assert live.plant._requests._service._max_waiting == MAX_WAITING
 
 
-def test_an_address_in_use_is_named_before_the_board_is_touched(live, tiny, small_device):
-    with pytest.raises(CloudError, match=PORT_TAKEN):
-        make_live("sim", str(small_device), str(tiny.path), listen=address(live))
+def test_an_address_in_use_is_named_before_the_board_is_touched(live, tiny, monkeypatch):
+    monkeypatch.setattr("envs.make.open_board", None)
+    with pytest.raises(CloudError, match="choose another address or port"):
+        make_live("sim", "tx2", str(tiny.path), listen=live.plant.address)
+
+
+def test_whoever_asks_is_told_also_if_the_board_cannot_be_given_back(live, monkeypatch):
+    def fail():
+        raise HardwareError("the clocks stay as they are")
+
+    give_back = live.plant._board.close
+    monkeypatch.setattr(live.plant._board, "close", fail)
+    with pytest.raises(HardwareError, match="stay as they are"):
+        live.close()
+    assert live.plant._requests._service._stopped
+    monkeypatch.setattr(live.plant._board, "close", give_back)

@@ -7,9 +7,11 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 
+import grpc
 import numpy as np
 import pytest
 
+from partition import rpc, wire
 from partition.client import CloudClient
 from partition.codec import Codec
 from partition.errors import (
@@ -37,7 +39,7 @@ def service(tiny):
 
 @pytest.fixture
 def application(service, tiny):
-    with LocalClient(f"127.0.0.1:{service.port}", tiny.path) as client:
+    with LocalClient(service.address, tiny.path) as client:
         yield client
 
 
@@ -70,12 +72,12 @@ def asking(application, image, n=1, **options):
 
 def test_an_input_comes_as_it_is_and_its_answer_goes_back(service, application, image):
     with asking(application, image) as found:
-        request = service.take(PATIENCE_S)
+        request = service.take(time.monotonic() + PATIENCE_S)
         np.testing.assert_array_equal(request.inputs[0], image)
         assert request.arrived_s == service.arrivals_s()[-1]
         request.answer((image[0, :, 0],))
     np.testing.assert_array_equal(found[0][0], image[0, :, 0])
-    assert service.take(0.0) is None
+    assert service.take(time.monotonic()) is None
     assert service.refused == 0
 
 
@@ -86,7 +88,7 @@ def test_who_comes_when_too_many_wait_is_refused(service, application, image):
             application.infer(image)
         assert service.refused == 1
         for _ in range(2):
-            service.take(PATIENCE_S).answer((image,))
+            service.take(time.monotonic() + PATIENCE_S).answer((image,))
     assert len(found) == 2
     assert len(service.arrivals_s()) == 3
 
@@ -94,34 +96,87 @@ def test_who_comes_when_too_many_wait_is_refused(service, application, image):
 def test_who_gave_up_waiting_is_not_served(service, application, image):
     with pytest.raises(DeadlineExceededError, match=r"50\.0 ms"):
         application.infer(image, deadline_s=0.05)
-    assert service.take(0.1) is None
+    assert service.take(time.monotonic() + 0.1) is None
     assert service.refused == 1
 
 
-def test_an_answer_after_the_deadline_goes_nowhere(service, application, image):
+def test_late_ones_leave_room_for_others(service, application, image):
+    with asking(application, image, n=2, deadline_s=0.05) as found:
+        wait_for(lambda: service.waiting() == 2)
+    assert all(isinstance(each, DeadlineExceededError) for each in found)
+    with asking(application, image) as found:
+        service.take(time.monotonic() + PATIENCE_S).answer((image,))
+    assert len(found[0]) == 1
+    assert service.refused == 2
+
+
+def test_an_answer_after_the_deadline_goes_nowhere_and_is_told_to(service, application, image):
     with asking(application, image, deadline_s=0.1) as found:
-        late = service.take(PATIENCE_S)
-    late.answer((image,))
+        late = service.take(time.monotonic() + PATIENCE_S)
+        assert not late.is_late
+    assert late.is_late
+    assert not late.answer((image,))
     assert isinstance(found[0], DeadlineExceededError)
+    assert service.refused == 0  # it was served, too late
+
+
+def test_only_what_came_before_a_moment_is_taken(service, application, image):
+    with asking(application, image):
+        wait_for(service.waiting)
+        came_s = service.arrivals_s()[-1]
+        assert service.take(came_s) is None
+        service.take(np.nextafter(came_s, np.inf)).answer((image,))
+
+
+def test_a_call_without_a_deadline_is_answered(service, tiny, image):
+    request = wire.Request(tiny.fingerprint, 0, (wire.Raw(image),))
+    with grpc.insecure_channel(service.address) as channel:
+        call = channel.unary_unary(rpc.method_path(rpc.INFER))
+        reply = call.future(rpc.with_id(wire.pack_request(request), bytes(8)))
+        service.take(time.monotonic() + PATIENCE_S).answer((image,))
+        body, _ = rpc.split_id(reply.result(PATIENCE_S))
+    np.testing.assert_array_equal(wire.unpack_reply(body).outputs[0], image)
+
+
+def test_no_proxy_stands_between_two_programs_of_a_machine(service, tiny, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    LocalClient(service.address, tiny.path).close()
 
 
 def test_a_refusal_says_why(service, application, image):
     with asking(application, image) as found:
-        service.take(PATIENCE_S).refuse(WireError("the cut tensor holds NaN"))
+        service.take(time.monotonic() + PATIENCE_S).refuse(WireError("the cut tensor holds NaN"))
     assert "holds NaN" in str(found[0])
 
 
-def test_whoever_waits_when_the_service_stops_is_told(tiny, image):
+def test_whoever_waits_when_the_service_stops_is_told_also_if_it_was_being_served(tiny, image):
+    service = LocalService(tiny, max_waiting=2)
+    with pytest.raises(CloudUnavailableError, match="nobody answers"):  # at once, not yet started
+        LocalClient(service.address.replace(":0", ":1"), tiny.path)
+    service.start()
+    with LocalClient(service.address, tiny.path) as application:
+        with asking(application, image, n=2, deadline_s=60.0) as found:
+            wait_for(lambda: service.waiting() == 2)
+            taken = service.take(time.monotonic() + PATIENCE_S)
+            began_s = time.monotonic()
+            service.stop()
+            assert time.monotonic() - began_s < PATIENCE_S
+        taken.answer((image,))  # too late, and no error
+        assert all("stopped" in str(each) for each in found)
+        with pytest.raises(CloudUnavailableError, match=f"deploy.py --listen {service.address}"):
+            application.infer(image)
+
+
+def test_the_port_is_taken_when_it_is_started(tiny):
     service = LocalService(tiny, max_waiting=2)
     service.start()
-    address = f"127.0.0.1:{service.port}"
-    with LocalClient(address, tiny.path) as application:
-        with asking(application, image) as found:
-            wait_for(service.waiting)
-            service.stop()
-        assert "stopped" in str(found[0])
-        with pytest.raises(CloudUnavailableError, match=f"deploy.py --listen {address}"):
-            application.infer(image)
+    try:
+        with pytest.raises(CloudError, match="choose another address or port"):
+            LocalService(tiny, service.address, max_waiting=2)
+    finally:
+        service.stop()
+    LocalService(tiny, service.address, max_waiting=2)
 
 
 def test_other_inputs_are_refused_by_shape_number_and_value(application, image):
@@ -134,7 +189,7 @@ def test_other_inputs_are_refused_by_shape_number_and_value(application, image):
 
 
 def test_only_whole_inputs_are_taken(service, tiny, image):
-    with CloudClient(f"127.0.0.1:{service.port}", tiny) as client:
+    with CloudClient(service.address, tiny) as client:
         with pytest.raises(CloudError, match="unquantised"):
             client.infer(tiny.split_points[0], (Codec().encode(image),), PATIENCE_S)
         point = tiny.split_points[1]
@@ -147,7 +202,7 @@ def test_another_network_is_named_at_once(tiny):
     service.start()
     try:
         with pytest.raises(ModelMismatchError, match=f"tiny-cnn {'12' * 8}"):
-            LocalClient(f"127.0.0.1:{service.port}", tiny.path)
+            LocalClient(service.address, tiny.path)
     finally:
         service.stop()
 
