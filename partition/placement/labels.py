@@ -123,7 +123,7 @@ class LabelSearch:
 
     Args:
         threshold: the period.
-        prices: (classes,) of a device; all devices together cost 1.
+        prices: (classes,) of a device; who pays more than 1 is ruled out.
         most: partial placements before some are left out.
         width: from then on so many are kept at a cut, those that have paid least with what the rest
             costs at least: devices that many stages compete for are dear, so they are spent where
@@ -229,9 +229,10 @@ class LabelSearch:
         return n
 
     def _trace(self, cut: int) -> tuple[Step, ...]:
-        """The stages of the first one that got to a cut."""
+        """The stages of the one that got to a cut and paid least."""
         steps: list[Step] = []
-        row = 0
+        end = self._kept[cut]
+        row = 0 if end is None else int(end.paid.argmin())
         while cut > 0:
             labels = self._kept[cut]
             assert labels is not None

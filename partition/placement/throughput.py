@@ -198,6 +198,7 @@ class _Search:
                 self._improve(_EFFORTS[effort].improve_s)
                 self._open_s = []
                 effort = min(effort + 1, len(_EFFORTS) - 1)
+        self._thin_out()
         return Found(
             steps=self._steps,
             period_s=self._period_s,
@@ -210,6 +211,19 @@ class _Search:
         bound_s = max(self._refuted_s, 0.0)
         steps = self._improver.run(self._steps, bound_s, lambda: self._clock() < until_s)
         self._steps, self._period_s = steps, period_of(self._choices, steps)
+
+    def _thin_out(self) -> None:
+        """Do without devices that the period does not need."""
+        while self._steps and self._in_time():
+            n_devices = int(self._choices.uses[[c for c, _, _ in self._steps]].sum())
+            # Where each costs 1 / (n - 1), n are too dear.
+            prices = np.full(len(self._choices.counts), 1.0 / max(n_devices - 1, 0.5))
+            threshold = Threshold(self._choices, self._period_s)
+            answer = self._search(threshold, prices, _EFFORTS[0].labels, _EFFORTS[0].width)
+            if not answer.steps:
+                break
+            self._steps = answer.steps
+            self._period_s = period_of(self._choices, answer.steps)
 
     def _in_time(self) -> bool:
         return self._clock() < self._deadline_s

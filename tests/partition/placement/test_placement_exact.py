@@ -9,7 +9,7 @@ from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
-from instances import all_placements, energy, latency, least_period, random_problem
+from instances import all_placements, energy, latency, least_period, parts, random_problem
 
 from partition.placement import throughput
 from partition.placement.choices import list_choices
@@ -48,6 +48,20 @@ def test_search_for_many_devices_finds_and_proves_the_same(chunk, monkeypatch):
         found = solve_throughput(problem, time_limit_s=LONG_S)
         truth = least_period(problem)
         assert (found.period_s, found.bound_s) == (truth, truth), seed
+
+
+def test_no_device_is_taken_that_the_period_does_not_need():
+    n_thinned = 0
+    for seed in range(200):
+        problem = random_problem(seed)
+        found = solve_throughput(problem, time_limit_s=LONG_S)
+        if not found.steps:
+            continue
+        fastest = [p for p in all_placements(problem) if max(parts(problem, p)) <= found.period_s]
+        numbers = {len(placement) for placement in fastest}
+        assert len(found.steps) == min(numbers), seed
+        n_thinned += len(numbers) > 1
+    assert n_thinned > 30
 
 
 class Ticks:
