@@ -17,8 +17,8 @@ from pathlib import Path
 
 from agents.benchmark.plan import OURS
 from agents.benchmark.run import decision_s
+from agents.benchmark.write_page import machine, markdown
 from agents.errors import AgentError, RunFolderError
-from agents.machine import describe_machine
 from agents.run_folder import RunFolder
 from agents.training import simulated_decider
 from envs.speed import N_BOARDS, grid_s, steps_per_s, with_more_routes
@@ -154,18 +154,11 @@ def _state(bar: Bar) -> str:
 
 
 def _write(bars: Sequence[Bar]) -> None:
-    machine = "\n".join(f"- {key}: {value}" for key, value in describe_machine().items())
-    lines = [
-        "| | what | bar | measured | command |",
-        "|---|---|---|---|---|",
-        *(
-            f"| {_state(bar)} | {bar.what} | {bar.bar} | {bar.measured} | `{bar.command}` |"
-            for bar in bars
-        ),
-    ]
+    lines = [("", "what", "bar", "measured", "command")]
+    lines += [(_state(bar), bar.what, bar.bar, bar.measured, f"`{bar.command}`") for bar in bars]
     text = (
         "# Bars\n\nWritten by `make bench`. The board is modelled throughout; training figures "
-        "are of held-out episodes.\n\n" + "\n".join(lines) + f"\n\nMachine:\n\n{machine}\n"
+        f"are of held-out episodes.\n\n{markdown(lines)}\n\nMachine:\n\n{machine()}\n"
     )
     (RESULTS / "bench.md").write_text(text, encoding="utf-8")
 

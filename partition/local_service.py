@@ -19,13 +19,7 @@ import numpy.typing as npt
 
 from partition import rpc, wire
 from partition.endpoint import Endpoint, check_free
-from partition.errors import (
-    CloudError,
-    DeadlineExceededError,
-    ModelMismatchError,
-    ServerBusyError,
-    WireError,
-)
+from partition.errors import CloudError, DeadlineExceededError, ServerBusyError, WireError
 from partition.load import LoadMeter
 from partition.model_folder import ModelFolder
 from partition.tls import is_loopback
@@ -224,11 +218,8 @@ class LocalService:
             WireError: no inputs of the network.
         """
         request = wire.unpack_request(message)
-        if request.fingerprint != self._folder.fingerprint:
-            raise ModelMismatchError(
-                f"the board runs {self._folder.name} {self._folder.fingerprint}, not "
-                f"{request.fingerprint}"
-            )
+        assert self._endpoint is not None
+        self._endpoint.find(request.fingerprint)
         if request.split != self._input.index:
             raise WireError(
                 f"split point {request.split} was asked for, a board takes whole inputs "

@@ -9,8 +9,8 @@ from pathlib import Path
 from agents.benchmark.run import Measured
 from agents.benchmark.table import Key, Row, SpeedRow, over_all
 from agents.benchmark.verdict import Bar
+from agents.benchmark.write_page import machine, markdown
 from agents.evaluate import ALL
-from agents.machine import describe_machine
 from agents.statistics import Interval
 
 _COLUMNS = (
@@ -59,16 +59,17 @@ def page(
     parts += [f"## {device}, {model}, over all scenarios", _over_all(main, speed)]
     parts += ["## Scenario by scenario: cost", _by_scenario(main)]
     if others:
-        parts += ["## Other devices and networks, over all scenarios", _elsewhere(table, others)]
+        n_elsewhere = min(row.n_seeds for row in table)
+        title = f"## Other devices and networks, over all scenarios, {n_elsewhere} seeds"
+        parts += [title, _elsewhere(table, others)]
     if notes:
         parts += ["## Notes", "\n".join(f"- `{name}`: {note}" for name, note in notes.items())]
-    machine = "\n".join(f"- {key}: {value}" for key, value in describe_machine().items())
-    return "\n\n".join([*parts, f"Machine:\n\n{machine}"]) + "\n"
+    return "\n\n".join([*parts, f"Machine:\n\n{machine()}"]) + "\n"
 
 
 def _bars(verdict: Sequence[Bar]) -> str:
     lines = [["met" if b.is_met else "missed", b.what, b.bar, b.found] for b in verdict]
-    return _markdown(("", "what", "bar", "found"), lines)
+    return markdown([("", "what", "bar", "found"), *lines])
 
 
 def _over_all(main: Sequence[Row], speed: Sequence[SpeedRow]) -> str:
@@ -84,7 +85,7 @@ def _over_all(main: Sequence[Row], speed: Sequence[SpeedRow]) -> str:
                 *(f"{time.fit_s:.1f}", _count(time.fit_steps)),
             ]
         )
-    return _markdown(_COLUMNS, lines)
+    return markdown([_COLUMNS, *lines])
 
 
 def _by_scenario(main: Sequence[Row]) -> str:
@@ -94,7 +95,7 @@ def _by_scenario(main: Sequence[Row]) -> str:
         [row.decider, *(f"{cost[row.decider, name]:.3f}" for name in scenarios)]
         for row in over_all(main)
     ]
-    return _markdown(("decider", *scenarios), lines)
+    return markdown([("decider", *scenarios), *lines])
 
 
 def _elsewhere(table: Sequence[Row], keys: Sequence[Key]) -> str:
@@ -108,16 +109,11 @@ def _elsewhere(table: Sequence[Row], keys: Sequence[Key]) -> str:
         for row in over_all([row for row in table if (row.device, row.model) == key])
     ]
     columns = ("J", "ms", "in time %", "accuracy %", "cost", "gap %", "way %")
-    return _markdown(("device", "network", "decider", *columns), lines)
+    return markdown([("device", "network", "decider", *columns), *lines])
 
 
 def _costs(row: Row) -> list[str]:
     return [_pm(row.cost, 1, 4), _pm(row.oracle_gap, 100, 1), _pm(row.share_of_way, 100, 1)]
-
-
-def _markdown(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rows = [columns, ["---"] * len(columns), *lines]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _pm(value: Interval, factor: float, digits: int) -> str:

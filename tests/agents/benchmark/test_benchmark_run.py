@@ -39,6 +39,17 @@ def results(jobs, folder) -> list[Measured]:
     return run.run_jobs(jobs, folder, None, 2, lambda _: None)
 
 
+def test_a_network_whose_accuracy_is_to_be_known_has_to_be_trained_first(tiny, monkeypatch, capsys):
+    model = str(tiny.path)
+    case = Case(device="tx2", model=model, deciders=DECIDERS)
+    monkeypatch.setattr(plan, "full_plan", lambda _: [case])
+    monkeypatch.setattr(plan, "WITH_ACCURACY", (model,))
+    assert main([]) == 2
+    error = capsys.readouterr().err
+    assert f"run python -m partition.train_attention --model {model}" in error
+    assert "fits to compare" not in error
+
+
 def test_what_is_done_stays_done(jobs, folder, results, monkeypatch):
     assert len(results) == len(jobs)
     random = jobs[-1]
