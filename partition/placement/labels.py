@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from partition.placement.choices import Choices
 from partition.placement.cluster import Floats
+from partition.placement.prices import MARGIN
 from partition.placement.problem import Bools, Ints
-from partition.placement.threshold import MARGIN, Step, Threshold
+from partition.placement.threshold import Step, Threshold
 
 Words = NDArray[np.uint64]
 _BITS = 64

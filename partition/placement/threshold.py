@@ -1,17 +1,12 @@
-"""The graph of stages that keep within a period: what may follow what, and prices on it.
+"""The graph of stages that keep within a period: what may follow what, and walks through it.
 
 A node is (cut p, choice c): the blocks before p are done and c did the last of them. A walk from
 the start to the network's end is a placement if it takes no device twice. Two relaxations let it:
-
-- Prices (a Lagrangian bound). Give each device a price, all of them together 1. A placement pays
-  at most 1, so where even the cheapest walk pays more there is none. Prices are raised where the
-  cheapest walk takes a device too often (subgradient, Polyak's step, halved where it stalls).
-- `reach.py` remembers of some devices whether they were taken.
+prices on devices (`prices.py`), and sets of which only some devices are remembered (`reach.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,10 +16,6 @@ from partition.placement.choices import Choices
 from partition.placement.cluster import Floats
 from partition.placement.problem import Bools, Ints
 
-MARGIN = 1e-9
-"""By which a price must be above 1 to refute; sums are exact to less."""
-_STALLED = 5
-"""Prices that were no better, after which shorter steps are taken from the best ones."""
 Step = tuple[int, int, int]
 """Stage: choice, first cut, last cut."""
 
@@ -107,19 +98,6 @@ class Threshold:
             fewest[cut] = 1.0 + fewest[ends[cut]].min(initial=np.inf)
         return fewest
 
-    def room_of_classes(self) -> Floats:
-        """(classes,) prices by how many blocks a device could do in a row, on average."""
-        reach = np.zeros(len(self.choices))
-        for cut in range(self.n_blocks):
-            ends = self.ends(cut)
-            furthest = self.n_blocks - np.argmax(ends[:, ::-1], axis=1)
-            reach += np.where(ends.any(axis=1), furthest - cut, 0)
-        single = np.array(
-            [self.choices.members.index((k,)) for k in range(len(self.choices.counts))]
-        )
-        room = reach[single] + 1e-9
-        return np.asarray(room / (self.choices.counts @ room))
-
     def price_to_go(self, prices: Floats) -> tuple[Floats, Floats]:
         """Least price of what is left.
 
@@ -172,67 +150,3 @@ class Threshold:
         """(classes,) devices that a walk takes beyond those that there are; negative: to spare."""
         taken = self.choices.uses[[step[0] for step in steps]].sum(axis=0)
         return np.asarray(taken - self.choices.counts)
-
-
-@dataclass(kw_only=True)
-class Verdict:
-    """What prices say of a period."""
-
-    refuted: bool
-    """There is no placement within it."""
-    steps: tuple[Step, ...] | None
-    """A placement, if one was met on the way."""
-    prices: Floats
-    after: Floats
-    """(L + 1, C), as `price_to_go` returns it, for these prices."""
-    value: float
-    """Price of the cheapest walk at the best prices; above 1 refutes."""
-
-
-def try_prices(
-    threshold: Threshold,
-    rounds: int,
-    prices: Floats | None = None,
-    in_time: Callable[[], bool] = lambda: True,
-) -> Verdict:
-    """Look for prices that refute a period; meets a placement by chance.
-
-    Args:
-        threshold: the period.
-        rounds: most changes of the prices.
-        prices: (classes,) to start from; None: all alike.
-        in_time: whether to go on.
-    """
-    counts = threshold.choices.counts
-    if prices is None:
-        prices = np.ones(len(counts))
-    prices = prices / (counts @ prices)
-    best: Verdict | None = None
-    stride, stalled = 1.0, 0
-    for _ in range(max(rounds, 1)):
-        after, before = threshold.price_to_go(prices)
-        walk = threshold.cheapest(prices, after, before)
-        refuted = walk.price > 1.0 + MARGIN
-        stalled += 1
-        if best is None or walk.price > best.value:
-            stalled = 0
-            steps = None if best is None else best.steps
-            best = Verdict(
-                refuted=refuted, steps=steps, prices=prices, after=after, value=walk.price
-            )
-        if refuted:
-            return best
-        over = threshold.overuse(walk.steps)
-        if (over <= 0).all():
-            best.steps = walk.steps
-            return best
-        if not in_time():
-            break
-        if stalled == _STALLED:
-            stalled, stride, prices = 0, 0.5 * stride, best.prices
-        # Price of the walk less that of all devices falls short of 0 by this much.
-        step = stride * (1.02 - walk.price) / float(over @ over)
-        prices = np.maximum(prices + step * over, 0.0)
-        prices = prices / (counts @ prices)
-    assert best is not None
-    return best

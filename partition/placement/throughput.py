@@ -27,10 +27,11 @@ from partition.placement.cluster import Floats
 from partition.placement.colours import MAX_STAGES, Colours
 from partition.placement.improve import Improver
 from partition.placement.labels import LabelSearch
+from partition.placement.prices import Ascent
 from partition.placement.problem import Bools, Problem
 from partition.placement.reach import Depth, Digits, Reach, n_states
 from partition.placement.recent import MAX_CHOICES, Recent
-from partition.placement.threshold import Step, Threshold, try_prices
+from partition.placement.threshold import Step, Threshold
 
 Clock = Callable[[], float]
 _FEW_STATES = 1 << 13
@@ -38,7 +39,6 @@ _MORE_TRACKED = 3
 _COARSE = 1.3
 _NEAR = 0.985
 """Price of the cheapest walk from which on it pays to look at all that is left."""
-_BY_ROOM = (0.3, 0.7)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,9 +275,7 @@ class _Search:
         return _Answer(steps, refuted=not steps)
 
     def _explore(self, threshold: Threshold, effort: _Effort) -> _Answer:
-        ways = [self._by_prices, self._by_room, self._by_tracking]
-        if self._is_low(threshold):
-            ways.remove(self._by_room)
+        ways = [self._by_prices, self._by_tracking]
         if self._tracking_answered:
             ways.insert(0, ways.pop())
         n_stages = threshold.stages_to_go()[0]
@@ -317,23 +315,16 @@ class _Search:
 
     def _by_prices(self, threshold: Threshold, effort: _Effort) -> _Answer:
         """Prices refute it, or rule out so much that the rest can be looked at."""
-        verdict = try_prices(threshold, effort.rounds, self._prices, self._in_time)
-        if verdict.refuted or verdict.steps:
-            return _Answer(verdict.steps or (), verdict.refuted)
-        self._prices = verdict.prices
-        most = effort.labels if verdict.value > _NEAR else effort.labels // 20
+        ascent = Ascent(threshold, self._prices)
+        ascent.climb(effort.rounds, self._in_time)
+        if ascent.answered:
+            return _Answer(ascent.steps, ascent.refuted)
+        self._prices = ascent.best
+        most = effort.labels if ascent.value > _NEAR else effort.labels // 20
         width = 0 if self._is_low(threshold) else effort.width
-        return self._search(threshold, verdict.prices, most, width)
-
-    def _by_room(self, threshold: Threshold, effort: _Effort) -> _Answer:
-        """Follow prices by what a device could do, too."""
-        assert self._prices is not None
-        room = threshold.room_of_classes()
-        for share in _BY_ROOM:
-            prices = (1 - share) * self._prices + share * room
-            answer = self._search(threshold, prices, 0, effort.width)
-            if answer.steps or answer.refuted or not self._in_time():
-                break
+        answer = self._search(threshold, ascent.best, most, width)
+        if width and not answer.steps and not answer.refuted:
+            answer = self._search(threshold, ascent.prices, 0, width)
         return answer
 
     def _search(self, threshold: Threshold, prices: Floats, most: int, width: int) -> _Answer:
