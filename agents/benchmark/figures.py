@@ -25,6 +25,8 @@ _WORST_GAP = 1.0
 """Gaps beyond this are drawn at the edge."""
 _NEAR = 0.06
 """Shares in time so near the best one are enlarged."""
+_DARK = 45.0
+"""Gaps from here on, %, have a dark ground."""
 
 
 def draw(table: Sequence[Row], out: Path) -> list[Path]:
@@ -168,10 +170,12 @@ def _scenario_figure(main: Sequence[Row], title: str) -> Figure:
     )
     axes = figure.subplots()
     axes.imshow(np.clip(grid, -5.0, 60.0), cmap="RdYlGn_r", aspect="auto", vmin=-5.0, vmax=60.0)
+    grid = np.round(grid) + 0.0  # no minus before a zero
     for y, line in enumerate(grid):
         for x, value in enumerate(line):
             text = f"{value:.0f}" if abs(value) < 1000 else ">999"
-            axes.text(x, y, text, ha="center", va="center", fontsize=8, color=INK)
+            colour = INK if value < _DARK else "white"
+            axes.text(x, y, text, ha="center", va="center", fontsize=8, color=colour)
     axes.set_xticks(range(len(scenarios)), scenarios, rotation=40, ha="right", fontsize=9)
     axes.set_yticks(range(len(order)), [row.decider for row in order], fontsize=9)
     axes.set_title(f"Cost above the oracle's, %\n{title}", fontsize=11, loc="left")
