@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import statistics
 from collections.abc import Callable, Sequence
@@ -26,8 +27,10 @@ from partition.example_inputs import example_inputs
 from partition.local_service import LocalService
 from partition.model_folder import ModelFolder
 from partition.pipeline import SplitPipeline
-from partition.runtime import SplitRuntime, random_inputs
+from partition.runtime import CPU, SplitRuntime, installed_providers, random_inputs
 from partition.tls import ClientSecurity
+
+logger = logging.getLogger(__name__)
 
 REFERENCE_RUNS = 20
 """Inferences at full speed from which a live board's reference latency and power are taken."""
@@ -123,6 +126,7 @@ def make_live(
         accept(layout)
         pipeline = _pipeline(opened, folder, client)
         _check_period(opened)
+        _warn_of_an_idle_gpu(opened)
         full_power_w, full_speed_s = _full_speed(opened, pipeline, folder, inputs)
         plant = LivePlant(
             opened,
@@ -172,6 +176,16 @@ def _check_period(board: Board) -> None:
         raise EnvError(
             f"the power sensors of board {board.name} need {board.shortest_window_s:g} s for a "
             f"window, longer than the control step of {STEP_S:g} s; see python -m hw.doctor"
+        )
+
+
+def _warn_of_an_idle_gpu(board: Board) -> None:
+    """Tell when a GPU's clock is set, but the network cannot run on it."""
+    if "gpu" in board.domains and not board.modelled and installed_providers() == [CPU]:
+        logger.warning(
+            "the GPU's clock of board %s is set, but this ONNX Runtime computes on the processor "
+            "only; install one with CUDA or TensorRT for this board",
+            board.name,
         )
 
 

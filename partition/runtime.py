@@ -31,7 +31,8 @@ RUNTIME_ERRORS: tuple[type[Exception], ...] = (
 )
 """What ONNX Runtime raises over a network that it cannot load or run."""
 
-PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")
+CPU = "CPUExecutionProvider"
+PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", CPU)
 """In order of preference. Others that may be installed are not tried: Azure's, for one, would send
 the input to somebody else's server."""
 
@@ -218,7 +219,7 @@ def make_session(
     model: onnx.ModelProto,
     weights: Path | None = None,
     threads: int = 1,
-    providers: Sequence[str | tuple[str, dict[str, str]]] = ("CPUExecutionProvider",),
+    providers: Sequence[str | tuple[str, dict[str, str]]] = (CPU,),
 ) -> ort.InferenceSession:
     """Load a graph.
 

@@ -23,7 +23,7 @@ from hw.device import DeviceModel
 from hw.session.cgroup import QuotaGroup
 from hw.session.journal import STATE_DIR
 from hw.sysfs import Sysfs
-from partition.runtime import SplitRuntime
+from partition.runtime import CPU, PROVIDERS, SplitRuntime
 from partition.server import CloudServer
 from tests.conftest import LEARNING_PACKAGES, REPOSITORY
 from tests.hw.fake.access import FakeSysfs
@@ -341,6 +341,16 @@ def test_emulated_board_is_driven_and_lets_the_process_go(
     assert Path("/proc/self/cgroup").read_text() == before
     assert (slow["board"], slow["board_is_modelled"]) == ("tx2", True)
     assert slow["energy_j"] > 0.0
+
+
+@pytest.mark.parametrize(("providers", "told"), [([CPU], 1), ([*PROVIDERS], 0)])
+def test_a_gpu_that_computes_nothing_is_told(
+    machine, machine_run, main, monkeypatch, caplog, providers, told
+):
+    monkeypatch.setattr("envs.make.installed_providers", lambda: providers)
+    options = ["--board", "linux", "--dry-run", "--duration", 0.3]
+    assert main(machine_run, *options, root=machine.root) == 0
+    assert caplog.text.count("computes on the processor only") == told
 
 
 def test_board_of_another_kind_is_refused_untouched(machine, edge_run, refusal):
