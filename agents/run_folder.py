@@ -111,7 +111,9 @@ class RunFolder:
         try:
             decider = self.policy.rule.build(self.known(env, model, scenario))
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise PolicyError(f"{self.path} is damaged ({error!r}); fit it again") from None
+            raise PolicyError(
+                f"{self.path} is damaged ({type(error).__name__}: {error}); fit it again"
+            ) from None
         decider.begin(env.plant, 1)
         return lambda observation: decider.decide(observation[None])[0]
 
@@ -137,7 +139,9 @@ class RunFolder:
         except FileNotFoundError:
             raise RunFolderError(f"{config} does not exist; give a run of train.py") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunFolderError(f"{config} is damaged ({error!r}); train again") from None
+            raise RunFolderError(
+                f"{config} is damaged ({type(error).__name__}: {error}); train again"
+            ) from None
         if (path / DEVICE_FILE).is_file():
             device = path / DEVICE_FILE
         folder = path / "policy"

@@ -87,7 +87,9 @@ class SavedRule:
                 raise ValueError(f"there is no rule {rule.name!r}")
             return cls(str(document["algorithm"]), rule, _layout(document["layout"]))
         except (KeyError, TypeError, ValueError) as error:
-            raise PolicyError(f"{folder} is damaged ({error!r}); copy or fit it again") from None
+            raise PolicyError(
+                f"{folder} is damaged ({type(error).__name__}: {error}); copy or fit it again"
+            ) from None
 
 
 def save_privileged(algorithm: str, folder: Path) -> None:

@@ -174,7 +174,9 @@ def resumed(path: Path) -> TrainConfig:
     except FileNotFoundError:
         raise RunFolderError(f"{path} holds no run; give the folder of one that was cut") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunFolderError(f"{path / CONFIG_FILE} is damaged ({error!r}); train anew") from None
+        raise RunFolderError(
+            f"{path / CONFIG_FILE} is damaged ({type(error).__name__}: {error}); train anew"
+        ) from None
 
 
 def is_finished(path: Path) -> bool:

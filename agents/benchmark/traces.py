@@ -39,9 +39,10 @@ def recorded_scenarios(path: Path) -> tuple[Scenario, ...]:
             for row in csv.DictReader(stream):
                 if row["direction"] == "up":
                     rates_bps[row["trace"]].append(1e6 * float(row["mbps"]))
-    except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+    except (OSError, csv.Error, KeyError, TypeError, ValueError) as error:
         raise AgentError(
-            f"link traces {path} cannot be read ({error!r}); give another file"
+            f"link traces {path} cannot be read ({type(error).__name__}: {error}); "
+            "give another file"
         ) from None
     missing = [name for name in BASES if not rates_bps[name]]
     if missing:

@@ -39,6 +39,13 @@ def test_damaged_config_is_refused(run, text):
         RunFolder.load(run)
 
 
+def test_a_config_that_is_no_text_is_not_printed(run):
+    (run / "config.json").write_bytes(b"\xe4\xff" * 2000)
+    with pytest.raises(RunFolderError, match="UnicodeDecodeError") as refused:
+        RunFolder.load(run)
+    assert len(str(refused.value)) < 300 + len(str(run))
+
+
 def test_unfinished_run_is_refused(run):
     (run / "policy" / "policy.json").unlink()
     with pytest.raises(PolicyError, match="finished training run"):

@@ -92,12 +92,22 @@ def test_recorded_link_is_another_scenario(tmp_path):
         assert scenario.signals["link_bps"].series[:3] == (0.5e6, 1.5e6, 2.5e6)
 
 
-@pytest.mark.parametrize("text", ["", "trace,direction,second,mbps\nx,up,0,1\n", "a,b\n1,2\n"])
-def test_other_files_are_no_traces(tmp_path, text):
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"trace,direction,second,mbps\nx,up,0,1\n",
+        b"a,b\n1,2\n",
+        b"\xe4\xff" * 2000,
+        b"a" * 200_000,
+    ],
+)
+def test_other_files_are_no_traces(tmp_path, content):
     path = tmp_path / "traces.csv"
-    path.write_text(text)
-    with pytest.raises(AgentError, match="give another file"):
+    path.write_bytes(content)
+    with pytest.raises(AgentError, match="give another file") as refused:
         recorded_scenarios(path)
+    assert len(str(refused.value)) < 300 + len(str(path))  # does not print the file
 
 
 def test_bad_input_is_one_sentence(tmp_path, capsys):
