@@ -141,7 +141,6 @@ def test_a_board_reads_and_runs_without_torch(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.skipif(not (RESULTS / "attention.md").is_file(), reason="not published yet")
 def test_the_published_page_is_what_the_tables_say():
     pytest.importorskip("matplotlib")
     from partition.attention import report
