@@ -8,20 +8,41 @@ from typing import Any
 import numpy as np
 
 from envs.live import LivePlant
+from envs.supervisor import ClockInForce
 
 
 def live_line(plant: LivePlant, info: dict[str, Any]) -> str:
     """One line about the last control step."""
     outcome = info["outcome"]
     link = plant.link_bps / 1e6
-    clocks = " ".join(f"{name} {hz / 1e9:.2f}" for name, hz in info["requested"].items())
-    verb = "would set" if plant.dry_run else "set"
-    wanted = f"{verb} {clocks} GHz" if clocks else "clocks left to the board's governors"
     return (
-        f"link {link:7.1f} Mbit/s | {wanted} | cut {plant.route_name(info['route'])} | "
-        f"{outcome['power_w']:5.2f} W | {1e3 * outcome['latency_s']:5.1f} ms | "
+        f"link {link:7.1f} Mbit/s | {_clocks(plant)} | cut {plant.route_name(info['route'])} | "
+        f"{outcome['power_w']:5.2f} W{_mark(plant)} | {1e3 * outcome['latency_s']:5.1f} ms | "
         f"in time {100 * outcome['in_time']:3.0f} %"
     )
+
+
+def _clocks(plant: LivePlant) -> str:
+    """Clocks in force and, where they are not what the policy asked for, that and why."""
+    clocks = plant.clocks_in_force
+    if not clocks:
+        return "clocks left to the board's governors"
+    if plant.dry_run:
+        wanted = " ".join(f"{clock.name} {clock.requested_hz / 1e9:.2f}" for clock in clocks)
+        return f"would set {wanted} GHz"
+    return f"set {' '.join(_clock(clock) for clock in clocks)} GHz"
+
+
+def _clock(clock: ClockInForce) -> str:
+    in_force = f"{clock.name} {clock.applied_hz / 1e9:.2f}"
+    if clock.cause is None:
+        return in_force
+    return f"{in_force} (asked {clock.requested_hz / 1e9:.2f}: {clock.cause})"
+
+
+def _mark(plant: LivePlant) -> str:
+    """Sets a power that was not measured apart."""
+    return "" if plant.last_power.is_measured else " (not measured)"
 
 
 class Summary:
@@ -33,7 +54,7 @@ class Summary:
         self._latencies_s: list[float] = []
         self._decisions_s: list[float] = []
         self._cuts: Counter[str] = Counter()
-        self._energy_j = self._duration_s = 0.0
+        self._energy_j = self._duration_s = self._unmeasured_s = 0.0
         self._agreeing: list[bool] = []  # of the requests whose right answer is known
         self._dropped = self._fallbacks = self._in_time = 0
 
@@ -43,6 +64,8 @@ class Summary:
         self._decisions_s.append(decision_s)
         self._duration_s += plant.last_duration_s
         self._energy_j += info["outcome"]["power_w"] * plant.last_duration_s
+        if not plant.last_power.is_measured:
+            self._unmeasured_s += plant.last_duration_s
         self._dropped += plant.dropped
         self._cuts[plant.route_name(info["route"])] += len(plant.served)
         for served in plant.served:
@@ -53,7 +76,10 @@ class Summary:
             self._in_time += served.in_time
 
     def document(self) -> dict[str, Any]:
-        """Plain values, keys with units; None where nothing was served."""
+        """Plain values, keys with units; None where nothing was served.
+
+        During `unmeasured_s` of `duration_s` the last measured power stood in.
+        """
         n = len(self._latencies_s)
         percentiles: list[float | None] = [None] * 3
         if n:
@@ -66,6 +92,8 @@ class Summary:
             "model": layout.model,
             "dry_run": self._plant.dry_run,
             "duration_s": self._duration_s,
+            "unmeasured_s": self._unmeasured_s,
+            "failures": dict(self._plant.n_failures),
             "requests": n,
             "dropped": self._dropped,
             "fallbacks": self._fallbacks,

@@ -35,6 +35,7 @@ from agents.training_portfolio import tune_portfolio
 from agents.training_run import CONFIG_FILE, write_json
 from envs.edge_env import EdgeSplitEnv
 from envs.fleet import World
+from envs.live import LivePlant
 from envs.make import make_live
 from envs.vec_env import EdgeSplitVecEnv
 from envs.worlds import build_world
@@ -291,10 +292,16 @@ def compare(
             for step in range(BLOCK_STEPS):
                 observation, reward, _, _, info = env.step(decide(observation))
                 outcome = info["outcome"]
-                if step:  # the first one still pays for the other policy's clocks
+                # The first step still pays for the other policy's clocks.
+                if step and _is_measured(env):
                     keys = ("energy_j", "in_time", "latency_s")
                     seen[name].append([*(outcome[key] for key in keys), -float(reward)])
     return {name: Block(*map(float, np.mean(rows, axis=0))) for name, rows in seen.items()}
+
+
+def _is_measured(env: EdgeSplitEnv) -> bool:
+    """Whether the energy of the last step is the board's, and not one from before."""
+    return not isinstance(env.plant, LivePlant) or env.plant.last_power.is_measured
 
 
 def report(blocks: dict[str, Block], run_dir: Path) -> str:

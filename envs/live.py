@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.episodes import MIN_LINK_BPS, Episodes
+from envs.cloud_link import CloudLink
+from envs.episodes import Episodes
 from envs.expectation import Link
 from envs.factor_meter import FactorMeter
-from envs.fleet import PROBE_PERIOD_S
 from envs.plant import Axis, Indices, Layout, Outcome, Readings
 from envs.requests import Request, Requests
 from envs.scenario import Scenario
+from envs.supervisor import BoardSupervisor, ClockInForce, StepPower
 from envs.surroundings import Surroundings
 from hw.base import Board
 from hw.boards.sim import SimBoard
-from partition.client import CloudClient, LinkEstimate
 from partition.cost import Cost
 from partition.errors import PartitionError
 from partition.model_folder import ModelFolder
@@ -31,8 +32,6 @@ from partition.runtime import RUNTIME_ERRORS
 STEP_S = 0.25
 """Duration of a control step."""
 _REQUEST_ERRORS: tuple[type[Exception], ...] = (PartitionError, *RUNTIME_ERRORS)
-NO_CLOUD_RTT_S = 1.0
-"""Round trip shown for a cloud that does not answer; the top of the observation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,8 @@ class LivePlant:
         served: requests answered during the last step.
         dropped: requests dropped during the last step, because too many waited or the network
             could not take them.
-        last_duration_s: time that the last step took.
+        last_power: power of the last step, the board's without a modelled radio.
+        shortest_step_s: time below which no step ends: half a step, or what the power sensors need.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class LivePlant:
         folder: ModelFolder,
         requests: Requests,
         scenario: Scenario,
-        client: CloudClient | None,
+        cloud: CloudLink,
         *,
         n_steps: int = 240,
         step_s: float = STEP_S,
@@ -110,7 +110,7 @@ class LivePlant:
             folder: the network.
             requests: what is answered.
             scenario: latency target, eta, surroundings of a modelled board.
-            client: of the pipeline, for its link estimate; None without a cloud.
+            cloud: of the pipeline's client.
             n_steps: control steps in an episode.
             step_s: duration of a control step.
             clock: present time, s.
@@ -118,13 +118,16 @@ class LivePlant:
         """
         self.n_steps = n_steps
         self.layout = layout
-        self._board, self._pipeline, self._client = board, pipeline, client
+        self._board, self._pipeline, self._cloud = board, pipeline, cloud
+        self._supervisor = BoardSupervisor(board, layout.max_power_w, clock)
         self._scenario, self._step_s, self._folder = scenario, step_s, folder
         self._clock, self._sleep = clock, sleep
         self._requests = requests
         self._routes = folder.routes
         flops = [option.edge.flops for option in self._routes]
         self._edge_share = np.array(flops) / flops[-1]
+        self.shortest_step_s = max(step_s / 2, board.shortest_window_s)
+        self.last_power = StepPower(0.0, step_s, is_measured=False)
         self.served: list[Served] = []
         self.dropped = 0
 
@@ -133,7 +136,7 @@ class LivePlant:
         self._episodes = Episodes([self._scenario], seeds, self.n_steps, self._step_s)
         self._t = 0
         self._action = np.array([[len(axis.values) - 1 for axis in self.layout.axes]])
-        self._point = self._board.read_point()
+        self._supervisor.reset()
         self._latency_s, self._power_w = 0.0, 0.0
         self._requests.reset(seeds)
         self._step_end_s = self._asked_s = self._clock()
@@ -147,22 +150,19 @@ class LivePlant:
         now = self._requests.around(self._episodes.row(self._t + 1))
         if isinstance(self._board, SimBoard):
             self._board.ambient_c = float(now.ambient_c[0])
-        self._board.begin_window()
+        self._supervisor.begin_window()
         wanted = {
             axis.name: int(axis.values[index])
             for axis, index in zip(self.layout.axes[:-1], actions[0], strict=False)
         }
-        self._board.apply(wanted)
+        self._supervisor.apply(wanted)
         route = int(actions[0, -1])
-        stale = self._link().age_s >= PROBE_PERIOD_S
-        if self._client is not None and (stale or self._routes[route].wire_bytes == 0):
-            self._client.refresh()
+        self._cloud.refresh(is_idle=self._routes[route].wire_bytes == 0)
         self._serve(route, now)
-        energy = self._board.end_window()
-        self._point = self._board.read_point() if self._board.dry_run else self._board.verify()
-        self.last_duration_s = energy.duration_s
-        radio_j = self._radio_j(now)
-        self._power_w = (energy.energy_j + radio_j) / energy.duration_s
+        self.last_power = self._supervisor.end_window()
+        self._supervisor.read()
+        self._cloud.watch([served.result for served in self.served])
+        self._power_w = self.last_power.power_w + self._radio_j(now) / self.last_duration_s
         switched = (actions != self._action).mean(axis=1)
         self._action, self._t = actions, self._t + 1
         self._observe(now, route)
@@ -173,7 +173,7 @@ class LivePlant:
         """Readings of the board and of the link; the application knows its next requests."""
         row = min(self._t + 1, self.n_steps)
         now = self._requests.around(self._episodes.row(row))
-        link = self._link()
+        link = self._cloud.estimate
         one = np.ones(1)
         return Readings(
             link_bps=one * link.rate_bps,
@@ -186,10 +186,12 @@ class LivePlant:
             latency_target_s=now.latency_target_s,
             eta=now.eta,
             radio_w=now.radio_w + now.radio_w_per_bps * link.rate_bps,
-            temperature_margin_c=one * self._temperature_margin_c(),
+            temperature_margin_c=one * self._supervisor.margin_c,
             latency_s=one * self._latency_s,
             power_w=one * self._power_w,
-            clocks_hz=np.array([[float(self._point[name]) for name in self.layout.domains]]),
+            clocks_hz=np.array(
+                [[float(self._supervisor.point[name]) for name in self.layout.domains]]
+            ),
             edge_share=self._edge_share[self._action[:, -1]],
             decision_s=one * self._decision_s,
             latency_factor=self._meter.factors.latency,
@@ -202,8 +204,7 @@ class LivePlant:
     def close(self) -> None:
         """Give the board back as it was, take no more requests and hang up."""
         with ExitStack() as closing:  # all of it, whatever fails
-            if self._client is not None:
-                closing.callback(self._client.close)
+            closing.callback(self._cloud.close)
             closing.callback(self._requests.close)
             closing.callback(self._board.close)
 
@@ -223,9 +224,24 @@ class LivePlant:
         return self._board.dry_run
 
     @property
+    def last_duration_s(self) -> float:
+        """Time that the last step took, s."""
+        return self.last_power.duration_s
+
+    @property
+    def clocks_in_force(self) -> list[ClockInForce]:
+        """What became of the last step's clocks."""
+        return self._supervisor.clocks_in_force()
+
+    @property
+    def n_failures(self) -> Mapping[str, int]:
+        """Failed attempts since the start to read or set a part of the board, by part."""
+        return self._supervisor.n_failures
+
+    @property
     def link_bps(self) -> float:
         """Latest estimate of the uplink rate, bit/s."""
-        return self._link().rate_bps
+        return self._cloud.estimate.rate_bps
 
     def route_name(self, index: int) -> str:
         """Readable name of a route: where it cuts, and what it sends if not everything in int8."""
@@ -234,7 +250,7 @@ class LivePlant:
     def _serve(self, route: int, now: Surroundings) -> None:
         """Answer what arrives until the step ends; requests queue behind one another."""
         target_s = float(now.latency_target_s[0])
-        self._step_end_s = max(self._step_end_s + self._step_s, self._clock())
+        self._step_end_s = self._next_end_s()
         self.served, n_broken = [], 0
         while (request := self._requests.take(now, self._step_end_s)) is not None:
             try:
@@ -246,6 +262,15 @@ class LivePlant:
         wait_s = self._step_end_s - self._clock()
         if wait_s > 0.0:
             self._sleep(wait_s)
+
+    def _next_end_s(self) -> float:
+        """End of this step, on the grid of control steps.
+
+        Points of the grid that are over, or too near to measure power until then, are left out.
+        """
+        end_s = self._step_end_s + self._step_s
+        late_s = self._clock() + self.shortest_step_s - end_s
+        return end_s + self._step_s * max(math.ceil(late_s / self._step_s), 0)
 
     def _answer(self, request: Request, route: int, target_s: float) -> Served:
         result = self._pipeline.infer(request.inputs, self._routes[route].route, target_s)
@@ -268,7 +293,7 @@ class LivePlant:
             in_time=one * (in_time / asked if n + self.dropped else 1.0),
             accuracy=one * self._accuracy(),
             switched=switched,
-            overheat_c=one * max(-self._temperature_margin_c(), 0.0),
+            overheat_c=one * max(-self._supervisor.margin_c, 0.0),
             power_w=one * self._power_w,
             requests=one * n * (self._step_s / self.last_duration_s),
             uplink_bytes=one * self._routes[int(self._action[0, -1])].wire_bytes,
@@ -286,7 +311,7 @@ class LivePlant:
         """Compare what was served with what the board's model expects."""
         results = [s.result for s in self.served]
         self._busy = min(sum(r.edge_s for r in results) / self.last_duration_s, 1.0)
-        link, one = self._link(), np.ones(1)
+        link, one = self._cloud.estimate, np.ones(1)
         around = Link(
             rate_bps=one * link.rate_bps,
             rtt_s=one * link.rtt_s,
@@ -294,25 +319,19 @@ class LivePlant:
             server_flops_per_s=now.server_flops_per_s,
             radio_w=now.radio_w + now.radio_w_per_bps * link.rate_bps,
         )
-        clocks_hz = {name: float(hz) for name, hz in self._point.items()}
+        if not self.last_power.is_measured:  # nothing to compare the model with
+            return
+        clocks_hz = {name: float(hz) for name, hz in self._supervisor.point.items()}
         self._meter.take(results, route, clocks_hz, around, self._power_w, self.last_duration_s)
-
-    def _link(self) -> LinkEstimate:
-        """Estimate of the link; a cloud that does not answer looks like a link that is dead."""
-        link = self._client.link if self._client is not None else None
-        return link or LinkEstimate(MIN_LINK_BPS, NO_CLOUD_RTT_S, age_s=0.0, server_load=0.0)
 
     def _radio_j(self, now: Surroundings) -> float:
         """Modelled energy of the radio; a real board's sensors already include it."""
-        if not isinstance(self._board, SimBoard) or self._client is None:
+        if not isinstance(self._board, SimBoard) or not self._cloud.is_there:
             return 0.0
         sent = [s.result for s in self.served if s.result.served_by == "cloud"]
-        rate_bps = self._link().rate_bps
+        rate_bps = self._cloud.estimate.rate_bps
         seconds = sum(8.0 * result.uplink_bytes / rate_bps for result in sent)
         return seconds * float(now.radio_w[0] + now.radio_w_per_bps[0] * rate_bps)
-
-    def _temperature_margin_c(self) -> float:
-        return self._board.temperature_limit_c - self._board.temperature_c()
 
 
 def live_layout(board: Board, folder: ModelFolder, max_power_w: float) -> Layout:

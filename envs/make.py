@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from envs.cloud_link import CloudLink
 from envs.edge_env import EdgeSplitEnv
 from envs.errors import EnvError
 from envs.fleet import Fleet
@@ -21,6 +22,7 @@ from envs.scenario import Scenario
 from envs.worlds import ALL_SCENARIOS, build_world
 from hw.base import Board, Hold
 from hw.boards.sim import SimBoard
+from hw.errors import FrequencyRejectedError, HardwareError, SensorReadError
 from hw.registry import open_board
 from partition.client import CloudClient
 from partition.example_inputs import example_inputs
@@ -34,6 +36,9 @@ logger = logging.getLogger(__name__)
 
 REFERENCE_RUNS = 20
 """Inferences at full speed from which a live board's reference latency and power are taken."""
+
+N_TRIES = 4
+"""A sensor or a clock that fails so often at the start does not fail by chance."""
 
 
 def make_simulated(
@@ -102,7 +107,9 @@ def make_live(
 
     Raises:
         HardwareError: the board.
-        PartitionError: the model, the photographs, the cloud or the address to listen on.
+        PartitionError: the model, the photographs, the address to listen on, or a cloud that holds
+            another model or refuses this board; one that does not answer is looked for in the
+            background.
         ScenarioError: the scenario.
     """
     folder = ModelFolder.open(model)
@@ -114,10 +121,9 @@ def make_live(
             service = LocalService(folder, listen, max_waiting=MAX_WAITING)
             opening.callback(service.stop)
         client = CloudClient(cloud, folder, security=security) if cloud else None
-        if client:
-            opening.callback(client.close)
-            client.connect()
-            client.probe()
+        link = CloudLink(client)
+        opening.callback(link.close)
+        link.greet()
         opened = open_board(
             board, device=device, root=root, hold=hold, domains=domains, dry_run=dry_run
         )
@@ -127,7 +133,7 @@ def make_live(
         pipeline = _pipeline(opened, folder, client)
         _check_period(opened)
         _warn_of_an_idle_gpu(opened)
-        full_power_w, full_speed_s = _full_speed(opened, pipeline, folder, inputs)
+        full_power_w, full_speed_s = _full_speed(opened, pipeline, folder, inputs, max_power_w)
         plant = LivePlant(
             opened,
             pipeline,
@@ -135,7 +141,7 @@ def make_live(
             folder,
             _drawn(pipeline, folder, inputs) if service is None else _taken(service),
             surroundings,
-            client,
+            link,
             n_steps=n_steps,
         )
         opening.pop_all()
@@ -194,20 +200,45 @@ def _full_speed(
     pipeline: SplitPipeline,
     folder: ModelFolder,
     inputs: Sequence[Inputs],
+    max_power_w: float | None,
 ) -> tuple[float, float]:
     """Power in W and edge-only latency in s with all clocks at maximum, the cost's references.
 
-    A modelled board knows its largest power; a real one is measured while it runs the network.
-    A dry run takes the clocks as they are.
+    A modelled board knows its largest power; a real one is measured while it runs the network, or,
+    where that fails `N_TRIES` times, is taken to draw what the policy was trained for. A dry run
+    takes the clocks as they are.
+
+    Raises:
+        HardwareError: that fails, and nothing is known of the board's power.
     """
-    board.apply({name: domain.available_hz[-1] for name, domain in board.domains.items()})
-    edge_only = folder.routes[-1].route
-    latencies_s: list[float] = []
-    board.begin_window()
-    while len(latencies_s) < REFERENCE_RUNS or sum(latencies_s) < 2 * board.shortest_window_s:
-        image = inputs[len(latencies_s) % len(inputs)]
-        latencies_s.append(pipeline.infer(image, edge_only, math.inf).latency_s)
-    energy = board.end_window()
-    measured_w = energy.energy_j / energy.duration_s
-    power_w = board.device.max_power_w if isinstance(board, SimBoard) else measured_w
-    return power_w, statistics.median(latencies_s)
+
+    def latency_s() -> float:
+        """Median of at least so many runs, and so long that the sensors resolve them."""
+        seen_s: list[float] = []
+        while len(seen_s) < REFERENCE_RUNS or sum(seen_s) < 2 * board.shortest_window_s:
+            x = inputs[len(seen_s) % len(inputs)]
+            seen_s.append(pipeline.infer(x, folder.routes[-1].route, math.inf).latency_s)
+        return statistics.median(seen_s)
+
+    failure: HardwareError
+    for _ in range(N_TRIES):
+        try:
+            board.apply({name: domain.available_hz[-1] for name, domain in board.domains.items()})
+            board.begin_window()
+            full_speed_s = latency_s()
+            energy = board.end_window()
+        except (SensorReadError, FrequencyRejectedError) as error:
+            failure = error
+            continue
+        if isinstance(board, SimBoard):
+            return board.device.max_power_w, full_speed_s
+        return energy.energy_j / energy.duration_s, full_speed_s
+    if max_power_w is None:
+        raise failure
+    logger.warning(
+        "power at full speed is unknown: %s; the largest power that the policy was trained for, "
+        "%.1f W, stands in for it",
+        failure,
+        max_power_w,
+    )
+    return max_power_w, latency_s()

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Protocol, TypeAlias, TypeVar
 
 from hw.device import DeviceModel
-from hw.errors import UnsupportedError
+from hw.errors import HardwareError, UnsupportedError
 from hw.fingerprint import fingerprint
 
 logger = logging.getLogger(__name__)
@@ -256,11 +256,12 @@ class Board(ABC):
     def apply(self, point: OperatingPoint) -> OperatingPoint:
         """Ask for clocks, as far as the guard allows, and return what each reports afterwards.
 
-        Who won where a clock is not what was asked for stands in `applied`.
+        Who won where a clock is not what was asked for stands in `applied`. A clock that refuses
+        does not keep the others from being set.
 
         Raises:
             UnsupportedError: the board has no such domain.
-            HardwareError: the kernel refused a write.
+            HardwareError: the kernel refused a write; the first error where it refused several.
         """
         for name in point:
             if name not in self.domains:
@@ -268,11 +269,18 @@ class Board(ABC):
                     f"board {self.name} has no clock {name!r}; use {', '.join(self.domains)}"
                 )
         allowed = point if self.guard is None else self.guard.limit(self, point)
+        failures: list[HardwareError] = []
         for name, freq_hz in allowed.items():
-            applied = self.domains[name].request(freq_hz)
+            try:
+                applied = self.domains[name].request(freq_hz)
+            except HardwareError as error:
+                failures.append(error)
+                continue
             if freq_hz < point[name] and applied.cause is None:
                 applied = Applied(point[name], applied.applied_hz, Cause.GUARD)
             self._note(name, applied)
+        if failures:
+            raise failures[0]
         return {name: self.applied[name].applied_hz for name in point}
 
     def verify(self) -> OperatingPoint:

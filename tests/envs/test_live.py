@@ -10,16 +10,18 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
+from envs.cloud_link import NO_CLOUD_RTT_S, CloudLink
 from envs.edge_env import EdgeSplitEnv
 from envs.effects import Effects
 from envs.episodes import MIN_LINK_BPS
 from envs.fleet import Fleet
-from envs.live import NO_CLOUD_RTT_S, BoardPacer, LivePlant, live_layout
+from envs.live import BoardPacer, LivePlant, live_layout
 from envs.objective import Objective
 from envs.requests import ScenarioRequests
 from envs.response import MAX_BACKLOG
 from envs.split_costs import SplitCosts
 from hw.boards.sim import SimBoard
+from hw.errors import SensorReadError, WindowTooShortError
 from partition.client import CloudReply, LinkEstimate
 from partition.errors import CloudUnavailableError
 from partition.pipeline import SplitPipeline
@@ -76,8 +78,10 @@ def tiny_costs(tiny, device):
 def plant(tiny, device, clock, constant, split_runtime, inputs, tiny_costs, labels):
     """Build and reset a plant in a constant scenario with some keys changed."""
 
-    def build(changes=None, *, cloud=None, dry_run=False, n_steps=40, requests=None):
-        board = SimBoard(device, clock=clock, sleep=clock.sleep, dry_run=dry_run)
+    def build(
+        changes=None, *, cloud=None, dry_run=False, n_steps=40, requests=None, board=SimBoard
+    ):
+        board = board(device, clock=clock, sleep=clock.sleep, dry_run=dry_run)
         board.open()
         live = LivePlant(
             board,
@@ -86,7 +90,7 @@ def plant(tiny, device, clock, constant, split_runtime, inputs, tiny_costs, labe
             tiny,
             requests or ScenarioRequests(inputs, labels, clock, clock.sleep),
             constant(changes),
-            cloud,
+            CloudLink(cloud, clock),
             n_steps=n_steps,
             step_s=STEP_S,
             clock=clock,
@@ -184,10 +188,11 @@ def test_closing_gives_the_clocks_back_and_hangs_up(plant, clock, logits):
 
 
 def test_the_air_of_the_scenario_surrounds_a_modelled_board(plant):
-    cool, hot = (plant({"ambient.temperature_c": t}) for t in ("10.0", "60.0"))
-    for live in (cool, hot):
+    margins_c = []
+    for temperature_c in ("10.0", "60.0"):
+        live = plant({"ambient.temperature_c": temperature_c})
         live.step(action(live))
-    margins_c = [live.readings().temperature_margin_c[0] for live in (cool, hot)]
+        margins_c.append(live.readings().temperature_margin_c[0])
     assert margins_c[0] - margins_c[1] == pytest.approx(50.0, abs=0.5)
 
 
@@ -322,3 +327,50 @@ def test_a_live_board_tells_how_long_a_decision_took(plant, clock):
     clock.sleep(0.03)
     live.step(action(live))
     assert live.readings().decision_s[0] == pytest.approx(0.03)
+
+
+class OverrunBoard(SimBoard):
+    """A modelled board whose sensors need time, as real ones do."""
+
+    shortest_window_s = 0.2 * STEP_S
+
+    def end_window(self):
+        energy = super().end_window()
+        if energy.duration_s < self.shortest_window_s:
+            raise WindowTooShortError(f"{energy.duration_s} s")
+        return energy
+
+
+@pytest.mark.parametrize("overrun_s", [0.1, 0.2, 0.24, 0.249, 0.25, 0.251, 0.6, 2.0])
+def test_no_step_is_shorter_than_the_sensors_need(plant, clock, overrun_s):
+    live = plant({"arrivals.rate_hz": "0.5"}, board=OverrunBoard)
+    for _ in range(4):
+        live.step(action(live))
+        assert live.last_power.is_measured
+        assert live.last_duration_s >= live.shortest_step_s >= STEP_S / 2
+        clock.sleep(overrun_s)  # what a step that took too long, a stopped process, a swap-in cost
+    assert live.n_failures["power"] == 0
+
+
+def test_a_step_that_is_late_ends_on_the_grid_of_control_steps(plant, clock):
+    live = plant({"arrivals.rate_hz": "0.5"})
+    began_s = clock()
+    for late_s in (0.0, 0.1, 0.3, 1.0):
+        clock.sleep(late_s)
+        live.step(action(live))
+        n_steps = (clock() - began_s) / STEP_S
+        assert n_steps == pytest.approx(round(n_steps))
+
+
+def test_nothing_is_learned_of_the_model_while_power_is_unknown(plant, monkeypatch):
+    live = plant()
+    live.step(action(live))
+    factor = live.readings().power_factor[0]
+
+    def fail():
+        raise SensorReadError("EIO")
+
+    monkeypatch.setattr(live._board, "end_window", fail)
+    live.step(action(live, cpu=0, gpu=0, emc=0))
+    assert live.readings().power_factor[0] == factor
+    assert not live.last_power.is_measured

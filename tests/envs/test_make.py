@@ -82,7 +82,7 @@ def test_a_given_power_bound_scales_the_observation_only(arguments):
         ({"device": "toaster"}, HardwareError, "toaster"),
         ({"model": "no-such-model"}, PartitionError, "no-such-model"),
         ({"scenario": "moon"}, ScenarioError, "moon"),
-        ({"cloud": "127.0.0.1:1"}, CloudError, "no cloud server at 127.0.0.1:1"),
+        ({"cloud": "127.0.0.1"}, CloudError, "127.0.0.1"),
     ],
 )
 def test_what_cannot_be_opened_is_named(arguments, change, error, problem):
@@ -98,3 +98,15 @@ def test_a_board_is_given_back_when_the_rest_fails(arguments, closed, monkeypatc
     with pytest.raises(PartitionError, match="broken"):
         make_live(**arguments)
     assert len(closed) == 1
+
+
+def test_a_cloud_that_is_not_there_yet_does_not_keep_the_board_from_starting(arguments, caplog):
+    env = make_live(**arguments, cloud="127.0.0.1:1")
+    env.reset(seed=0)
+    top = [len(axis.values) - 1 for axis in env.plant.layout.axes[:-1]]
+    env.step(np.array([*top, 0]))
+    assert env.plant.served
+    assert {served.result.served_by for served in env.plant.served} == {"edge"}
+    env.close()
+    assert "no cloud server at 127.0.0.1:1" in caplog.text
+    assert caplog.text.count("on the board alone") == 1

@@ -1,0 +1,91 @@
+"""The link to the cloud as the control loop sees it, there or not."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from envs.episodes import MIN_LINK_BPS
+from envs.fleet import PROBE_PERIOD_S
+from envs.outage import Outage
+from partition.client import CloudClient, LinkEstimate
+from partition.errors import CloudUnavailableError, DeadlineExceededError, ServerBusyError
+from partition.pipeline import InferenceResult
+
+logger = logging.getLogger(__name__)
+
+NO_CLOUD_RTT_S = 1.0
+"""Round trip shown for a cloud that does not answer; the top of the observation."""
+_DEAD = LinkEstimate(MIN_LINK_BPS, NO_CLOUD_RTT_S, age_s=0.0, server_load=0.0)
+_NOT_NOW = (CloudUnavailableError, DeadlineExceededError, ServerBusyError)
+"""What may be over a moment later: no route yet, no name yet, a server that starts or is full."""
+
+
+class CloudLink:
+    """Follows whether the cloud answers; a client without one is a link that is dead.
+
+    Args:
+        client: None where everything stays on the board.
+        clock: present time, s.
+    """
+
+    def __init__(
+        self, client: CloudClient | None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._client = client
+        self._outage = Outage(
+            "asking the cloud",
+            "requests are served on the board alone until it answers",
+            tell=logger.warning,
+            clock=clock,
+        )
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a cloud that may be asked."""
+        return self._client is not None
+
+    @property
+    def estimate(self) -> LinkEstimate:
+        """Of rate, round trip and load; a cloud that does not answer looks like a dead link."""
+        link = self._client.link if self._client is not None else None
+        return link or _DEAD
+
+    def greet(self) -> None:
+        """Compare models and measure the link, or begin without a cloud that is not there yet.
+
+        Raises:
+            CloudError: it answers, but will never serve this board: another model, no right to ask.
+        """
+        if self._client is None:
+            return
+        try:
+            self._client.connect()
+            self._client.probe()
+        except _NOT_NOW as error:
+            self._outage.failed(error)
+
+    def refresh(self, *, is_idle: bool) -> None:
+        """Measure the link in the background where no request does, or where that is long ago."""
+        if self._client is not None and (is_idle or self.estimate.age_s >= PROBE_PERIOD_S):
+            self._client.refresh()
+
+    def watch(self, results: Sequence[InferenceResult]) -> None:
+        """Tell when the cloud stops to answer, and when it answers again.
+
+        Args:
+            results: of the last control step.
+        """
+        if self._client is None:
+            return
+        if self._client.link is not None:
+            self._outage.worked()
+            return
+        reasons = [result.fallback for result in results if result.fallback is not None]
+        self._outage.failed(reasons[0] if reasons else "it does not answer")
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._client is not None:
+            self._client.close()

@@ -1,0 +1,115 @@
+"""A cloud that is not there yet, goes and comes back, over a real server and client."""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+
+from envs.cloud_link import NO_CLOUD_RTT_S, CloudLink
+from partition.client import CloudClient
+from partition.errors import ModelMismatchError
+from partition.runtime import SplitRuntime
+from partition.server import CloudServer
+
+
+@pytest.fixture(scope="module")
+def runtime(tiny):
+    return SplitRuntime(tiny)
+
+
+@pytest.fixture
+def free_port():
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def link_to(tiny):
+    """Make a link to an address; closed afterwards."""
+    links = []
+
+    def make(address) -> CloudLink:
+        links.append(CloudLink(CloudClient(address, tiny)))
+        return links[-1]
+
+    yield make
+    for link in links:
+        link.close()
+
+
+def wait_for(link, *, is_dead: bool, seconds=10.0) -> None:
+    """Let control steps pass until the estimate is, or is not, that of a dead link."""
+    end_s = time.monotonic() + seconds
+    while (link.estimate.rtt_s == NO_CLOUD_RTT_S) is not is_dead:
+        assert time.monotonic() < end_s, link.estimate
+        link.refresh(is_idle=True)
+        link.watch([])
+        time.sleep(0.05)
+    link.watch([])
+
+
+def warnings_of(caplog) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.name.startswith("envs")]
+
+
+def test_a_server_that_starts_later_is_found_in_the_background(
+    link_to, free_port, tiny, runtime, caplog
+):
+    link = link_to(f"127.0.0.1:{free_port}")
+    link.greet()
+    assert link.estimate.rtt_s == NO_CLOUD_RTT_S
+    for _ in range(3):
+        link.refresh(is_idle=True)
+        link.watch([])
+    with CloudServer(tiny, runtime, f"127.0.0.1:{free_port}"):
+        wait_for(link, is_dead=False)
+    first, last = warnings_of(caplog)
+    assert f"127.0.0.1:{free_port}" in first
+    assert "on the board alone" in first
+    assert "works again" in last
+
+
+def test_a_server_that_goes_is_told_once_and_found_again(link_to, free_port, tiny, runtime, caplog):
+    address = f"127.0.0.1:{free_port}"
+    with CloudServer(tiny, runtime, address):
+        link = link_to(address)
+        link.greet()
+        wait_for(link, is_dead=False)
+    assert warnings_of(caplog) == []
+    wait_for(link, is_dead=True)
+    for _ in range(10):
+        link.watch([])
+    with CloudServer(tiny, runtime, address):
+        wait_for(link, is_dead=False)
+    assert len(warnings_of(caplog)) == 2
+
+
+def test_a_name_that_nobody_resolves_does_not_end_the_start(link_to, caplog):
+    link = link_to("no-such-host.invalid:50051")
+    link.greet()
+    assert link.estimate.rtt_s == NO_CLOUD_RTT_S
+    assert "no-such-host.invalid" in warnings_of(caplog)[0]
+
+
+def test_a_cloud_with_another_model_is_refused_at_the_start(tiny, runtime):
+    with CloudServer(tiny, runtime) as server:
+        client = CloudClient(f"127.0.0.1:{server.port}", replace(tiny, fingerprint="0" * 16))
+        link = CloudLink(client)
+        with closing(link), pytest.raises(ModelMismatchError):
+            link.greet()
+
+
+def test_without_a_client_the_link_is_dead_and_nothing_is_told(caplog):
+    link = CloudLink(None)
+    link.greet()
+    link.refresh(is_idle=True)
+    link.watch([])
+    link.close()
+    assert not link.is_there
+    assert link.estimate.rtt_s == NO_CLOUD_RTT_S
+    assert warnings_of(caplog) == []
