@@ -145,7 +145,9 @@ class EnergyReading:
         mean_w: mean power per rail, W.
         n_samples: power readings that went into it; 0 where energy is counted.
         uncertainty_j: largest error of `energy_j` by quantisation, by the time that the sensors
-            take for a new reading and by late readings, J; a sensor's gain is not in it.
+            take for a new reading, by late readings and by those that failed, J; a sensor's gain
+            is not in it.
+        n_failed: readings that failed and were dropped.
     """
 
     energy_j: float
@@ -153,6 +155,7 @@ class EnergyReading:
     mean_w: Mapping[str, float]
     n_samples: int
     uncertainty_j: float
+    n_failed: int = 0
 
 
 class Guard(Protocol):

@@ -45,3 +45,7 @@ class BusyError(HardwareError):
 
 class WindowTooShortError(SensorReadError):
     """An energy window is shorter than its sensors can resolve."""
+
+
+class ImplausibleReadingError(SensorReadError):
+    """A sensor answered what cannot be."""

@@ -3,44 +3,94 @@
 On a hot board whoever decides may ask for what he likes: he gets current-or-lower clocks, and what
 was really set is what is reported. Merely keeping the clocks may not cool (zTT's guard cools by
 going strictly lower), so that within half the margin each step goes down one operating point.
+
+A board that does not tell its temperature may be hot: the last one known counts for a moment, and
+then each step goes down one operating point until a sensor answers again.
 """
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hw.base import Board, OperatingPoint
+from hw.errors import HardwareError
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_MARGIN_C = 5.0
+KNOWN_FOR_S = 2.0
+"""Time for which the last temperature counts. A failed read or two pass within it, and a chip warms
+with a time constant of 1.5 s and more (the device models' fast node), so that what happens
+meanwhile stays within the reach of the kernel's own throttling."""
 
 
 @dataclass(slots=True)
 class ThermalGuard:
-    """Lowers requests of a hot board.
+    """Lowers requests of a hot board, and of one that may be hot for all that is known.
 
     Attributes:
         margin_c: distance to the board's temperature limit at which it steps in, degrees C.
+        clock: present time, s.
     """
 
     margin_c: float = DEFAULT_MARGIN_C
+    clock: Callable[[], float] = time.monotonic
     _held_hz: dict[str, int] = field(default_factory=dict)
+    _known: tuple[float, float] | None = None
+    _is_blind: bool = False
 
     def limit(self, board: Board, point: OperatingPoint) -> OperatingPoint:
-        """The operating point to ask for instead."""
-        left_c = board.temperature_limit_c - board.temperature_c()
+        """The operating point to ask for instead; a sensor that fails is no error."""
+        left_c = self._left_c(board)
         if left_c > self.margin_c:
             self._held_hz = dict(point)
             return point
         allowed = {}
         for name, freq_hz in point.items():
+            points_hz = board.domains[name].available_hz
             held_hz = self._held_hz.get(name)
             if held_hz is None:
-                held_hz = board.domains[name].read_hz()
+                held_hz = _present_hz(board, name)
             if left_c <= self.margin_c / 2:
-                held_hz = _next_lower(board.domains[name].available_hz, held_hz)
+                held_hz = _next_lower(points_hz, held_hz)
             allowed[name] = min(freq_hz, held_hz)
         self._held_hz = allowed
         return allowed
+
+    def _left_c(self, board: Board) -> float:
+        """Distance to the limit, degrees C; none where it is not known."""
+        now_s = self.clock()
+        try:
+            left_c = board.temperature_limit_c - board.temperature_c()
+        except HardwareError as error:
+            if self._known is not None and now_s - self._known[0] <= KNOWN_FOR_S:
+                return self._known[1]
+            self._tell_blindness(str(error))
+            return 0.0
+        if self._is_blind:
+            logger.warning("the temperature is known again: %.1f C below the limit", left_c)
+            self._is_blind = False
+        self._known = now_s, left_c
+        return left_c
+
+    def _tell_blindness(self, reason: str) -> None:
+        if not self._is_blind:
+            logger.warning(
+                "clocks go down step by step, for the temperature is unknown: %s", reason
+            )
+        self._is_blind = True
+
+
+def _present_hz(board: Board, name: str) -> int:
+    """Clock in force, Hz; the lowest one where that cannot be read either."""
+    domain = board.domains[name]
+    try:
+        return domain.read_hz()
+    except HardwareError:
+        return domain.available_hz[0]
 
 
 def _next_lower(points_hz: tuple[int, ...], freq_hz: int) -> int:

@@ -23,6 +23,7 @@ from hw.errors import (
     SensorReadError,
     UnsupportedError,
 )
+from hw.sensors.plausible import plausible_c
 from hw.session.settings import Changes, Value
 from hw.sysfs import Sysfs
 
@@ -145,7 +146,8 @@ class NvmlZone:
 
     def read_c(self) -> float:
         """Read the temperature, degrees C."""
-        return float(self._card.call(self._function, self._card.nvml.NVML_TEMPERATURE_GPU))
+        raw_c = self._card.call(self._function, self._card.nvml.NVML_TEMPERATURE_GPU)
+        return plausible_c(self.name, float(raw_c))
 
 
 @dataclass(frozen=True, slots=True)

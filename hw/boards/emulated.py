@@ -17,6 +17,7 @@ from pathlib import Path
 
 from hw.base import Applied, Board, EnergyReading
 from hw.device import DeviceModel
+from hw.energy import check_duration, shortest_modelled_window_s
 from hw.errors import SensorReadError
 from hw.session.cgroup import QuotaGroup
 from hw.session.session import Session
@@ -64,6 +65,11 @@ class EmulatedBoard(Board):
         """Temperature at which the modelled device begins to throttle, degrees C."""
         return self.device.throttle_c
 
+    @property
+    def shortest_window_s(self) -> float:
+        """Shortest energy window that the device's power monitor would resolve, s."""
+        return shortest_modelled_window_s(self.device)
+
     def begin_window(self) -> None:
         """Start measuring modelled energy."""
         self._window = self._state.advance()
@@ -73,13 +79,15 @@ class EmulatedBoard(Board):
 
         Raises:
             SensorReadError: no window was begun.
+            WindowTooShortError: the device's power monitor could not resolve so short a time.
         """
         if self._window is None:
             raise SensorReadError("no energy window of board emulated is open; begin one first")
         (start_s, start_j), self._window = self._window, None
         now_s, now_j = self._state.advance()
         duration_s, energy_j = now_s - start_s, now_j - start_j
-        mean_w = {"VDD_IN": energy_j / duration_s if duration_s > 0 else 0.0}
+        check_duration(duration_s, self.shortest_window_s)
+        mean_w = {"VDD_IN": energy_j / duration_s}
         return EnergyReading(energy_j, duration_s, mean_w, n_samples=0, uncertainty_j=0.0)
 
     def _acquire(self) -> None:

@@ -28,7 +28,8 @@ from hw.nvml import NvmlCard, NvmlZone, nvml_cards, nvml_domains, nvml_zones
 from hw.power_mode import PowerModes
 from hw.rivals import find_rivals
 from hw.sensors.find import PowerSources, find_power
-from hw.sensors.thermal import ZONES, SysfsThermalZone, thermal_zones
+from hw.sensors.thermal import SysfsThermalZone, all_zones, answers
+from hw.sensors.zones import ZoneWatch
 from hw.session.dry_run import DryRunChanges, DryRunSysfs
 from hw.session.session import Session
 from hw.sysfs import Sysfs
@@ -90,7 +91,7 @@ class LinuxBoard(Board):
         self._wanted = domains
         self._thermal_margin_c = thermal_margin_c
         self._lock_nvidia = lock_nvidia
-        self._zones: dict[str, SysfsThermalZone | NvmlZone] = {}
+        self._zones = ZoneWatch({})
         self._sample_period_s = sample_period_s
         self._clock, self._sleep = clock, sleep
         self._meter: EnergyMeter | None = None
@@ -102,16 +103,18 @@ class LinuxBoard(Board):
 
         Raises:
             UnsupportedError: no zone has one.
+            SensorReadError: no zone that has one answers.
         """
-        return self._tightest()[1]
+        return self._zones.tightest()[1]
 
     def temperature_c(self) -> float:
-        """Read the zone that is nearest to its limit, degrees C.
+        """Read the zone that is nearest to its limit, degrees C; silent ones are left out.
 
         Raises:
             UnsupportedError: no zone has one.
+            SensorReadError: no zone that has one answers.
         """
-        return self._tightest()[0]
+        return self._zones.tightest()[0]
 
     @property
     def shortest_window_s(self) -> float:
@@ -135,7 +138,7 @@ class LinuxBoard(Board):
         """Stop measuring and integrate the readings.
 
         Raises:
-            SensorReadError: no window was begun, or a reading failed.
+            SensorReadError: no window was begun, or a rail of the total said too little.
             WindowTooShortError: the sensors cannot resolve so short a time.
         """
         if self._meter is None or not self._is_measuring:
@@ -169,12 +172,21 @@ class LinuxBoard(Board):
         self.power_sensors = self.power.sensors
         for text in self.power.unread:
             logger.warning("not measured: %s", text)
-        self._zones = {**thermal_zones(self._sysfs), **nvml_zones(cards)}
-        self.thermal_zones = self._zones
+        self._find_zones(cards)
         for rival in find_rivals(self._sysfs):
             logger.warning("%s sets clocks too; %s", rival.name, rival.remedy)
-        limited = any(zone.limit_c is not None for zone in self._zones.values())
-        self.guard = ThermalGuard(self._thermal_margin_c) if limited else None
+
+    def _find_zones(self, cards: Sequence[NvmlCard]) -> None:
+        """Zones that answer are shown; those that sleep are watched too, for they may wake up."""
+        zones: dict[str, SysfsThermalZone | NvmlZone] = {
+            **all_zones(self._sysfs),
+            **nvml_zones(cards),
+        }
+        self.thermal_zones = {name: zone for name, zone in zones.items() if answers(zone)}
+        self._zones = ZoneWatch(zones, frozenset(zones.keys() - self.thermal_zones.keys()))
+        self.guard = None
+        if self._zones.has_limits:
+            self.guard = ThermalGuard(self._thermal_margin_c, self._clock)
 
     def _find_domains(
         self, context: ClockContext, cards: Sequence[NvmlCard]
@@ -256,23 +268,7 @@ class LinuxBoard(Board):
             self.power.sensors,
             self.power.counters,
             total.rails,
+            may_be_zero=total.may_be_zero,
             sample_period_s=self._sample_period_s,
             clock=self._clock,
         )
-
-    def _tightest(self) -> tuple[float, float]:
-        """Temperature and limit of the zone that is nearest to its limit, degrees C.
-
-        Zones without a limit do not count: some show a constant (PMIC-Die of older Jetsons).
-        """
-        zones = [
-            (zone.read_c(), zone.limit_c)
-            for zone in self._zones.values()
-            if zone.limit_c is not None
-        ]
-        if not zones:
-            raise UnsupportedError(
-                f"no thermal zone under {self._sysfs.root / ZONES} has a trip point; leave "
-                "temperature out or use --board sim"
-            )
-        return min(zones, key=lambda zone: zone[1] - zone[0])

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from hw.base import Applied, Board, Cause, EnergyReading
 from hw.boards.sim_state import Run, SimState
 from hw.device import Demand, DeviceModel
+from hw.energy import check_duration, shortest_modelled_window_s
 from hw.errors import SensorReadError, UnsupportedError
 
 
@@ -68,6 +69,11 @@ class SimBoard(Board):
         with self.present() as state:
             state.ambient_c = ambient_c
 
+    @property
+    def shortest_window_s(self) -> float:
+        """Shortest energy window that the device's power monitor would resolve, s."""
+        return shortest_modelled_window_s(self.device)
+
     @contextmanager
     def present(self) -> Iterator[SimState]:
         """Hold the state, integrated up to now, against other threads."""
@@ -85,6 +91,7 @@ class SimBoard(Board):
 
         Raises:
             SensorReadError: no window was begun.
+            WindowTooShortError: the device's power monitor could not resolve so short a time.
         """
         with self.present() as state:
             if self._window is None:
@@ -92,10 +99,8 @@ class SimBoard(Board):
             (start_s, start_j), self._window = self._window, None
             duration_s = state.now_s - start_s
             used_j = {rail: joule - start_j[rail] for rail, joule in state.energy_j.items()}
-        mean_w = {
-            rail.removesuffix("_w"): joule / duration_s if duration_s > 0 else 0.0
-            for rail, joule in used_j.items()
-        }
+        check_duration(duration_s, self.shortest_window_s)
+        mean_w = {rail.removesuffix("_w"): joule / duration_s for rail, joule in used_j.items()}
         return EnergyReading(used_j["total_w"], duration_s, mean_w, n_samples=0, uncertainty_j=0.0)
 
     @contextmanager

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from hw.base import ThermalZone
 from hw.errors import HardwareError
+from hw.sensors.plausible import plausible_c
 from hw.sysfs import Sysfs
 
 ZONES = "sys/class/thermal"
@@ -36,9 +38,14 @@ class SysfsThermalZone:
         self.limit_c = None if kind in CONSTANT_ZONES else self._read_limit_c()
 
     def read_c(self) -> float:
-        """Read the temperature, degrees C."""
-        raw_millicelsius = self._sysfs.read_int(self._folder / "temp")
-        return raw_millicelsius * 1e-3
+        """Read the temperature, degrees C.
+
+        Raises:
+            ImplausibleReadingError: no chip that runs has such a temperature.
+            HardwareError: there is none now.
+        """
+        file = self._folder / "temp"
+        return plausible_c(str(file), self._sysfs.read_int(file) * 1e-3)
 
     def _read_limit_c(self) -> float | None:
         """Lowest trip point at which the machine slows down or stops; None if there is none."""
@@ -52,14 +59,24 @@ class SysfsThermalZone:
 
 
 def thermal_zones(sysfs: Sysfs) -> dict[str, SysfsThermalZone]:
-    """Find all thermal zones that have a temperature, by number and type."""
+    """Find all thermal zones that have a temperature now, by number and type."""
+    return {name: zone for name, zone in all_zones(sysfs).items() if answers(zone)}
+
+
+def answers(zone: ThermalZone) -> bool:
+    """Whether a zone has a temperature; a sensor whose unit sleeps has none (EAGAIN, EINVAL)."""
+    try:
+        zone.read_c()
+    except HardwareError:
+        return False
+    return True
+
+
+def all_zones(sysfs: Sysfs) -> dict[str, SysfsThermalZone]:
+    """Find all thermal zones, by number and type, those that sleep too."""
     zones = {}
     for folder in sysfs.glob(f"{ZONES}/thermal_zone*"):
         zone = SysfsThermalZone(sysfs, folder)
-        try:
-            zone.read_c()
-        except HardwareError:  # a sensor whose device sleeps (EAGAIN, EINVAL)
-            continue
         zones[zone.name] = zone
     if "raspberry pi" in machine_title(sysfs).lower():
         for zone in zones.values():

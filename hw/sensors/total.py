@@ -20,10 +20,12 @@ class Total:
     Attributes:
         rails: names of the rails to add; none if nothing is measured.
         statement: what their sum is, for people.
+        may_be_zero: whether it may be nothing while the machine runs.
     """
 
     rails: tuple[str, ...]
     statement: str
+    may_be_zero: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def total_of(rails: Iterable[str]) -> Total:
     batteries = _chosen(names, lambda rail: rail.startswith("battery."))
     others = _chosen(names, lambda rail: not rail.startswith("battery."))
     if not others and batteries:
-        return Total(batteries, "battery; zero while it is charged")
+        return Total(batteries, "battery; zero while it is charged", may_be_zero=True)
     if len(others) == 1:
         return Total(others, "the one rail that is measured")
     return Total(others, "sum of all rails; some may contain others" if others else "nothing")

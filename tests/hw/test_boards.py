@@ -90,6 +90,10 @@ def test_the_nano_uses_little_more_energy_at_the_published_optimum_than_at_its_o
     assert energy_j[0] > 1.5 * energy_j.min()
 
 
+def test_power_monitor_resolves_a_control_step(device):
+    assert 2 * device.sensor_period_s <= 0.25
+
+
 def test_only_the_cpu_clock_of_a_raspberry_pi_can_be_set():
     assert DeviceModel.load("pi4").settable == ("cpu",)
 

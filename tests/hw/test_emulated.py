@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hw.boards.emulated import EmulatedBoard
-from hw.errors import SensorReadError, UnsupportedError
+from hw.errors import SensorReadError, UnsupportedError, WindowTooShortError
 from hw.session.cgroup import QuotaGroup
 from hw.sysfs import Sysfs
 from tests.conftest import REPOSITORY
@@ -118,6 +118,16 @@ def test_power_is_the_models_and_says_so(tx2, tmp_path):
         warm_c = board.temperature_c()
         clock.sleep(600.0)
         assert board.temperature_c() > warm_c
+
+
+def test_window_that_the_power_monitor_could_not_resolve_is_refused_as_on_a_board(tx2, tmp_path):
+    clock = FakeClock()
+    with EmulatedBoard(tx2, Sysfs(), journal=tmp_path, clock=clock, busy_clock=clock) as board:
+        assert board.shortest_window_s == pytest.approx(2 * 0.0066)
+        board.begin_window()
+        clock.sleep(0.013)
+        with pytest.raises(WindowTooShortError, match="too short"):
+            board.end_window()
 
 
 def test_window_that_was_not_begun_is_an_error(emulated):

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from hw.base import Applied, Cause
-from hw.guard import ThermalGuard
+from hw.guard import KNOWN_FOR_S, ThermalGuard
 
 LIMIT_C = 80.0  # of a Raspberry Pi
 HZ = [hz * 100_000_000 for hz in range(6, 19)]
@@ -73,6 +75,69 @@ def test_machine_without_trip_points_has_no_guard(machine, open_linux):
     sysfs = machine("raspberry-pi-4")
     sysfs.kernel.remove("sys/class/thermal/thermal_zone0")
     assert open_linux(sysfs).guard is None
+
+
+# A board that does not tell its temperature
+
+
+TEMPERATURE = "sys/class/thermal/thermal_zone0/temp"
+FAULTS = [errno.EAGAIN, errno.EIO, errno.EINVAL, errno.ENODEV, "", "garbage", "-274000", "999000"]
+
+
+def break_zone(board, fault):
+    if isinstance(fault, int):
+        board.kernel.fails[TEMPERATURE] = fault
+    else:
+        board.kernel.answers[TEMPERATURE] = fault
+
+
+def mend_zone(board):
+    board.kernel.fails.clear()
+    board.kernel.answers.clear()
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_unknown_temperature_lets_clocks_only_go_down_and_climb_back(pi, caplog, fault):
+    assert ask(pi, 50.0, 1_500_000_000) == 1_500_000_000
+    break_zone(pi, fault)
+    pi.kernel.sleep(KNOWN_FOR_S)
+    assert pi.apply({"cpu": 1_800_000_000}) == {"cpu": 1_800_000_000}  # the last one still counts
+    pi.kernel.sleep(0.25)
+    got = [pi.apply({"cpu": 1_800_000_000})["cpu"] for _ in range(14)]
+    assert got == [*reversed(HZ[:-1]), HZ[0], HZ[0]]
+    assert pi.applied["cpu"].cause is Cause.GUARD
+    mend_zone(pi)
+    assert pi.apply({"cpu": 1_800_000_000}) == {"cpu": 1_800_000_000}
+    told = [record.message for record in caplog.records]
+    assert sum("the temperature is unknown" in text for text in told) == 1
+    assert sum("the temperature is known again" in text for text in told) == 1
+
+
+def test_hot_board_stays_guarded_while_its_sensor_fails(pi):
+    assert ask(pi, LIMIT_C - 4.0, 1_800_000_000) == 1_500_000_000
+    break_zone(pi, errno.EIO)
+    assert pi.apply({"cpu": 1_800_000_000}) == {"cpu": 1_500_000_000}
+
+
+def test_board_whose_temperature_was_never_known_goes_down_from_what_it_runs_at(
+    machine, open_linux
+):
+    sysfs = machine("raspberry-pi-4")
+    sysfs.kernel.fails[TEMPERATURE] = errno.EAGAIN
+    board = open_linux(sysfs)
+    board.apply({"cpu": 1_800_000_000})
+    assert board.read_point() == {"cpu": 600_000_000}
+
+
+def test_guard_of_a_board_that_tells_neither_temperature_nor_clock_asks_for_the_lowest(
+    machine, open_linux
+):
+    sysfs = machine("raspberry-pi-4")
+    board = open_linux(sysfs)
+    sysfs.kernel.fails[TEMPERATURE] = errno.EIO
+    sysfs.kernel.fails["sys/devices/system/cpu/cpufreq/policy0/scaling_cur_freq"] = errno.EIO
+    allowed = board.guard.limit(board, {"cpu": 1_800_000_000})
+    assert allowed == {"cpu": 600_000_000}
 
 
 @pytest.mark.parametrize("margin_c", [2.0, 5.0])

@@ -4,7 +4,7 @@ import pytest
 
 from hw.boards.sim import SimBoard
 from hw.device import Demand
-from hw.errors import SensorReadError, UnsupportedError
+from hw.errors import SensorReadError, UnsupportedError, WindowTooShortError
 
 WORK = Demand(fixed_s=0.01, cpu_cycles=4e7, gpu_cycles=6e7, emc_cycles=8e7)
 TOP = (2_035_200_000, 1_300_500_000, 1_866_000_000)
@@ -145,9 +145,15 @@ def test_window_that_was_not_begun_is_an_error(board):
         board.end_window()
 
 
-def test_window_of_no_length_holds_no_energy(board):
+def test_window_that_the_power_monitor_could_not_resolve_is_refused_as_on_a_board(board, clock):
+    assert board.shortest_window_s == pytest.approx(2 * 0.0066)
     board.begin_window()
-    assert board.end_window().energy_j == 0.0
+    clock.sleep(0.013)
+    with pytest.raises(WindowTooShortError, match=r"13\.0 ms is too short .* 13\.2 ms"):
+        board.end_window()
+    board.begin_window()
+    clock.sleep(0.0133)
+    assert board.end_window().energy_j > 0.0
 
 
 def test_sensor_shows_steps(board, tx2):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import re
 from pathlib import Path
 
 import pytest
 
 from hw.cooling import CoolingDevices, CoolingState
-from hw.errors import UnsupportedError
+from hw.errors import SensorReadError, UnsupportedError
 from hw.sensors.thermal import machine_title, thermal_zones
 from hw.throttle import throttle_reasons
 from tests.hw.fake.access import FakeSysfs
@@ -67,6 +68,52 @@ def test_zone_whose_device_sleeps_is_left_out(machine):
     names = [name.lower() for name in thermal_zones(machine("jetson-orin-nano"))]
     assert len(names) == 2
     assert not any("cv0" in name for name in names)
+
+
+@pytest.fixture
+def nano(machine, open_linux):
+    """A board with a zone for the CPU, at 45 C, and one for the GPU, at 60 C."""
+    sysfs = machine("jetson-nano")
+    zones = {d.name: d for d in sysfs.kernel.devices.values() if isinstance(d, ThermalZone)}
+    zones["GPU-therm"].temp_c = 60.0
+    board = open_linux(sysfs)
+    assert board.temperature_c() == 60.0
+    return board, sysfs.kernel, {name: f"{zone.folder}/temp" for name, zone in zones.items()}
+
+
+@pytest.mark.parametrize("fault", [errno.EAGAIN, errno.EIO, "", "n/a", "-256000", "-274000"])
+def test_zone_that_falls_asleep_is_left_out_and_told_once_and_so_is_its_waking(nano, caplog, fault):
+    board, kernel, files = nano
+    table = kernel.fails if isinstance(fault, int) else kernel.answers
+    table[files["GPU-therm"]] = fault
+    assert [board.temperature_c() for _ in range(3)] == [45.0] * 3
+    assert board.temperature_limit_c == 91.0
+    table.clear()
+    assert [board.temperature_c() for _ in range(3)] == [60.0] * 3
+    told = [r.message for r in caplog.records if "thermal zone" in r.message]
+    assert len(told) == 2
+    assert re.match(r"thermal zone \S+GPU-therm is left out while .*temp", told[0])
+    assert re.match(r"thermal zone \S+GPU-therm answers: 60.0 C", told[1])
+
+
+def test_silence_of_all_zones_is_an_error_that_names_them(nano):
+    board, kernel, files = nano
+    for name in ("CPU-therm", "GPU-therm"):
+        kernel.fails[files[name]] = errno.EIO
+    for ask in (board.temperature_c, lambda: board.temperature_limit_c):
+        with pytest.raises(SensorReadError, match=r"no thermal zone .*CPU-therm: .*GPU-therm: "):
+            ask()
+
+
+def test_zone_that_slept_at_the_start_counts_once_it_wakes(machine, open_linux):
+    sysfs = machine("jetson-orin-nano")
+    board = open_linux(sysfs)
+    kernel = sysfs.kernel
+    zone = next(d for name, d in kernel.devices.items() if name.lower().startswith("cv0"))
+    assert board.temperature_c() == 45.0
+    kernel.fails.clear()
+    zone.temp_c = 80.0
+    assert board.temperature_c() == 80.0
 
 
 def test_temperatures_below_zero_are_temperatures():

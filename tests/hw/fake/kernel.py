@@ -43,6 +43,7 @@ class FakeKernel:
         self.tick_s = 0.0  # time that each access takes
         self.fails: dict[str, int] = {}  # path -> errno of every access
         self.fails_writes: dict[str, int] = {}  # path -> errno of writes only
+        self.answers: dict[str, str] = {}  # path -> what reads give instead of the value
         self.is_root = True  # the user's rights
         self.granted: set[str] = set()  # real paths that udev opened to this user
         self.commands: dict[str, str | Callable[[], str]] = {}  # "vcgencmd get_throttled" -> output
@@ -136,7 +137,8 @@ class FakeKernel:
         self._fail(path, real, self.fails)
         if self._is_closed(real) or (not self._may(real) and real.endswith(_ROOT_READS)):
             raise kernel_error(errno.EACCES, path)
-        return self._find(path, real).read()
+        text = self._find(path, real).read()
+        return self.answers.get(path, self.answers.get(real, text))
 
     def write(self, path: str, value: str) -> None:
         """Write an attribute; one call per value as with sysfs."""

@@ -111,6 +111,7 @@ class ThermalZone:
         trips: Sequence[tuple[str, float]] = (),
         cooling: Sequence[CoolingDevice] = (),
     ) -> None:
+        self.name = kind
         self.temp_c = temp_c
         self._cooling = list(cooling)
         passive = [number for number, (trip, _) in enumerate(trips) if trip == "passive"]

@@ -1,0 +1,77 @@
+"""Temperature of a machine whose zones come and go: which one is nearest to its limit now."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Protocol
+
+from hw.errors import HardwareError, SensorReadError, UnsupportedError
+
+logger = logging.getLogger(__name__)
+
+
+class LimitedZone(Protocol):
+    """A temperature that may have a limit."""
+
+    name: str
+    limit_c: float | None
+
+    def read_c(self) -> float:
+        """Read the temperature, degrees C."""
+
+
+class ZoneWatch:
+    """Reads the zones that have a limit, and tells once when one falls silent or is back.
+
+    The zones of a Jetson's GPU and accelerators answer only while their unit is powered.
+
+    Args:
+        zones: by name.
+        silent: names of those that do not answer yet; nothing is told of their silence.
+    """
+
+    def __init__(
+        self, zones: Mapping[str, LimitedZone], silent: frozenset[str] = frozenset()
+    ) -> None:
+        self._zones = {name: z for name, z in zones.items() if z.limit_c is not None}
+        self._silent = dict.fromkeys(silent & self._zones.keys(), "it did not answer at the start")
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether any zone has a limit."""
+        return bool(self._zones)
+
+    def tightest(self) -> tuple[float, float]:
+        """Temperature and limit of the zone that is nearest to its limit, degrees C.
+
+        Raises:
+            UnsupportedError: no zone has a limit.
+            SensorReadError: none of those that have one answers.
+        """
+        if not self._zones:
+            raise UnsupportedError(
+                "no thermal zone under /sys/class/thermal has a trip point at which the machine is "
+                "slowed down or stops; leave temperature out or use --board sim"
+            )
+        found = []
+        for name, zone in self._zones.items():
+            try:
+                temperature_c = zone.read_c()
+            except HardwareError as error:
+                self._tell_silence(name, str(error))
+                continue
+            if name in self._silent:
+                logger.warning("thermal zone %s answers: %.1f C", name, temperature_c)
+                del self._silent[name]
+            if zone.limit_c is not None:
+                found.append((temperature_c, zone.limit_c))
+        if not found:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in self._silent.items())
+            raise SensorReadError(f"no thermal zone with a limit answers ({reasons})")
+        return min(found, key=lambda zone: zone[1] - zone[0])
+
+    def _tell_silence(self, name: str, reason: str) -> None:
+        if name not in self._silent:
+            logger.warning("thermal zone %s is left out while it does not answer: %s", name, reason)
+        self._silent[name] = reason
