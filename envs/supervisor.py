@@ -77,6 +77,7 @@ class BoardSupervisor:
         self._power_w = nominal_w
         self.margin_c = 0.0
         self._began_s = clock()
+        self._n_dropped_readings = 0
         self._requested: dict[str, int] = {}
         self._power = Outage(
             "measuring power",
@@ -98,8 +99,9 @@ class BoardSupervisor:
 
     @property
     def n_failures(self) -> Mapping[str, int]:
-        """Failures since the start, of each thing that is read or set."""
+        """Failures since the start: single power readings, and whole steps of all else."""
         return {
+            "power_readings": self._n_dropped_readings,
             "power": self._power.n_failures,
             "temperature": self._temperature.n_failures,
             "set_clocks": self._setting.n_failures,
@@ -120,6 +122,7 @@ class BoardSupervisor:
             self._power.failed(error)
             return StepPower(self._power_w, self._clock() - self._began_s, is_measured=False)
         self._power.worked()
+        self._n_dropped_readings += energy.n_failed
         self._power_w = energy.energy_j / energy.duration_s
         return StepPower(self._power_w, energy.duration_s, is_measured=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -147,8 +148,15 @@ def test_failures_are_counted_by_what_failed(step, board, supervisor, monkeypatc
     monkeypatch.setattr(board, "end_window", failing(SensorReadError("EIO")))
     for _ in range(3):
         step()
-    expected = {"power": 3, "temperature": 3, "set_clocks": 0, "read_clocks": 0}
-    assert supervisor.n_failures == expected
+    steps = {"power": 3, "temperature": 3, "set_clocks": 0, "read_clocks": 0}
+    assert supervisor.n_failures == {"power_readings": 0, **steps}
+
+
+def test_power_readings_that_were_dropped_are_counted(step, board, supervisor, monkeypatch):
+    end_window = board.end_window
+    monkeypatch.setattr(board, "end_window", lambda: replace(end_window(), n_failed=2))
+    assert step().is_measured
+    assert supervisor.n_failures["power_readings"] == 2
 
 
 def test_who_holds_a_clock_down_is_named(step, board, supervisor):
