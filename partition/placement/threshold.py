@@ -65,13 +65,18 @@ class Threshold:
 
     @cached_property
     def senders(self) -> list[list[list[int]]]:
-        """Per cut and choice, whom the choice can receive the cut from."""
+        """Per cut and choice, whom the choice can receive the cut from; none before the first cut.
+
+        Cuts of a size share their lists. The network's input is no such cut, however large: it
+        comes from no choice.
+        """
         known: dict[int, list[list[int]]] = {}
-        lists = []
-        for cut, size in enumerate(self.choices.problem.cut_bytes):
-            if int(size) not in known or cut == 1:
-                known[int(size)] = [np.flatnonzero(row).tolist() for row in self.links[cut].T]
-            lists.append(known[int(size)])
+        lists: list[list[list[int]]] = [[]]
+        for cut in range(1, self.n_blocks):
+            size = int(self.choices.problem.cut_bytes[cut])
+            if size not in known:
+                known[size] = [np.flatnonzero(row).tolist() for row in self.links[cut].T]
+            lists.append(known[size])
         return lists
 
     @cached_property

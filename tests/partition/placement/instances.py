@@ -12,7 +12,11 @@ from partition.placement.problem import Problem, memory_of_stages
 
 
 def random_problem(seed: int, n: int | None = None, n_blocks: int | None = None) -> Problem:
-    """Unequal or alike devices, full or sparse links, with or without ends; some too big."""
+    """Unequal or alike devices, full or sparse links, with or without ends; some too big.
+
+    Of three seeds one has cuts of three sizes, the input as large as some later cut, and one has
+    devices whose memory is what some stage needs, to the byte.
+    """
     rng = np.random.default_rng(seed)
     n = n or int(rng.integers(1, 6))
     n_blocks = n_blocks or int(rng.integers(1, 8))
@@ -21,6 +25,13 @@ def random_problem(seed: int, n: int | None = None, n_blocks: int | None = None)
     weights = np.concatenate([[0], np.cumsum(rng.lognormal(0, 1, n_blocks) * 1e6)]).astype(int)
     peak = np.concatenate([[0], rng.lognormal(0, 1, n_blocks) * 1e5]).astype(int)
     cut_bytes = (rng.lognormal(0, 1, n_blocks + 1) * 1e5).astype(np.int64)
+    if seed % 3 == 0:
+        cut_bytes = rng.choice([0, *cut_bytes[:2]], n_blocks + 1)
+    stage_bytes = memory_of_stages(list(weights), list(peak), cut_bytes, 1)
+    capacity_bytes = (weights[-1] * room * 2.5 / n).astype(np.int64) + 4 * int(cut_bytes.max())
+    if seed % 3 == 1:
+        of_stages = np.sort(stage_bytes[np.triu_indices(n_blocks + 1, 1)])
+        capacity_bytes = rng.choice(of_stages[len(of_stages) // 2 :], n)[kind]
     bytes_per_s = np.full((n, n), 3e5) * 10 ** rng.uniform(-1, 1)
     if rng.integers(2):
         bytes_per_s = bytes_per_s * rng.uniform(0.5, 1.5, (n, n))
@@ -36,8 +47,8 @@ def random_problem(seed: int, n: int | None = None, n_blocks: int | None = None)
         encode_s=codec_s,
         decode_s=codec_s,
         cut_bytes=cut_bytes,
-        stage_bytes=memory_of_stages(list(weights), list(peak), cut_bytes, 1),
-        capacity_bytes=(weights[-1] * room * 2.5 / n).astype(np.int64) + 4 * int(cut_bytes.max()),
+        stage_bytes=stage_bytes,
+        capacity_bytes=capacity_bytes,
         bytes_per_s=bytes_per_s,
         delay_s=rng.uniform(0, 0.02) * np.ones((n, n)),
         source=end,

@@ -19,6 +19,7 @@ from partition.placement.errors import PlacementError
 from partition.placement.problem import memory_of_stages
 from partition.placement.reach import Depth, Digits, Reach
 from partition.placement.recent import Recent
+from partition.placement.rivals.instances import FAMILIES
 from partition.placement.solve import Wish, solve
 from partition.placement.threshold import Threshold
 from partition.placement.throughput import solve_throughput
@@ -50,6 +51,36 @@ def test_search_for_many_devices_finds_and_proves_the_same(chunk, monkeypatch):
         assert (found.period_s, found.bound_s) == (truth, truth), seed
 
 
+CONVNEXT_TINY = [602_112] + [1_204_224] * 10 + [602_112] * 7 + [301_056] * 14 + [150_528] * 6
+"""Bytes of its cuts as float32: the input is as large as those after the second stem."""
+
+
+@pytest.mark.parametrize(("n", "seed"), [(8, 0), (8, 1), (12, 2), (12, 3), (30, 4), (30, 5)])
+def test_an_input_as_large_as_later_cuts_takes_none_of_them_away(n, seed):
+    cut_bytes = np.array([*CONVNEXT_TINY, 4000])
+    problem = FAMILIES["even"](n, len(cut_bytes) - 1, np.random.default_rng(seed))
+    problem = replace(problem, cut_bytes=cut_bytes, bytes_per_s=problem.bytes_per_s * 2)
+    found = solve_throughput(problem, time_limit_s=LONG_S)
+    cut_bytes = cut_bytes.copy()
+    cut_bytes[0] += 1  # nobody sends it: there is no source
+    other = solve_throughput(replace(problem, cut_bytes=cut_bytes), time_limit_s=LONG_S)
+    assert found.proved
+    assert found.period_s == other.period_s
+
+
+def test_the_input_has_no_sender_and_every_other_cut_of_its_size_has():
+    problem = replace(
+        random_problem(2, n=3, n_blocks=4),
+        cut_bytes=np.array([5, 7, 5, 5, 5]),
+        bytes_per_s=1e6 * (1 - np.eye(3)),
+    )
+    choices = list_choices(problem)
+    senders = Threshold(choices, choices.largest_s).senders
+    assert senders[0] == []
+    assert senders[1] == senders[2] == senders[3]
+    assert all(len(of_choice) > 0 for of_choice in senders[2])
+
+
 def test_no_device_is_taken_that_the_period_does_not_need():
     n_thinned = 0
     for seed in range(200):
@@ -61,7 +92,7 @@ def test_no_device_is_taken_that_the_period_does_not_need():
         numbers = {len(placement) for placement in fastest}
         assert len(found.steps) == min(numbers), seed
         n_thinned += len(numbers) > 1
-    assert n_thinned > 30
+    assert n_thinned > 20
 
 
 class Ticks:
