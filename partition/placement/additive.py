@@ -17,12 +17,12 @@ from itertools import count
 import numpy as np
 
 from partition.placement.cluster import Floats
-from partition.placement.problem import Problem
+from partition.placement.problem import Problem, transfer_s
 from partition.placement.threshold import Step
 
 _FIRST_WEIGHT = 3.0
 _FIRST_EXPANSIONS = 400
-_CHECK_EVERY = 64
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +90,11 @@ def latency_costs(problem: Problem, period_s: float = np.inf) -> Costs:
     )
 
 
+def relaxed(limit: float) -> float:
+    """A wished limit with room for rounding: a rate is given as 1 / period, sums have an order."""
+    return limit * (1 + _ROUNDING)
+
+
 def within(seconds: Floats, costs: Floats, period_s: float) -> Floats:
     """Costs of what keeps within a period, inf elsewhere."""
     return np.where(seconds <= period_s, costs, np.inf)
@@ -110,9 +115,7 @@ def transfers_s(problem: Problem) -> Floats:
     for k, group in enumerate(problem.classes):
         if len(group) == 1:
             s_per_byte[k, k] = np.inf
-    linked = np.isfinite(s_per_byte)
-    usable = np.where(linked, s_per_byte, 0.0)
-    return np.where(linked, problem.cut_bytes[:, None, None] * usable, np.inf)
+    return transfer_s(problem.cut_bytes[:, None, None], s_per_byte)
 
 
 def solve_additive(
@@ -131,9 +134,11 @@ def solve_additive(
         clock: seconds that pass.
     """
     search = _Search(counts, costs)
-    quick = search.run(_FIRST_WEIGHT, None, lambda n: n < _FIRST_EXPANSIONS)
     deadline_s = clock() + time_limit_s
-    return search.run(1.0, quick, lambda n: n % _CHECK_EVERY != 0 or clock() < deadline_s)
+    quick = search.run(
+        _FIRST_WEIGHT, None, lambda n: n < _FIRST_EXPANSIONS and clock() < deadline_s
+    )
+    return search.run(1.0, quick, lambda _: clock() < deadline_s)
 
 
 class _Search:

@@ -8,7 +8,7 @@ period above its transfer. Times are rounded up to whole nanoseconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,10 @@ class CpSatResult:
     bound_s: float
     """inf: there is no placement."""
     proved: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Ready for `json.dumps`, which has no inf."""
+        return {key: None if value == np.inf else value for key, value in asdict(self).items()}
 
 
 def solve_cpsat(

@@ -18,7 +18,7 @@ from partition.placement.problem import Problem
 
 
 def energy_costs(problem: Problem, period_s: float) -> Costs:
-    """Joules of every part of a placement that takes a frame per period.
+    """Joules of every part of a placement that takes a frame per period, but for rounding.
 
     Raises:
         PlacementError: a device's power is not known.
@@ -37,11 +37,12 @@ def energy_costs(problem: Problem, period_s: float) -> Costs:
     exit_s, entry_s = problem.exit_s[first], problem.entry_s[first]
     source_w = 0.0 if problem.source is None else problem.send_w[problem.source]
     linked_s = np.where(np.isfinite(transfer_s), transfer_s, 0.0)
+    most_s = additive.relaxed(period_s)
     return Costs(
         stage=np.array([_stage_j(problem, device, period_s).min(axis=0) for device in first]),
-        link=additive.within(transfer_s, linked_s * send_w[:, None], period_s),
-        entry=additive.within(entry_s, np.where(entry_s < np.inf, entry_s, 0) * source_w, period_s),
-        exit=additive.within(exit_s, np.where(exit_s < np.inf, exit_s, 0) * send_w, period_s),
+        link=additive.within(transfer_s, linked_s * send_w[:, None], most_s),
+        entry=additive.within(entry_s, np.where(entry_s < np.inf, entry_s, 0) * source_w, most_s),
+        exit=additive.within(exit_s, np.where(exit_s < np.inf, exit_s, 0) * send_w, most_s),
     )
 
 
@@ -61,7 +62,7 @@ def _stage_j(problem: Problem, device: int, period_s: float) -> Floats:
             additive.within(
                 fastest_s / clock.speed,
                 idle_w * period_s + (clock.busy_w - idle_w) * finite_s / clock.speed,
-                period_s,
+                additive.relaxed(period_s),
             )
             for clock in problem.clocks[device]
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -21,24 +22,52 @@ def check(problem: Problem) -> None:
     """Refuse what cannot fit, however it is cut.
 
     Raises:
-        InfeasibleError: a block is larger than every device, or all devices together are too small.
+        InfeasibleError: however it is cut, a stage is larger than every device, or all of them
+            together are larger than all devices.
     """
     largest = int(problem.capacity_bytes.argmax())
     room = int(problem.capacity_bytes[largest])
-    alone = np.diagonal(problem.stage_bytes, offset=1)
-    block = int(alone.argmax())
-    if alone[block] > room:
+    start, end = _tightest(problem)
+    need = int(problem.stage_bytes[start, end])
+    if need > room:
+        limited = room == problem.memory_limit_bytes
         raise InfeasibleError(
-            f"block {problem.blocks[block]!r} needs {alone[block]} bytes, {alone[block] - room} "
-            f"more than the largest device {problem.devices[largest]!r} has free ({room}): add "
-            "memory or a larger device"
+            f"{_blocks(problem, start, end)} {need} bytes, {need - room} more than the largest "
+            f"device {problem.devices[largest]!r} has free ({room}), and no other cuts need less: "
+            + ("raise --memory-limit" if limited else "add memory or a larger device")
         )
     need, together = _least_bytes(problem, room), int(problem.capacity_bytes.sum())
     if need > together:
         raise InfeasibleError(
             f"the network needs {need} bytes on all devices together, {need - together} more than "
-            f"they have free ({together}): add memory or devices"
+            f"they have free ({together}): {_remedy(problem)}"
         )
+
+
+def _tightest(problem: Problem) -> tuple[int, int]:
+    """The largest stage where the network is cut so that it is as small as can be.
+
+    A block alone may need more than a stage with its neighbours: what waits between them is gone.
+    """
+    sizes = problem.stage_bytes
+    largest = np.zeros(problem.n_blocks + 1, dtype=np.int64)
+    starts = [0] * (problem.n_blocks + 1)
+    for end in range(1, problem.n_blocks + 1):
+        worst = np.maximum(largest[:end], sizes[:end, end])
+        starts[end] = end - 1 - int(worst[::-1].argmin())  # short stages say more than long ones
+        largest[end] = worst[starts[end]]
+    end, found = problem.n_blocks, (0, problem.n_blocks)
+    while end:
+        if sizes[starts[end], end] == largest[-1]:
+            found = starts[end], end
+        end = starts[end]
+    return found
+
+
+def _blocks(problem: Problem, start: int, end: int) -> str:
+    if end == start + 1:
+        return f"block {problem.blocks[start]!r} needs"
+    return f"blocks {problem.blocks[start]!r} to {problem.blocks[end - 1]!r} in one stage need"
 
 
 def _least_bytes(problem: Problem, room: int) -> int:
@@ -51,32 +80,48 @@ def _least_bytes(problem: Problem, room: int) -> int:
     return int(least[-1])
 
 
-def explain(problem: Problem, *, proved: bool, limit: str = "") -> PlacementError:
+def _remedy(problem: Problem) -> str:
+    limited = (problem.capacity_bytes == problem.memory_limit_bytes).any()
+    return ("raise --memory-limit, " if limited else "") + "add memory or devices"
+
+
+def explain(
+    problem: Problem, *, proved: bool, limit: str = "", seconds: float = 2.0
+) -> PlacementError:
     """The error for a problem that no placement was found for.
 
     Args:
         problem: network and cluster.
         proved: whether there is none.
         limit: what else was asked for, in words.
+        seconds: for finding out what is missing.
     """
     if not proved:
         return PlacementError(f"no placement{limit} was found in time: raise --time-limit")
-    if limit and fits(problem, _ASK_S):
+    deadline_s = time.monotonic() + seconds
+
+    def fit(changed: Problem) -> bool | None:
+        return fits(changed, min(_ASK_S, max(deadline_s - time.monotonic(), 0.0)))
+
+    if limit and fit(problem) is not False:
         return InfeasibleError(f"no placement keeps up{limit}: lower --rate or add devices")
     block = problem.blocks[_furthest(problem)]
-    whole = int(problem.stage_bytes.max())
-    if not fits(_with_room(problem, whole), _ASK_S):
+    high = int(problem.stage_bytes.max())
+    if not fit(_with_room(problem, high)):
         return InfeasibleError(
             f"block {block!r} and what follows cannot be placed: no links lead from device to "
             "device as far as that, add some"
         )
-    low, high = 0, whole
-    while high - low > max(_EXACT * high, 1):
+    low, known = 0, True
+    while high - low > max(_EXACT * high, 1) and time.monotonic() < deadline_s:
         middle = (low + high) // 2
-        low, high = (low, middle) if fits(_with_room(problem, middle), _ASK_S) else (middle, high)
+        answer = fit(_with_room(problem, middle))
+        known = known and answer is not None
+        low, high = (low, middle) if answer else (middle, high)
+    exact = "" if known and time.monotonic() < deadline_s else "at most "
     return InfeasibleError(
-        f"the network does not fit: from block {block!r} on there is no room, {high} bytes are "
-        "missing on every device: add memory or devices"
+        f"the network does not fit: from block {block!r} on there is no room, {exact}{high} bytes "
+        f"are missing on every device: {_remedy(problem)}"
     )
 
 

@@ -51,6 +51,7 @@ class Problem:
         clocks: of each device; empty where they are left alone.
         idle_w: (n,); None: nothing is known of power.
         send_w: (n,) extra power while a device sends.
+        memory_limit_bytes: what `capacity_bytes` was cut to; None: it is what devices have free.
     """
 
     devices: tuple[str, ...]
@@ -68,6 +69,7 @@ class Problem:
     clocks: tuple[tuple[Clock, ...], ...] = ()
     idle_w: Floats | None = None
     send_w: Floats | None = None
+    memory_limit_bytes: int | None = None
 
     @property
     def n_devices(self) -> int:
@@ -118,7 +120,7 @@ class Problem:
         """Seconds that a link is busy with a cut; 0 within a device."""
         if sender == receiver:
             return 0.0
-        return float(self.cut_bytes[cut] * self.s_per_byte[sender, receiver])
+        return float(transfer_s(self.cut_bytes[cut], self.s_per_byte[sender, receiver]))
 
     @cached_property
     def entry_s(self) -> Floats:
@@ -135,7 +137,7 @@ class Problem:
         return self._end_s(self.n_blocks, self.s_per_byte[:, self.sink], self.sink)
 
     def _end_s(self, cut: int, s_per_byte: Floats, end: int) -> Floats:
-        seconds: Floats = self.cut_bytes[cut] * s_per_byte
+        seconds = transfer_s(self.cut_bytes[cut], s_per_byte)
         seconds[end] = 0.0
         return seconds
 
@@ -171,6 +173,12 @@ class Problem:
             and np.array_equal(links[:, [a, b]], links[swap][:, [b, a]])
             for links in (self.bytes_per_s, self.delay_s)
         )
+
+
+def transfer_s(n_bytes: Ints, s_per_byte: Floats) -> Floats:
+    """Seconds of transfers; inf where there is no link, even for nothing."""
+    linked = np.isfinite(s_per_byte)
+    return np.where(linked, n_bytes * np.where(linked, s_per_byte, 0.0), np.inf)
 
 
 def build_problem(
@@ -226,6 +234,7 @@ def build_problem(
         clocks=tuple(device.clocks for device in cluster.devices),
         idle_w=np.array([device.idle_w for device in cluster.devices]),
         send_w=np.array([device.send_w for device in cluster.devices]),
+        memory_limit_bytes=memory_limit_bytes,
     )
 
 

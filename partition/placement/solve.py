@@ -18,6 +18,8 @@ from partition.placement.threshold import Step
 from partition.placement.throughput import solve_throughput
 
 OBJECTIVES = ("throughput", "latency", "energy")
+_EXPLAIN_S = 1.0
+"""For finding out what is missing where it took all the time to prove that something is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +50,11 @@ class Wish:
         if self.max_replicas > 1 and alone:
             raise PlacementError("replicas serve the objective throughput alone: leave them out")
 
+    @property
+    def period_s(self) -> float:
+        """What a stage or a transfer may take; inf without a rate."""
+        return np.inf if self.rate_hz is None else 1.0 / self.rate_hz
+
 
 def solve(problem: Problem, wish: Wish) -> Plan:
     """The best placement, or the best that was found in time, with a bound.
@@ -57,23 +64,32 @@ def solve(problem: Problem, wish: Wish) -> Plan:
         PlacementError: none was found in time, or energy lacks the power of a device.
     """
     infeasible.check(problem)
+    deadline_s = time.monotonic() + wish.time_limit_s
     if wish.objective == "throughput" and wish.max_latency_s is None:
         found = solve_throughput(
             problem, max_replicas=wish.max_replicas, time_limit_s=wish.time_limit_s
         )
         if not found.steps:
-            raise infeasible.explain(problem, proved=found.bound_s == np.inf)
+            raise _explained(problem, found.bound_s, deadline_s)
         return _plan(problem, wish, _placed(found.choices, found.steps), found.bound_s)
     if wish.objective == "throughput":
-        return _throughput_in_time(problem, wish)
-    period_s = np.inf if wish.rate_hz is None else 1.0 / wish.rate_hz
-    make = energy.energy_costs if wish.objective == "energy" else additive.latency_costs
-    costs = make(problem, period_s)
-    best = _cheapest(problem, costs, wish.time_limit_s)
+        return _throughput_in_time(problem, wish, deadline_s)
+    if wish.objective == "energy":
+        costs = energy.energy_costs(problem, wish.period_s)
+    else:
+        costs = additive.latency_costs(problem, additive.relaxed(wish.period_s))
+    best = _cheapest(problem, costs, max(deadline_s - time.monotonic(), 0.01))
     if not best.steps:
         limit = "" if wish.rate_hz is None else f" at {wish.rate_hz:g} frames per second"
-        raise infeasible.explain(problem, proved=best.bound == np.inf, limit=limit)
+        raise _explained(problem, best.bound, deadline_s, limit)
     return _plan(problem, wish, _singles(problem, best.steps), best.bound)
+
+
+def _explained(
+    problem: Problem, bound: float, deadline_s: float, limit: str = ""
+) -> PlacementError:
+    left_s = max(deadline_s - time.monotonic(), _EXPLAIN_S)
+    return infeasible.explain(problem, proved=bound == np.inf, limit=limit, seconds=left_s)
 
 
 def _cheapest(problem: Problem, costs: additive.Costs, seconds: float) -> additive.Cheapest:
@@ -81,13 +97,13 @@ def _cheapest(problem: Problem, costs: additive.Costs, seconds: float) -> additi
     return additive.solve_additive(counts, costs, time_limit_s=seconds)
 
 
-def _throughput_in_time(problem: Problem, wish: Wish) -> Plan:
+def _throughput_in_time(problem: Problem, wish: Wish, deadline_s: float) -> Plan:
     """Bisection again, where each period is asked for the least latency within it."""
     assert wish.max_latency_s is not None
-    deadline_s = time.monotonic() + wish.time_limit_s
+    most_s = additive.relaxed(wish.max_latency_s)
     free = solve_throughput(problem, time_limit_s=wish.time_limit_s / 2)
     if not free.steps:
-        raise infeasible.explain(problem, proved=free.bound_s == np.inf)
+        raise _explained(problem, free.bound_s, deadline_s)
     choices = free.choices
     refuted_s, period_s = -np.inf, np.inf
     steps: tuple[Step, ...] = ()
@@ -96,15 +112,15 @@ def _throughput_in_time(problem: Problem, wish: Wish) -> Plan:
         costs = additive.latency_costs(problem, ask_s)
         left_s = max(deadline_s - time.monotonic(), 0.01)
         best = _cheapest(problem, costs, left_s)
-        if best.cost <= wish.max_latency_s:
+        if best.cost <= most_s:
             steps = best.steps
             period_s = _period_s(problem, _singles(problem, steps))
-        elif best.bound > wish.max_latency_s:
+        elif best.bound > most_s:
             refuted_s = ask_s
             if not steps:
                 raise InfeasibleError(
-                    f"no placement answers within {wish.max_latency_s:g} s: the least latency is "
-                    f"{best.bound:.6g} s or more, allow that much"
+                    f"no placement answers within {wish.max_latency_s:.12g} s: the least latency "
+                    f"is {best.bound:.12g} s or more, allow that much"
                 )
         else:
             break
@@ -166,14 +182,13 @@ def _period_s(problem: Problem, placed: _Placed) -> float:
 
 def _plan(problem: Problem, wish: Wish, placed: _Placed, bound: float) -> Plan:
     stages = []
-    period_s = np.inf if wish.rate_hz is None else 1.0 / wish.rate_hz
     energy_j = 0.0
     slowdowns: list[float] = []
     for nth, (devices, i, j) in enumerate(placed):
         fastest_s = problem.stage_s(devices[0], i, j)
         clock_hz, slowdown = _fastest_hz(problem, devices[0]), 1.0
         if wish.objective == "energy":
-            clock = energy.best_clock(problem, devices[0], i, j, period_s)
+            clock = energy.best_clock(problem, devices[0], i, j, wish.period_s)
             clock_hz, slowdown = clock.hz, 1.0 / clock.speed
         slowdowns.append(slowdown)
         stages.append(
@@ -194,7 +209,7 @@ def _plan(problem: Problem, wish: Wish, placed: _Placed, bound: float) -> Plan:
         )
     send_s = float(problem.exit_s[list(placed[-1][0])].max())
     if wish.objective == "energy":
-        energy_j = _energy_j(problem, placed, period_s)
+        energy_j = _energy_j(problem, placed, wish.period_s)
     longest_s = max(*(s.period_s for s in stages), *(s.receive_s for s in stages), send_s)
     return Plan(
         objective=wish.objective,
@@ -203,7 +218,7 @@ def _plan(problem: Problem, wish: Wish, placed: _Placed, bound: float) -> Plan:
         period_s=longest_s,
         latency_s=_latency_s(problem, placed, slowdowns),
         energy_j=energy_j if wish.objective == "energy" else None,
-        bound=bound,
+        bound=float(bound),
         binding=_binding(problem, stages, longest_s),
     )
 
@@ -220,7 +235,9 @@ def _latency_s(problem: Problem, placed: _Placed, slowdowns: list[float]) -> flo
         total_s += problem.stage_s(devices[0], i, j) * slowdown
     for (senders, _, j), (devices, _, _) in pairwise(placed):
         total_s += max(
-            problem.transfer_s(j, u, v) + problem.delay_s[u, v] for u in senders for v in devices
+            problem.transfer_s(j, u, v) + float(problem.delay_s[u, v])
+            for u in senders
+            for v in devices
         )
     first, last = list(placed[0][0]), list(placed[-1][0])
     if problem.source is not None:

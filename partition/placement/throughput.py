@@ -152,8 +152,8 @@ def solve_throughput(
     return search.run()
 
 
-def fits(problem: Problem, time_limit_s: float) -> bool:
-    """Whether any placement was found, however slow."""
+def fits(problem: Problem, time_limit_s: float) -> bool | None:
+    """Whether there is any placement, however slow; None: not known in time."""
     clock = time.monotonic
     search = _Search(list_choices(problem), clock() + time_limit_s, clock)
     return search.find_any()
@@ -177,12 +177,14 @@ class _Search:
         self._tracking_answered = False
         self._open_s: list[float] = []  # periods that were answered neither yes nor no
 
-    def find_any(self) -> bool:
-        """Find a placement, however slow."""
+    def find_any(self) -> bool | None:
+        """Find a placement, however slow; False: there is none, None: not known in time."""
         effort = 0
         while self._ask(self._choices.largest_s, _EFFORTS[effort]) is None and self._in_time():
             effort = min(effort + 1, len(_EFFORTS) - 1)
-        return bool(self._steps)
+        if self._steps:
+            return True
+        return False if self._refuted_s == np.inf else None
 
     def run(self) -> Found:
         """Bisect until everything is proved, or time is up."""

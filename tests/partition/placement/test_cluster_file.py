@@ -138,31 +138,59 @@ def with_memory(cluster, *bytes_of):
     return replace(cluster, devices=tuple(devices))
 
 
-def test_a_block_that_no_device_holds_is_named_with_the_missing_bytes(tmp_path, tiny):
-    cluster = load(tmp_path, GOOD)
-    alone = np.diagonal(build_problem(tiny, cluster).stage_bytes, offset=1)
-    largest = int(alone.max())
-    problem = build_problem(tiny, with_memory(cluster, 10, 20, largest - 7))
-    block = tiny.cuts[1 + int(alone.argmax())].name
-    with pytest.raises(InfeasibleError) as error:
-        solve(problem, Wish())
-    assert f"block {block!r} needs {largest} bytes, 7 more than the largest" in str(error.value)
-    assert f"'nano' has free ({largest - 7})" in str(error.value)
-
-
-def by_weights(sizes, room):
-    """Blocks that hold weights alone, on devices with so much room."""
+def by_weights(sizes, room, cuts=None, queue_depth=0):
+    """Blocks that hold weights alone, and cuts, on devices with so much room."""
     problem = random_problem(0, n=len(room), n_blocks=len(sizes))
     weights = np.concatenate([[0], np.cumsum(sizes)])
     nothing = np.zeros(len(weights), dtype=np.int64)
+    cut_bytes = nothing if cuts is None else np.array(cuts, dtype=np.int64)
     return replace(
         problem,
         source=None,
         sink=None,
+        cut_bytes=cut_bytes,
         bytes_per_s=1e6 * (1 - np.eye(len(room))),
-        stage_bytes=memory_of_stages(list(weights), list(nothing), nothing, 0),
+        stage_bytes=memory_of_stages(list(weights), list(nothing), cut_bytes, queue_depth),
         capacity_bytes=np.array(room),
     )
+
+
+def test_a_block_that_no_device_holds_is_named_with_the_missing_bytes():
+    with pytest.raises(InfeasibleError) as error:
+        solve(by_weights([3, 27, 4], [10, 20]), Wish())
+    sentence = str(error.value)
+    assert "block 'block 1' needs 27 bytes, 7 more than the largest device 'device 1'" in sentence
+    assert "has free (20), and no other cuts need less: add memory or a larger device" in sentence
+
+
+def test_a_block_that_needs_more_alone_than_with_its_neighbours_is_no_reason_to_refuse():
+    # The first two blocks alone need 10 + 4 * 50 bytes and more, both in one stage 20 + 4 * 1.
+    fits = by_weights([10, 10, 10], [24, 14], cuts=[0, 50, 1, 0], queue_depth=3)
+    assert [(s.start, s.end) for s in solve(fits, Wish()).stages] == [(0, 2), (2, 3)]
+    sentence = "blocks 'block 0' to 'block 1' in one stage need 24 bytes, 4 more than the largest"
+    with pytest.raises(InfeasibleError, match=sentence):
+        solve(replace(fits, capacity_bytes=np.array([20, 14])), Wish())
+
+
+def test_blocks_that_each_fit_in_some_stage_but_not_in_one_row_are_refused_with_a_true_size():
+    stage_bytes = by_weights([1, 1, 1], [5, 5]).stage_bytes.copy()
+    stage_bytes[0, 1], stage_bytes[2, 3] = (
+        9,
+        9,
+    )  # 0-2 fits and 1-3 fits, but not one after the other
+    problem = replace(by_weights([1, 1, 1], [5, 5]), stage_bytes=stage_bytes)
+    stage_bytes[0, 3] = 8
+    with pytest.raises(InfeasibleError, match="need 8 bytes, 3 more than the largest"):
+        solve(problem, Wish())
+
+
+def test_more_memory_is_no_remedy_where_the_memory_limit_binds(tmp_path, tiny):
+    cluster = load(tmp_path, GOOD)
+    with pytest.raises(InfeasibleError, match=r"more than the largest .*: raise --memory-limit$"):
+        solve(build_problem(tiny, cluster, memory_limit_bytes=9), Wish())
+    problem = replace(by_weights([10] * 4, [15, 15]), memory_limit_bytes=15)
+    with pytest.raises(InfeasibleError, match=r"together.*: raise --memory-limit, add memory or"):
+        solve(problem, Wish())
 
 
 def test_too_little_memory_in_total_says_how_much():

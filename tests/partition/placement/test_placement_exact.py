@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from dataclasses import replace
 from itertools import combinations, pairwise
@@ -79,6 +80,20 @@ def test_the_input_has_no_sender_and_every_other_cut_of_its_size_has():
     assert senders[0] == []
     assert senders[1] == senders[2] == senders[3]
     assert all(len(of_choice) > 0 for of_choice in senders[2])
+
+
+def test_nothing_crosses_a_missing_link_either():
+    problem = random_problem(2, n=3, n_blocks=2)
+    links = np.zeros((3, 3))
+    links[0, 1] = 1e6
+    problem = replace(
+        problem, cut_bytes=np.zeros(3, dtype=np.int64), bytes_per_s=links, source=0, sink=0
+    )
+    with np.errstate(all="raise"):
+        assert problem.entry_s.tolist() == [0.0, 0.0, math.inf]
+        assert problem.exit_s.tolist() == [0.0, math.inf, math.inf]
+        assert problem.transfer_s(1, 0, 1) == 0.0
+        assert problem.transfer_s(1, 1, 0) == math.inf
 
 
 def test_no_device_is_taken_that_the_period_does_not_need():
@@ -178,6 +193,38 @@ def test_shortest_period_within_a_latency_is_that_of_brute_force():
         plan = solve(problem, Wish(max_latency_s=limit_s, time_limit_s=LONG_S))
         assert plan.period_s == pytest.approx(truth, rel=1e-12), seed
         assert plan.bound == pytest.approx(truth, rel=1e-12), seed
+
+
+@pytest.mark.parametrize("objective", ["latency", "energy"])
+def test_a_rate_of_exactly_one_over_a_period_can_be_kept(objective):
+    n_rounded = 0
+    for seed in range(60):
+        problem = random_problem(seed)
+        period_s = least_period(problem)
+        if not 0.0 < period_s < math.inf:
+            continue
+        n_rounded += 1 / (1 / period_s) < period_s
+        rate_hz = np.nextafter(1 / period_s, math.inf)
+        plan = solve(problem, Wish(objective=objective, rate_hz=rate_hz, time_limit_s=LONG_S))
+        assert plan.proved, seed
+        assert plan.period_s == pytest.approx(period_s, rel=1e-8), seed
+        with pytest.raises(PlacementError, match="keeps up"):
+            solve(problem, Wish(objective=objective, rate_hz=rate_hz * (1 + 1e-6)))
+    assert n_rounded > 0
+
+
+def test_a_latency_of_exactly_the_least_can_be_asked_for():
+    for seed in range(60):
+        problem = random_problem(seed)
+        least_s = min((latency(problem, s) for s in all_placements(problem)), default=math.inf)
+        if not 0.0 < least_s < math.inf:
+            continue
+        limit_s = np.nextafter(least_s, 0.0)
+        assert solve(problem, Wish(max_latency_s=limit_s, time_limit_s=LONG_S)).proved
+        with pytest.raises(PlacementError, match="allow that much") as error:
+            solve(problem, Wish(max_latency_s=least_s * (1 - 1e-6)))
+        allowed_s = float(re.search(r"is (\S+) s or more", str(error.value))[1])
+        assert solve(problem, Wish(max_latency_s=allowed_s, time_limit_s=LONG_S)).proved
 
 
 def _parts(problem, steps):
