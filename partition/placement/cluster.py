@@ -7,7 +7,8 @@ NAME-1, NAME-2 and so on; a link that names the table means each of them.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,15 @@ class Device:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LeftOut:
+    """A device of the file that no stage can be on, as links are missing."""
+
+    name: str
+    reason: str
+    """In words that follow its name."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Cluster:
     """Devices and the links between them."""
 
@@ -79,13 +89,15 @@ class Cluster:
     """How a tensor crosses a link."""
     queue_depth: int = 1
     """Frames that wait in front of a stage."""
+    left_out: tuple[LeftOut, ...] = ()
+    """What else the file names."""
 
     @classmethod
     def load(cls, path: Path) -> Cluster:
         """Read and check a cluster file.
 
         Raises:
-            ClusterError: it is missing, malformed, or a device cannot be reached.
+            ClusterError: it is missing, malformed, or nothing leads from the source or to the sink.
         """
         root = Table.load(path)
         version = root.whole("schema_version")
@@ -113,8 +125,21 @@ class Cluster:
             queue_depth=root.whole("queue_depth", 1),
         )
         root.finish()
-        _check_reachable(path, cluster)
-        return cluster
+        _check_ends(path, cluster)
+        left_out = _find_unlinked(cluster)
+        return replace(cluster.without([each.name for each in left_out]), left_out=left_out)
+
+    def without(self, names: Collection[str]) -> Cluster:
+        """The same without some devices; not the source and not the sink."""
+        keep = [i for i, device in enumerate(self.devices) if device.name not in names]
+        return replace(
+            self,
+            devices=tuple(self.devices[i] for i in keep),
+            rate_bps=self.rate_bps[np.ix_(keep, keep)],
+            delay_s=self.delay_s[np.ix_(keep, keep)],
+            source=None if self.source is None else keep.index(self.source),
+            sink=None if self.sink is None else keep.index(self.sink),
+        )
 
 
 def _read_devices(root: Table, codec: str) -> dict[str, list[Device]]:
@@ -249,18 +274,46 @@ def _end(root: Table, key: str, index: dict[str, int]) -> int | None:
     return index[name]
 
 
-def _check_reachable(path: Path, cluster: Cluster) -> None:
-    linked = cluster.rate_bps > 0
-    start = 0 if cluster.source is None else cluster.source
-    if cluster.source is None:
-        linked = linked | linked.T
-    reached = np.zeros(len(cluster.devices), dtype=bool)
-    reached[start] = True
-    for _ in cluster.devices:
-        reached |= linked[reached].any(axis=0)
-    if not reached.all():
-        lost = cluster.devices[int(np.argmin(reached))].name
+def _check_ends(path: Path, cluster: Cluster) -> None:
+    """Refuse a file without links, and ends that nothing leads from or to."""
+    names = [device.name for device in cluster.devices]
+    if len(names) == 1:
+        return
+    linked, source, sink = cluster.rate_bps > 0, cluster.source, cluster.sink
+    lost = None
+    if not linked.any() or (source is not None and not linked[source].any()):
+        start = source or 0
+        lost = f"device {names[1 if start == 0 else 0]!r}", f"{names[start]!r}"
+    elif sink is not None and not linked[:, sink].any():
+        lost = f"sink {names[sink]!r}", "any other device"
+    elif source is not None and sink is not None and not _reached(linked, source)[sink]:
+        lost = f"sink {names[sink]!r}", f"source {names[source]!r}"
+    if lost:
         raise ClusterError(
-            f"{path}: device {lost!r} cannot be reached from {cluster.devices[start].name!r}: "
-            "add a link to it or a [switch]"
+            f"{path}: {lost[0]} cannot be reached from {lost[1]}: add a link to it or a [switch]"
         )
+
+
+def _find_unlinked(cluster: Cluster) -> tuple[LeftOut, ...]:
+    linked, source, sink = cluster.rate_bps > 0, cluster.source, cluster.sink
+    names = [device.name for device in cluster.devices]
+    reasons: dict[int, str] = {}
+    if sink is not None:
+        lost = np.flatnonzero(~_reached(linked.T, sink)).tolist()
+        reasons |= dict.fromkeys(lost, f"cannot reach {names[sink]!r}")
+    if source is not None:
+        lost = np.flatnonzero(~_reached(linked, source)).tolist()
+        reasons |= dict.fromkeys(lost, f"cannot be reached from {names[source]!r}")
+    if source is None and sink is None and len(names) > 1:
+        lost = np.flatnonzero(~(linked | linked.T).any(axis=1)).tolist()
+        reasons |= dict.fromkeys(lost, "has no link")
+    return tuple(LeftOut(name=names[i], reason=reasons[i]) for i in sorted(reasons))
+
+
+def _reached(linked: npt.NDArray[np.bool_], start: int) -> npt.NDArray[np.bool_]:
+    """(n,) what links lead to from a device, itself included."""
+    reached = np.zeros(len(linked), dtype=bool)
+    reached[start] = True
+    for _ in linked:
+        reached |= linked[reached].any(axis=0)
+    return reached

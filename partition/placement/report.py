@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
+from partition.placement.cluster import Cluster, LeftOut
+from partition.placement.cpsat import CpSatResult
 from partition.placement.plan import Plan, Stage
 from partition.placement.what_if import Change
 
@@ -9,11 +13,13 @@ _MS = 1e3
 _MB = 1e6
 
 
-def text(model: str, cluster: str, n_devices: int, plan: Plan, changes: list[Change]) -> str:
-    """Stages, devices, seconds, bound and gap, what binds and what a change would bring."""
+def text(model: str, cluster: Cluster, plan: Plan) -> str:
+    """Stages, devices, seconds, bound and gap, what binds and what was left out."""
     used = sum(len(stage.devices) for stage in plan.stages)
     lines = [
-        f"{model} on {cluster}: {len(plan.stages)} stages on {used} of {n_devices} devices",
+        f"{model} on {cluster.name}: {len(plan.stages)} stages on {used} of "
+        f"{len(cluster.devices)} devices",
+        *map(left_out, cluster.left_out),
         "",
         *_table(plan),
         "",
@@ -21,9 +27,13 @@ def text(model: str, cluster: str, n_devices: int, plan: Plan, changes: list[Cha
         + ("" if plan.energy_j is None else f"; {plan.energy_j:.4g} J per inference (modelled)"),
         _proof(plan),
         f"bottleneck: {plan.binding}",
-        *(_change(plan, change) for change in changes),
     ]
     return "\n".join(lines) + "\n"
+
+
+def left_out(device: LeftOut) -> str:
+    """Why a device of the file has no stage, and what would help."""
+    return f"left out: device {device.name!r} {device.reason}: add a link or a [switch]"
 
 
 def _table(plan: Plan) -> list[str]:
@@ -60,14 +70,24 @@ def _noun(plan: Plan) -> str:
     return "period" if plan.objective == "throughput" else plan.objective
 
 
-def _change(plan: Plan, change: Change) -> str:
-    if not change.saves:
-        return f"{change.what}: brings nothing"
+def change(plan: Plan, found: Change) -> str:
+    """What a change of the cluster would bring."""
+    if not found.saves:
+        nothing = "brings nothing" if found.proved else "nothing better was found in time"
+        return f"{found.what}: {nothing}"
+    saves = f"{found.saves:.1%} less" + ("" if found.proved else " or better")
     if plan.objective == "energy":
-        return f"{change.what}: {change.value:.4g} J, {change.saves:.1%} less"
-    now = _ms(change.value)
-    faster = "" if plan.objective == "latency" else f" ({_rate(change.value)})"
-    return f"{change.what}: {_noun(plan)} {now}{faster}, {change.saves:.1%} less"
+        return f"{found.what}: {found.value:.4g} J, {saves}"
+    faster = "" if plan.objective == "latency" else f" ({_rate(found.value)})"
+    return f"{found.what}: {_noun(plan)} {_ms(found.value)}{faster}, {saves}"
+
+
+def check(found: CpSatResult) -> str:
+    """What CP-SAT says of the shortest period."""
+    if math.isinf(found.period_s):
+        return "CP-SAT: found nothing in time"
+    period_ms, bound_ms = found.period_s * _MS, found.bound_s * _MS
+    return f"CP-SAT: period {period_ms:.6g} ms, none below {bound_ms:.6g} ms"
 
 
 def _ms(seconds: float) -> str:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from partition import cli
 from partition.model_folder import ModelFolder
+from partition.placement import report as placement_report
 from partition.placement.cluster import Cluster
 from partition.placement.errors import PlacementError
 from partition.placement.run_plan import device_of
@@ -36,8 +38,8 @@ def run(
         quiet: print nothing meanwhile.
 
     Returns:
-        model, cluster, frames, wrong (results that are not their frame's), largest_error,
-        placements, breaks.
+        model, cluster, left_out (devices of the file), frames, wrong (results that are not their
+        frame's), largest_error, placements, breaks.
 
     Raises:
         PartitionError: the network, the cluster file, the cluster, or a stage that fails for good.
@@ -57,6 +59,8 @@ def run(
             sys.stdout.write(f"{line}\n")
             sys.stdout.flush()
 
+    for device in cluster.left_out:
+        report(placement_report.left_out(device))
     with (
         ray_cluster.joined(address),
         Supervisor(folder, cluster, report, spares) as supervisor,
@@ -67,6 +71,7 @@ def run(
     return {
         "model": folder.name,
         "cluster": cluster.name,
+        "left_out": [asdict(device) for device in cluster.left_out],
         "frames": len(seconds),
         **{key: result[key] for key in ("wrong", "largest_error")},
         "placements": [_describe(version, each, seconds) for version, each in enumerate(placed)],

@@ -6,8 +6,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from itertools import pairwise
 
-import numpy as np
-
 from partition.model_folder import ModelFolder
 from partition.placement.cluster import Cluster
 from partition.placement.errors import ClusterError
@@ -155,18 +153,10 @@ def blamed(
 def _without(cluster: Cluster, absent: Collection[str]) -> Cluster:
     if not absent:
         return cluster
-    keep = [i for i, device in enumerate(cluster.devices) if device.name not in absent]
     for end in (cluster.source, cluster.sink):
-        if end is not None and end not in keep:
+        if end is not None and cluster.devices[end].name in absent:
             raise ClusterError(
                 f"device {cluster.devices[end].name!r}, an end of the line, is gone: "
                 "bring it back or name another one in the cluster file"
             )
-    return replace(
-        cluster,
-        devices=tuple(cluster.devices[i] for i in keep),
-        rate_bps=cluster.rate_bps[np.ix_(keep, keep)],
-        delay_s=cluster.delay_s[np.ix_(keep, keep)],
-        source=None if cluster.source is None else keep.index(cluster.source),
-        sink=None if cluster.sink is None else keep.index(cluster.sink),
-    )
+    return cluster.without(absent)

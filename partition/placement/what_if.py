@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +14,8 @@ from partition.placement.problem import Problem, with_more
 from partition.placement.solve import Wish, solve
 
 _MAX_KINDS = 3
-_SHARE_OF_TIME = 0.2
+_NOTHING = 1e-9
+"""Share of the objective that is no gain but rounding."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,42 +26,68 @@ class Change:
     value: float
     """Seconds of period or latency, or joules."""
     saves: float
-    """Share of the objective; 0 where it would bring nothing."""
+    """Share of the objective; 0 where nothing better was found."""
+    proved: bool
+    """Whether it cannot bring more."""
 
 
-def list_changes(problem: Problem, wish: Wish, plan: Plan) -> list[Change]:
-    """The best further device, the slowest link twice as fast, twice the memory everywhere."""
-    quick = replace(wish, time_limit_s=max(wish.time_limit_s * _SHARE_OF_TIME, 0.5))
+def find_changes(problem: Problem, wish: Wish, plan: Plan, time_limit_s: float) -> Iterator[Change]:
+    """The best further device, the slowest link twice as fast, twice the memory everywhere.
 
-    def change(what: str, changed: Problem) -> Change:
-        try:
-            value = min(solve(changed, quick).value, plan.value)
-        except PlacementError:  # not found in the short time; the plan at hand still holds
-            value = plan.value
-        return Change(what=what, value=value, saves=1.0 - value / plan.value if plan.value else 0.0)
+    Args:
+        problem: network and cluster.
+        wish: what the plan is for; its time limit does not count.
+        plan: what is there already.
+        time_limit_s: for all of them together.
+    """
+    deadline_s = time.monotonic() + time_limit_s
+    twins = _worth_doubling(problem)
+
+    def change(what: str, changed: Problem, n_left: int) -> Change:
+        left_s = max(deadline_s - time.monotonic(), 0.0)
+        return _change(what, changed, replace(wish, time_limit_s=left_s / n_left), plan)
 
     more = [
-        change(f"another {problem.devices[device]}", with_more(problem, device))
-        for device in _worth_doubling(problem)
+        change(f"another {problem.devices[device]}", with_more(problem, device), left)
+        for left, device in zip(range(len(twins) + 2, 2, -1), twins, strict=True)
     ]
-    pair = _slowest_link(problem, plan)
-    faster = problem.bytes_per_s.copy()
-    if pair is None:
-        link, faster = "every link twice as fast", 2 * faster
-    else:
-        link = (
-            f"the link from {problem.devices[pair[0]]} to {problem.devices[pair[1]]} twice as fast"
-        )
-        faster[pair] *= 2
     best = max(more, key=lambda each: each.saves)
-    return [
-        best if best.saves else replace(best, what="one more device of the fastest kinds"),
-        change(link, replace(problem, bytes_per_s=faster)),
-        change(
-            "twice the memory everywhere",
-            replace(problem, capacity_bytes=2 * problem.capacity_bytes),
-        ),
-    ]
+    proved = all(each.proved for each in more)
+    what = best.what if best.saves else "one more device of the fastest kinds"
+    yield replace(best, what=what, proved=proved)
+    yield change(*_faster(problem, plan), 2)
+    limited = (problem.capacity_bytes == problem.memory_limit_bytes).any()
+    yield change(
+        "twice the memory everywhere" + (" and twice --memory-limit" if limited else ""),
+        replace(problem, capacity_bytes=2 * problem.capacity_bytes),
+        1,
+    )
+
+
+def _change(what: str, changed: Problem, wish: Wish, plan: Plan) -> Change:
+    unknown = Change(what=what, value=plan.value, saves=0.0, proved=False)
+    if wish.time_limit_s <= 0:  # many devices take a while before a search begins
+        return unknown
+    try:
+        found = solve(changed, wish)
+    except PlacementError:  # not found in the short time; the plan at hand still holds
+        return unknown
+    saves = 1.0 - found.value / plan.value if plan.value else 0.0
+    if saves > _NOTHING:
+        return Change(what=what, value=found.value, saves=saves, proved=found.proved)
+    nothing = found.bound >= plan.value * (1 - _NOTHING)
+    return Change(what=what, value=plan.value, saves=0.0, proved=nothing)
+
+
+def _faster(problem: Problem, plan: Plan) -> tuple[str, Problem]:
+    faster = problem.bytes_per_s.copy()
+    pair = _slowest_link(problem, plan)
+    if pair is None:
+        return "every link twice as fast", replace(problem, bytes_per_s=2 * faster)
+    faster[pair] *= 2
+    a, b = (problem.devices[end] for end in pair)
+    what = f"the link from {a} to {b} twice as fast"
+    return what, replace(problem, bytes_per_s=faster)
 
 
 def _worth_doubling(problem: Problem) -> list[int]:
@@ -71,11 +100,12 @@ def _worth_doubling(problem: Problem) -> list[int]:
 def _slowest_link(problem: Problem, plan: Plan) -> tuple[int, int] | None:
     """The link whose transfer is the bottleneck; None where that is no single link."""
     index = {name: i for i, name in enumerate(problem.devices)}
-    senders = [problem.source, *(index[stage.devices[0]] for stage in plan.stages)]
-    receivers = [*(index[stage.devices[0]] for stage in plan.stages), problem.sink]
+    stages = [[index[name] for name in stage.devices] for stage in plan.stages]
+    senders = [[] if problem.source is None else [problem.source], *stages]
+    receivers = [*stages, [] if problem.sink is None else [problem.sink]]
     seconds = [*(stage.receive_s for stage in plan.stages), plan.send_s]
     nth = int(np.argmax(seconds))
-    a, b = senders[nth], receivers[nth]
-    if a is None or b is None or a == b or seconds[nth] < plan.period_s:
+    pairs = [(a, b) for a in senders[nth] for b in receivers[nth] if a != b]
+    if not pairs or seconds[nth] < plan.period_s:
         return None
-    return a, b
+    return max(pairs, key=lambda pair: problem.s_per_byte[pair])

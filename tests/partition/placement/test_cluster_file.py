@@ -117,6 +117,59 @@ def test_bad_files_are_refused_by_name(tmp_path, text, sentence):
     assert "\n" not in str(error.value)
 
 
+SPARE = """
+[[devices]]
+name = "spare"
+memory_bytes = 8e9
+flops_per_s = 1e12
+"""
+
+
+def test_a_device_without_a_link_is_left_out_and_named(tmp_path, tiny):
+    text = GOOD.replace("[switch]\nrate_bps = 1e8\ndelay_s = 0.001\n", "")
+    text += '[[links]]\nfrom = "nano"\nto = "pi"\nrate_bps = 1e6\n'
+    cluster = load(tmp_path, text + SPARE)
+    assert [(left.name, left.reason) for left in cluster.left_out] == [("spare", "has no link")]
+    assert [device.name for device in cluster.devices] == ["pi-1", "pi-2", "nano"]
+    assert cluster.rate_bps.shape == cluster.delay_s.shape == (3, 3)
+    assert solve(build_problem(tiny, cluster), Wish()).proved
+
+
+def test_what_no_frame_can_get_to_or_away_from_is_left_out(tmp_path):
+    ends = 'schema_version = 1\nsource = "pi-1"\nsink = "pi-2"'
+    text = GOOD.replace("schema_version = 1", ends)
+    text = text.replace("[switch]\nrate_bps = 1e8\ndelay_s = 0.001\n", "")
+    one_way = "rate_bps = 1e6\none_way = true\n"
+    text += '[[links]]\nfrom = "pi-1"\nto = "pi-2"\nrate_bps = 1e6\n'
+    to_nano = load(tmp_path, text + f'[[links]]\nfrom = "pi-1"\nto = "nano"\n{one_way}')
+    assert [(d.name, d.reason) for d in to_nano.left_out] == [("nano", "cannot reach 'pi-2'")]
+    text += f'[[links]]\nfrom = "nano"\nto = "pi-2"\n{one_way}'
+    from_nano = load(tmp_path, text)
+    assert [d.reason for d in from_nano.left_out] == ["cannot be reached from 'pi-1'"]
+    assert (from_nano.source, from_nano.sink) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("ends", "link", "sentence"),
+    [
+        ('sink = "nano"', ("nano", "pi"), "sink 'nano' cannot be reached from any other device"),
+        ('source = "pi-1"\nsink = "nano"', ("pi-1", "pi-2"), "sink 'nano' cannot be reached from"),
+        ('source = "nano"', ("pi-1", "pi-2"), "device 'pi-1' cannot be reached from 'nano'"),
+        (
+            'source = "pi-1"\nsink = "nano"',
+            ("nano", "pi-1"),
+            "device 'pi-2' cannot be reached from 'pi-1'",
+        ),
+    ],
+)
+def test_ends_without_links_are_refused(tmp_path, ends, link, sentence):
+    text = GOOD.replace("schema_version = 1", "schema_version = 1\n" + ends)
+    text = text.replace("[switch]\nrate_bps = 1e8\ndelay_s = 0.001\n", "")
+    text += f'[[links]]\nfrom = "{link[0]}"\nto = "{link[1]}"\nrate_bps = 1e6\none_way = true\n'
+    with pytest.raises(ClusterError, match=sentence):
+        load(tmp_path, text)
+
+
 def test_a_source_cannot_reach_against_the_direction_of_links(tmp_path):
     text = GOOD.replace("schema_version = 1", 'schema_version = 1\nsource = "pi-1"')
     text = text.replace("[switch]\nrate_bps = 1e8\ndelay_s = 0.001\n", "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,13 @@ import pytest
 
 from partition.model_folder import ModelFolder
 from partition.placement import __main__ as command
+from partition.placement import what_if
 from partition.placement.cluster import Cluster
+from partition.placement.cpsat import CpSatResult
 from partition.placement.errors import PlacementError
 from partition.placement.problem import build_problem
 from partition.placement.solve import Wish, solve
-from partition.placement.what_if import list_changes
+from partition.placement.what_if import find_changes
 
 CLUSTERS = Path(__file__).parents[3] / "docs/clusters"
 
@@ -48,6 +51,101 @@ def test_json_holds_the_plan(run, tiny):
     assert (result["proved"], result["gap"], result["value"]) == (True, 0.0, result["period_s"])
     assert len(result["changes"]) == 3
     assert result["fingerprint"] == tiny.fingerprint
+
+
+def strict(text):
+    """One JSON document as others read it, too."""
+
+    def refuse(name):
+        raise AssertionError(name)
+
+    return json.loads(text, parse_constant=refuse)
+
+
+WISHES = [
+    (),
+    ("--check",),
+    ("--replicas", "2"),
+    ("--max-latency", "1"),
+    ("--memory-limit", "26000000"),
+    ("--objective", "latency"),
+    ("--objective", "latency", "--rate", "5"),
+    ("--objective", "latency", "--memory-limit", "26000000"),
+]
+POWERED = [("--objective", "energy", "--rate", "5")]
+
+
+@pytest.mark.parametrize(
+    ("file", "wish"),
+    [("shelf.toml", wish) for wish in WISHES]
+    + [("three-tiers.toml", wish) for wish in WISHES + POWERED],
+    ids=lambda each: each if isinstance(each, str) else " ".join(each),
+)
+def test_every_wish_can_be_had_as_json(run, tmp_path, file, wish):
+    if "--check" in wish:
+        pytest.importorskip("ortools")
+    words = (CLUSTERS / file, *wish, "--picture", tmp_path / "placed.png")
+    result = strict(run(*words, "--json"))
+    assert result["proved"] is True
+    assert result["left_out"] == []
+    assert len(result["changes"]) == 3
+    assert bool(result["check"]) == ("--check" in wish)
+    assert "proved: no placement has less" in run(*words)
+
+
+def test_a_check_that_found_nothing_in_time_is_json_too(run, monkeypatch):
+    nothing = CpSatResult(period_s=np.inf, bound_s=0.0, proved=False)
+    monkeypatch.setattr(command, "solve_cpsat", lambda *_, **__: nothing)
+    words = (CLUSTERS / "three-tiers.toml", "--check")
+    assert strict(run(*words, "--json"))["check"]["period_s"] is None
+    assert "CP-SAT: found nothing in time" in run(*words)
+
+
+def test_the_plan_is_printed_before_anything_else_is_looked_for(run, monkeypatch, capsys):
+    printed = []
+
+    def find_changes(*_):
+        printed.append(capsys.readouterr().out)
+        yield from ()
+
+    monkeypatch.setattr(command, "find_changes", find_changes)
+    run(CLUSTERS / "three-tiers.toml")
+    run(CLUSTERS / "three-tiers.toml", "--json")
+    assert "proved: no placement has less period" in printed[0]
+    assert printed[1] == ""
+
+
+def test_the_time_limit_is_for_the_plan_and_the_changes_together(run, monkeypatch):
+    now_s, asked_s = [0.0], []
+
+    def slow(problem, wish):
+        """Takes all the time that it may."""
+        asked_s.append(wish.time_limit_s)
+        now_s[0] += wish.time_limit_s
+        return replace(solve(problem, Wish()), bound=0.0)
+
+    for module in (command, what_if):
+        monkeypatch.setattr(module, "solve", slow)
+        monkeypatch.setattr(module.time, "monotonic", lambda: now_s[0])
+    text = run(CLUSTERS / "shelf.toml", "--time-limit", "10")
+    assert len(asked_s) == 6
+    assert sum(asked_s) == pytest.approx(10.0)
+    assert asked_s[0] == pytest.approx(8.0)
+    assert min(asked_s[1:]) == pytest.approx(0.4)
+    assert text.count("nothing better was found in time") == 2
+    assert text.count("less or better") == 1
+    assert "brings nothing" not in text
+
+
+def test_a_spare_device_without_links_is_left_out_and_said(run, tmp_path):
+    path = tmp_path / "spare.toml"
+    spare = '[[devices]]\nname = "spare"\nflops_per_s = 1e9\nmemory_bytes = 1e9\n'
+    path.write_text(LINKED + spare)
+    text = run(path)
+    assert "of 2 devices" in text
+    assert "left out: device 'spare' has no link: add a link or a [switch]" in text
+    left_out = strict(run(path, "--json"))["left_out"]
+    assert left_out == [{"name": "spare", "reason": "has no link"}]
 
 
 def test_draws(run, tmp_path):
@@ -89,11 +187,21 @@ def test_changes_are_what_a_new_search_finds(lite0):
     cluster = Cluster.load(CLUSTERS / "shelf.toml")
     problem = build_problem(lite0, cluster)
     plan = solve(problem, Wish())
-    changes = list_changes(problem, Wish(), plan)
+    changes = list(find_changes(problem, Wish(), plan, 10.0))
     assert all(0 <= change.saves < 1 and change.value <= plan.value for change in changes)
     faster = next(change for change in changes if "link from camera" in change.what)
     assert plan.binding.startswith("transfer of the input from camera")
     assert faster.saves > 0.1  # the bottleneck is that link
+
+
+def test_twice_the_memory_is_not_said_to_help_where_the_memory_limit_binds(lite0):
+    cluster = Cluster.load(CLUSTERS / "shelf.toml")
+    problem = build_problem(lite0, cluster, memory_limit_bytes=15_000_000)
+    changes = list(find_changes(problem, Wish(), solve(problem, Wish()), 10.0))
+    assert changes[-1].what == "twice the memory everywhere and twice --memory-limit"
+    free = build_problem(lite0, cluster)
+    changes = list(find_changes(free, Wish(), solve(free, Wish()), 10.0))
+    assert changes[-1].what == "twice the memory everywhere"
 
 
 DEVICES = """
@@ -139,15 +247,25 @@ def test_what_does_not_fit_is_one_sentence_with_the_block_and_the_missing_bytes(
         path.write_text(LINKED.replace("4e9", str(nano_bytes)).replace("1e9", "9"))
         return user_error("partition.placement", "--model", lite0.path, "--cluster", path)
 
-    assert re.search(r"block '.+' needs \d+ bytes, \d+ more than the largest device", refused(9))
-    problem = build_problem(lite0, Cluster.load(path))
-    enough_for_one = int(np.diagonal(problem.stage_bytes, offset=1).max())
-    assert "bytes on all devices together" in refused(enough_for_one)
+    largest = re.search(r"blocks? '.+' .*needs? (\d+) bytes, \d+ more than the largest", refused(9))
+    assert "bytes on all devices together" in refused(largest[1])
     line = user_error(
         *("partition.placement", "--model", lite0.path),
         *("--cluster", CLUSTERS / "shelf.toml", "--memory-limit", "9"),
     )
     assert "more than the largest device" in line
+    assert line.endswith("raise --memory-limit")
+
+
+def test_the_shelf_takes_deeper_queues(lite0, tmp_path):
+    """A block alone needs more than the largest board has then; no stage of a plan does."""
+    path = tmp_path / "shelf.toml"
+    path.write_text("queue_depth = 3\n" + (CLUSTERS / "shelf.toml").read_text())
+    problem = build_problem(lite0, Cluster.load(path))
+    assert np.diagonal(problem.stage_bytes, offset=1).max() > problem.capacity_bytes.max()
+    plan = solve(problem, Wish())
+    assert plan.proved
+    assert plan.period_s == pytest.approx(0.01205, rel=1e-3)
 
 
 def test_the_readme_shows_the_commands_and_its_picture_exists():

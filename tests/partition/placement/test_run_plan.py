@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 
 from partition.placement.cluster import Cluster, Device
 from partition.placement.errors import ClusterError, InfeasibleError
-from partition.placement.run import frames_per_s
+from partition.placement.run import frames_per_s, run
 from partition.placement.run_plan import NOISE_S, Planner, blamed, device_of, is_other
 from partition.placement.run_supervisor import Placed, Supervisor
 
@@ -42,6 +43,39 @@ def test_a_device_that_is_gone_is_not_used(tiny):
     assert gone not in {device_of(stage) for stage in left.stages}
     assert left.period_s > plan.period_s
     assert (left.stages[0].start, left.stages[-1].end) == (0, len(tiny.cuts) - 1)
+
+
+def test_devices_that_no_link_leads_to_are_said_to_be_left_out(tiny, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "spare.toml"
+    text = "schema_version = 1\n"
+    for name in ("a", "b", "spare"):
+        text += f'[[devices]]\nname = "{name}"\nmemory_bytes = 1e9\nflops_per_s = 1e9\n'
+    path.write_text(text + '[[links]]\nfrom = "a"\nto = "b"\nrate_bps = 1e8\n')
+    asked = []
+
+    class Nothing:
+        """A supervisor that has no frames to send."""
+
+        placed = ()
+
+        def __init__(self, folder, cluster, report, spares):
+            asked.extend(device.name for device in cluster.devices)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def run(self, n_frames):
+            return {"seconds": [], "wrong": 0, "largest_error": 0.0, "breaks": []}
+
+    monkeypatch.setattr("partition.placement.ray_cluster.joined", lambda _: nullcontext())
+    monkeypatch.setattr("partition.placement.run_supervisor.Supervisor", Nothing)
+    result = run(str(tiny.path), path, "auto", 1, quiet=False)
+    assert asked == ["a", "b"]
+    assert result["left_out"] == [{"name": "spare", "reason": "has no link"}]
+    assert "left out: device 'spare' has no link" in capsys.readouterr().out
 
 
 def test_an_end_of_the_line_cannot_be_gone(tiny):
