@@ -85,15 +85,13 @@ def _remedy(problem: Problem) -> str:
     return ("raise --memory-limit, " if limited else "") + "add memory or devices"
 
 
-def explain(
-    problem: Problem, *, proved: bool, limit: str = "", seconds: float = 2.0
-) -> PlacementError:
+def explain(problem: Problem, *, proved: bool, limit: str, seconds: float) -> PlacementError:
     """The error for a problem that no placement was found for.
 
     Args:
         problem: network and cluster.
         proved: whether there is none.
-        limit: what else was asked for, in words.
+        limit: what else was asked for, in words; empty: nothing.
         seconds: for finding out what is missing.
     """
     if not proved:
@@ -107,7 +105,13 @@ def explain(
         return InfeasibleError(f"no placement keeps up{limit}: lower --rate or add devices")
     block = problem.blocks[_furthest(problem)]
     high = int(problem.stage_bytes.max())
-    if not fit(_with_room(problem, high)):
+    answer = fit(_with_room(problem, high))
+    if answer is None:
+        return InfeasibleError(
+            f"the network does not fit: from block {block!r} on there is no room: "
+            f"{_remedy(problem)}, or links"
+        )
+    if not answer:
         return InfeasibleError(
             f"block {block!r} and what follows cannot be placed: no links lead from device to "
             "device as far as that, add some"

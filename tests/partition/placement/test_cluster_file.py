@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from unittest import mock
 
 import numpy as np
 import pytest
 from instances import random_problem
 
+from partition.placement import infeasible
 from partition.placement.cluster import Cluster
 from partition.placement.errors import ClusterError, InfeasibleError, PlacementError
 from partition.placement.problem import build_problem, memory_of_stages
@@ -268,6 +271,17 @@ def test_links_that_lead_nowhere_are_said_to_be_missing():
     alone = replace(problem, bytes_per_s=np.zeros((3, 3)), source=0, sink=1)
     with pytest.raises(InfeasibleError, match="no links lead from device to device"):
         solve(alone, Wish())
+
+
+def test_no_bytes_are_named_where_time_was_too_short_to_find_them():
+    problem = by_weights([6, 6, 6], [9, 9])
+    error = infeasible.explain(problem, proved=True, limit="", seconds=0.0)
+    assert re.search(r"at most \d+ bytes are missing on every device: add memory or", str(error))
+    with mock.patch.object(infeasible, "fits", return_value=None):
+        error = infeasible.explain(problem, proved=True, limit="", seconds=1.0)
+        assert "there is no room: add memory or devices, or links" in str(error)
+        error = infeasible.explain(problem, proved=True, limit=" at 3 Hz", seconds=1.0)
+        assert "no placement keeps up at 3 Hz: lower --rate" in str(error)
 
 
 def test_a_rate_that_cannot_be_kept_says_so(tmp_path, tiny):
