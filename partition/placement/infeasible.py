@@ -102,7 +102,9 @@ def explain(problem: Problem, *, proved: bool, limit: str, seconds: float) -> Pl
         return fits(changed, min(_ASK_S, max(deadline_s - time.monotonic(), 0.0)))
 
     if limit and fit(problem) is not False:
-        return InfeasibleError(f"no placement keeps up{limit}: lower --rate or add devices")
+        return InfeasibleError(
+            f"no placement keeps up{limit}: lower --rate, or add faster devices or links"
+        )
     block = problem.blocks[_furthest(problem)]
     high = int(problem.stage_bytes.max())
     answer = fit(_with_room(problem, high))
