@@ -6,22 +6,20 @@ gRPC unary calls that pass raw bytes through: a protobuf bytes field costs three
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
 
 from partition import rpc, wire
 from partition.errors import (
-    CloudError,
     DeadlineExceededError,
     ModelMismatchError,
     PartitionError,
     ServerBusyError,
     WireError,
 )
+from partition.listener import MESSAGE_TIMEOUT_S, Listener
 from partition.model_folder import ModelFolder
 from partition.runtime import RUNTIME_ERRORS
 from partition.tls import ServerSecurity
@@ -29,11 +27,9 @@ from partition.tls import ServerSecurity
 Answer = Callable[[bytes, float], wire.Reply]
 """From a packed request and the time that is left for it, s, to its reply."""
 
-_SPARE_THREADS = 8
-"""For echoes, hellos and health checks while every other thread has a request."""
-_SPARE_STREAMS = 32
-_LONGEST_S = 60.0
-"""That a request may take; gRPC says of one without a deadline that 10^18 s are left."""
+_SLOW_LINK_BPS = 0.5e6
+"""The largest message is waited for as long as it takes at this rate. A slower link is not worth
+sending it over."""
 _ROOM_BYTES = 65_536
 """Of a message beside its tensors; probes of the link fit in, too."""
 _CODES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], grpc.StatusCode], ...] = (
@@ -80,39 +76,25 @@ class Endpoint:
         failed: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._answer, self._folders, self._load, self._failed = answer, folders, load, failed
-        n_threads = n_requests + _SPARE_THREADS
-        self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix="serve")
-        security = security or ServerSecurity()
-        tokens = security.tokens()
-        self.grpc_server = grpc.server(
-            self._pool,
-            interceptors=() if tokens is None else (tokens,),
-            options=_options(folders.values(), n_threads),
-            maximum_concurrent_rpcs=n_threads + _SPARE_STREAMS,
-        )
         methods = {rpc.HELLO: self._on_hello, rpc.INFER: self.on_infer, rpc.ECHO: self._on_echo}
-        handlers = {
-            name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()
-        }
-        self.grpc_server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(rpc.SERVICE, handlers),)
+        self._listener = Listener(
+            listen,
+            rpc.SERVICE,
+            {name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()},
+            n_calls=n_requests,
+            message_timeout_s=_message_timeout_s(folders.values()),
+            options=_options(folders.values()),
+            security=security,
         )
-        check_free(listen)
-        credentials = security.credentials()
-        self.port: int = (
-            self.grpc_server.add_insecure_port(listen)
-            if credentials is None
-            else self.grpc_server.add_secure_port(listen, credentials)
-        )
+        self.grpc_server, self.port = self._listener.grpc_server, self._listener.port
 
     def start(self) -> None:
         """Begin to listen."""
-        self.grpc_server.start()
+        self._listener.start()
 
     def stop(self, drain_s: float) -> None:
         """Refuse what comes, give what is being answered some time, then stop."""
-        self.grpc_server.stop(drain_s).wait()
-        self._pool.shutdown()
+        self._listener.stop(drain_s)
 
     def find(self, fingerprint: str) -> ModelFolder:
         """The model with this fingerprint.
@@ -133,7 +115,7 @@ class Endpoint:
         """Answer one request; `context` is gRPC's."""
         try:
             body, request_id = rpc.split_id(message)
-            reply = self._answer(body, min(context.time_remaining(), _LONGEST_S))
+            reply = self._answer(body, rpc.timeout_s(context.time_remaining()))
             return rpc.with_id(wire.pack_reply(reply), request_id)
         except _KNOWN_ERRORS as error:
             self._abort(context, error)
@@ -164,29 +146,17 @@ class Endpoint:
         context.abort(code, str(error))
 
 
-def _options(folders: Iterable[ModelFolder], n_threads: int) -> tuple[tuple[str, int], ...]:
+def _options(folders: Iterable[ModelFolder]) -> tuple[tuple[str, int], ...]:
     """Limits for gRPC: no message larger than the models have use for."""
     largest = max(point.float32_bytes for each in folders for point in each.split_points)
     max_bytes = min(2 * largest + _ROOM_BYTES, wire.MAX_MESSAGE_BYTES)
     return (
         ("grpc.max_receive_message_length", max_bytes),
         ("grpc.max_send_message_length", wire.MAX_MESSAGE_BYTES),
-        ("grpc.max_concurrent_streams", n_threads),
-        # Without it a second server on the same port would start and steal requests.
-        ("grpc.so_reuseport", 0),
-        # Clients ask whether an idle connection is alive.
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     )
 
 
-def check_free(listen: str) -> None:
-    """Say what is wrong with an address before gRPC logs it in its own words."""
-    host, port = rpc.parse_address(listen)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.create_server((host, port), family=family).close()
-    except (OSError, UnicodeError) as error:
-        raise CloudError(
-            f"cannot listen on {listen} ({error}): choose another address or port"
-        ) from error
+def _message_timeout_s(folders: Iterable[ModelFolder]) -> float:
+    """Time for a message to arrive, the largest one on a slow link included."""
+    largest = max(point.wire_bytes for each in folders for point in each.split_points)
+    return MESSAGE_TIMEOUT_S + 8 * largest / _SLOW_LINK_BPS

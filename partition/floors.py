@@ -83,7 +83,7 @@ def _transport(folder: ModelFolder) -> dict[str, float]:
     with CloudServer(folder, _InstantTail(folder)) as server:
         address = f"127.0.0.1:{server.port}"
         with (
-            grpc.insecure_channel(address, options=rpc.SIZE_OPTIONS) as channel,
+            grpc.insecure_channel(address, options=(*rpc.SIZE_OPTIONS, rpc.NO_PROXY)) as channel,
             CloudClient(address, folder) as client,
         ):
             echo = channel.unary_unary(rpc.method_path(rpc.ECHO))

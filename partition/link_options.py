@@ -16,6 +16,7 @@ def add_link_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--tls-key", type=Path, default=None, help="its private key, PEM")
     parser.add_argument("--token-file", type=Path, default=None, help="its first line is shown")
     parser.add_argument("--insecure", action="store_true", help="reach other hosts unencrypted")
+    parser.add_argument("--proxy", action="store_true", help="reach them through https_proxy's")
 
 
 def link_security(arguments: argparse.Namespace) -> ClientSecurity:
@@ -30,4 +31,5 @@ def link_security(arguments: argparse.Namespace) -> ClientSecurity:
         key=arguments.tls_key,
         token_file=arguments.token_file,
         insecure=arguments.insecure,
+        proxy=arguments.proxy,
     )

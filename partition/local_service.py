@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from partition import rpc, wire
-from partition.endpoint import Endpoint, check_free
+from partition.endpoint import Endpoint
 from partition.errors import CloudError, DeadlineExceededError, ServerBusyError, WireError
+from partition.listener import check_free
 from partition.load import LoadMeter
 from partition.model_folder import ModelFolder
 from partition.tls import is_loopback

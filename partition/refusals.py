@@ -17,28 +17,69 @@ from partition.errors import (
 )
 
 _SHOWN_CHARACTERS = 200
+_OUR_CERTIFICATE = "python -m partition.certificates"
+_UNTRUSTED = (
+    (
+        "Hostname Verification Check failed",
+        "its certificate is for another host: use a name or address that it holds, or make one "
+        f"with {_OUR_CERTIFICATE} --host",
+    ),
+    (
+        "certificate has expired",
+        f"its certificate has expired: make a new one there with {_OUR_CERTIFICATE}, or set the "
+        "clock here",
+    ),
+    ("certificate is not yet valid", "its certificate is not valid yet: set the clock here"),
+    (
+        "WRONG_VERSION_NUMBER",
+        "it does not encrypt: start it with --tls-cert and --tls-key, or give --insecure on a "
+        "network you trust",
+    ),
+    (
+        "handshake failed",
+        "its certificate is of an unknown authority: give --tls-ca the authority of its "
+        "certificate",
+    ),
+)
+_UNREACHABLE = (
+    ("Connection refused", "start python -m partition.server there"),
+    ("resolv", "check the name and this machine's resolver"),
+    ("timed out", "check the network and the firewalls up to there"),
+    ("No route", "check the network and the firewalls up to there"),
+    ("unreachable", "check the network and the firewalls up to there"),
+)
+_HANGS_UP = ("Socket closed", "Connection reset")
+_ENCRYPTS = "it hangs up, as a server does that encrypts: give --tls-ca its authority"
+_BROKEN = "the connection broke, wait until there is another"
+_NO_STREAM = ("REFUSED_STREAM", "RST_STREAM with error code 7")
+"""A server's own limit of calls, told as if nobody were there."""
+_GIVEN_UP = ("CANCELLED", "RST_STREAM")
+"""Cancelled there; what was cancelled here says so in other words."""
 
 
 def explain(error: Any, address: str, timeout_s: float) -> CloudError:
-    """The exception for a `grpc.RpcError` of a call to `address`."""
+    """The exception for a `grpc.RpcError` of a call to `address`.
+
+    Args:
+        error: of the call.
+        address: HOST:PORT.
+        timeout_s: that the call had.
+    """
     code, details = error.code(), error.details() or ""
     if code is grpc.StatusCode.FAILED_PRECONDITION:
         return ModelMismatchError(f"{address} refuses: {details}")
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" not in details:
-        return ServerBusyError(f"{address} is busy: {details}")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return DeadlineExceededError(f"{address} did not answer within {timeout_s * 1e3:.1f} ms")
-    if code not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
-        return CloudError(f"{address} refuses: {details} ({code.name.lower()})")
-    reason = f"{code.name.lower()}: {details[:_SHOWN_CHARACTERS]}"
-    if "handshake failed" in details:
-        return CloudUnavailableError(
-            f"no cloud server at {address} that can be trusted ({reason}): give --tls-ca the "
-            "authority of its certificate"
-        )
-    return CloudUnavailableError(
-        f"no cloud server at {address} ({reason}): start python -m partition.server there"
-    )
+    if busy := _busy(code, details):
+        return ServerBusyError(f"{address} is busy: {busy}")
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+        return _unavailable(code, details, address)
+    return CloudError(f"{address} refuses: {details} ({code.name.lower()})")
+
+
+def hung_up(error: Any) -> bool:
+    """Whether the peer ended the connection while it was being made."""
+    return _hung_up(error.details() or "")
 
 
 def load_of(error: Any) -> float:
@@ -48,3 +89,30 @@ def load_of(error: Any) -> float:
             with suppress(ValueError):
                 return min(max(float(value), 0.0), 1.0)
     return 1.0
+
+
+def _busy(code: grpc.StatusCode, details: str) -> str | None:
+    """Why there was no room for a call; None: there was."""
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" not in details:
+        return details
+    if code is grpc.StatusCode.UNAVAILABLE and any(sign in details for sign in _NO_STREAM):
+        return "it takes no more calls"
+    if code is grpc.StatusCode.CANCELLED and any(sign in details for sign in _GIVEN_UP):
+        return "it gave up waiting for the whole request"
+    return None
+
+
+def _unavailable(code: grpc.StatusCode, details: str, address: str) -> CloudUnavailableError:
+    reason = f"{code.name.lower()}: {details[:_SHOWN_CHARACTERS]}"
+    for sign, remedy in _UNTRUSTED:
+        if sign in details:
+            return CloudUnavailableError(
+                f"no cloud server at {address} that can be trusted ({reason}): {remedy}"
+            )
+    remedies = (remedy for sign, remedy in _UNREACHABLE if sign in details)
+    remedy = _ENCRYPTS if _hung_up(details) else next(remedies, _BROKEN)
+    return CloudUnavailableError(f"no cloud server at {address} ({reason}): {remedy}")
+
+
+def _hung_up(details: str) -> bool:
+    return "failed to connect" in details and any(sign in details for sign in _HANGS_UP)

@@ -55,7 +55,7 @@ class Tails:
         folders = [ModelFolder.open(model) for model in models]
         self._server = CloudServer(folders, max_workers=1, threads=threads).__enter__()
         channel = grpc.aio.insecure_channel(
-            f"127.0.0.1:{self._server.port}", options=rpc.SIZE_OPTIONS
+            f"127.0.0.1:{self._server.port}", options=(*rpc.SIZE_OPTIONS, rpc.NO_PROXY)
         )
         self._calls = {name: channel.unary_unary(rpc.method_path(name)) for name in METHODS}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from partition import wire
@@ -19,6 +20,10 @@ SIZE_OPTIONS = (
     ("grpc.max_receive_message_length", wire.MAX_MESSAGE_BYTES + ID_BYTES),
     ("grpc.max_send_message_length", wire.MAX_MESSAGE_BYTES + ID_BYTES),
 )
+NO_PROXY = ("grpc.enable_http_proxy", 0)
+"""gRPC else sends everything through the proxy that `http_proxy` names, loopback included."""
+LONGEST_S = 60.0
+"""That a call may take, whatever deadline it comes with."""
 _MAX_PORT = 65535
 
 
@@ -37,6 +42,17 @@ def parse_address(address: str) -> tuple[str, int]:
     if not host or not port.isdecimal() or int(port) > _MAX_PORT:
         raise CloudError(f"address {address!r} is not HOST:PORT with a port from 0 to {_MAX_PORT}")
     return host.strip("[]"), int(port)
+
+
+def timeout_s(deadline_s: float) -> float:
+    """How long a call may take whose answer is of no use after `deadline_s`: a minute at most.
+
+    Raises:
+        WireError: it is no number.
+    """
+    if math.isnan(deadline_s):
+        raise WireError("a deadline of nan says nothing: give seconds")
+    return min(max(deadline_s, 0.0), LONGEST_S)
 
 
 def with_id(message: bytes, request_id: bytes) -> bytes:

@@ -22,6 +22,7 @@ from grpc_reflection.v1alpha import reflection
 
 from partition import cli, rpc, wire
 from partition.batching import BatchQueue
+from partition.certificate_end import CertificateWatch
 from partition.endpoint import Endpoint
 from partition.errors import CloudError, DeadlineExceededError
 from partition.load import LoadMeter
@@ -67,7 +68,7 @@ class CloudServer:
 
     Raises:
         CloudError: the address is no address, in use or not permitted, a file of `security`
-            cannot be read, or a model does not fit the memory.
+            cannot be used, or a model does not fit the memory.
     """
 
     def __init__(
@@ -99,6 +100,8 @@ class CloudServer:
         )
         self._load = LoadMeter(max_workers)
         self._watch()
+        shown = (security.cert, security.client_ca) if security else ()
+        self._certificates = CertificateWatch([path for path in shown if path])
         self._endpoint = Endpoint(
             listen,
             self._answer,
@@ -119,12 +122,14 @@ class CloudServer:
         if self._limits.memory_bytes is None:
             self._models.load_all()
         self._endpoint.start()
+        self._certificates.start()
         for name in ("", rpc.SERVICE):
             self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         return self
 
     def __exit__(self, *_: object) -> None:
         """Refuse what comes, finish what is being served, then stop."""
+        self._certificates.close()
         self._health.enter_graceful_shutdown()
         self._endpoint.stop(self._limits.drain_s)
 

@@ -152,7 +152,7 @@ def _overhead(folder: ModelFolder, split: int, *, is_instant: bool) -> dict[str,
     address = f"127.0.0.1:{process.port}"
     message = bytes(point.wire_bytes)
     with (
-        grpc.insecure_channel(address, options=rpc.SIZE_OPTIONS) as channel,
+        grpc.insecure_channel(address, options=(*rpc.SIZE_OPTIONS, rpc.NO_PROXY)) as channel,
         CloudClient(address, folder) as client,
     ):
         echo = channel.unary_unary(rpc.method_path(rpc.ECHO))
@@ -192,7 +192,9 @@ def _bare() -> dict[str, dict[str, float]]:
     message = bytes(int(np.prod(_LARGE_SHAPE)))
     calls = {}
     for kind, (_, port) in processes.items():
-        channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=rpc.SIZE_OPTIONS)
+        channel = grpc.insecure_channel(
+            f"127.0.0.1:{port}", options=(*rpc.SIZE_OPTIONS, rpc.NO_PROXY)
+        )
         calls[kind] = channel.unary_unary(rpc.method_path(rpc.ECHO))
     samples: dict[str, list[float]] = {kind: [] for kind in calls}
     before = {}

@@ -11,7 +11,9 @@ from typing import Any
 
 import grpc
 
-from partition.errors import CloudError
+from partition import refusals, rpc
+from partition.errors import CloudError, CloudUnavailableError
+from partition.tls_check import check_pair, client_fault
 
 _MIN_TOKEN_CHARACTERS = 16
 
@@ -40,14 +42,14 @@ class ServerSecurity:
         """Credentials for gRPC; None where nothing is encrypted.
 
         Raises:
-            CloudError: a file cannot be read.
+            CloudError: a file cannot be used.
         """
         if self.cert is None or self.key is None:
             return None
-        authority = _read(self.client_ca) if self.client_ca else None
-        return grpc.ssl_server_credentials(
-            [(_pem(self.key), _pem(self.cert))], authority, authority is not None
-        )
+        pair = _pem(self.key), _pem(self.cert)
+        check_pair(self.cert, self.key)
+        authority = _pem(self.client_ca) if self.client_ca else None
+        return grpc.ssl_server_credentials([pair], authority, authority is not None)
 
     def tokens(self) -> TokenCheck | None:
         """Check of the tokens; None where none is demanded.
@@ -72,16 +74,24 @@ class ClientSecurity:
     """File whose first line is the bearer token to show."""
     insecure: bool = False
     """Talk to other machines without encryption."""
+    proxy: bool = False
+    """Reach other machines through the proxy that `https_proxy` or `http_proxy` names."""
 
     def __post_init__(self) -> None:
-        """Refuse half of a pair, and a token in the clear."""
+        """Refuse half of a pair, and what contradicts itself."""
         if (self.cert is None) != (self.key is None):
             raise CloudError("a certificate needs its key: give --tls-cert and --tls-key")
         if self.insecure and (self.ca or self.cert):
             raise CloudError("--insecure and certificates exclude each other: drop one of them")
+        if self.insecure and self.proxy:
+            raise CloudError("a proxy would read what is not encrypted: drop --insecure or --proxy")
+
+    def is_encrypted(self, host: str) -> bool:
+        """Whether a channel to a host is."""
+        return bool(self.ca or self.cert) or not (self.insecure or is_loopback(host))
 
     def channel(self, host: str, address: str, options: Any) -> Any:
-        """A gRPC channel.
+        """A gRPC channel, past any proxy unless that is asked for.
 
         Args:
             host: part of the address.
@@ -89,10 +99,11 @@ class ClientSecurity:
             options: of the channel.
 
         Raises:
-            CloudError: a file cannot be read, or a token would cross the network in the clear.
+            CloudError: a file cannot be used, or a token would cross the network in the clear.
         """
-        encrypted = bool(self.ca or self.cert) or not (self.insecure or is_loopback(host))
-        if not encrypted:
+        if not self.proxy or is_loopback(host):
+            options = (*options, rpc.NO_PROXY)
+        if not self.is_encrypted(host):
             if self.token_file and not is_loopback(host):
                 raise CloudError("a token in the clear can be stolen: drop --insecure")
             return grpc.insecure_channel(address, options=options)
@@ -101,7 +112,30 @@ class ClientSecurity:
             _pem(self.key) if self.key else None,
             _pem(self.cert) if self.cert else None,
         )
+        if self.cert is not None and self.key is not None:
+            check_pair(self.cert, self.key)
         return grpc.secure_channel(address, credentials, options=options)
+
+    def explain(self, error: Any, address: str, timeout_s: float) -> CloudError:
+        """The exception for a `grpc.RpcError` of a call to `address`.
+
+        Args:
+            error: of the call.
+            address: HOST:PORT.
+            timeout_s: that the call had.
+        """
+        host, _ = rpc.parse_address(address)
+        if not (self.is_encrypted(host) and refusals.hung_up(error)):
+            return refusals.explain(error, address, timeout_s)
+        if self.cert is None or self.key is None:
+            remedy = "give --tls-cert and --tls-key a certificate of the server's --client-ca"
+        elif fault := client_fault(self.cert, self.key, self.ca):
+            remedy = f"{self.cert} {fault}, so give one of the server's --client-ca that is valid"
+        else:
+            remedy = f"{self.cert} is perhaps not of the authority of the server's --client-ca"
+        return CloudUnavailableError(
+            f"the cloud server at {address} does not believe this client: {remedy}"
+        )
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """What goes with every call.
@@ -114,21 +148,15 @@ class ClientSecurity:
         return (("authorization", f"Bearer {_tokens(self.token_file)[0]}"),)
 
 
-class TokenCheck(grpc.ServerInterceptor):  # type: ignore[misc]
-    """Lets calls through that show a known token; health checks need none."""
+class TokenCheck:
+    """Knows the tokens of which a client must show one."""
 
     def __init__(self, tokens: list[str]) -> None:
         self._digests = [_digest(f"Bearer {token}") for token in tokens]
-        self._refuse = grpc.unary_unary_rpc_method_handler(_refuse)
 
-    def intercept_service(self, continuation: Any, details: Any) -> Any:
-        """Called by gRPC before each call."""
-        if details.method.startswith("/grpc.health.") or self._is_known(details):
-            return continuation(details)
-        return self._refuse
-
-    def _is_known(self, details: Any) -> bool:
-        shown = dict(details.invocation_metadata).get("authorization", "")
+    def is_known(self, metadata: Any) -> bool:
+        """Whether what came with a call holds one of them."""
+        shown = dict(metadata).get("authorization", "")
         digest = _digest(str(shown))
         # All of them, always: how long it takes must not tell which one was near.
         return sum(hmac.compare_digest(digest, each) for each in self._digests) > 0
@@ -140,10 +168,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _refuse(_: bytes, context: Any) -> None:
-    context.abort(grpc.StatusCode.UNAUTHENTICATED, "no valid token: give --token-file")
 
 
 def _digest(text: str) -> bytes:

@@ -68,7 +68,7 @@ def test_a_board_with_certificate_and_token_is_served(deployed, files):
     ("changes", "reason"),
     [
         ({"tls_ca": None}, "that can be trusted .* give --tls-ca"),
-        ({"tls_cert": None, "tls_key": None}, "no cloud server at 127.0.0.1"),
+        ({"tls_cert": None, "tls_key": None}, "does not believe this client: give --tls-cert"),
         ({"token_file": "other-token"}, "token"),
         ({"token_file": None}, "token"),
         ({"tls_key": None}, "--tls-key"),

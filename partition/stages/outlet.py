@@ -22,6 +22,7 @@ _CHANNEL_OPTIONS = (
     # A device that has lost its power says nothing; a slow link delays the answer by some frames.
     ("grpc.keepalive_time_ms", 5_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.enable_retries", 0),
     # A new session must not wait for the back-off of an old connection.

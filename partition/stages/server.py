@@ -8,13 +8,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
 
 from partition import rpc
-from partition.errors import CloudError, PartitionError, WireError
+from partition.errors import PartitionError, WireError
+from partition.listener import MESSAGE_TIMEOUT_S, Listener
 from partition.model_folder import ModelFolder
 from partition.runtime import SplitRuntime
 from partition.stages.errors import StageError, StageLostError
@@ -27,16 +27,18 @@ from partition.tls import ClientSecurity, ServerSecurity
 READY_TIMEOUT_S = 60.0
 _FINISH_TIMEOUT_S = 60.0
 _TIMED_FRAMES = 32
-_THREADS = 16
+_CALLS = 16
+_DRAIN_S = 1.0
+_MESSAGE_TIMEOUT_S = MESSAGE_TIMEOUT_S + 2.0
+"""A probe of the rate takes two seconds at 0.5 Mbit/s."""
 _OPTIONS = (
     *rpc.SIZE_OPTIONS,
-    ("grpc.so_reuseport", 0),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 1_000),
+    # The stage before asks more often while a large frame is under way.
     ("grpc.http2.max_ping_strikes", 0),
     # An upstream that has lost its power must not hold the stage.
     ("grpc.keepalive_time_ms", 5_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
 )
 
 Work = Callable[[Session, Inlet], None]
@@ -68,34 +70,25 @@ class SessionServer:
         self._turn = threading.Lock()
         self._guard = threading.Lock()
         self._current: tuple[int, Inlet] | None = None
-        security = security or ServerSecurity()
-        tokens, credentials = security.tokens(), security.credentials()
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="session")
-        self._server = grpc.server(
-            self._pool, interceptors=() if tokens is None else (tokens,), options=_OPTIONS
-        )
-        handlers = {
-            FRAMES: grpc.stream_stream_rpc_method_handler(self._on_frames),
-            STATISTICS: grpc.unary_unary_rpc_method_handler(self._on_statistics),
-            PROBE: grpc.unary_unary_rpc_method_handler(lambda *_: b""),
-        }
-        self._server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(SERVICE, handlers),)
+        self._listener = Listener(
+            listen,
+            SERVICE,
+            {
+                FRAMES: grpc.stream_stream_rpc_method_handler(self._on_frames),
+                STATISTICS: grpc.unary_unary_rpc_method_handler(self._on_statistics),
+                PROBE: grpc.unary_unary_rpc_method_handler(lambda *_: b""),
+            },
+            n_calls=_CALLS,
+            message_timeout_s=_MESSAGE_TIMEOUT_S,
+            options=_OPTIONS,
+            security=security,
         )
         host, _ = rpc.parse_address(listen)
-        try:
-            self.port: int = (
-                self._server.add_insecure_port(listen)
-                if credentials is None
-                else self._server.add_secure_port(listen, credentials)
-            )
-        except RuntimeError as error:
-            raise CloudError(f"cannot listen on {listen}: choose another address") from error
-        self.address = f"{host}:{self.port}"
+        self.address = f"{host}:{self._listener.port}"
 
     def __enter__(self) -> SessionServer:
         """Begin to listen."""
-        self._server.start()
+        self._listener.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -104,8 +97,7 @@ class SessionServer:
             current = self._current
         if current is not None:
             current[1].cancel(StageLostError("the stage was stopped"))
-        self._server.stop(1.0).wait()
-        self._pool.shutdown()
+        self._listener.stop(_DRAIN_S)
 
     def _on_frames(self, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
         try:

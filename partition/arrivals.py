@@ -1,0 +1,130 @@
+"""Places for calls whose message has not come yet: shared fairly, and none for long.
+
+A call takes a thread as soon as its header is there. Whoever sends headers only would else take
+all of them.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+_CHECK_PERIOD_S = 0.25
+
+
+class Call(Protocol):
+    """What is needed of a `grpc.ServicerContext`."""
+
+    def cancel(self) -> None:
+        """End the call, from any thread."""
+
+
+class _Waiting(NamedTuple):
+    peer: str
+    due_s: float
+
+    @property
+    def address(self) -> str:
+        return self.peer.rpartition(":")[0]
+
+
+class Arrivals:
+    """Calls that wait for their message; safe to use from several threads.
+
+    Where all places are taken, the address and in it the connection that holds most of them has to
+    give one up. So the share of a peer is what others leave to it.
+
+    Args:
+        places: calls that may wait at the same time.
+        timeout_s: longest wait; the call is ended then.
+        refused: told peer and reason of each call that was ended.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        places: int,
+        timeout_s: float,
+        refused: Callable[[str, str], object],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._places, self._timeout_s = places, timeout_s
+        self._refused, self._clock = refused, clock
+        self._guard = threading.Lock()
+        self._waiting: dict[Call, _Waiting] = {}  # oldest first
+        self._some = threading.Event()
+        self._closed = False
+
+    def start(self) -> None:
+        """Begin to end calls that have waited too long."""
+        threading.Thread(target=self._watch, daemon=True, name="arrivals").start()
+
+    def begin(self, call: Call, peer: str) -> bool:
+        """A call of a peer (address and port) begins to wait; False: there is no place for it.
+
+        Whoever got a place calls `end` with the same call.
+        """
+        new = _Waiting(peer, self._clock() + self._timeout_s)
+        victim = None
+        with self._guard:
+            if len(self._waiting) >= self._places:
+                victim = self._victim(new)
+                if victim is None:
+                    return False
+                loser = self._waiting.pop(victim)
+            self._waiting[call] = new
+        if not self._some.is_set():
+            self._some.set()
+        if victim is not None:
+            self._cut(victim, loser.peer, "it held the most places of calls without a message")
+        return True
+
+    def end(self, call: Call) -> None:
+        """The message is there, or will not come."""
+        with self._guard:
+            self._waiting.pop(call, None)
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._closed = True
+        self._some.set()
+
+    def _victim(self, new: _Waiting) -> Call | None:
+        """Who gives way to `new`; None: itself. Holds the guard."""
+        by_address = Counter(each.address for each in self._waiting.values())
+        heaviest = max(by_address.values())
+        if by_address[new.address] == heaviest:
+            addresses = {new.address}  # one of the heaviest: its own others give way
+        else:
+            addresses = {name for name, n in by_address.items() if n == heaviest}
+        within = [each for each in self._waiting.values() if each.address in addresses]
+        by_connection = Counter(each.peer for each in within)
+        most = max(by_connection.values())
+        if by_connection[new.peer] == most:
+            return None
+        return next(
+            call
+            for call, each in self._waiting.items()
+            if each.address in addresses and by_connection[each.peer] == most
+        )
+
+    def _watch(self) -> None:
+        while not self._closed:
+            self._some.wait()
+            time.sleep(_CHECK_PERIOD_S)
+            now_s = self._clock()
+            with self._guard:
+                late = [item for item in self._waiting.items() if item[1].due_s <= now_s]
+                for call, _ in late:
+                    del self._waiting[call]
+                if not self._waiting and not self._closed:
+                    self._some.clear()
+            for call, each in late:
+                self._cut(call, each.peer, f"no message within {self._timeout_s:.1f} s")
+
+    def _cut(self, call: Call, peer: str, reason: str) -> None:
+        self._refused(peer, reason)
+        call.cancel()

@@ -1,0 +1,123 @@
+"""Strangers who take a server's places: calls without a message, connections without a call."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import grpc
+
+from partition import rpc
+
+_INFER = rpc.method_path(rpc.INFER)
+REPOSITORY = Path(__file__).parents[2]
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+"""What a client of HTTP/2 says first, with empty settings."""
+
+
+class HeadersOnly:
+    """Calls that send their header and nothing else, for as long as the context lasts.
+
+    Attributes:
+        ended: code and details of each call that the server ended.
+    """
+
+    def __init__(self, address, calls, connections, path=_INFER, again=True):
+        self._address, self._path, self._again = address, path, again
+        self._calls, self._connections = calls, connections
+        self._over = threading.Event()
+        self.ended = []
+
+    def __enter__(self):
+        options = (("grpc.use_local_subchannel_pool", 1),)
+        self._channels = [
+            grpc.insecure_channel(self._address, options) for _ in range(self._connections)
+        ]
+        self._threads = [
+            threading.Thread(target=self._call, args=(self._channels[i % self._connections],))
+            for i in range(self._calls)
+        ]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._over.set()
+        for thread in self._threads:
+            thread.join(10)
+            assert not thread.is_alive()
+        for channel in self._channels:
+            channel.close()
+
+    def _call(self, channel):
+        call = channel.stream_unary(self._path)
+        while not self._over.is_set():
+            try:
+                call(self._nothing())
+            except grpc.RpcError as error:
+                if not self._over.is_set():
+                    self.ended.append((error.code(), error.details()))
+            if not self._again:
+                return
+            self._over.wait(0.02)
+
+    def _nothing(self):
+        self._over.wait(60)
+        yield from ()
+
+
+@contextmanager
+def idle_connections(port, n, *, greet=True):
+    """Connections on which nothing is ever asked; yields their sockets."""
+    held = []
+    try:
+        for _ in range(n):
+            held.append(socket.create_connection(("127.0.0.1", port), timeout=5))
+            if greet:
+                held[-1].sendall(_PREFACE)
+        yield held
+    finally:
+        for each in held:
+            each.close()
+
+
+def still_open(held):
+    """How many of some sockets the other side has not closed."""
+    n = 0
+    for each in held:
+        each.setblocking(False)
+        with suppress(ConnectionError):
+            try:
+                while each.recv(4096):
+                    pass
+            except BlockingIOError:
+                n += 1
+    return n
+
+
+@contextmanager
+def server_process(folder, *options, files=None):
+    """`python -m partition.server` for a model; yields its address and the process."""
+    command = [sys.executable, "-m", "partition.server", "--model", str(folder.path)]
+    command += ["--listen", "127.0.0.1:0", *map(str, options)]
+    if files is not None:
+        command = ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *command]
+    process = subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        line = process.stdout.readline()
+        assert line.startswith("serving "), process.stderr.read()
+        yield line.split()[-1], process
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        finally:
+            process.kill()
+            process.stdout.close()
+            process.stderr.close()
