@@ -15,6 +15,7 @@ import grpc
 import numpy.typing as npt
 
 from partition import refusals, rpc, wire
+from partition.answers import AnswerCheck
 from partition.breaker import CircuitBreaker
 from partition.codec import Encoded
 from partition.errors import (
@@ -49,9 +50,11 @@ _CHANNEL_OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 300),
     ("grpc.min_reconnect_backoff_ms", 1000),
-    # A connection that swallows what is sent is given up after two seconds.
+    # A connection that swallows what is sent is given up after two seconds; where something still
+    # acknowledges it (NAT, proxy), the last one alone decides.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 2_000),
+    ("grpc.http2.ping_timeout_ms", 2_000),
     ("grpc.enable_retries", 0),
     # Two clients of one process must not share a connection and its back-off.
     ("grpc.use_local_subchannel_pool", 1),
@@ -104,12 +107,10 @@ class CloudClient:
         security: ClientSecurity | None = None,
     ) -> None:
         host, _ = rpc.parse_address(address)
-        security = security or ClientSecurity()
+        self._security = security or ClientSecurity()
         self._address = address
-        self._folder = folder
-        self._clock = clock
-        self._breaker = CircuitBreaker(clock)
-        self._estimator = LinkEstimator(clock)
+        self._folder, self._clock = folder, clock
+        self._breaker, self._estimator = CircuitBreaker(clock), LinkEstimator(clock)
         self._server_load = 0.0
         self._is_reachable = True
         self._refreshing = False
@@ -118,11 +119,12 @@ class CloudClient:
         self._counting = threading.Lock()
         self._in_flight = 0
         self._expected: tuple[float, LinkEstimate | None] = (-_CHECK_PERIOD_S, None)
-        self._metadata = security.metadata()
+        self._metadata = self._security.metadata()
         # Ids of two clients must differ, too: a reply of another one's is none of ours.
         first = int.from_bytes(os.urandom(rpc.ID_BYTES), "little")
+        self._answers = AnswerCheck(address, folder.outputs)
         self._ids = itertools.count(first)
-        self._channel = security.channel(host, address, _CHANNEL_OPTIONS)
+        self._channel = self._security.channel(host, address, _CHANNEL_OPTIONS)
         self._hello = self._channel.unary_unary(rpc.method_path(rpc.HELLO))
         self._infer = self._channel.unary_unary(rpc.method_path(rpc.INFER))
         self._echo = self._channel.unary_unary(rpc.method_path(rpc.ECHO))
@@ -175,7 +177,9 @@ class CloudClient:
             DeadlineExceededError: the answer was late, or is expected to be.
             ModelMismatchError: the server holds another model.
             CloudError: the server refused, or answered nonsense.
+            WireError: the deadline is no number.
         """
+        deadline_s = rpc.timeout_s(deadline_s)
         refusal = self._breaker.check()
         if refusal is not None:
             raise CloudUnavailableError(f"{self._address} {refusal}")
@@ -196,6 +200,7 @@ class CloudClient:
         finally:
             self._count(-1)
         reply = self._unpack(answer, request_id)
+        self._answers.check(reply.outputs)
         round_trip_s = self._clock() - start_s
         self._estimator.transferred(len(message), round_trip_s - reply.compute_s)
         self._server_load = reply.load
@@ -338,7 +343,7 @@ class CloudClient:
                 raise WireError("it belongs to another request")
             return wire.unpack_reply(body)
         except WireError as error:
-            raise CloudError(f"{self._address} sent a broken reply: {error}") from error
+            raise self._answers.refused(f"{self._address} sent a broken reply: {error}") from error
 
     def _unpack_echo(self, answer: bytes) -> float:
         try:
@@ -348,7 +353,7 @@ class CloudClient:
 
     def _failure(self, error: Any, timeout_s: float) -> CloudError:
         """What a failed call means, and what it means for the next ones."""
-        failure = refusals.explain(error, self._address, timeout_s)
+        failure = self._security.explain(error, self._address, timeout_s)
         match failure:
             case ServerBusyError():
                 self._server_load = refusals.load_of(error)

@@ -7,6 +7,7 @@ does not come is replaced by the light branch's on all channels.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -23,12 +24,14 @@ from partition.attention.table import AccuracyTable
 from partition.client import CloudClient, CloudReply
 from partition.codec import Codec, Encoded
 from partition.encoded import MIN_DIMS, Bits, Uint16Array
-from partition.errors import CloudError, PartitionError
+from partition.errors import CloudError, PartitionError, WireError
 from partition.model_folder import ModelFolder, SplitPoint
 from partition.routes import Route
 from partition.runtime import SplitRuntime, random_inputs
 
 __all__ = ["EdgeTimer", "InferenceResult", "Route", "SplitPipeline"]
+
+logger = logging.getLogger(__name__)
 
 Arrays = tuple[npt.NDArray[Any], ...]
 
@@ -149,6 +152,7 @@ class SplitPipeline:
         self._codecs: dict[Bits, Codec] = {8: Codec(8), 4: Codec(4)}
         self._halves = _halves(folder, runtime.threads)
         self._fallback_s: dict[tuple[int, bool], float] = {}
+        self._told: set[int] = set()
         self._probes: dict[tuple[Route, int], compression.CompressionProbe] = {}
 
     def warm_up(self) -> None:
@@ -166,7 +170,8 @@ class SplitPipeline:
         """Run the network on one input.
 
         A cloud that is late or gone costs at most the deadline: the edge then finishes from the
-        head's tensors, within the deadline if that fits in there at all.
+        head's tensors, within the deadline if that fits in there at all. It also does where a
+        message cannot carry them, as with NaN or infinity.
 
         Args:
             x: of an image network (1, 3, H, W), preprocessed; or several inputs.
@@ -175,7 +180,6 @@ class SplitPipeline:
 
         Raises:
             PartitionError: there is no such split point, or this xi was not trained there.
-            WireError: the cut tensor holds NaN or infinity.
         """
         point = self._check(route)
         inputs = x if isinstance(x, tuple) else (x,)
@@ -189,7 +193,9 @@ class SplitPipeline:
         codec_s, sent_s = 0.0, self._clock()
         try:
             codec_s, reply = self._offload(route, head, start_s + deadline_s)
-        except CloudError as error:
+        except (CloudError, WireError) as error:
+            if isinstance(error, WireError):
+                self._tell(route, error)
             lost_s = self._clock() - sent_s
             outputs, finish_s = self._finish(route, head)
             latency_s = self._clock() - start_s
@@ -207,6 +213,13 @@ class SplitPipeline:
             "cloud",
             cloud_load=reply.load,
         )
+
+    def _tell(self, route: Route, error: WireError) -> None:
+        """Say once that requests of a cut stay here."""
+        if route.split not in self._told:
+            self._told.add(route.split)
+            name = self._folder.split_points[route.split].name
+            logger.warning("%s: at %s such requests are finished here", error, name)
 
     def _check(self, route: Route) -> SplitPoint:
         """The split point of a route that can be run."""

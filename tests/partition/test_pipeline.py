@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from partition.client import CloudClient
-from partition.errors import CloudUnavailableError, DeadlineExceededError, PartitionError, WireError
+from partition.errors import CloudUnavailableError, DeadlineExceededError, PartitionError
 from partition.pipeline import Route, SplitPipeline
 from partition.runtime import SplitRuntime
 from partition.server import CloudServer
@@ -164,11 +166,73 @@ def test_an_unknown_split_point_is_named(tiny, runtime, image, split):
         SplitPipeline(tiny, runtime).infer(image, Route(split), 1.0)
 
 
-def test_an_input_that_is_not_finite_is_an_error_of_the_caller(tiny, runtime, image, server):
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_a_cut_tensor_that_is_not_finite_stays_on_the_edge(
+    tiny, runtime, image, server, caplog, value
+):
+    image[0, 0, 0, 0] = value
     with CloudClient(f"127.0.0.1:{server.port}", tiny) as client:
         pipeline = SplitPipeline(tiny, runtime, client)
-        with pytest.raises(WireError, match="NaN"):
-            pipeline.infer(np.full_like(image, np.nan), Route(0), DEADLINE_S)
+        for _ in range(2):
+            result = pipeline.infer(image, Route(0), DEADLINE_S)
+            assert result.served_by == "edge"
+            assert "holds NaN, infinity" in result.fallback
+            np.testing.assert_allclose(result.logits, runtime.whole((image,))[0], 1e-4, 1e-5)
+    assert len(caplog.messages) == 1
+    assert "finished here" in caplog.messages[0]
+
+
+class OtherAnswers(CloudServer):
+    """A cloud that changes its answers."""
+
+    change = None
+
+    def _answer(self, message, remaining_s):
+        reply = super()._answer(message, remaining_s)
+        return replace(reply, outputs=self.change(reply.outputs))
+
+
+def _with_value(value):
+    def change(outputs):
+        changed = outputs[0].copy()
+        changed.flat[0] = value
+        return (changed, *outputs[1:])
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda outputs: (outputs[0][:, :3],), r"float32 \(1, 3\) where the network gives"),
+        (lambda outputs: (outputs[0].astype(np.float16),), r"float16 \(1, 10\) where"),
+        (lambda outputs: (outputs[0].astype(np.int64),), r"int64 \(1, 10\) where"),
+        (lambda outputs: outputs * 2, r"float32 \(1, 10\), float32 \(1, 10\) where"),
+        (lambda outputs: (outputs[0][0],), r"float32 \(10,\) where"),
+        (_with_value(np.inf), "holds NaN or infinity"),
+        (_with_value(np.nan), "holds NaN or infinity"),
+    ],
+)
+def test_an_answer_that_is_none_of_the_networks_goes_nowhere(
+    tiny, runtime, image, caplog, change, reason
+):
+    with (
+        OtherAnswers(tiny, runtime) as server,
+        CloudClient(f"127.0.0.1:{server.port}", tiny) as client,
+    ):
+        pipeline = SplitPipeline(tiny, runtime, client)
+        server.change = change
+        for _ in range(3):
+            result = pipeline.infer(image, Route(1), DEADLINE_S)
+            assert result.served_by == "edge"
+            assert re.search(reason, result.fallback)
+            assert "broken" not in result.fallback
+            np.testing.assert_allclose(result.logits, runtime.whole((image,))[0], 1e-4, 1e-5)
+        assert len(caplog.messages) == 1  # told once
+        server.change = lambda outputs: outputs
+        assert pipeline.infer(image, Route(1), DEADLINE_S).served_by == "cloud"
+        if "where" in reason:
+            assert "as the network does again" in caplog.messages[1]
 
 
 def test_a_client_that_refuses_does_not_stop_the_pipeline(tiny, runtime, image):

@@ -199,8 +199,6 @@ def test_a_bool_is_0_or_1():
 def test_a_reply_out_of_range_is_refused():
     good = np.zeros((1, 3), np.float32)
     for reply in (
-        wire.Reply((np.full((1, 3), np.nan, np.float32),), 0.1, 0.1, 0),
-        wire.Reply((good, np.full((1, 3), np.nan, np.float16)), 0.1, 0.1, 0),
         wire.Reply((good,), -1.0, 0.1, 0),
         wire.Reply((good,), math.nan, 0.1, 0),
         wire.Reply((good,), 0.1, 1.5, 0),
