@@ -19,8 +19,7 @@ _OPTIONS = (
     # A service that is started again is found within half a second.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 300),
-    # A proxy has no business between two programs of one machine.
-    ("grpc.enable_http_proxy", 0),
+    rpc.NO_PROXY,
 )
 _NO_ID = bytes(rpc.ID_BYTES)
 
@@ -66,24 +65,25 @@ class LocalClient:
 
         Args:
             inputs: of the network, preprocessed; of an image network float32 (1, 3, H, W).
-            deadline_s: time after which the answer is of no use.
+            deadline_s: time after which the answer is of no use; a minute at most is waited.
 
         Raises:
             DeadlineExceededError: there was none in time.
             ServerBusyError: too many requests wait already.
             CloudError: the service is gone, or refuses the inputs.
-            WireError: there are more or fewer inputs than the network takes.
+            WireError: there are more or fewer inputs than the network takes, the type of one
+                cannot become the network's without other values, or the deadline is no number.
         """
         dtypes = self._input.dtypes
         if len(inputs) != len(dtypes):
             raise WireError(f"{len(inputs)} inputs for {self._folder.name}, it takes {len(dtypes)}")
         tensors = tuple(
-            wire.Raw(np.ascontiguousarray(x, dtype))
-            for x, dtype in zip(inputs, dtypes, strict=True)
+            wire.Raw(_cast(x, np.dtype(dtype), i))
+            for i, (x, dtype) in enumerate(zip(inputs, dtypes, strict=True))
         )
         request = wire.Request(self._folder.fingerprint, self._input.index, tensors)
         message = rpc.with_id(wire.pack_request(request), _NO_ID)
-        reply = self._ask(rpc.INFER, message, deadline_s)
+        reply = self._ask(rpc.INFER, message, rpc.timeout_s(deadline_s))
         try:
             body, _ = rpc.split_id(reply)
             return wire.unpack_reply(body).outputs
@@ -105,3 +105,38 @@ class LocalClient:
                     f"nobody answers at {self._address}: start deploy.py --listen {self._address}"
                 )
             raise failure from error
+
+
+def _cast(x: Any, dtype: np.dtype[Any], position: int) -> npt.NDArray[Any]:
+    """An input as the type of the network's.
+
+    Rounding within a kind of numbers is fine, as from float64 to float32; another value is not.
+
+    Raises:
+        WireError: it has another kind, or values beyond the type's.
+    """
+    try:
+        array = np.asarray(x)
+    except (ValueError, TypeError) as error:
+        raise WireError(f"input {position} is no array ({error})") from error
+    if not np.can_cast(array.dtype, dtype, "same_kind"):
+        raise WireError(
+            f"input {position} is of {array.dtype}, the network takes {dtype}: convert it first"
+        )
+    with np.errstate(over="ignore"):
+        cast = np.ascontiguousarray(array, dtype)
+    if array.dtype != dtype and not _kept(array, cast):
+        raise WireError(
+            f"input {position} of {array.dtype} holds values beyond {dtype}, which the network "
+            "takes: scale or check it first"
+        )
+    return cast
+
+
+def _kept(array: npt.NDArray[Any], cast: npt.NDArray[Any]) -> bool:
+    """Whether whole numbers are the same after a cast, and finite ones still finite."""
+    if cast.dtype.kind != "f":
+        return bool((array == cast).all())
+    if array.dtype.kind != "f":
+        return bool(np.isfinite(cast).all())
+    return bool((np.isfinite(array) == np.isfinite(cast)).all())

@@ -22,7 +22,7 @@ from partition.errors import (
     ServerBusyError,
     WireError,
 )
-from partition.local_client import LocalClient
+from partition.local_client import LocalClient, _cast
 from partition.local_service import LocalService
 from partition.wire import Raw
 
@@ -91,6 +91,52 @@ def test_who_comes_when_too_many_wait_is_refused(service, application, image):
             service.take(time.monotonic() + PATIENCE_S).answer((image,))
     assert len(found) == 2
     assert len(service.arrivals_s()) == 3
+
+
+@contextmanager
+def answering(service, pause_s=0.01):
+    """A board that answers one after the other, in a thread of its own."""
+    over = threading.Event()
+
+    def answer():
+        while not over.is_set():
+            request = service.take(time.monotonic() + 0.05)
+            if request is not None:
+                time.sleep(pause_s)
+                request.answer((request.inputs[0][0, :, 0],))
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(PATIENCE_S)
+
+
+@pytest.mark.parametrize("callers", [14, 50, 300])
+def test_every_refusal_says_that_the_service_is_busy_however_many_call(
+    service, application, image, callers
+):
+    found, over_s = [], time.monotonic() + 2.0
+
+    def ask():
+        while time.monotonic() < over_s:
+            try:
+                application.infer(image, deadline_s=PATIENCE_S)
+                found.append(None)
+            except CloudError as error:
+                found.append(type(error))
+                time.sleep(0.02)
+
+    with answering(service):
+        threads = [threading.Thread(target=ask) for _ in range(callers)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(6 * PATIENCE_S)
+            assert not thread.is_alive()
+    assert set(found) == {None, ServerBusyError}
 
 
 def test_who_gave_up_waiting_is_not_served(service, application, image):
@@ -186,6 +232,77 @@ def test_other_inputs_are_refused_by_shape_number_and_value(application, image):
         application.infer(np.full_like(image, np.nan))
     with pytest.raises(WireError, match="2 inputs for tiny-cnn, it takes 1"):
         application.infer(image, image)
+
+
+@pytest.mark.parametrize(
+    ("x", "reason"),
+    [
+        (np.full((1, 3, 64, 64), 1 + 2j), "complex128"),
+        (np.full((1, 3, 64, 64), 1e39), "values beyond float32"),
+        (np.full((1, 3, 64, 64), "1.0"), "<U3"),
+        (np.full((1, 3, 64, 64), None), "object"),
+        ([[1.0], [1.0, 2.0]], "no array"),
+    ],
+)
+def test_an_input_of_another_kind_is_refused_and_not_changed(application, x, reason):
+    with pytest.raises(WireError, match=f"input 0 .*{reason}"):
+        application.infer(x)
+
+
+@pytest.mark.parametrize(
+    ("x", "dtype"),
+    [
+        (np.array([2**32 + 5]), "int32"),
+        (np.array([-1]), "uint8"),
+        (np.array([1.9]), "int32"),
+        (np.array([np.nan]), "int64"),
+        (np.array([2]), "bool"),
+        (np.array([2**63], np.uint64), "int64"),
+        (np.array([1e6]), "float16"),
+    ],
+)
+def test_a_cast_never_gives_another_value(x, dtype):
+    with pytest.raises(WireError, match=f"the network takes {dtype}|beyond {dtype}"):
+        _cast(x, np.dtype(dtype), 0)
+
+
+@pytest.mark.parametrize(
+    ("x", "dtype"),
+    [
+        ([1, 2], "int64"),
+        (np.array([5, 6]), "int32"),
+        (np.array([255], np.uint8), "float32"),
+        (np.array([0.1, -np.inf]), "float32"),
+        (np.array([True]), "int64"),
+    ],
+)
+def test_a_cast_that_keeps_the_values_is_made(x, dtype):
+    found = _cast(x, np.dtype(dtype), 0)
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, x, 1e-7)
+
+
+def test_deadlines_without_end_are_a_minute_and_those_without_meaning_are_named(
+    service, application, image
+):
+    with asking(application, image, deadline_s=np.inf) as found:
+        request = service.take(time.monotonic() + PATIENCE_S)
+        assert 50.0 < request.due_s - time.monotonic() <= 60.0
+        request.answer((image,))
+    assert isinstance(found[0], tuple)
+    with pytest.raises(WireError, match="deadline of nan"):
+        application.infer(image, deadline_s=np.nan)
+    with pytest.raises(DeadlineExceededError):
+        application.infer(image, deadline_s=-np.inf)
+
+
+def test_an_answer_that_rightly_holds_no_numbers_reaches_the_application(
+    service, application, image
+):
+    with asking(application, image) as found:
+        request = service.take(time.monotonic() + PATIENCE_S)
+        request.answer((np.array([[np.nan, -np.inf]], np.float32),))
+    np.testing.assert_array_equal(found[0][0], [[np.nan, -np.inf]])
 
 
 def test_only_whole_inputs_are_taken(service, tiny, image):

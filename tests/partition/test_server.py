@@ -18,7 +18,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from partition import rpc
+from partition import rpc, wire
 from partition.client import CloudClient
 from partition.codec import Codec
 from partition.errors import CloudError, ModelMismatchError, ServerBusyError
@@ -119,6 +119,22 @@ def test_a_tail_is_loaded_once_however_many_ask(tiny):
 def test_a_model_beyond_the_budget_is_refused_at_the_start(tiny):
     with pytest.raises(CloudError, match="--memory-mb"):
         ModelStore([tiny], budget_bytes=1000)
+
+
+def test_each_of_many_calls_on_one_connection_is_answered_or_told_that_it_is_busy(tiny, runtime):
+    point, encoded = encode(tiny, runtime)
+    request = wire.pack_request(wire.Request(tiny.fingerprint, point.index, encoded))
+    message = rpc.with_id(request, bytes(rpc.ID_BYTES))
+    codes = []
+    with (
+        CloudServer(tiny, runtime, limits=ServerLimits(max_waiting=2)) as server,
+        grpc.insecure_channel(address(server)) as channel,
+    ):
+        infer = channel.unary_unary(rpc.method_path(rpc.INFER))
+        for _ in range(5):
+            calls = [infer.future(message, timeout=DEADLINE_S) for _ in range(300)]
+            codes += [call.code() for call in calls]
+    assert set(codes) == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
 
 
 def test_a_full_server_says_so_with_its_load_and_the_client_falls_back_at_once(tiny, held):
