@@ -6,6 +6,7 @@ tokens are checked on the header alone, and the wait for the first message has a
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -22,9 +23,12 @@ _HEALTH = "/grpc.health."
 _ASIDE = (_HEALTH, "/grpc.reflection.")
 _SIDE_THREADS, _SIDE_PLACES = 6, 4
 _REFUSING_THREADS = 2
+_WATCHES = 64
+"""Calls that stay open without a thread, which is what watching a server's health is."""
 _STRANGER = "no valid token: give --token-file"
 _CROWDED = "too many calls of this connection wait for their message"
 _EMPTY = "the call has no message"
+_WATCHED = "too many watch already"
 
 
 class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
@@ -63,6 +67,7 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
                 experimental_thread_pool=self._refusing,
             )
         )
+        self._watches = threading.Semaphore(_WATCHES)
         self._handlers: dict[str, Any] = {}
 
     def intercept_service(self, continuation: Any, details: Any) -> Any:
@@ -105,6 +110,8 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
 
         def behave(messages: Iterator[Any], context: Any, *more: Any) -> Any:
             first = self._first(arrivals, messages, context)
+            if more:  # gRPC's way of answering from now on without a thread
+                self._watch(context)
             request = _chained(first, messages) if handler.request_streaming else first
             return behavior(request, context, *more)
 
@@ -132,6 +139,13 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
         if not context.add_callback(partial(self._connections.ended, peer)):
             self._connections.ended(peer)
         return first
+
+    def _watch(self, context: Any) -> None:
+        """Count a call that stays open, up to a limit."""
+        if not self._watches.acquire(blocking=False):
+            self._refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, _WATCHED)
+        if not context.add_callback(self._watches.release):
+            self._watches.release()
 
     def _refuse(self, context: Any, code: grpc.StatusCode, reason: str) -> None:
         self._log.note(context.peer(), reason)

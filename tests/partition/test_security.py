@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import datetime
+import shutil
 import stat
 
 import grpc
 import pytest
+from cryptography.hazmat.primitives import serialization
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from partition import certificates as certificates_module
+from partition.certificate_end import CertificateWatch
 from partition.certificates import make_certificates
 from partition.client import CloudClient
 from partition.errors import CloudError, CloudUnavailableError
@@ -72,6 +77,122 @@ def test_mutual_tls_lets_in_who_shows_a_certificate(tiny, runtime, certificates)
         connect(tiny, server, ca=certificates / "ca.pem", **pair(certificates, "client"))
         with pytest.raises(CloudUnavailableError):
             connect(tiny, server, ca=certificates / "ca.pem")
+
+
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory):
+    """Of one authority: good, for another host, expired, of tomorrow; and another authority's."""
+    root = tmp_path_factory.mktemp("kinds")
+    make_certificates(root / "good", ["localhost"])
+    day = datetime.timedelta(days=1)
+    for name, host, begins_before, days in (
+        ("elsewhere", "example.org", day, 5),
+        ("expired", "localhost", 3 * day, -1),
+        ("early", "localhost", -day, 5),
+    ):
+        shutil.copytree(root / "good", root / name)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(certificates_module, "_CLOCK_SKEW", begins_before)
+            make_certificates(root / name, [host], days)
+    make_certificates(root / "strange", ["localhost"])
+    return root
+
+
+START = "start python -m partition.server there"
+
+
+@pytest.mark.parametrize(
+    ("server_kind", "client", "reason"),
+    [
+        ("elsewhere", {"ca": "good/ca"}, "certificate is for another host: .* --host"),
+        ("expired", {"ca": "good/ca"}, "certificate has expired: make a new one"),
+        ("early", {"ca": "good/ca"}, "not valid yet: set the clock"),
+        ("good", {"ca": "strange/ca"}, "unknown authority: give --tls-ca"),
+        ("good", {"ca": "good/ca"}, "does not believe this client: give --tls-cert"),
+        ("good", {"ca": "good/ca", "pair": "strange/client"}, r"client\.pem is not of .*ca\.pem"),
+        ("good", {"ca": "good/ca", "pair": "expired/client"}, r"client\.pem has expired"),
+        ("good", {"ca": "good/ca", "pair": "early/client"}, r"client\.pem is not valid yet"),
+        ("good", {"ca": "good/ca", "pair": "good/server"}, r"server\.pem is none for a client"),
+        ("good", {}, "hangs up, as a server does that encrypts: give --tls-ca"),
+        (None, {"ca": "good/ca"}, "does not encrypt: start it with --tls-cert"),
+    ],
+)
+def test_what_is_wrong_with_a_handshake_is_named(tiny, runtime, kinds, server_kind, client, reason):
+    security = None
+    if server_kind is not None:
+        security = ServerSecurity(
+            **pair(kinds / server_kind, "server"), client_ca=kinds / "good" / "ca.pem"
+        )
+    given = {"ca": kinds / f"{client['ca']}.pem"} if "ca" in client else {}
+    if "pair" in client:
+        folder, name = client["pair"].split("/")
+        given |= pair(kinds / folder, name)
+    with CloudServer(tiny, runtime, security=security) as server:
+        with pytest.raises(CloudUnavailableError, match=reason) as error:
+            connect(tiny, server, **given)
+        assert START not in str(error.value)
+
+
+def test_only_where_nobody_listens_a_server_is_to_be_started(tiny, certificates):
+    for security in (ClientSecurity(), ClientSecurity(ca=certificates / "ca.pem")):
+        with (
+            CloudClient("localhost:1", tiny, security=security) as client,
+            pytest.raises(CloudUnavailableError, match=START),
+        ):
+            client.connect(TIMEOUT_S)
+    with (
+        CloudClient("nobody.invalid:1", tiny) as client,
+        pytest.raises(CloudUnavailableError, match="check the name") as error,
+    ):
+        client.connect(TIMEOUT_S)
+    assert START not in str(error.value)
+
+
+def test_a_key_of_another_certificate_is_named_on_both_sides(tiny, kinds, user_error):
+    cert, key = kinds / "good" / "server.pem", kinds / "strange" / "server-key.pem"
+    for use in (
+        lambda: ServerSecurity(cert=cert, key=key).credentials(),
+        lambda: CloudClient("192.0.2.1:1", tiny, security=ClientSecurity(cert=cert, key=key)),
+    ):
+        with pytest.raises(CloudError, match=f"{key} is not the key of {cert}"):
+            use()
+    command = ("partition.server", "--model", tiny.path, "--listen", "127.0.0.1:0")
+    assert "is not the key of" in user_error(*command, "--tls-cert", cert, "--tls-key", key)
+
+
+def test_an_encrypted_key_is_named_and_not_asked_for_at_the_terminal(kinds, tmp_path):
+    key = serialization.load_pem_private_key((kinds / "good" / "server-key.pem").read_bytes(), None)
+    secret = tmp_path / "secret.pem"
+    secret.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        )
+    )
+    with pytest.raises(CloudError, match=r"secret\.pem cannot be used .*not encrypted"):
+        ServerSecurity(cert=kinds / "good" / "server.pem", key=secret).credentials()
+
+
+def test_a_server_warns_of_its_certificates_end_at_the_start_and_while_it_runs(
+    tiny, runtime, kinds, caplog
+):
+    day = datetime.timedelta(days=1)
+    now = [datetime.datetime.now(datetime.timezone.utc)]
+    good, expired = kinds / "good" / "server.pem", kinds / "expired" / "server.pem"
+    watch = CertificateWatch([good], lambda: now[0])
+    watch.warn()
+    assert caplog.messages == []
+    now[0] += 800 * day
+    watch.warn()
+    assert f"{good} ends in 24 days" in caplog.messages[-1]
+    now[0] += 26 * day
+    watch.warn()
+    assert f"{good} has ended" in caplog.messages[-1]
+    assert "partition.certificates" in caplog.messages[-1]
+    caplog.clear()
+    with CloudServer(tiny, runtime, security=ServerSecurity(**pair(kinds / "expired", "server"))):
+        assert f"{expired} has ended" in caplog.messages[0]
 
 
 def test_a_token_is_demanded_of_all_but_health_checks(

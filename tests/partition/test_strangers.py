@@ -13,7 +13,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from partition import rpc
+from partition import listener, rpc
 from partition.arrivals import Arrivals
 from partition.client import CloudClient
 from partition.codec import Codec
@@ -104,6 +104,46 @@ def test_health_checks_without_message_take_neither_requests_nor_health_checks(
             wait_for(lambda: strangers.ended)
             check_health(address)
             check_served(address, tiny, encoded)
+
+
+def test_watching_a_servers_health_has_a_limit_and_checking_it_has_none(tiny, runtime, encoded):
+    with CloudServer(tiny, runtime) as server:
+        address = f"127.0.0.1:{server.port}"
+        with grpc.insecure_channel(address) as channel:
+            watch = health_pb2_grpc.HealthStub(channel).Watch
+            watches = [watch(health_pb2.HealthCheckRequest()) for _ in range(300)]
+            refused = [each for each in watches if _is_refused(each)]
+            assert len(refused) == 300 - 64
+            check_health(address)
+            check_served(address, tiny, encoded)
+            for each in watches:
+                each.cancel()
+        wait_for(lambda: not _watch_is_refused(address))
+
+
+def _is_refused(call):
+    try:
+        next(call)
+    except grpc.RpcError:
+        assert call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        return True
+    return False
+
+
+def _watch_is_refused(address):
+    with grpc.insecure_channel(address) as channel:
+        return _is_refused(
+            health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        )
+
+
+def test_a_silent_connection_ends(tiny, runtime, monkeypatch):
+    options = dict(listener._OPTIONS)
+    assert options["grpc.max_connection_idle_ms"] <= 60_000
+    options["grpc.max_connection_idle_ms"] = 300
+    monkeypatch.setattr(listener, "_OPTIONS", tuple(options.items()))
+    with CloudServer(tiny, runtime) as server, idle_connections(server.port, 5) as held:
+        wait_for(lambda: still_open(held) == 0)
 
 
 def _silence():
