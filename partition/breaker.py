@@ -19,6 +19,9 @@ class CircuitBreaker:
 
     Args:
         clock: monotonic seconds.
+
+    Attributes:
+        reason: of the last failure, in a word.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -26,7 +29,7 @@ class CircuitBreaker:
         self._lock = threading.Lock()
         self._n_pauses = 0
         self._until_s = -math.inf
-        self._reason = ""
+        self.reason = ""
 
     def check(self) -> str | None:
         """Why no call may be made now, in words; None lets the caller try."""
@@ -34,7 +37,7 @@ class CircuitBreaker:
         if wait_s <= 0:
             return None
         when = "once a probe gets through" if math.isinf(wait_s) else f"in {wait_s:.2f} s"
-        return f"failed a moment ago ({self._reason}): next try {when}"
+        return f"failed a moment ago ({self.reason}): next try {when}"
 
     def close(self) -> None:
         """Somebody was answered."""
@@ -44,7 +47,7 @@ class CircuitBreaker:
     def open(self, reason: str) -> None:
         """Nobody was answered: wait for a probe to close."""
         with self._lock:
-            self._until_s, self._reason = math.inf, reason
+            self._until_s, self.reason = math.inf, reason
 
     def pause(self, reason: str) -> None:
         """The server has no use for requests just now: wait, longer each time, up to 0.5 s."""
@@ -52,4 +55,4 @@ class CircuitBreaker:
             pause_s = min(_FIRST_PAUSE_S * 2.0**self._n_pauses, _MAX_PAUSE_S)
             self._n_pauses = min(self._n_pauses + 1, 8)
             self._until_s = max(self._until_s, self._clock() + pause_s)
-            self._reason = reason
+            self.reason = reason

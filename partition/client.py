@@ -37,11 +37,11 @@ _MIN_PROBE_BYTES, _MAX_PROBE_BYTES = 3_000, 24_000
 _PROBE_S = 0.02
 """A probe of the rate should take no longer than this on the link as it was."""
 _RATE_MAX_AGE_S = 1.0
-_REFRESH_TIMEOUT_S = 2.0
-_RECONNECT_TIMEOUT_S = 1.0
+_REFRESH_TIMEOUT_S, _RECONNECT_TIMEOUT_S = 2.0, 1.0
 # An answer that is expected to take this many deadlines is not asked for.
 _HOPELESS = 1.5
 _SURE = 0.5
+_BUSY = "busy"
 _CHECK_PERIOD_S = 0.05
 _CHANNEL_OPTIONS = (
     *rpc.SIZE_OPTIONS,
@@ -154,9 +154,8 @@ class CloudClient:
         try:
             wire.unpack_hello(reply)
         except WireError as error:
-            raise CloudError(
-                f"{self._address} answers, but not as a dvfo server: {error}"
-            ) from error
+            reason = f"{self._address} answers, but not as a dvfo server: {error}"
+            raise CloudError(reason) from error
 
     def infer(
         self, point: SplitPoint, encoded: tuple[Encoded | wire.Raw, ...], deadline_s: float
@@ -173,7 +172,7 @@ class CloudClient:
 
         Raises:
             CloudUnavailableError: nobody answers, or a recent call failed.
-            ServerBusyError: the server has no room for it.
+            ServerBusyError: the server has no room for it, or had none a moment ago.
             DeadlineExceededError: the answer was late, or is expected to be.
             ModelMismatchError: the server holds another model.
             CloudError: the server refused, or answered nonsense.
@@ -182,7 +181,8 @@ class CloudClient:
         deadline_s = rpc.timeout_s(deadline_s)
         refusal = self._breaker.check()
         if refusal is not None:
-            raise CloudUnavailableError(f"{self._address} {refusal}")
+            kind = ServerBusyError if self._breaker.reason == _BUSY else CloudUnavailableError
+            raise kind(f"{self._address} {refusal}")
         request = wire.Request(self._folder.fingerprint, point.index, encoded)
         start_s = self._clock()
         message = wire.pack_request(request)
@@ -357,7 +357,7 @@ class CloudClient:
         match failure:
             case ServerBusyError():
                 self._server_load = refusals.load_of(error)
-                self._breaker.pause("busy")
+                self._breaker.pause(_BUSY)
             case DeadlineExceededError():
                 self._open("late")
             case CloudUnavailableError():

@@ -7,7 +7,7 @@ import numpy as np
 from partition import wire
 from partition.codec import Codec
 from partition.encoded import MIN_DIMS, Encoded
-from partition.errors import ModelFolderError
+from partition.errors import ModelFolderError, WireError
 from partition.model_folder import ModelFolder, SplitPoint
 from partition.runtime import RUNTIME_ERRORS, Array, SplitRuntime
 from partition.stages.errors import StageError
@@ -70,7 +70,10 @@ class Crossing:
     def _encode(self, tensor: Array) -> Encoded | wire.Raw:
         if self._codec is None or tensor.dtype != np.float32 or tensor.ndim < MIN_DIMS:
             return wire.Raw(tensor)
-        return self._codec.encode(tensor)
+        try:
+            return self._codec.encode(tensor)
+        except WireError:  # NaN or infinity, which some networks give rightly, has no level
+            return wire.Raw(tensor)
 
     def _decode(self, tensor: Encoded | wire.Raw) -> Array:
         if isinstance(tensor, wire.Raw):

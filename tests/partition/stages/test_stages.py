@@ -113,6 +113,19 @@ def test_killed_stages_lose_and_double_nothing(tiny, runtime, processes, victims
     assert all(each.ended_s - each.began_s < 10 for each in line.breaks)
 
 
+@pytest.mark.parametrize("codec", ["none", "int8"])
+def test_a_frame_that_is_not_finite_passes_and_so_do_the_others(tiny, runtime, stages, codec):
+    frames = [random_inputs(tiny, seed=seed) for seed in range(3)]
+    frames[1][0][0, 0, 0, 0] = -np.inf
+    hops = hops_over([stage.address for stage in stages], tiny)
+    with Line(tiny, lambda: hops, codec=codec) as line:
+        results = list(line.run(iter(frames)))
+    for frame, result in zip(frames, results, strict=True):
+        whole = runtime.whole(frame)[0]
+        tolerance = 0.1 * np.abs(whole[np.isfinite(whole)]).max(initial=1.0)
+        np.testing.assert_allclose(result[0], whole, atol=tolerance)
+
+
 def test_a_stage_that_hangs_is_noticed(tiny, runtime, processes):
     def route():
         return hops_over([process.address for process in processes[:count]], tiny)
