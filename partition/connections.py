@@ -6,6 +6,7 @@ itself, so that whoever opens enough of them and says nothing would shut all oth
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import resource
@@ -153,10 +154,17 @@ def raise_file_limit() -> None:
 
 
 def _open_files(limit: int) -> Sequence[int]:
-    """Descriptors in use."""
+    """Descriptors in use.
+
+    Raises:
+        OSError: there is no /proc.
+    """
     try:
         return [int(name) for name in os.listdir(_DESCRIPTORS)]
-    except OSError:  # that takes one, and there is none left
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
+        # To list them takes one, and there is none left.
         return range(min(limit, _MAX_FILES))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 import sys
@@ -180,6 +181,14 @@ def test_a_cut_tensor_that_is_not_finite_stays_on_the_edge(
             np.testing.assert_allclose(result.logits, runtime.whole((image,))[0], 1e-4, 1e-5)
     assert len(caplog.messages) == 1
     assert "finished here" in caplog.messages[0]
+
+
+def test_a_deadline_without_end_leaves_the_cloud_its_time(tiny, runtime, image, server):
+    with CloudClient(f"127.0.0.1:{server.port}", tiny) as client:
+        result = SplitPipeline(tiny, runtime, client).infer(image, Route(1), math.inf)
+        assert (result.served_by, result.fallback) == ("cloud", None)
+        result = SplitPipeline(tiny, runtime, client).infer(image, Route(1), math.nan)
+        assert "deadline of nan" in result.fallback
 
 
 class OtherAnswers(CloudServer):
