@@ -44,7 +44,7 @@ def describe(found: Survey, like: str | None, name: str) -> dict[str, Any]:
     if not of_kind("cpu", found.clocks):
         raise UnsupportedError(f"{found.machine} lets no processor clock be set; see hw.doctor")
     if like is None:
-        alike = devices_like(found.clocks)
+        alike = devices_like(found.clocks, found.boards)
         if not alike:
             raise UnsupportedError(f"no device model is like {found.machine}; name one by --like")
         like = alike[0]

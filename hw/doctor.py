@@ -161,7 +161,7 @@ def _abilities(found: Survey) -> Iterator[str]:
         yield "measure   no energy"
     limits_c = [zone.limit_c for zone in found.zones if zone.limit_c is not None]
     yield f"stay below {min(limits_c):.0f} C" if limits_c else "not be guarded against heat"
-    alike = devices_like(found.clocks)
+    alike = devices_like(found.clocks, found.boards)
     if alike:
         yield f"be taken for {alike[0]}: python train.py --device {alike[0]}"
     elif found.clocks:

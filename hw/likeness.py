@@ -65,12 +65,19 @@ def clocks_of(device: DeviceModel, clocks: Sequence[AnyClock]) -> dict[str, tupl
     return found
 
 
-def devices_like(clocks: Sequence[Clock]) -> tuple[str, ...]:
+def devices_like(clocks: Sequence[Clock], boards: Sequence[str]) -> tuple[str, ...]:
     """Names of the shipped device models whose policies could drive a machine, best first.
 
     The nearer the highest points of their clocks, the better. A machine whose GPU can be set is
-    like no device without one.
+    like no device without one; a machine that no device tree describes (a PC, whose clocks may by
+    chance end where those of a board do) is like none of them.
+
+    Args:
+        clocks: of the machine.
+        boards: what its device tree says it is compatible with; empty without one.
     """
+    if not boards:
+        return ()
     found = []
     for name in device_names():
         device = DeviceModel.load(name)

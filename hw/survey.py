@@ -25,6 +25,7 @@ from hw.session.journal import Journal
 from hw.sysfs import Sysfs
 from hw.throttle import throttle_reasons
 
+COMPATIBLE = "proc/device-tree/compatible"
 TEGRA = "etc/nv_tegra_release"
 """Only Jetson boards have it."""
 
@@ -94,6 +95,7 @@ class Survey:
 
     Attributes:
         machine: name that its firmware tells.
+        boards: what its device tree says it is compatible with; empty without one, as on PCs.
         kernel: release of the kernel.
         power_mode: of nvpmodel; None without it.
         clocks: that can be set.
@@ -111,6 +113,7 @@ class Survey:
     """
 
     machine: str
+    boards: tuple[str, ...]
     kernel: str
     power_mode: str | None
     clocks: tuple[ClockSurvey, ...]
@@ -153,6 +156,7 @@ def _survey(sysfs: Sysfs, cards: Sequence[NvmlCard], power: PowerSources) -> Sur
     driver = Journal.of_machine(sysfs).holder()
     return Survey(
         machine=machine_title(sysfs),
+        boards=tuple(filter(None, (_text(sysfs, COMPATIBLE) or "").split("\0"))),
         kernel=_text(sysfs, "proc/sys/kernel/osrelease") or "unknown",
         power_mode=PowerModes(sysfs).title(),
         clocks=tuple(clocks),

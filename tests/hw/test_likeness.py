@@ -37,14 +37,25 @@ def sysfs(tmp_path):
 @pytest.mark.parametrize(("machine", "device"), LIKE.items())
 def test_machine_is_like_its_model(sysfs, machine, device):
     found = survey(sysfs(machine))
-    assert devices_like(found.clocks)[0] == device
+    assert devices_like(found.clocks, found.boards)[0] == device
     lines = "\n".join(report(found, Style(coloured=False)))
     assert f"python train.py --device {device}" in lines
 
 
+def test_pc_is_like_no_board_though_its_clocks_end_where_those_of_one_do(sysfs):
+    for name in ("x86-acpi-boost", "x86-acpi", "x86-intel", "x86-amd"):
+        found = survey(sysfs(name))
+        assert devices_like(found.clocks, found.boards) == (), name
+        lines = "\n".join(report(found, Style(coloured=False)))
+        assert "python -m hw.describe" in lines
+    nearest = survey(sysfs("x86-acpi-boost"))
+    # What tells them apart is not the clocks.
+    assert devices_like(nearest.clocks, ("raspberrypi,4-model-b",)) == ("pi4",)
+
+
 def test_machine_without_a_model_is_told_how_to_describe_it(sysfs):
     found = survey(sysfs("jetson-orin-nano-super"))
-    assert devices_like(found.clocks) == ()
+    assert devices_like(found.clocks, found.boards) == ()
     lines = "\n".join(report(found, Style(coloured=False)))
     assert "python -m hw.describe" in lines
 
