@@ -1,8 +1,9 @@
-"""Jetson power modes: which one is in force and what it allows (nvpmodel)."""
+"""Jetson power modes: which one is in force, what it allows and what it writes (nvpmodel)."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from hw.errors import HardwareError
@@ -11,8 +12,11 @@ from hw.sysfs import Sysfs
 STATUS = "var/lib/nvpmodel/status"
 CONF = "etc/nvpmodel.conf"
 NO_LIMIT = -1
+NEXT_KERNEL = "_KNEXT"
+"""Since JetPack 5 one file serves two kernels: a second path of the same argument ends so."""
 _TAG = re.compile(r"<\s*(\w+)\s*([^>]*)>")
 _ATTRIBUTE = re.compile(r"(\w+)=(\S+)")
+_Argument = tuple[str, str]
 
 
 class PowerModes:
@@ -24,21 +28,25 @@ class PowerModes:
 
     def __init__(self, sysfs: Sysfs) -> None:
         self._sysfs = sysfs
-        self._files: dict[tuple[str, str], str] = {}  # (parameter, argument) -> file
-        self._values: dict[str, dict[tuple[str, str], int]] = {}  # mode -> the same -> value
+        self._files: dict[_Argument, str] = {}  # (parameter, argument) -> file
+        self._texts: dict[str, dict[_Argument, str]] = {}  # mode -> the same -> what it writes
+        self._last = ""
         self.names: dict[str, str] = {}
         conf = sysfs.path(CONF)
         if sysfs.exists(conf):
             self._parse(sysfs.read_text(conf))
 
     def current(self) -> str | None:
-        """Number of the mode in force, as text; None without nvpmodel."""
+        """Number of the mode in force, as text; None without nvpmodel, or where it is not told."""
         try:
             status = self._sysfs.read_text(self._sysfs.path(STATUS))
         except HardwareError:
             return None
         match = re.search(r"pmode:0*(\d+)", status)
-        return match.group(1) if match else None
+        if match is None:
+            return None
+        self._last = match.group(1)
+        return self._last
 
     def title(self) -> str | None:
         """Number and name of the mode in force, for people."""
@@ -46,14 +54,33 @@ class PowerModes:
         return mode if mode is None else f"{mode} {self.names.get(mode, '')}".strip()
 
     def limit(self, path: Path) -> int | None:
-        """What the mode in force wrote to a limit file, in the file's unit; None if nothing."""
-        mode = self._values.get(self.current() or "", {})
-        wanted = self._sysfs.real_path(path)
-        for parameter, file in self._files.items():
-            if self._sysfs.real_path(self._sysfs.path(file.lstrip("/"))) == wanted:
-                value = mode.get(parameter, NO_LIMIT)
-                return None if value == NO_LIMIT else value
+        """What the mode in force wrote to a limit file, in the file's unit; None if nothing.
+
+        While the status is not told, the mode counts that was in force last, or the one that
+        nvpmodel takes by default.
+        """
+        mode = self._texts.get(self.current() or self._last, {})
+        for argument in self._arguments_of(path):
+            text = _said(mode, argument)
+            if text is not None and _is_number(text):
+                return None if int(text) == NO_LIMIT else int(text)
         return None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that some mode sets, whether it exists on this release or not."""
+        return tuple(self._sysfs.path(file.lstrip("/")) for file in self._files.values())
+
+    def writes(self, mode: str, path: Path) -> bool:
+        """Whether a mode sets a file when it is chosen."""
+        texts = self._texts.get(mode, {})
+        return any(_said(texts, argument) is not None for argument in self._arguments_of(path))
+
+    def _arguments_of(self, path: Path) -> Iterator[_Argument]:
+        wanted = self._sysfs.real_path(path)
+        for argument, file in self._files.items():
+            if self._sysfs.real_path(self._sysfs.path(file.lstrip("/"))) == wanted:
+                yield argument
 
     def _parse(self, text: str) -> None:
         """Read leniently: the order of attributes differs between releases."""
@@ -68,7 +95,25 @@ class PowerModes:
                 name = attributes.get("ID" if kind == "POWER_MODEL" else "NAME", "")
                 if kind == "POWER_MODEL":
                     self.names[name] = attributes.get("NAME", "")
+                elif kind == "PM_CONFIG":
+                    self._last = self._last or attributes.get("DEFAULT", "")
             elif kind == "PARAM" and len(words) == 2:
                 self._files[name, words[0]] = words[1]
-            elif kind == "POWER_MODEL" and len(words) == 3 and words[2].lstrip("-").isdigit():
-                self._values.setdefault(name, {})[words[0], words[1]] = int(words[2])
+            elif kind == "POWER_MODEL" and len(words) == 3:
+                texts, argument = self._texts.setdefault(name, {}), (words[0], words[1])
+                if argument not in texts or _is_number(words[2]):
+                    texts[argument] = words[2]
+
+
+def _is_number(text: str) -> bool:
+    return text.lstrip("-").isdigit()
+
+
+def _said(mode: dict[_Argument, str], argument: _Argument) -> str | None:
+    """What a mode says of an argument, in whichever of its two spellings; its own comes first."""
+    parameter, name = argument
+    plain = name.removesuffix(NEXT_KERNEL)
+    for spelling in (name, plain, plain + NEXT_KERNEL):
+        if (parameter, spelling) in mode:
+            return mode[parameter, spelling]
+    return None

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from hw.clocks.emc import BPMP_CLOCK, OVERRIDE
 from hw.errors import HardwareError, UnsupportedError
+from hw.power_mode import PowerModes
 from hw.rivals import find_rivals
 from hw.survey import TEGRA, survey
 from hw.sysfs import COMMANDS, Sysfs
@@ -128,6 +129,8 @@ def record(sysfs: Sysfs, folder: Path) -> int:
         for pattern in PATTERNS:
             for path in sysfs.glob(pattern):
                 recorder.look(path)
+        for path in PowerModes(sysfs).files:  # by the names that nvpmodel has for them
+            recorder.look(path)
         for rival in find_rivals(sysfs):
             copy = folder / rival.evidence
             copy.parent.mkdir(parents=True, exist_ok=True)

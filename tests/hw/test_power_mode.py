@@ -87,3 +87,57 @@ CPU_A
 
 def test_mode_that_the_configuration_lacks_has_a_number_only():
     assert modes_of("pmode:0007")[1].title() == "7"
+
+
+KNEXT = """
+< PARAM TYPE=FILE NAME=GPU >
+MAX_FREQ /sys/devices/17000000.ga10b/devfreq/17000000.ga10b/max_freq
+MIN_FREQ /sys/devices/17000000.ga10b/devfreq/17000000.ga10b/min_freq
+MAX_FREQ_KNEXT /sys/devices/platform/17000000.gpu/devfreq_dev/max_freq
+MIN_FREQ_KNEXT /sys/devices/platform/17000000.gpu/devfreq_dev/min_freq
+< PARAM TYPE=FILE NAME=EMC >
+MAX_FREQ_KNEXT /sys/kernel/nvpmodel_clk_cap/emc
+< PARAM TYPE=FILE NAME=GPU_POWER_CONTROL_DISABLE >
+GPU_PWR_CNTL_DIS /sys/devices/platform/17000000.gpu/power/control
+< POWER_MODEL ID=0 NAME=25W >
+GPU MIN_FREQ 0
+GPU MAX_FREQ 918000000
+EMC MAX_FREQ 2133000000
+GPU_POWER_CONTROL_DISABLE GPU_PWR_CNTL_DIS auto
+< POWER_MODEL ID=1 NAME=7W >
+GPU MAX_FREQ_KNEXT 408000000
+< POWER_MODEL ID=2 NAME=MAXN >
+GPU MAX_FREQ -1
+< PM_CONFIG DEFAULT=1 >
+"""
+GPU_FOLDER = "sys/devices/platform/17000000.gpu"
+EMC_CAP = "sys/kernel/nvpmodel_clk_cap/emc"
+
+
+@pytest.mark.parametrize("name", ["devfreq_dev/max_freq", "devfreq/17000000.gpu/max_freq"])
+@pytest.mark.parametrize(("mode", "limit"), [(0, 918_000_000), (1, 408_000_000), (2, None)])
+def test_limit_of_a_file_that_the_next_kernel_has_is_found(name, mode, limit):
+    sysfs, modes = modes_of(f"pmode:000{mode}", KNEXT)
+    sysfs.kernel.link(f"{GPU_FOLDER}/devfreq_dev", f"{GPU_FOLDER}/devfreq/17000000.gpu")
+    assert modes.limit(sysfs.path(f"{GPU_FOLDER}/{name}")) == limit
+
+
+def test_mode_writes_what_its_section_names_and_nothing_else():
+    sysfs, modes = modes_of("pmode:0001", KNEXT)
+    files = [f"{GPU_FOLDER}/devfreq_dev/{end}_freq" for end in ("min", "max")]
+    files += [EMC_CAP, f"{GPU_FOLDER}/power/control", f"{GPU_FOLDER}/railgate_enable"]
+    writes = {m: [modes.writes(m, sysfs.path(f)) for f in files] for m in ("0", "1", "2", "9")}
+    assert writes["0"] == [True, True, True, True, False]
+    assert writes["1"] == writes["2"] == [False, True, False, False, False]
+    assert writes["9"] == [False] * 5
+
+
+def test_limit_stays_known_while_the_status_is_gone():
+    sysfs, modes = modes_of("pmode:0000", KNEXT)
+    gpu_max = sysfs.path(f"{GPU_FOLDER}/devfreq_dev/max_freq")
+    assert modes.limit(gpu_max) == 918_000_000
+    sysfs.kernel.set(STATUS, "")
+    assert modes.current() is None
+    assert modes.limit(gpu_max) == 918_000_000
+    # Started without it: the mode that nvpmodel takes by default.
+    assert PowerModes(sysfs).limit(gpu_max) == 408_000_000

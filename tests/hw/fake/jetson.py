@@ -30,6 +30,8 @@ class JetPack:
     emc_cap: str
 
 
+_TWO_KERNELS = 6  # from here on NVIDIA's nvpmodel.conf names files of two kernels
+
 JETPACKS = {
     4: JetPack("4.9.337-tegra", "R32 (release), REVISION: 7.4", CAP_JETPACK_5),
     5: JetPack("5.10.192-tegra", "R35 (release), REVISION: 5.0", CAP_JETPACK_5),
@@ -83,7 +85,9 @@ class Jetson:
         self._add_fan(kernel, jetpack)
         self._add_monitors(kernel, jetpack)
         self._add_zones(kernel, jetpack, policies, gpu)
-        mode = Nvpmodel(kernel, policies, gpu, release.emc_cap, self.modes, self.mode)
+        mode = Nvpmodel(
+            kernel, policies, gpu, release.emc_cap, self.modes, self.mode, jetpack >= _TWO_KERNELS
+        )
         mode.switch_power_mode(self.mode)  # as the boot does
         return kernel
 

@@ -15,6 +15,8 @@ from tests.hw.fake.kernel import FakeKernel
 CONF = "etc/nvpmodel.conf"
 STATUS = "var/lib/nvpmodel/status"
 NO_CAP = -1
+_OLD_GPU = "sys/devices/17000000.ga10b/devfreq/17000000.ga10b"
+_OLD_CAP = "sys/kernel/nvpmodel_emc_cap/emc_iso_cap"
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Nvpmodel:
     Attributes:
         modes: by id; 0 is not always the fastest.
         mode: present id.
+        serves_two_kernels: the configuration has a second path for each file, `..._KNEXT`, which is
+            the one that exists; and lets the GPU be gated again, as JetPack 5 and 6 do.
     """
 
     kernel: FakeKernel
@@ -49,6 +53,7 @@ class Nvpmodel:
     emc_cap: str
     modes: Mapping[int, PowerMode]
     mode: int
+    serves_two_kernels: bool = False
     _status: Text = field(default_factory=lambda: Text(""), init=False)
 
     def __post_init__(self) -> None:
@@ -75,8 +80,19 @@ class Nvpmodel:
         high = _at_most(table, chosen.gpu_max_hz)
         self._set_limits(f"{self.gpu.folder}/%s_freq", table[0], high)
         self._write(self.emc_cap, max(chosen.emc_max_hz, 0))
+        gate = f"{self.gpu.device}/power/control"
+        if self.serves_two_kernels and self.kernel.exists(gate):
+            self.kernel.attribute(gate).write("auto")
         self.mode = mode
+        self.kernel.remove(STATUS)
+        self.kernel.add({STATUS: self._status})
         self._show_mode()
+
+    def lose_status(self, *, is_empty: bool = False) -> None:
+        """What is seen while the file is written anew (empty), or after it was removed."""
+        self.kernel.remove(STATUS)
+        if is_empty:
+            self.kernel.add({STATUS: ""})
 
     def jetson_clocks(self) -> None:
         """Pin everything to its present maximum, memory included, until the next boot."""
@@ -107,14 +123,13 @@ class Nvpmodel:
                 f"MAX_FREQ /{policy.folder}/scaling_max_freq",
                 f"MIN_FREQ /{policy.folder}/scaling_min_freq",
             ]
-        lines += [
-            "\n< PARAM NAME=GPU TYPE=FILE >",
-            f"FREQ_TABLE /{self.gpu.folder}/available_frequencies",
-            f"MAX_FREQ /{self.gpu.folder}/max_freq",
-            f"MIN_FREQ /{self.gpu.folder}/min_freq",
-            "\n< PARAM TYPE=FILE NAME=EMC >",
-            f"MAX_FREQ /{self.emc_cap}",
-        ]
+        lines += ["\n< PARAM NAME=GPU TYPE=FILE >", *self._gpu_files()]
+        lines += ["\n< PARAM TYPE=FILE NAME=EMC >", *self._two("MAX_FREQ", _OLD_CAP, self.emc_cap)]
+        if self.serves_two_kernels:
+            lines += [
+                "\n< PARAM TYPE=FILE NAME=GPU_POWER_CONTROL_DISABLE >",
+                f"GPU_PWR_CNTL_DIS /{self.gpu.device}/power/control",
+            ]
         for number, mode in self.modes.items():
             head = f"ID={number} NAME={mode.name}" if number % 2 == 0 else None
             lines.append(f"\n< POWER_MODEL {head or f'NAME={mode.name} ID={number}'} >")
@@ -127,8 +142,26 @@ class Nvpmodel:
                 ]
             lines += ["GPU MIN_FREQ 0", f"GPU MAX_FREQ {mode.gpu_max_hz}"]
             lines.append(f"EMC MAX_FREQ {max(mode.emc_max_hz, 0)}")
+            if self.serves_two_kernels:
+                lines.append("GPU_POWER_CONTROL_DISABLE GPU_PWR_CNTL_DIS auto")
         lines.append(f"\n< PM_CONFIG DEFAULT={self.mode} >")
         return "\n".join(lines)
+
+    def _gpu_files(self) -> list[str]:
+        files = {"FREQ_TABLE": "available_frequencies", "MAX_FREQ": "max_freq"}
+        files["MIN_FREQ"] = "min_freq"
+        folder = f"{self.gpu.device}/devfreq_dev" if self.serves_two_kernels else self.gpu.folder
+        return [
+            line
+            for name, file in files.items()
+            for line in self._two(name, f"{_OLD_GPU}/{file}", f"{folder}/{file}")
+        ]
+
+    def _two(self, name: str, old: str, new: str) -> list[str]:
+        """One path, or one for each of two kernels of which this is the second."""
+        if not self.serves_two_kernels:
+            return [f"{name} /{new}"]
+        return [f"{name} /{old}", f"{name}_KNEXT /{new}"]
 
     def _set_limits(self, files: str, low: int, high: int) -> None:
         """Lower the minimum first, so that old kernels take any maximum."""
