@@ -1,24 +1,30 @@
 """Cooling devices: what the kernel's thermal governors slow down at the moment.
 
-Source: Documentation/driver-api/thermal/sysfs-api.rst.
+Source: Documentation/driver-api/thermal/sysfs-api.rst. A device says what it cools only by the name
+of its type, which differs between kernels and vendors.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hw.clocks.roles import DEVFREQ_ROLES, role_in, role_of
 from hw.errors import HardwareError
 from hw.sysfs import Sysfs
 
 COOLING_DEVICES = "sys/class/thermal/cooling_device*"
-_WORDS = {
-    "cpu": ("cpu", "processor", "intel_powerclamp"),
-    "gpu": ("gpu", "devfreq", "mali"),
-    "emc": ("emc", "dmc"),
-}
+_PROCESSOR = ("cpu", "processor")
+_IDLE = ("powerclamp", "idle")
+"""Slow processors down by idling, at an unchanged clock."""
 _WHOLE_CHIP = ("balanced", "tegra", "throttle", "emergency")
 """Tegra's devices that slow several clocks at once."""
+_NO_CLOCK = (
+    *("fan", "pwm", "alert", "tcc", "lcd", "backlight", "video", "charg", "battery"),
+    *("iwlwifi", "ath1", "mt7", "wifi", "wlan", "phy", "modem", "nvme", "regulator"),
+)
+"""Blow, dim, charge, send or warn; what the kernel and vendors name so slows no clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,11 @@ class CoolingState:
     state: int
     max_state: int
 
+    @property
+    def kind(self) -> str:
+        """The type."""
+        return self.name.partition(".")[2]
+
 
 class CoolingDevices:
     """All cooling devices of a machine.
@@ -47,7 +58,10 @@ class CoolingDevices:
         self._sysfs = sysfs
         self._folders: list[tuple[Path, str]] = []
         for folder in sysfs.glob(COOLING_DEVICES):
-            self._folders.append((folder, sysfs.read_text(folder / "type")))
+            try:
+                self._folders.append((folder, sysfs.read_text(folder / "type")))
+            except HardwareError:  # went away between the two
+                continue
 
     def states(self) -> list[CoolingState]:
         """Read all states; devices whose driver has none at the moment are left out."""
@@ -62,9 +76,47 @@ class CoolingDevices:
         return found
 
     def holds(self, domain: str) -> bool:
-        """Whether a device is active that may hold a clock domain down."""
-        words = next((w for prefix, w in _WORDS.items() if domain.startswith(prefix)), ())
-        return any(
-            state.state > 0 and any(word in state.name.lower() for word in (*words, *_WHOLE_CHIP))
-            for state in self.states()
-        )
+        """Whether a device is active that is known to slow a clock domain down."""
+        role = role_of(domain)
+        return any(state.state > 0 and role in slowed_roles(state.kind) for state in self.states())
+
+    def may_cap(self, domain: str, shown: int, table: Sequence[int]) -> bool:
+        """Whether an upper limit that is shown may be a thermal cap.
+
+        A device that is known to cool something else never counts, one of an unknown kind does.
+        Where a device has a state for each operating point, its state tells its cap: a limit that
+        is lower was chosen by somebody.
+
+        Args:
+            domain: name of the clock domain.
+            shown: the limit, in the unit of the table.
+            table: ascending operating points.
+        """
+        role = role_of(domain)
+        for state in self.states():
+            kind = state.kind.lower()
+            if state.state <= 0 or any(word in kind for word in (*_NO_CLOCK, *_IDLE)):
+                continue
+            roles = slowed_roles(kind)
+            if roles and role not in roles:
+                continue
+            is_by_point = state.max_state + 1 == len(table)
+            if not is_by_point or shown == table[-1 - min(state.state, state.max_state)]:
+                return True
+        return False
+
+
+def slowed_roles(kind: str) -> frozenset[str]:
+    """Roles of the clocks that a type of cooling device slows down; empty if it tells none."""
+    name = kind.lower()
+    if any(word in name for word in _NO_CLOCK):
+        return frozenset()
+    if any(word in name for word in _WHOLE_CHIP):
+        return frozenset(("cpu", *DEVFREQ_ROLES))
+    role = role_in(name)
+    if role is not None:
+        return frozenset((role,))
+    if any(word in name for word in (*_PROCESSOR, *_IDLE)):
+        return frozenset(("cpu",))
+    # "thermal-devfreq-0": a number tells nothing.
+    return frozenset(DEVFREQ_ROLES) if "devfreq" in name else frozenset()

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from hw.base import Board, EnergyReading, Hold
 from hw.clocks.context import ClockContext
-from hw.clocks.cpufreq import POLICIES
+from hw.clocks.cpufreq import POLICIES, as_found, group_of, new_policies
 from hw.clocks.devfreq import DEVFREQ
 from hw.clocks.find import KernelDomain, find_domains
+from hw.clocks.limits_domain import LimitsDomain
+from hw.clocks.processors import online_text
 from hw.cooling import CoolingDevices
 from hw.energy import EnergyMeter
 from hw.errors import (
@@ -96,6 +98,9 @@ class LinuxBoard(Board):
         self._clock, self._sleep = clock, sleep
         self._meter: EnergyMeter | None = None
         self._is_measuring = False
+        self._context: ClockContext | None = None
+        self._online = ""
+        self._told_late: set[str] = set()
 
     @property
     def temperature_limit_c(self) -> float:
@@ -146,6 +151,45 @@ class LinuxBoard(Board):
         self._is_measuring = False
         return self._meter.end()
 
+    def look_again(self) -> None:
+        """Take up processors that came online since the board was opened."""
+        online = online_text(self._sysfs)
+        if self._context is None or online == self._online:
+            return
+        self._online = online
+        try:
+            for domain in new_policies(self._context, self.domains.values()):
+                self._take_up(domain)
+        except HardwareError as error:
+            self._online = ""  # try again at the next step
+            self._tell_once(f"processors that came online are not driven yet: {error}")
+
+    def _take_up(self, domain: LimitsDomain) -> None:
+        group = group_of(self._sysfs, domain, self.domains.values())
+        if group is None and not self._wants(domain.name):
+            return
+        denied = [str(f) for f in domain.written_files if not self._sysfs.is_writable(f)]
+        if denied:
+            self._tell_once(
+                f"{domain.name} came online and is not driven: this user may not write "
+                f"{', '.join(denied)}"
+            )
+            return
+        if group is not None:
+            group.join(domain)
+        else:
+            found = as_found(self._sysfs, domain)
+            self.domains = {**self.domains, found.name: found}
+        logger.warning("%s came online and is driven from now on", domain.name)
+
+    def _wants(self, name: str) -> bool:
+        return self._wanted is None or any(re.fullmatch(w, name) for w in self._wanted)
+
+    def _tell_once(self, text: str) -> None:
+        if text not in self._told_late:
+            self._told_late.add(text)
+            logger.warning("%s", text)
+
     def _acquire(self) -> None:
         self._session.begin()
         try:
@@ -155,7 +199,7 @@ class LinuxBoard(Board):
             raise
 
     def _find(self) -> None:
-        context = ClockContext(
+        context = self._context = ClockContext(
             self._sysfs,
             self._session,
             self._hold,
@@ -165,6 +209,7 @@ class LinuxBoard(Board):
             self._sleep,
         )
         cards = nvml_cards() if self._sysfs.is_live else []
+        self._online = online_text(self._sysfs)
         found = self._find_domains(context, cards if self._lock_nvidia else [])
         self._check_writable(found)
         self.domains = found
@@ -217,13 +262,7 @@ class LinuxBoard(Board):
                 f"{', '.join(found) or 'none'}); see python -m hw.doctor, and run as root where "
                 "it says so"
             )
-        if self._wanted is None:
-            return found
-        return {
-            name: domain
-            for name, domain in found.items()
-            if any(re.fullmatch(wanted, name) for wanted in self._wanted)
-        }
+        return {name: domain for name, domain in found.items() if self._wants(name)}
 
     def _check_writable(self, found: Mapping[str, KernelDomain]) -> None:
         """Refuse now what would be refused at the first control step.
@@ -244,6 +283,7 @@ class LinuxBoard(Board):
             self._meter.cancel()
             self._meter = None
         self._is_measuring = False
+        self._context = None
         try:
             self._session.end()
         finally:

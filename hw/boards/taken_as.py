@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from hw.base import Applied, Board, Cause, EnergyReading, FrequencyDomain
 from hw.device import DeviceModel
-from hw.likeness import clocks_of
+from hw.likeness import clocks_of, of_kind
 
 SAME_POINT = 0.005
 """Two clocks that differ by less are the same operating point."""
@@ -28,6 +28,7 @@ class TakenAs(Board):
     """
 
     device: DeviceModel
+    domains: dict[str, _Kind]
 
     def __init__(self, machine: Board, device: DeviceModel) -> None:
         super().__init__()
@@ -58,6 +59,12 @@ class TakenAs(Board):
         """Stop measuring energy."""
         return self._machine.end_window()
 
+    def look_again(self) -> None:
+        """Let clocks that came since the board was opened stand for the device's, too."""
+        self._machine.look_again()
+        for kind, domain in self.domains.items():
+            domain.members = of_kind(kind, self._machine.domains.values())
+
     def _acquire(self) -> None:
         try:
             self._machine.open()
@@ -83,6 +90,9 @@ class _Kind:
     A member that gave what was asked of it, or its highest point where that is lower, is as the
     device's operating point; what is read is the lowest of them, for the slowest makes the others
     wait. Offline processors make nobody wait.
+
+    Attributes:
+        members: the machine's clocks of this kind; more when processors come online.
     """
 
     def __init__(
@@ -90,22 +100,23 @@ class _Kind:
     ) -> None:
         self.name = name
         self.available_hz = available_hz
-        self._members = members
+        self.members = members
         self._wanted_hz: int | None = None
 
     def read_hz(self) -> int:
-        """Read the lowest clock in force, Hz."""
-        return min(self._mine(member, member.read_hz()) for member in self._members)
+        """Read the lowest clock in force, Hz; 0 while all processors are offline."""
+        found = [(member, hz) for member in self.members if (hz := member.read_hz())]
+        return min((self._mine(member, hz) for member, hz in found), default=0)
 
     def request(self, freq_hz: int) -> Applied:
         """Ask all for the device's operating point at a frequency, or the next lower one."""
         self._wanted_hz = wanted_hz = _at_most(freq_hz, self.available_hz)
-        found = [(member, member.request(self._target(member))) for member in self._members]
+        found = [(member, member.request(self._target(member))) for member in self.members]
         return self._worst(wanted_hz, found)
 
     def verify(self) -> Applied | None:
         """Compare the last request with what is in force now; None if there was none."""
-        found = [(m, applied) for m in self._members if (applied := m.verify()) is not None]
+        found = [(m, applied) for m in self.members if (applied := m.verify()) is not None]
         if self._wanted_hz is None or not found:
             return None
         return self._worst(self._wanted_hz, found)

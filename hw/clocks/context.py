@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,13 +35,22 @@ class ClockContext:
     clock: Callable[[], float]
     sleep: Callable[[float], object]
 
-    def uncapped(self, domain: str, file: Path, shown: int, highest: int) -> int:
+    def uncapped(
+        self, domain: str, file: Path, shown: int, table: Sequence[int], highest: int
+    ) -> int:
         """What an upper limit is without a thermal cap, in the file's unit.
 
         While a cap is in force the kernel shows the cap, and saving that would make it permanent.
         What was asked for before cannot be read then: it is the power mode's limit, or none.
+
+        Args:
+            domain: name of the clock domain.
+            file: the limit's.
+            shown: what it shows.
+            table: ascending operating points.
+            highest: what no limit means; with boost more than the last operating point.
         """
-        if shown >= highest or not self.cooling.holds(domain):
+        if shown >= highest or not self.cooling.may_cap(domain, shown, table):
             return shown
         limit = self.power_modes.limit(file)
         return highest if limit is None else max(min(limit, highest), shown)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 from hw.clocks.context import ClockContext
 from hw.clocks.limits_domain import LimitFiles, LimitsDomain
 from hw.clocks.together import TogetherDomain
-from hw.errors import UnsupportedError
+from hw.errors import HardwareError, UnsupportedError
+from hw.session.settings import PROCESSORS
 from hw.sysfs import Sysfs
 
 POLICIES = "sys/devices/system/cpu/cpufreq"
@@ -19,27 +22,57 @@ MEASURING_DRIVERS = (*PSTATE_DRIVERS, "acpi-cpufreq")
 """Drivers under which the clock shown is measured (APERF/MPERF) and lies between the points."""
 
 
-def cpufreq_domains(context: ClockContext) -> dict[str, LimitsDomain | TogetherDomain]:
+CpufreqDomain: TypeAlias = "LimitsDomain | TogetherDomain"
+
+
+def cpufreq_domains(context: ClockContext) -> dict[str, CpufreqDomain]:
     """Find all policies: "cpu" where there is one, "cpu0", "cpu4" and so on where several.
 
     The cores of a PC that have the same operating points are one domain. Policies whose processors
-    are all offline have no clock and are left out.
+    are all offline have no clock and are left out; `new_policies` finds them when they come.
     """
-    sysfs = context.sysfs
-    domains: list[LimitsDomain | TogetherDomain] = []
-    cores: dict[tuple[int, ...], list[LimitsDomain]] = {}
-    for folder in sysfs.glob(f"{POLICIES}/policy*"):
-        if not _is_online(sysfs, folder):
-            continue
-        domain = _domain(context, folder, f"cpu{folder.name.removeprefix('policy')}")
-        if _driver(sysfs, folder) in PSTATE_DRIVERS:
-            cores.setdefault(domain.available_hz, []).append(domain)
+    found: dict[str, CpufreqDomain] = {}
+    for domain in new_policies(context, found.values()):
+        group = group_of(context.sysfs, domain, found.values())
+        if group is not None:
+            group.join(domain)
         else:
-            domains.append(domain)
-    domains += [TogetherDomain(group[0].name, group) for group in cores.values()]
-    if len(domains) == 1:
-        domains[0].name = "cpu"
-    return {domain.name: domain for domain in domains}
+            found[domain.name] = as_found(context.sysfs, domain)
+    if len(found) == 1:
+        (only,) = found.values()
+        only.name = "cpu"
+        found = {only.name: only}
+    return found
+
+
+def new_policies(context: ClockContext, known: Iterable[object]) -> Iterator[LimitsDomain]:
+    """Policies that are online and not among the clocks that are known."""
+    folders = {
+        member.files.maximum.parent
+        for domain in known
+        for member in (domain.members if isinstance(domain, TogetherDomain) else (domain,))
+        if isinstance(member, LimitsDomain)
+    }
+    for folder in context.sysfs.glob(f"{POLICIES}/policy*"):
+        if folder not in folders and _is_online(context.sysfs, folder):
+            yield _domain(context, folder, f"cpu{folder.name.removeprefix('policy')}")
+
+
+def group_of(sysfs: Sysfs, domain: LimitsDomain, known: Iterable[object]) -> TogetherDomain | None:
+    """The cores of a PC that a core is like; None if it is of another kind, or the first."""
+    if not _is_core(sysfs, domain):
+        return None
+    alike = (
+        other
+        for other in known
+        if isinstance(other, TogetherDomain) and other.available_hz == domain.available_hz
+    )
+    return next(alike, None)
+
+
+def as_found(sysfs: Sysfs, domain: LimitsDomain) -> CpufreqDomain:
+    """A policy as a clock of its own; with room for more where it is a core of a PC."""
+    return TogetherDomain(domain.name, [domain]) if _is_core(sysfs, domain) else domain
 
 
 def read_cpufreq_table(sysfs: Sysfs, folder: Path) -> tuple[int, ...]:
@@ -65,7 +98,11 @@ def read_cpufreq_table(sysfs: Sysfs, folder: Path) -> tuple[int, ...]:
 
 
 def _is_online(sysfs: Sysfs, folder: Path) -> bool:
-    return bool(sysfs.read_text(folder / "affected_cpus"))
+    """Since Linux 5.19 all files of an offline policy answer that they are busy."""
+    try:
+        return bool(sysfs.read_text(folder / PROCESSORS))
+    except HardwareError:
+        return False
 
 
 def _domain(context: ClockContext, folder: Path, name: str) -> LimitsDomain:
@@ -78,11 +115,22 @@ def _domain(context: ClockContext, folder: Path, name: str) -> LimitsDomain:
         target=folder / "scaling_setspeed",
         unit_hz=HZ_PER_KHZ,
         firmware_limit=folder / "bios_limit",
-        processors=folder / "affected_cpus",
+        hardware_limit=folder / "cpuinfo_max_freq",
+        processors=frozenset(context.sysfs.read_ints(_all_processors(context.sysfs, folder))),
     )
     table = read_cpufreq_table(context.sysfs, folder)
     measures = _driver(context.sysfs, folder) in MEASURING_DRIVERS
     return LimitsDomain(name, files, table, context, shows_target=not measures)
+
+
+def _all_processors(sysfs: Sysfs, folder: Path) -> Path:
+    """File that lists a policy's processors, offline ones included where the kernel does."""
+    related = folder / "related_cpus"
+    return related if sysfs.exists(related) else folder / PROCESSORS
+
+
+def _is_core(sysfs: Sysfs, domain: LimitsDomain) -> bool:
+    return _driver(sysfs, domain.files.maximum.parent) in PSTATE_DRIVERS
 
 
 def _driver(sysfs: Sysfs, folder: Path) -> str:

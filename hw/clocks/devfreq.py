@@ -10,15 +10,11 @@ from pathlib import Path
 
 from hw.clocks.context import ClockContext
 from hw.clocks.limits_domain import LimitFiles, LimitsDomain
+from hw.clocks.roles import role_in
 from hw.errors import UnsupportedError
 from hw.sysfs import Sysfs
 
 DEVFREQ = "sys/class/devfreq"
-_ROLES = {
-    "gpu": ("gpu", "gv11b", "gp10b", "ga10b", "gb10b", "gm20b", "mali", "kgsl-3d", "panfrost"),
-    "npu": ("npu",),
-    "emc": ("emc", "dmc", "memory-controller", "bwmgr"),
-}
 
 
 def devfreq_domains(context: ClockContext) -> dict[str, LimitsDomain]:
@@ -40,14 +36,10 @@ def devfreq_domains(context: ClockContext) -> dict[str, LimitsDomain]:
 def devfreq_role(sysfs: Sysfs, folder: Path) -> str | None:
     """What a devfreq node drives: "gpu", "npu", "emc", or None for anything else."""
     node = folder / "device" / "of_node" / "name"
-    names = [folder.name.lower()]
+    names = [folder.name]
     if sysfs.exists(node):
-        names.insert(0, sysfs.read_text(node).lower())
-    for name in names:
-        for role, words in _ROLES.items():
-            if any(word in name for word in words):
-                return role
-    return None
+        names.insert(0, sysfs.read_text(node))
+    return next((role for name in names if (role := role_in(name)) is not None), None)
 
 
 def _domain(context: ClockContext, folder: Path, name: str) -> LimitsDomain:

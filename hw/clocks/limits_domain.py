@@ -8,7 +8,8 @@ from pathlib import Path
 
 from hw.base import Applied, Cause, Hold
 from hw.clocks.context import ClockContext
-from hw.errors import UnsupportedError
+from hw.clocks.processors import online_processors
+from hw.errors import HardwareError, UnsupportedError
 from hw.session.settings import LOOK_AGAIN_S, Attribute, LimitPair, Limits
 
 SETTLE_S = 0.05
@@ -33,7 +34,9 @@ class LimitFiles:
         target: clock that the governor "userspace" holds.
         unit_hz: Hz per unit of these files.
         firmware_limit: upper limit set by the firmware, if the driver shows one.
-        processors: file that lists what runs at this clock and is online, if there is one.
+        hardware_limit: highest clock of the hardware, with boost above the operating points, if the
+            driver shows one.
+        processors: numbers of those that run at this clock; none where it is no processor's.
         kept_awake: files, with the text that keeps the clock from being gated while it is held.
     """
 
@@ -45,14 +48,16 @@ class LimitFiles:
     target: Path
     unit_hz: int
     firmware_limit: Path | None = None
-    processors: Path | None = None
+    hardware_limit: Path | None = None
+    processors: frozenset[int] = frozenset()
     kept_awake: tuple[tuple[Path, str], ...] = ()
 
 
 class LimitsDomain:
     """A clock between two limits.
 
-    The upper limit that is found, which a power mode or a person chose, is never exceeded. A rival
+    The upper limit that is found, which a power mode or a person chose, is never exceeded; asked
+    for the highest point, it is what is set, so that boost above that point stays. A rival
     that changes the limits wins: what it set becomes what is given back at the end, and
     the domain keeps its hands off for a while that doubles each time.
 
@@ -101,7 +106,9 @@ class LimitsDomain:
         return self.files.governor, *gates
 
     def read_hz(self) -> int:
-        """Read the clock in force, Hz."""
+        """Read the clock in force, Hz; 0 while its processors are offline."""
+        if self._is_offline():
+            return 0
         return self._context.sysfs.read_int(self.files.current) * self.files.unit_hz
 
     def read_limits_hz(self) -> tuple[int, int]:
@@ -117,9 +124,18 @@ class LimitsDomain:
             HardwareError: the kernel refused the write.
         """
         target_hz = self._nearest_hz(freq_hz)
-        if self._is_offline():
-            return self._remember(target_hz, 0, Cause.OFFLINE)
+        try:
+            if not self._is_offline():
+                return self._request(target_hz)
+        except HardwareError:
+            if not self._is_offline():  # went offline in between
+                raise
+        return self._remember(target_hz, 0, Cause.OFFLINE)
+
+    def _request(self, target_hz: int) -> Applied:
         present = self._pair.read()
+        if self._applied is not None and self._applied.cause is Cause.OFFLINE:
+            self._come_back(present)
         rival = self._rival(present)
         if rival is not None:
             self._give_way(present)
@@ -137,19 +153,28 @@ class LimitsDomain:
 
     def verify(self) -> Applied | None:
         """Compare the last request with what is in force now; None if there was none."""
-        if self._applied is None or self._wanted is None or self._found is None:
-            return self._applied
-        if self._context.clock() < self._retreat_until_s:
-            return self._applied
-        if self._is_offline():
-            return Applied(self._applied.requested_hz, 0, Cause.OFFLINE)
+        applied = self._applied
+        if applied is None:
+            return None
+        try:
+            if not self._is_offline():
+                return self._verify(applied)
+        except HardwareError:
+            if not self._is_offline():
+                raise
+        return Applied(applied.requested_hz, 0, Cause.OFFLINE)
+
+    def _verify(self, applied: Applied) -> Applied:
+        if self._wanted is None or self._found is None:
+            return applied
+        if self._context.clock() < self._retreat_until_s or applied.cause is Cause.OFFLINE:
+            return applied
         present = self._pair.read()
         rival = self._rival(present)
         if rival is not None:
-            max_hz = present.raw_max * self.files.unit_hz
-            return Applied(self._applied.requested_hz, max_hz, rival)
+            return Applied(applied.requested_hz, present.raw_max * self.files.unit_hz, rival)
         self._found = present
-        return self._compare(self._applied.requested_hz)
+        return self._compare(applied.requested_hz)
 
     def _check_governor(self) -> None:
         if self._context.hold is not Hold.USERSPACE:
@@ -162,10 +187,30 @@ class LimitsDomain:
 
     def _save(self, present: Limits) -> None:
         """Save what is given back at the end, and what must not be exceeded until then."""
-        highest = self.available_hz[-1] // self.files.unit_hz
-        raw_max = self._context.uncapped(self.name, self.files.maximum, present.raw_max, highest)
+        owed = self._context.changes.owed(self._pair)
+        if isinstance(owed, list | tuple):
+            present = Limits(*owed)
+        table, highest = self._table(), self._highest()
+        shown = present.raw_max or highest  # old devfreq: 0 is no limit
+        raw_max = self._context.uncapped(self.name, self.files.maximum, shown, table, highest)
         self._raw_floor, self._raw_ceiling = present.raw_min, raw_max
         self._context.changes.save(self._pair, [present.raw_min, raw_max])
+
+    def _table(self) -> list[int]:
+        """Operating points in the unit of the files."""
+        return [hz // self.files.unit_hz for hz in self.available_hz]
+
+    def _highest(self) -> int:
+        """What no limit means, in the unit of the files."""
+        top, file = self.available_hz[-1] // self.files.unit_hz, self.files.hardware_limit
+        if file is None or not self._context.sysfs.exists(file):
+            return top
+        return max(top, self._context.sysfs.read_int(file))
+
+    def _come_back(self, present: Limits) -> None:
+        """Processors are online again; some drivers have forgotten all limits meanwhile."""
+        if present == Limits(self._table()[0], self._highest()):
+            self._wanted = self._found = None
 
     def _keep_awake(self) -> None:
         """A gated GPU loses its clock; a capped one may sleep."""
@@ -179,7 +224,9 @@ class LimitsDomain:
     def _bound(self, target_hz: int, present: Limits) -> None:
         raw = min(target_hz // self.files.unit_hz, self._raw_ceiling)
         raw_min = raw if self._context.hold is Hold.PIN else min(self._raw_floor, raw)
-        wanted = Limits(raw_min, raw)
+        # With boost the limit found lies above the last point, and that point would switch it off.
+        is_highest = target_hz == self.available_hz[-1]
+        wanted = Limits(raw_min, self._raw_ceiling if is_highest else raw)
         if wanted != self._wanted or present != self._found:
             self._pair.write(wanted, self._asked(present))
             self._written_s = self._context.clock()
@@ -247,9 +294,10 @@ class LimitsDomain:
         if self._found is None or self._wanted is None or present in (self._found, self._wanted):
             return None
         mode = self._context.power_modes.current()
-        if mode != self._power_mode:
-            self._power_mode = mode
-            return Cause.POWER_MODE
+        if mode is not None:  # its status is gone for an instant at each change
+            before, self._power_mode = self._power_mode, mode
+            if before is not None and mode != before:
+                return Cause.POWER_MODE
         if present.raw_max <= self._wanted.raw_max and present.raw_min <= self._wanted.raw_min:
             # A cap that comes or goes: what was asked for stands behind it.
             was_capped = self._applied is not None and self._applied.cause in CAPS
@@ -269,8 +317,10 @@ class LimitsDomain:
 
     def _is_offline(self) -> bool:
         """Whether all processors were taken offline: the kernel answers nothing about them then."""
-        processors = self.files.processors
-        return processors is not None and not self._context.sysfs.read_text(processors)
+        if not self.files.processors:
+            return False
+        online = online_processors(self._context.sysfs)
+        return bool(online) and self.files.processors.isdisjoint(online)
 
     def _is_settled(self) -> bool:
         return self._context.clock() - self._written_s >= SETTLE_S

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from hw.base import Applied
+from hw.base import Applied, Cause
 from hw.clocks.limits_domain import LimitsDomain
 
 
@@ -33,9 +33,13 @@ class TogetherDomain:
         """Files that a request writes."""
         return tuple(file for member in self.members for file in member.written_files)
 
+    def join(self, member: LimitsDomain) -> None:
+        """Take up a clock that came online later."""
+        self.members = (*self.members, member)
+
     def read_hz(self) -> int:
-        """Read the lowest clock in force, Hz."""
-        return min(member.read_hz() for member in self.members)
+        """Read the lowest clock in force, Hz; 0 while all are offline."""
+        return min(filter(None, (member.read_hz() for member in self.members)), default=0)
 
     def request(self, freq_hz: int) -> Applied:
         """Ask all for the nearest operating point; what the worst of them became.
@@ -52,4 +56,6 @@ class TogetherDomain:
 
 
 def _worst(applied: Sequence[Applied]) -> Applied:
+    """Of those that are online; cores that were taken offline make nobody wait."""
+    applied = [one for one in applied if one.cause is not Cause.OFFLINE] or applied
     return min(applied, key=lambda one: (one.cause is None, one.applied_hz))

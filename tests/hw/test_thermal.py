@@ -157,9 +157,12 @@ def test_machine_is_called_what_its_firmware_says(files, title):
         ("thermal-cpufreq-0", {"cpu0"}),
         ("Processor", {"cpu0"}),
         ("intel_powerclamp", {"cpu0"}),
-        ("thermal-devfreq-0", {"gpu"}),
+        ("thermal-devfreq-0", {"gpu", "npu", "emc"}),  # of which, a number does not tell
         ("devfreq-17000000.gpu", {"gpu"}),
-        ("cpu-balanced", {"cpu0", "gpu", "emc"}),
+        ("devfreq-fdab0000.npu", {"npu"}),
+        ("devfreq-dmc", {"emc"}),
+        ("cpu-balanced", {"cpu0", "gpu", "npu", "emc"}),
+        ("hot-surface-alert", set()),
         ("pwm-fan", set()),
     ],
 )
@@ -168,7 +171,7 @@ def test_active_device_holds_the_clocks_that_it_may_slow_down(kind, held):
     CoolingDevice(kernel, kind, 3, lambda _: None).cool(2)
     devices = CoolingDevices(FakeSysfs(kernel, Path("/nowhere")))
     assert devices.states() == [CoolingState(f"cooling_device0.{kind}", 2, 3)]
-    assert {name for name in ("cpu0", "gpu", "emc") if devices.holds(name)} == held
+    assert {name for name in ("cpu0", "gpu", "npu", "emc") if devices.holds(name)} == held
 
 
 def test_device_without_a_state_is_left_out(machine):

@@ -52,8 +52,13 @@ def _pi(
     return kernel
 
 
-def build_rk3588(generation: str) -> FakeKernel:
-    """RK3588 with a user's INA226 at its input; node names and tables are unverified."""
+def build_rk3588(generation: str, *, is_vendors: bool = False) -> FakeKernel:
+    """RK3588 with a user's INA226 at its input; node names and tables are unverified.
+
+    Args:
+        generation: of the kernel.
+        is_vendors: its cooling devices are numbered, and one slows the memory.
+    """
     kernel = FakeKernel(generation)
     describe_machine(kernel, f"{ARM_RELEASE[generation]}-rockchip")
     describe_device_tree(kernel, "Radxa ROCK 5B", ("radxa,rock-5b", "rockchip,rk3588"))
@@ -74,8 +79,8 @@ def build_rk3588(generation: str) -> FakeKernel:
         folder = f"sys/devices/platform/{name}"
         device = DevfreqDevice(kernel, folder, table_hz)
         kernel.add({"of_node/name": Text(name.rpartition(".")[2], end="\0")}, folder)
-        if name != "dmc":
-            cooling.append(cool_devfreq(kernel, device))
+        if name != "dmc" or is_vendors:
+            cooling.append(cool_devfreq(kernel, device, is_numbered=is_vendors))
     trips = [("passive", 85.0), ("critical", 115.0)]
     ThermalZone(kernel, "soc-thermal", 45.0, trips, cooling)
     rail = Rail("ina226.power1", 10.0, 12.0, 3.5)
@@ -157,6 +162,15 @@ def build_x86_acpi(generation: str) -> FakeKernel:
     return kernel
 
 
+def build_x86_acpi_boost(generation: str) -> FakeKernel:
+    """An AMD laptop under acpi-cpufreq: its table ends at 1.8 GHz, boost reaches 4.3 GHz."""
+    kernel = _pc(generation, "AMD Ryzen 7 4800U with Radeon Graphics", "LENOVO", "IdeaPad", 4)
+    policies = [add_acpi_cpufreq(kernel, cpu, tables.ACPI_BOOST_KHZ, 4_300_000) for cpu in range(4)]
+    Boost(kernel, {policy.name: 1_800_000 for policy in policies})
+    _cool_pc(kernel, policies, "acpitz", "k10temp")
+    return kernel
+
+
 def _pc(generation: str, cpu_model: str, vendor: str, product: str, n_cpus: int) -> FakeKernel:
     kernel = FakeKernel(generation)
     describe_machine(kernel, PC_RELEASE[generation], cpu_model)
@@ -187,5 +201,6 @@ BOARDS: dict[str, Callable[[str], FakeKernel]] = {
     "x86-intel": build_x86_intel,
     "x86-amd": build_x86_amd,
     "x86-acpi": build_x86_acpi,
+    "x86-acpi-boost": build_x86_acpi_boost,
 }
 """Builders by board; each takes "old" or "new"."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import errno
+import os
+from collections.abc import Mapping, Sequence
 
 from tests.hw.fake.attribute import (
+    Attribute,
     Computed,
     Lagged,
     Stored,
+    Text,
     first_word,
     invalid,
     scan_number,
@@ -37,6 +41,7 @@ class CpufreqPolicy:
     Attributes:
         load: busy fraction, 0 to 1, which scaling governors follow.
         caps_khz: upper limits of others by name (thermal cooling, firmware).
+        forgets_offline: the driver starts anew when its processors come back online.
     """
 
     def __init__(
@@ -65,6 +70,7 @@ class CpufreqPolicy:
         self.autonomous = autonomous
         self.load = 0.0
         self.caps_khz: dict[str, int] = {}
+        self.forgets_offline = False
         self.user_min_khz, self.user_max_khz = self.cpuinfo_min_khz, self.cpuinfo_max_khz
         self._setspeed_khz = self.user_max_khz
         self._kernel = kernel
@@ -106,8 +112,10 @@ class CpufreqPolicy:
 
     def requests(self) -> tuple[int, int]:
         """Minimum and maximum asked for, within the hardware's limits."""
-        low, high = self.cpuinfo_min_khz, self.cpuinfo_max_khz
-        return max(low, self.user_min_khz), min(high, self.user_max_khz)
+        low, high = max(self.cpuinfo_min_khz, self.user_min_khz), self.cpuinfo_max_khz
+        high = min(high, self.user_max_khz)
+        # New kernels show and obey the table: what lies above a point is as good as the point.
+        return low, high if self._kernel.is_old else self.round_down(high)
 
     def cur_khz(self) -> int:
         """The clock now."""
@@ -186,10 +194,25 @@ class CpufreqPolicy:
         if not self.online:
             raise invalid()
 
+    def add(self, attributes: Mapping[str, Attribute | str | int]) -> None:
+        """Add files to the policy's folder."""
+        for name, value in attributes.items():
+            file = value if isinstance(value, Attribute) else Text(str(value))
+            self._kernel.add({name: _PolicyFile(self, file)}, self.folder)
+
+    def processors_changed(self) -> None:
+        """Is told of each processor that goes and comes."""
+        if self.forgets_offline and not self.online:
+            self.user_min_khz, self.user_max_khz = self.cpuinfo_min_khz, self.cpuinfo_max_khz
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether all files are busy: so are an offline policy's since Linux 5.19."""
+        return not self._kernel.is_old and not self.online
+
     def _add(self) -> None:
-        folder = self.folder
         cpus = " ".join(str(cpu) for cpu in self.cpus)
-        self._kernel.add(
+        self.add(
             {
                 "scaling_min_freq": Computed(lambda: self.limits_khz()[0], self._store_min),
                 "scaling_max_freq": Computed(lambda: self.limits_khz()[1], self._store_max),
@@ -207,15 +230,34 @@ class CpufreqPolicy:
                 "scaling_driver": Computed(lambda: self.driver),
                 "affected_cpus": Computed(lambda: " ".join(str(cpu) for cpu in self.online)),
                 "related_cpus": cpus,
-            },
-            folder,
+            }
         )
         if self.table_khz is not None:
             # Some drivers list them in descending order.
             words = " ".join(str(khz) for khz in reversed(self.table_khz))
-            self._kernel.add({"scaling_available_frequencies": f"{words} "}, folder)
+            self.add({"scaling_available_frequencies": f"{words} "})
         for cpu in self.cpus:
             self._kernel.link(f"{CPU}/cpu{cpu}/cpufreq", f"../cpufreq/{self.name}")
+
+
+class _PolicyFile(Attribute):
+    """A file of a policy, which new kernels close while all its processors are offline."""
+
+    def __init__(self, policy: CpufreqPolicy, inner: Attribute) -> None:
+        self._policy, self.inner = policy, inner
+        self.writable, self.volatile = inner.writable, inner.volatile
+
+    def read(self) -> str:
+        self._check()
+        return self.inner.read()
+
+    def write(self, value: str) -> None:
+        self._check()
+        self.inner.write(value)
+
+    def _check(self) -> None:
+        if self._policy.is_closed:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
 
 
 class Boost:
@@ -249,17 +291,29 @@ class Boost:
             policy.user_max_khz = policy.cpuinfo_max_khz
 
 
-def add_acpi_cpufreq(kernel: FakeKernel, cpu: int, table_khz: Sequence[int]) -> CpufreqPolicy:
-    """A policy of acpi-cpufreq with the firmware's own limit in `bios_limit`."""
-    policy = CpufreqPolicy(kernel, [cpu], table_khz, driver="acpi-cpufreq", governor="ondemand")
-    kernel.add(
+def add_acpi_cpufreq(
+    kernel: FakeKernel, cpu: int, table_khz: Sequence[int], boost_khz: int | None = None
+) -> CpufreqPolicy:
+    """A policy of acpi-cpufreq with the firmware's own limit in `bios_limit`.
+
+    With CPPC the driver raises `cpuinfo.max_freq` to the boost clock, which is in no table
+    (acpi_cpufreq_cpu_init); a limit at the table's end then switches boost off.
+    """
+    policy = CpufreqPolicy(
+        kernel,
+        [cpu],
+        table_khz,
+        limits_khz=None if boost_khz is None else (min(table_khz), boost_khz),
+        driver="acpi-cpufreq",
+        governor="ondemand",
+    )
+    policy.add(
         {
             # _PPC; the same limit is a maximum request of its own.
             "bios_limit": Computed(
                 lambda: policy.caps_khz.get("bios", max(policy.table_khz or (0,)))
             ),
             "freqdomain_cpus": Stored(str(cpu)),
-        },
-        policy.folder,
+        }
     )
     return policy

@@ -21,6 +21,7 @@ class Cpus:
     """
 
     def __init__(self, kernel: FakeKernel, count: int) -> None:
+        self._kernel = kernel
         self.online = set(range(count))
         everyone = range(count)
         kernel.devices["cpus"] = self
@@ -44,6 +45,9 @@ class Cpus:
                 raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
             else:
                 self.online.discard(cpu)
+            for device in list(self._kernel.devices.values()):
+                if hasattr(device, "processors_changed"):
+                    device.processors_changed()
 
         return Computed(lambda: int(cpu in self.online), store)
 

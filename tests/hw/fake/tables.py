@@ -71,3 +71,5 @@ RK3588_DMC_HZ = mhz((528, 1068, 1560, 2112))  # unverified
 
 ACPI_CPU_KHZ = (800_000, 1_200_000, 1_600_000, 2_000_000, 2_400_000, 2_400_001)
 """The last point stands for turbo, one kHz above the nominal clock."""
+ACPI_BOOST_KHZ = (1_400_000, 1_600_000, 1_800_000)
+"""P-states of a Ryzen laptop: boost is in none of them, only in cpuinfo_max_freq."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -114,12 +115,18 @@ def test_clocks_take_effect_after_their_lag():
     assert policy.cur_khz() == 1_500_000
 
 
-def test_a_policy_without_online_cpus_takes_nothing():
-    kernel = BOARDS["jetson-orin-nx"]("new")
+@pytest.mark.parametrize(("generation", "code"), [("old", errno.EINVAL), ("new", errno.EBUSY)])
+def test_a_policy_without_online_cpus_takes_nothing(generation, code):
+    kernel = BOARDS["jetson-orin-nx"](generation)
     for cpu in range(4, 8):
         kernel.write(f"{CPU}/cpu{cpu}/online", "0")
     assert kernel.read(f"{CPU}/online") == "0-3\n"
-    check_refused(kernel, f"{CPU}/cpufreq/policy4/scaling_max_freq", 1_036_800)
+    check_refused(kernel, f"{CPU}/cpufreq/policy4/scaling_max_freq", 1_036_800, code)
+    if generation == "old":
+        assert kernel.read(f"{CPU}/cpufreq/policy4/affected_cpus") == "\n"
+    else:  # and shows nothing
+        with pytest.raises(OSError, match="busy"):
+            kernel.read(f"{CPU}/cpufreq/policy4/affected_cpus")
 
 
 def test_toggling_boost_clobbers_the_maximum():

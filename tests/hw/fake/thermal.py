@@ -69,14 +69,16 @@ def cool_cpufreq(kernel: FakeKernel, policy: CpufreqPolicy) -> CoolingDevice:
     return CoolingDevice(kernel, kind, len(table_khz) - 1, apply)
 
 
-def cool_devfreq(kernel: FakeKernel, device: DevfreqDevice) -> CoolingDevice:
-    """Cooling by a devfreq device."""
+def cool_devfreq(
+    kernel: FakeKernel, device: DevfreqDevice, *, is_numbered: bool = False
+) -> CoolingDevice:
+    """Cooling by a devfreq device; vendors' kernels number them, as all did before Linux 5.12."""
 
     def apply(state: int) -> None:
         _cap(device.caps_hz, "thermal", device.table_hz[-1 - state] if state else None)
 
     kind = f"thermal-devfreq-{_count(kernel, 'cooling_device')}"
-    if not kernel.is_old:
+    if not kernel.is_old and not is_numbered:
         kind = f"devfreq-{device.name}"
     return CoolingDevice(kernel, kind, len(device.table_hz) - 1, apply)
 
