@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,6 +183,7 @@ class LockedRange:
     """
 
     kind = "nvml-locked-range"
+    files: tuple[Path, ...] = ()
 
     def __init__(self, uuid: str, clock: str, card: NvmlCard | None = None) -> None:
         self._uuid = uuid
@@ -200,7 +201,11 @@ class LockedRange:
         assert self._card is not None
         self._card.call(self._clock.lock, low_mhz, high_mhz)
 
-    def restore(self, value: Value) -> None:
+    def is_absent(self) -> bool:
+        """Never: what a card that was taken out had locked is gone with it."""
+        return False
+
+    def restore(self, value: Value, kept: Collection[Path] = ()) -> None:
         """Give the range up; nothing where the card was taken out, and its range with it.
 
         Raises:

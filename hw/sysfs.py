@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from hw.devtmpfs import open_devtmpfs
 from hw.errors import (
     FrequencyRejectedError,
     HardwareError,
@@ -122,6 +124,28 @@ class Sysfs:
             self._write(path, value)
         except OSError as error:
             raise _write_error(path, value, error) from None
+
+    def open_folder(self, path: Path) -> int:
+        """Open a folder to lock it; the caller closes it.
+
+        Raises:
+            OSError: there is none.
+        """
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def open_devtmpfs(self) -> int:
+        """Open the root of the kernel's devtmpfs to lock it; the caller closes it.
+
+        Raises:
+            OSError: it cannot be reached, or this is a recorded tree.
+        """
+        if not self.is_live:
+            raise FileNotFoundError(errno.ENOENT, "a recorded tree has none", "devtmpfs")
+        return open_devtmpfs()
+
+    def boot_time_s(self) -> float:
+        """When this kernel started by the wall clock, s since 1970, as `btime` of /proc/stat."""
+        return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
     def run(self, command: Sequence[str]) -> str:
         """Run a command of the board's maker and return what it prints.

@@ -57,7 +57,7 @@ class EmulatedBoard(Board):
         self.thermal_zones = {}
         self._state = _ModelledState(device, ambient_c, clock, busy_clock)
         self._group = QuotaGroup.of_process(sysfs)
-        self._session = Session(sysfs, journal)
+        self._session = Session(sysfs, journal, drives_machine=False)
         self._window: tuple[float, float] | None = None
 
     @property

@@ -7,11 +7,12 @@ the root of the hierarchy, and undone by moving its processes back and removing 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from hw.errors import HardwareError, PermissionDeniedError, UnsupportedError
-from hw.session.settings import Value, inside, relative
+from hw.session.known import known_file
+from hw.session.settings import Value, relative
 from hw.sysfs import Sysfs
 
 V1_ROOTS = ("sys/fs/cgroup/cpu,cpuacct", "sys/fs/cgroup/cpu")
@@ -31,6 +32,7 @@ class QuotaGroup:
     """
 
     kind = "cgroup"
+    files: tuple[Path, ...] = ()
 
     def __init__(self, sysfs: Sysfs, folder: Path, home: Path) -> None:
         self._sysfs = sysfs
@@ -87,7 +89,11 @@ class QuotaGroup:
         """Nothing: the group is not there before."""
         return ""
 
-    def restore(self, value: Value) -> None:
+    def is_absent(self) -> bool:
+        """Never: a group that is gone has given its processes back."""
+        return False
+
+    def restore(self, value: Value, kept: Collection[Path] = ()) -> None:
         """Move all processes back and remove the group.
 
         Raises:
@@ -108,9 +114,10 @@ class QuotaGroup:
         """Rebuild it from its description.
 
         Raises:
-            JournalError: a folder outside /sys.
+            JournalError: a folder that is none of these groups.
         """
-        return cls(sysfs, inside(sysfs, document["folder"]), inside(sysfs, document["home"]))
+        folder = known_file(sysfs, cls.kind, document["folder"])
+        return cls(sysfs, folder, known_file(sysfs, "cgroup-home", document["home"]))
 
     def document(self) -> dict[str, str]:
         """Describe both folders."""

@@ -71,6 +71,10 @@ class DryRunChanges:
         """Whether a setting was seen already."""
         return setting.key in self._known
 
+    def owed(self, setting: Setting) -> Value | None:
+        """Nothing: no process is known to have left anything."""
+        return None
+
     def save(self, setting: Setting, value: Value | None = None) -> None:
         """Remember that a setting was seen."""
         self._known.add(setting.key)

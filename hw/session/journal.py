@@ -1,31 +1,41 @@
 """The journal: what a machine was like before it was changed, on disk before the change.
 
 One line of JSON per setting, appended and synced before its first write, so that a killed process
-or a full disk never leaves a change that nobody can undo. A lock beside it lets one process at a
-time drive the machine. The kernel forgets its settings when it boots, so a journal of an earlier
-boot has nothing to restore.
+or a full disk never leaves a change that nobody can undo. A lock beside it, and one on the machine
+itself, let one process at a time drive it. The kernel forgets its settings when it boots, so a
+journal of an earlier boot has nothing to restore. The folder may be shared by a group: nothing in
+it is trusted to be what it was.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hw.errors import BusyError, HardwareError, JournalError, PermissionDeniedError
+from hw.session.boot import Boot
+from hw.session.files import open_own, read_own, replace, sync_folder
+from hw.session.machine_lock import MachineLock
 from hw.session.settings import Value
 from hw.sysfs import Sysfs
 
 STATE_DIR = "var/lib/dvfo"
-BOOT_ID = "proc/sys/kernel/random/boot_id"
+MOUNTS = "proc/self/mountinfo"
 _JOURNAL = "journal.jsonl"
 _DAMAGED = "journal.damaged.jsonl"
 _LOCK = "lock"
+_JOURNAL_MODE, _LOCK_MODE = 0o640, 0o660
+"""A group shares the lock, whatever umask root has, and may read what root would put back."""
+_MOUNT_WORDS, _MOUNT_POINT = 5, 4
+"""Of a line of mountinfo, see proc_pid_mountinfo(5)."""
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +71,25 @@ class Journal:
 
     Args:
         folder: where they are; made if missing.
-        boot_id: of the running kernel.
+        boot: of the running kernel.
+        machine: lock of the machine, which other folders share; None to do without.
     """
 
-    def __init__(self, folder: Path, boot_id: str) -> None:
+    def __init__(self, folder: Path, boot: Boot, machine: MachineLock | None) -> None:
         self.folder = folder
         self.path = folder / _JOURNAL
-        self._boot_id = boot_id
+        self._boot = boot
+        self._machine = machine
         self._lock: int | None = None
         self._file: int | None = None
 
     @classmethod
-    def of_machine(cls, sysfs: Sysfs, folder: Path | None = None) -> Journal:
+    def of_machine(
+        cls, sysfs: Sysfs, folder: Path | None = None, *, drives_machine: bool = True
+    ) -> Journal:
         """The journal of the machine under a root, in /var/lib/dvfo unless told otherwise."""
-        try:
-            boot_id = sysfs.read_text(sysfs.path(BOOT_ID))
-        except HardwareError:  # a recorded tree
-            boot_id = "recorded"
-        return cls(folder or sysfs.path(STATE_DIR), boot_id)
+        machine = MachineLock(sysfs) if drives_machine else None
+        return cls(folder or sysfs.path(STATE_DIR), Boot.of_machine(sysfs), machine)
 
     def lock(self) -> None:
         """Become the one process that drives the machine; the lock ends with the process.
@@ -86,42 +97,73 @@ class Journal:
         Raises:
             BusyError: another one does; names it.
             PermissionDeniedError: this user may not write the folder.
-            JournalError: the folder cannot be used.
+            JournalError: the folder cannot be used, or somebody laid a trap in it.
         """
         with self._explained():
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
+            lock = open_own(self.folder / _LOCK, os.O_RDWR | os.O_CREAT, _LOCK_MODE)
+        try:
+            self._take(lock)
+            if self._machine is not None:
+                self._machine.take()
+        except BaseException:
+            os.close(lock)
+            raise
+        self._lock = lock
+
+    def _take(self, lock: int) -> None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = _name_in(lock)
-            os.close(lock)
-            raise BusyError(f"this machine is driven by {holder}; stop that first") from None
+            raise BusyError(
+                f"this machine is driven by {_name_in(lock)}; stop that first"
+            ) from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise self._error(error) from None
+            raise JournalError(
+                f"{self.folder} lies on a file system without locks ({error.strerror}), as some "
+                "network file systems are; keep the journal on a local one"
+            ) from None
         with self._explained():
             os.ftruncate(lock, 0)
             os.pwrite(lock, f"process {os.getpid()} ({' '.join(sys.argv[:2])})".encode(), 0)
-        self._lock = lock
 
     def holder(self) -> str | None:
         """Who drives the machine now, in words; None if nobody does, or if it cannot be told."""
         try:
-            lock = os.open(self.folder / _LOCK, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return None
+            lock = open_own(self.folder / _LOCK, os.O_RDONLY)
+        except (OSError, JournalError):
+            return self._holder_elsewhere()
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return _name_in(lock)
+        except OSError:
+            return None
         finally:
             os.close(lock)
-        return None
+        return self._holder_elsewhere()
+
+    def _holder_elsewhere(self) -> str | None:
+        return None if self._machine is None else self._machine.holder()
 
     def unlock(self) -> None:
-        """Let others drive the machine."""
-        for descriptor in (self._file, self._lock):
-            if descriptor is not None:
-                os.close(descriptor)
-        self._file = self._lock = None
+        """Let others drive the machine, at once, though a child may have a copy of the lock."""
+        if self._machine is not None:
+            self._machine.release()
+        if self._lock is not None:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Close a forked child's copies; the lock stays its parent's."""
+        if self._machine is not None:
+            self._machine.let_go()
+        self._close_file()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def append(self, entry: Entry) -> None:
         """Save a setting; on disk when this returns.
@@ -129,15 +171,14 @@ class Journal:
         Raises:
             JournalError: it could not be saved, so the setting must not be changed.
         """
-        line = {"boot_id": self._boot_id, **asdict(entry)}
         with self._explained():
             if self._file is None:
-                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-                self._file = os.open(self.path, flags, 0o660)
-                self._sync_folder()
+                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+                self._file = open_own(self.path, flags, _JOURNAL_MODE, owned=True)
+                sync_folder(self.folder)
             length = os.fstat(self._file).st_size
             try:
-                _write_all(self._file, json.dumps(line).encode() + b"\n")
+                _write_all(self._file, self._line(entry))
                 os.fsync(self._file)
             except OSError:
                 os.ftruncate(self._file, length)
@@ -153,7 +194,7 @@ class Journal:
             JournalError: the file cannot be read.
         """
         try:
-            lines = self.path.read_bytes().decode(errors="replace").split("\n")[:-1]
+            lines = read_own(self.path).decode(errors="replace").split("\n")[:-1]
         except FileNotFoundError:
             return Content([], [])
         except OSError as error:
@@ -163,36 +204,47 @@ class Journal:
         for number, line in enumerate(lines, start=1):
             try:
                 document = json.loads(line)
-                boot_id = document.pop("boot_id")
+                boot = Boot(document.pop("boot_id"), float(document.pop("boot_s", 0.0)))
                 entry = Entry(**document)
-                if boot_id == self._boot_id:
+                if boot.is_same(self._boot):
                     entries[json.dumps(entry.setting, sort_keys=True)] = entry
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 damaged.append(f"line {number} of {self.path}, {line[:80]!r}, is damaged")
         return Content(list(entries.values()), damaged)
 
-    def clear(self) -> None:
-        """Forget everything, after it has been restored."""
-        with self._explained():
-            self.path.unlink(missing_ok=True)
-            if self._file is not None:
-                os.close(self._file)
-                self._file = None
-            self._sync_folder()
+    def keep(self, entries: Sequence[Entry]) -> None:
+        """Forget everything but what could not be restored.
 
-    def set_aside(self) -> Path:
-        """Keep a damaged journal under another name, so that it does not block for ever."""
+        Raises:
+            JournalError: it could not be written; what it held stays.
+        """
+        with self._explained():
+            if entries:
+                replace(self.path, b"".join(map(self._line, entries)), _JOURNAL_MODE)
+            else:
+                self.path.unlink(missing_ok=True)
+                sync_folder(self.folder)
+            self._close_file()
+
+    def copy_aside(self) -> Path:
+        """Keep what a damaged journal holds under another name, too.
+
+        Raises:
+            JournalError: it could not be written.
+        """
         aside = self.folder / _DAMAGED
         with self._explained():
-            os.replace(self.path, aside)
+            replace(aside, read_own(self.path), _JOURNAL_MODE)
         return aside
 
-    def _sync_folder(self) -> None:
-        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    def _line(self, entry: Entry) -> bytes:
+        boot = {"boot_id": self._boot.boot_id, "boot_s": self._boot.began_s}
+        return json.dumps({**boot, **asdict(entry)}).encode() + b"\n"
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -221,3 +273,22 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 def _name_in(lock: int) -> str:
     return os.pread(lock, 4096, 0).decode(errors="replace").strip() or "another process"
+
+
+def overlay_under(sysfs: Sysfs, folder: Path) -> str | None:
+    """Mount point of the overlay that a folder lies on, as in a container; None if on none."""
+    try:
+        lines = sysfs.read_text(sysfs.path(MOUNTS)).splitlines()
+    except HardwareError:
+        return None
+    best, kind = "", ""
+    for line in lines:
+        mount, _, system = line.partition(" - ")
+        words, point = mount.split(), str(folder.resolve())
+        if len(words) < _MOUNT_WORDS or not system:
+            continue
+        place = words[_MOUNT_POINT].replace("\\040", " ")
+        inside = point == place or point.startswith(f"{place.rstrip('/')}/")
+        if inside and len(place) >= len(best):
+            best, kind = place, system.split()[0]
+    return best if "overlay" in kind else None

@@ -4,59 +4,51 @@ from __future__ import annotations
 
 import atexit
 import logging
-import signal
+import os
 import threading
-from collections.abc import Iterable
-from dataclasses import dataclass
+import weakref
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
-from hw.errors import CappedError, HardwareError, JournalError
+from hw.errors import HardwareError, JournalError
 from hw.power_mode import PowerModes
 from hw.session.factory import setting_from
-from hw.session.journal import Entry, Journal
+from hw.session.journal import Journal, overlay_under
+from hw.session.restoring import Outcome, Saved, restore_all
 from hw.session.settings import Setting, Value
+from hw.session.signals import end_on_signals, signals_wait
 from hw.sysfs import Sysfs
 
 logger = logging.getLogger(__name__)
 
-ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
-"""Signals that by default end a process without a word; SIGINT raises KeyboardInterrupt anyway."""
-
-
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """A setting with what is to be put back.
-
-    Attributes:
-        setting: to restore.
-        value: to put back.
-        power_mode: nvpmodel's mode when it was saved.
-    """
-
-    setting: Setting
-    value: Value
-    power_mode: str | None
+_begun: weakref.WeakSet[Session] = weakref.WeakSet()
+"""Sessions that hold the locks, for the children that are forked meanwhile."""
 
 
 class Session:
     """What this process has changed on a machine.
 
     `begin` takes the machine's lock and first restores what a killed process left behind; `end`
-    restores everything, last first. A process that exits without `end`, or by SIGTERM or SIGHUP
-    where nobody else handles them, ends its session on the way.
+    restores everything, last first. A process that exits without `end`, or by a signal that nobody
+    else handles, ends its session on the way. A forked child does not: the machine stays its
+    parent's.
 
     Args:
         sysfs: access to the kernel's files.
         folder: of the journal; /var/lib/dvfo if not given.
+        drives_machine: whether it changes what all processes share; a group of its own it may bound
+            beside others that do the same.
     """
 
-    def __init__(self, sysfs: Sysfs, folder: Path | None = None) -> None:
+    def __init__(
+        self, sysfs: Sysfs, folder: Path | None = None, *, drives_machine: bool = True
+    ) -> None:
         self._sysfs = sysfs
-        self._journal = Journal.of_machine(sysfs, folder)
+        self._journal = Journal.of_machine(sysfs, folder, drives_machine=drives_machine)
         self._power_modes = PowerModes(sysfs)
         self._saved: dict[str, Saved] = {}
+        self._owed: dict[str, Saved] = {}
+        self._process = os.getpid()
+        self._turn = threading.RLock()
 
     def begin(self) -> None:
         """Become the one process that drives the machine.
@@ -65,61 +57,113 @@ class Session:
             BusyError: another process does.
             HardwareError: what a killed process left behind could not be restored.
         """
+        self._process = os.getpid()
         self._journal.lock()
         try:
-            restore_journal(self._sysfs, self._journal)
-        except HardwareError:
+            _, owed = _replay(self._sysfs, self._journal)
+        except BaseException:
             self._journal.unlock()
             raise
-        atexit.register(self.end)
-        _end_on_signals()
+        self._owed = {saved.setting.key: saved for saved in owed}
+        overlay = overlay_under(self._sysfs, self._journal.folder)
+        if overlay is not None:
+            logger.warning(
+                "%s lies on an overlay at %s, as in a container: with the container goes what the "
+                "clocks were before; give it the host's folder: docker run -v %s:%s",
+                *(self._journal.folder, overlay, self._journal.folder, self._journal.folder),
+            )
+        atexit.register(self._end_at_exit)
+        _begun.add(self)
+        end_on_signals()
 
     def knows(self, setting: Setting) -> bool:
-        """Whether a setting was saved already."""
+        """Whether a setting was saved already.
+
+        Raises:
+            JournalError: this process was forked from the one that drives the machine.
+        """
+        if os.getpid() != self._process:
+            raise JournalError(
+                f"process {os.getpid()} was forked from {self._process}, which drives this machine "
+                "and gives it back; set clocks there, or open a board of your own after that ended"
+            )
         return setting.key in self._saved
+
+    def owed(self, setting: Setting) -> Value | None:
+        """What a process before this one could not put back; None if nothing."""
+        saved = self._owed.get(setting.key)
+        return None if saved is None else saved.value
 
     def save(self, setting: Setting, value: Value | None = None) -> None:
         """Save what `end` puts back, on disk when this returns; again to put back something else.
 
         Args:
             setting: about to be changed.
-            value: to put back; what is in force if not given.
+            value: to put back; what is in force if not given, or what is owed.
 
         Raises:
             JournalError: it could not be saved, so the setting must not be changed.
         """
+        self.knows(setting)
+        if value is None:
+            value = self.owed(setting)
         value = setting.read() if value is None else value
         saved = Saved(setting, value, self._power_modes.current())
-        self._journal.append(Entry(setting.document(), value, saved.power_mode))
+        self._journal.append(saved.entry)
         self._saved[setting.key] = saved
+        self._owed.pop(setting.key, None)
 
     def end(self) -> None:
         """Put everything back, last first, and let others drive the machine.
 
+        Signals that would end the process meanwhile do so afterwards.
+
         Raises:
-            HardwareError: names everything that could not be restored; the journal stays then.
+            HardwareError: names everything that could not be restored; the journal keeps it then.
         """
-        atexit.unregister(self.end)
-        saved = list(self._saved.values())
-        self._saved.clear()
-        try:
-            if saved:
-                _raise_if(_restore(saved, self._power_modes))
-                self._journal.clear()
-        finally:
-            self._journal.unlock()
+        with signals_wait():
+            self._end()
+
+    def leave_to_parent(self) -> None:
+        """Let go of the locks in a forked child, which would outlive its parent with them."""
+        self._journal.let_go()
+
+    def _end_at_exit(self) -> None:
+        """The process ends anyway, so signals that come meanwhile have nothing to add."""
+        with signals_wait(then_deliver=False):
+            self._end()
+
+    def _end(self) -> None:
+        with self._turn:  # an exit waits until another thread has given the machine back
+            atexit.unregister(self._end_at_exit)
+            saved = [*self._owed.values(), *self._saved.values()]
+            has_changed = bool(self._saved)
+            self._owed, self._saved = {}, {}
+            try:
+                if has_changed and os.getpid() == self._process:
+                    _finish(restore_all(saved, self._power_modes), [], self._journal)
+            finally:
+                _begun.discard(self)
+                self._journal.unlock()
 
 
 def restore_journal(sysfs: Sysfs, journal: Journal) -> int:
     """Put back what a journal says, last first; its lock must be held.
 
+    Settings whose node is gone or offline are told and stay in the journal.
+
     Returns:
-        How many settings it named.
+        How many settings were put back.
 
     Raises:
-        HardwareError: names everything that could not be restored; the journal stays then, and
-            one with damaged lines is set aside once the rest was put back.
+        HardwareError: names everything that could not be restored; the journal keeps it then, and
+            one with damaged lines is copied aside.
     """
+    return _replay(sysfs, journal)[0]
+
+
+def _replay(sysfs: Sysfs, journal: Journal) -> tuple[int, list[Saved]]:
+    """As `restore_journal`; also returns what is absent."""
     content = journal.read()
     saved, damaged = [], list(content.damaged)
     for entry in content.entries:
@@ -130,45 +174,33 @@ def restore_journal(sysfs: Sysfs, journal: Journal) -> int:
             damaged.append(str(error))
     if saved:
         logger.warning("giving back %d settings of a process that was killed", len(saved))
-    failures = _restore(saved, PowerModes(sysfs))
+    outcome = restore_all(saved, PowerModes(sysfs))
     if damaged:
-        damaged.append(f"the journal is kept as {journal.set_aside()}")
-    elif not failures:
-        journal.clear()
-    _raise_if(failures + damaged)
-    return len(saved)
+        damaged.append(f"the journal is kept as {journal.copy_aside()}")
+    _finish(outcome, damaged, journal)
+    return len(saved) - len(outcome.absent), outcome.absent
 
 
-def _restore(saved: Iterable[Saved], power_modes: PowerModes) -> list[str]:
-    """Put settings back, last first, going on after failures; returns those in words."""
-    failures = []
-    mode = power_modes.current()
-    for item in reversed(list(saved)):
-        if item.power_mode != mode:
-            # nvpmodel has written all limits since; what was saved belongs to another mode.
-            logger.warning("%s keeps what the new power mode set", item.setting.key)
-            continue
-        try:
-            item.setting.restore(item.value)
-        except CappedError as error:
-            logger.warning("%s", error)
-        except HardwareError as error:
-            failures.append(str(error))
-    return failures
+def _finish(outcome: Outcome, problems: list[str], journal: Journal) -> None:
+    """Keep in the journal what was not put back, and tell it."""
+    problems = [*outcome.reasons, *problems]
+    try:
+        journal.keep([item.entry for item in outcome.owed])
+    except HardwareError as error:
+        problems.append(str(error))
+    for item in outcome.absent:
+        logger.warning(
+            "%s is gone or offline and cannot be put back; that stays in %s until it returns (then "
+            "by the next start, or python -m hw.restore) or until the machine boots",
+            *(item.setting.key, journal.path),
+        )
+    if problems:
+        raise HardwareError(f"could not restore everything: {'; '.join(problems)}")
 
 
-def _raise_if(failures: list[str]) -> None:
-    if failures:
-        raise HardwareError(f"could not restore everything: {'; '.join(failures)}")
+def _leave_to_parent() -> None:
+    for session in list(_begun):
+        session.leave_to_parent()
 
 
-def _end_on_signals() -> None:
-    if threading.current_thread() is not threading.main_thread():
-        return  # only the main thread may; the journal covers the rest
-    for number in ENDING_SIGNALS:
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, _exit)
-
-
-def _exit(number: int, _: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)
+os.register_at_fork(after_in_child=_leave_to_parent)

@@ -7,16 +7,16 @@ it without knowing which backend changed it.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import NamedTuple, Protocol, TypeAlias
 
-from hw.errors import CappedError, FrequencyRejectedError, JournalError
+from hw.errors import CappedError, FrequencyRejectedError, HardwareError, JournalError
+from hw.session.known import known_file
 from hw.sysfs import Sysfs
 
-SYS = "sys"
-"""Restoring writes below this folder only, whatever a journal says."""
-
+PROCESSORS = "affected_cpus"
+"""File of a cpufreq policy that lists which of its processors are online."""
 SETTLE_S = 0.1
 LOOK_AGAIN_S = 0.001
 
@@ -31,11 +31,22 @@ class Setting(Protocol):
     def key(self) -> str:
         """Name that tells it from all others."""
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files that restoring writes, as far as somebody else may set them."""
+
     def read(self) -> Value:
         """Read what is in force."""
 
-    def restore(self, value: Value) -> None:
+    def is_absent(self) -> bool:
+        """Whether its node went away, or is offline: it cannot be put back until it returns."""
+
+    def restore(self, value: Value, kept: Collection[Path] = ()) -> None:
         """Put a saved value back and verify it by reading.
+
+        Args:
+            value: to put back.
+            kept: files that stay as they are now, not all of its own.
 
         Raises:
             HardwareError: refused, or something else was read back.
@@ -50,6 +61,9 @@ class Changes(Protocol):
 
     def knows(self, setting: Setting) -> bool:
         """Whether a setting was saved already."""
+
+    def owed(self, setting: Setting) -> Value | None:
+        """What a process before this one could not put back; None if nothing."""
 
     def save(self, setting: Setting, value: Value | None = None) -> None:
         """Save what is put back at the end; again to put back something else."""
@@ -79,6 +93,7 @@ class LimitPair:
     def __init__(self, sysfs: Sysfs, minimum: Path, maximum: Path) -> None:
         self._sysfs = sysfs
         self._minimum, self._maximum = minimum, maximum
+        self.files = (minimum, maximum)
         self.key = str(maximum)
 
     def read(self) -> Limits:
@@ -110,15 +125,27 @@ class LimitPair:
             # Where a cap hides what was asked for earlier, the order was a guess.
             self._write_in_order(writes[::-1])
 
-    def restore(self, value: Value) -> None:
-        """Put both limits back.
+    def is_absent(self) -> bool:
+        """Whether the clock went away, or its processors are offline."""
+        return _is_absent(self._sysfs, self._maximum)
+
+    def restore(self, value: Value, kept: Collection[Path] = ()) -> None:
+        """Put both limits back, or the one that is not to be kept.
 
         Raises:
             CappedError: both are asked for again, but something holds the clock lower for now.
             FrequencyRejectedError: refused, or other limits were read back.
         """
-        wanted = Limits(*_ints(value, 2))
-        self.write(wanted)
+        wanted, asked = Limits(*_ints(value, 2)), None
+        if kept:
+            now = self.read()
+            if self._maximum in kept:
+                wanted = Limits(min(wanted.raw_min, now.raw_max), now.raw_max)
+                asked = Limits(-1, now.raw_max)
+            else:
+                wanted = Limits(now.raw_min, max(wanted.raw_max, now.raw_min))
+                asked = Limits(now.raw_min, -1)
+        self.write(wanted, asked)
         found = self._settled(wanted)
         if found == wanted:
             return
@@ -135,9 +162,12 @@ class LimitPair:
         """Rebuild it from its description.
 
         Raises:
-            JournalError: a file outside /sys.
+            JournalError: a file that is none of a clock's limits.
         """
-        return cls(sysfs, inside(sysfs, document["minimum"]), inside(sysfs, document["maximum"]))
+        minimum, maximum = (
+            known_file(sysfs, cls.kind, document[end]) for end in ("minimum", "maximum")
+        )
+        return cls(sysfs, minimum, maximum)
 
     def document(self) -> dict[str, str]:
         """Describe both files."""
@@ -174,6 +204,7 @@ class Attribute:
         self._sysfs = sysfs
         self.path = path
         self.shown = shown or path
+        self.files = (path,)
         self.key = str(path)
 
     def read(self) -> str:
@@ -188,30 +219,38 @@ class Attribute:
         """
         self._sysfs.write_text(self.path, value)
 
-    def restore(self, value: Value) -> None:
+    def is_absent(self) -> bool:
+        """Whether the node went away, or its processors are offline."""
+        return _is_absent(self._sysfs, self.path)
+
+    def restore(self, value: Value, kept: Collection[Path] = ()) -> None:
         """Put a text back, unless it is in force already.
 
         Raises:
+            CappedError: it is a number, and something holds it lower for now.
             FrequencyRejectedError: refused, or another text was read back.
         """
         wanted = str(value)
-        if self.read() == wanted:
+        if self.path in kept or self.read() == wanted:
             return
         self.write(wanted)
         found = self.read()
-        if found != wanted:
-            raise FrequencyRejectedError(
-                f"{self.path} reports {found!r} instead of {wanted!r}; write it by hand"
-            )
+        if found == wanted:
+            return
+        message = f"{self.path} reports {found!r} instead of {wanted!r}"
+        if found.isdigit() and wanted.isdigit() and int(found) < int(wanted) and int(found) > 1:
+            raise CappedError(f"{message}; it returns when whatever caps it lets go")
+        raise FrequencyRejectedError(f"{message}; write it by hand")
 
     @classmethod
     def from_document(cls, sysfs: Sysfs, document: Mapping[str, str]) -> Attribute:
         """Rebuild it from its description.
 
         Raises:
-            JournalError: a file outside /sys.
+            JournalError: a file that no clock is set by.
         """
-        return cls(sysfs, inside(sysfs, document["path"]), inside(sysfs, document["shown"]))
+        path, shown = (known_file(sysfs, cls.kind, document[end]) for end in ("path", "shown"))
+        return cls(sysfs, path, shown)
 
     def document(self) -> dict[str, str]:
         """Describe the file."""
@@ -227,12 +266,17 @@ def relative(sysfs: Sysfs, path: Path) -> str:
     return str(path.relative_to(sysfs.root))
 
 
-def inside(sysfs: Sysfs, name: str) -> Path:
-    """A path below /sys, for a journal must not make root write elsewhere."""
-    parts = PurePosixPath(name).parts
-    if not parts or parts[0] != SYS or ".." in parts:
-        raise JournalError(f"{name!r} lies outside /sys and is not written; check the journal")
-    return sysfs.path(name)
+def _is_absent(sysfs: Sysfs, file: Path) -> bool:
+    """Whether a setting's node went away, or is of processors that are offline."""
+    if not sysfs.exists(file):
+        return True
+    processors = file.parent / PROCESSORS
+    if not sysfs.exists(processors):
+        return False
+    try:
+        return not sysfs.read_text(processors)
+    except HardwareError:  # since Linux 5.19 all files of an offline policy are busy
+        return True
 
 
 def _ints(value: Value, count: int) -> list[int]:

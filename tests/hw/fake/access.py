@@ -23,12 +23,15 @@ from hw.sysfs import Sysfs
 from tests.hw.fake.kernel import FakeKernel
 
 _MESSAGE_BYTES = 1 << 17
-_TIME = ("clock", "sleep")  # no accesses, so that they do not count
+_TIME = ("clock", "sleep", "boot_time")  # no accesses, so that they do not count
 _HELD_SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM]
 
 
 class _KernelSysfs(Sysfs):
     """Everything that `Sysfs` asks of a kernel, by one function."""
+
+    shared: str
+    has_own_network = False
 
     def glob(self, pattern: str) -> list[Path]:
         paths = [self.root / path for path in self._access("glob", pattern)]
@@ -42,6 +45,22 @@ class _KernelSysfs(Sysfs):
 
     def real_path(self, path: Path) -> Path:
         return self.root / self._access("real_path", self._name(path))
+
+    def open_folder(self, path: Path) -> int:
+        """What all see who share a sysfs; in a container with a network of its own, another."""
+        if self.has_own_network:
+            raise FileNotFoundError(errno.ENOENT, "not the host's", str(path))
+        return self._open_shared("folder")
+
+    def open_devtmpfs(self) -> int:
+        """What all see who see this kernel; with a folder of the disk of their own or not."""
+        return self._open_shared("devtmpfs")
+
+    def _open_shared(self, name: str) -> int:
+        return os.open(f"{self.shared}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+
+    def boot_time_s(self) -> float:
+        return float(self._access("boot_time", ""))
 
     def run(self, command: Sequence[str]) -> str:
         try:
@@ -73,6 +92,7 @@ class FakeSysfs(_KernelSysfs):
     def __init__(self, kernel: FakeKernel, root: Path) -> None:
         super().__init__(root)
         self.kernel = kernel
+        self.shared = kernel.shared.name
 
     def _access(self, operation: str, path: str, value: str = "") -> Any:
         return self.kernel.access(operation, path, value)
@@ -84,10 +104,12 @@ class RemoteSysfs(_KernelSysfs):
     Args:
         connection: to `serve`.
         root: folder on the real disk for what is no kernel file (the journal).
+        shared: folder of what all processes share with this kernel.
     """
 
-    def __init__(self, connection: socket.socket, root: Path) -> None:
+    def __init__(self, connection: socket.socket, root: Path, shared: str) -> None:
         super().__init__(root)
+        self.shared = shared
         self._connection = connection
         self._turn = threading.RLock()
         self._last = 0
@@ -173,7 +195,8 @@ def run_child(
     child = os.fork()
     if child == 0:
         ours.close()
-        _run_body(theirs, root, body)
+        sysfs = RemoteSysfs(theirs, root, kernel.shared.name)
+        _run_body(theirs, sysfs, body)
     theirs.close()
     with ours:
         server = _Server(kernel, ours, child, kill or Kill())
@@ -188,12 +211,11 @@ def run_child(
 
 
 def _run_body(
-    connection: socket.socket, root: Path, body: Callable[[RemoteSysfs], Any]
+    connection: socket.socket, sysfs: RemoteSysfs, body: Callable[[RemoteSysfs], Any]
 ) -> NoReturn:
     exit_code = 0
     # Like a program of its own: only its own exit functions run, and they do run.
     atexit._clear()
-    sysfs = RemoteSysfs(connection, root)
     try:
         body(sysfs)
     except SystemExit as error:
@@ -265,6 +287,8 @@ class _Server:
     def _do(self, operation: str, path: str, value: str) -> tuple[int, Any]:
         if operation == "clock":
             return 0, self._kernel.now_s
+        if operation == "boot_time":
+            return 0, self._kernel.boot_time_s
         if operation == "sleep":
             return 0, self._kernel.sleep(float(value))
         try:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
+import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 from tests.hw.fake.attribute import Attribute, Text
@@ -40,6 +42,11 @@ class FakeKernel:
             raise ValueError(f"{generation!r} is no generation; use one of {GENERATIONS}")
         self.generation = generation
         self.now_s = 1000.0
+        self.boot_time_s = 1.7e9  # by the wall clock
+        # What is locked must be files: only the real kernel lets go of a dead process' locks.
+        self.shared = tempfile.TemporaryDirectory(prefix="fake-kernel-")
+        for name in ("folder", "devtmpfs"):
+            (Path(self.shared.name) / name).touch()
         self.tick_s = 0.0  # time that each access takes
         self.fails: dict[str, int] = {}  # path -> errno of every access
         self.fails_writes: dict[str, int] = {}  # path -> errno of writes only
@@ -128,6 +135,7 @@ class FakeKernel:
             "is_writable": self.is_writable,
             "real_path": self.real_path,
             "run": self.run,
+            "boot_time": lambda _: self.boot_time_s,
         }
         return operations[operation](path)
 

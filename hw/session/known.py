@@ -1,0 +1,48 @@
+"""Files that a journal may name: those that setting a clock writes, and no others.
+
+Whoever may write the journal's folder could otherwise make root write any file below /sys.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from hw.errors import JournalError
+from hw.sysfs import Sysfs
+
+_POLICY = r"sys/devices/system/cpu/cpufreq/policy\d+"
+_DEVFREQ = r"sys/class/devfreq/[\w.:@,-]+"
+_EMC = r"sys/kernel/debug/bpmp/debug/clk/emc"
+_CGROUP = r"sys/fs/cgroup(?:/cpu|/cpu,cpuacct)?"
+_FILES = {
+    "limits": (rf"{_POLICY}/scaling_(?:min|max)_freq", rf"{_DEVFREQ}/(?:min|max)_freq"),
+    "attribute": (
+        rf"{_POLICY}/scaling_governor",
+        rf"{_DEVFREQ}/(?:governor|device/power/control|device/railgate_enable)",
+        rf"{_EMC}/(?:rate|mrq_rate_locked|state)",
+        r"sys/kernel/debug/clk/override\.emc/clk_(?:update_rate|rate|state)",
+        r"sys/kernel/nvpmodel_clk_cap/emc",
+        r"sys/kernel/nvpmodel_emc_cap/emc_iso_cap",
+    ),
+    "cgroup": (rf"{_CGROUP}/(?:.+/)?dvfo-\d+",),
+    "cgroup-home": (rf"{_CGROUP}(?:/.+)?",),
+}
+
+
+def known_file(sysfs: Sysfs, kind: str, name: str) -> Path:
+    """The file that a journal names, if a setting of that kind may write it.
+
+    Args:
+        sysfs: access to the kernel's files.
+        kind: of the setting; "cgroup-home" for a group that processes go back to.
+        name: from the root, without a slash in front.
+
+    Raises:
+        JournalError: it may not.
+    """
+    if ".." in name.split("/") or not any(re.fullmatch(p, name) for p in _FILES[kind]):
+        raise JournalError(
+            f"{name!r} is no file that a clock is set by and is not written; check the journal"
+        )
+    return sysfs.path(name)

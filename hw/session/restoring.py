@@ -1,0 +1,141 @@
+"""Putting settings back: last first, again where the kernel refuses, and on after a failure."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from hw.errors import CappedError, HardwareError
+from hw.power_mode import PowerModes
+from hw.session.journal import Entry
+from hw.session.settings import LimitPair, Setting, Value
+
+logger = logging.getLogger(__name__)
+
+RETRIES_S = (0.05, 0.15, 0.3)
+"""Waits between attempts: a bus or a driver that answers EIO or EBUSY once is free again by then,
+and a process that is told to end has some seconds."""
+LOOK_AGAIN_S = 0.05
+"""nvpmodel writes its status anew at each change, and it is empty for an instant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A setting with what is to be put back.
+
+    Attributes:
+        setting: to restore.
+        value: to put back.
+        power_mode: nvpmodel's mode when it was saved; None where there is none, or if it was not
+            told.
+    """
+
+    setting: Setting
+    value: Value
+    power_mode: str | None
+
+    @property
+    def entry(self) -> Entry:
+        """It as a line of the journal."""
+        return Entry(self.setting.document(), self.value, self.power_mode)
+
+
+@dataclass
+class Outcome:
+    """What became of settings that were to be put back.
+
+    Attributes:
+        failed: with the reason in words; they are as somebody left them.
+        absent: their node is gone or offline.
+    """
+
+    failed: list[tuple[Saved, str]] = field(default_factory=list)
+    absent: list[Saved] = field(default_factory=list)
+
+    @property
+    def owed(self) -> list[Saved]:
+        """All that is still to be put back."""
+        return [*self.absent, *(saved for saved, _ in self.failed)]
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why settings failed."""
+        return [reason for _, reason in self.failed]
+
+
+def restore_all(saved: Sequence[Saved], power_modes: PowerModes) -> Outcome:
+    """Put settings back, last first; what fails is tried again after all others.
+
+    What the power mode in force sets itself, chosen since, stays: what was saved belongs to
+    another mode. That counts only where both modes are known.
+    """
+    outcome = Outcome()
+    mode = _mode_now(saved, power_modes)
+    left = list(reversed(saved))
+    for wait_s in (*RETRIES_S, None):
+        outcome.failed.clear()
+        for item in left:
+            try:
+                if item.setting.is_absent():
+                    outcome.absent.append(_under(mode, item, power_modes))
+                else:
+                    _restore_one(item, mode, power_modes)
+            except CappedError as error:
+                logger.warning("%s", error)
+            except HardwareError as error:
+                if item.setting.is_absent():  # since a moment
+                    outcome.absent.append(_under(mode, item, power_modes))
+                else:
+                    outcome.failed.append((item, str(error)))
+        left = [item for item, _ in outcome.failed]
+        if not left or wait_s is None:
+            break
+        time.sleep(wait_s)
+    outcome.failed.reverse()
+    outcome.absent.reverse()
+    return outcome
+
+
+def _restore_one(item: Saved, mode: str | None, power_modes: PowerModes) -> None:
+    setting = item.setting
+    kept: set[Path] = set()
+    if mode is not None and item.power_mode is not None and mode != item.power_mode:
+        kept = {file for file in setting.files if power_modes.writes(mode, file)}
+    for file in sorted(kept):
+        logger.warning("%s keeps what the new power mode set", file)
+    if not setting.files or not kept.issuperset(setting.files):
+        setting.restore(item.value, kept)
+
+
+def _under(mode: str | None, item: Saved, power_modes: PowerModes) -> Saved:
+    """What is to be put back later of something that is absent under another power mode.
+
+    The mode could not set it. If it returns under this mode it gets back what it had, as far as the
+    mode allows; another mode sets it on its way.
+    """
+    if mode is None or item.power_mode is None or mode == item.power_mode:
+        return item
+    value = item.value
+    if isinstance(item.setting, LimitPair) and isinstance(value, list | tuple):
+        low, high = value
+        limit = power_modes.limit(item.setting.files[1])
+        high = high if limit is None else min(high, limit)
+        value = [min(low, high), high]
+    return replace(item, value=value, power_mode=mode)
+
+
+def _mode_now(saved: Sequence[Saved], power_modes: PowerModes) -> str | None:
+    """The mode in force; None where there is none, or if it is not told even after a moment."""
+    mode = power_modes.current()
+    if mode is None and any(item.power_mode is not None for item in saved):
+        time.sleep(LOOK_AGAIN_S)
+        mode = power_modes.current()
+        if mode is None:
+            logger.warning(
+                "nvpmodel does not say which power mode is in force, so all clocks get back the "
+                "limits they had; if you chose another mode since, choose it again"
+            )
+    return mode
