@@ -20,6 +20,7 @@ EMC_HZ = (
     *(204_000_000, 408_000_000, 665_600_000, 800_000_000),
     *(1_062_400_000, 1_331_200_000, 1_600_000_000, 1_866_000_000),
 )
+SECOND = Path("/sys/devices/system/cpu/cpu1/online")
 TEMPERATURE = Path("/sys/module/dvfo_heat/parameters/millicelsius")
 THERMAL = Path("/sys/class/thermal")
 
@@ -89,6 +90,7 @@ def pstate(cpu: int) -> int:
 
 def reset() -> None:
     """Put everything back as it was after boot."""
+    write(SECOND, 1)
     for device in (*cooling_devices(), *cooling_devices("devfreq-17000000.gpu")):
         write(device / "cur_state", 0)
     write(zone() / "policy", "user_space")
