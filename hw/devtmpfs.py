@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
+from contextlib import suppress
+from pathlib import Path
 
 _FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432
 """Numbers that these calls have on all architectures (include/uapi/asm-generic/unistd.h)."""
 _FSOPEN_CLOEXEC = _FSMOUNT_CLOEXEC = 1
 _FSCONFIG_CMD_CREATE = 6
+_CAP_SYS_ADMIN = 21
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -21,10 +25,20 @@ def open_devtmpfs() -> int:
     Raises:
         OSError: there is none.
     """
+    if _may_mount():
+        with suppress(OSError):
+            return _open_by_mount()
+    return os.open("/dev", _DIRECTORY)
+
+
+def _may_mount() -> bool:
+    """Whether this process has the right; a service without it may be killed for trying."""
     try:
-        return _open_by_mount()
+        status = Path("/proc/self/status").read_text(encoding="ascii")
     except OSError:
-        return os.open("/dev", _DIRECTORY)
+        return False
+    found = re.search(r"^CapEff:\s*([0-9a-f]+)", status, re.MULTILINE)
+    return found is not None and bool(int(found.group(1), 16) >> _CAP_SYS_ADMIN & 1)
 
 
 def _open_by_mount() -> int:

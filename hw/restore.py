@@ -18,7 +18,10 @@ from hw.sysfs import Sysfs
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; 0 when the machine is as it was, 2 with one sentence when it is not."""
+    """Run the command; 2 with one sentence when something could not be put back.
+
+    What is gone or offline is told, and waits in the journal; that is no failure.
+    """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--journal", type=Path, help=f"folder of the journal (/{STATE_DIR})")
     arguments = parser.parse_args(argv)
@@ -26,18 +29,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     sysfs = Sysfs()
     journal = Journal.of_machine(sysfs, arguments.journal)
     try:
-        if not journal.path.exists():
+        if not journal.exists():
             print("nothing to restore")
             return 0
         journal.lock()
         try:
             count = restore_journal(sysfs, journal)
+            waits = journal.exists()
         finally:
             journal.unlock()
     except HardwareError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"restored {count} settings" if count else "nothing to restore")
+    done = f"restored {count} settings" if count or waits else "nothing to restore"
+    print(f"{done}; the others wait in {journal.path}" if waits else done)
     return 0
 
 

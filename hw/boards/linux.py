@@ -194,7 +194,7 @@ class LinuxBoard(Board):
         self._session.begin()
         try:
             self._find()
-        except HardwareError:
+        except BaseException:
             self._release()
             raise
 

@@ -91,6 +91,15 @@ class Journal:
         machine = MachineLock(sysfs) if drives_machine else None
         return cls(folder or sysfs.path(STATE_DIR), Boot.of_machine(sysfs), machine)
 
+    def exists(self) -> bool:
+        """Whether something was saved and not put back.
+
+        Raises:
+            PermissionDeniedError: this user may not look.
+        """
+        with self._explained():
+            return self.path.exists()
+
     def lock(self) -> None:
         """Become the one process that drives the machine; the lock ends with the process.
 

@@ -9,6 +9,7 @@ import signal
 
 import pytest
 
+from hw import restore
 from hw.base import Hold
 from hw.boards.linux import LinuxBoard
 from hw.errors import HardwareError
@@ -207,6 +208,18 @@ def test_what_is_owed_to_a_cluster_is_what_it_is_given_back_in_the_end(machine, 
     board.close()
     assert kernel.snapshot() == before
     assert not Journal.of_machine(sysfs).path.exists()
+
+
+def test_command_tells_what_waits_and_that_is_no_failure(tmp_path, monkeypatch, capsys):
+    kernel = BOARDS["rk3588"]("new")
+    monkeypatch.setattr(restore, "Sysfs", lambda: FakeSysfs(kernel, tmp_path))
+    leave_changed(kernel, tmp_path)
+    kernel.remove("sys/class/devfreq/fb000000.gpu")
+    assert restore.main([]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("restored 5 settings; the others wait in ")
+    assert restore.main([]) == 0
+    assert capsys.readouterr().out.startswith("restored 0 settings; the others wait in ")
 
 
 # The kernel refuses

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -260,6 +261,23 @@ def test_lock_holds_between_real_namespaces(namespaces, sysfs):
         pytest.skip(f"this machine makes no namespaces: {tried.stderr}")
     assert (tried.returncode, tried.stderr) == (3, "")
     assert "driven by" in tried.stdout
+
+
+@as_root
+def test_process_without_the_right_to_mount_does_not_try():
+    """Under a filter of system calls, as in docs/dvfo.service, it might be killed for that."""
+    script = (
+        "import hw.devtmpfs as d\n"
+        "d._open_by_mount = lambda: 1 / 0\n"
+        "import os; os.fstat(d.open_devtmpfs()); print(d._may_mount())"
+    )
+    dropped = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]
+    if shutil.which("setpriv") is None:
+        pytest.skip("no setpriv here")
+    found = subprocess.run(
+        [*dropped, sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (found.stdout, found.stderr) == ("False\n", "")
 
 
 @pytest.mark.parametrize(
