@@ -22,7 +22,7 @@ _WHOLE_CHIP = ("balanced", "tegra", "throttle", "emergency")
 """Tegra's devices that slow several clocks at once."""
 _NO_CLOCK = (
     *("fan", "pwm", "alert", "tcc", "lcd", "backlight", "video", "charg", "battery"),
-    *("iwlwifi", "ath1", "mt7", "wifi", "wlan", "phy", "modem", "nvme", "regulator"),
+    *("iwlwifi", "ath1", "mt7", "wifi", "wlan", "phy", "modem", "nvme", "pcie", "regulator"),
 )
 """Blow, dim, charge, send or warn; what the kernel and vendors name so slows no clock."""
 

@@ -34,7 +34,7 @@ def open_devtmpfs() -> int:
 def _may_mount() -> bool:
     """Whether this process has the right; a service without it may be killed for trying."""
     try:
-        status = Path("/proc/self/status").read_text(encoding="ascii")
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
     except OSError:
         return False
     found = re.search(r"^CapEff:\s*([0-9a-f]+)", status, re.MULTILINE)

@@ -188,8 +188,8 @@ class LimitsDomain:
     def _save(self, present: Limits) -> None:
         """Save what is given back at the end, and what must not be exceeded until then."""
         owed = self._context.changes.owed(self._pair)
-        if isinstance(owed, list | tuple):
-            present = Limits(*owed)
+        if owed is not None:
+            present = Limits.of(owed)
         table, highest = self._table(), self._highest()
         shown = present.raw_max or highest  # old devfreq: 0 is no limit
         raw_max = self._context.uncapped(self.name, self.files.maximum, shown, table, highest)

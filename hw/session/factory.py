@@ -26,7 +26,5 @@ def setting_from(sysfs: Sysfs, document: Mapping[str, str]) -> Setting:
     """
     try:
         return _KINDS[document["kind"]](sysfs, document)
-    except (KeyError, TypeError):
-        raise JournalError(
-            f"{dict(document)!r} describes no setting; the journal is damaged"
-        ) from None
+    except (KeyError, TypeError, AttributeError):
+        raise JournalError(f"{document!r} describes no setting; the journal is damaged") from None

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from hw.errors import JournalError
 
 _SAFE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """Without waiting: somebody may have put a pipe there."""
+_TRIES, _LOOK_AGAIN_S = 3, 0.02
 
 
 def open_own(path: Path, flags: int, mode: int = 0, *, owned: bool = False) -> int:
@@ -44,6 +48,20 @@ def open_own(path: Path, flags: int, mode: int = 0, *, owned: bool = False) -> i
         os.close(descriptor)
         raise
     return descriptor
+
+
+def lock_alone(descriptor: int) -> None:
+    """Take a file's lock; a look at who has it (the doctor's) is over in a moment.
+
+    Raises:
+        BlockingIOError: somebody has it.
+        OSError: this file system has no locks.
+    """
+    for _ in range(_TRIES):
+        with suppress(BlockingIOError):
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(_LOOK_AGAIN_S)
+    return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def read_own(path: Path) -> bytes:

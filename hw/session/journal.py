@@ -21,7 +21,7 @@ from pathlib import Path
 
 from hw.errors import BusyError, HardwareError, JournalError, PermissionDeniedError
 from hw.session.boot import Boot
-from hw.session.files import open_own, read_own, replace, sync_folder
+from hw.session.files import lock_alone, open_own, read_own, replace, sync_folder
 from hw.session.machine_lock import MachineLock
 from hw.session.settings import Value
 from hw.sysfs import Sysfs
@@ -122,7 +122,7 @@ class Journal:
 
     def _take(self, lock: int) -> None:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_alone(lock)
         except BlockingIOError:
             raise BusyError(
                 f"this machine is driven by {_name_in(lock)}; stop that first"
@@ -281,7 +281,9 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 def _name_in(lock: int) -> str:
-    return os.pread(lock, 4096, 0).decode(errors="replace").strip() or "another process"
+    text = os.pread(lock, 4096, 0).decode(errors="replace").strip() or "another process"
+    # A group may write there; nothing of it is to reach a terminal but letters.
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 def overlay_under(sysfs: Sysfs, folder: Path) -> str | None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from hw.errors import BusyError, HardwareError
+from hw.session.files import lock_alone
 from hw.sysfs import Sysfs
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class MachineLock:
         try:
             for descriptor in self._open_all():
                 self._held.append(descriptor)
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock_alone(descriptor)
         except BlockingIOError:
             holder = self._name_of_holder(self._held[-1])
             self.release()

@@ -11,7 +11,7 @@ from pathlib import Path
 from hw.errors import CappedError, HardwareError
 from hw.power_mode import PowerModes
 from hw.session.journal import Entry
-from hw.session.settings import LimitPair, Setting, Value
+from hw.session.settings import LimitPair, Limits, Setting, Value
 
 logger = logging.getLogger(__name__)
 
@@ -119,8 +119,8 @@ def _under(mode: str | None, item: Saved, power_modes: PowerModes) -> Saved:
     if mode is None or item.power_mode is None or mode == item.power_mode:
         return item
     value = item.value
-    if isinstance(item.setting, LimitPair) and isinstance(value, list | tuple):
-        low, high = value
+    if isinstance(item.setting, LimitPair):
+        low, high = Limits.of(value)
         limit = power_modes.limit(item.setting.files[1])
         high = high if limit is None else min(high, limit)
         value = [min(low, high), high]

@@ -14,7 +14,7 @@ from hw.power_mode import PowerModes
 from hw.session.factory import setting_from
 from hw.session.journal import Journal, overlay_under
 from hw.session.restoring import Outcome, Saved, restore_all
-from hw.session.settings import Setting, Value
+from hw.session.settings import LimitPair, Limits, Setting, Value
 from hw.session.signals import end_on_signals, signals_wait
 from hw.sysfs import Sysfs
 
@@ -169,6 +169,8 @@ def _replay(sysfs: Sysfs, journal: Journal) -> tuple[int, list[Saved]]:
     for entry in content.entries:
         try:
             setting = setting_from(sysfs, entry.setting)
+            if isinstance(setting, LimitPair):
+                Limits.of(entry.saved)
             saved.append(Saved(setting, entry.saved, entry.power_mode))
         except JournalError as error:
             damaged.append(str(error))

@@ -75,6 +75,19 @@ class Limits(NamedTuple):
     raw_min: int
     raw_max: int
 
+    @classmethod
+    def of(cls, value: Value) -> Limits:
+        """Limits as a journal holds them.
+
+        Raises:
+            JournalError: it holds something else.
+        """
+        if isinstance(value, list | tuple) and len(value) == len(cls._fields):
+            low, high = value
+            if isinstance(low, int) and isinstance(high, int):
+                return cls(low, high)
+        raise JournalError(f"{value!r} is not two whole numbers; the journal is damaged")
+
 
 class LimitPair:
     """The two files that bound a clock.
@@ -136,7 +149,7 @@ class LimitPair:
             CappedError: both are asked for again, but something holds the clock lower for now.
             FrequencyRejectedError: refused, or other limits were read back.
         """
-        wanted, asked = Limits(*_ints(value, 2)), None
+        wanted, asked = Limits.of(value), None
         if kept:
             now = self.read()
             if self._maximum in kept:
@@ -277,11 +290,3 @@ def _is_absent(sysfs: Sysfs, file: Path) -> bool:
         return not sysfs.read_text(processors)
     except HardwareError:  # since Linux 5.19 all files of an offline policy are busy
         return True
-
-
-def _ints(value: Value, count: int) -> list[int]:
-    if not isinstance(value, list | tuple) or len(value) != count:
-        raise JournalError(f"{value!r} is not {count} whole numbers; the journal is damaged")
-    if not all(isinstance(item, int) for item in value):
-        raise JournalError(f"{value!r} is not {count} whole numbers; the journal is damaged")
-    return list(value)

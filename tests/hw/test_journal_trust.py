@@ -11,6 +11,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -113,6 +114,8 @@ def test_link_that_comes_while_the_machine_is_driven_is_not_followed(pi, folder,
         {"kind": "cgroup", "folder": "sys/fs/cgroup/system.slice", "home": "sys/fs/cgroup"},
         {"kind": "cgroup", "folder": "sys/fs/cgroup/dvfo-1", "home": "sys/kernel"},
         {"kind": "nonsense"},
+        {"kind": "limits", "minimum": 1, "maximum": 2},
+        ["kind"],
     ],
 )
 def test_forged_line_writes_nothing_but_what_a_clock_is_set_by(pi, folder, setting):
@@ -123,6 +126,36 @@ def test_forged_line_writes_nothing_but_what_a_clock_is_set_by(pi, folder, setti
     last = Session(pi)  # told once
     last.begin()
     last.end()
+
+
+def test_values_that_no_limit_has_are_damage_and_told_once(pi, folder):
+    files = {end: GOVERNOR.replace("governor", f"{end[:3]}_freq") for end in ("minimum", "maximum")}
+    (folder / "journal.jsonl").write_text(line(pi, {"kind": "limits", **files}, "fast"))
+    with pytest.raises(HardwareError, match="'fast' is not two whole numbers"):
+        Session(pi).begin()
+    last = Session(pi)
+    last.begin()
+    last.end()
+
+
+def test_name_in_the_lock_brings_no_control_characters_to_the_terminal(pi, folder):
+    session = Session(pi)
+    session.begin()
+    (folder / "lock").write_text("process 1 \x1b]0;mine\x07")
+    with pytest.raises(BusyError) as caught:
+        Session(pi).begin()
+    session.end()
+    assert str(caught.value).isprintable()
+
+
+def test_look_at_who_drives_keeps_nobody_from_starting(pi, folder):
+    (folder / "lock").touch()
+    with open(folder / "lock") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        threading.Timer(0.03, fcntl.flock, (looking, fcntl.LOCK_UN)).start()
+        session = Session(pi)
+        session.begin()
+        session.end()
 
 
 @as_root
@@ -163,6 +196,25 @@ def test_run_of_root_does_not_lock_the_group_out(pi, folder):
         finally:
             os._exit(int((folder / "journal.jsonl").exists()))
     assert os.waitpid(child, 0)[1] == 0
+
+
+@as_root
+def test_user_who_may_read_little_can_take_the_locks(pi, tmp_path):
+    """As after setuid, with an interpreter whose folders that user may not read."""
+    tmp_path.chmod(0o777)
+    for parent in tmp_path.parents:
+        if str(parent).startswith("/tmp/"):
+            parent.chmod(0o755)
+    script = (
+        "import os, sys\nfrom pathlib import Path\n"
+        "from hw.session.journal import Journal\nfrom hw.sysfs import Sysfs\n"
+        f"os.setuid({MEMBER})\n"
+        "journal = Journal.of_machine(Sysfs(), Path(sys.argv[1]), drives_machine=False)\n"
+        "journal.lock(); journal.unlock(); os.close(Sysfs().open_devtmpfs()); print('had')"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (found.stdout, found.stderr) == ("had\n", "")
 
 
 # Which boot it was
