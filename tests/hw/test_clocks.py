@@ -36,7 +36,6 @@ DOMAINS = {
     "x86-intel": ["cpu"],
     "x86-amd": ["cpu"],
     "x86-acpi": ["cpu0", "cpu1", "cpu2", "cpu3"],
-    "x86-acpi-boost": ["cpu0", "cpu1", "cpu2", "cpu3"],
 }
 CPU0_MAX = "sys/devices/system/cpu/cpufreq/policy0/scaling_max_freq"
 

@@ -12,7 +12,7 @@ from hw.boards.taken_as import TakenAs
 from hw.device import DeviceModel
 from hw.session.journal import Journal
 from tests.hw.fake.access import FakeSysfs
-from tests.hw.fake.boards import BOARDS, build_rk3588
+from tests.hw.fake.boards import BOARDS, build_rk3588, build_x86_acpi_boost
 
 CPU = "sys/devices/system/cpu"
 
@@ -95,8 +95,9 @@ def test_capped_gpu_is_not_driven_beyond_its_power_mode(tmp_path, open_linux, is
 
 
 @pytest.mark.parametrize("hold", [Hold.CAP, Hold.PIN])
-def test_asking_for_the_highest_point_leaves_boost_on(machine, open_linux, hold):
-    sysfs = machine("x86-acpi-boost")
+def test_asking_for_the_highest_point_leaves_boost_on(tmp_path, generation, open_linux, hold):
+    sysfs = FakeSysfs(build_x86_acpi_boost(generation), tmp_path)
+    whole = sysfs.kernel.snapshot()
     policy = sysfs.kernel.devices["policy0"]
     before = policy.limits_khz()[1]
     board = open_linux(sysfs, hold, domains=["cpu0"])
@@ -109,10 +110,12 @@ def test_asking_for_the_highest_point_leaves_boost_on(machine, open_linux, hold)
     assert policy.limits_khz()[1] == before
     board.verify()
     assert board.applied["cpu0"] == Applied(1_800_000_000, 1_800_000_000)
+    board.close()
+    assert sysfs.kernel.snapshot() == whole
 
 
 def test_boost_that_a_person_limited_is_not_raised(tmp_path, open_linux):
-    kernel = BOARDS["x86-acpi-boost"]("old")
+    kernel = build_x86_acpi_boost("old")
     kernel.attribute(f"{CPU}/cpufreq/policy0/scaling_max_freq").write("3000000")
     board = open_linux(FakeSysfs(kernel, tmp_path), Hold.CAP, domains=["cpu0"])
     board.apply({"cpu0": 1_800_000_000})
@@ -120,7 +123,7 @@ def test_boost_that_a_person_limited_is_not_raised(tmp_path, open_linux):
 
 
 def test_thermal_cap_within_boost_is_not_made_permanent(tmp_path, open_linux):
-    kernel = BOARDS["x86-acpi-boost"]("old")
+    kernel = build_x86_acpi_boost("old")
     before = kernel.snapshot()
     cooler_of(kernel, 0).cool(1)  # four fifths of 4.3 GHz
     board = open_linux(FakeSysfs(kernel, tmp_path), Hold.CAP, domains=["cpu0"])

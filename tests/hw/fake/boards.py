@@ -201,6 +201,5 @@ BOARDS: dict[str, Callable[[str], FakeKernel]] = {
     "x86-intel": build_x86_intel,
     "x86-amd": build_x86_amd,
     "x86-acpi": build_x86_acpi,
-    "x86-acpi-boost": build_x86_acpi_boost,
 }
 """Builders by board; each takes "old" or "new"."""
