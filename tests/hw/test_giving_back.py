@@ -10,7 +10,7 @@ import signal
 import pytest
 
 from hw import restore
-from hw.base import Hold
+from hw.base import Cause, Hold
 from hw.boards.linux import LinuxBoard
 from hw.errors import HardwareError
 from hw.session.journal import Journal
@@ -104,16 +104,14 @@ def test_everything_is_given_back_while_the_status_of_nvpmodel_is_gone(
 
 
 def test_status_that_is_gone_for_an_instant_is_no_other_power_mode(machine, open_linux):
+    """What changes meanwhile is another program's."""
     sysfs = machine("jetson-orin-nx")
-    nvpmodel = sysfs.kernel.devices["nvpmodel"]
     board = open_linux(sysfs, Hold.CAP)
-    low = {name: d.available_hz[0] for name, d in board.domains.items()}
-    board.apply(low)
-    nvpmodel.lose_status(is_empty=True)
-    assert board.apply(low) == low
-    nvpmodel.switch_power_mode(nvpmodel.mode)
-    board.apply(low)
-    assert "the power mode" not in {a.cause.value for a in board.applied.values() if a.cause}
+    board.apply({"cpu0": 500_000_000})
+    sysfs.kernel.devices["nvpmodel"].lose_status(is_empty=True)
+    sysfs.kernel.attribute(CPU0_MAX).write("960000")
+    board.apply({"cpu0": 500_000_000})
+    assert board.applied["cpu0"].cause is Cause.PROGRAM
 
 
 def test_limits_of_a_mode_that_sets_only_the_maximum_are_split(tmp_path):
