@@ -52,7 +52,7 @@ def measure_change_s() -> tuple[float, float]:
 
 
 def _build(root: Path) -> None:
-    files: dict[str, object] = {}
+    files: dict[str, object] = {"sys/devices/system/cpu/online": "0-7"}
     for policy in (0, 4):
         folder = f"sys/devices/system/cpu/cpufreq/policy{policy}"
         files |= {

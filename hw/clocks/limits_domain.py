@@ -107,9 +107,7 @@ class LimitsDomain:
 
     def read_hz(self) -> int:
         """Read the clock in force, Hz; 0 while its processors are offline."""
-        if self._is_offline():
-            return 0
-        return self._context.sysfs.read_int(self.files.current) * self.files.unit_hz
+        return 0 if self._is_offline() else self._current_hz()
 
     def read_limits_hz(self) -> tuple[int, int]:
         """Read the limits in force, Hz."""
@@ -270,7 +268,7 @@ class LimitsDomain:
         if max_hz < target_hz or (self._context.hold is Hold.PIN and min_hz > target_hz):
             return self._remember(target_hz, max_hz, self._limiter(found))
         if self._context.hold is not Hold.CAP and self._shows_target and self._is_settled():
-            current_hz = self._nearest_hz(self.read_hz())
+            current_hz = self._nearest_hz(self._current_hz())
             if current_hz != target_hz:
                 hot = self._context.cooling.holds(self.name)
                 cause = Cause.THERMAL if hot else Cause.FIRMWARE
@@ -314,6 +312,9 @@ class LimitsDomain:
             self._retreat_s = FIRST_RETREAT_S
         self._retreat_until_s = now_s + self._retreat_s
         self._retreat_s = min(2 * self._retreat_s, LONGEST_RETREAT_S)
+
+    def _current_hz(self) -> int:
+        return self._context.sysfs.read_int(self.files.current) * self.files.unit_hz
 
     def _is_offline(self) -> bool:
         """Whether all processors were taken offline: the kernel answers nothing about them then."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from hw.errors import HardwareError
 from hw.sysfs import Sysfs
 
@@ -18,8 +20,13 @@ def online_text(sysfs: Sysfs) -> str:
 
 def online_processors(sysfs: Sysfs) -> frozenset[int]:
     """Numbers of the processors that are online; empty if they cannot be read."""
+    return _numbers(online_text(sysfs))
+
+
+@lru_cache(maxsize=64)  # asked several times in each control step, and hardly ever new
+def _numbers(text: str) -> frozenset[int]:
     found: set[int] = set()
-    for word in filter(None, online_text(sysfs).split(",")):
+    for word in filter(None, text.split(",")):
         first, _, last = word.partition("-")
         try:
             found.update(range(int(first), int(last or first) + 1))
