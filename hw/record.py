@@ -16,6 +16,7 @@ from pathlib import Path
 from hw.clocks.emc import BPMP_CLOCK, OVERRIDE
 from hw.errors import HardwareError, UnsupportedError
 from hw.power_mode import PowerModes
+from hw.firmware import PI_FILES
 from hw.rivals import find_rivals
 from hw.survey import TEGRA, survey
 from hw.sysfs import COMMANDS, Sysfs
@@ -25,6 +26,8 @@ PATTERNS = (
     "sys/class/devfreq/*/*",
     "sys/class/hwmon/hwmon*/*",
     "sys/class/thermal/thermal_zone*/*",
+    "sys/class/thermal/thermal_zone*/cdev*/type",
+    *PI_FILES,
     "sys/class/thermal/cooling_device*/*",
     "sys/class/powercap/*/*",
     "sys/class/power_supply/*/*",
@@ -43,12 +46,16 @@ class RecordingSysfs(Sysfs):
     Args:
         inner: access to the kernel's files.
         folder: where the tree goes.
+
+    Attributes:
+        failure: what kept it from writing, which no survey takes for a missing file.
     """
 
     def __init__(self, inner: Sysfs, folder: Path) -> None:
         super().__init__(inner.root)
         self._inner = inner
         self._folder = folder
+        self.failure: OSError | None = None
 
     def run(self, command: Sequence[str]) -> str:
         """Run a command and keep what it prints."""
@@ -100,18 +107,25 @@ class RecordingSysfs(Sysfs):
         kept = self._keep(str(real.relative_to(self.root)), text, self._inner.is_writable(path))
         name = self._folder / path.relative_to(self.root)
         if kept is not None and not name.exists():
-            name.parent.mkdir(parents=True, exist_ok=True)
-            name.symlink_to(os.path.relpath(kept, name.parent))
+            try:
+                name.parent.mkdir(parents=True, exist_ok=True)
+                name.symlink_to(os.path.relpath(kept, name.parent))
+            except OSError as error:
+                self.failure = error
 
     def _keep(self, name: str, text: str, is_writable: bool = False) -> Path | None:
-        """Put a text into the tree, as it was first; None if it is private."""
+        """Put a text into the tree, as it was first; None if it is private or cannot be put."""
         if _PRIVATE.search(name):
             return None
         copy = self._folder / name
-        if not copy.exists():
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_text(text, encoding="utf-8")
-            copy.chmod(0o644 if is_writable else 0o444)
+        try:
+            if not copy.exists():
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_text(text, encoding="utf-8")
+                copy.chmod(0o644 if is_writable else 0o444)
+        except OSError as error:
+            self.failure = error
+            return None
         return copy
 
 
@@ -131,6 +145,8 @@ def record(sysfs: Sysfs, folder: Path) -> int:
                 recorder.look(path)
         for path in PowerModes(sysfs).files:  # by the names that nvpmodel has for them
             recorder.look(path)
+        if recorder.failure is not None:
+            raise recorder.failure
         for rival in find_rivals(sysfs):
             copy = folder / rival.evidence
             copy.parent.mkdir(parents=True, exist_ok=True)

@@ -5,22 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hw.cooling import CoolingDevices
-from hw.errors import HardwareError
+from hw.firmware import OVER_CURRENT, PI_BITS, over_current_events, pi_bits
+from hw.left_out import leaving_out
 from hw.nvml import NvmlCard, clock_reasons
+from hw.sensors.trips import slows_a_clock
 from hw.sysfs import Sysfs
 
 X86_COUNTS = "sys/devices/system/cpu/cpu*/thermal_throttle/core_throttle_count"
-PI_COMMAND = ("vcgencmd", "get_throttled")
-_PI_BITS = {
-    0: "supply voltage is too low",
-    1: "clock is capped",
-    2: "slowed down",
-    3: "soft temperature limit",
-    16: "supply voltage was too low",
-    17: "clock was capped",
-    18: "was slowed down",
-    19: "soft temperature limit was reached",
-}
 _NVML_BITS = {
     0x4: "power cap",
     0x8: "hardware slowdown",
@@ -30,22 +21,36 @@ _NVML_BITS = {
 }
 
 
-def throttle_reasons(sysfs: Sysfs, cards: Sequence[NvmlCard] = ()) -> list[str]:
-    """Everything that slows the machine down now, or did since it was started."""
+def throttle_reasons(
+    sysfs: Sysfs, cards: Sequence[NvmlCard] = (), unread: list[str] | None = None
+) -> list[str]:
+    """Everything that slows the machine down now, or did since it was started.
+
+    Args:
+        sysfs: access to the kernel's files.
+        cards: NVIDIA cards.
+        unread: gets what cannot be read, in words.
+    """
+    unread = [] if unread is None else unread
     reasons = [
         f"{state.name} at {state.state} of {state.max_state}"
         for state in CoolingDevices(sysfs).states()
-        if state.state > 0
+        if state.state > 0 and slows_a_clock(state.name)
     ]
-    count = sum(sysfs.read_int(path) for path in sysfs.glob(X86_COUNTS))
+    count = 0
+    for path in sysfs.glob(X86_COUNTS):
+        with leaving_out(unread):  # an offline processor has none
+            count += sysfs.read_int(path)
     if count:
         reasons.append(f"processor cores were slowed down for heat {count} times since boot")
-    try:
-        bits = int(sysfs.run(PI_COMMAND).rpartition("=")[2], 16)
-    except (HardwareError, ValueError):  # no Raspberry Pi
-        bits = 0
-    reasons += [f"firmware: {text}" for bit, text in _PI_BITS.items() if bits >> bit & 1]
+    bits = pi_bits(sysfs)
+    reasons += [f"firmware: {text}" for bit, text in PI_BITS.items() if bits >> bit & 1]
+    for number, events in over_current_events(sysfs).items():
+        if events:
+            what = OVER_CURRENT.get(number, "over-current")
+            reasons.append(f"{what} {events} times since boot (oc{number} of soctherm_oc)")
     for card in cards:
-        mask = clock_reasons(card) or 0
-        reasons += [f"{card.name}: {text}" for bit, text in _NVML_BITS.items() if mask & bit]
+        with leaving_out(unread):
+            mask = clock_reasons(card) or 0
+            reasons += [f"{card.name}: {text}" for bit, text in _NVML_BITS.items() if mask & bit]
     return reasons

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from hw.base import Board, EnergyReading, Hold
+from hw.base import Applied, Board, Cause, EnergyReading, Hold
 from hw.clocks.context import ClockContext
 from hw.clocks.cpufreq import POLICIES, as_found, group_of, new_policies
 from hw.clocks.devfreq import DEVFREQ
@@ -24,6 +24,7 @@ from hw.errors import (
     SensorReadError,
     UnsupportedError,
 )
+from hw.firmware import FirmwareWatch
 from hw.guard import DEFAULT_MARGIN_C, ThermalGuard
 from hw.likeness import ANY_NUMBER
 from hw.nvml import NvmlCard, NvmlZone, nvml_cards, nvml_domains, nvml_zones
@@ -94,6 +95,7 @@ class LinuxBoard(Board):
         self._thermal_margin_c = thermal_margin_c
         self._lock_nvidia = lock_nvidia
         self._zones = ZoneWatch({})
+        self._firmware: FirmwareWatch | None = None
         self._sample_period_s = sample_period_s
         self._clock, self._sleep = clock, sleep
         self._meter: EnergyMeter | None = None
@@ -189,6 +191,14 @@ class LinuxBoard(Board):
         if text not in self._told_late:
             self._told_late.add(text)
             logger.warning("%s", text)
+    def seen(self, name: str, applied: Applied) -> Applied:
+        """What became of a request; the firmware may be slower than the kernel believes."""
+        if applied.cause is not None or self._firmware is None:
+            return applied
+        if self._firmware.reason(name) is None:
+            return applied
+        measured_hz = self._firmware.measured_hz(name) or applied.applied_hz
+        return Applied(applied.requested_hz, measured_hz, Cause.FIRMWARE)
 
     def _acquire(self) -> None:
         self._session.begin()
@@ -218,6 +228,7 @@ class LinuxBoard(Board):
         for text in self.power.unread:
             logger.warning("not measured: %s", text)
         self._find_zones(cards)
+        self._firmware = FirmwareWatch(self._sysfs, self._clock)
         for rival in find_rivals(self._sysfs):
             logger.warning("%s sets clocks too; %s", rival.name, rival.remedy)
 

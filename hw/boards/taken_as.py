@@ -51,6 +51,10 @@ class TakenAs(Board):
         """Shortest energy window that the machine's sensors resolve, s."""
         return self._machine.shortest_window_s
 
+    def seen(self, name: str, applied: Applied) -> Applied:
+        """What the machine knows of its clocks."""
+        return self._machine.seen(name, applied)
+
     def begin_window(self) -> None:
         """Start measuring energy."""
         self._machine.begin_window()

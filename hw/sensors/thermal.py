@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from pathlib import Path
 
 from hw.base import ThermalZone
 from hw.errors import HardwareError
+from hw.left_out import leaving_out
 from hw.sensors.plausible import plausible_c
+from hw.sensors.trips import ZONES, read_trips
 from hw.sysfs import Sysfs
 
-ZONES = "sys/class/thermal"
 _DMI = ("sys/class/dmi/id/sys_vendor", "sys/class/dmi/id/product_name")
-SLOWING_TRIPS = ("passive", "hot", "critical")
-"""Trip points at which the machine slows down or stops; "active" ones only start a fan."""
-SENSIBLE_C = (30.0, 150.0)
-"""Trip points outside are switched off, or not of a chip."""
 CONSTANT_ZONES = ("PMIC-Die",)
 """Older Jetsons: 100 C until an alarm, however cool it is; its limits would guard nothing."""
 RASPBERRY_PI_LIMIT_C = 80.0
@@ -28,14 +26,21 @@ class SysfsThermalZone:
     Args:
         sysfs: access to the kernel's files.
         folder: the zone's folder.
+
+    Attributes:
+        limit_c: lowest temperature at which the machine slows down or stops; None if it has none.
+        unread: what of its trip points cannot be read, in words.
     """
 
     def __init__(self, sysfs: Sysfs, folder: Path) -> None:
         kind = sysfs.read_text(folder / "type")
         self.name = f"{folder.name}.{kind}"
+        self.unread: list[str] = []
         self._sysfs = sysfs
         self._folder = folder
-        self.limit_c = None if kind in CONSTANT_ZONES else self._read_limit_c()
+        trips = [] if kind in CONSTANT_ZONES else read_trips(sysfs, folder, self.unread)
+        limits_c = (trip.temperature_c for trip in trips if trip.slows_or_stops)
+        self.limit_c = min(limits_c, default=None)
 
     def read_c(self) -> float:
         """Read the temperature, degrees C.
@@ -46,16 +51,6 @@ class SysfsThermalZone:
         """
         file = self._folder / "temp"
         return plausible_c(str(file), self._sysfs.read_int(file) * 1e-3)
-
-    def _read_limit_c(self) -> float | None:
-        """Lowest trip point at which the machine slows down or stops; None if there is none."""
-        low_c, high_c = SENSIBLE_C
-        limits_c = []
-        for kind in self._sysfs.glob(f"{ZONES}/{self._folder.name}/trip_point_*_type"):
-            if self._sysfs.read_text(kind) in SLOWING_TRIPS:
-                trip = self._folder / kind.name.replace("_type", "_temp")
-                limits_c.append(self._sysfs.read_int(trip) * 1e-3)
-        return min((c for c in limits_c if low_c <= c <= high_c), default=None)
 
 
 def thermal_zones(sysfs: Sysfs) -> dict[str, SysfsThermalZone]:
@@ -72,12 +67,20 @@ def answers(zone: ThermalZone) -> bool:
     return True
 
 
-def all_zones(sysfs: Sysfs) -> dict[str, SysfsThermalZone]:
-    """Find all thermal zones, by number and type, those that sleep too."""
+def all_zones(sysfs: Sysfs, unread: list[str] | None = None) -> dict[str, SysfsThermalZone]:
+    """Find all thermal zones, by number and type, those that sleep too.
+
+    Args:
+        sysfs: access to the kernel's files.
+        unread: gets what of them cannot be read, in words; they do without it.
+    """
+    unread = [] if unread is None else unread
     zones = {}
     for folder in sysfs.glob(f"{ZONES}/thermal_zone*"):
-        zone = SysfsThermalZone(sysfs, folder)
-        zones[zone.name] = zone
+        with leaving_out(unread):
+            zone = SysfsThermalZone(sysfs, folder)
+            zones[zone.name] = zone
+            unread += zone.unread
     if "raspberry pi" in machine_title(sysfs).lower():
         for zone in zones.values():
             zone.limit_c = min(zone.limit_c or math.inf, RASPBERRY_PI_LIMIT_C)
@@ -87,7 +90,10 @@ def all_zones(sysfs: Sysfs) -> dict[str, SysfsThermalZone]:
 def machine_title(sysfs: Sysfs) -> str:
     """Name of the machine as its firmware tells it, or "unknown machine"."""
     for names in (("proc/device-tree/model",), _DMI):
-        words = [sysfs.read_text(p) for p in map(sysfs.path, names) if sysfs.exists(p)]
+        words = []
+        for path in map(sysfs.path, names):
+            with suppress(HardwareError):
+                words.append(sysfs.read_text(path))
         if any(words):
             return " ".join(words)
     return "unknown machine"

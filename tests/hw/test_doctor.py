@@ -153,7 +153,7 @@ def test_rivals_heat_and_unreadable_rails_are_told(machine):
     sysfs = machine("jetson-orin-nano")
     start_daemon(sysfs.kernel, "tuned")
     start_daemon(sysfs.kernel, "thermald")
-    sysfs.kernel.devices["cpu-thermal" if not sysfs.kernel.is_old else "CPU-therm"].heat_to(92.0)
+    sysfs.kernel.devices["cpu-thermal" if not sysfs.kernel.is_old else "CPU-therm"].heat_to(100.0)
     sysfs.kernel.devices["VDD_SOC"].is_enabled = False
     sysfs.kernel.fails["sys/class/hwmon/hwmon1/curr1_input"] = 5
     text = "\n".join(lines_of(sysfs))

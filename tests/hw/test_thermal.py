@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from hw.base import Cause
 from hw.cooling import CoolingDevices, CoolingState
 from hw.errors import SensorReadError, UnsupportedError
-from hw.sensors.thermal import machine_title, thermal_zones
+from hw.sensors.thermal import all_zones, machine_title, thermal_zones
 from hw.throttle import throttle_reasons
 from tests.hw.fake.access import FakeSysfs
 from tests.hw.fake.boards import BOARDS
@@ -18,9 +19,11 @@ from tests.hw.fake.kernel import FakeKernel
 from tests.hw.fake.thermal import CoolingDevice, ThermalZone
 
 
-def zones_of(*trips, kind="cpu-thermal", temp_c=45.0):
+def zones_of(*trips, kind="cpu-thermal", temp_c=45.0, bound=((0, "cpufreq-cpu0"),)):
+    """A zone whose first trip is bound to a clock, if nothing else is said."""
     kernel = FakeKernel()
-    ThermalZone(kernel, kind, temp_c, trips)
+    devices = [(trip, CoolingDevice(kernel, name, 3, lambda _: None)) for trip, name in bound]
+    ThermalZone(kernel, kind, temp_c, trips, bound=devices)
     (zone,) = thermal_zones(FakeSysfs(kernel, Path("/nowhere"))).values()
     return kernel, zone
 
@@ -30,7 +33,7 @@ def test_every_board_has_a_temperature_with_a_limit(machine, open_linux, name):
     sysfs = machine(name)
     board = open_linux(sysfs)
     zone = next(z for z in board.thermal_zones.values() if z.limit_c is not None)
-    assert 0 < zone.read_c() < zone.limit_c <= 95
+    assert 0 < zone.read_c() < zone.limit_c <= 99
     sysfs.kernel.devices[zone.name.partition(".")[2]].temp_c = 71.5
     assert board.temperature_c() == 71.5
     assert board.temperature_limit_c == zone.limit_c
@@ -38,8 +41,68 @@ def test_every_board_has_a_temperature_with_a_limit(machine, open_linux, name):
 
 def test_limit_is_the_lowest_trip_that_slows_down_or_stops():
     trips = [("active", 50.0), ("critical", 105.0), ("passive", 95.0), ("hot", 99.0)]
-    assert zones_of(*trips)[1].limit_c == 95.0
+    assert zones_of(*trips, bound=[(2, "cpufreq-cpu0")])[1].limit_c == 95.0
+    assert zones_of(*trips, bound=[(0, "pwm-fan")])[1].limit_c == 99.0
     assert zones_of(("active", 50.0))[1].limit_c is None
+
+
+SLOWING = ["cpufreq-cpu0", "thermal-cpufreq-0", "devfreq-17000000.gpu", "Processor", "cpu-balanced"]
+HARMLESS = ["hot-surface-alert", "cpu-throttle-alert", "pwm-fan", "gpio-fan", "Fan", "TCC Offset"]
+
+
+@pytest.mark.parametrize("kind", [*SLOWING, "of-a-driver-nobody-knows"])
+def test_passive_trip_counts_where_a_device_that_slows_a_clock_is_bound(kind):
+    trips = [("passive", 70.0), ("critical", 105.0)]
+    assert zones_of(*trips, bound=[(0, "hot-surface-alert"), (0, kind)])[1].limit_c == 70.0
+
+
+@pytest.mark.parametrize("bound", [[], [(-1, "cpufreq-cpu0")], *([(0, kind)] for kind in HARMLESS)])
+def test_passive_trip_that_slows_nothing_does_not_count(bound):
+    trips = [("passive", 70.0), ("critical", 105.0)]
+    assert zones_of(*trips, bound=bound)[1].limit_c == 105.0
+
+
+@pytest.mark.parametrize("fault", [errno.EINVAL, errno.ENODEV, errno.EIO, "garbage"])
+def test_trip_or_binding_that_cannot_be_read_is_left_out_and_named(fault):
+    trips = [("passive", 70.0), ("passive", 95.0), ("critical", 105.0)]
+    kernel, _ = zones_of(*trips, bound=[(0, "cpufreq-cpu0"), (1, "devfreq-gpu")])
+    table = kernel.fails if isinstance(fault, int) else kernel.answers
+    for file, limit_c in (
+        ("trip_point_0_temp", 95.0),
+        ("cdev0_trip_point", 95.0),
+        ("cdev0/type", 70.0),  # nobody knows what is bound there, so that it may slow a clock
+    ):
+        table.clear()
+        table[f"sys/class/thermal/thermal_zone0/{file}"] = fault
+        unread = []
+        (zone,) = all_zones(FakeSysfs(kernel, Path("/nowhere")), unread).values()
+        assert zone.limit_c == limit_c
+        assert any(file in text for text in unread) or file == "cdev0/type"
+
+
+ORINS = ["jetson-orin-nano", "jetson-orin-nano-super", "jetson-orin-nx", "jetson-agx-orin"]
+
+
+@pytest.mark.parametrize("name", ORINS)
+def test_orin_is_driven_at_full_speed_between_its_alert_and_its_throttling_point(
+    machine, open_linux, name
+):
+    """At 70 C only `hot-surface-alert` is bound; clocks fall at 99 C (JetPack 5 and 6)."""
+    sysfs = machine(name)
+    zone = sysfs.kernel.devices["CPU-therm" if sysfs.kernel.is_old else "cpu-thermal"]
+    board = open_linux(sysfs)
+    assert board.temperature_limit_c == 99.0
+    highest = {name: domain.available_hz[-1] for name, domain in board.domains.items()}
+    free = board.apply(highest)
+    for temp_c in (68.0, 72.0, 90.0):
+        zone.heat_to(temp_c)
+        assert board.apply(highest) == free
+        assert Cause.GUARD not in {applied.cause for applied in board.applied.values()}
+        assert throttle_reasons(sysfs) == []
+    lowest = {name: domain.available_hz[0] for name, domain in board.domains.items()}
+    board.apply(lowest)
+    zone.temp_c = 95.0
+    assert board.guard.limit(board, highest) == lowest
 
 
 @pytest.mark.parametrize("trip_c", [-274.0, 0.0, 20.0, 500.0])
@@ -183,6 +246,37 @@ def test_device_without_a_state_is_left_out(machine):
 @pytest.mark.parametrize("name", BOARDS)
 def test_machine_at_rest_is_slowed_down_by_nothing(machine, name):
     assert throttle_reasons(machine(name)) == []
+
+
+@pytest.mark.parametrize("kind", HARMLESS)
+def test_fan_that_turns_and_a_warning_slow_nothing_down(machine, kind):
+    sysfs = machine("raspberry-pi-5")
+    CoolingDevice(sysfs.kernel, kind, 63, lambda _: None).cool(3)
+    assert throttle_reasons(sysfs) == []
+
+
+def test_alarms_of_over_current_are_told_with_their_count(machine):
+    sysfs = machine("jetson-orin-nano")
+    (chip,) = [
+        path.rpartition("/")[0]
+        for path in sysfs.kernel.glob("sys/class/hwmon/hwmon*/name")
+        if sysfs.kernel.read(path) == "soctherm_oc\n"
+    ]
+    sysfs.kernel.set(f"{chip}/oc3_event_cnt", 4711)
+    (reason,) = throttle_reasons(sysfs)
+    assert reason == "momentary current too high 4711 times since boot (oc3 of soctherm_oc)"
+
+
+def test_offline_processor_without_a_count_is_left_out_and_named(machine):
+    sysfs = machine("x86-intel")
+    counts = "sys/devices/system/cpu/cpu{}/thermal_throttle/core_throttle_count"
+    sysfs.kernel.set(counts.format(1), 7)
+    sysfs.kernel.fails[counts.format(3)] = errno.ENODEV
+    unread = []
+    assert throttle_reasons(sysfs, unread=unread) == [
+        "processor cores were slowed down for heat 7 times since boot"
+    ]
+    assert "cpu3" in unread[0]
 
 
 def test_heat_is_told_by_device_and_strength(machine):

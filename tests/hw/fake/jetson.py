@@ -16,7 +16,7 @@ from tests.hw.fake.hwmon import Rail, add_chip, add_ina3221, add_ina3221_iio
 from tests.hw.fake.kernel import FakeKernel
 from tests.hw.fake.nvpmodel import NO_CAP, Nvpmodel, PowerMode
 from tests.hw.fake.system import describe_device_tree, describe_machine
-from tests.hw.fake.thermal import ThermalZone, cool_cpufreq, cool_devfreq
+from tests.hw.fake.thermal import CoolingDevice, ThermalZone, cool_cpufreq, cool_devfreq
 
 GPU_GOVERNORS = ("nvhost_podgov", "userspace", "performance", "simple_ondemand", "wmark_simple")
 
@@ -115,6 +115,7 @@ class Jetson:
             kernel.add({"sys/devices/pwm-fan/target_pwm": Stored(0)})
         else:
             add_chip(kernel, "sys/devices/platform/pwm-fan", "pwmfan", {"pwm1": Stored(0)})
+        CoolingDevice(kernel, "pwm-fan", 10, lambda _: None)
 
     def _add_monitors(self, kernel: FakeKernel, jetpack: int) -> None:
         controller, bus = self.i2c[jetpack]
@@ -130,13 +131,25 @@ class Jetson:
     def _add_zones(
         self, kernel: FakeKernel, jetpack: int, policies: list[CpufreqPolicy], gpu: DevfreqDevice
     ) -> None:
-        # Trip temperatures are rough; a Xavier NX throttles near 91 C.
-        trips = [("passive", 91.0), ("critical", 104.5)]
         suffix = "-thermal" if jetpack >= 6 else "-therm"
         cpu, gpu_name = ("cpu", "gpu") if jetpack >= 6 else ("CPU", "GPU")
         cpu_cooling = [cool_cpufreq(kernel, policy) for policy in policies]
-        ThermalZone(kernel, f"{cpu}{suffix}", 45.0, trips, cpu_cooling)
-        ThermalZone(kernel, f"{gpu_name}{suffix}", 44.0, trips, [cool_devfreq(kernel, gpu)])
+        gpu_cooling = [cool_devfreq(kernel, gpu)]
+        if "nvidia,tegra234" in self.compatible:
+            # As several public notes have it of R35 and R36: the trip at 70 C only warns.
+            trips = [("passive", 99.0), ("critical", 104.5), ("passive", 70.0)]
+            alerts = [(2, CoolingDevice(kernel, "hot-surface-alert", 1, lambda _: None))]
+        else:
+            # Trip temperatures are rough; a Xavier NX throttles near 91 C.
+            trips, alerts = [("passive", 91.0), ("critical", 104.5)], []
+        for name, temp_c, cooling in (
+            (f"{cpu}{suffix}", 45.0, cpu_cooling),
+            (f"{gpu_name}{suffix}", 44.0, gpu_cooling),
+        ):
+            if alerts:
+                kind = f"{name.partition('-')[0].lower()}-throttle-alert"
+                cooling.append(CoolingDevice(kernel, kind, 1, lambda _: None))
+            ThermalZone(kernel, name, temp_c, trips, cooling, alerts)
         if jetpack == 4:
             # A constant; no temperature at all.
             ThermalZone(kernel, "PMIC-Die", 100.0, [("critical", 120.0)])
@@ -144,6 +157,10 @@ class Jetson:
             name = f"{'cv0' if jetpack >= 6 else 'CV0'}{suffix}"
             zone = ThermalZone(kernel, name, 0.0, trips)
             kernel.fails[f"{zone.folder}/temp"] = errno.EAGAIN  # powered off
+            events = {f"oc{n}_event_cnt": Stored(0) for n in (1, 2, 3)}
+            enabled = {f"oc{n}_throt_en": 1 for n in (1, 2, 3)}
+            oc_device = "sys/devices/platform/soctherm-oc-event"
+            add_chip(kernel, oc_device, "soctherm_oc", {**events, **enabled})
 
 
 _ORIN_GPU = {5: "sys/devices/17000000.ga10b", 6: "sys/devices/platform/17000000.gpu"}

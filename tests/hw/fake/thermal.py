@@ -103,6 +103,7 @@ class ThermalZone:
         temp_c: at first.
         trips: type ("passive", "active", "hot", "critical") and temperature, degrees C.
         cooling: what its first passive trip slows down, a state per degree above it.
+        bound: further devices, each with the number of its trip.
     """
 
     def __init__(
@@ -112,12 +113,14 @@ class ThermalZone:
         temp_c: float = 45.0,
         trips: Sequence[tuple[str, float]] = (),
         cooling: Sequence[CoolingDevice] = (),
+        bound: Sequence[tuple[int, CoolingDevice]] = (),
     ) -> None:
         self.name = kind
         self.temp_c = temp_c
-        self._cooling = list(cooling)
         passive = [number for number, (trip, _) in enumerate(trips) if trip == "passive"]
-        self._passive_c = trips[passive[0]][1] if passive else None
+        first = passive[0] if passive else -1
+        self._bound = [*((first, device) for device in cooling), *bound]
+        self._trips_c = [trip_c for _, trip_c in trips]
         name = f"thermal_zone{_count(kernel, 'thermal_zone')}"
         self.folder = f"{DEVICES}/{name}"
         kernel.devices[kind] = self
@@ -135,18 +138,17 @@ class ThermalZone:
             kernel.add(
                 {f"{point}_type": trip, f"{point}_temp": round(limit_c * 1000), f"{point}_hyst": 0}
             )
-        for number, device in enumerate(self._cooling):
+        for number, (trip, device) in enumerate(self._bound):
             kernel.link(f"{self.folder}/cdev{number}", device.folder)
-            kernel.add({f"cdev{number}_trip_point": passive[0] if passive else -1}, self.folder)
+            kernel.add({f"cdev{number}_trip_point": trip}, self.folder)
         kernel.link(f"{CLASS}/{name}", self.folder)
 
     def heat_to(self, temp_c: float) -> None:
         """Change the temperature; cooling follows at once (a settled step_wise)."""
         self.temp_c = temp_c
-        if self._passive_c is not None:
-            above = max(0, int(temp_c - self._passive_c) + 1) if temp_c >= self._passive_c else 0
-            for device in self._cooling:
-                device.cool(min(above, device.last_state))
+        for trip, device in self._bound:
+            over_c = temp_c - self._trips_c[trip] if trip >= 0 else -1.0
+            device.cool(min(int(over_c) + 1, device.last_state) if over_c >= 0 else 0)
 
 
 def _count(kernel: FakeKernel, name: str) -> int:
