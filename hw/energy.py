@@ -25,6 +25,8 @@ from hw.errors import (
     SensorReadError,
     WindowTooShortError,
 )
+from hw.sensors.plausible import plausible_w
+from hw.sensors.stuck import StuckWatch
 
 POLLED = ".power"
 """Ending of a sensor that polls what a counter of the same name counts, to check it."""
@@ -109,6 +111,7 @@ class EnergyMeter:
         self._start_s = 0.0
         self._start_j: dict[str, float] = {}
         self._highest_w = dict.fromkeys(self._sensors, 0.0)
+        self._stuck = StuckWatch()
         self._reasons: dict[str, str] = {}
         self._n_failed = 0
 
@@ -127,7 +130,7 @@ class EnergyMeter:
         sampler.start()
         self._sampler = sampler
         self._start_s = self._clock()
-        self._start_j = self._read_counters()
+        self._start_j = self._read_counters(at_end=False)
 
     def end(self) -> EnergyReading:
         """End the window.
@@ -140,13 +143,13 @@ class EnergyMeter:
         """
         assert self._sampler is not None, "begin a window first"
         end_s = self._clock()
-        end_j = self._read_counters()
+        end_j = self._read_counters(at_end=True)
         sampler, self._sampler = self._sampler, None
         samples = sampler.stop()
         duration_s = end_s - self._start_s
         check_duration(duration_s, self.shortest_window_s)
         rails = self._sampled(samples, end_s)
-        self._count(rails, end_j, duration_s)
+        self._count(rails, end_j, end_s)
         for name in self._total:
             if name not in rails:
                 raise SensorReadError(
@@ -185,6 +188,8 @@ class EnergyMeter:
         for name, series in samples.items():
             shown_w = [sample.power_w for sample in series if not sample.failed]
             self._highest_w[name] = max([self._highest_w[name], *shown_w])
+            if shown_w and name in self._total:
+                self._stuck.look(name, min(shown_w), max(shown_w), end_s)
             if shown_w and longest_gap_s(series, self._start_s, end_s) <= longest_s:
                 rails[name] = sampled_energy(
                     self._sensors[name], series, self._start_s, end_s, self._highest_w[name]
@@ -192,17 +197,26 @@ class EnergyMeter:
         return rails
 
     def _count(
-        self, rails: dict[str, tuple[float, float]], end_j: Mapping[str, float], duration_s: float
+        self, rails: dict[str, tuple[float, float]], end_j: Mapping[str, float], end_s: float
     ) -> None:
         """Add the counters that were read at both ends."""
+        duration_s = end_s - self._start_s
         for name in self._start_j.keys() & end_j.keys():
             counter, used_j = self._counters[name], end_j[name] - self._start_j[name]
-            error_j = counter.step_j + used_j / duration_s * counter.period_s
+            try:
+                mean_w = plausible_w(name, used_j / duration_s)
+            except ImplausibleReadingError as error:  # a driver that was loaded anew counts from 0
+                self._reasons[name] = str(error)
+                self._n_failed += 1
+                continue
+            if name in self._total:
+                self._stuck.look(name, mean_w, mean_w, end_s)
+            error_j = counter.step_j + mean_w * counter.period_s
             polled_j = rails.get(name + POLLED, (used_j, 0.0))[0]
             rails[name] = used_j, max(error_j, abs(used_j - polled_j))
 
-    def _read_counters(self) -> dict[str, float]:
-        """All counters that answer, J."""
+    def _read_counters(self, *, at_end: bool) -> dict[str, float]:
+        """All counters that answer, J; one that leapt has lost what was used since the start."""
         found_j = {}
         for name, counter in self._counters.items():
             for _ in range(COUNTER_TRIES):
@@ -212,6 +226,8 @@ class EnergyMeter:
                 except HardwareError as error:
                     self._reasons[name] = str(error)
                     self._n_failed += 1
+                    if at_end and isinstance(error, ImplausibleReadingError):
+                        break
         return found_j
 
 

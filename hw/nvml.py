@@ -23,7 +23,7 @@ from hw.errors import (
     SensorReadError,
     UnsupportedError,
 )
-from hw.sensors.plausible import plausible_c
+from hw.sensors.plausible import plausible_c, plausible_w
 from hw.session.settings import Changes, Value
 from hw.sysfs import Sysfs
 
@@ -124,7 +124,7 @@ class NvmlPower:
     def read_w(self) -> float:
         """Read the power, W."""
         raw_mw = int(self._card.call("nvmlDeviceGetPowerUsage"))
-        return raw_mw * 1e-3
+        return plausible_w(self.name, raw_mw * 1e-3)
 
 
 class NvmlZone:

@@ -223,7 +223,7 @@ class LinuxBoard(Board):
         found = self._find_domains(context, cards if self._lock_nvidia else [])
         self._check_writable(found)
         self.domains = found
-        self.power = find_power(self._sysfs, cards)
+        self.power = find_power(self._sysfs, cards, self._clock)
         self.power_sensors = self.power.sensors
         for text in self.power.unread:
             logger.warning("not measured: %s", text)

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hw.left_out import leaving_out
+from hw.sensors.plausible import plausible_w
 from hw.sysfs import Sysfs
 
 SUPPLIES = "sys/class/power_supply/*"
+MOST_W = 500.0
+"""More than a laptop's battery gives; USB-C ends at 240 W."""
 
 
 class BatteryPower:
@@ -31,22 +35,33 @@ class BatteryPower:
         return self._sysfs.read_text(self._folder / "status") == "Discharging"
 
     def read_w(self) -> float:
-        """Read the power that it gives, W."""
+        """Read the power that it gives, W.
+
+        Raises:
+            ImplausibleReadingError: no machine draws so much.
+        """
         if not self.is_discharging:
             return 0.0
         power = self._folder / "power_now"
         if self._sysfs.exists(power):
-            return abs(self._sysfs.read_int(power)) * 1e-6
+            return plausible_w(str(power), abs(self._sysfs.read_int(power)) * 1e-6, MOST_W)
         raw_uv = self._sysfs.read_int(self._folder / "voltage_now")
         raw_ua = self._sysfs.read_int(self._folder / "current_now")
-        return raw_uv * 1e-6 * abs(raw_ua) * 1e-6
+        return plausible_w(self.name, raw_uv * 1e-6 * abs(raw_ua) * 1e-6, MOST_W)
 
 
-def battery_sensors(sysfs: Sysfs) -> list[BatteryPower]:
-    """Find all batteries that tell their power."""
+def battery_sensors(sysfs: Sysfs, unread: list[str] | None = None) -> list[BatteryPower]:
+    """Find all batteries that tell their power.
+
+    Args:
+        sysfs: access to the kernel's files.
+        unread: gets the supplies that cannot be read, in words.
+    """
+    unread = [] if unread is None else unread
     sensors = []
     for folder in sysfs.glob(SUPPLIES):
         tells = any(sysfs.exists(folder / f) for f in ("power_now", "current_now"))
-        if tells and sysfs.read_text(folder / "type") == "Battery":
-            sensors.append(BatteryPower(sysfs, folder))
+        with leaving_out(unread):
+            if tells and sysfs.read_text(folder / "type") == "Battery":
+                sensors.append(BatteryPower(sysfs, folder))
     return sensors

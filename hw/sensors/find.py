@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -74,20 +75,26 @@ class PowerSources:
             self.jtop = None
 
 
-def find_power(sysfs: Sysfs, cards: Sequence[NvmlCard] = ()) -> PowerSources:
+def find_power(
+    sysfs: Sysfs,
+    cards: Sequence[NvmlCard] = (),
+    clock: Callable[[], float] = time.monotonic,
+) -> PowerSources:
     """Find all power sensors and energy counters; what cannot be read is left out and told.
 
     Args:
         sysfs: access to the kernel's files.
         cards: NVIDIA cards.
+        clock: present time, s.
     """
     found = PowerSources()
     sensors: list[_Nameable] = []
     for finder in (hwmon_sensors, iio_sensors, pmic_sensors, battery_sensors):
         with found.telling():
-            sensors += finder(sysfs)
+            sensors += finder(sysfs, found.unread)
     with found.telling():
-        found.counters = {counter.name: counter for counter in rapl_counters(sysfs)}
+        counters = rapl_counters(sysfs, found.unread, clock)
+        found.counters = {counter.name: counter for counter in counters}
     for card in cards:
         counted = card.offers("nvmlDeviceGetTotalEnergyConsumption")
         if counted:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
+from hw.errors import HardwareError
+from hw.left_out import leaving_out
 from hw.sensors.hwmon import (
     DEFAULT_STEP_W,
+    INA3221_BUS_RANGE_V,
     INA3221_CHANNELS,
     INA3221_PERIOD_S,
+    INA3221_SHUNT_RANGE_UV,
     UNCONNECTED,
     ina3221_step_w,
 )
+from hw.sensors.plausible import plausible_w
 from hw.sysfs import Sysfs
 
 DEVICES = "sys/bus/i2c/drivers/ina3221x/*/iio:device*"
 STEP_A = 8e-3
 """40 uV over a shunt of 5 mOhm, the smallest on these boards; their driver does not tell."""
+SMALLEST_SHUNT_UOHM = 5_000
+HIGHEST_MV = round(INA3221_BUS_RANGE_V * 1000)
+MOST_W = INA3221_SHUNT_RANGE_UV / SMALLEST_SHUNT_UOHM * INA3221_BUS_RANGE_V
 UNIT_W = 1e-3
 
 
@@ -37,22 +46,38 @@ class IioPower:
         self._raw_mv: int | None = None
 
     def read_w(self) -> float:
-        """Read the power, W; the voltage, which the step depends on, is read once."""
+        """Read the power, W; the voltage, which the step depends on, is read once.
+
+        Raises:
+            ImplausibleReadingError: the chip could not measure that.
+        """
         raw_mw = self._sysfs.read_int(self._power)
         if self._raw_mv is None:
-            self._raw_mv = self._sysfs.read_int(self._voltage)
-        raw_ma = 1000 * raw_mw // max(self._raw_mv, 1)
+            # Without it the step is that of the highest voltage: an error that is too large.
+            with suppress(HardwareError):
+                raw_mv = self._sysfs.read_int(self._voltage)
+                self._raw_mv = raw_mv if 0 < raw_mv <= HIGHEST_MV else None
+        raw_mv = self._raw_mv or HIGHEST_MV
         # The driver cuts the product off at whole mW.
-        self.step_w = max(self.step_w, 2 * UNIT_W + ina3221_step_w(self._raw_mv, raw_ma, STEP_A))
+        step_w = 2 * UNIT_W + ina3221_step_w(raw_mv, 1000 * raw_mw // raw_mv, STEP_A)
+        plausible_w(f"{self.name} ({self._power})", raw_mw * UNIT_W, MOST_W, step_w)
+        self.step_w = max(self.step_w, step_w)
         return raw_mw * UNIT_W
 
 
-def iio_sensors(sysfs: Sysfs) -> list[IioPower]:
-    """Find all connected channels."""
+def iio_sensors(sysfs: Sysfs, unread: list[str] | None = None) -> list[IioPower]:
+    """Find all connected channels.
+
+    Args:
+        sysfs: access to the kernel's files.
+        unread: gets the channels that cannot be read, in words.
+    """
+    unread = [] if unread is None else unread
     sensors = []
     for folder in sysfs.glob(DEVICES):
         for channel in range(len(INA3221_CHANNELS)):
             label = folder / f"rail_name_{channel}"
-            if sysfs.exists(label) and sysfs.read_text(label) != UNCONNECTED:
-                sensors.append(IioPower(sysfs, folder, channel, sysfs.read_text(label)))
+            with leaving_out(unread):
+                if sysfs.exists(label) and sysfs.read_text(label) != UNCONNECTED:
+                    sensors.append(IioPower(sysfs, folder, channel, sysfs.read_text(label)))
     return sensors

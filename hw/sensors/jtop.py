@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from hw.errors import SensorReadError
+from hw.sensors.plausible import plausible_w
 
 PERIOD_S = 1.0
 START_TIMEOUT_S = 10.0
@@ -112,7 +113,7 @@ def _parse(line: bytes) -> dict[str, int]:
         if isinstance(document, str):
             raise SensorReadError(f"jtop says: {' '.join(document.split())}")
         return {str(name): int(raw_mw) for name, raw_mw in document.items()}
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError):
         raise SensorReadError(
             f"jtop's client printed {line[:60]!r} instead of rails; update jetson-stats"
         ) from None
@@ -133,11 +134,12 @@ class JtopPower:
 
         Raises:
             SensorReadError: the service does not answer, or no more for this rail.
+            ImplausibleReadingError: no board draws that.
         """
         rails_mw = self._client.read_mw()
         if self.name not in rails_mw:
             raise SensorReadError(f"jtop shows no rail {self.name} any more; restart its service")
-        return rails_mw[self.name] * 1e-3
+        return plausible_w(f"jtop's rail {self.name}", rails_mw[self.name] * 1e-3)
 
 
 def jtop_sensors(client: JtopClient) -> list[JtopPower]:

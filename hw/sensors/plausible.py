@@ -1,7 +1,7 @@
 """Readings that cannot be: refused with a sentence, so that no silent number goes on.
 
 What can be is told by the board where it can (a shunt and its converter, the firmware's limits of a
-power domain); what is here is what no machine of this kind exceeds.
+power domain); what stands here is what no machine of this kind exceeds.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ from hw.errors import ImplausibleReadingError
 SENSIBLE_C = (-40.0, 150.0)
 """Chips are specified from -40 degrees C, and none computes at 150. Drivers show -256 or -274 for a
 sensor that sleeps, and 0 kelvin for a register of zeros."""
+MOST_W = 2000.0
+"""More than any board, processor or graphics card draws, where nothing tells a closer bound."""
+OFFSET_STEPS = 2
+"""Steps by which a monitor's offset may bring an idle rail below zero: 80 uV of an INA3221's 40."""
 
 
 def plausible_c(name: str, temperature_c: float) -> float:
@@ -26,3 +30,23 @@ def plausible_c(name: str, temperature_c: float) -> float:
             f"{high_c:g} C); its sensor sleeps or its driver is wrong"
         )
     return temperature_c
+
+
+def plausible_w(name: str, power_w: float, most_w: float = MOST_W, step_w: float = 0.0) -> float:
+    """A power, W.
+
+    Args:
+        name: of the file or the rail.
+        power_w: what it shows, W.
+        most_w: the most that its sensor can show or its board can draw, W.
+        step_w: smallest difference that the sensor shows, W.
+
+    Raises:
+        ImplausibleReadingError: it is negative, or more than that.
+    """
+    if not -OFFSET_STEPS * step_w <= power_w <= most_w:
+        raise ImplausibleReadingError(
+            f"{name} shows {power_w:g} W, which cannot be (0 to {most_w:.0f} W); check its driver "
+            "and its wiring"
+        )
+    return power_w

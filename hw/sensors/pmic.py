@@ -11,12 +11,15 @@ from __future__ import annotations
 import re
 
 from hw.errors import SensorReadError
+from hw.sensors.plausible import plausible_w
 from hw.sensors.thermal import machine_title
 from hw.sysfs import Sysfs
 
 COMMAND = ("vcgencmd", "pmic_read_adc")
 INPUT_PER_RAIL = 1.1451
 INPUT_OFFSET_W = 0.5879
+MOST_W = 60.0
+"""About twice what the maker's supply gives (27 W)."""
 BOARDS = ("Raspberry Pi 5", "Compute Module 5", "Raspberry Pi 500")
 _READING = re.compile(r"(\w+)_([AV])\s+(?:current|volt)\(\d+\)=(-?[\d.]+)[AV]")
 
@@ -32,7 +35,12 @@ class PmicPower:
         self._sysfs = sysfs
 
     def read_w(self) -> float:
-        """Read all converters and estimate the input, W."""
+        """Read all converters and estimate the input, W.
+
+        Raises:
+            SensorReadError: the command tells no converter.
+            ImplausibleReadingError: the board cannot draw that.
+        """
         text = self._sysfs.run(COMMAND)
         values: dict[str, dict[str, float]] = {"A": {}, "V": {}}
         for rail, unit, number in _READING.findall(text):
@@ -43,10 +51,10 @@ class PmicPower:
                 f"{' '.join(COMMAND)!r} printed {text[:60]!r} and no converter; join the group "
                 "video, or update the firmware"
             )
-        return INPUT_PER_RAIL * sum(rails_w) + INPUT_OFFSET_W
+        return plausible_w(self.name, INPUT_PER_RAIL * sum(rails_w) + INPUT_OFFSET_W, MOST_W)
 
 
-def pmic_sensors(sysfs: Sysfs) -> list[PmicPower]:
+def pmic_sensors(sysfs: Sysfs, _: list[str] | None = None) -> list[PmicPower]:
     """The chip, on the boards that have one."""
     title = machine_title(sysfs)
     return [PmicPower(sysfs)] if any(board in title for board in BOARDS) else []

@@ -7,6 +7,7 @@ documentation; "unverified" where only second-hand.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -30,7 +31,7 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """Applies where all of `needs` are there; adds the rails that `adds` accepts."""
+    """Applies where all of `needs` match a rail; adds the rails that `adds` accepts."""
 
     needs: tuple[str, ...]
     adds: Callable[[str], bool]
@@ -41,8 +42,13 @@ def _among(*names: str) -> Callable[[str], bool]:
     return lambda rail: rail in names
 
 
+_PACKAGE = r"package-\d+(-die-\d+)?"
+"""A processor, or each of its dies where they count by themselves."""
+
+
 def _rapl(rail: str) -> bool:
-    return rail.startswith("package-") and ("." not in rail or rail.endswith(".dram"))
+    """A package or die with what is in it, or its memory, which is not."""
+    return re.fullmatch(rf"{_PACKAGE}(\.dram)?", rail) is not None
 
 
 _ORIN = ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0")
@@ -71,7 +77,7 @@ _RULES = (
     ),
     _Rule(("psys",), _among("psys"), "platform domain of the processor's counters"),
     _Rule(
-        ("package-0",),
+        (_PACKAGE,),
         lambda rail: _rapl(rail) or rail.startswith("nvidia"),
         "processor packages, memory that they count, and NVIDIA cards; no board, disk or fan",
     ),
@@ -82,7 +88,7 @@ def total_of(rails: Iterable[str]) -> Total:
     """Choose the rails that together are what the board draws."""
     names = [rail for rail in rails if not rail.endswith(POLLED)]
     for rule in _RULES:
-        if all(needed in names for needed in rule.needs):
+        if all(any(re.fullmatch(needed, n) for n in names) for needed in rule.needs):
             return Total(_chosen(names, rule.adds), rule.statement)
     batteries = _chosen(names, lambda rail: rail.startswith("battery."))
     others = _chosen(names, lambda rail: not rail.startswith("battery."))

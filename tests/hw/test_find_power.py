@@ -73,6 +73,11 @@ def test_every_board_with_sensors_measures_the_power_of_its_rails(machine, open_
             ["package-0", "package-0.dram", "package-1", "nvidia0"],
             "processor packages",
         ),
+        (
+            ["package-0-die-0", "package-0-die-0.core", "package-0-die-1", "package-1-die-0.dram"],
+            ["package-0-die-0", "package-0-die-1", "package-1-die-0.dram"],
+            "processor packages",
+        ),
         (["nvidia0", f"nvidia0{POLLED}"], ["nvidia0"], "the one rail"),
         (["a", "b"], None, "may contain others"),
         (["battery.BAT0", "a"], ["a"], "the one rail"),

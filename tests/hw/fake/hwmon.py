@@ -139,40 +139,53 @@ class _Ina2xx:
     shunt_step_nv: int
     power_steps: float
     update_interval_ms: int | None
+    shunt_range_uv: int
     has_shunt: bool = True
 
 
 _INA2XX = {
-    "ina219": _Ina2xx(4000, 10_000, 20, None),
-    "ina226": _Ina2xx(1250, 2500, 25, 35),
+    "ina219": _Ina2xx(4000, 10_000, 20, None, 320_000),
+    "ina226": _Ina2xx(1250, 2500, 25, 35, 81_920),
     # At the driver's calibration a step of the current is four of the converter's.
-    "ina238": _Ina2xx(3125, 20_000, 0.2, None, has_shunt=False),
+    "ina238": _Ina2xx(3125, 20_000, 0.2, None, 163_840, has_shunt=False),
 }
 
 
-def add_ina2xx(kernel: FakeKernel, device: str, chip: str, rail: Rail) -> str:
-    """A chip with one channel that computes power itself, in uW; it has no label."""
+def add_ina2xx(
+    kernel: FakeKernel, device: str, chip: str, rail: Rail, *, told_mohm: float | None = None
+) -> str:
+    """A chip with one channel that computes power itself, in uW; it has no label.
+
+    Args:
+        kernel: gets the attributes.
+        device: folder of the device.
+        chip: "ina219", "ina226" or "ina238".
+        rail: what it measures.
+        told_mohm: shunt by which the driver computes; the real one if not given.
+    """
     steps = _INA2XX[chip]
+    driver_mohm = told_mohm or rail.shunt_mohm
 
     def shunt_nv() -> int:
         exact_nv = rail.watts / rail.volts * rail.shunt_mohm * 1e6
-        return round(exact_nv / steps.shunt_step_nv) * steps.shunt_step_nv
+        shown_nv = min(exact_nv, 1000 * steps.shunt_range_uv)  # the converter saturates
+        return round(shown_nv / steps.shunt_step_nv) * steps.shunt_step_nv
 
     def bus_uv() -> int:
         return round(rail.volts * 1e6 / steps.bus_step_uv) * steps.bus_step_uv
 
     def power_uw() -> int:
-        step_uw = steps.shunt_step_nv / rail.shunt_mohm * steps.power_steps
-        return round(round(bus_uv() * shunt_nv() / rail.shunt_mohm * 1e-6 / step_uw) * step_uw)
+        step_uw = steps.shunt_step_nv / driver_mohm * steps.power_steps
+        return round(round(bus_uv() * shunt_nv() / driver_mohm * 1e-6 / step_uw) * step_uw)
 
     files: dict[str, object] = {
         "in0_input": Computed(lambda: round(shunt_nv() * 1e-6)),
         "in1_input": Computed(lambda: round(bus_uv() * 1e-3)),
-        "curr1_input": Computed(lambda: round(shunt_nv() / rail.shunt_mohm * 1e-3)),
+        "curr1_input": Computed(lambda: round(shunt_nv() / driver_mohm * 1e-3)),
         "power1_input": Computed(power_uw),
     }
     if steps.has_shunt:
-        files["shunt_resistor"] = Stored(round(rail.shunt_mohm * 1000))
+        files["shunt_resistor"] = Stored(round(driver_mohm * 1000))
     if steps.update_interval_ms is not None:
         files["update_interval"] = Stored(steps.update_interval_ms)
     _remember(kernel, [rail])
