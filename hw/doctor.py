@@ -73,7 +73,8 @@ def report(found: Survey, style: Style) -> Iterator[str]:
         yield style(BOLD, "clocks") + "  none that the kernel lets be set"
     yield from (_clock_line(clock, style) for clock in found.clocks)
     if found.rails:
-        yield style(BOLD, f"{'power':<24}{'now':>10}{'in steps of':>14}{'new every':>12}")
+        head = f"{'power':<24}{'now':>10}{'in steps of':>14}{'new every':>12}{'shunt':>12}"
+        yield style(BOLD, head)
     else:
         yield style(BOLD, "power") + "  no sensor that can be read"
     yield from (_rail_line(rail, style) for rail in found.rails)
@@ -105,8 +106,9 @@ def _rail_line(rail: RailSurvey, style: Style) -> str:
         return f"  {rail.name:<22} {style(RED, rail.problem)}"
     now = "counter" if rail.power_w is None else f"{rail.power_w:.3f} W"
     step = "" if rail.step_w is None else f"{1e3 * rail.step_w:.3g} mW"
+    shunt = "" if rail.shunt_ohm is None else f"{1e3 * rail.shunt_ohm:.3g} mOhm"
     mark = style(GREEN, "  in the total") if rail.in_total else ""
-    return f"  {rail.name:<22}{now:>10}{step:>14}{_duration(rail.period_s):>12}{mark}"
+    return f"  {rail.name:<22}{now:>10}{step:>14}{_duration(rail.period_s):>12}{shunt:>12}{mark}"
 
 
 def _duration(seconds: float) -> str:
@@ -124,11 +126,15 @@ def _problems(found: Survey, style: Style) -> Iterator[str]:
     """What stands in the way, with the command that mends it."""
     yield from (style(YELLOW, f"slowed down: {reason}") for reason in found.throttled)
     files = sorted({file for clock in found.clocks for file in clock.denied})
-    if files:
+    if files and found.read_only is not None:
+        yield style(RED, f"read-only: {found.read_only}")
+    elif files:
         what = f"permission: you may not write {len(files)} files"
         yield style(RED, f"{what}; this lets you until the next boot (then: docs/permissions.md):")
         yield GRANT.format(right="w", files=_patterns(files))
     yield from (style(YELLOW, f"not measured: {text}") for text in found.unread)
+    yield from (style(YELLOW, f"left out: {text}") for text in found.left_out)
+    yield from (style(YELLOW, f"doubtful: {text}") for text in found.doubts)
     if found.closed:
         yield style(RED, "permission: you may not read energy counters; until the next boot:")
         yield GRANT.format(right="r", files=_patterns(found.closed))

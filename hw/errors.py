@@ -23,6 +23,10 @@ class UnsupportedError(HardwareError):
     """The board lacks what was asked of it."""
 
 
+class HoldUnsupportedError(UnsupportedError):
+    """A clock cannot be held in the way that was asked for."""
+
+
 class FrequencyRejectedError(HardwareError):
     """A domain did not take the requested frequency."""
 

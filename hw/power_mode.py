@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hw.errors import HardwareError
+from hw.left_out import leaving_out
 from hw.sysfs import Sysfs
 
 STATUS = "var/lib/nvpmodel/status"
@@ -33,8 +34,10 @@ class PowerModes:
         self._last = ""
         self.names: dict[str, str] = {}
         conf = sysfs.path(CONF)
+        self.unread: list[str] = []
         if sysfs.exists(conf):
-            self._parse(sysfs.read_text(conf))
+            with leaving_out(self.unread):
+                self._parse(sysfs.read_text(conf))
 
     def current(self) -> str | None:
         """Number of the mode in force, as text; None without nvpmodel, or where it is not told."""

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from hw.clocks.emc import BPMP_CLOCK, OVERRIDE
 from hw.errors import HardwareError, UnsupportedError
-from hw.power_mode import PowerModes
 from hw.firmware import PI_FILES
+from hw.power_mode import PowerModes
 from hw.rivals import find_rivals
 from hw.survey import TEGRA, survey
 from hw.sysfs import COMMANDS, Sysfs
@@ -77,6 +77,10 @@ class RecordingSysfs(Sysfs):
     def is_writable(self, path: Path) -> bool:
         """Whether this user may write a file."""
         return self._inner.is_writable(path)
+
+    def read_only(self, path: Path) -> str | None:
+        """What to do where a file's file system is mounted read-only."""
+        return self._inner.read_only(path)
 
     def real_path(self, path: Path) -> Path:
         """The path with all links followed."""

@@ -87,12 +87,12 @@ def _all_pinned(sysfs: Sysfs) -> bool:
         (folder / "scaling_min_freq", folder / "scaling_max_freq")
         for folder in sysfs.glob("sys/devices/system/cpu/cpufreq/policy*")
     ]
-    pairs += [
-        (folder / "min_freq", folder / "max_freq")
-        for folder in sysfs.glob(f"{DEVFREQ}/*")
-        if devfreq_role(sysfs, folder) == "gpu"
-    ]
     try:
+        pairs += [
+            (folder / "min_freq", folder / "max_freq")
+            for folder in sysfs.glob(f"{DEVFREQ}/*")
+            if devfreq_role(sysfs, folder) == "gpu"
+        ]
         return bool(pairs) and all(sysfs.read_int(a) == sysfs.read_int(b) for a, b in pairs)
-    except HardwareError:  # processors that are offline answer nothing
+    except HardwareError:  # what is offline or closed tells nothing
         return False

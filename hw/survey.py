@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from hw.base import Hold, PowerSensor
@@ -12,20 +13,26 @@ from hw.clocks.find import KernelDomain, find_domains
 from hw.clocks.limits_domain import LimitsDomain
 from hw.clocks.together import TogetherDomain
 from hw.cooling import CoolingDevices
+from hw.device import DeviceModel
 from hw.energy import READINGS_PER_WINDOW
 from hw.errors import HardwareError, PermissionDeniedError
+from hw.likeness import devices_like
 from hw.nvml import NvmlCard, NvmlDomain, NvmlZone, nvml_cards, nvml_domains, nvml_zones
 from hw.power_mode import PowerModes
 from hw.rivals import JETSON_CLOCKS, Rival, find_rivals
 from hw.sensors.find import PowerSources, find_power
+from hw.sensors.hwmon import HwmonPower, Ina3221Power
 from hw.sensors.rapl import ZONES as COUNTERS
-from hw.sensors.thermal import SysfsThermalZone, machine_title, thermal_zones
+from hw.sensors.thermal import SysfsThermalZone, all_zones, machine_title
 from hw.session.dry_run import DryRunChanges
 from hw.session.journal import Journal
 from hw.sysfs import Sysfs
 from hw.throttle import throttle_reasons
 
 COMPATIBLE = "proc/device-tree/compatible"
+DOUBTFUL = 2.0
+"""Share of a device model's largest power from which on a total is doubted; boards that are taken
+for one differ by less."""
 TEGRA = "etc/nv_tegra_release"
 """Only Jetson boards have it."""
 
@@ -63,6 +70,8 @@ class RailSurvey:
         step_w: smallest difference that it shows; None for a counter.
         period_s: time between two new readings.
         in_total: whether it is part of what the board draws.
+        shunt_ohm: resistor by which its driver computes; None where it is not told.
+        shunt_is_default: whether that is what the driver assumes of a board that does not tell.
         problem: why the reading failed.
     """
 
@@ -71,6 +80,8 @@ class RailSurvey:
     step_w: float | None
     period_s: float
     in_total: bool
+    shunt_ohm: float | None = None
+    shunt_is_default: bool = False
     problem: str | None = None
 
 
@@ -106,6 +117,9 @@ class Survey:
         throttled: why clocks are or were held down.
         rivals: programs that set clocks too.
         unread: what power cannot be read, in words with the remedy.
+        left_out: clocks, trip points and states that cannot be read, in words.
+        doubts: what cannot be right of the power that is shown, in words.
+        read_only: where the machine's files are mounted read-only; None if they are not.
         closed: files of energy counters that this user may not read.
         unseen: clocks that such a machine has and this user does not see, in words.
         driver: the process that drives the machine now; None if none does.
@@ -124,6 +138,9 @@ class Survey:
     throttled: tuple[str, ...]
     rivals: tuple[Rival, ...]
     unread: tuple[str, ...]
+    left_out: tuple[str, ...]
+    doubts: tuple[str, ...]
+    read_only: str | None
     closed: tuple[str, ...]
     unseen: tuple[str, ...]
     driver: str | None
@@ -131,11 +148,7 @@ class Survey:
 
 
 def survey(sysfs: Sysfs) -> Survey:
-    """Look at everything.
-
-    Raises:
-        HardwareError: something that is there could not be read.
-    """
+    """Look at everything; what cannot be read is left out and named."""
     cards = nvml_cards() if sysfs.is_live else []
     power = find_power(sysfs, cards)
     try:
@@ -151,9 +164,11 @@ def _survey(sysfs: Sysfs, cards: Sequence[NvmlCard], power: PowerSources) -> Sur
         for c in power.counters.values()
     )
     periods_s = [rail.period_s for rail in rails if rail.in_total]
-    zones: dict[str, SysfsThermalZone | NvmlZone] = {**thermal_zones(sysfs), **nvml_zones(cards)}
-    clocks = _clocks(sysfs, cards)
+    left_out: list[str] = []
+    clocks = _clocks(sysfs, cards, left_out)
+    zones = _zones(sysfs, cards, left_out)
     driver = Journal.of_machine(sysfs).holder()
+    throttled = throttle_reasons(sysfs, cards, left_out)
     return Survey(
         machine=machine_title(sysfs),
         boards=tuple(filter(None, (_text(sysfs, COMPATIBLE) or "").split("\0"))),
@@ -163,10 +178,13 @@ def _survey(sysfs: Sysfs, cards: Sequence[NvmlCard], power: PowerSources) -> Sur
         rails=rails,
         total=total.statement,
         shortest_window_s=READINGS_PER_WINDOW * max(periods_s) if periods_s else None,
-        zones=tuple(ZoneSurvey(zone.name, zone.read_c(), zone.limit_c) for zone in zones.values()),
-        throttled=tuple(throttle_reasons(sysfs, cards)),
+        zones=tuple(zones),
+        throttled=tuple(throttled),
         rivals=tuple(r for r in find_rivals(sysfs) if driver is None or r != JETSON_CLOCKS),
         unread=tuple(power.unread),
+        left_out=tuple(dict.fromkeys(left_out)),
+        doubts=tuple(_doubts(rails, clocks)),
+        read_only=sysfs.read_only(sysfs.path("sys")),
         closed=tuple(_closed(sysfs)),
         unseen=tuple(_unseen(sysfs, clocks)),
         driver=driver,
@@ -174,7 +192,7 @@ def _survey(sysfs: Sysfs, cards: Sequence[NvmlCard], power: PowerSources) -> Sur
     )
 
 
-def _clocks(sysfs: Sysfs, cards: Sequence[NvmlCard]) -> list[ClockSurvey]:
+def _clocks(sysfs: Sysfs, cards: Sequence[NvmlCard], left_out: list[str]) -> list[ClockSurvey]:
     """Every clock once, with all the ways in which it can be held."""
     by_hold: dict[Hold, dict[str, KernelDomain]] = {}
     for hold in (Hold.CAP, Hold.PIN):
@@ -182,6 +200,8 @@ def _clocks(sysfs: Sysfs, cards: Sequence[NvmlCard]) -> list[ClockSurvey]:
         by_hold[hold] = find_domains(context)
         for card in cards:
             by_hold[hold].update(nvml_domains(card, context.changes, hold))
+        left_out += [f"clock {name}: {reason}" for name, reason in context.left_out.items()]
+        left_out += context.power_modes.unread
     found = {**by_hold[Hold.PIN], **by_hold[Hold.CAP]}  # capping is the default
     return [
         _clock(sysfs, domain, tuple(h.value for h in by_hold if domain.name in by_hold[h]))
@@ -193,14 +213,14 @@ def _clock(sysfs: Sysfs, domain: KernelDomain, holds: tuple[str, ...]) -> ClockS
     limits_hz = governor = None
     first = domain.members[0] if isinstance(domain, TogetherDomain) else domain
     if isinstance(first, LimitsDomain):
-        limits_hz = first.read_limits_hz()
+        with suppress(HardwareError):
+            limits_hz = first.read_limits_hz()
         governor = _text(sysfs, str(first.files.governor.relative_to(sysfs.root)))
     elif isinstance(first, NvmlDomain):
         governor = "NVML, if asked"  # LinuxBoard's lock_nvidia
-    try:
+    now_hz = None
+    with suppress(HardwareError):
         now_hz = domain.read_hz()
-    except HardwareError:
-        now_hz = None
     denied = tuple(str(f) for f in domain.written_files if not sysfs.is_writable(f))
     return ClockSurvey(domain.name, domain.available_hz, now_hz, limits_hz, governor, holds, denied)
 
@@ -208,6 +228,36 @@ def _clock(sysfs: Sysfs, domain: KernelDomain, holds: tuple[str, ...]) -> ClockS
 def _context(sysfs: Sysfs, hold: Hold) -> ClockContext:
     cooling, modes = CoolingDevices(sysfs), PowerModes(sysfs)
     return ClockContext(sysfs, DryRunChanges(), hold, cooling, modes, time.monotonic, time.sleep)
+
+
+def _zones(sysfs: Sysfs, cards: Sequence[NvmlCard], left_out: list[str]) -> list[ZoneSurvey]:
+    zones: dict[str, SysfsThermalZone | NvmlZone] = {
+        **all_zones(sysfs, left_out),
+        **nvml_zones(cards),
+    }
+    found = []
+    for zone in zones.values():
+        with suppress(HardwareError):  # a sensor whose unit sleeps
+            found.append(ZoneSurvey(zone.name, zone.read_c(), zone.limit_c))
+    return found
+
+
+def _doubts(rails: Sequence[RailSurvey], clocks: Sequence[ClockSurvey]) -> Iterator[str]:
+    """What cannot be right of the power that is shown."""
+    default = [rail for rail in rails if rail.in_total and rail.shunt_is_default]
+    for rail in default:
+        yield (
+            f"{rail.name} is computed with a shunt of 10 mOhm, the driver's default: check yours "
+            "(100 mOhm would read tenfold)"
+        )
+    shown_w = sum(rail.power_w or 0.0 for rail in rails if rail.in_total)
+    for name in devices_like(clocks)[:1]:
+        most_w = DeviceModel.load(name).max_power_w
+        if shown_w > DOUBTFUL * most_w:
+            yield (
+                f"the total of {shown_w:.1f} W is more than a board like {name} draws (about "
+                f"{most_w:.0f} W); check the shunts of its rails"
+            )
 
 
 def _rails(sensors: Mapping[str, PowerSensor], total: Sequence[str]) -> list[RailSurvey]:
@@ -218,8 +268,19 @@ def _rails(sensors: Mapping[str, PowerSensor], total: Sequence[str]) -> list[Rai
             power_w = sensor.read_w()
         except HardwareError as error:
             problem = str(error)
-        in_total = name in total
-        rails.append(RailSurvey(name, power_w, sensor.step_w, sensor.period_s, in_total, problem))
+        shunt = sensor.shunt if isinstance(sensor, HwmonPower | Ina3221Power) else None
+        rails.append(
+            RailSurvey(
+                name,
+                power_w,
+                sensor.step_w,
+                sensor.period_s,
+                name in total,
+                shunt.uohm * 1e-6 if shunt else None,
+                shunt.is_default if shunt else False,
+                problem,
+            )
+        )
     return rails
 
 
@@ -249,5 +310,6 @@ def _left_behind(sysfs: Sysfs) -> int:
 
 
 def _text(sysfs: Sysfs, name: str) -> str | None:
-    path = sysfs.path(name)
-    return sysfs.read_text(path) if sysfs.exists(path) else None
+    with suppress(HardwareError):
+        return sysfs.read_text(sysfs.path(name))
+    return None

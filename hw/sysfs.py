@@ -25,6 +25,11 @@ MOST_OPEN = 512
 _READ_BYTES = 65536
 _COMMAND_TIMEOUT_S = 5.0
 _ROOT_REMEDY = "run as root, or give your group access by a udev rule (docs/permissions.md)"
+READ_ONLY = (
+    "is mounted read-only, as in most containers; give the container the real one (docker run "
+    "-v /sys:/sys, or --privileged), or on the machine itself: sudo mount -o remount,rw /sys"
+)
+DEBUGFS = "sys/kernel/debug/"
 _STALE = (errno.ENODEV, errno.ESTALE, errno.ENOENT)
 
 
@@ -66,6 +71,14 @@ class Sysfs:
     def is_writable(self, path: Path) -> bool:
         """Whether this user may write a file."""
         return os.access(path, os.W_OK)
+
+    def read_only(self, path: Path) -> str | None:
+        """What to do where a file lies on a file system that is mounted read-only; None if not."""
+        try:
+            flags = os.statvfs(path).f_flag
+        except OSError:
+            return None
+        return f"{path} {READ_ONLY}" if flags & os.ST_RDONLY else None
 
     def real_path(self, path: Path) -> Path:
         """The path with all links followed; where a class entry's device really is."""
@@ -220,6 +233,11 @@ def _read_error(path: Path, error: OSError | UnicodeDecodeError) -> HardwareErro
     code = error.errno if isinstance(error, OSError) else None
     if code in (errno.ENOENT, errno.ENODEV, errno.ENOTDIR):
         return UnsupportedError(f"{path} does not exist; this kernel or board lacks it")
+    if code == errno.EPERM and DEBUGFS in str(path):
+        return PermissionDeniedError(
+            f"{path} is closed even to root; the kernel is locked down (see "
+            "/sys/kernel/security/lockdown), so that this clock cannot be driven"
+        )
     if code in (errno.EACCES, errno.EPERM):
         return PermissionDeniedError(f"{path} cannot be read; {_ROOT_REMEDY}")
     if code == errno.ENODATA:
@@ -232,7 +250,11 @@ def _write_error(path: Path, value: str, error: OSError) -> HardwareError:
         return UnsupportedError(
             f"{path} does not exist, {value!r} was not written; this kernel or board lacks it"
         )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if error.errno == errno.EROFS:
+        return PermissionDeniedError(
+            f"{path} was not set to {value!r}: its file system {READ_ONLY}"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
         return PermissionDeniedError(f"{path} cannot be set to {value!r}; {_ROOT_REMEDY}")
     if error.errno == errno.EBUSY:
         return FrequencyRejectedError(

@@ -12,7 +12,7 @@ from hw.base import Applied, Board, Cause, EnergyReading, Hold
 from hw.clocks.context import ClockContext
 from hw.clocks.cpufreq import POLICIES, as_found, group_of, new_policies
 from hw.clocks.devfreq import DEVFREQ
-from hw.clocks.find import KernelDomain, find_domains
+from hw.clocks.find import KernelDomain, check_readable, find_domains
 from hw.clocks.limits_domain import LimitsDomain
 from hw.clocks.processors import online_text
 from hw.cooling import CoolingDevices
@@ -191,6 +191,7 @@ class LinuxBoard(Board):
         if text not in self._told_late:
             self._told_late.add(text)
             logger.warning("%s", text)
+
     def seen(self, name: str, applied: Applied) -> Applied:
         """What became of a request; the firmware may be slower than the kernel believes."""
         if applied.cause is not None or self._firmware is None:
@@ -234,11 +235,14 @@ class LinuxBoard(Board):
 
     def _find_zones(self, cards: Sequence[NvmlCard]) -> None:
         """Zones that answer are shown; those that sleep are watched too, for they may wake up."""
+        unread: list[str] = []
         zones: dict[str, SysfsThermalZone | NvmlZone] = {
-            **all_zones(self._sysfs),
+            **all_zones(self._sysfs, unread),
             **nvml_zones(cards),
         }
         self.thermal_zones = {name: zone for name, zone in zones.items() if answers(zone)}
+        for text in unread:
+            logger.warning("left out of the temperatures: %s", text)
         self._zones = ZoneWatch(zones, frozenset(zones.keys() - self.thermal_zones.keys()))
         self.guard = None
         if self._zones.has_limits:
@@ -250,7 +254,8 @@ class LinuxBoard(Board):
         """All clocks, or those that are wanted, which may come late."""
         deadline_s = self._clock() + LATE_NODES_S
         while True:
-            found = find_domains(context)
+            context.left_out.clear()
+            found = self._readable(context)
             for card in cards:
                 found.update(nvml_domains(card, self._session, self._hold))
             missing = [
@@ -261,19 +266,32 @@ class LinuxBoard(Board):
             if not missing or self._clock() >= deadline_s:
                 break
             self._sleep(LOOK_AGAIN_S)
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in context.left_out.items())
         if not found:
             raise BoardNotFoundError(
-                f"no clock under {self._sysfs.path(POLICIES)} or {self._sysfs.path(DEVFREQ)}; "
+                f"no clock under {self._sysfs.path(POLICIES)} or {self._sysfs.path(DEVFREQ)}"
+                f"{f' that can be read ({reasons})' if reasons else ''}; "
                 "use --board sim or emulated, or a machine whose kernel controls its clocks "
                 "(virtual machines rarely do)"
             )
         if missing:
             raise UnsupportedError(
                 f"this machine has no clock {', '.join(missing).replace(ANY_NUMBER, '')} (found: "
-                f"{', '.join(found) or 'none'}); see python -m hw.doctor, and run as root where "
-                "it says so"
+                f"{', '.join(found) or 'none'}{f'; left out: {reasons}' if reasons else ''}); see "
+                "python -m hw.doctor, and run as root where it says so"
             )
+        for name, reason in context.left_out.items():
+            logger.warning("clock %s is left out: %s", name, reason)
         return {name: domain for name, domain in found.items() if self._wants(name)}
+
+    def _readable(self, context: ClockContext) -> dict[str, KernelDomain]:
+        """The clocks that can be driven, as far as reading them tells."""
+        found = {}
+        for name, domain in find_domains(context).items():
+            with context.leaving_out(name):
+                check_readable(domain)
+                found[name] = domain
+        return found
 
     def _check_writable(self, found: Mapping[str, KernelDomain]) -> None:
         """Refuse now what would be refused at the first control step.
@@ -284,6 +302,9 @@ class LinuxBoard(Board):
         files = [file for domain in found.values() for file in domain.written_files]
         denied = [str(file) for file in files if not self._sysfs.is_writable(file)]
         if denied:
+            read_only = self._sysfs.read_only(Path(denied[0]))
+            if read_only is not None:
+                raise PermissionDeniedError(f"{len(denied)} files cannot be written: {read_only}")
             raise PermissionDeniedError(
                 f"this user may not write {', '.join(denied)}; run as root, or give your group "
                 "access by a udev rule (docs/permissions.md)"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hw.base import Hold
 from hw.cooling import CoolingDevices
+from hw.errors import HardwareError, HoldUnsupportedError
 from hw.power_mode import PowerModes
 from hw.session.settings import Changes
 from hw.sysfs import Sysfs
@@ -25,6 +27,7 @@ class ClockContext:
         power_modes: tells whether nvpmodel stepped in.
         clock: present time, s.
         sleep: waits for a number of seconds.
+        left_out: clocks that cannot be read -> why.
     """
 
     sysfs: Sysfs
@@ -34,6 +37,17 @@ class ClockContext:
     power_modes: PowerModes
     clock: Callable[[], float]
     sleep: Callable[[float], object]
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    @contextmanager
+    def leaving_out(self, name: str) -> Iterator[None]:
+        """Go on without a clock that cannot be read, and remember why."""
+        try:
+            yield
+        except HoldUnsupportedError:  # asked for, not found
+            raise
+        except HardwareError as error:
+            self.left_out[name] = str(error)
 
     def uncapped(
         self, domain: str, file: Path, shown: int, table: Sequence[int], highest: int

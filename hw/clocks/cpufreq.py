@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from hw.clocks.context import ClockContext
 from hw.clocks.limits_domain import LimitFiles, LimitsDomain
+from hw.clocks.processors import online_processors
 from hw.clocks.together import TogetherDomain
 from hw.errors import HardwareError, UnsupportedError
 from hw.session.settings import PROCESSORS
@@ -31,14 +32,19 @@ def cpufreq_domains(context: ClockContext) -> dict[str, CpufreqDomain]:
     The cores of a PC that have the same operating points are one domain. Policies whose processors
     are all offline have no clock and are left out; `new_policies` finds them when they come.
     """
+    sysfs = context.sysfs
     found: dict[str, CpufreqDomain] = {}
-    for domain in new_policies(context, found.values()):
-        group = group_of(context.sysfs, domain, found.values())
-        if group is not None:
-            group.join(domain)
-        else:
-            found[domain.name] = as_found(context.sysfs, domain)
-    if len(found) == 1:
+    for folder in sysfs.glob(f"{POLICIES}/policy*"):
+        with context.leaving_out(_name(folder)):
+            if not _is_online(sysfs, folder):
+                continue
+            domain = _domain(context, folder, _name(folder))
+            group = group_of(sysfs, domain, found.values())
+            if group is not None:
+                group.join(domain)
+            else:
+                found[domain.name] = as_found(sysfs, domain)
+    if len(found) == 1 and not context.left_out:
         (only,) = found.values()
         only.name = "cpu"
         found = {only.name: only}
@@ -55,7 +61,7 @@ def new_policies(context: ClockContext, known: Iterable[object]) -> Iterator[Lim
     }
     for folder in context.sysfs.glob(f"{POLICIES}/policy*"):
         if folder not in folders and _is_online(context.sysfs, folder):
-            yield _domain(context, folder, f"cpu{folder.name.removeprefix('policy')}")
+            yield _domain(context, folder, _name(folder))
 
 
 def group_of(sysfs: Sysfs, domain: LimitsDomain, known: Iterable[object]) -> TogetherDomain | None:
@@ -92,7 +98,7 @@ def read_cpufreq_table(sysfs: Sysfs, folder: Path) -> tuple[int, ...]:
         high = sysfs.read_int(folder / "cpuinfo_max_freq")
         steps = N_GRID_POINTS - 1
         raw_khz = {low + (high - low) * point // steps for point in range(N_GRID_POINTS)}
-    if not raw_khz:
+    if not raw_khz or min(raw_khz) <= 0:
         raise UnsupportedError(f"{table} lists no frequency; check the cpufreq driver")
     return tuple(khz * HZ_PER_KHZ for khz in sorted(raw_khz))
 
@@ -102,7 +108,13 @@ def _is_online(sysfs: Sysfs, folder: Path) -> bool:
     try:
         return bool(sysfs.read_text(folder / PROCESSORS))
     except HardwareError:
+        if int(folder.name.removeprefix("policy")) in online_processors(sysfs):
+            raise
         return False
+
+
+def _name(folder: Path) -> str:
+    return f"cpu{folder.name.removeprefix('policy')}"
 
 
 def _domain(context: ClockContext, folder: Path, name: str) -> LimitsDomain:

@@ -21,15 +21,17 @@ def devfreq_domains(context: ClockContext) -> dict[str, LimitsDomain]:
     """Find all clocks whose role is known: "gpu", "npu", "emc"; several of one role by name."""
     by_role: dict[str, list[Path]] = {}
     for folder in context.sysfs.glob(f"{DEVFREQ}/*"):
-        role = devfreq_role(context.sysfs, folder)
-        if role is not None:
-            by_role.setdefault(role, []).append(folder)
+        with context.leaving_out(folder.name):
+            role = devfreq_role(context.sysfs, folder)
+            if role is not None:
+                by_role.setdefault(role, []).append(folder)
     domains = {}
     for role, folders in by_role.items():
         for folder in folders:
             # Thor has gpu-gpc-0 and gpu-nvd-0.
             name = role if len(folders) == 1 else folder.name
-            domains[name] = _domain(context, folder, name)
+            with context.leaving_out(name):
+                domains[name] = _domain(context, folder, name)
     return domains
 
 
@@ -57,6 +59,6 @@ def _domain(context: ClockContext, folder: Path, name: str) -> LimitsDomain:
     )
     table = folder / "available_frequencies"
     available_hz = tuple(sorted(set(context.sysfs.read_ints(table))))
-    if not available_hz:
+    if not available_hz or available_hz[0] <= 0:
         raise UnsupportedError(f"{table} lists no frequency; check the devfreq driver")
     return LimitsDomain(name, files, available_hz, context)

@@ -61,6 +61,17 @@ class EmcDomain(ABC):
     def _found_hz(self) -> int:
         """What the request has become, Hz."""
 
+    def check_readable(self) -> None:
+        """Read what driving it takes.
+
+        Raises:
+            HardwareError: it cannot be read, or holds no clock.
+        """
+        self.read_hz()
+        self._found_hz()
+        for setting in self.settings:
+            setting.read()
+
     @property
     def written_files(self) -> tuple[Path, ...]:
         """Files that a request writes."""
@@ -212,7 +223,7 @@ def read_emc_table(sysfs: Sysfs) -> tuple[int, ...]:
         UnsupportedError: the table is empty.
     """
     raw = sorted(set(sysfs.read_ints(sysfs.path(BPMP_TABLE))))
-    if not raw:
+    if not raw or raw[0] < 0:
         raise UnsupportedError(f"{sysfs.path(BPMP_TABLE)} lists no frequency; check the firmware")
     unit_hz = 1000 if raw[-1] < HIGHEST_KHZ else 1
     return tuple(value * unit_hz for value in raw if value * unit_hz >= LOWEST_HZ)

@@ -9,7 +9,7 @@ from pathlib import Path
 from hw.base import Applied, Cause, Hold
 from hw.clocks.context import ClockContext
 from hw.clocks.processors import online_processors
-from hw.errors import HardwareError, UnsupportedError
+from hw.errors import HardwareError, HoldUnsupportedError
 from hw.session.settings import LOOK_AGAIN_S, Attribute, LimitPair, Limits
 
 SETTLE_S = 0.05
@@ -179,7 +179,7 @@ class LimitsDomain:
             return
         offered = self.files.governors
         if USERSPACE not in self._context.sysfs.read_text(offered).split():
-            raise UnsupportedError(
+            raise HoldUnsupportedError(
                 f"{offered} does not offer {USERSPACE!r}; load its module, or hold by cap or pin"
             )
 

@@ -35,6 +35,10 @@ class DryRunSysfs(Sysfs):
         """Whether a file may be written: any, since none is."""
         return True
 
+    def read_only(self, path: Path) -> str | None:
+        """Nothing is: nothing is written."""
+        return None
+
     def real_path(self, path: Path) -> Path:
         """The path with all links followed."""
         return self._inner.real_path(path)

@@ -67,7 +67,7 @@ def test_failed_reads_name_path_and_remedy(failing, code, error, remedy):
     [
         (errno.ENOENT, UnsupportedError, "lacks it"),
         (errno.EACCES, PermissionDeniedError, "root"),
-        (errno.EROFS, PermissionDeniedError, "root"),
+        (errno.EROFS, PermissionDeniedError, "mounted read-only.*docker run -v /sys:/sys"),
         (errno.EBUSY, FrequencyRejectedError, "stop the program"),
         (errno.EINVAL, FrequencyRejectedError, "operating point"),
         (errno.EIO, FrequencyRejectedError, "driver"),

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hw.errors import UnsupportedError
-from hw.sysfs import Sysfs
+from hw.sysfs import READ_ONLY, Sysfs
 from tests.hw.fake.kernel import FakeKernel
 
 _MESSAGE_BYTES = 1 << 17
@@ -42,6 +42,10 @@ class _KernelSysfs(Sysfs):
 
     def is_writable(self, path: Path) -> bool:
         return self._access("is_writable", self._name(path))
+
+    def read_only(self, path: Path) -> str | None:
+        is_read_only = self._access("is_read_only", self._name(path))
+        return f"{path} {READ_ONLY}" if is_read_only else None
 
     def real_path(self, path: Path) -> Path:
         return self.root / self._access("real_path", self._name(path))

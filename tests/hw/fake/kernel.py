@@ -52,6 +52,7 @@ class FakeKernel:
         self.fails_writes: dict[str, int] = {}  # path -> errno of writes only
         self.answers: dict[str, str] = {}  # path -> what reads give instead of the value
         self.is_root = True  # the user's rights
+        self.is_read_only = False  # as a container mounts it
         self.granted: set[str] = set()  # real paths that udev opened to this user
         self.commands: dict[str, str | Callable[[], str]] = {}  # "vcgencmd get_throttled" -> output
         self.writes: list[tuple[str, str]] = []  # what took effect, by real path
@@ -133,6 +134,7 @@ class FakeKernel:
             "glob": self.glob,
             "exists": self.exists,
             "is_writable": self.is_writable,
+            "is_read_only": lambda _: self.is_read_only,
             "real_path": self.real_path,
             "run": self.run,
             "boot_time": lambda _: self.boot_time_s,
@@ -156,6 +158,8 @@ class FakeKernel:
         if self._is_closed(real):
             raise kernel_error(errno.EACCES, path)
         attribute = self._find(path, real)
+        if self.is_read_only:
+            raise kernel_error(errno.EROFS, path)
         if not attribute.writable or not self._may(real):
             # sysfs checks its mode bits even for root (KERNFS_ROOT_EXTRA_OPEN_PERM_CHECK).
             raise kernel_error(errno.EACCES, path)
@@ -173,7 +177,7 @@ class FakeKernel:
         codes = {table.get(key) for table in self._failures for key in (path, real)}
         attribute = self._attributes.get(real)
         is_open = self._may(real) and not codes & set(_NOT_WRITABLE)
-        return attribute is not None and attribute.writable and is_open
+        return attribute is not None and attribute.writable and is_open and not self.is_read_only
 
     def real_path(self, path: str) -> str:
         """The path with all links followed, whether it exists or not."""
