@@ -36,8 +36,34 @@ _DAEMONS = (
     (("thermald",), Rival("thermald", "sudo systemctl stop thermald")),
     (("tlp-pd",), Rival("TLP's profile daemon", "sudo systemctl stop tlp-pd")),
     (("tuned-ppd",), Rival("tuned-ppd", "sudo systemctl stop tuned-ppd")),
+    (
+        ("system76-power", "com.system76.PowerDaemon"),
+        Rival("system76-power", "sudo systemctl stop com.system76.PowerDaemon"),
+    ),
+    (("gamemoded",), Rival("gamemoded", "systemctl --user stop gamemoded")),
+    (("cpufreqd",), Rival("cpufreqd", "sudo systemctl stop cpufreqd")),
+    (
+        ("cpupower-gui", "cpupower-gui-helper", "cpupower-gui-user"),
+        Rival("cpupower-gui", "close it, and sudo systemctl stop cpupower-gui"),
+    ),
+    (("asusd",), Rival("asusd", "sudo systemctl stop asusd")),
+    (("tccd",), Rival("TUXEDO Control Center", "sudo systemctl stop tccd")),
+    (("lact",), Rival("LACT", "sudo systemctl stop lactd")),
+    (("corectrl", "corectrl_helper"), Rival("CoreCtrl", "close it")),
+    (("intel-undervolt",), Rival("intel-undervolt", "sudo systemctl stop intel-undervolt-loop")),
+    (("throttled.py", "lenovo_fix.py"), Rival("throttled", "sudo systemctl stop throttled")),
+    (("laptop_mode",), Rival("laptop-mode-tools", "sudo systemctl stop laptop-mode")),
+    (("nvphsd",), Rival("NVIDIA's power hints (nvphs)", "sudo systemctl stop nvphs")),
     (("nvpower.sh", "nvpower"), Rival("nvpower", "wait until it has finished")),
+    (("nvpmodel",), Rival("nvpmodel", "wait until it has finished")),
     (("jetson_clocks",), Rival("jetson_clocks", "wait until it has finished")),
+    (
+        ("jtop",),
+        Rival(
+            "jtop (jetson-stats, when somebody changes modes or clocks in its window)",
+            "leave those pages alone, or sudo systemctl stop jtop",
+        ),
+    ),
 )
 _INTERPRETER = re.compile(r"(platform-)?(python|perl|sh|bash|dash)[\d.]*")
 _TRACES = (

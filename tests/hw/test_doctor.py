@@ -18,6 +18,7 @@ from hw.doctor import PLAIN, Style, main, report
 from hw.survey import survey
 from hw.sysfs import Sysfs
 from tests.hw.fake.boards import BOARDS
+from tests.hw.fake.hwmon import Rail, add_ina2xx
 from tests.hw.fake.system import start_daemon
 
 REPOSITORY = Path(__file__).parents[2]
@@ -195,6 +196,24 @@ def test_doctor_changes_nothing_and_leaves_the_machine_free(machine, open_linux,
     assert sysfs.kernel.writes == []
     open_linux(sysfs)
     survey(sysfs)  # even while it is driven
+
+
+def test_shunt_of_each_rail_is_told_and_the_drivers_default_doubted(machine):
+    """A breakout of 100 mOhm by the driver's 10: 3.5 W look like 35."""
+    sysfs = machine("raspberry-pi-4")
+    rail = Rail("in", 100.0, 12.0, 3.5)
+    add_ina2xx(sysfs.kernel, "sys/devices/i2c-1/1-0041", "ina226", rail, told_mohm=10.0)
+    lines = lines_of(sysfs)
+    (line,) = [line for line in lines if line.startswith("  ina226.power1")]
+    assert line.split()[1:3] + line.split()[-5:-3] == ["35.000", "W", "10", "mOhm"]
+    doubts = [line for line in lines if line.startswith("doubtful: ")]
+    assert "ina226.power1 is computed with a shunt of 10 mOhm, the driver's default" in doubts[0]
+    assert "35.0 W is more than a board like pi4 draws (about 4 W)" in doubts[1]
+
+
+def test_shunt_that_the_device_tree_tells_is_not_doubted(machine):
+    lines = lines_of(machine("jetson-xavier-nx"))
+    assert not any(line.startswith("doubtful") for line in lines)
 
 
 # What it is pointed at

@@ -18,11 +18,26 @@ REMEDIES = {
     ),
     "thermald": ("thermald", "sudo systemctl stop thermald"),
 }
+JTOP = "jtop (jetson-stats, when somebody changes modes or clocks in its window)"
+TCC = "TUXEDO Control Center"
 SCRIPTS = [
     (("/usr/libexec/platform-python", "-Es", "/usr/sbin/tuned", "-l", "-P"), "TuneD"),
     (("/usr/bin/python3", "-Es", "/usr/sbin/tuned-ppd"), "tuned-ppd"),
     (("/bin/bash", "/etc/systemd/nvpower.sh"), "nvpower"),
     (("/bin/bash", "/usr/bin/jetson_clocks"), "jetson_clocks"),
+    (("/usr/bin/python3", "/usr/local/bin/jtop", "--force"), JTOP),  # the service
+    (("/opt/jtop/venv/bin/python3.10", "/usr/local/bin/jtop"), JTOP),  # the window
+    (("/usr/sbin/nvpmodel", "-m", "2"), "nvpmodel"),
+    (("/usr/bin/system76-power", "daemon"), "system76-power"),
+    (("/usr/bin/gamemoded",), "gamemoded"),
+    (("/usr/sbin/cpufreqd",), "cpufreqd"),
+    (("/usr/bin/python3", "/usr/bin/cpupower-gui"), "cpupower-gui"),
+    (("/usr/bin/python3", "-u", "/usr/lib/cpupower-gui/cpupower-gui-helper"), "cpupower-gui"),
+    (("/usr/bin/asusd",), "asusd"),
+    (("/opt/tuxedo-control-center/resources/dist/tuxedo-control-center/data/service/tccd",), TCC),
+    (("/usr/bin/lact", "daemon"), "LACT"),
+    (("/usr/bin/python3", "-u", "/opt/throttled/throttled.py"), "throttled"),
+    (("/usr/sbin/nvphsd",), "NVIDIA's power hints (nvphs)"),
     (("/snap/auto-cpufreq/1/bin/python3.12", "/snap/bin/auto-cpufreq"), "auto-cpufreq"),
 ]
 HARMLESS = [
@@ -30,7 +45,9 @@ HARMLESS = [
     ("journalctl", "-fu", "tuned"),
     ("/usr/bin/sudo", "systemctl", "stop", "tuned"),
     ("/usr/bin/python3", "/home/me/thermald_plot.py", "thermald"),
-    ("/usr/bin/python3", "/usr/local/bin/jtop", "--force"),  # it only looks
+    ("/usr/bin/python3", "/home/me/read_jtop.py", "jtop"),
+    ("/usr/bin/gamemoderun", "game"),
+    ("/usr/sbin/nvfancontrol",),  # fans only
     ("",),
 ]
 

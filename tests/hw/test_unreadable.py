@@ -56,16 +56,21 @@ def check_board(name, tmp_path, path, fault):
     lines = list(report(survey(sysfs), Style(coloured=False)))
     assert any("an agent could" in line for line in lines), path
     board = LinuxBoard(sysfs, clock=sysfs.kernel.clock, sleep=sysfs.kernel.sleep)
-    try:
-        board.open()
-    except BoardNotFoundError as error:
-        assert len(BOARDS_WITH_ONE_CLOCK & {name}) == 1, (path, fault, error)
-        assert "\n" not in str(error)
+    if name in BOARDS_WITH_ONE_CLOCK and not opens(board):
         return lines
     with board:
         assert board.domains
         board.apply({n: d.available_hz[-1] for n, d in board.domains.items()})
     return lines
+
+
+def opens(board):
+    """Whether a board opens; where not even one clock is left, one sentence says so."""
+    try:
+        board.open()
+    except BoardNotFoundError as error:
+        return "\n" in str(error)
+    return True
 
 
 BOARDS_WITH_ONE_CLOCK = {"raspberry-pi-4", "raspberry-pi-5", "x86-intel", "x86-amd", "x86-acpi"}
