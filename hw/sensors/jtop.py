@@ -3,6 +3,10 @@
 jetson-stats is under the AGPL and optional: it runs in a process of its own, which prints what its
 client reads. It renews about once a second and averages, so that short windows need the kernel's
 own sensors.
+
+Tried with the services of jetson-stats 4.2.12 and 7.2.2 themselves, run over a fake tree (their
+`JTOP_TESTING`) with a client in another process. Both have the same form, without the `type` of a
+rail that their pages promise. The older one lists what USB-C has negotiated among the rails.
 """
 
 from __future__ import annotations
@@ -29,13 +33,16 @@ try:
     with jtop.jtop(interval=0.5) as jetson:
         while jetson.ok():
             power = jetson.power
+            if not power:
+                raise RuntimeError("it finds no power monitor on this board")
             rails = {name: rail["power"] for name, rail in power["rail"].items()}
+            rails = {name: mw for name, mw in rails.items() if not name.startswith("ucsi")}
             total = power["tot"]
             if "name" in total:  # the input's rail, which is taken out of the others
                 rails[total["name"]] = total["power"]
             print(json.dumps(rails), flush=True)
 except Exception as error:
-    print(json.dumps(str(error)), flush=True)
+    print(json.dumps(str(error) or type(error).__name__), flush=True)
 """
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hw.errors import SensorReadError
+from hw.errors import ImplausibleReadingError, SensorReadError
 from hw.sensors import find
 from hw.sensors.jtop import JtopClient, JtopPower, jtop_sensors
 from hw.sensors.total import total_of
@@ -95,6 +95,69 @@ def test_rails_are_watts_and_the_input_is_among_them(client_of):
     assert total_of(sensors).rails == ("VDD_IN",)
 
 
+# What the services themselves gave of a fake Orin Nano: 4.2.12 with a USB-C supply beside it, and
+# 7.2.2; and what 7.2.2 gives of a Thor, by its source.
+OF_4_2_12 = """
+return {"rail": {"VDD_CPU_GPU_CV": {"volt": 5000, "curr": 450, "warn": 4984, "power": 2250,
+                                    "online": True, "avg": 2250},
+                 "VDD_SOC": {"volt": 5000, "curr": 300, "warn": 4984, "power": 1500,
+                             "online": True, "avg": 1500},
+                 "ucsi_ccg.01": {"online": True, "volt": 5000, "curr": 3000, "power": 15000,
+                                 "avg": 15000}},
+        "tot": {"volt": 5000, "curr": 900, "warn": 4984, "power": 4500, "online": True,
+                "avg": 4500, "name": "VDD_IN"}}
+"""
+OF_7_2_2 = """
+return {"rail": {"VDD_CPU_GPU_CV": {"volt": 5000, "curr": 450, "warn": 4984, "power": 2250,
+                                    "online": True, "avg": 2250},
+                 "VDD_SOC": {"volt": 5000, "curr": 300, "warn": 4984, "power": 1500,
+                             "online": True, "avg": 1500}},
+        "tot": {"volt": 5000, "curr": 900, "warn": 4984, "power": 4500, "online": True,
+                "avg": 4500, "name": "VDD_IN"}}
+"""
+OF_A_THOR = """
+return {"rail": {"VDD_GPU": {"volt": 12000, "curr": 250, "power": 3000, "online": True,
+                             "avg": 3000},
+                 "VIN_SYS_5V0": {"volt": 5000, "curr": 1000, "power": 5000, "online": True,
+                                 "avg": 5000}},
+        "tot": {"volt": 20000, "curr": 1200, "power": 24000, "online": True, "avg": 24000,
+                "name": "VIN"}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("power", "rails_w", "total"),
+    [
+        (OF_4_2_12, {"VDD_CPU_GPU_CV": 2.25, "VDD_SOC": 1.5, "VDD_IN": 4.5}, ("VDD_IN",)),
+        (OF_7_2_2, {"VDD_CPU_GPU_CV": 2.25, "VDD_SOC": 1.5, "VDD_IN": 4.5}, ("VDD_IN",)),
+        (OF_A_THOR, {"VDD_GPU": 3.0, "VIN_SYS_5V0": 5.0, "VIN": 24.0}, ("VIN",)),
+    ],
+    ids=["4.2.12", "7.2.2", "Thor"],
+)
+def test_what_the_versions_of_the_service_give_is_understood(client_of, power, rails_w, total):
+    sensors = {sensor.name: sensor for sensor in jtop_sensors(client_of(power))}
+    assert {name: s.read_w() for name, s in sensors.items()} == pytest.approx(rails_w)
+    assert total_of(sensors).rails == total
+
+
+def test_service_without_a_power_monitor_says_so(client_of):
+    with pytest.raises(SensorReadError, match="jtop says: it finds no power monitor"):
+        client_of("return {}").read_mw()
+
+
+def test_failure_without_words_is_named(client_of):
+    """A service that dies in between ends its clients' connection with an empty EOFError."""
+    with pytest.raises(SensorReadError, match="jtop says: EOFError"):
+        client_of(ok="raise EOFError").read_mw()
+
+
+@pytest.mark.parametrize("raw_mw", [-5000, 100_000_000_000])
+def test_power_that_cannot_be_is_refused(client_of, raw_mw):
+    power = f'return {{"rail": {{"GPU": {{"power": {raw_mw}}}}}, "tot": {{"power": 0, "avg": 0}}}}'
+    with pytest.raises(ImplausibleReadingError, match="jtop's rail GPU shows"):
+        JtopPower(client_of(power), "GPU").read_w()
+
+
 def test_board_without_a_rail_at_its_input_has_its_rails(client_of):
     power = 'return {"rail": {"GPU": {"power": 500}}, "tot": {"power": 500, "avg": 500}}'
     assert client_of(power).read_mw() == {"GPU": 500}
@@ -146,7 +209,7 @@ def test_silence_later_is_an_error_and_the_last_value_counts_no_more(client_of):
 
 
 @pytest.mark.parametrize(
-    "line", ["garbage", "[1, 2]", '{{"VDD_IN": "4.9 W"}}', '{{"a": null}}', ""]
+    "line", ["garbage", "[1, 2]", '{{"a": Infinity}}', '{{"VDD_IN": "4.9 W"}}', '{{"a": null}}', ""]
 )
 def test_garbage_is_an_error_that_shows_it(client_of, line):
     power = f"print({line.replace('{{', '{').replace('}}', '}')!r}, flush=True); {BLOCK}"
