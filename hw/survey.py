@@ -167,11 +167,12 @@ def _survey(sysfs: Sysfs, cards: Sequence[NvmlCard], power: PowerSources) -> Sur
     left_out: list[str] = []
     clocks = _clocks(sysfs, cards, left_out)
     zones = _zones(sysfs, cards, left_out)
+    boards = tuple(filter(None, (_text(sysfs, COMPATIBLE) or "").split("\0")))
     driver = Journal.of_machine(sysfs).holder()
     throttled = throttle_reasons(sysfs, cards, left_out)
     return Survey(
         machine=machine_title(sysfs),
-        boards=tuple(filter(None, (_text(sysfs, COMPATIBLE) or "").split("\0"))),
+        boards=boards,
         kernel=_text(sysfs, "proc/sys/kernel/osrelease") or "unknown",
         power_mode=PowerModes(sysfs).title(),
         clocks=tuple(clocks),
@@ -183,7 +184,7 @@ def _survey(sysfs: Sysfs, cards: Sequence[NvmlCard], power: PowerSources) -> Sur
         rivals=tuple(r for r in find_rivals(sysfs) if driver is None or r != JETSON_CLOCKS),
         unread=tuple(power.unread),
         left_out=tuple(dict.fromkeys(left_out)),
-        doubts=tuple(_doubts(rails, clocks)),
+        doubts=tuple(_doubts(rails, clocks, boards)),
         read_only=sysfs.read_only(sysfs.path("sys")),
         closed=tuple(_closed(sysfs)),
         unseen=tuple(_unseen(sysfs, clocks)),
@@ -242,7 +243,9 @@ def _zones(sysfs: Sysfs, cards: Sequence[NvmlCard], left_out: list[str]) -> list
     return found
 
 
-def _doubts(rails: Sequence[RailSurvey], clocks: Sequence[ClockSurvey]) -> Iterator[str]:
+def _doubts(
+    rails: Sequence[RailSurvey], clocks: Sequence[ClockSurvey], boards: Sequence[str]
+) -> Iterator[str]:
     """What cannot be right of the power that is shown."""
     default = [rail for rail in rails if rail.in_total and rail.shunt_is_default]
     for rail in default:
@@ -251,7 +254,7 @@ def _doubts(rails: Sequence[RailSurvey], clocks: Sequence[ClockSurvey]) -> Itera
             "(100 mOhm would read tenfold)"
         )
     shown_w = sum(rail.power_w or 0.0 for rail in rails if rail.in_total)
-    for name in devices_like(clocks)[:1]:
+    for name in devices_like(clocks, boards)[:1]:
         most_w = DeviceModel.load(name).max_power_w
         if shown_w > DOUBTFUL * most_w:
             yield (

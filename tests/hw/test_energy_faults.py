@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -228,3 +232,42 @@ def test_rail_that_never_moves_is_told_once_and_so_is_its_moving(clock, caplog):
     clock.sleep(1.0)
     meter.end()
     assert caplog.records[-1].message == "rail rail moves again: 2.500 W"
+
+
+BOARDS_WITH_A_MONITOR = ["jetson-nano", "jetson-orin-nano", "jetson-thor", "rk3588"]
+
+
+@pytest.mark.parametrize("name", BOARDS_WITH_A_MONITOR)
+def test_bus_that_fails_now_and_then_costs_no_window(machine, open_linux, name):
+    """Every eleventh reading of a monitor fails, of whatever rail, as I2C does in the field."""
+    sysfs = machine(name)
+    board, kernel = open_linux(sysfs, sample_period_s=0.001), sysfs.kernel
+    accesses: list[str] = []
+
+    def fail_now_and_then(operation, path):
+        if operation == "read" and ("hwmon" in path or "iio:device" in path):
+            accesses.append(path)
+            if len(accesses) % 11 == 0:
+                raise OSError(errno.EREMOTEIO, os.strerror(errno.EREMOTEIO), path)
+
+    kernel.tick_s = 0.002
+    kernel.before_access = fail_now_and_then
+    n_failed = 0
+    for _ in range(4):
+        enough = len(accesses) + 90
+        board.begin_window()
+        assert wait_until(lambda n=enough: len(accesses) >= n)
+        reading = board.end_window()
+        n_failed += reading.n_failed
+        assert reading.energy_j > 0.0
+        assert reading.uncertainty_j > 0.0
+    assert n_failed >= 4
+
+
+def wait_until(is_so):
+    """Give the meter's thread time."""
+    for _ in range(2000):
+        if is_so():
+            return True
+        time.sleep(0.005)
+    return False

@@ -91,7 +91,8 @@ def pstate(cpu: int) -> int:
 def reset() -> None:
     """Put everything back as it was after boot."""
     write(SECOND, 1)
-    for device in (*cooling_devices(), *cooling_devices("devfreq-17000000.gpu")):
+    kinds = ("Processor", "devfreq-17000000.gpu", "hot-surface-alert")
+    for device in [device for kind in kinds for device in cooling_devices(kind)]:
         write(device / "cur_state", 0)
     write(zone() / "policy", "user_space")
     write(TEMPERATURE, 40_000)

@@ -72,6 +72,28 @@ def test_clocks_rails_and_temperature_are_found():
         assert board.temperature_c() == 40.0
 
 
+def test_board_runs_at_full_speed_above_a_trip_that_only_warns():
+    with open_board() as board:
+        highest = {name: domain.available_hz[-1] for name, domain in board.domains.items()}
+        write(TEMPERATURE, 75_000)
+        assert board.apply(highest) == highest
+        assert {applied.cause for applied in board.applied.values()} == {None}
+        write(TEMPERATURE, 84_000)
+        lowest = board.apply(highest)
+        assert all(lowest[name] < hz for name, hz in highest.items())
+        assert {applied.cause for applied in board.applied.values()} == {Cause.GUARD}
+    write(TEMPERATURE, 40_000)
+
+
+def test_alert_is_no_reason_for_slow_clocks():
+    from hw.throttle import throttle_reasons
+
+    (alert,) = cooling_devices("hot-surface-alert")
+    write(alert / "cur_state", 1)
+    assert throttle_reasons(Sysfs()) == []
+    write(alert / "cur_state", 0)
+
+
 def test_doctor_tells_the_same():
     command = [sys.executable, "-m", "hw.doctor"]
     report = subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -86,6 +86,32 @@ def test_critical_temperature_leaves_the_machine_on():
     assert read(zone() / "temp") == "110000"
 
 
+def bindings() -> dict[str, list[str]]:
+    """Types of the cooling devices by the number of the trip that they are bound to."""
+    found: dict[str, list[str]] = {}
+    for file in zone().glob("cdev*_trip_point"):
+        device = file.with_name(file.name.removesuffix("_trip_point"))
+        found.setdefault(read(file), []).append(read(device / "type"))
+    return found
+
+
+def test_bindings_show_at_which_trip_each_cooling_device_acts():
+    kinds = [read(zone() / f"trip_point_{number}_type") for number in range(3)]
+    assert kinds == ["passive", "critical", "passive"]
+    assert bindings() == {"0": ["Processor", "Processor"], "2": ["hot-surface-alert"]}
+
+
+def test_alert_s_trip_changes_its_state_and_no_clock():
+    policy, (alert,) = policies()[0], cooling_devices("hot-surface-alert")
+    whole = limits(policy)
+    write(zone() / "policy", "step_wise")
+    write(TEMPERATURE, 72_000)
+    assert settles(lambda: read(alert / "cur_state"), "1")
+    assert limits(policy) == whole
+    write(TEMPERATURE, 40_000)
+    assert settles(lambda: read(alert / "cur_state"), "0")
+
+
 def test_kernel_throttles_when_the_zone_s_policy_says_so():
     policy = policies()[0]
     whole = limits(policy)

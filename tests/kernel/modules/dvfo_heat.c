@@ -4,18 +4,20 @@
  *
  * Its passive trip holds the ACPI "Processor" cooling devices, but the zone starts under the
  * user_space governor, which leaves them alone; write "step_wise" to the zone's `policy` and the
- * kernel throttles. The critical trip logs a line where a board would switch itself off.
+ * kernel throttles. The critical trip logs a line where a board would switch itself off. The second
+ * passive trip is as on Jetson Orin: bound to "hot-surface-alert" alone, which slows nothing down.
  */
 #include <linux/err.h>
 #include <linux/module.h>
 #include <linux/string.h>
 #include <linux/thermal.h>
 
-enum { PASSIVE, CRITICAL };
+enum { PASSIVE, CRITICAL, ALERT };
 
 static struct thermal_trip trips[] = {
 	[PASSIVE] = { .temperature = 85000, .type = THERMAL_TRIP_PASSIVE },
 	[CRITICAL] = { .temperature = 105000, .type = THERMAL_TRIP_CRITICAL },
+	[ALERT] = { .temperature = 70000, .type = THERMAL_TRIP_PASSIVE },
 };
 
 static struct thermal_zone_device *zone;
@@ -60,19 +62,56 @@ static void zone_critical(struct thermal_zone_device *tz)
 	pr_warn_ratelimited("plant-thermal is critical; a board would switch off now\n");
 }
 
+static struct thermal_cooling_device *alert;
+static unsigned long alert_state;
+
+static int alert_max_state(struct thermal_cooling_device *cdev, unsigned long *state)
+{
+	*state = 1;
+	return 0;
+}
+
+static int alert_get_state(struct thermal_cooling_device *cdev, unsigned long *state)
+{
+	*state = alert_state;
+	return 0;
+}
+
+static int alert_set_state(struct thermal_cooling_device *cdev, unsigned long state)
+{
+	alert_state = state;
+	return 0;
+}
+
+static const struct thermal_cooling_device_ops alert_ops = {
+	.get_max_state = alert_max_state,
+	.get_cur_state = alert_get_state,
+	.set_cur_state = alert_set_state,
+};
+
+/* The trip at which a cooling device acts, or a negative number. */
+static int trip_of(struct thermal_cooling_device *cdev)
+{
+	if (!strcmp(cdev->type, "Processor"))
+		return PASSIVE;
+	return strcmp(cdev->type, "hot-surface-alert") ? -1 : ALERT;
+}
+
 static int zone_bind(struct thermal_zone_device *tz, struct thermal_cooling_device *cdev)
 {
-	if (strcmp(cdev->type, "Processor"))
+	int trip = trip_of(cdev);
+
+	if (trip < 0)
 		return 0;
-	return thermal_zone_bind_cooling_device(tz, PASSIVE, cdev, THERMAL_NO_LIMIT,
+	return thermal_zone_bind_cooling_device(tz, trip, cdev, THERMAL_NO_LIMIT,
 						THERMAL_NO_LIMIT, THERMAL_WEIGHT_DEFAULT);
 }
 
 static int zone_unbind(struct thermal_zone_device *tz, struct thermal_cooling_device *cdev)
 {
-	if (strcmp(cdev->type, "Processor"))
-		return 0;
-	return thermal_zone_unbind_cooling_device(tz, PASSIVE, cdev);
+	int trip = trip_of(cdev);
+
+	return trip < 0 ? 0 : thermal_zone_unbind_cooling_device(tz, trip, cdev);
 }
 
 static struct thermal_zone_device_ops zone_ops = {
@@ -90,13 +129,21 @@ static int __init dvfo_heat_init(void)
 {
 	int err;
 
+	alert = thermal_cooling_device_register("hot-surface-alert", NULL, &alert_ops);
+	if (IS_ERR(alert))
+		return PTR_ERR(alert);
 	zone = thermal_zone_device_register("plant-thermal", ARRAY_SIZE(trips), 0, NULL, &zone_ops,
 					    &zone_params, 100, 0);
-	if (IS_ERR(zone))
-		return PTR_ERR(zone);
+	if (IS_ERR(zone)) {
+		err = PTR_ERR(zone);
+		goto unregister_alert;
+	}
 	err = thermal_zone_device_enable(zone);
-	if (err)
-		thermal_zone_device_unregister(zone);
+	if (!err)
+		return 0;
+	thermal_zone_device_unregister(zone);
+unregister_alert:
+	thermal_cooling_device_unregister(alert);
 	return err;
 }
 module_init(dvfo_heat_init);
@@ -104,6 +151,7 @@ module_init(dvfo_heat_init);
 static void __exit dvfo_heat_exit(void)
 {
 	thermal_zone_device_unregister(zone);
+	thermal_cooling_device_unregister(alert);
 }
 module_exit(dvfo_heat_exit);
 
