@@ -111,7 +111,7 @@ class EnergyMeter:
         self._start_s = 0.0
         self._start_j: dict[str, float] = {}
         self._highest_w = dict.fromkeys(self._sensors, 0.0)
-        self._stuck = StuckWatch()
+        self._stuck = StuckWatch("rail", "W")
         self._reasons: dict[str, str] = {}
         self._n_failed = 0
 

@@ -184,7 +184,7 @@ def _survey(sysfs: Sysfs, cards: Sequence[NvmlCard], power: PowerSources) -> Sur
         rivals=tuple(r for r in find_rivals(sysfs) if driver is None or r != JETSON_CLOCKS),
         unread=tuple(power.unread),
         left_out=tuple(dict.fromkeys(left_out)),
-        doubts=tuple(_doubts(rails, clocks, boards)),
+        doubts=tuple(_doubts(rails, clocks, boards, may_be_zero=total.may_be_zero)),
         read_only=sysfs.read_only(sysfs.path("sys")),
         closed=tuple(_closed(sysfs)),
         unseen=tuple(_unseen(sysfs, clocks)),
@@ -244,7 +244,11 @@ def _zones(sysfs: Sysfs, cards: Sequence[NvmlCard], left_out: list[str]) -> list
 
 
 def _doubts(
-    rails: Sequence[RailSurvey], clocks: Sequence[ClockSurvey], boards: Sequence[str]
+    rails: Sequence[RailSurvey],
+    clocks: Sequence[ClockSurvey],
+    boards: Sequence[str],
+    *,
+    may_be_zero: bool,
 ) -> Iterator[str]:
     """What cannot be right of the power that is shown."""
     default = [rail for rail in rails if rail.in_total and rail.shunt_is_default]
@@ -253,7 +257,10 @@ def _doubts(
             f"{rail.name} is computed with a shunt of 10 mOhm, the driver's default: check yours "
             "(100 mOhm would read tenfold)"
         )
-    shown_w = sum(rail.power_w or 0.0 for rail in rails if rail.in_total)
+    read_w = [rail.power_w for rail in rails if rail.in_total and rail.power_w is not None]
+    shown_w = sum(read_w)
+    if read_w and shown_w == 0.0 and not may_be_zero:
+        yield "the total shows 0 W, though the machine runs; check the power monitor's wiring"
     for name in devices_like(clocks, boards)[:1]:
         most_w = DeviceModel.load(name).max_power_w
         if shown_w > DOUBTFUL * most_w:

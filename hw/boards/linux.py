@@ -224,7 +224,7 @@ class LinuxBoard(Board):
         found = self._find_domains(context, cards if self._lock_nvidia else [])
         self._check_writable(found)
         self.domains = found
-        self.power = find_power(self._sysfs, cards, self._clock)
+        self.power = find_power(self._sysfs, cards, self._clock, self._sleep)
         self.power_sensors = self.power.sensors
         for text in self.power.unread:
             logger.warning("not measured: %s", text)
@@ -243,7 +243,8 @@ class LinuxBoard(Board):
         self.thermal_zones = {name: zone for name, zone in zones.items() if answers(zone)}
         for text in unread:
             logger.warning("left out of the temperatures: %s", text)
-        self._zones = ZoneWatch(zones, frozenset(zones.keys() - self.thermal_zones.keys()))
+        silent = frozenset(zones.keys() - self.thermal_zones.keys())
+        self._zones = ZoneWatch(zones, silent, self._clock)
         self.guard = None
         if self._zones.has_limits:
             self.guard = ThermalGuard(self._thermal_margin_c, self._clock)

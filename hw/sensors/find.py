@@ -12,7 +12,7 @@ from typing import Protocol
 
 from hw.base import EnergyCounter, PowerSensor
 from hw.energy import POLLED
-from hw.errors import HardwareError
+from hw.errors import HardwareError, SensorReadError
 from hw.nvml import NvmlCard, NvmlCounter, NvmlPower
 from hw.sensors.battery import battery_sensors
 from hw.sensors.hwmon import hwmon_sensors
@@ -24,6 +24,9 @@ from hw.sensors.total import Total, total_of
 from hw.sysfs import Sysfs
 
 JTOP_SOCKET = "run/jtop.sock"
+TRIES = 4
+AGAIN_S = 0.03
+"""Faults of an I2C bus that were seen in the field lasted some 60 ms."""
 
 
 class _Nameable(PowerSensor, Protocol):
@@ -40,18 +43,27 @@ class PowerSources:
         sensors: rails whose power is read, by name.
         counters: rails whose energy is counted, by name.
         unread: what cannot be read, in words with the remedy.
+        silent: names of the rails that are there and cannot be read.
         jtop: the client of jetson-stats, if it was needed.
     """
 
     sensors: dict[str, PowerSensor] = field(default_factory=dict)
     counters: dict[str, EnergyCounter] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
     jtop: JtopClient | None = None
 
     @property
     def total(self) -> Total:
-        """The rails that together are what the board draws."""
-        return total_of((*self.sensors, *self.counters))
+        """The rails that together are what the board draws.
+
+        Where one of them cannot be read there is none: the others would be taken for the whole.
+        """
+        total = total_of((*self.sensors, *self.counters, *self.silent))
+        missing = [rail for rail in total.rails if rail in self.silent]
+        if missing:
+            return Total((), f"nothing, for {', '.join(missing)} cannot be read")
+        return total
 
     @contextmanager
     def telling(self) -> Iterator[None]:
@@ -61,11 +73,28 @@ class PowerSources:
         except HardwareError as error:
             self.unread.append(str(error))
 
-    def answers(self, read: Callable[[], float]) -> bool:
-        """Whether a rail can be read; tells why where it cannot."""
-        with self.telling():
-            read()
-            return True
+    def answers(
+        self, name: str, read: Callable[[], float], sleep: Callable[[float], object]
+    ) -> bool:
+        """Whether a rail can be read; tells why where it cannot.
+
+        A bus that fails is asked again: a rail that is lost here is lost for good.
+        """
+        reason = ""
+        for again in range(TRIES):
+            if again:
+                sleep(AGAIN_S)
+            try:
+                read()
+            except SensorReadError as error:
+                reason = str(error)
+            except HardwareError as error:
+                reason = str(error)
+                break
+            else:
+                return True
+        self.unread.append(reason)
+        self.silent.append(name)
         return False
 
     def close(self) -> None:
@@ -79,6 +108,7 @@ def find_power(
     sysfs: Sysfs,
     cards: Sequence[NvmlCard] = (),
     clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], object] = time.sleep,
 ) -> PowerSources:
     """Find all power sensors and energy counters; what cannot be read is left out and told.
 
@@ -86,6 +116,7 @@ def find_power(
         sysfs: access to the kernel's files.
         cards: NVIDIA cards.
         clock: present time, s.
+        sleep: waits for a number of seconds.
     """
     found = PowerSources()
     sensors: list[_Nameable] = []
@@ -101,8 +132,9 @@ def find_power(
             found.counters[card.name] = NvmlCounter(card)
         if card.offers("nvmlDeviceGetPowerUsage"):
             sensors.append(NvmlPower(card, card.name + POLLED if counted else card.name))
-    found.sensors = {n: s for n, s in _by_name(sensors).items() if found.answers(s.read_w)}
-    found.counters = {n: c for n, c in found.counters.items() if found.answers(c.read_j)}
+    named, zones = _by_name(sensors), found.counters
+    found.sensors = {n: s for n, s in named.items() if found.answers(n, s.read_w, sleep)}
+    found.counters = {n: c for n, c in zones.items() if found.answers(n, c.read_j, sleep)}
     if not found.sensors and not found.counters and _has_jtop(sysfs):
         _ask_jtop(found)
     return found

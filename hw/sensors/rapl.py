@@ -55,7 +55,7 @@ class RaplCounter:
         self._sysfs = sysfs
         self._clock = clock
         self._file = folder / "energy_uj"
-        self._range_uj = sysfs.read_int(folder / "max_energy_range_uj")
+        self._range_uj: int | None = None
         self._most_w = _most_w(sysfs, folder)
         self._last: tuple[float, int] | None = None
         self._total_uj = 0
@@ -70,7 +70,7 @@ class RaplCounter:
         asked_s, raw_uj = self._clock(), self.read_uj()
         last, self._last = self._last, (asked_s, raw_uj)
         if last is not None:
-            used_uj = (raw_uj - last[1]) % (self._range_uj + 1)
+            used_uj = (raw_uj - last[1]) % (self._read_range_uj() + 1)
             past_s = self._clock() - last[0] + RENEWAL_S
             if used_uj * 1e-6 > self._most_w * past_s:
                 raise ImplausibleReadingError(
@@ -82,12 +82,17 @@ class RaplCounter:
 
     def read_uj(self) -> int:
         """Read the counter as the kernel shows it, uJ."""
-        raw_uj = self._sysfs.read_int(self._file)
-        if not 0 <= raw_uj <= self._range_uj:
+        raw_uj, highest_uj = self._sysfs.read_int(self._file), self._read_range_uj()
+        if not 0 <= raw_uj <= highest_uj:
             raise ImplausibleReadingError(
-                f"{self._file} shows {raw_uj} uJ, outside 0 to {self._range_uj}; check its driver"
+                f"{self._file} shows {raw_uj} uJ, outside 0 to {highest_uj}; check its driver"
             )
         return raw_uj
+
+    def _read_range_uj(self) -> int:
+        if self._range_uj is None:
+            self._range_uj = self._sysfs.read_int(self._file.with_name("max_energy_range_uj"))
+        return self._range_uj
 
 
 def rapl_counters(
@@ -108,15 +113,15 @@ def rapl_counters(
     unread = [] if unread is None else unread
     counters: list[RaplCounter] = []
     for folder in sysfs.glob(ZONES):
+        with leaving_out(unread):
+            counters.append(RaplCounter(sysfs, folder, _zone_name(sysfs, folder), clock))
+    for counter in counters[:1]:  # all or none
         try:
-            counter = RaplCounter(sysfs, folder, _zone_name(sysfs, folder), clock)
             counter.read_j()
-        except PermissionDeniedError:  # all or none
+        except PermissionDeniedError:
             raise
-        except HardwareError as error:
-            unread.append(str(error))
-        else:
-            counters.append(counter)
+        except HardwareError:  # for now, perhaps
+            continue
     return _without_mirrors(counters, unread)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from hw.errors import HardwareError, SensorReadError, UnsupportedError
+from hw.sensors.stuck import StuckWatch
 
 logger = logging.getLogger(__name__)
 
@@ -29,11 +31,17 @@ class ZoneWatch:
     Args:
         zones: by name.
         silent: names of those that do not answer yet; nothing is told of their silence.
+        clock: present time, s.
     """
 
     def __init__(
-        self, zones: Mapping[str, LimitedZone], silent: frozenset[str] = frozenset()
+        self,
+        zones: Mapping[str, LimitedZone],
+        silent: frozenset[str] = frozenset(),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
+        self._stuck = StuckWatch("thermal zone", "C")
         self._zones = {name: z for name, z in zones.items() if z.limit_c is not None}
         self._silent = dict.fromkeys(silent & self._zones.keys(), "it did not answer at the start")
 
@@ -61,6 +69,7 @@ class ZoneWatch:
             except HardwareError as error:
                 self._tell_silence(name, str(error))
                 continue
+            self._stuck.look(name, temperature_c, temperature_c, self._clock())
             if name in self._silent:
                 logger.warning("thermal zone %s answers: %.1f C", name, temperature_c)
                 del self._silent[name]

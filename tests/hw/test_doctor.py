@@ -260,33 +260,30 @@ def kinds_of_files(folder):
     return sorted(path for path in kinds.values() if not path.is_symlink())
 
 
-def check_report_or_sentence(folder, capsys, path):
+def check_report(folder, capsys, path):
     code = main(["--root", str(folder)])
     out, err = capsys.readouterr()
-    if code == 0:
-        assert "an agent could" in out, path
-    else:
-        assert code == 2, path
-        assert re.fullmatch(r"error: .+\n", err), (path, err)
+    assert (code, err) == (0, ""), path
+    assert "an agent could" in out, path
 
 
 @pytest.mark.parametrize("name", ["jetson-orin-nano-super", "x86-intel", "jetson-nano"])
-def test_garbage_in_any_file_is_a_report_or_one_sentence(own_tree, capsys, name):
+def test_garbage_in_any_file_still_gives_a_report(own_tree, capsys, name):
     folder = own_tree(name)
     for path in kinds_of_files(folder):
         text = path.read_bytes()
         path.chmod(0o644)
         for garbage in (b"", b"garbage\n", b"\xff\xfe\0\x80", b"-1", b"0"):
             path.write_bytes(garbage)
-            check_report_or_sentence(folder, capsys, path)
+            check_report(folder, capsys, path)
         path.write_bytes(text)
 
 
 @pytest.mark.parametrize("name", ["jetson-orin-nano-super", "x86-intel", "jetson-nano"])
-def test_missing_files_are_a_report_or_one_sentence(own_tree, capsys, name):
+def test_missing_files_still_give_a_report(own_tree, capsys, name):
     folder = own_tree(name)
     for path in kinds_of_files(folder):
         aside = path.with_name("aside")
         path.rename(aside)
-        check_report_or_sentence(folder, capsys, path)
+        check_report(folder, capsys, path)
         aside.rename(path)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
 from hw.energy import POLLED
-from hw.errors import SensorReadError
+from hw.errors import SensorReadError, UnsupportedError
 from hw.sensors.battery import battery_sensors
 from hw.sensors.find import find_power
-from hw.sensors.total import total_of
+from hw.sensors.total import Total, total_of
 from tests.hw.fake.access import FakeSysfs
 from tests.hw.fake.boards import BOARDS
 from tests.hw.fake.energy import Battery
@@ -89,6 +90,36 @@ def test_total_is_chosen_by_the_names_of_the_rails(rails, total, statement):
     found = total_of(rails)
     assert list(found.rails) == (rails if total is None else total)
     assert statement in found.statement
+
+
+INPUT = "sys/class/hwmon/hwmon1/curr1_input"
+
+
+def test_rail_whose_bus_fails_for_a_moment_at_the_start_is_found(machine):
+    sysfs = machine("jetson-orin-nano")
+    kernel = sysfs.kernel
+    kernel.fails[INPUT] = errno.EREMOTEIO
+
+    def sleep(seconds):
+        kernel.sleep(seconds)
+        if kernel.now_s > 1000.06:
+            kernel.fails.pop(INPUT, None)
+
+    power = find_power(sysfs, clock=kernel.clock, sleep=sleep)
+    assert power.total.rails == ("VDD_IN",)
+    assert power.unread == []
+
+
+@pytest.mark.parametrize("code", [errno.EREMOTEIO, errno.EACCES, errno.ENODEV])
+def test_parts_are_never_taken_for_the_whole_that_cannot_be_read(machine, open_linux, code):
+    sysfs = machine("jetson-orin-nano")
+    sysfs.kernel.fails[INPUT] = code
+    power = find_power(sysfs, clock=sysfs.kernel.clock, sleep=sysfs.kernel.sleep)
+    assert set(power.sensors) == {"VDD_CPU_GPU_CV", "VDD_SOC"}
+    assert power.total == Total((), "nothing, for VDD_IN cannot be read")
+    board = open_linux(sysfs)
+    with pytest.raises(UnsupportedError, match=r"no power sensor .*curr1_input"):
+        board.begin_window()
 
 
 # Raspberry Pi 5

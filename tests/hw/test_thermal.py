@@ -159,6 +159,20 @@ def test_zone_that_falls_asleep_is_left_out_and_told_once_and_so_is_its_waking(n
     assert re.match(r"thermal zone \S+GPU-therm answers: 60.0 C", told[1])
 
 
+def test_zone_that_never_moves_is_told_once(nano, caplog):
+    board, kernel, _ = nano
+    zone = kernel.devices["CPU-therm"]
+    for step in range(5):
+        kernel.devices["GPU-therm"].temp_c = 60.0 + step
+        board.temperature_c()
+        kernel.sleep(200.0)
+    (told,) = [r.message for r in caplog.records if "has shown exactly" in r.message]
+    assert "CPU-therm has shown exactly 45.000 C for 10 minutes" in told
+    zone.temp_c = 45.5
+    board.temperature_c()
+    assert "CPU-therm moves again: 45.500 C" in caplog.records[-1].message
+
+
 def test_silence_of_all_zones_is_an_error_that_names_them(nano):
     board, kernel, files = nano
     for name in ("CPU-therm", "GPU-therm"):
