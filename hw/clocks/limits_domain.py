@@ -199,11 +199,14 @@ class LimitsDomain:
         return [hz // self.files.unit_hz for hz in self.available_hz]
 
     def _highest(self) -> int:
-        """What no limit means, in the unit of the files."""
+        """What no limit means, in the unit of the files; boost only where it can be read."""
         top, file = self.available_hz[-1] // self.files.unit_hz, self.files.hardware_limit
-        if file is None or not self._context.sysfs.exists(file):
+        if file is None:
             return top
-        return max(top, self._context.sysfs.read_int(file))
+        try:
+            return max(top, self._context.sysfs.read_int(file))
+        except HardwareError:
+            return top
 
     def _come_back(self, present: Limits) -> None:
         """Processors are online again; some drivers have forgotten all limits meanwhile."""

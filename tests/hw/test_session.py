@@ -118,7 +118,7 @@ def test_process_that_forgets_to_close_gives_the_machine_back_at_exit(pi, tmp_pa
 
 def test_next_start_restores_before_it_saves(pi, tmp_path, open_linux):
     before = pi.kernel.snapshot()
-    run_child(pi.kernel, tmp_path, lambda s: drive(s, Hold.PIN, 9), Kill(at_access=60))
+    kill_amid(pi.kernel, tmp_path)
     board = open_linux(pi)
     board.apply({"cpu": 700_000_000})
     board.close()
@@ -301,6 +301,14 @@ def test_damaged_line_is_told_once_and_the_others_are_restored(pi, found, garbag
     assert give_back(pi.kernel, pi.root) == 0
 
 
+def kill_amid(kernel, folder):
+    """A process that is killed while it drives."""
+    whole = run_child(kernel, folder, lambda s: drive(s, Hold.PIN, 9))
+    assert whole.error == ""
+    kill = Kill(at_access=len(whole.accesses) // 2)
+    assert run_child(kernel, folder, lambda s: drive(s, Hold.PIN, 9), kill).was_killed
+
+
 @pytest.mark.parametrize("path", ["etc/passwd", "sys/../etc/passwd", "/etc/passwd", ""])
 def test_journal_cannot_make_root_write_outside_sys(pi, found, path):
     with pytest.raises(HardwareError, match="no file that a clock is set by"):
@@ -323,7 +331,7 @@ def test_setting_of_an_earlier_power_mode_is_left_to_the_new_one(machine, tmp_pa
 
 def test_what_cannot_be_restored_is_named_and_stays_in_the_journal(pi, tmp_path):
     before = pi.kernel.snapshot()
-    run_child(pi.kernel, tmp_path, lambda s: drive(s, Hold.PIN, 9), Kill(at_access=60))
+    kill_amid(pi.kernel, tmp_path)
     path = "sys/devices/system/cpu/cpufreq/policy0/scaling_min_freq"
     pi.kernel.fails_writes[path] = errno.EIO
     with pytest.raises(HardwareError, match=r"could not restore everything.*scaling_min_freq"):
@@ -361,7 +369,7 @@ def test_command_restores_and_says_so(pi, tmp_path, monkeypatch, capsys):
     before = pi.kernel.snapshot()
     assert restore.main([]) == 0
     assert capsys.readouterr().out == "nothing to restore\n"
-    run_child(pi.kernel, tmp_path, lambda s: drive(s, Hold.PIN, 9), Kill(at_access=60))
+    kill_amid(pi.kernel, tmp_path)
     assert restore.main([]) == 0
     assert "restored 1 setting" in capsys.readouterr().out
     assert pi.kernel.snapshot() == before
