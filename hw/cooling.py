@@ -21,10 +21,11 @@ _IDLE = ("powerclamp", "idle")
 _WHOLE_CHIP = ("balanced", "tegra", "throttle", "emergency")
 """Tegra's devices that slow several clocks at once."""
 _NO_CLOCK = (
-    *("fan", "pwm", "alert", "tcc", "lcd", "backlight", "video", "charg", "battery"),
+    *("fan", "pwm", "alert", "tcc", "lcd", "display", "backlight", "video", "charg", "battery"),
     *("iwlwifi", "ath1", "mt7", "wifi", "wlan", "phy", "modem", "nvme", "pcie", "regulator"),
 )
-"""Blow, dim, charge, send or warn; what the kernel and vendors name so slows no clock."""
+"""Blow, dim, charge, send or warn; what the kernel and vendors name so slows no clock. "TCC Offset"
+of Intel's sets the point at which the processor throttles and is no state of being throttled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class CoolingDevices:
         role = role_of(domain)
         for state in self.states():
             kind = state.kind.lower()
-            if state.state <= 0 or any(word in kind for word in (*_NO_CLOCK, *_IDLE)):
+            if state.state <= 0 or not slows_a_clock(kind) or any(w in kind for w in _IDLE):
                 continue
             roles = slowed_roles(kind)
             if roles and role not in roles:
@@ -106,10 +107,16 @@ class CoolingDevices:
         return False
 
 
+def slows_a_clock(kind: str) -> bool:
+    """Whether a cooling device of this type slows a clock down; one of an unknown type may."""
+    name = kind.lower()
+    return not any(word in name for word in _NO_CLOCK)
+
+
 def slowed_roles(kind: str) -> frozenset[str]:
     """Roles of the clocks that a type of cooling device slows down; empty if it tells none."""
     name = kind.lower()
-    if any(word in name for word in _NO_CLOCK):
+    if not slows_a_clock(name):
         return frozenset()
     if any(word in name for word in _WHOLE_CHIP):
         return frozenset(("cpu", *DEVFREQ_ROLES))

@@ -13,6 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from hw.cooling import slows_a_clock
 from hw.left_out import leaving_out
 from hw.sysfs import Sysfs
 
@@ -24,9 +25,6 @@ UNKNOWN = "unknown"
 """Type of a cooling device that does not tell its own."""
 SENSIBLE_TRIPS_C = (30.0, 150.0)
 """Trip points outside are switched off, or not of a chip."""
-_HARMLESS = ("fan", "alert", "tcc offset", "lcd", "backlight", "display", "charger", "wifi", "wlan")
-"""Words of cooling devices that slow no clock. "TCC Offset" of Intel's is a setting of the point at
-which the processor throttles, not a state of being throttled."""
 
 
 class Trip(NamedTuple):
@@ -48,12 +46,6 @@ class Trip(NamedTuple):
         low_c, high_c = SENSIBLE_TRIPS_C
         acts = self.kind == PASSIVE and any(slows_a_clock(kind) for kind in self.bound)
         return (acts or self.kind in STOPPING_TRIPS) and low_c <= self.temperature_c <= high_c
-
-
-def slows_a_clock(cooling_device: str) -> bool:
-    """Whether a cooling device of this type slows a clock down; one of an unknown type may."""
-    kind = cooling_device.lower()
-    return not any(word in kind for word in _HARMLESS)
 
 
 def read_trips(sysfs: Sysfs, zone: Path, unread: list[str]) -> list[Trip]:
