@@ -8,26 +8,32 @@ none. Serial numbers, addresses and other people's processes stay out.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from hw.clocks.emc import BPMP_CLOCK, OVERRIDE
 from hw.errors import HardwareError, UnsupportedError
-from hw.firmware import PI_FILES
-from hw.power_mode import PowerModes
+from hw.privacy import PRIVATE_NAME, Secrets, program_alone
 from hw.rivals import find_rivals
 from hw.survey import TEGRA, survey
 from hw.sysfs import COMMANDS, Sysfs
+from hw.throttle import PI_COMMAND
+from hw.tree import Tree
 
 PATTERNS = (
     "sys/devices/system/cpu/cpufreq/policy*/*",
+    "sys/devices/system/cpu/cpufreq/boost",
+    "sys/devices/system/cpu/*_pstate/*",
+    "sys/devices/system/cpu/cpu*/online",
     "sys/class/devfreq/*/*",
+    "sys/class/devfreq/*/device/of_node/name",
+    "sys/class/devfreq/*/device/railgate_enable",
+    "sys/class/devfreq/*/device/power/control",
     "sys/class/hwmon/hwmon*/*",
+    "sys/bus/i2c/drivers/ina3221x/*/iio:device*/*",
     "sys/class/thermal/thermal_zone*/*",
-    "sys/class/thermal/thermal_zone*/cdev*/type",
-    *PI_FILES,
     "sys/class/thermal/cooling_device*/*",
     "sys/class/powercap/*/*",
     "sys/class/power_supply/*/*",
@@ -37,30 +43,31 @@ PATTERNS = (
     "etc/nvpmodel.conf",
     TEGRA,
 )
-_PRIVATE = re.compile(r"proc/\d+/|(serial|uuid|address|uevent|boot_id)[^/]*$")
+ASKED = (("nvpmodel", "-q"), PI_COMMAND)
+"""Commands of boards' makers, where they are."""
+_BINDING = re.compile(r"/cdev\d+$")
+"""Link from a thermal zone to what it slows down."""
 
 
 class RecordingSysfs(Sysfs):
-    """Reads a machine and writes down what it read.
+    """Reads a machine and keeps what it read.
 
     Args:
         inner: access to the kernel's files.
-        folder: where the tree goes.
 
     Attributes:
-        failure: what kept it from writing, which no survey takes for a missing file.
+        tree: what was read so far, each file as it was first.
     """
 
-    def __init__(self, inner: Sysfs, folder: Path) -> None:
+    def __init__(self, inner: Sysfs) -> None:
         super().__init__(inner.root)
         self._inner = inner
-        self._folder = folder
-        self.failure: OSError | None = None
+        self.tree = Tree()
 
     def run(self, command: Sequence[str]) -> str:
         """Run a command and keep what it prints."""
         output = self._inner.run(command)
-        self._keep(f"{COMMANDS}/{' '.join(command)}", output)
+        self.tree.files.setdefault(f"{COMMANDS}/{' '.join(command)}", output)
         return output
 
     def exists(self, path: Path) -> bool:
@@ -78,10 +85,6 @@ class RecordingSysfs(Sysfs):
         """Whether this user may write a file."""
         return self._inner.is_writable(path)
 
-    def read_only(self, path: Path) -> str | None:
-        """What to do where a file's file system is mounted read-only."""
-        return self._inner.read_only(path)
-
     def real_path(self, path: Path) -> Path:
         """The path with all links followed."""
         return self._inner.real_path(path)
@@ -94,43 +97,65 @@ class RecordingSysfs(Sysfs):
         """Keep a file if it is one and can be read."""
         try:
             text = self._inner._read(path)
-        except (OSError, UnicodeDecodeError):
-            return
+        except IsADirectoryError:
+            if _BINDING.search(str(path)):
+                self._link(path, self._real_name(path))
+        except (OSError, UnicodeDecodeError) as error:
+            self._refuse(path, error)
+        else:
+            self._keep(path, text)
         finally:
             self.close()  # a server has more files than a process may hold open
-        self._keep_where_it_lies(path, text)
 
     def _read(self, path: Path) -> str:
         text = self._inner._read(path)
-        self._keep_where_it_lies(path, text)
+        self._keep(path, text)
         return text
 
-    def _keep_where_it_lies(self, path: Path, text: str) -> None:
-        """Keep a file at its real place, with a link from the name that was used."""
-        real = self._inner.real_path(path)
-        kept = self._keep(str(real.relative_to(self.root)), text, self._inner.is_writable(path))
-        name = self._folder / path.relative_to(self.root)
-        if kept is not None and not name.exists():
-            try:
-                name.parent.mkdir(parents=True, exist_ok=True)
-                name.symlink_to(os.path.relpath(kept, name.parent))
-            except OSError as error:
-                self.failure = error
+    def _keep(self, path: Path, text: str) -> None:
+        """Keep a text under its real name, with a link from the name that was used."""
+        real = self._real_name(path)
+        if PRIVATE_NAME.search(real):
+            return
+        if self.tree.files.setdefault(real, text) is text and self._inner.is_writable(path):
+            self.tree.writable.add(real)
+        self._link(path, real)
 
-    def _keep(self, name: str, text: str, is_writable: bool = False) -> Path | None:
-        """Put a text into the tree, as it was first; None if it is private or cannot be put."""
-        if _PRIVATE.search(name):
-            return None
-        copy = self._folder / name
-        try:
-            if not copy.exists():
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                copy.write_text(text, encoding="utf-8")
-                copy.chmod(0o644 if is_writable else 0o444)
-        except OSError as error:
-            self.failure = error
-            return None
-        return copy
+    def _refuse(self, path: Path, error: OSError | UnicodeDecodeError) -> None:
+        real = self._real_name(path)
+        if isinstance(error, OSError) and error.errno is not None and not PRIVATE_NAME.search(real):
+            self.tree.refused.setdefault(real, error.errno)
+            self._link(path, real)
+
+    def _link(self, path: Path, real: str) -> None:
+        name = str(path.relative_to(self.root))
+        if name != real:
+            self.tree.links.setdefault(name, real)
+
+    def _real_name(self, path: Path) -> str:
+        return str(self._inner.real_path(path).relative_to(self.root))
+
+
+def read_tree(sysfs: Sysfs) -> Tree:
+    """All files of a machine that describe clocks, power and heat, without what is private.
+
+    Raises:
+        HardwareError: something that is there could not be read.
+    """
+    recorder = RecordingSysfs(sysfs)
+    survey(recorder)
+    for pattern in PATTERNS:
+        for path in sysfs.glob(pattern):
+            recorder.look(path)
+    for command in ASKED:
+        with suppress(HardwareError):  # most boards have neither
+            recorder.run(command)
+    tree = recorder.tree
+    for rival in find_rivals(sysfs):
+        text = sysfs.read_text(sysfs.path(rival.evidence))
+        is_process = rival.evidence.startswith("proc/")
+        tree.files[rival.evidence] = program_alone(text) if is_process else text
+    return Secrets.of(sysfs).without(tree)
 
 
 def record(sysfs: Sysfs, folder: Path) -> int:
@@ -141,20 +166,9 @@ def record(sysfs: Sysfs, folder: Path) -> int:
     """
     if folder.exists():
         raise UnsupportedError(f"{folder} exists already; name a new folder")
-    recorder = RecordingSysfs(sysfs, folder)
+    tree = read_tree(sysfs)
     try:
-        survey(recorder)
-        for pattern in PATTERNS:
-            for path in sysfs.glob(pattern):
-                recorder.look(path)
-        for path in PowerModes(sysfs).files:  # by the names that nvpmodel has for them
-            recorder.look(path)
-        if recorder.failure is not None:
-            raise recorder.failure
-        for rival in find_rivals(sysfs):
-            copy = folder / rival.evidence
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_text(sysfs.read_text(sysfs.path(rival.evidence)), encoding="utf-8")
+        tree.save(folder)
     except OSError as error:
         raise HardwareError(f"{folder} cannot be written: {error}; name another folder") from None
-    return sum(path.is_file() and not path.is_symlink() for path in folder.rglob("*"))
+    return len(tree.files)
