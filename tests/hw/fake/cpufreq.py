@@ -164,6 +164,7 @@ class CpufreqPolicy:
         if self._kernel.is_old and khz > self.user_max_khz:
             raise invalid()
         self.user_min_khz = khz
+        self.cur_khz()  # the driver is told at once
 
     def _store_max(self, value: str) -> None:
         self._check_online()
@@ -171,6 +172,7 @@ class CpufreqPolicy:
         if self._kernel.is_old and khz < self.user_min_khz:
             raise invalid()
         self.user_max_khz = khz
+        self.cur_khz()
 
     def _store_governor(self, value: str) -> None:
         self._check_online()
@@ -180,6 +182,7 @@ class CpufreqPolicy:
         if word == "userspace" != self.governor:
             self._setspeed_khz = self.cur_khz()
         self.governor = word
+        self.cur_khz()
 
     def _show_setspeed(self) -> object:
         return self.cur_khz() if self.governor == "userspace" else UNSUPPORTED
@@ -189,6 +192,7 @@ class CpufreqPolicy:
         if self.governor != "userspace":
             raise invalid()
         self._setspeed_khz = scan_number(value)
+        self.cur_khz()
 
     def _check_online(self) -> None:
         if not self.online:

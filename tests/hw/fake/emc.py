@@ -20,7 +20,7 @@ OVERRIDE = f"{DEBUG}/clk/override.emc"
 BWMGR = f"{DEBUG}/tegra_bwmgr"
 
 
-class _Emc:
+class Emc:
     """What both kinds share: a table, a load, and a bandwidth manager that follows it."""
 
     def __init__(self, kernel: FakeKernel, table_hz: Sequence[int], cap_path: str) -> None:
@@ -61,7 +61,7 @@ class _Emc:
         return next((point for point in reversed(self.table_hz) if point <= hz), self.table_hz[0])
 
 
-class BpmpEmc(_Emc):
+class BpmpEmc(Emc):
     """TX2, Xavier and Orin.
 
     A rate that is not in `possible_rates` is accepted and changes nothing (seen on an Orin NX).
@@ -139,7 +139,7 @@ class BpmpEmc(_Emc):
         return hz in self.table_hz and not self.ignores_writes
 
 
-class Tegra210Emc(_Emc):
+class Tegra210Emc(Emc):
     """Nano and TX1: a second clock that overrides the memory clock while it is enabled."""
 
     def __init__(self, kernel: FakeKernel, table_hz: Sequence[int], cap_path: str) -> None:

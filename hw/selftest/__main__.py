@@ -1,0 +1,206 @@
+"""Prove this project on a machine, in about three minutes: `sudo python -m hw.selftest`.
+
+Every clock goes to both ends and back, every rail is read, power is compared with clocks and load.
+All is put back, also after Ctrl-C. What was found goes into one file for a bug report, without
+serial numbers, addresses or names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing, nullcontext
+from pathlib import Path
+from types import FrameType
+
+from hw.errors import HardwareError, PermissionDeniedError, UnsupportedError
+from hw.privacy import Secrets
+from hw.selftest.bench import Bench, Surroundings
+from hw.selftest.findings import Verdict, save
+from hw.selftest.load import busy_processors
+from hw.selftest.other_checks import jtop_power_w
+from hw.selftest.run import begin, run
+from hw.sysfs import Sysfs
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+class StopRequest:
+    """Notes the first signal that asks to end; between two steps, never within one."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self._event = threading.Event()
+
+    def listen(self) -> None:
+        """Take the signals over."""
+        for number in SIGNALS:
+            signal.signal(number, self._note)
+
+    def pause(self, seconds: float) -> bool:
+        """Wait, and say whether to end."""
+        return self._event.wait(seconds)
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        self.number = self.number or number
+        self._event.set()
+
+
+class RecordedTime:
+    """Time in front of a recorded tree, where nothing changes while one waits."""
+
+    def __init__(self, stop: StopRequest) -> None:
+        self._stop = stop
+        self._waited_s = 0.0
+
+    def clock(self) -> float:
+        """Present time, s."""
+        return time.monotonic() + self._waited_s
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass at once."""
+        self._waited_s += seconds
+
+    def pause(self, seconds: float) -> bool:
+        """Let time pass at once, and say whether to end."""
+        self.sleep(seconds)
+        return self._stop.pause(0.0)
+
+
+class Notes(logging.Handler):
+    """Keeps each warning once."""
+
+    def __init__(self, tell: Callable[[str], object]) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a warning and tell it, unless it was told."""
+        text = record.getMessage()
+        if text not in self.texts:
+            self.texts.append(text)
+            self._tell(f"{'note':<10}{text}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Returns:
+        0 if no check failed, 1 if one did, 2 with one sentence if it could not run, 128 and the
+        signal's number if a signal ended it.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m hw.selftest",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the file (named by the board)")
+    parser.add_argument("--root", type=Path, default=Path("/"), help="try it on a recorded tree")
+    arguments = parser.parse_args(argv)
+    stop, notes = StopRequest(), Notes(_tell)
+    stop.listen()
+    logging.getLogger("hw").addHandler(notes)
+    logging.getLogger("hw").propagate = False
+    try:
+        with closing(Sysfs(arguments.root)) as sysfs:
+            check_possible(sysfs)
+            return _run(sysfs, arguments.out, stop, notes)
+    except HardwareError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def check_possible(sysfs: Sysfs) -> None:
+    """Refuse at once where nothing can be tested.
+
+    Raises:
+        UnsupportedError: no /sys, or one that nobody may write.
+        PermissionDeniedError: only root may write it.
+    """
+    folder = sysfs.path("sys")
+    if not folder.is_dir():
+        raise UnsupportedError(f"{sysfs.root} holds no folder sys; name a recorded tree")
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        raise UnsupportedError(
+            f"{folder} is mounted read-only, as in containers; run this on the host, or give the "
+            "container a writable one (docker run --privileged)"
+        )
+    if sysfs.is_live and os.geteuid() != 0:
+        raise PermissionDeniedError(
+            "only root may set all clocks; sudo python -m hw.selftest, with this Python: "
+            f"sudo {sys.executable} -m hw.selftest"
+        )
+
+
+def _run(sysfs: Sysfs, out: Path | None, stop: StopRequest, notes: Notes) -> int:
+    around = _surroundings(sysfs, stop)
+    _tell("looking at the machine; the whole takes about three minutes, and Ctrl-C ends it safely")
+    bench = begin(sysfs, around)
+    findings = bench.findings
+    findings.warnings = notes.texts
+    file = out or Path(findings.file_name)
+    secrets = Secrets.of(sysfs)
+    _tell(f"{findings.machine} (Linux {findings.versions.get('kernel', 'unknown')})")
+
+    def keep() -> None:
+        try:
+            save(findings.document(secrets), file, _give_to_caller)
+        except OSError as error:
+            raise HardwareError(
+                f"{file} cannot be written ({error.strerror}); give another --out"
+            ) from None
+
+    run(bench, keep)
+    print(_summary(bench, file))
+    if stop.number is not None:
+        return 128 + stop.number
+    return int(findings.has_failed)
+
+
+def _surroundings(sysfs: Sysfs, stop: StopRequest) -> Surroundings:
+    if sysfs.is_live:
+        return Surroundings(
+            time.monotonic,
+            time.sleep,
+            stop.pause,
+            busy_processors,
+            lambda: jtop_power_w(sysfs),
+            _tell,
+        )
+    recorded = RecordedTime(stop)
+    return Surroundings(
+        recorded.clock, recorded.sleep, recorded.pause, nullcontext, lambda: None, _tell
+    )
+
+
+def _summary(bench: Bench, file: Path) -> str:
+    checks = bench.findings.checks
+    counts = ", ".join(
+        f"{sum(check.verdict is verdict for check in checks)} {verdict.value}"
+        for verdict in Verdict
+    )
+    failed = ", ".join(check.name for check in checks if check.verdict is Verdict.FAILED)
+    text = f"{counts}{f' ({failed})' if failed else ''}"
+    return f"{text}; {file} holds all of it, please attach it to a report (docs/selftest.md)"
+
+
+def _give_to_caller(descriptor: int) -> None:
+    """What `sudo` writes belongs to whoever called it."""
+    user, group = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
+    if os.geteuid() == 0 and user.isdigit() and group.isdigit():
+        os.fchown(descriptor, int(user), int(group))
+
+
+def _tell(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

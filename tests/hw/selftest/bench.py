@@ -1,0 +1,44 @@
+"""What the tests of the self-test share: a bench over a fake board, in the fake's time."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+
+from hw.privacy import Secrets
+from hw.selftest.bench import Bench, Surroundings
+from hw.selftest.run import begin, run
+from tests.hw.fake.access import FakeSysfs
+
+
+def surroundings(sysfs, load=nullcontext, *, jtop_w=None, pause=None, tell=len) -> Surroundings:
+    """The fake's time, and what else a self-test takes from the outside."""
+
+    def wait(seconds: float) -> bool:
+        sysfs.kernel.sleep(seconds)
+        return False
+
+    clock, sleep = sysfs.kernel.clock, sysfs.kernel.sleep
+    return Surroundings(clock, sleep, pause or wait, load, lambda: jtop_w, tell)
+
+
+def self_test(sysfs: FakeSysfs, load=nullcontext, **options) -> Bench:
+    """Run the whole test; returns its bench with all findings."""
+    bench = begin(sysfs, surroundings(sysfs, load, **options))
+    run(bench, lambda: None)
+    return bench
+
+
+def document_of(bench: Bench) -> dict:
+    """What the file holds, as read from disk."""
+    return json.loads(json.dumps(bench.findings.document(Secrets.of(bench.sysfs))))
+
+
+def verdicts(bench: Bench) -> dict[str, str]:
+    """Verdict of each check by its name."""
+    return {check.name: check.verdict.value for check in bench.findings.checks}
+
+
+def texts(bench: Bench) -> dict[str, str]:
+    """Text of each check by its name."""
+    return {check.name: check.text for check in bench.findings.checks}

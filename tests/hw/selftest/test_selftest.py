@@ -1,0 +1,277 @@
+"""What a self-test finds wrong with a board, and how it says so."""
+
+from __future__ import annotations
+
+import errno
+import json
+from dataclasses import replace
+
+import pytest
+
+from hw.base import Hold
+from hw.errors import SensorReadError
+from hw.selftest.clock_checks import check_clocks
+from hw.selftest.findings import Verdict
+from hw.selftest.run import begin, run
+from tests.hw.fake.plant import Plant
+from tests.hw.fake.system import start_daemon
+from tests.hw.selftest.bench import document_of, self_test, surroundings, texts, verdicts
+
+ORIN = "jetson-orin-nano-super"
+
+
+@pytest.fixture
+def orin(machine):
+    return machine(ORIN)
+
+
+def test_firmware_that_ignores_requests_fails_by_name(orin):
+    orin.kernel.devices["gpu"].firmware_ignores = True
+    bench = self_test(orin, Plant(orin.kernel).load)
+    assert verdicts(bench)["clock gpu by pin"] == "fail"
+    assert "but the clock itself is at 306 MHz" in texts(bench)["clock gpu by pin"]
+    assert verdicts(bench)["clock cpu0 by pin"] == "pass"
+    assert bench.findings.has_failed
+    assert verdicts(bench)["given back"] == "pass"
+
+
+def test_clock_that_comes_too_late_fails(orin):
+    orin.kernel.devices["policy0"].lag_s = 5.0
+    bench = self_test(orin, Plant(orin.kernel).load)
+    assert verdicts(bench)["clock cpu0 by pin"] == "fail"
+    steps = [s for s in bench.findings.steps if s.domain == "cpu0" and s.hold == "pin"]
+    assert any(step.seen_s is None for step in steps)
+
+
+def test_refused_write_fails_with_its_sentence_and_the_others_are_tested(orin):
+    plant = Plant(orin.kernel)
+    bench = begin(orin, surroundings(orin, plant.load))
+    step = orin.kernel.before_access
+
+    def refusing(operation, path):
+        step(operation, path)
+        was_told = "clock cpu4 by cap" in verdicts(bench)
+        if operation == "write" and path.endswith("policy4/scaling_max_freq") and not was_told:
+            raise OSError(errno.EIO, "Input/output error", path)
+
+    orin.kernel.before_access = refusing
+    run(bench, lambda: None)
+    assert verdicts(bench)["clock cpu4 by cap"] == "fail"
+    assert "scaling_max_freq" in texts(bench)["clock cpu4 by cap"]
+    assert verdicts(bench)["clock gpu by pin"] == "pass"
+
+
+def test_limit_of_the_power_mode_is_no_failure_but_stands_in_the_steps(orin):
+    bench = self_test(orin, Plant(orin.kernel).load)
+    (step,) = [
+        s
+        for s in bench.findings.steps[-99:]
+        if (s.domain, s.hold, s.end) == ("gpu", "pin", "highest")
+    ][-1:]
+    assert (step.requested_hz, step.applied_hz) == (1_020_000_000, 918_000_000)
+    assert step.cause == "the power mode"
+
+
+@pytest.mark.parametrize(
+    ("code", "verdict"), [(errno.EREMOTEIO, "could not"), (errno.EAGAIN, "could not")]
+)
+def test_rail_that_never_answers_is_told(orin, code, verdict):
+    chip = next(p for p in orin.kernel.glob("sys/class/hwmon/hwmon*/curr2_input"))
+    orin.kernel.fails[chip] = code
+    bench = self_test(orin, Plant(orin.kernel).load)
+    assert verdicts(bench)["power"] == verdict
+    assert "curr2_input" in texts(bench)["power"]
+
+
+def test_rail_that_stops_answering_fails_with_its_reason(machine):
+    sysfs = machine("rk3588")
+    load = Plant(sysfs.kernel).load
+    step = sysfs.kernel.before_access
+    reads = []
+
+    def failing(operation, path):
+        step(operation, path)
+        reads.append(path)
+        if path.endswith("power1_input") and len([p for p in reads if p == path]) > 30:
+            raise OSError(errno.EREMOTEIO, "Remote I/O error", path)
+
+    sysfs.kernel.before_access = failing
+    bench = self_test(sysfs, load)
+    assert verdicts(bench)["rail ina226.power1"] == "fail"
+    assert "reads failed" in texts(bench)["rail ina226.power1"]
+    assert verdicts(bench)["given back"] == "pass"
+
+
+def test_sensor_that_shows_the_same_whatever_happens_fails(orin):
+    bench = self_test(orin)  # no load, no plant
+    assert verdicts(bench)["power by cpu0"] == "fail"
+    assert "the same whatever the machine does" in texts(bench)["power by cpu0"]
+
+
+def test_power_that_falls_with_the_clock_fails(orin):
+    plant = Plant(orin.kernel)
+    share = plant._share
+    plant._share = lambda: 1.5 - share()
+    bench = self_test(orin, plant.load)
+    assert verdicts(bench)["power by cpu0"] == "fail"
+    assert "draws less" in texts(bench)["power by cpu0"]
+
+
+def test_implausible_power_and_temperature_fail(orin):
+    orin.kernel.devices["VDD_SOC"].watts = 1e8
+    zone = "cpu-thermal" if not orin.kernel.is_old else "CPU-therm"
+    orin.kernel.devices[zone].temp_c = -274.0
+    bench = self_test(orin)
+    assert verdicts(bench)["rail VDD_SOC"] == "fail"
+    assert verdicts(bench)[f"zone thermal_zone0.{zone}"] == "fail"
+
+
+def test_trips_and_what_they_are_bound_to_stand_in_the_file(orin):
+    kernel = orin.kernel
+    zone = next(z for z in kernel.glob("sys/class/thermal/thermal_zone*"))
+    real = kernel.real_path(zone)
+    alert = "sys/devices/virtual/thermal/cooling_device9"
+    kernel.add({"type": "hot-surface-alert", "cur_state": 1, "max_state": 1}, alert)
+    kernel.link(f"sys/class/thermal/{alert.rpartition('/')[2]}", alert)
+    kernel.add({"trip_point_2_type": "passive", "trip_point_2_temp": 70_000}, real)
+    kernel.add({"cdev7_trip_point": 2}, real)
+    kernel.link(f"{real}/cdev7", alert)
+    document = document_of(self_test(orin, Plant(kernel).load))
+    facts = document["zones"][0]
+    assert facts["trips"]["2"] == ["passive", 70.0]
+    assert {"device": "cooling_device9.hot-surface-alert", "trip": 2} in facts["bindings"]
+    assert [b["trip"] for b in facts["bindings"]].count(0) == 2
+    tree = document["tree"]
+    assert tree["links"][f"{zone}/cdev7"] == alert
+    assert tree["files"][f"{alert}/type"] == "hot-surface-alert\n"
+    assert tree["files"][f"{real}/cdev7_trip_point"] == "2\n"
+    slowed = [c for c in document["checks"] if c["name"].startswith("zone thermal_zone0")]
+    assert "passive 70 C -> hot-surface-alert" in slowed[0]["text"]
+
+
+def test_power_mode_that_nvpmodel_calls_otherwise_fails(orin):
+    orin.kernel.commands["nvpmodel -q"] = "NV Power Mode: MAXN_SUPER\n2\n"
+    bench = self_test(orin, Plant(orin.kernel).load)
+    assert verdicts(bench)["nvpmodel"] == "fail"
+    assert "taken for 1 25W" in texts(bench)["nvpmodel"]
+
+
+@pytest.mark.parametrize(
+    ("shown_w", "verdict"),
+    [({"VDD_IN": 4.9}, "pass"), ({"VDD_IN": 9.0}, "fail"), ({"5V": 3.0}, "could not")],
+)
+def test_power_by_jtop_is_compared(orin, shown_w, verdict):
+    bench = self_test(orin, jtop_w=shown_w)
+    assert verdicts(bench)["jtop"] == verdict
+    assert document_of(bench)["jtop_w"] == shown_w
+
+
+def test_jtop_that_does_not_answer_is_told(orin):
+    def silent():
+        raise SensorReadError("jtop has said nothing for 10 s")
+
+    bench = begin(orin, replace(surroundings(orin), ask_jtop=silent))
+    run(bench, lambda: None)
+    assert (verdicts(bench)["jtop"], texts(bench)["jtop"]) == (
+        ("could not", "jtop has said nothing for 10 s")
+    )
+
+
+def test_other_programs_and_throttling_are_told(orin):
+    start_daemon(orin.kernel, "tuned")
+    zone = orin.kernel.devices["cpu-thermal" if not orin.kernel.is_old else "CPU-therm"]
+    plant = Plant(orin.kernel)
+    heated = []
+
+    def pause(seconds):
+        orin.kernel.sleep(seconds)
+        if not heated and orin.kernel.now_s > 1030.0:
+            heated.append(True)
+            zone.heat_to(96.0)
+        return False
+
+    bench = self_test(orin, plant.load, pause=pause)
+    assert verdicts(bench)["other programs"] == "could not"
+    assert "TuneD" in texts(bench)["other programs"]
+    assert verdicts(bench)["slowed down"] == "could not"
+    assert "cool" in texts(bench)["slowed down"] or "cpu" in texts(bench)["slowed down"]
+    assert document_of(bench)["throttled"]["before"] == []
+
+
+def test_machine_that_is_not_as_it_was_fails_with_file_and_both_values(orin):
+    plant = Plant(orin.kernel)
+    done = []
+
+    def pause(seconds):
+        orin.kernel.sleep(seconds)
+        if not done and orin.kernel.now_s > 1020.0:
+            done.append(
+                orin.kernel.attribute("sys/devices/system/cpu/cpufreq/policy0/scaling_governor")
+            )
+            done[0].write("performance")
+        return False
+
+    bench = self_test(orin, plant.load, pause=pause)
+    assert verdicts(bench)["given back"] == "fail"
+    text = texts(bench)["given back"]
+    assert "policy0/scaling_governor was 'schedutil' and is 'performance'" in text
+
+
+def test_thermal_cap_at_the_end_is_no_failure_of_giving_back(machine):
+    sysfs = machine("jetson-orin-nx")
+    zone = sysfs.kernel.devices["cpu-thermal" if not sysfs.kernel.is_old else "CPU-therm"]
+    plant = Plant(sysfs.kernel)
+
+    def pause(seconds):
+        sysfs.kernel.sleep(seconds)
+        if sysfs.kernel.now_s > 1100.0:
+            zone.heat_to(96.0)
+        return False
+
+    bench = self_test(sysfs, plant.load, pause=pause)
+    assert verdicts(bench)["given back"] == "could not"
+    assert "cools" in texts(bench)["given back"]
+    zone.heat_to(40.0)
+
+
+def test_part_that_cannot_be_gone_through_fails_and_the_rest_follows(machine):
+    sysfs = machine("rk3588")
+    gpu = "sys/devices/platform/fb000000.gpu/devfreq/fb000000.gpu/available_frequencies"
+    plant = Plant(sysfs.kernel)
+
+    def pause(seconds):
+        sysfs.kernel.sleep(seconds)
+        if any(c.name.startswith("clock") for c in bench_checks):
+            sysfs.kernel.fails[gpu] = errno.EIO
+        return False
+
+    bench = begin(sysfs, surroundings(sysfs, plant.load, pause=pause))
+    bench_checks = bench.findings.checks
+    run(bench, lambda: None)
+    failed = [c.name for c in bench.findings.checks if c.verdict is Verdict.FAILED]
+    assert "clocks by pin" in failed
+    assert "available_frequencies" in texts(bench)["clocks by pin"]
+    assert verdicts(bench)["given back"] == "pass"
+
+
+def test_file_says_what_was_done_and_with_what(orin):
+    document = document_of(self_test(orin, Plant(orin.kernel).load))
+    assert document["format"] == 1
+    assert document["versions"]["kernel"].endswith("-tegra")
+    assert {"python", "numpy", "machine"} <= set(document["versions"])
+    assert "numpy" in document["load"]
+    assert document["total"] == ["VDD_IN"]
+    assert document["settings"]["before"] == document["settings"]["after"]
+    assert len(document["settings"]["before"]) > 15
+    keys = [(w["domain"], w["end"], w["is_loaded"]) for w in document["windows"]]
+    assert len(keys) == len(set(keys)) == 4 * 4
+    for window in document["windows"]:
+        assert {"energy_j", "duration_s", "uncertainty_j", "mean_w"} <= set(window["reading"])
+    assert json.dumps(document).count("nvpmodel") > 1
+    assert "commands/nvpmodel -q" in document["tree"]["files"]
+
+
+def test_one_hold_can_be_tested_alone(orin):
+    bench = begin(orin, surroundings(orin, Plant(orin.kernel).load))
+    check_clocks(bench, Hold.CAP)
+    assert {step.hold for step in bench.findings.steps} == {"cap"}
