@@ -14,8 +14,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 
@@ -74,7 +74,11 @@ class RecordedTime:
 
 
 class Notes(logging.Handler):
-    """Keeps each warning once."""
+    """Keeps each warning of this package once.
+
+    Args:
+        tell: takes each line for people.
+    """
 
     def __init__(self, tell: Callable[[str], object]) -> None:
         super().__init__(logging.WARNING)
@@ -87,6 +91,18 @@ class Notes(logging.Handler):
         if text not in self.texts:
             self.texts.append(text)
             self._tell(f"{'note':<10}{text}")
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Take the warnings, which go nowhere else meanwhile."""
+        package = logging.getLogger("hw")
+        propagates, package.propagate = package.propagate, False
+        package.addHandler(self)
+        try:
+            yield
+        finally:
+            package.removeHandler(self)
+            package.propagate = propagates
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -106,10 +122,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     stop, notes = StopRequest(), Notes(_tell)
     stop.listen()
-    logging.getLogger("hw").addHandler(notes)
-    logging.getLogger("hw").propagate = False
     try:
-        with closing(Sysfs(arguments.root)) as sysfs:
+        with notes.taken(), closing(Sysfs(arguments.root)) as sysfs:
             check_possible(sysfs)
             return _run(sysfs, arguments.out, stop, notes)
     except HardwareError as error:

@@ -193,7 +193,7 @@ class Findings:
     date: str
     versions: Mapping[str, str]
     load: str
-    tree: Tree
+    tree: Tree = field(default_factory=Tree)
     checks: list[Check] = field(default_factory=list)
     steps: list[ClockStep] = field(default_factory=list)
     series: list[RailSeries] = field(default_factory=list)

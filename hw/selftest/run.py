@@ -9,7 +9,7 @@ from functools import partial
 from importlib import metadata
 
 from hw.base import Hold
-from hw.errors import HardwareError
+from hw.errors import BoardNotFoundError, BusyError, HardwareError, PermissionDeniedError
 from hw.record import read_tree
 from hw.selftest.bench import Bench, Stopped, Surroundings
 from hw.selftest.clock_checks import check_clocks
@@ -46,18 +46,23 @@ def begin(sysfs: Sysfs, around: Surroundings) -> Bench:
     """Look at the machine before anything is changed.
 
     Raises:
-        HardwareError: it cannot be read, or its clocks not be driven.
+        HardwareError: it cannot be read, has no clocks, or is not this user's to drive now.
     """
     findings = Findings(
         machine=machine_title(sysfs),
         date=time.strftime("%Y-%m-%d", time.gmtime()),
         versions=_versions(sysfs),
         load=WORDS,
-        tree=read_tree(sysfs),
     )
     bench = Bench(sysfs, around, findings)
-    with bench.open(Hold.CAP):
-        pass  # gives back what a killed process left, too
+    try:
+        with bench.open(Hold.CAP):
+            pass  # gives back what a killed process left, too
+    except (BoardNotFoundError, BusyError, PermissionDeniedError):
+        raise
+    except HardwareError as error:  # a report of it is what is wanted
+        bench.fail("opening the board", error)
+    findings.tree = read_tree(sysfs)
     findings.settings["before"] = read_settings(sysfs)
     return bench
 

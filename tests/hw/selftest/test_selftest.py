@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from hw.base import Hold
+from hw.boards.linux import LinuxBoard
 from hw.errors import SensorReadError
 from hw.selftest.clock_checks import check_clocks
 from hw.selftest.findings import Verdict
@@ -252,6 +253,19 @@ def test_part_that_cannot_be_gone_through_fails_and_the_rest_follows(machine):
     assert "clocks by pin" in failed
     assert "available_frequencies" in texts(bench)["clocks by pin"]
     assert verdicts(bench)["given back"] == "pass"
+
+
+def test_board_that_cannot_be_opened_still_leaves_a_file_with_the_reason(machine, monkeypatch):
+    sysfs = machine("raspberry-pi-4")
+
+    def refuse(self):
+        raise SensorReadError("policy0 holds nonsense")
+
+    monkeypatch.setattr(LinuxBoard, "_find", refuse)
+    bench = self_test(sysfs)
+    assert texts(bench)["opening the board"] == "policy0 holds nonsense"
+    assert verdicts(bench)["clocks by cap"] == "fail"
+    assert len(document_of(bench)["tree"]["files"]) > 30
 
 
 def test_file_says_what_was_done_and_with_what(orin):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import shutil
@@ -43,7 +44,8 @@ def in_child(file: Path):
         command.RecordedTime = Time
         command._tell = len
         command.print = lambda *words: None
-        raise SystemExit(command._run(sysfs, file, stop, notes))
+        with notes.taken():
+            raise SystemExit(command._run(sysfs, file, stop, notes))
 
     return body
 
@@ -129,6 +131,20 @@ def test_command_over_a_recorded_tree_writes_a_file_that_replays(recorded, tmp_p
     assert stat.S_IMODE(file.stat().st_mode) == 0o644
     kernel, _ = replay(json.loads(file.read_text()))
     assert kernel.devices["policy0"].table_khz[0] == 600_000
+
+
+def test_warnings_are_kept_once_and_go_nowhere_else_meanwhile(capsys):
+    told = []
+    notes = command.Notes(told.append)
+    logger = logging.getLogger("hw.any")
+    with notes.taken():
+        for _ in range(3):
+            logger.warning("asked for %d MHz", 5)
+    logger.warning("afterwards")
+    assert notes.texts == ["asked for 5 MHz"]
+    assert told == ["note      asked for 5 MHz"]
+    assert logging.getLogger("hw").propagate
+    assert capsys.readouterr().err == ""
 
 
 def test_file_is_named_by_board_and_date(recorded, tmp_path, monkeypatch, capsys):
