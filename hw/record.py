@@ -137,11 +137,7 @@ class RecordingSysfs(Sysfs):
 
 
 def read_tree(sysfs: Sysfs) -> Tree:
-    """All files of a machine that describe clocks, power and heat, without what is private.
-
-    Raises:
-        HardwareError: something that is there could not be read.
-    """
+    """All files of a machine that describe clocks, power and heat, without what is private."""
     recorder = RecordingSysfs(sysfs)
     survey(recorder)
     for pattern in PATTERNS:

@@ -28,7 +28,12 @@ from hw.selftest.other_checks import jtop_power_w
 from hw.selftest.run import begin, run
 from hw.sysfs import Sysfs
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+SIGNALS = (
+    *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPWR),
+    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF),
+    *(signal.SIGXCPU, signal.SIGIO),
+)
+"""All that can be caught and end a process unless it asks otherwise (signal(7))."""
 
 
 class StopRequest:
@@ -141,11 +146,8 @@ def check_possible(sysfs: Sysfs) -> None:
     folder = sysfs.path("sys")
     if not folder.is_dir():
         raise UnsupportedError(f"{sysfs.root} holds no folder sys; name a recorded tree")
-    if os.statvfs(folder).f_flag & os.ST_RDONLY:
-        raise UnsupportedError(
-            f"{folder} is mounted read-only, as in containers; run this on the host, or give the "
-            "container a writable one (docker run --privileged)"
-        )
+    if read_only := sysfs.read_only(folder):
+        raise UnsupportedError(read_only)
     if sysfs.is_live and os.geteuid() != 0:
         raise PermissionDeniedError(
             "only root may set all clocks; sudo python -m hw.selftest, with this Python: "

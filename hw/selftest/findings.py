@@ -138,19 +138,6 @@ class PowerWindow:
 
 
 @dataclass(frozen=True, slots=True)
-class Binding:
-    """What a trip point of a zone slows down.
-
-    Attributes:
-        device: folder and type of the cooling device.
-        trip: number of the trip point; None if it is not told.
-    """
-
-    device: str
-    trip: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class ZoneFacts:
     """A thermal zone.
 
@@ -158,15 +145,13 @@ class ZoneFacts:
         name: of the zone.
         temperature_c: at the start; None where it could not be read.
         limit_c: temperature at which this project takes it to slow down; None for none.
-        trips: type and temperature, degrees C, by number.
-        bindings: what they slow down.
+        trips: kind, temperature and what is bound, by the names of `Trip`'s fields.
     """
 
     name: str
     temperature_c: float | None
     limit_c: float | None
-    trips: Mapping[int, tuple[str, float]]
-    bindings: tuple[Binding, ...]
+    trips: Sequence[Mapping[str, Any]]
 
 
 @dataclass(slots=True)

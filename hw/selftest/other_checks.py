@@ -15,6 +15,7 @@ from hw.selftest.bench import Bench
 from hw.selftest.findings import Verdict
 from hw.sensors.find import JTOP_SOCKET
 from hw.sensors.jtop import JtopClient
+from hw.survey import survey
 from hw.sysfs import Sysfs
 from hw.throttle import throttle_reasons
 
@@ -90,6 +91,15 @@ def jtop_power_w(sysfs: Sysfs) -> dict[str, float] | None:
         return {name: raw_mw * 1e-3 for name, raw_mw in client.read_mw().items()}
     finally:
         client.close()
+
+
+def check_survey(bench: Bench) -> None:
+    """What the doctor could not read, and what it doubts."""
+    found = survey(bench.sysfs)
+    for text in found.left_out:
+        bench.note("left out", Verdict.UNTOLD, text)
+    for text in found.doubts:
+        bench.note("doubts", Verdict.UNTOLD, text)
 
 
 def check_rivals(bench: Bench) -> None:

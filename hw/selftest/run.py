@@ -21,6 +21,7 @@ from hw.selftest.other_checks import (
     check_jtop,
     check_nvpmodel,
     check_rivals,
+    check_survey,
     check_throttling,
     look_at_throttling,
 )
@@ -31,6 +32,7 @@ from hw.sysfs import Sysfs
 PACKAGES = ("dvfo", "numpy", "nvidia-ml-py", "jetson-stats")
 KERNEL = "proc/sys/kernel/osrelease"
 PARTS: tuple[tuple[str, Callable[[Bench], object]], ...] = (
+    ("the doctor", check_survey),
     ("other programs", check_rivals),
     ("nvpmodel", check_nvpmodel),
     ("heat", check_heat),
@@ -46,7 +48,7 @@ def begin(sysfs: Sysfs, around: Surroundings) -> Bench:
     """Look at the machine before anything is changed.
 
     Raises:
-        HardwareError: it cannot be read, has no clocks, or is not this user's to drive now.
+        HardwareError: it has no clocks, or is not this user's to drive now.
     """
     findings = Findings(
         machine=machine_title(sysfs),

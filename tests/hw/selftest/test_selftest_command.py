@@ -20,11 +20,14 @@ from hw.selftest.findings import save
 from hw.selftest.load import busy_processors
 from hw.session.journal import Journal
 from hw.session.session import restore_journal
+from hw.sysfs import READ_ONLY, Sysfs
 from tests.hw.fake.access import FakeSysfs, Kill, run_child
 from tests.hw.fake.boards import BOARDS
 from tests.hw.fake.replay import replay
 
 REPOSITORY = Path(__file__).parents[3]
+
+MAIN = command.SIGNALS[:4]
 
 
 def in_child(file: Path):
@@ -60,7 +63,7 @@ def test_signal_at_any_moment_gives_the_machine_back_and_leaves_the_file(number,
     kernel = BOARDS["raspberry-pi-5"]("new")
     before, requests = kernel.snapshot(), kernel.requests()
     n_accesses = n_accesses_of("raspberry-pi-5", tmp_path)
-    for trial in range(8):
+    for trial in range(8 if number in MAIN else 2):
         file = tmp_path / f"{trial}.json"
         kill = Kill(at_access=choose.randrange(n_accesses), signal_number=number)
         outcome = run_child(kernel, tmp_path, in_child(file), kill)
@@ -177,10 +180,7 @@ def test_without_root_it_says_so_in_one_sentence(monkeypatch, quiet, capsys):
 
 
 def test_read_only_sys_is_named_with_its_remedy(monkeypatch, quiet, recorded, capsys):
-    class ReadOnly:
-        f_flag = os.ST_RDONLY
-
-    monkeypatch.setattr(os, "statvfs", lambda path: ReadOnly)
+    monkeypatch.setattr(Sysfs, "read_only", lambda self, path: f"{path} {READ_ONLY}")
     assert command.main(["--root", str(recorded("raspberry-pi-4"))]) == 2
     line = sentence(capsys)
     assert "read-only" in line

@@ -132,7 +132,7 @@ def test_replayed_zone_slows_down_what_it_is_bound_to(documents, tmp_path, open_
     board = open_linux(FakeSysfs(kernel, tmp_path))
     board.guard = None
     board.apply({name: domain.available_hz[-1] for name, domain in board.domains.items()})
-    kernel.devices["cpu-thermal"].heat_to(95.0)
+    kernel.devices["cpu-thermal"].heat_to(103.0)
     board.verify()
     causes = {name: applied.cause for name, applied in board.applied.items()}
     assert causes["cpu0"] is causes["cpu4"] is Cause.THERMAL
