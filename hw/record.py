@@ -8,6 +8,7 @@ none. Serial numbers, addresses and other people's processes stay out.
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -123,8 +124,9 @@ class RecordingSysfs(Sysfs):
 
     def _refuse(self, path: Path, error: OSError | UnicodeDecodeError) -> None:
         real = self._real_name(path)
-        if isinstance(error, OSError) and error.errno is not None and not PRIVATE_NAME.search(real):
-            self.tree.refused.setdefault(real, error.errno)
+        code = error.errno if isinstance(error, OSError) else None
+        if code not in (None, errno.ENOENT, errno.ENOTDIR) and not PRIVATE_NAME.search(real):
+            self.tree.refused.setdefault(real, code)
             self._link(path, real)
 
     def _link(self, path: Path, real: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 
@@ -10,7 +11,7 @@ import pytest
 from hw.base import Cause, Hold
 from hw.boards.linux import LinuxBoard
 from hw.doctor import Style, main, report
-from hw.record import record
+from hw.record import RecordingSysfs, record
 from hw.survey import survey
 from hw.sysfs import Sysfs
 from tests.hw.fake.attribute import Text
@@ -53,6 +54,25 @@ def test_record_of_a_record_is_the_same(recorded, tmp_path, name):
         for folder in (recorded(name), tmp_path / "two")
     )
     assert one == two
+
+
+def test_refusals_and_bindings_are_kept_and_what_is_not_there_is_not(machine):
+    sysfs = machine("jetson-agx-orin")
+    recorder = RecordingSysfs(sysfs)
+    zone = next(
+        z for z in sysfs.glob("sys/class/thermal/thermal_zone*") if sysfs.exists(z / "cdev0")
+    )
+    sleeping = sysfs.path("sys/class/thermal/thermal_zone2/temp")
+    for path in (zone / "cdev0", sleeping, zone / "no_such_file", zone / "temp"):
+        recorder.look(path)
+    real = sysfs.kernel.real_path("sys/class/thermal/thermal_zone2/temp")
+    assert recorder.tree.refused == {real: errno.EAGAIN}
+    names = {name.rpartition("/")[2] for name in recorder.tree.links}
+    assert names == {"cdev0", "temp"}
+    assert recorder.tree.links[str((zone / "cdev0").relative_to(sysfs.root))].startswith(
+        "sys/devices/virtual/thermal/cooling_device"
+    )
+    assert [name.rpartition("/")[2] for name in recorder.tree.files] == ["temp"]
 
 
 def test_root_may_be_a_link(recorded, tmp_path):
