@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
 import json
+import sys
 from dataclasses import replace
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from hw.base import Hold
 from hw.boards.linux import LinuxBoard
 from hw.errors import SensorReadError
+from hw.selftest import other_checks
 from hw.selftest import run as command
 from hw.selftest.clock_checks import check_clocks
 from hw.selftest.run import begin, run
@@ -183,6 +186,30 @@ def test_jtop_that_does_not_answer_is_told(orin):
     assert (verdicts(bench)["jtop"], texts(bench)["jtop"]) == (
         ("could not", "jtop has said nothing for 10 s")
     )
+
+
+@pytest.mark.parametrize("is_here", [True, False])
+def test_jtop_is_asked_by_a_python_that_has_it_and_its_client_ends(orin, monkeypatch, is_here):
+    asked = []
+
+    class Client:
+        def __init__(self, command):
+            asked.append(command)
+
+        def read_mw(self):
+            return {"VDD_IN": 4900}
+
+        def close(self):
+            asked.append("closed")
+
+    monkeypatch.setattr(other_checks, "JtopClient", Client)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: is_here or None)
+    assert other_checks.jtop_power_w(orin) is None  # no live machine
+    monkeypatch.setattr(type(orin), "is_live", property(lambda self: True))
+    assert other_checks.jtop_power_w(orin) is None  # no service
+    orin.kernel.add({"run/jtop.sock": ""})
+    assert other_checks.jtop_power_w(orin) == {"VDD_IN": 4.9}
+    assert asked == [(sys.executable if is_here else "/usr/bin/python3",), "closed"]
 
 
 def test_other_programs_and_throttling_are_told(orin):

@@ -67,7 +67,9 @@ def test_real_drivers_pass_and_the_file_replays(bench, tmp_path):
         assert found[name] == "pass"
     zone = next(z for z in bench.findings.zones if "plant-thermal" in z.name)
     assert zone.limit_c == 85.0
-    assert {"passive", "critical"} >= {kind for kind, _ in zone.trips.values()}
+    bound = {trip["temperature_c"]: trip["bound"] for trip in zone.trips}
+    assert bound[85.0] == ("Processor", "Processor")
+    assert "Processor" not in bound[70.0]
     reached = {(s.domain, s.end): s.seen_hz for s in bench.findings.steps if s.hold == "pin"}
     assert reached["cpu0", "lowest"] == CPU_HZ[0]
     assert reached["gpu", "highest"] == GPU_HZ[-1]
