@@ -103,7 +103,7 @@ def test_command_that_is_interrupted_gives_back_and_leaves_its_file(tmp_path):
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
             if line.startswith("pass      clock cpu0 by cap"):
-                assert snapshot() != before
+                assert Path(JOURNAL).exists()  # something is to be given back
                 process.send_signal(signal.SIGQUIT)
     assert process.returncode == 128 + signal.SIGQUIT
     assert snapshot() == before
