@@ -16,11 +16,12 @@ from pathlib import Path
 
 from hw.clocks.emc import BPMP_CLOCK, OVERRIDE
 from hw.errors import HardwareError, UnsupportedError
+from hw.firmware import PI_COMMAND, PI_FILES
+from hw.power_mode import PowerModes
 from hw.privacy import PRIVATE_NAME, Secrets, program_alone
 from hw.rivals import find_rivals
 from hw.survey import TEGRA, survey
 from hw.sysfs import COMMANDS, Sysfs
-from hw.throttle import PI_COMMAND
 from hw.tree import Tree
 
 PATTERNS = (
@@ -35,6 +36,8 @@ PATTERNS = (
     "sys/class/hwmon/hwmon*/*",
     "sys/bus/i2c/drivers/ina3221x/*/iio:device*/*",
     "sys/class/thermal/thermal_zone*/*",
+    "sys/class/thermal/thermal_zone*/cdev*/type",
+    *PI_FILES,
     "sys/class/thermal/cooling_device*/*",
     "sys/class/powercap/*/*",
     "sys/class/power_supply/*/*",
@@ -85,6 +88,10 @@ class RecordingSysfs(Sysfs):
     def is_writable(self, path: Path) -> bool:
         """Whether this user may write a file."""
         return self._inner.is_writable(path)
+
+    def read_only(self, path: Path) -> str | None:
+        """What to do where a file's file system is mounted read-only."""
+        return self._inner.read_only(path)
 
     def real_path(self, path: Path) -> Path:
         """The path with all links followed."""
@@ -145,6 +152,8 @@ def read_tree(sysfs: Sysfs) -> Tree:
     for pattern in PATTERNS:
         for path in sysfs.glob(pattern):
             recorder.look(path)
+    for path in PowerModes(sysfs).files:  # by the names that nvpmodel has for them
+        recorder.look(path)
     for command in ASKED:
         with suppress(HardwareError):  # most boards have neither
             recorder.run(command)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hw.cooling import CoolingDevices
+from hw.cooling import CoolingDevices, slows_a_clock
 from hw.firmware import OVER_CURRENT, PI_BITS, over_current_events, pi_bits
 from hw.left_out import leaving_out
 from hw.nvml import NvmlCard, clock_reasons
-from hw.sensors.trips import slows_a_clock
 from hw.sysfs import Sysfs
 
 X86_COUNTS = "sys/devices/system/cpu/cpu*/thermal_throttle/core_throttle_count"
