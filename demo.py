@@ -5,6 +5,11 @@ python demo.py [--run results/runs/<run>]; the board's clocks and power are mode
 
 from __future__ import annotations
 
+from partition import command
+
+if __name__ == "__main__":
+    command.begin()  # before what takes long to import
+
 import argparse
 import re
 import subprocess
@@ -93,4 +98,4 @@ def _verdict(cuts: tuple[Counter[str], Counter[str]]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

@@ -5,10 +5,14 @@ python deploy.py --run results/runs/<run> [--board sim] [--cloud HOST:PORT] [--d
 
 from __future__ import annotations
 
+from partition import command
+
+if __name__ == "__main__":
+    command.begin()  # before what takes long to import
+
 import argparse
 import json
 import logging
-import os
 import signal
 import sys
 import time
@@ -41,20 +45,21 @@ EPISODE_STEPS = 20_000
 
 
 class StopRequest:
-    """Turns SIGINT, SIGTERM and SIGHUP into a wish to stop; a second one does not wait.
+    """Turns every signal that asks to end into a wish to stop; a second one does not wait.
 
     The signal that interrupts is the last one that does, so that nothing interrupts giving the
-    board back.
+    board back. `nohup` stays what it is.
     """
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    SIGNALS = command.SIGNALS
 
     def __init__(self) -> None:
         """Take over the signals."""
         self.wanted = False
         self.can_wait = False
         for number in self.SIGNALS:
-            signal.signal(number, self._handle)
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._handle)
 
     def ignore(self) -> None:
         """Ignore the signals from now on."""
@@ -64,7 +69,7 @@ class StopRequest:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.wanted or not self.can_wait:
             self.ignore()
-            raise KeyboardInterrupt
+            raise command.Stopped(number)
         self.wanted = True
 
 
@@ -83,13 +88,9 @@ def main(argv: Sequence[str] | None = None, root: Path = Path("/")) -> int:
     except USER_ERRORS as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # whoever read the lines is gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        print("error: nobody reads the output; keep it open or send it to a file", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         print("stopped; the board is as it was", file=sys.stderr)
-        return 130
+        return command.exit_code(stopped)
     print(summary.text())
     if arguments.json:
         print(json.dumps(summary.document()))
@@ -209,4 +210,4 @@ def _seconds(text: str) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

@@ -10,6 +10,11 @@ python train.py --init RUN --board emulated [--cloud HOST:PORT] [--total-timeste
 
 from __future__ import annotations
 
+from partition import command
+
+if __name__ == "__main__":
+    command.begin()  # before what takes long to import
+
 import argparse
 import math
 import sys
@@ -53,9 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:  # no space left, above all
         print(f"error: cannot write the run ({error}); free space or give --out", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         print("stopped; python train.py --resume with the run's folder goes on", file=sys.stderr)
-        return 130
+        return command.exit_code(stopped)
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -180,4 +185,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

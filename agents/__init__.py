@@ -1,1 +1,8 @@
 """Who decides: learned policies, their frozen form for boards, rivals, and their evaluation."""
+
+from __future__ import annotations
+
+from partition import command
+
+if command.is_started_from(__name__):
+    command.begin()

@@ -25,6 +25,7 @@ from envs.speed import N_BOARDS, grid_s, steps_per_s, with_more_routes
 from envs.worlds import build_world
 from hw.calibrate import calibrate
 from hw.errors import HardwareError
+from partition import command
 from partition.errors import PartitionError
 from partition.floors import measure_floors
 from partition.model_folder import ModelFolder
@@ -164,4 +165,4 @@ def _write(bars: Sequence[Bar]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

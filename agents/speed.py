@@ -30,6 +30,7 @@ from envs.errors import EnvError
 from envs.fleet import Fleet, World
 from envs.worlds import build_world
 from hw.errors import HardwareError
+from partition import command
 from partition.errors import PartitionError
 
 N_PLAIN = 8
@@ -147,4 +148,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

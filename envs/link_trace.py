@@ -17,6 +17,7 @@ import numpy as np
 
 from envs.errors import EnvError, ScenarioError
 from envs.signals import KNOT_PERIOD_S, Floats, fit
+from partition import command
 
 MAHIMAHI_PACKET_BYTES = 1500
 MIN_SECONDS = 10
@@ -103,4 +104,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

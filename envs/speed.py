@@ -18,6 +18,7 @@ from envs.vec_env import EdgeSplitVecEnv
 from envs.world import World
 from envs.worlds import build_world
 from hw.errors import HardwareError
+from partition import command
 from partition.errors import PartitionError
 
 N_BOARDS = 4096
@@ -83,4 +84,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

@@ -6,6 +6,11 @@ gymnasium or Stable-Baselines3.
 
 from __future__ import annotations
 
+from hw import command
+
+if command.is_started_from(__name__):
+    command.begin()
+
 from hw.base import (
     Applied,
     Board,

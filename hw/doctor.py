@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
+from hw import command
 from hw.errors import HardwareError
 from hw.likeness import devices_like
 from hw.record import record
@@ -175,4 +176,4 @@ def _abilities(found: Survey) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

@@ -6,9 +6,8 @@ import argparse
 import sys
 from collections.abc import Callable
 
+from partition import command
 from partition.errors import PartitionError
-
-USER_ERROR_EXIT_CODE = 2
 
 
 def positive(text: str) -> int:
@@ -27,11 +26,15 @@ def share(text: str) -> float:
 
 
 def run(main: Callable[[], None]) -> int:
-    """Run a command; say a user error in one sentence on stderr and return the exit code."""
-    try:
-        main()
-    except PartitionError as error:
-        sentence = " ".join(str(error).split())  # messages of libraries come with line breaks
-        sys.stderr.write(f"error: {sentence}\n")
-        return USER_ERROR_EXIT_CODE
-    return 0
+    """Run a command; say what is wrong in one sentence on stderr and return the exit code."""
+
+    def checked() -> int:
+        try:
+            main()
+        except PartitionError as error:
+            sentence = " ".join(str(error).split())  # messages of libraries come with line breaks
+            sys.stderr.write(f"error: {sentence}\n")
+            return command.USER_ERROR_EXIT_CODE
+        return 0
+
+    return command.run(checked)

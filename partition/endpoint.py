@@ -60,8 +60,8 @@ class Endpoint:
         port: that is listened on.
 
     Raises:
-        CloudError: the address is no address, in use or not permitted, or a file of `security`
-            cannot be read.
+        CloudError: the address is no address, in use or not permitted, a file of `security`
+            cannot be read, or there is no room for gRPC's threads.
     """
 
     def __init__(

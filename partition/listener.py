@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 
-from partition import rpc
+from partition import rpc, threads
 from partition.connections import Connections
 from partition.errors import CloudError
 from partition.gate import Gate
@@ -58,7 +58,7 @@ class Listener:
 
     Raises:
         CloudError: the address is no address, in use or not permitted, or a file of `security`
-            cannot be used.
+            cannot be used; or there is no room for gRPC's threads.
     """
 
     def __init__(
@@ -72,6 +72,7 @@ class Listener:
         options: tuple[tuple[str, int], ...] = (),
         security: ServerSecurity | None = None,
     ) -> None:
+        threads.check_free()
         security = security or ServerSecurity()
         tokens, credentials = security.tokens(), security.credentials()
         check_free(listen)

@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc
 
-from partition import refusals, rpc
+from partition import refusals, rpc, threads
 from partition.errors import CloudError, CloudUnavailableError
 from partition.tls_check import check_pair, client_fault
 
@@ -99,8 +99,10 @@ class ClientSecurity:
             options: of the channel.
 
         Raises:
-            CloudError: a file cannot be used, or a token would cross the network in the clear.
+            CloudError: a file cannot be used, a token would cross the network in the clear, or
+                there is no room for gRPC's threads.
         """
+        threads.check_free()
         if not self.proxy or is_loopback(host):
             options = (*options, rpc.NO_PROXY)
         if not self.is_encrypted(host):

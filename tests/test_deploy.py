@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -24,9 +25,10 @@ from hw.device import DeviceModel
 from hw.session.cgroup import QuotaGroup
 from hw.session.journal import STATE_DIR
 from hw.sysfs import Sysfs
+from partition import command
 from partition.runtime import CPU, PROVIDERS, SplitRuntime
 from partition.server import CloudServer
-from tests.conftest import LEARNING_PACKAGES, REPOSITORY
+from tests.conftest import LEARNING_PACKAGES, REPOSITORY, one_sentence
 from tests.hw.fake.access import FakeSysfs
 from tests.hw.fake.boards import BOARDS
 from tests.runs import constant_policy, write_run
@@ -145,7 +147,7 @@ def test_summary_tells_what_was_served_and_needs_no_learning_package(
     assert list(document["requests_per_cut"].values()) == [document["requests"]]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
 def test_first_signal_finishes_the_step_and_sums_up(edge_run, photographs, number):
     with started(edge_run, photographs) as process:
         process.send_signal(number)
@@ -183,7 +185,7 @@ def test_signal_before_the_first_step_stops_at_once(main, edge_run, monkeypatch,
         signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(deploy, "make_live", opening)
-    assert main(edge_run) == 130
+    assert main(edge_run) == 128 + signal.SIGTERM
     assert "stopped" in capsys.readouterr().err
 
 
@@ -269,14 +271,17 @@ def test_real_board_is_driven_and_left_as_it_was(
     assert document["energy_j"] == pytest.approx(watt * document["duration_s"], rel=0.1)
 
 
-def test_real_board_is_left_as_it_was_after_a_signal(machine, machine_run, main, monkeypatch):
+@pytest.mark.parametrize("number", command.SIGNALS, ids=lambda number: number.name)
+def test_real_board_is_left_as_it_was_after_a_signal(
+    machine, machine_run, main, monkeypatch, number
+):
     before, seen = machine.kernel.snapshot(), watch_limits(monkeypatch, machine)
     add = deploy.Summary.add
 
     def interrupt(self, info, decision_s):
         add(self, info, decision_s)
         if len(seen) == 3:
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(number)
 
     monkeypatch.setattr(deploy.Summary, "add", interrupt)
     assert main(machine_run, "--board", "linux", root=machine.root) == 0
@@ -296,6 +301,44 @@ def test_real_board_is_left_as_it_was_after_a_failure(machine, machine_run, main
     monkeypatch.setattr("agents.policy.FrozenPolicy.decide", fail_later)
     assert main(machine_run, "--board", "linux", root=machine.root) == 130
     assert machine.kernel.snapshot() == before
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("can't start new thread"), OSError(12, "no memory")]
+)
+def test_real_board_is_left_as_it_was_for_want_of_memory(
+    machine, machine_run, main, monkeypatch, capfd, error
+):
+    before, seen = machine.kernel.snapshot(), watch_limits(monkeypatch, machine)
+    decide = deploy.RunFolder.load(machine_run).policy.decide
+
+    def fail_later(self, observation):
+        if len(seen) == 2:
+            raise error
+        return decide(observation)
+
+    monkeypatch.setattr("agents.policy.FrozenPolicy.decide", fail_later)
+    arguments = (machine_run, "--board", "linux")
+    assert command.run(lambda: main(*arguments, root=machine.root)) == 2
+    assert capfd.readouterr().err.startswith("error: this process ")
+    assert machine.kernel.snapshot() == before
+
+
+@pytest.mark.parametrize("megabytes", [150, 250, 300, 350])
+def test_a_small_address_space_is_one_sentence(edge_run, photographs, megabytes):
+    """Memory for the libraries, for threads, or for gRPC's own threads, which waits for ever."""
+    bound = megabytes * 10**6
+    result = subprocess.run(
+        [sys.executable, "deploy.py", "--run", edge_run, "--listen=127.0.0.1:0", "--duration=0.3"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (bound, bound)),
+    )
+    if result.returncode:
+        one_sentence(result)
 
 
 def test_dry_run_prints_each_write_and_makes_none(machine, machine_run, main, monkeypatch, capsys):

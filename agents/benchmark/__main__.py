@@ -24,6 +24,7 @@ from agents.errors import AgentError
 from agents.training_run import open_or_prepare
 from envs.errors import EnvError
 from hw.errors import HardwareError
+from partition import command
 from partition.errors import PartitionError
 
 JOBS = Path("results/runs/benchmark")
@@ -142,4 +143,4 @@ def _positive(text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

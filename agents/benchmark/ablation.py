@@ -28,6 +28,7 @@ from agents.training import simulated_decider, train
 from agents.training_run import open_or_prepare
 from envs.signals import Floats
 from envs.worlds import build_world
+from partition import command
 from partition.cli import positive
 
 SCENARIO = "slow-decisions"
@@ -144,4 +145,4 @@ def _joined(runs: Sequence[Result]) -> Result:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

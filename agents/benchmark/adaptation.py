@@ -35,6 +35,7 @@ from envs.signals import Floats
 from envs.spaces import ObservationEncoder, observation_fields
 from envs.world import World
 from envs.worlds import build_world
+from partition import command
 
 TIMES = 3.0
 """Boards are so many times as unlike the model as in training."""
@@ -175,4 +176,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

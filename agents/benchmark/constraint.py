@@ -32,6 +32,7 @@ from agents.training import train
 from agents.training_run import open_or_prepare
 from envs.world import World
 from envs.worlds import build_world
+from partition import command
 
 SHARES = (0.8, 0.9, 0.95, 0.99, 1.0)
 RIVALS = ("oracle", "model-search", "dynasplit")
@@ -177,4 +178,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

@@ -10,12 +10,11 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
+from hw import command
+
 logger = logging.getLogger(__name__)
 
-ENDING_SIGNALS = (
-    *(signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2),
-    *(signal.SIGALRM, signal.SIGVTALRM, signal.SIGXCPU),
-)
+ENDING_SIGNALS = tuple(number for number in command.SIGNALS if number is not signal.SIGINT)
 """Signals that by default end a process without a word; SIGINT raises KeyboardInterrupt anyway."""
 
 
@@ -24,7 +23,7 @@ def end_on_signals() -> None:
     if threading.current_thread() is not threading.main_thread():
         return  # only the main thread may; the journal covers the rest
     for number in ENDING_SIGNALS:
-        if signal.getsignal(number) is signal.SIG_DFL:
+        if signal.getsignal(number) in (signal.SIG_DFL, command.leave):
             signal.signal(number, _exit)
 
 
@@ -62,4 +61,4 @@ def signals_wait(*, then_deliver: bool = True) -> Iterator[None]:
 
 
 def _exit(number: int, _: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)
+    raise SystemExit(command.SIGNAL_EXIT_CODE + number)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hw import restore
+from hw import command, restore
 from hw.base import Hold
 from hw.boards.linux import LinuxBoard
 from hw.errors import BusyError, HardwareError, JournalError, PermissionDeniedError
@@ -89,7 +89,7 @@ def test_kill_that_hits_leaves_a_changed_machine_until_it_is_given_back(pi, tmp_
     assert pi.kernel.snapshot() == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("number", command.SIGNALS, ids=lambda number: number.name)
 def test_signals_that_can_be_caught_give_the_machine_back_themselves(pi, tmp_path, number):
     before = pi.kernel.snapshot()
 

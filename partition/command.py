@@ -1,0 +1,161 @@
+"""How a command ends before its work begins, by a signal, or for want of memory or threads.
+
+Imports nothing that takes time, so that it is in force while everything else is imported. `hw` and
+`partition` know nothing of each other: each has a copy of this file, and a test compares them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType, TracebackType
+from typing import NoReturn
+
+SIGNALS = (
+    *(signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGPWR),
+    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF),
+    *(signal.SIGXCPU, signal.SIGIO),
+)
+"""All that end a process unless it asks otherwise (signal(7)), but those that cannot be caught
+(SIGKILL), tell of a fault of the program itself (SIGSEGV, SIGABRT and their like), or that Python
+ignores (SIGPIPE, SIGXFSZ: what was written fails with an error instead)."""
+SIGNAL_EXIT_CODE = 128
+"""Added to a signal's number, as shells do."""
+USER_ERROR_EXIT_CODE = 2
+_MEMORY = (
+    "this process gets no more memory; raise its limit (ulimit -v, a control group's memory.max) "
+    "or end other programs"
+)
+_THREADS = (
+    "this process may start no more threads; raise its limits (ulimit -u and -v, a control group's "
+    "pids.max) or end other programs"
+)
+_FILES = "this process may open no more files; raise its limit (ulimit -n)"
+_SPACE = "there is no space left where this command writes; free some"
+_LACKS = {
+    **{errno.ENOMEM: _MEMORY, errno.EAGAIN: _THREADS},
+    **{errno.EMFILE: _FILES, errno.ENFILE: _FILES, errno.ENOSPC: _SPACE},
+}
+_TOLD_MEMORY = ("bad_alloc", "bad allocation", "cannot allocate memory", "failed to map segment")
+"""Words of the libraries below, in lower case."""
+_TOLD_THREADS = ("start new thread", "resource temporarily unavailable")
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asks the command to end; raised once, then signals are ignored.
+
+    Attributes:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"signal {number}")
+        self.number = number
+
+
+def is_started_from(package: str) -> bool:
+    """Whether Python is about to run a module of a package, by `python -m`."""
+    if sys.argv[:1] != ["-m"]:  # what stands there while the module is looked for
+        return False
+    names = [argument.removeprefix("-m") for argument in sys.orig_argv]
+    return any(name == package or name.startswith(f"{package}.") for name in names)
+
+
+def begin() -> None:
+    """Let signals and a lack of memory end this process in one sentence from now on."""
+    for number in SIGNALS:
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, leave)
+    sys.excepthook = _tell
+
+
+def run(main: Callable[[], int | None]) -> int:
+    """Run a command, and say in one sentence what ended it from outside.
+
+    Where `begin` was called, signals raise `Stopped` while it runs, so that what it holds is given
+    back, and are ignored afterwards.
+
+    Returns:
+        What it returned, 0 for None; 128 and the signal's number; 2 for want of memory, threads or
+        a reader of its output.
+    """
+    for number in _taken():
+        signal.signal(number, _stop)
+    try:
+        code = main() or 0
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt as stopped:
+        _say("stopped")
+        return exit_code(stopped)
+    except BrokenPipeError:  # whoever read the lines is gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say("error: nobody reads the output; keep it open or send it to a file")
+        return USER_ERROR_EXIT_CODE
+    except (MemoryError, RuntimeError, OSError, ImportError) as error:
+        lack = _lack(error)
+        if lack is None:
+            raise
+        _say(f"error: {lack}")
+        return USER_ERROR_EXIT_CODE
+    finally:
+        ignore()
+
+
+def ignore() -> None:
+    """Ignore signals from now on, where they were taken."""
+    for number in _taken():
+        signal.signal(number, signal.SIG_IGN)
+
+
+def exit_code(stopped: KeyboardInterrupt) -> int:
+    """What a command returns that a signal ended."""
+    number = stopped.number if isinstance(stopped, Stopped) else signal.SIGINT
+    return SIGNAL_EXIT_CODE + number
+
+
+def leave(number: int, _: FrameType | None) -> NoReturn:
+    """Leave at once, for a handler: nothing was changed yet."""
+    _say("stopped")
+    os._exit(SIGNAL_EXIT_CODE + number)
+
+
+def _stop(number: int, _: FrameType | None) -> NoReturn:
+    ignore()
+    raise Stopped(number)
+
+
+def _taken() -> list[signal.Signals]:
+    return [number for number in SIGNALS if signal.getsignal(number) in (leave, _stop)]
+
+
+def _tell(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """For `sys.excepthook`, which cannot choose the exit code in another way."""
+    lack = _lack(error)
+    if lack is None:
+        sys.__excepthook__(kind, error, traceback)
+        return
+    _say(f"error: {lack}")
+    os._exit(USER_ERROR_EXIT_CODE)
+
+
+def _lack(error: BaseException) -> str | None:
+    """What there is too little of, with the remedy; None if that is not what is wrong."""
+    if isinstance(error, MemoryError):
+        return _MEMORY
+    if isinstance(error, OSError) and error.errno in _LACKS:
+        return _LACKS[error.errno]
+    text = str(error).lower()
+    if any(told in text for told in _TOLD_MEMORY):
+        return _MEMORY
+    return _THREADS if any(told in text for told in _TOLD_THREADS) else None
+
+
+def _say(sentence: str) -> None:
+    """Write a line at once, whatever is buffered."""
+    with suppress(OSError):  # nobody reads it
+        os.write(2, f"{sentence}\n".encode())

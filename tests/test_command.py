@@ -1,0 +1,165 @@
+"""How every command ends by a signal, or for want of memory or threads."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from hw import command
+from tests.conftest import REPOSITORY
+
+COMMANDS = [
+    *(("deploy.py",), ("train.py",), ("demo.py",)),
+    *(("-m", f"hw.{name}") for name in ("doctor", "restore", "describe", "floors")),
+    *(("-m", f"partition.{name}") for name in ("server", "prepare", "placement", "stages")),
+    *(("-m", name) for name in ("envs.speed", "agents.bench", "agents.benchmark.constraint")),
+]
+"""Some of each package; what imports numpy first."""
+SLOW = "import time; print('importing', flush=True); time.sleep(60)"
+GIGABYTE = 2**30
+
+
+@pytest.fixture
+def slow_imports(tmp_path):
+    """An environment where numpy takes a minute to import, and says when it begins to be."""
+    (tmp_path / "numpy").mkdir()
+    (tmp_path / "numpy" / "__init__.py").write_text(SLOW)
+    return os.environ | {"PYTHONPATH": str(tmp_path)}
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
+def test_a_signal_while_a_command_imports_ends_it_in_one_word(arguments, number, slow_imports):
+    with subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=REPOSITORY,
+        env=slow_imports,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout.readline() == "importing\n", process.stderr.read()
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert (process.returncode, errors) == (128 + number, "stopped\n")
+
+
+def call(code: str, *numbers: int, gigabytes: float | None = None) -> subprocess.Popen:
+    """A process that runs `code` in a function `main` of a command."""
+    text = f"import signal, sys\nfrom hw import command\ncommand.begin()\n{code}\n"
+    limit = None if gigabytes is None else int(gigabytes * GIGABYTE)
+
+    def bound() -> None:
+        if limit is not None:
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+    return subprocess.run(
+        [sys.executable, "-c", text + "sys.exit(command.run(main))", *map(str, numbers)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        preexec_fn=bound,
+    )
+
+
+@pytest.mark.parametrize("number", command.SIGNALS, ids=lambda number: number.name)
+def test_a_signal_while_a_command_runs_gives_back_and_no_second_one_disturbs_that(number):
+    code = """def main():
+    try:
+        signal.raise_signal(int(sys.argv[1]))
+    finally:
+        for number in command.SIGNALS:
+            signal.raise_signal(number)
+        print("given back")
+"""
+    result = call(code, number)
+    assert (result.returncode, result.stdout) == (128 + number, "given back\n")
+    assert result.stderr == "stopped\n"
+
+
+def test_signals_that_were_ignored_before_stay_so():
+    """As under nohup."""
+    code = """command.signal.signal(signal.SIGHUP, signal.SIG_IGN)
+command.begin()
+def main():
+    signal.raise_signal(signal.SIGHUP)
+    return 3
+"""
+    result = call(code)
+    assert (result.returncode, result.stderr) == (3, "")
+
+
+THREADS = """import threading, time
+threading.stack_size(2**26)
+def main():
+    for _ in range(1000):
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("def main(): return len(bytearray(2**33))", "gets no more memory"),
+        ("blob = bytearray(2**33)\nmain = None", "gets no more memory"),
+        (THREADS, "may start no more threads"),
+        ("def main(): raise RuntimeError('std::bad_alloc')", "gets no more memory"),
+        ("def main(): raise OSError(24, 'Too many open files')", "may open no more files"),
+    ],
+)
+def test_want_of_memory_or_threads_is_one_sentence(code, told):
+    result = call(code, gigabytes=1.5)
+    assert result.returncode == 2, result
+    assert re.fullmatch(rf"error: this process .*{told}.*\n|error: .*{told}.*\n", result.stderr)
+
+
+def test_any_other_error_keeps_its_traceback():
+    result = call("def main(): raise RuntimeError('a bug')")
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+
+
+def test_an_output_that_nobody_reads_is_one_sentence():
+    code = "def main(): sys.stdout.write('x' * 100_000)"
+    text = f"import sys\nfrom hw import command\ncommand.begin()\n{code}\n"
+    with subprocess.Popen(
+        [sys.executable, "-c", text + "sys.exit(command.run(main))"],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read().startswith("error: nobody reads the output")
+        assert process.wait(timeout=30) == 2
+
+
+def test_both_copies_are_the_same():
+    """`hw` and `partition` know nothing of each other."""
+    copies = [(REPOSITORY / package / "command.py").read_text() for package in ("hw", "partition")]
+    assert copies[0] == copies[1]
+
+
+@pytest.mark.parametrize("package", ["agents", "envs", "hw", "partition"])
+def test_every_command_is_run_so(package):
+    """What is not would leave by a signal without giving anything back."""
+    commands = [
+        path
+        for path in (REPOSITORY / package).rglob("*.py")
+        if 'if __name__ == "__main__":' in path.read_text()
+    ]
+    assert commands
+    for path in commands:
+        end = path.read_text().splitlines()[-1]
+        assert re.fullmatch(r" +sys\.exit\((command|cli)\.run\(\w+\)\)", end), path
