@@ -19,14 +19,19 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
+from agents import checksum
 from agents.errors import PolicyError
 from agents.guard import ThermalGuard
 from agents.heads import BoxHead, CategoricalHead, Head, TableHead
+from agents.reach import check_reach
 from envs.errors import ActionError
 from envs.plant import Axis, Indices, Layout
 from envs.spaces import ActionDecoder, ObservationEncoder, ObservationField, observation_fields
+from partition import json_file
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+WITHOUT_CHECKSUM = 2
+"""The version before `policy.json` had a checksum of its own, which is read, too."""
 METADATA_FILE = "policy.json"
 WEIGHTS_FILE = "weights.safetensors"
 ACTIVATIONS = ("tanh", "relu")
@@ -143,7 +148,8 @@ class FrozenPolicy:
             "weights_sha256": hashlib.sha256(blob).hexdigest(),
             **asdict(self.metadata),
         }
-        (folder / METADATA_FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        text = json.dumps(checksum.sealed(document), indent=1, allow_nan=False)
+        (folder / METADATA_FILE).write_text(text + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> FrozenPolicy:
@@ -155,6 +161,8 @@ class FrozenPolicy:
         document = _read_document(folder)
         path = folder / WEIGHTS_FILE
         try:
+            if document["schema_version"] != WITHOUT_CHECKSUM:
+                checksum.check(document)
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             if digest != document.get("weights_sha256"):
                 raise ValueError(f"{WEIGHTS_FILE} is not what {METADATA_FILE} expects")
@@ -199,18 +207,20 @@ class FrozenPolicy:
                 raise PolicyError(f"a layer has shape {weight.shape}, expected (.., {expected})")
             if weight.dtype != np.float32 or bias.dtype != np.float32:
                 raise PolicyError(f"a layer is {weight.dtype} and {bias.dtype}, expected float32")
-            if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-                raise PolicyError("a weight is not finite; train the policy again")
             expected = len(bias)
         n_outputs = self._head.n_outputs
         if expected != n_outputs:
             raise PolicyError(f"the last layer has {expected} outputs, the axes {n_outputs}")
+        try:
+            check_reach(self.weights, 1.0, saturates=self.metadata.activation == "tanh")
+        except ValueError as error:
+            raise PolicyError(str(error)) from None
 
 
 def _read_document(folder: Path) -> dict[str, Any]:
     path = folder / METADATA_FILE
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json_file.read(path)
     except FileNotFoundError:
         raise PolicyError(
             f"{path} does not exist; give the folder of a finished training run"
@@ -218,10 +228,10 @@ def _read_document(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise PolicyError(f"{path} cannot be read ({error}); copy or train it again") from None
     version = document.get("schema_version") if isinstance(document, dict) else None
-    if version != SCHEMA_VERSION:
+    if version not in (WITHOUT_CHECKSUM, SCHEMA_VERSION):
         raise PolicyError(
-            f"{path} has schema version {version!r}, this program reads {SCHEMA_VERSION}; "
-            f"train again with this version"
+            f"{path} has schema version {version!r}, this program reads {WITHOUT_CHECKSUM} and "
+            f"{SCHEMA_VERSION}; train again with this version"
         )
     return dict(document)
 

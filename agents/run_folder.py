@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from agents.saved_rule import SavedRule, read_document
 from envs.edge_env import EdgeSplitEnv
 from envs.plant import Indices, Layout
 from envs.worlds import build_world
+from partition import json_file
 
 Decide = Callable[[NDArray[np.float32]], Indices]
 """Chooses an action, shape (n_axes,), by an observation, shape (n_fields,)."""
@@ -134,7 +134,7 @@ class RunFolder:
             raise RunFolderError(f"{path} is no folder; give one that train.py wrote")
         config = path / "config.json"
         try:
-            document = json.loads(config.read_text(encoding="utf-8"))
+            document = json_file.read(config)
             device, model = document["device"], document["model"]
         except FileNotFoundError:
             raise RunFolderError(f"{config} does not exist; give a run of train.py") from None

@@ -7,12 +7,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from agents import checksum
 from agents.deciders.rules import Rule, rule_names
 from agents.errors import PolicyError
 from agents.policy import METADATA_FILE
 from envs.plant import Axis, Layout
+from partition import json_file
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+WITHOUT_CHECKSUM = 1
+"""The version before there was a checksum, which is read, too."""
 KIND, PRIVILEGED = "rule", "privileged"
 
 
@@ -70,11 +74,11 @@ class SavedRule:
         Raises:
             PolicyError: an older or newer version wrote it, or it is damaged.
         """
-        if document.get("schema_version") != SCHEMA_VERSION:
+        version = document.get("schema_version")
+        if version not in (WITHOUT_CHECKSUM, SCHEMA_VERSION):
             raise PolicyError(
-                f"{folder / METADATA_FILE} has schema version "
-                f"{document.get('schema_version')!r} of a rule, this program reads "
-                f"{SCHEMA_VERSION}; fit it again with this version"
+                f"{folder / METADATA_FILE} has schema version {version!r} of a rule, this program "
+                f"reads {WITHOUT_CHECKSUM} and {SCHEMA_VERSION}; fit it again with this version"
             )
         if document["kind"] == PRIVILEGED:
             raise PolicyError(
@@ -82,11 +86,14 @@ class SavedRule:
                 f"deploy a learned policy or a rule"
             )
         try:
+            if version != WITHOUT_CHECKSUM:
+                checksum.check(document)
             rule = Rule(document["name"], dict(document["parameters"]))
             if rule.name not in rule_names():
                 raise ValueError(f"there is no rule {rule.name!r}")
+            rule.check()
             return cls(str(document["algorithm"]), rule, _layout(document["layout"]))
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
             raise PolicyError(
                 f"{folder} is damaged ({type(error).__name__}: {error}); copy or fit it again"
             ) from None
@@ -100,7 +107,7 @@ def save_privileged(algorithm: str, folder: Path) -> None:
 def read_document(folder: Path) -> dict[str, Any] | None:
     """Read `policy.json` if it is a rule's; None leaves it to `FrozenPolicy`."""
     try:
-        document = json.loads((folder / METADATA_FILE).read_text(encoding="utf-8"))
+        document = json_file.read(folder / METADATA_FILE)
     except (OSError, ValueError):
         return None
     is_rule = isinstance(document, dict) and document.get("kind") in {KIND, PRIVILEGED}
@@ -109,7 +116,8 @@ def read_document(folder: Path) -> dict[str, Any] | None:
 
 def _write(folder: Path, document: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=1)
+    document = checksum.sealed({"schema_version": SCHEMA_VERSION, **document})
+    text = json.dumps(document, indent=1, allow_nan=False)
     (folder / METADATA_FILE).write_text(text + "\n", encoding="utf-8")
 
 

@@ -33,7 +33,7 @@ from envs.effects import Effects
 from envs.fleet import World
 from envs.vec_env import EdgeSplitVecEnv
 from envs.worlds import build_world
-from partition import zoo
+from partition import json_file, zoo
 from partition.errors import ModelNotFoundError
 from partition.model_folder import PROFILE_FILE, ModelFolder
 from partition.prepare import prepare
@@ -165,7 +165,7 @@ def resumed(path: Path) -> TrainConfig:
     if is_finished(path):
         raise RunFolderError(f"{path} is finished; train anew with another --out")
     try:
-        document: dict[str, Any] = json.loads((path / CONFIG_FILE).read_text(encoding="utf-8"))
+        document: dict[str, Any] = json_file.read(path / CONFIG_FILE)
         known = {f.name for f in fields(TrainConfig)}
         lists = {key: tuple(document[key]) for key in ("scenario", "without")}
         if (path / DEVICE_FILE).is_file():

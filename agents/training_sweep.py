@@ -27,6 +27,7 @@ from rich.table import Table
 
 from agents.errors import AgentError
 from agents.training_run import CONFIG_FILE, is_finished
+from hw.toml_table import shown
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -93,7 +94,7 @@ class Sweep:
         """
         try:
             document = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise AgentError(f"sweep file {path} cannot be read ({error}); mend it") from None
         for key, value in document.items():
             _check(path, key, value)
@@ -131,12 +132,12 @@ def log_file(run: SweepRun) -> Path:
 def _check(path: Path, key: str, value: object) -> None:
     if key in _NUMBERS:
         if not isinstance(value, int) or value < 1:
-            raise AgentError(f"{path}: {key} is {value!r}; give a whole number of 1 or more")
+            raise AgentError(f"{path}: {key} is {shown(value)}; give a whole number of 1 or more")
     elif key not in AXES:
         known = ", ".join((*AXES, *_NUMBERS))
         raise AgentError(f"{path}: unknown key {key!r}; choose from {known}")
     elif not isinstance(value, list) or not value:
-        raise AgentError(f"{path}: {key} is {value!r}; give a list of one or more values")
+        raise AgentError(f"{path}: {key} is {shown(value)}; give a list of one or more values")
 
 
 def _train(run: SweepRun) -> bool:

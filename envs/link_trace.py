@@ -23,6 +23,8 @@ MAHIMAHI_PACKET_BYTES = 1500
 MIN_SECONDS = 10
 MAX_SECONDS = 10_000_000
 """Longer ones are a mistake, and would fill the memory."""
+MAX_MBPS = 1e7
+"""Ten times the fastest link that is sold; faster ones are a mistake, too."""
 
 
 def read_trace(path: Path) -> Floats:
@@ -46,7 +48,7 @@ def read_trace(path: Path) -> Floats:
     is_csv = bool(lines) and "," in lines[0]
     try:
         rate_bps = _from_csv(lines) if is_csv else _from_mahimahi(lines)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
         raise ScenarioError(
             f"link trace {path} is malformed ({error}); use CSV with columns second,mbps or one "
             f"millisecond per line as Mahimahi does"
@@ -64,8 +66,8 @@ def _from_csv(lines: list[str]) -> Floats:
         raise ValueError("no row below the header")
     seconds = np.array([float(row["second"]) for row in rows])
     mbps = np.array([float(row["mbps"]) for row in rows])
-    if not (np.isfinite(mbps).all() and (mbps >= 0).all()):
-        raise ValueError("mbps must be finite and >= 0")
+    if not ((mbps >= 0).all() and (mbps <= MAX_MBPS).all()):
+        raise ValueError(f"mbps must lie within 0 and {MAX_MBPS:g}")
     if not (np.diff(seconds) > 0).all():
         raise ValueError("seconds must ascend; keep one trace per file")
     if not seconds[-1] - seconds[0] <= MAX_SECONDS:

@@ -13,6 +13,8 @@ else:
     import tomli as tomllib
 
 TableT = TypeVar("TableT", bound="TomlTable")
+_LONGEST = 60
+"""Characters of a value in a message."""
 
 
 class TomlTable:
@@ -42,7 +44,7 @@ class TomlTable:
             raise cls.error_class(f"{cls.file_kind} {path} does not exist; check the path")
         try:
             return cls(path, "", tomllib.loads(path.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise cls.error_class(
                 f"{cls.file_kind} {path} cannot be read: {error}; correct the file"
             ) from None
@@ -63,14 +65,14 @@ class TomlTable:
         """Take a sub-table."""
         value = self._take(key)
         if not isinstance(value, dict):
-            raise self.error(key, f"is {value!r}; make it a table")
+            raise self.error(key, f"is {shown(value)}; make it a table")
         return type(self)(self._path, f"{self._prefix}{key}.", value)
 
     def text(self, key: str) -> str:
         """Take a string that is not empty."""
         value = self._take(key)
         if not isinstance(value, str) or not value.strip():
-            raise self.error(key, f"is {value!r}; make it a text")
+            raise self.error(key, f"is {shown(value)}; make it a text")
         return value
 
     def path(self, key: str) -> Path:
@@ -96,7 +98,9 @@ class TomlTable:
             Exception: `error_class`, for an unknown key.
         """
         for key, value in self._values.items():
-            raise self.error(key, f"= {value!r} is no known key; remove it or correct its name")
+            raise self.error(
+                key, f"= {shown(value)} is no known key; remove it or correct its name"
+            )
 
     def _take(self, key: str) -> object:
         if key not in self._values:
@@ -105,8 +109,16 @@ class TomlTable:
 
     def _checked(self, key: str, value: object, low: float, high: float) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self.error(key, f"is {value!r}; give a number")
-        if not (math.isfinite(value) and low <= value <= high):
+            raise self.error(key, f"is {shown(value)}; give a number")
+        if not low <= value <= min(high, sys.float_info.max):
             wanted = f"of {low:g} or more" if high == math.inf else f"from {low:g} to {high:g}"
-            raise self.error(key, f"is {value}; give a finite number {wanted}")
+            raise self.error(key, f"is {shown(value)}; give a finite number {wanted}")
         return float(value)
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: tables and lists by their kind, and the rest cut short."""
+    if isinstance(value, dict | list):
+        return "a table" if isinstance(value, dict) else f"a list of {len(value)}"
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

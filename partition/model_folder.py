@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from partition import routes, wire
+from partition import json_file, routes, wire
 from partition.attention import files
 from partition.attention.files import Attention
 from partition.attention.table import ACCURACY_FILE, AccuracyTableError
@@ -26,6 +26,10 @@ GRAPH_FILE = "model.onnx"
 WEIGHTS_FILE = "weights.bin"
 CUTS_FILE = "cuts.json"
 PROFILE_FILE = "profile.json"
+_GARBLED = (LookupError, TypeError, ValueError, OverflowError, AttributeError)
+"""What reading a document of another shape raises."""
+_MAX_ELEMENTS = 2**40
+"""Of a tensor; no memory holds more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +263,7 @@ def _broken(path: Path, reason: str) -> ModelFolderError:
 
 def _read_json(path: Path, name: str, schema_version: int = SCHEMA_VERSION) -> dict[str, Any]:
     try:
-        data = json.loads((path / name).read_text(encoding="utf-8"))
+        data = json_file.read(path / name)
     except (ValueError, OSError) as error:
         raise _broken(path, f"is corrupt, {name} cannot be read ({error})") from error
     version = data.get("schema_version") if isinstance(data, dict) else None
@@ -272,7 +276,7 @@ def _read_json(path: Path, name: str, schema_version: int = SCHEMA_VERSION) -> d
 def _parse(path: Path, data: dict[str, Any]) -> ModelFolder:
     try:
         inputs = tuple(_parse_spec(spec) for spec in data["inputs"])
-        total = Cost(**data["cuts"][-1]["head"])
+        total = _parse_cost(data["cuts"][-1]["head"])
         cuts = tuple(_parse_cut(i, cut, total) for i, cut in enumerate(data["cuts"]))
         cuts = (replace(cuts[0], is_input=True), *cuts[1:-1], replace(cuts[-1], is_output=True))
         return ModelFolder(
@@ -287,7 +291,7 @@ def _parse(path: Path, data: dict[str, Any]) -> ModelFolder:
             split_points=choose_split_points(cuts),
             fidelity=None,
         )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except _GARBLED as error:
         raise _broken(path, f"is corrupt, {CUTS_FILE} lacks or garbles {error}") from error
 
 
@@ -310,22 +314,34 @@ def _parse_preprocess(data: dict[str, Any] | None, size: int) -> Preprocess | No
 
 
 def _parse_cut(index: int, data: dict[str, Any], total: Cost) -> SplitPoint:
-    head = Cost(**data["head"])
+    head = _parse_cost(data["head"])
     tail = total - head
     tensors = tuple(str(name) for name in data["tensors"])
     shapes = tuple(tuple(int(n) for n in shape) for shape in data["shapes"])
+    dtypes = tuple(str(np.dtype(name)) for name in data["dtypes"])
+    if not len(tensors) == len(shapes) == len(dtypes):
+        raise ValueError(f"{len(tensors)} tensors, {len(shapes)} shapes, {len(dtypes)} dtypes")
+    if any(not 0 <= math.prod(shape) < _MAX_ELEMENTS for shape in shapes):
+        raise ValueError("a shape")
     return SplitPoint(
         index=index,
         name=str(data["name"]),
         tensors=tensors,
         shapes=shapes,
-        dtypes=tuple(str(np.dtype(name)) for name in data["dtypes"]),
+        dtypes=dtypes,
         head=head,
         tail=tail,
         peak_bytes=int(data["peak_bytes"]),
         is_input=False,
         is_output=False,
     )
+
+
+def _parse_cost(data: dict[str, Any]) -> Cost:
+    cost = Cost(**data)
+    if not all(isinstance(n, int) and n >= 0 for n in asdict(cost).values()):
+        raise ValueError("a cost")
+    return cost
 
 
 def _with_profile(folder: ModelFolder) -> ModelFolder:
@@ -342,7 +358,7 @@ def _with_profile(folder: ModelFolder) -> ModelFolder:
         fidelity = tuple(float(point["agreement"]) for point in data["split_points"])
         here = data["machine"] | describe_processor() == data["machine"]
         threads = max(int(data["threads"]), 1) if here else None
-    except (KeyError, TypeError, ValueError) as error:
+    except _GARBLED as error:
         raise _broken(folder.path, f"holds a corrupt {PROFILE_FILE} ({error})") from error
     return replace(folder, fidelity=fidelity, threads=threads)
 

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 import deploy
+from agents import checksum
 from envs.live import live_layout
 from hw.boards.emulated import EmulatedBoard
 from hw.boards.linux import LinuxBoard
@@ -434,7 +435,7 @@ def test_policy_for_another_model_is_refused(edge_run, refusal):
     path = edge_run / "policy" / "policy.json"
     document = json.loads(path.read_text())
     document["layout"]["model"] = "resnet50"
-    path.write_text(json.dumps(document))
+    path.write_text(json.dumps(checksum.sealed(document)))
     assert "another model (resnet50, here tiny-cnn)" in refusal(edge_run)
 
 

@@ -27,6 +27,7 @@ from agents.seeds import held_out_seeds
 from envs.fleet import Fleet, World
 from envs.spaces import ObservationEncoder, observation_fields
 from envs.worlds import build_world
+from partition import json_file
 
 PER_EPISODE = ("energy_j", "latency_s", "qos_met", "accuracy", "cost")
 _PACKAGES = ("agents", "envs", "hw", "partition")
@@ -180,9 +181,7 @@ def _save(folder: Path, measured: Measured, code: str) -> None:
 
 def _load(folder: Path, job: Job, code: str) -> Measured | None:
     try:
-        document: dict[str, Any] = json.loads(
-            (folder / f"{job.name}.json").read_text(encoding="utf-8")
-        )
+        document: dict[str, Any] = json_file.read(folder / f"{job.name}.json")
     except (OSError, ValueError):
         return None
     kept = json.loads(json.dumps(asdict(job)))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from agents.deciders.base import top_clocks
 from agents.deciders.known import Actions, Known, single
 from agents.deciders.nominal import Caution, expect
+from agents.reach import check_reach
 from envs.objective import SMALLEST_COST
 from envs.plant import Indices, Plant, Readings
 from envs.signals import Floats
@@ -40,6 +41,9 @@ DWELL_STEPS = 8.0
 IDLE = (0.01, 1.0)
 """Shares of the server that may be foreseen to be idle."""
 LARGEST_REGRET = 3.0
+"""Of the advice, and the largest input of the network; readings lie within -1 and 1."""
+LARGEST_OFFSET = 10.0
+"""Logarithm of a factor of 22,000 by which no board differs from its model."""
 SHARPNESS = 100.0
 """Score that an action loses by a logarithmic cost of 1 above the best one's."""
 CHUNK = 20_000
@@ -171,19 +175,18 @@ class Advised:
             raise ValueError(f"least_in_time is {least_in_time}, not a share")
         offsets = np.zeros(len(actions)) if offsets is None else offsets
         self._offsets = np.array(offsets, dtype=np.float32)
-        if self._offsets.shape != (len(actions),) or not np.isfinite(self._offsets).all():
-            raise ValueError(f"there are no {len(actions)} finite offsets")
+        if self._offsets.shape != (len(actions),):
+            raise ValueError(f"there are no {len(actions)} offsets")
+        if not (np.abs(self._offsets) <= LARGEST_OFFSET).all():
+            raise ValueError(f"an offset is not within {-LARGEST_OFFSET} and {LARGEST_OFFSET}")
         self._least_in_time = least_in_time
         self._known, self.advice, self._layers = known, Advice(known, actions), layers
-        n_seen = self.advice.n_inputs
-        for weight, bias in layers:
-            if weight.shape != (len(bias), n_seen):
-                raise ValueError(f"a layer has shape {weight.shape}, expected (.., {n_seen})")
-            if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-                raise ValueError("a weight is not finite")
-            n_seen = len(bias)
-        if n_seen != len(actions):
-            raise ValueError(f"the last layer has {n_seen} outputs for {len(actions)} actions")
+        check_layers(layers)
+        n_inputs, n_outputs = layers[0][0].shape[1], len(layers[-1][1])
+        if n_inputs != self.advice.n_inputs:
+            raise ValueError(f"the first layer has {n_inputs} inputs, not {self.advice.n_inputs}")
+        if n_outputs != len(actions):
+            raise ValueError(f"the last layer has {n_outputs} outputs for {len(actions)} actions")
 
     def begin(self, plant: Plant, n: int) -> None:
         """Forget what was seen and in force."""
@@ -217,6 +220,22 @@ class Advised:
         """Which actions the constraint leaves, shape (n, k), at least one."""
         in_time = self.advice.in_time
         return in_time >= np.minimum(in_time.max(axis=1, keepdims=True), self._least_in_time)
+
+
+def check_layers(layers: Layers) -> None:
+    """Check that layers fit together and that their weights are no nonsense.
+
+    Raises:
+        ValueError: there is none, one does not fit to the one before, or a weight is absurd.
+    """
+    if not layers:
+        raise ValueError("there is no layer")
+    n_seen = layers[0][0].shape[1]
+    for weight, bias in layers:
+        if weight.shape != (len(bias), n_seen):
+            raise ValueError(f"a layer has shape {weight.shape}, expected (.., {n_seen})")
+        n_seen = len(bias)
+    check_reach(layers, LARGEST_REGRET)
 
 
 def pack(layers: Layers) -> list[dict[str, Any]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from agents.deciders.advised import Advised, unpack
+from agents.deciders.advised import Advised, check_layers, unpack
 from agents.deciders.appealnet import AppealNet
 from agents.deciders.bandit import Arms, Bandit
 from agents.deciders.base import Decider
@@ -23,6 +23,8 @@ from envs.plant import Indices
 
 Parameters = dict[str, Any]
 """What JSON can hold."""
+LARGEST = 1e12
+"""Indices, seeds, seconds, joules and bits per second of rules all stay far below it."""
 
 _ROUTERS: dict[str, Callable[[Known, Parameters], Router]] = {
     "fixed-route": lambda _known, p: FixedRoute(int(p["route"])),
@@ -68,6 +70,20 @@ class Rule:
         """Whether the clocks are the stock governors' business."""
         return self.name in _ROUTERS
 
+    def check(self) -> None:
+        """Refuse parameters that no fit comes to, before a board is opened.
+
+        Raises:
+            KeyError: a parameter of a network is missing.
+            TypeError: one is of another kind.
+            ValueError: one is absurd.
+        """
+        for value in _numbers(self.parameters):
+            if not abs(value) <= LARGEST:
+                raise ValueError(f"a parameter is {value:.2g}")
+        if self.name == "advised":
+            check_layers(unpack(self.parameters["layers"]))
+
     def build(self, known: Known) -> Decider:
         """Make the decider.
 
@@ -83,6 +99,15 @@ class Rule:
 def rule_names() -> tuple[str, ...]:
     """Names that a `Rule` may have."""
     return (*_ROUTERS, *_CLOCKED)
+
+
+def _numbers(value: object) -> Iterator[float]:
+    """Every number in plain values."""
+    if isinstance(value, int | float):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(item)
 
 
 def _actions(rows: list[list[int]]) -> Indices:

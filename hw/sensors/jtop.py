@@ -120,7 +120,7 @@ def _parse(line: bytes) -> dict[str, int]:
         if isinstance(document, str):
             raise SensorReadError(f"jtop says: {' '.join(document.split())}")
         return {str(name): int(raw_mw) for name, raw_mw in document.items()}
-    except (ValueError, TypeError, AttributeError, OverflowError):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         raise SensorReadError(
             f"jtop's client printed {line[:60]!r} instead of rails; update jetson-stats"
         ) from None

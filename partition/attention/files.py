@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from partition import json_file
 from partition.attention.table import ACCURACY_FILE, AccuracyTable
 from partition.cost import Cost
 from partition.errors import ModelFolderError
@@ -95,9 +96,9 @@ def write_costs(folder: Path, cut: TrainedCut) -> None:
 def _read_costs(folder: Path) -> TrainedCut:
     path = folder / COSTS_FILE
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json_file.read(path)
         return TrainedCut(_cost(data["scores"]), _cost(data["branch"]))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise _broken(path, error) from error
 
 

@@ -7,13 +7,12 @@ and `rankings-*.json` (of `partition.attention.rankings`).
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from partition import cli
+from partition import cli, json_file
 from partition.attention import figures
 from partition.attention.table import AccuracyRow, AccuracyTable
 from partition.errors import PartitionError
@@ -187,8 +186,8 @@ def read(results: Path) -> tuple[list[AccuracyTable], list[dict[str, Any]]]:
         raise PartitionError(f"{results} holds no attention-*.json: copy accuracy.json there first")
     try:
         paths = sorted(results.glob("rankings-*.json"))
-        rankings = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    except ValueError as error:
+        rankings = [json_file.read(path) for path in paths]
+    except (OSError, ValueError) as error:
         raise PartitionError(f"rankings in {results} are corrupt ({error})") from error
     return tables[::-1], rankings[::-1]
 

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from partition import json_file
 from partition.errors import PartitionError
 
 SCHEMA_VERSION = 1
@@ -108,12 +109,12 @@ class AccuracyTable:
             AccuracyTableError: it is missing or corrupt.
         """
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = json_file.read(path)
         except FileNotFoundError as error:
             raise AccuracyTableError(
                 f"{path} is missing: run python -m partition.train_attention"
             ) from error
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError) as error:
             raise _corrupt(path, str(error)) from error
         return _parse(path, data)
 

@@ -6,7 +6,6 @@ NAME-1, NAME-2 and so on; a link that names the table means each of them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from partition import json_file
 from partition.placement.errors import ClusterError
 from partition.placement.toml_table import Table
 
@@ -213,10 +213,10 @@ def _read_speed(table: Table) -> tuple[float | None, tuple[float, ...] | None, s
         return None, table.numbers("block_s"), None
     path = table.path.parent / table.text("profile")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json_file.read(path)
         block_s = tuple(float(block["latency_s"]) for block in data["blocks"])
         return None, block_s, str(data["fingerprint"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise table.error(
             "profile",
             f"= {str(path)!r} cannot be read ({error}): write it with python -m partition.profile",

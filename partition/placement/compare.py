@@ -8,7 +8,6 @@ with the distance to the true optimum, harder instances, identical devices, and 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from partition import cli
+from partition import cli, json_file
 from partition.machine import describe_processor
 from partition.placement import bench
 from partition.placement.errors import PlacementError
@@ -240,7 +239,7 @@ def _main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/placement.md"))
     arguments = parser.parse_args()
     try:
-        bars = json.loads(arguments.bars.read_text(encoding="utf-8"))
+        bars = json_file.read(arguments.bars)
     except (OSError, ValueError) as error:
         raise PlacementError(
             f"{arguments.bars} cannot be read ({error}): write it with "

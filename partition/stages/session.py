@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import IntEnum
 from typing import Any
 
-from partition import rpc
+from partition import json_file, rpc
 from partition.errors import CloudError
 from partition.stages.errors import StageError
 
@@ -94,7 +94,7 @@ class Session:
         if len(message) > _MAX_OPENING_BYTES:
             raise StageError(f"an opening of {len(message)} bytes is over {_MAX_OPENING_BYTES}")
         try:
-            data: dict[str, Any] = json.loads(message)
+            data: dict[str, Any] = json_file.parse(message)
             hops = tuple(Hop(**hop) for hop in data.pop("hops"))
             session = cls(hops=hops, **data)
             session.check()

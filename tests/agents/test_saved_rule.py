@@ -3,8 +3,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from agents import checksum
+from agents.deciders.advised import pack
 from agents.deciders.rules import Rule
 from agents.errors import PolicyError
 from agents.saved_rule import SavedRule, read_document, save_privileged
@@ -31,7 +34,7 @@ def load(folder) -> SavedRule:
 
 def rewrite(folder, **changes) -> None:
     path = folder / "policy.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    path.write_text(json.dumps(checksum.sealed(json.loads(path.read_text()) | changes)))
 
 
 def test_saving_and_loading_keeps_everything(folder, layout):
@@ -46,7 +49,7 @@ def test_what_is_no_rule_is_left_to_the_frozen_policy(tmp_path, text):
     assert read_document(tmp_path / "nowhere") is None
 
 
-@pytest.mark.parametrize("version", [0, 2, None, "1"])
+@pytest.mark.parametrize("version", [0, 3, None, "1"])
 def test_another_schema_is_refused(folder, version):
     rewrite(folder, schema_version=version)
     with pytest.raises(PolicyError, match=r"schema version .* fit it again"):
@@ -69,11 +72,53 @@ def test_damage_is_refused(folder, change):
         load(folder)
 
 
-@pytest.mark.parametrize("max_power_w", [0.0, float("nan"), float("inf"), "x"])
+@pytest.mark.parametrize("max_power_w", [0.0, -1.0, "x"])
 def test_a_largest_power_that_is_no_power_is_refused(folder, max_power_w):
     layout = json.loads((folder / "policy.json").read_text())["layout"]
     rewrite(folder, layout=layout | {"max_power_w": max_power_w})
     with pytest.raises(PolicyError, match="is damaged"):
+        load(folder)
+
+
+def test_what_was_changed_since_it_was_written_is_refused(folder):
+    """Plausible as it is."""
+    path = folder / "policy.json"
+    changed = json.loads(path.read_text()) | {"parameters": {"action": [0, 1, 2, 2]}}
+    path.write_text(json.dumps(changed))
+    with pytest.raises(PolicyError, match=r"is damaged .*sha256 is that of another content"):
+        load(folder)
+
+
+def test_a_rule_from_before_the_checksum_is_read(folder):
+    path = folder / "policy.json"
+    document = json.loads(path.read_text()) | {"schema_version": 1}
+    del document["sha256"]
+    path.write_text(json.dumps(document))
+    assert load(folder).rule == STATIC
+    path.write_text(json.dumps(document | {"schema_version": 2}))
+    with pytest.raises(PolicyError, match="is damaged"):
+        load(folder)
+
+
+@pytest.mark.parametrize("value", [3e37, -1e13])
+@pytest.mark.parametrize("where", [lambda v: v, lambda v: [[v]], lambda v: {"x": {"y": v}}])
+def test_an_absurd_parameter_is_refused(folder, value, where):
+    rewrite(folder, parameters={"action": where(value)})
+    with pytest.raises(PolicyError, match=r"is damaged .*a parameter is"):
+        load(folder)
+
+
+def advised(value: float) -> dict[str, object]:
+    layers = [(np.full((2, 3), value, np.float32), np.zeros(2, np.float32))]
+    return {"name": "advised", "parameters": {"actions": [[0, 0]], "layers": pack(layers)}}
+
+
+@pytest.mark.parametrize(("value", "told"), [(3e37, "absurd"), (np.nan, "not finite")])
+def test_absurd_weights_of_an_advised_policy_are_refused(folder, value, told):
+    rewrite(folder, **advised(1.0))
+    load(folder)
+    rewrite(folder, **advised(value))
+    with pytest.raises(PolicyError, match=f"is damaged .*{told}"):
         load(folder)
 
 
