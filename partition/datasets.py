@@ -19,7 +19,8 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from partition.codec import Float32Array
-from partition.errors import PartitionError
+from partition.errors import ImageError, PartitionError
+from partition.image_file import SUFFIXES, read_rgb
 
 Uint8Array = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -42,7 +43,6 @@ _N_VALIDATION = 5_000
 _PAD_PIXELS = 2
 """28 x 28 pixels become 32 x 32; the garments stand on black."""
 _IDX_IMAGES, _IDX_LABELS = 0x803, 0x801
-_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 _SHIFT_PX = 2
 _VALIDATION_PERCENT, _TEST_PERCENT = 15, 15
 
@@ -204,7 +204,7 @@ def load_folder(folder: Path, size_px: int) -> Dataset:
     parts: dict[str, list[tuple[Uint8Array, int]]] = {"train": [], "validation": [], "test": []}
     for label, name in enumerate(classes):
         for path in sorted((folder / name).iterdir()):
-            if path.suffix.lower() in _SUFFIXES:
+            if path.suffix.lower() in SUFFIXES:
                 parts[_part(f"{name}/{path.name}")].append((_read_image(path, size_px), label))
     for part, items in parts.items():
         if not items:
@@ -221,10 +221,9 @@ def _part(key: str) -> str:
 
 def _read_image(path: Path, size_px: int) -> Uint8Array:
     try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise DatasetError(f"image {path} cannot be decoded ({error}): replace it") from error
+        upright = read_rgb(path)
+    except ImageError as error:
+        raise DatasetError(str(error)) from error
     square = ImageOps.fit(upright, (size_px, size_px), Image.Resampling.BICUBIC)
     return np.asarray(square, np.uint8).transpose(2, 0, 1)
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from partition.codec import Float32Array
 from partition.errors import ImageError
+from partition.image_file import SUFFIXES, read_rgb
 from partition.model_folder import Preprocess
 
 SHIPPED = (
@@ -29,9 +30,9 @@ SHIPPED = (
     "rocket.jpg",
 )
 """Photographs that scikit-image installs."""
-_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 _MIN_CROP_SHARE = 0.5
 _JPEG_QUALITY = 85
+_MAX_INPUT_BYTES = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,10 @@ def load_photographs(source: Path | None, preprocess: Preprocess) -> list[Photog
         preprocess: the model's preprocessing.
 
     Raises:
-        ImageError: the folder is missing or without images, or an image cannot be decoded.
+        ImageError: the folder is missing, without images or with more than should lie in memory at
+            once, or an image cannot be decoded or is too large.
     """
+    _check_room(source, preprocess, 1)
     photographs = []
     for path, image in _images(source):
         tensor = _to_tensor(image, _centre(image, preprocess), preprocess)
@@ -71,6 +74,7 @@ def load_crops(source: Path | None, preprocess: Preprocess, per_image: int) -> l
     Raises:
         ImageError: as in `load_photographs`.
     """
+    _check_room(source, preprocess, per_image)
     rng = np.random.default_rng(0)
     crops = []
     for path, image in _images(source):
@@ -102,14 +106,23 @@ def typical_jpeg_bytes(source: Path | None, preprocess: Preprocess) -> int:
 
 
 def _images(source: Path | None) -> Iterator[tuple[Path, Image.Image]]:
-    for path in _shipped_paths() if source is None else _paths(source):
-        try:
-            with Image.open(path) as image:
-                yield path, ImageOps.exif_transpose(image).convert("RGB")
-        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-            raise ImageError(
-                f"image {path} cannot be decoded ({error}): replace or remove it"
-            ) from error
+    for path in _files(source):
+        yield path, read_rgb(path)
+
+
+def _files(source: Path | None) -> list[Path]:
+    return _shipped_paths() if source is None else _paths(source)
+
+
+def _check_room(source: Path | None, preprocess: Preprocess, per_image: int) -> None:
+    """Refuse more inputs than should lie in memory at once."""
+    n_bytes = 3 * preprocess.size**2 * np.dtype(np.float32).itemsize * per_image
+    n_files, n_most = len(_files(source)), max(_MAX_INPUT_BYTES // n_bytes, 1)
+    if n_files > n_most:
+        raise ImageError(
+            f"{source} holds {n_files} images, which take {n_files * n_bytes / 1e9:.1f} GB as "
+            f"inputs: give a folder of {n_most} at most"
+        )
 
 
 def _shipped_paths() -> list[Path]:
@@ -125,9 +138,9 @@ def _shipped_paths() -> list[Path]:
 def _paths(source: Path) -> list[Path]:
     if not source.is_dir():
         raise ImageError(f"{source} is not a folder: give a folder of photographs")
-    paths = sorted(path for path in source.iterdir() if path.suffix.lower() in _SUFFIXES)
+    paths = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES)
     if not paths:
-        raise ImageError(f"{source} holds no image ({', '.join(sorted(_SUFFIXES))}): add some")
+        raise ImageError(f"{source} holds no image ({', '.join(SUFFIXES)}): add some")
     return paths
 
 

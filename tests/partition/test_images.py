@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import resource
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from partition import images
 from partition.errors import ImageError
+from partition.image_file import MAX_PIXELS, read_rgb
 from partition.images import SHIPPED, load_crops, load_photographs
 from partition.model_folder import Preprocess
 
@@ -99,3 +107,96 @@ def test_a_folder_without_images_or_no_folder_is_named(tmp_path):
         load_photographs(tmp_path / "notes.txt", PREPROCESS)
     with pytest.raises(ImageError, match="not a folder"):
         load_photographs(tmp_path / "gone", PREPROCESS)
+
+
+def bomb_png(path: Path, side: int) -> Path:
+    """A white image of a few kB."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(content))
+            + kind
+            + content
+            + struct.pack(">I", zlib.crc32(kind + content))
+        )
+
+    packer = zlib.compressobj(9)
+    row = bytes([0]) + b"\xff" * (side // 8 + 1)  # one bit per pixel
+    body = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    )
+    return path
+
+
+@pytest.mark.parametrize("side", [7100, 13_000, 30_000])
+def test_an_image_that_would_fill_the_memory_is_refused_by_its_header(tmp_path, side):
+    path = bomb_png(tmp_path / "small.png", side)
+    assert path.stat().st_size < 200_000
+    code = f"""import pathlib, resource
+from partition.image_file import ImageError, read_rgb
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    read_rgb(pathlib.Path({str(path)!r}))
+except ImageError as error:
+    print(error)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert result.stderr == ""
+    sentence, grown_kb = result.stdout.splitlines()
+    assert f"{path} " in sentence
+    assert "pixels" in sentence or "decompression bomb" in sentence
+    assert int(grown_kb) < 20_000
+
+
+def test_the_largest_image_takes_little_more_than_itself(tmp_path):
+    bomb_png(tmp_path / "large.png", int(MAX_PIXELS**0.5))
+    before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert read_rgb(tmp_path / "large.png").mode == "RGB"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 9 * MAX_PIXELS / 1000
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "BMP", "JPEG"])
+def test_other_formats_are_bound_as_well(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr("partition.image_file.MAX_PIXELS", 80 * 60 - 1)
+    path = tmp_path / f"x.{kind.lower()}"
+    Image.new("RGB", (80, 60)).save(path, kind)
+    with pytest.raises(ImageError, match=f"{path} has 80 x 60 pixels"):
+        read_rgb(path)
+
+
+def test_a_huge_file_is_not_read(tmp_path):
+    path = tmp_path / "x.webp"
+    with path.open("wb") as stream:
+        stream.truncate(2**34)
+    with pytest.raises(ImageError, match="has 17179869184 bytes"):
+        read_rgb(path)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "TIFF", "PPM", "ICO"])
+def test_another_format_under_the_name_of_a_known_one_is_refused(tmp_path, kind):
+    Image.new("RGB", (80, 60)).save(tmp_path / "x.png", kind)
+    with pytest.raises(ImageError, match="cannot be decoded"):
+        read_rgb(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_of_an_animation_the_first_picture_is_taken(tmp_path, kind):
+    pictures = [Image.new("RGB", (80, 60), (value, 0, 0)) for value in (10, 200)]
+    path = tmp_path / f"x.{kind.lower()}"
+    pictures[0].save(path, kind, save_all=True, append_images=pictures[1:], lossless=True)
+    assert read_rgb(path).getpixel((5, 5)) == (10, 0, 0)
+
+
+def test_a_folder_of_thousands_is_refused_before_any_is_read(tmp_path, monkeypatch):
+    for number in range(5):
+        (tmp_path / f"{number}.png").touch()
+    monkeypatch.setattr(images, "_MAX_INPUT_BYTES", 4 * 3 * 32 * 32 * 4)
+    with pytest.raises(ImageError, match=r"holds 5 images, .* give a folder of 4 at most"):
+        load_photographs(tmp_path, PREPROCESS)
+    with pytest.raises(ImageError, match="give a folder of 2 at most"):
+        load_crops(tmp_path, PREPROCESS, 2)

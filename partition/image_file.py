@@ -1,0 +1,55 @@
+"""One image file as upright RGB, refused by its header where it would fill the memory."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+from partition.errors import ImageError
+
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+_FORMATS = ("BMP", "JPEG", "PNG", "WEBP")
+"""Pillow reads some forty, and each is a reader of untrusted bytes."""
+MAX_PIXELS = 50_000_000
+"""Most cameras take less (phones 12 or 48 million). Pillow takes 4 bytes per pixel, and two images
+at once where one is turned or its mode changed: 400 MB."""
+MAX_BYTES = 4 * MAX_PIXELS
+"""An uncompressed one; WebP is read as a whole."""
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, OverflowError, Image.DecompressionBombError)
+
+
+def read_rgb(path: Path) -> Image.Image:
+    """An image, turned as its camera was held; of an animation the first picture.
+
+    Raises:
+        ImageError: it cannot be decoded, is in another format, or is too large.
+    """
+    try:
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise ImageError(
+                f"image {path} has {size} bytes, more than the {MAX_BYTES} that are read: make it "
+                "smaller or remove it"
+            )
+        with warnings.catch_warnings():
+            # Pillow warns from 89 million pixels on, and refuses twice as many.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path, formats=_FORMATS) as image:
+                _check_pixels(path, image)
+                image.load()
+                ImageOps.exif_transpose(image, in_place=True)
+                return image.copy() if image.mode == "RGB" else image.convert("RGB")
+    except _BROKEN as error:
+        reason = " ".join(str(error).split())
+        raise ImageError(
+            f"image {path} cannot be decoded ({reason}): replace or remove it"
+        ) from error
+
+
+def _check_pixels(path: Path, image: Image.Image) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise ImageError(
+            f"image {path} has {image.width} x {image.height} pixels, more than the "
+            f"{MAX_PIXELS} that are decoded: make it smaller or remove it"
+        )
