@@ -14,6 +14,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
+from agents.checkpoints import load_into
 from agents.deciders.known import Known
 from agents.deciders.portfolio import collect_states, complementary
 from agents.errors import AgentError
@@ -126,9 +127,16 @@ class Algorithm:
             "MlpPolicy", env, seed=seed, device="cpu", tensorboard_log=log_dir, **settings
         )
 
-    def load(self, path: Path, boards: EdgeSplitVecEnv, seed: int) -> BaseAlgorithm:
-        """Load a saved agent to train it on, on other episodes than it has seen."""
-        agent = self.agent_class.load(path, env=self.wrap(boards, seed), device="cpu")
+    def load(
+        self, path: Path, boards: EdgeSplitVecEnv, seed: int, log_dir: str | None
+    ) -> BaseAlgorithm:
+        """Load a saved agent to train it on, on other episodes than it has seen.
+
+        Raises:
+            RunFolderError: the file is damaged, or of an agent that is built otherwise.
+        """
+        agent = self.build(boards, seed, log_dir)
+        load_into(agent, path)
         agent.set_random_seed((seed + agent.num_timesteps) % 2**32)
         return agent
 

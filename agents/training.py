@@ -71,17 +71,19 @@ def train(
         checkpoint: saved agent to go on with; what an off-policy agent remembered is lost.
 
     Raises:
-        AgentError: unknown algorithm, or a policy that cannot be frozen.
+        AgentError: unknown algorithm, a checkpoint that is damaged, or a policy that cannot be
+            frozen.
     """
     set_threads()
     recipe = algorithm(name)
     imagined = recipe.imagine(world)
     boards = recipe.boards(imagined)
+    logs = str(log_dir) if log_dir else None
     if checkpoint:
-        agent = recipe.load(checkpoint, boards, seed)
+        agent = recipe.load(checkpoint, boards, seed, logs)
         steps = recipe.lessons.n_steps(imagined) if recipe.lessons else 0
     else:
-        agent = recipe.build(boards, seed, str(log_dir) if log_dir else None)
+        agent = recipe.build(boards, seed, logs)
         steps = imitate(agent, imagined, seed, recipe.lessons, report) if recipe.lessons else 0
 
     def as_decider(agent: BaseAlgorithm) -> Decider:

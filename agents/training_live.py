@@ -22,7 +22,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents.algorithms import ALGORITHMS
-from agents.checkpoints import save_whole
+from agents.checkpoints import CHECKPOINT, checkpoint_in, load_into, save_whole
 from agents.errors import AgentError
 from agents.export import freeze, set_threads
 from agents.learners.branching import BranchingDQN
@@ -33,6 +33,7 @@ from agents.run_folder import Decide, RunFolder, keep_device
 from agents.saved_rule import SavedRule
 from agents.training_portfolio import tune_portfolio
 from agents.training_run import CONFIG_FILE, write_json
+from agents.whole_file import written_whole
 from envs.edge_env import EdgeSplitEnv
 from envs.fleet import World
 from envs.live import LivePlant
@@ -62,7 +63,7 @@ N_REHEARSALS = 1000
 """Updates on simulated transitions before the first real one."""
 BLOCK_STEPS = 40
 CHECKPOINT_EVERY = 100
-AGENT_FILE, MEMORY_FILE = "checkpoint.zip", "memory.npz"
+MEMORY_FILE = "memory.npz"
 
 
 LIVE_STEPS = 2000
@@ -119,7 +120,7 @@ class LiveCheckpoints(BaseCallback):
     def _on_step(self) -> bool:
         if self.n_calls % CHECKPOINT_EVERY == 0 and isinstance(self.model, BranchingDQN):
             save_memory(self.model, self._folder / MEMORY_FILE)
-            save_whole(self.model, self._folder / AGENT_FILE)
+            save_whole(self.model, self._folder / CHECKPOINT)
         return True
 
 
@@ -252,15 +253,18 @@ def tune(
         run_dir: for checkpoints.
         n_steps: control steps in all.
         seed: of everything random.
+
+    Raises:
+        AgentError: the policy has no scores per axis, or the checkpoint is damaged.
     """
     set_threads()
     safe = SafeEnv(env, policy)
-    checkpoint = run_dir / AGENT_FILE
-    is_new = not checkpoint.is_file()
+    checkpoint = checkpoint_in(run_dir)
+    is_new = checkpoint is None
     agent = warm_start(safe, policy, seed)
     anchor = copy.deepcopy(agent.policy.q_net)
-    if not is_new:
-        agent = BranchingDQN.load(checkpoint, env=DummyVecEnv([lambda: safe]), device="cpu")
+    if checkpoint is not None:
+        load_into(agent, checkpoint)
         load_memory(agent, run_dir / MEMORY_FILE)
     agent.anchor = anchor
     if is_new:
@@ -325,11 +329,9 @@ _COLUMNS: Sequence[str] = (
 def save_memory(agent: BranchingDQN, path: Path) -> None:
     """Write the replay buffer without pickle."""
     buffer: Any = agent.replay_buffer
-    part = path.with_suffix(".part")
-    with part.open("wb") as stream:
-        columns = {name: getattr(buffer, name) for name in _COLUMNS}
+    columns = {name: getattr(buffer, name) for name in _COLUMNS}
+    with written_whole(path) as stream:
         np.savez(stream, pos=buffer.pos, full=buffer.full, **columns)
-    part.replace(path)
 
 
 def load_memory(agent: BranchingDQN, path: Path) -> None:
@@ -340,9 +342,15 @@ def load_memory(agent: BranchingDQN, path: Path) -> None:
     """
     buffer: Any = agent.replay_buffer
     try:
-        with np.load(path) as stored:
-            for name in _COLUMNS:
-                getattr(buffer, name)[:] = stored[name]
-            buffer.pos, buffer.full = int(stored["pos"]), bool(stored["full"])
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        with np.load(path, allow_pickle=False) as stored:
+            columns = {name: stored[name] for name in _COLUMNS}
+            pos, full = int(stored["pos"]), bool(stored["full"])
+        for name, column in columns.items():
+            if column.shape != getattr(buffer, name).shape or not np.isfinite(column).all():
+                raise ValueError(f"{name} has shape {column.shape} or holds no numbers")
+            getattr(buffer, name)[:] = column
+        if not 0 <= pos < buffer.buffer_size:
+            raise ValueError(f"pos is {pos}")
+        buffer.pos, buffer.full = pos, full
+    except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
         raise AgentError(f"{path} is damaged ({error}); tune anew in another folder") from None

@@ -14,7 +14,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.algorithms import ABLATIONS, ALGORITHMS, algorithm
 from agents.callbacks import TrainingReport
-from agents.checkpoints import CHECKPOINT, Checkpoints, save_whole
+from agents.checkpoints import AGENT, CHECKPOINT, Checkpoints, checkpoint_in, save_whole
 from agents.deciders import registry
 from agents.deciders.base import Decider
 from agents.deciders.oracle import Oracle
@@ -29,6 +29,7 @@ from agents.run_folder import DEVICE_FILE, keep_device
 from agents.saved_rule import SavedRule, save_privileged
 from agents.seeds import held_out_seeds
 from agents.training import AsDecider, simulated_decider, train
+from agents.whole_file import written_whole
 from envs.effects import Effects
 from envs.fleet import World
 from envs.vec_env import EdgeSplitVecEnv
@@ -186,9 +187,8 @@ def is_finished(path: Path) -> bool:
 
 def write_json(path: Path, document: object) -> None:
     """Write a JSON file that a killed process leaves whole or not at all."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    part.replace(path)
+    with written_whole(path) as stream:
+        stream.write(f"{json.dumps(document, indent=1)}\n".encode())
 
 
 def _learned(config: TrainConfig, world: World, run_dir: Path) -> tuple[Decider, Any]:
@@ -198,7 +198,6 @@ def _learned(config: TrainConfig, world: World, run_dir: Path) -> tuple[Decider,
         return [TrainingReport(boards, total, as_decider, config.target), Checkpoints(run_dir)]
 
     began_s = time.monotonic()
-    checkpoint = run_dir / CHECKPOINT
     trained = train(
         config.algo,
         world,
@@ -207,11 +206,11 @@ def _learned(config: TrainConfig, world: World, run_dir: Path) -> tuple[Decider,
         log_dir=run_dir / "tensorboard",
         watchers=watchers,
         report=print,
-        checkpoint=checkpoint if checkpoint.is_file() else None,
+        checkpoint=checkpoint_in(run_dir),
     )
     print(f"trained {trained.steps} steps in {time.monotonic() - began_s:.0f} s")
-    save_whole(trained.agent, run_dir / "agent.zip")
-    checkpoint.unlink(missing_ok=True)
+    save_whole(trained.agent, run_dir / AGENT)
+    (run_dir / CHECKPOINT).unlink(missing_ok=True)
     return simulated_decider(trained.policy, world), trained.policy.save
 
 

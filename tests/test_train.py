@@ -7,13 +7,13 @@ import json
 from dataclasses import replace
 
 import pytest
+from safetensors import safe_open
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train
 from agents import callbacks, checkpoints, training, training_run
 from agents.algorithms import ALGORITHMS
 from agents.errors import AgentError
-from agents.learners.fast_ppo import FastPPO
 from agents.run_folder import RunFolder
 from agents.training_run import TrainConfig
 from envs.scenario import SCENARIO_DIR
@@ -55,6 +55,12 @@ def quick(monkeypatch) -> None:
     settings = ppo.settings | {"n_steps": 10, "batch_size": 40}
     monkeypatch.setitem(ALGORITHMS, "ppo", replace(ppo, n_envs=4, settings=settings))
     monkeypatch.setattr(callbacks, "N_VALIDATIONS", 1)
+
+
+def steps_of(run) -> int:
+    """Steps that the agent in a run folder has learned from."""
+    with safe_open(run / "agent.safetensors", framework="np") as stored:
+        return json.loads(stored.metadata()["agent"])["counters"]["num_timesteps"]
 
 
 @pytest.fixture
@@ -99,7 +105,7 @@ def _check_run(out, base, algo, steps, printed) -> None:
 
 def _check_documents(out, base, algo, steps) -> None:
     assert {path.name for path in out.iterdir()} == {
-        *("config.json", "machine.json", "policy", "agent.zip", "tensorboard"),
+        *("config.json", "machine.json", "policy", "agent.safetensors", "tensorboard"),
         *("evaluation.csv", "evaluation.png", "decisions.png", "device.toml"),
     }
     _, device, _, model, _, scenario = base
@@ -266,10 +272,11 @@ def test_a_run_that_was_cut_goes_on_from_its_checkpoint(base, tmp_path, monkeypa
         patch.setattr(checkpoints, "save_whole", killed)
         options = ["--total-timesteps", "160", "--seed", "3", "--out", str(out)]
         assert train.main([*base, *options]) == 130
-    assert (out / "checkpoint.zip").is_file()
+    assert (out / "checkpoint.safetensors").is_file()
     assert train.main(["--resume", str(out)]) == 0
-    assert FastPPO.load(out / "agent.zip").num_timesteps == 160
-    assert not (out / "checkpoint.zip").exists()
+    assert steps_of(out) == 160
+    assert not (out / "checkpoint.safetensors").exists()
+    assert not [path for path in out.rglob("*") if path.suffix in (".zip", ".pkl", ".part")]
     assert (out / "policy" / "policy.json").is_file()
     assert train.main(["--resume", str(out)]) == 2  # finished
 
@@ -283,7 +290,7 @@ def test_training_stops_at_its_target(base, tmp_path):
     out = tmp_path / "run"
     options = ["--total-timesteps", "4000", "--target", "0.000001", "--out", str(out)]
     assert train.main([*base, *options]) == 0
-    assert FastPPO.load(out / "agent.zip").num_timesteps <= 4000
+    assert steps_of(out) <= 4000
 
 
 def test_effects_are_left_out_of_the_world(lite0):

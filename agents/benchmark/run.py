@@ -24,6 +24,7 @@ from agents.deciders.registry import entry, fit
 from agents.evaluate import ALL, Episodes, run_episodes
 from agents.processes import fresh_processes
 from agents.seeds import held_out_seeds
+from agents.whole_file import written_whole
 from envs.fleet import Fleet, World
 from envs.spaces import ObservationEncoder, observation_fields
 from envs.worlds import build_world
@@ -173,10 +174,8 @@ def _by_seed(run: Episodes, n_episodes: int) -> dict[str, list[list[float]]]:
 
 def _save(folder: Path, measured: Measured, code: str) -> None:
     document = {"code": code, **asdict(measured)}
-    path = folder / f"{measured.job.name}.json"
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(document) + "\n", encoding="utf-8")
-    part.replace(path)  # a run that is killed leaves whole files only
+    with written_whole(folder / f"{measured.job.name}.json") as stream:
+        stream.write(f"{json.dumps(document)}\n".encode())
 
 
 def _load(folder: Path, job: Job, code: str) -> Measured | None:

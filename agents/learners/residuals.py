@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from agents.deciders.known import Actions, Known
 from agents.errors import AgentError
+from agents.whole_file import written_whole
 from envs.plant import Indices
 from envs.signals import Floats
 
@@ -75,15 +76,13 @@ class Residuals:
 
     def save(self, path: Path) -> None:
         """Write the surprises; a killed process leaves the file whole or as it was."""
-        part = path.with_suffix(".part")
-        with part.open("wb") as stream:
+        with written_whole(path) as stream:
             np.savez(
                 stream,
                 features=self._features,
                 deviations=np.reshape(self._deviations, (-1, self._features.shape[1])),
                 surprises=np.array(self._surprises),
             )
-        part.replace(path)
 
     def load(self, path: Path) -> None:
         """Go on with what was saved.
@@ -92,7 +91,7 @@ class Residuals:
             AgentError: it is damaged, or of another portfolio.
         """
         try:
-            with np.load(path) as stored:
+            with np.load(path, allow_pickle=False) as stored:
                 named = {key: stored[key] for key in ("features", "deviations", "surprises")}
             if not np.array_equal(named["features"], self._features):
                 raise ValueError("it is of another portfolio")

@@ -81,7 +81,7 @@ def test_a_rule_is_refused_with_what_can_be_tuned(small_world, small_device, tin
 @pytest.mark.usefixtures("brief")
 def test_tuning_survives_being_killed(env, learned, small_world, tmp_path):
     tune(env, small_world, learned, tmp_path, 20, 0)
-    assert (tmp_path / "checkpoint.zip").is_file()
+    assert (tmp_path / "checkpoint.safetensors").is_file()
     safe = SafeEnv(env, learned)
     agent = warm_start(safe, learned, 0)
     load_memory(agent, tmp_path / "memory.npz")
