@@ -24,6 +24,7 @@ from agents.errors import PolicyError
 from agents.guard import ThermalGuard
 from agents.heads import BoxHead, CategoricalHead, Head, TableHead
 from agents.reach import check_reach
+from agents.remedy import CLOCKS, RETRAIN, shown, train_for
 from envs.errors import ActionError
 from envs.plant import Axis, Indices, Layout
 from envs.spaces import ActionDecoder, ObservationEncoder, ObservationField, observation_fields
@@ -120,14 +121,15 @@ class FrozenPolicy:
         for what, trained, found in (
             ("board", mine.board, layout.board),
             ("clock tables of the board", mine.board_fingerprint, layout.board_fingerprint),
-            ("set of clocks", mine.domains, layout.domains),
+            (CLOCKS, mine.domains, layout.domains),
             ("model", mine.model, layout.model),
             ("split points of the model", mine.cut_list_fingerprint, layout.cut_list_fingerprint),
         ):
             if trained != found:
+                remedy = train_for(layout) if what == CLOCKS else RETRAIN
                 raise PolicyError(
-                    f"the policy was trained for another {what} ({trained}, here {found}); "
-                    f"train one for this board and model with train.py"
+                    f"the policy was trained for another {what} ({shown(trained)}, here "
+                    f"{shown(found)}); {remedy}"
                 )
         if mine.axes != layout.axes or self.metadata.fields != observation_fields(layout):
             raise PolicyError(

@@ -28,6 +28,7 @@ def fresh_processes(n: int) -> Iterator[ProcessPoolExecutor]:
     """
     spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(n, spawn, initializer=_begin, initargs=(os.getpid(),))
+    _start(pool)
     try:
         yield pool
     except BaseException:
@@ -38,8 +39,18 @@ def fresh_processes(n: int) -> Iterator[ProcessPoolExecutor]:
     pool.shutdown()
 
 
+def _start(pool: ProcessPoolExecutor) -> None:
+    """Start all processes with SIGINT blocked: from a terminal it comes while they import, too."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        pool.submit(os.getpid)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells when to stop
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = "1"  # for what is loaded later
     torch = sys.modules.get("torch")

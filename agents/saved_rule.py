@@ -11,6 +11,7 @@ from agents import checksum
 from agents.deciders.rules import Rule, rule_names
 from agents.errors import PolicyError
 from agents.policy import METADATA_FILE
+from agents.remedy import CLOCKS, RETRAIN, shown, train_for
 from envs.plant import Axis, Layout
 from partition import json_file
 
@@ -46,21 +47,21 @@ class SavedRule:
         compared = [
             ("model", mine.model, layout.model),
             ("routes of the model", mine.cut_list_fingerprint, layout.cut_list_fingerprint),
-            ("routes of the model", mine.axes[-1:], layout.axes[-1:]),
+            ("routes of the model", mine.axes[-1].values, layout.axes[-1].values),
         ]
         if not self.rule.leaves_clocks:
             compared += [
                 ("board", mine.board, layout.board),
                 ("clock tables of the board", mine.board_fingerprint, layout.board_fingerprint),
-                ("set of clocks", mine.axes, layout.axes),
+                (CLOCKS, mine.domains, layout.domains),
             ]
         for what, fitted, found in compared:
             if fitted != found:
-                shown = f" ({fitted}, here {found})" if isinstance(fitted, str) else ""
-                raise PolicyError(
-                    f"{self.algorithm} was fitted to another {what}{shown}; fit it to this board "
-                    f"and model with train.py"
-                )
+                told = f" ({shown(fitted)}, here {shown(found)})"
+                remedy = train_for(layout) if what == CLOCKS else RETRAIN
+                raise PolicyError(f"{self.algorithm} was fitted to another {what}{told}; {remedy}")
+        if not self.rule.leaves_clocks and mine.axes != layout.axes:
+            raise PolicyError(f"{self.algorithm} was fitted to other clock points; {RETRAIN}")
 
     def save(self, folder: Path) -> None:
         """Write `policy.json`."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from hw.errors import DeviceFileError
-from hw.toml_table import TomlTable
+from hw.toml_table import TomlTable, shown
 
 Section = TypeVar("Section")
 
@@ -46,7 +46,7 @@ class DeviceTable(TomlTable):
         """Take a list of strings, possibly empty."""
         value = self._take(key)
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise self.error(key, f"is {value!r}; make it a list of texts")
+            raise self.error(key, f"is {shown(value)}; make it a list of texts")
         return tuple(value)
 
     def positive(self, key: str) -> float:

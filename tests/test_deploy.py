@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -217,6 +218,20 @@ def test_requests_do_not_wait_for_a_slow_decision(main, edge_run, monkeypatch, c
     assert document["duration_s"] / len(taken_s) < 0.3
     assert taken_s[0] == 0.0  # what was in force before
     assert min(taken_s[1:]) > 0.1
+
+
+def test_a_decision_that_hangs_is_told_once_the_board_is_back(
+    machine, machine_run, refusal, monkeypatch
+):
+    before, hung = machine.kernel.snapshot(), threading.Event()
+    monkeypatch.setattr("agents.mailbox.STOP_S", 0.1)
+    monkeypatch.setattr("agents.policy.FrozenPolicy.decide", lambda *_: hung.wait(60))
+    try:
+        message = refusal(machine_run, "--board", "linux", "--duration", 0.3, root=machine.root)
+    finally:
+        hung.set()
+    assert "a decision has not come to its end" in message
+    assert machine.kernel.snapshot() == before
 
 
 def test_json_line_is_only_printed_when_asked(main, edge_run, capsys):

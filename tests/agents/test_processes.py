@@ -69,3 +69,35 @@ def test_nothing_is_left_of_a_parent_that_was_killed(tmp_path):
             break
         time.sleep(0.1)
     assert not is_alive(child)
+
+
+INTERRUPTED = """
+import os, sys, time
+from agents.processes import fresh_processes
+if __name__ == "__mp_main__":
+    print("importing", flush=True)
+    time.sleep(1)
+if __name__ == "__main__":
+    try:
+        with fresh_processes(1) as pool:
+            pool.submit(time.sleep, 60).result()
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+
+
+def test_an_interrupt_from_a_terminal_does_not_reach_what_is_still_importing(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(INTERRUPTED)
+    with subprocess.Popen(
+        [sys.executable, script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        start_new_session=True,
+    ) as parent:
+        assert parent.stdout.readline() == "importing\n"
+        os.killpg(parent.pid, signal.SIGINT)
+        _, errors = parent.communicate(timeout=60)
+    assert (parent.returncode, errors) == (130, "")

@@ -12,6 +12,7 @@ from agents.deciders.rules import Rule
 from agents.errors import PolicyError
 from agents.saved_rule import SavedRule, read_document, save_privileged
 from envs.plant import Axis
+from tests.runs import constant_policy
 
 STATIC = Rule("static", {"action": [0, 1, 2, 3]})
 GOVERNED = Rule("dynamic-split", {})
@@ -157,3 +158,23 @@ def test_routes_in_another_order_are_refused(layout):
     fewer = (*layout.axes[:-1], replace(layout.axes[-1], values=(0.0, 1.0)))
     with pytest.raises(PolicyError, match="another routes of the model"):
         SavedRule("mine", GOVERNED, layout).check_layout(replace(layout, axes=fewer))
+
+
+@pytest.mark.parametrize("kind", ["rule", "network"])
+def test_whoever_drives_more_clocks_than_there_are_is_told_what_to_train(layout, kind):
+    """As on an emulated board, which has the processor's alone."""
+    policy = (
+        SavedRule("mine", STATIC, layout)
+        if kind == "rule"
+        else constant_policy(layout, (0, 0, 0, 0))
+    )
+    cpu_only = replace(layout, axes=(layout.axes[0], layout.axes[-1]))
+    with pytest.raises(PolicyError) as refused:
+        policy.check_layout(cpu_only)
+    assert str(refused.value).endswith(
+        "another set of clocks (cpu, gpu, emc, here cpu); train one that drives cpu alone: "
+        "python train.py --device pi4"
+    )
+    gpu_only = replace(layout, axes=layout.axes[1:2] + layout.axes[-1:])
+    with pytest.raises(PolicyError, match=r"hw\.doctor names a --device"):
+        policy.check_layout(gpu_only)
