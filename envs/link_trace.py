@@ -67,7 +67,7 @@ def _from_csv(lines: list[str]) -> Floats:
     seconds = np.array([float(row["second"]) for row in rows])
     mbps = np.array([float(row["mbps"]) for row in rows])
     if not ((mbps >= 0).all() and (mbps <= MAX_MBPS).all()):
-        raise ValueError(f"mbps must lie within 0 and {MAX_MBPS:g}")
+        raise ValueError(f"mbps must be finite, >= 0 and <= {MAX_MBPS:g}")
     if not (np.diff(seconds) > 0).all():
         raise ValueError("seconds must ascend; keep one trace per file")
     if not seconds[-1] - seconds[0] <= MAX_SECONDS:

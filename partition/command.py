@@ -83,7 +83,8 @@ def run(main: Callable[[], int | None]) -> int:
         What it returned, 0 for None; 128 and the signal's number; 2 for want of memory, threads or
         a reader of its output.
     """
-    for number in _taken():
+    taken = _taken()
+    for number in taken:
         signal.signal(number, _stop)
     try:
         code = main() or 0
@@ -103,13 +104,7 @@ def run(main: Callable[[], int | None]) -> int:
         _say(f"error: {lack}")
         return USER_ERROR_EXIT_CODE
     finally:
-        ignore()
-
-
-def ignore() -> None:
-    """Ignore signals from now on, where they were taken."""
-    for number in _taken():
-        signal.signal(number, signal.SIG_IGN)
+        _ignore(taken)  # whoever handles them by now
 
 
 def exit_code(stopped: KeyboardInterrupt) -> int:
@@ -125,8 +120,13 @@ def leave(number: int, _: FrameType | None) -> NoReturn:
 
 
 def _stop(number: int, _: FrameType | None) -> NoReturn:
-    ignore()
+    _ignore(_taken())
     raise Stopped(number)
+
+
+def _ignore(numbers: list[signal.Signals]) -> None:
+    for number in numbers:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _taken() -> list[signal.Signals]:

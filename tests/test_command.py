@@ -88,6 +88,19 @@ def test_a_signal_while_a_command_runs_gives_back_and_no_second_one_disturbs_tha
     assert result.stderr == "stopped\n"
 
 
+def test_signals_while_python_ends_change_nothing():
+    """Whoever took them meanwhile: Python would put the default back."""
+    code = """import atexit
+def main():
+    signal.signal(signal.SIGTERM, print)
+    atexit.register(signal.raise_signal, signal.SIGTERM)
+    atexit.register(signal.raise_signal, signal.SIGQUIT)
+    return 3
+"""
+    result = call(code)
+    assert (result.returncode, result.stdout, result.stderr) == (3, "", "")
+
+
 def test_signals_that_were_ignored_before_stay_so():
     """As under nohup."""
     code = """command.signal.signal(signal.SIGHUP, signal.SIG_IGN)
