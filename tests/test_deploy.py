@@ -69,18 +69,23 @@ def photographs(tmp_path):
 
 
 @pytest.fixture
-def main(photographs):
-    """Call `deploy.main` and keep this process's signals as they were."""
-    numbers = deploy.StopRequest.SIGNALS
-    before = [signal.getsignal(number) for number in numbers]
+def kept_signals():
+    """This process's signals stay as they were: a test runner's own, and what a child inherits."""
+    before = {number: signal.getsignal(number) for number in deploy.StopRequest.SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def main(photographs, kept_signals):
+    """Call `deploy.main`."""
 
     def call(run, *options, **keywords) -> int:
         arguments = ["--run", run, "--source", photographs, *options]
         return deploy.main([str(argument) for argument in arguments], **keywords)
 
-    yield call
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
+    return call
 
 
 @pytest.fixture
@@ -173,12 +178,13 @@ def test_server_that_goes_away_is_replaced_by_the_edge(tiny, cloud_run, photogra
     assert document["top1_agreement"] == 1.0
 
 
-def test_second_signal_does_not_wait(capsys):
+@pytest.mark.usefixtures("kept_signals")
+def test_second_signal_does_not_wait():
     stop = deploy.StopRequest.__new__(deploy.StopRequest)
     stop.wanted, stop.can_wait = False, True
     stop._handle(signal.SIGTERM, None)
     assert stop.wanted
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(command.Stopped):
         stop._handle(signal.SIGTERM, None)
 
 
