@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: train test kernel-test cluster-test lint bench demo system-packages clean
+.PHONY: train test kernel-test cluster-test soak lint bench demo system-packages clean
 
 train: $(STAMP)  ## train on the simulated TX2 and judge, three to four minutes
 	$(BIN)/python train.py
@@ -19,6 +19,9 @@ kernel-test: $(STAMP)  ## the same drivers over a real kernel, in a virtual mach
 cluster-test: $(STAMP)  ## Ray nodes on shaped links and shares of a core; as root, a quarter of an hour
 	$(BIN)/python -m pytest tests/cluster
 	$(BIN)/python -m tests.cluster
+
+soak: $(STAMP)  ## the daemon under faults for half an hour, then a thousand signals; as root, all faults
+	$(BIN)/python -m tests.soak
 
 lint: $(STAMP)  ## format, lint, types, import directions
 	$(BIN)/ruff format --check .

@@ -1,0 +1,144 @@
+"""Starts programs that see a fake kernel: by a process of their own, or by a warm parent that forks.
+
+python -m tests.soak.launcher cold SOCKET ROOT deploy|restore [ARGUMENT ..]
+python -m tests.soak.launcher warm
+
+A warm parent has imported everything. It reads one line of JSON per start, {"socket", "root",
+"program", "arguments", "output", "errors", "environment"}, and answers {"pid"}; when that process
+has ended, {"pid", "code"}. `cold` and the names of the standard library are all that is loaded
+before the program itself, so that signals come while it imports. The moment at which the program's
+own first line runs, in monotonic seconds, is left in the file ROOT.begun.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import os
+import runpy
+import select
+import signal
+import sys
+import time
+import traceback
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+
+REPOSITORY = Path(__file__).parents[2]
+PROGRAMS = {"deploy": ("deploy", "hw.registry"), "restore": ("hw.restore", "hw.restore")}
+"""The module that is run, and the one in which it looks for `Sysfs`."""
+
+
+class _SwapSysfs:
+    """An import hook that gives a module another `Sysfs` as soon as it has been loaded."""
+
+    def __init__(self, module: str, address: str, root: str) -> None:
+        self._module, self._address, self._root = module, address, root
+
+    def find_spec(self, name: str, path: object, target: object = None) -> ModuleSpec | None:
+        if name != self._module:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        load = spec.loader.exec_module
+
+        def load_and_swap(module: ModuleType) -> None:
+            load(module)
+            swap_sysfs(module, self._address, self._root)
+
+        spec.loader.exec_module = load_and_swap
+        return spec
+
+
+def swap_sysfs(module: ModuleType, address: str, root: str) -> None:
+    """Let a module's programs see the fake kernel instead of this machine's."""
+    from tests.soak.remote import SocketSysfs
+
+    module.Sysfs = lambda *_: SocketSysfs(address, Path(root))
+
+
+def start_cold(address: str, root: str, program: str, *arguments: str) -> None:
+    """Become a program, as if it had been started by its name."""
+    name, patched = PROGRAMS[program]
+    _leave_mark(root)
+    script = REPOSITORY / f"{name.replace('.', '/')}.py"
+    sys.argv = [str(script), *arguments]
+    if name == patched:
+        module = importlib.import_module(name)
+        swap_sysfs(module, address, root)
+        sys.exit(module.main())
+    sys.meta_path.insert(0, _SwapSysfs(patched, address, root))
+    runpy.run_path(str(script), run_name="__main__")
+
+
+def _leave_mark(root: str) -> None:
+    Path(f"{root}.begun").write_text(str(time.monotonic()))
+
+
+def serve_warm() -> None:
+    """Fork on request until nobody asks any more, then end what is left."""
+    modules = {name: importlib.import_module(name) for pair in PROGRAMS.values() for name in pair}
+    children: dict[int, int] = {}  # descriptor -> process
+    requests = os.fdopen(0, "rb", buffering=0)  # select does not tell what was read ahead
+    print(json.dumps({"pid": os.getpid()}), flush=True)
+    while True:
+        ready, _, _ = select.select([requests, *children], [], [])
+        for source in ready:
+            if source is not requests:
+                pid = children.pop(source)
+                os.close(source)
+                code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+                print(json.dumps({"pid": pid, "code": code}), flush=True)
+                continue
+            line = requests.readline()
+            if not line:
+                for pid in children.values():
+                    os.kill(pid, signal.SIGKILL)
+                return
+            pid = os.fork()
+            if pid == 0:
+                _become(modules, **json.loads(line))
+            children[os.pidfd_open(pid)] = pid
+            print(json.dumps({"pid": pid}), flush=True)
+
+
+def _become(
+    modules: dict[str, ModuleType],
+    socket: str,
+    root: str,
+    program: str,
+    arguments: list[str],
+    output: str,
+    errors: str,
+    environment: dict[str, str],
+) -> None:
+    """Run a program in this forked child; does not return."""
+    import atexit
+
+    code = 1
+    try:
+        for path, descriptor in ((os.devnull, 0), (output, 1), (errors, 2)):
+            os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), descriptor)
+        os.environ.update(environment)
+        _leave_mark(root)
+        name, patched = PROGRAMS[program]
+        swap_sysfs(modules[patched], socket, root)
+        code = modules[name].main(arguments)
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    kind, *rest = sys.argv[1:]
+    if kind == "warm":
+        serve_warm()
+    else:
+        start_cold(*rest)
