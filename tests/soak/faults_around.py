@@ -136,7 +136,7 @@ def malformed(draw: random.Random, around: Surroundings) -> Fault:
 
 def headers(draw: random.Random, around: Surroundings) -> Fault:
     """An application opens calls and sends nothing."""
-    seconds = draw.uniform(1.0, 5.0)
+    seconds = draw.uniform(4.0, 14.0)
     act = partial(around.applications.headers_only, 120, seconds)
     return _meanwhile("120 calls without a message", seconds, act, "applications")
 

@@ -1,4 +1,4 @@
-"""Starts programs that see a fake kernel: by a process of their own, or by a warm parent that forks.
+"""Starts programs that see a fake kernel: each on its own, or by a warm parent that forks.
 
 python -m tests.soak.launcher cold SOCKET ROOT deploy|restore [ARGUMENT ..]
 python -m tests.soak.launcher warm

@@ -60,19 +60,23 @@ class Ledger:
         violations: what must not happen, in words, the first of each kind and how often.
         stopping_s: when the daemon was told to stop, monotonic; None before.
         last_answer_s: when an answer came last, monotonic.
+        longest_silence_s: between two answers, s.
     """
 
     def __init__(self) -> None:
         self.counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.stopping_s: float | None = None
-        self.last_answer_s = 0.0
+        self.last_answer_s = self.longest_silence_s = 0.0
         self._broken: dict[str, tuple[int, str]] = {}
         self._lock = threading.Lock()
 
     def answered(self, caller: str, is_right: bool) -> None:
         """An answer came."""
         with self._lock:
-            self.last_answer_s = time.monotonic()
+            now_s = time.monotonic()
+            silence_s = now_s - (self.last_answer_s or now_s)
+            self.longest_silence_s = max(self.longest_silence_s, silence_s)
+            self.last_answer_s = now_s
             self.counts[caller]["answered"] += 1
             if not is_right:
                 self._violated(caller, "wrong", "a wrong answer")

@@ -40,10 +40,10 @@ ENDING = {
 KINDS = (*ENDING, "kill", "stop", "twice")
 HOLDS = ("cap", "pin")
 N_WORKERS = 2
-GRACE_S = 0.1
+GRACE_S = 0.2
 """From deploy.py's first line until it handles signals; nothing is changed by then."""
 LIVES_S = {False: (0.4, 2.2), True: (1.2, 4.0)}
-"""Times within which signals come, s, for a warm and for a cold start: half of them while the daemon
+"""Times within which signals come, s, for a warm and for a cold start: half of them while it
 starts, half of them until it has served for a second or two."""
 SECOND_WITHIN_S = 0.4
 HANDLED, INTERRUPTED = 0, 128 + signal.SIGINT
@@ -205,7 +205,7 @@ class Bench:
             stream.unlink(missing_ok=True)
 
     def _strike(self, trial: Trial, daemon: Program) -> float:
-        """Send the signal, or both; returns when."""
+        """Send the signal, or both; returns when the first was sent."""
         sent_s = time.monotonic()
         if trial.kind in ENDING:
             daemon.send(ENDING[trial.kind])
@@ -218,7 +218,6 @@ class Bench:
             daemon.send(signal.SIGSTOP)
             time.sleep(2.0 * trial.second_s)
             daemon.send(signal.SIGCONT)
-            sent_s = time.monotonic()
             daemon.send(trial.second)
         else:
             daemon.send(signal.SIGTERM)

@@ -30,6 +30,9 @@ PAUSE_S = (0.6, 2.8)
 """Between the beginnings of two faults."""
 SERVES_WITHIN_S = 60.0
 RECOVERS_WITHIN_S = 30.0
+SILENCE_S = 10.0
+"""Between two answers, while several applications ask all the time; longer than faults that stop
+the daemon itself, shorter than some in which others merely crowd it."""
 REST_S = 3.0
 """Without faults at the end; the daemon has to have noticed what others changed last."""
 GROUP_REST_S = 1.5
@@ -194,6 +197,8 @@ def soak(model: Path, plan: Plan, scratch: Path, log: Path) -> Report:
         report.drawn = weather.drawn + Counter(k for k in plan.kinds if k in AT_START)
         report.answered, report.table = ledger.n_answered, ledger.table()
         report.findings += ledger.violations + weather.failures
+        if ledger.longest_silence_s > SILENCE_S:
+            report.findings.append(f"no answer for {ledger.longest_silence_s:.1f} s")
         report.n_writes = len(machine.kernel.writes)
         if report.findings:
             last = "\n".join(weather.last[-2 * _SHOWN :])
