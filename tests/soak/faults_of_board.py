@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import random
+from collections.abc import Sequence
 from functools import partial
 
 from tests.hw.fake.cpufreq import CpufreqPolicy
@@ -176,24 +177,15 @@ def heat(draw: random.Random, around: Surroundings) -> Fault:
 
 
 def cap(draw: random.Random, around: Surroundings) -> Fault:
-    """Something else in the kernel caps a clock for a while."""
-    number, share = draw.randrange(9), draw.uniform(0.2, 0.8)
-
-    def everywhere(change) -> None:
-        for kernel in (around.machine.kernel, around.machine.twin):
-            clock = _clocks(kernel)[number % len(_clocks(kernel))]
-            with kernel._lock:
-                change(clock, clock.caps_khz if isinstance(clock, CpufreqPolicy) else clock.caps_hz)
-
-    def lower(clock, caps: dict[str, int]) -> None:
-        table = clock.table_khz if isinstance(clock, CpufreqPolicy) else clock.table_hz
-        caps["another"] = table[int(share * len(table))]
-
+    """A cooling device is held at a state for a while."""
+    kernel, cooled = around.machine.kernel, around.machine.cooled
+    name = draw.choice(sorted(n for n in kernel.devices if n.startswith("cooling_device")))
+    state = draw.randint(1, kernel.devices[name].last_state)
     return Fault(
-        what=f"clock {number} is capped at {share:.2f}",
+        what=f"{name} at state {state}",
         seconds=draw.choice((0.5, 4.0)),
-        begin=partial(everywhere, lower),
-        end=partial(everywhere, lambda _, caps: caps.pop("another")),
+        begin=partial(cooled.update, {name: state}),
+        end=cooled.clear,
         group="limits",
     )
 
@@ -243,37 +235,28 @@ def offline(draw: random.Random, around: Surroundings) -> Fault:
 
 def rival(draw: random.Random, around: Surroundings) -> Fault:
     """Another program sets limits or a governor; that stays."""
-    machine, number = around.machine, draw.randrange(9)
+    machine, number = around.machine, draw.randrange(len(_clocks(around.machine.kernel)))
     how, share = draw.choice(("maximum", "both", "governor")), draw.random()
-
-    def begin() -> None:
-        shown: list[int] = []  # by the board that is driven, not by its twin
-
-        def change(kernel: FakeKernel) -> None:
-            shown.append(_shown_max(kernel, number))
-            _set(kernel, number, how, share, shown[0])
-
-        machine.change(change)
-
     what = f"another program sets the {how} of clock {number} to {share:.2f}"
+    begin = partial(_set_all, machine, [number], how, share)
     return Fault(what=what, seconds=2.0, begin=begin, group="limits")
 
 
 def disk_full(draw: random.Random, around: Surroundings) -> Fault:
-    """No room for the journal, while another program changes what was saved."""
-    ballast = around.machine.journal / "ballast"
-    other = rival(draw, around)
+    """No room for the journal, while another program changes all that was saved."""
+    machine, share = around.machine, draw.random()
+    numbers = range(len(_clocks(machine.kernel)))
 
     def begin() -> None:
         if around.can_fill:
-            fill(around.machine.journal)
-        other.begin()
+            fill(machine.journal)
+        _set_all(machine, numbers, "maximum", share)
 
     return Fault(
-        what=f"the disk is full; {other.what}",
+        what=f"the disk is full; another program sets all clocks to {share:.2f}",
         seconds=draw.choice((1.0, 3.0)),
         begin=begin,
-        end=partial(ballast.unlink, missing_ok=True),
+        end=partial((machine.journal / "ballast").unlink, missing_ok=True),
         group="limits",
     )
 
@@ -292,13 +275,25 @@ def _cpu_clocks(kernel: FakeKernel) -> list[CpufreqPolicy]:
 
 
 def _shown_max(kernel: FakeKernel, number: int) -> int:
-    clock = _clocks(kernel)[number % len(_clocks(kernel))]
+    clock = _clocks(kernel)[number]
     return clock.limits_khz()[1] if isinstance(clock, CpufreqPolicy) else clock.limits_hz()[1]
 
 
+def _set_all(machine: Machine, numbers: Sequence[int], how: str, share: float) -> None:
+    """Set clocks of the board and of its twin, past every rule."""
+    shown: dict[int, int] = {}  # by the board that is driven
+
+    def change(kernel: FakeKernel) -> None:
+        for number in numbers:
+            shown.setdefault(number, _shown_max(kernel, number))
+            _set(kernel, number, how, share, shown[number])
+
+    machine.change(change)
+
+
 def _set(kernel: FakeKernel, number: int, how: str, share: float, shown: int) -> None:
-    """Set a clock past every rule; never to what is shown, which nobody would notice."""
-    clock = _clocks(kernel)[number % len(_clocks(kernel))]
+    """Set a clock; never to what is shown, which nobody would notice."""
+    clock = _clocks(kernel)[number]
     is_cpu = isinstance(clock, CpufreqPolicy)
     if is_cpu and not clock.online:
         return

@@ -38,8 +38,9 @@ class Machine:
             does.
         gate: through which the daemon reaches the kernel.
         root: folder for the journal.
-        mean_w: true power at the input so far, W; [least, most].
+        range_w: true power at the input so far, W; [least, most].
         heat_c: added to every temperature, degrees C.
+        cooled: states of cooling devices by name that somebody holds, whatever the temperature.
     """
 
     def __init__(self, board: str, scratch: Path, seed: int = 0) -> None:
@@ -48,6 +49,7 @@ class Machine:
         self.root = scratch / "root"
         self.root.mkdir()
         self.heat_c = 0.0
+        self.cooled: dict[str, int] = {}
         self.range_w = [float("inf"), 0.0]
         self._server = KernelServer(scratch / "kernel", self.gate.access)
         self.address = self._server.address
@@ -116,6 +118,9 @@ class Machine:
             if self._rest_c[name] > 0.0:
                 zone.heat_to(self._rest_c[name] + 5.0 * speed + self.heat_c)
                 self.twin.devices[name].heat_to(self._rest_c[name] + self.heat_c)
+        for name, state in list(self.cooled.items()):
+            for kernel in (self.kernel, self.twin):
+                kernel.devices[name].cool(max(state, kernel.devices[name].state))
 
     def _speed(self) -> float:
         """Mean of the clocks, as shares of their highest ones."""
