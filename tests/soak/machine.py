@@ -59,6 +59,7 @@ class Machine:
         self._clocks = [d for d in devices if isinstance(d, CpufreqPolicy | DevfreqDevice)]
         self.rails = {d.label: d for d in devices if isinstance(d, Rail)}
         self.zones = {n: d for n, d in self.kernel.devices.items() if isinstance(d, ThermalZone)}
+        self._mode: int = self.kernel.devices["nvpmodel"].mode
         self._rest_w = {name: rail.watts for name, rail in self.rails.items()}
         self._rest_c = {name: zone.temp_c for name, zone in self.zones.items()}
         self._thread = threading.Thread(target=self._live, daemon=True)
@@ -79,6 +80,14 @@ class Machine:
         for kernel in (self.kernel, self.twin):
             with kernel._lock:
                 act(kernel)
+
+    def bring_online(self) -> None:
+        """Let the owner choose the first power mode again, with all processors.
+
+        What is asked of a clock stays with it while its processors are offline, and cannot be
+        changed then.
+        """
+        self.change(lambda kernel: kernel.devices["nvpmodel"].switch_power_mode(self._mode))
 
     @property
     def journal(self) -> Path:

@@ -234,6 +234,7 @@ def _endure(
 def _finish(around: Surroundings, ledger: Ledger, report: Report) -> None:
     """Without faults it must serve, end when told, and have left the board as others set it."""
     daemon, machine = around.daemon, around.machine
+    machine.bring_online()
     daemon.wait(REST_S)
     if daemon.is_alive:
         if not around.applications.is_served(RECOVERS_WITHIN_S):
