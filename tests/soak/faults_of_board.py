@@ -9,6 +9,7 @@ from functools import partial
 
 from tests.hw.fake.cpufreq import CpufreqPolicy
 from tests.hw.fake.devfreq import DevfreqDevice
+from tests.hw.fake.energy import RaplZone
 from tests.hw.fake.kernel import FakeKernel
 from tests.hw.fake.nvpmodel import STATUS
 from tests.soak.faults import Draw, Fault, Surroundings, fill
@@ -27,6 +28,9 @@ TEMPERATURES = {
     "2e6 C": "2147483647\n",
 }
 LIMITS = r"sys/.*(scaling_(max|min)_freq|/(max|min)_freq|/rate|/mrq_rate_locked|_clk_cap/.*)"
+STEPS_UJ = (-1_000_000, -10_000_000, 100_000_000_000)
+"""Of counters: back a little, as some firmware does, or ahead beyond all power."""
+_COUNTERS = r"sys/.*/intel-rapl:.*/energy_uj"
 _CLOCKS = r"sys/.*(scaling_cur_freq|cpuinfo_cur_freq|/cur_freq)"
 _TRIPS = r"sys/.*/trip_point_\d+_(type|temp|hyst)"
 HEAT_C = (41.0, 43.0, 48.0)
@@ -35,11 +39,9 @@ HEAT_C = (41.0, 43.0, 48.0)
 
 def _files(draw: random.Random, machine: Machine) -> tuple[str, str]:
     """Some files that are read, as a pattern, and their name."""
-    number = draw.randint(1, len(machine.rails))
+    number = draw.randint(1, 3)
     zone = draw.choice([z for z in machine.zones.values() if z.temp_c > 0.0])
     choices = {
-        f"rail {number}": rf"sys/.*/hwmon\d+/(in|curr|power){number}_input",
-        "all rails": r"sys/.*/hwmon\d+/(in|curr|power)\d+_input",
         f"zone {zone.folder[-1]}": rf"{zone.folder}/temp",
         "all zones": r"sys/.*/thermal_zone\d+/temp",
         "trip points": _TRIPS,
@@ -49,8 +51,18 @@ def _files(draw: random.Random, machine: Machine) -> tuple[str, str]:
         "cooling devices": r"sys/.*/cooling_device\d+/.*",
         "governors": r"sys/.*/(scaling_)?governor",
     }
+    if _has_counters(machine):
+        choices["rail core"] = r"sys/.*/intel-rapl:0:0/energy_uj"
+        choices["all rails"] = _COUNTERS
+    else:
+        choices[f"rail {number}"] = rf"sys/.*/hwmon\d+/(in|curr|power){number}_input"
+        choices["all rails"] = r"sys/.*/hwmon\d+/(in|curr|power)\d+_input"
     name = draw.choice(sorted(choices))
     return name, choices[name]
+
+
+def _has_counters(machine: Machine) -> bool:
+    return any(isinstance(rail, RaplZone) for rail in machine.rails.values())
 
 
 def _ruled(machine: Machine, what: str, seconds: float, **rule) -> Fault:
@@ -82,11 +94,20 @@ def garbage(draw: random.Random, around: Surroundings) -> Fault:
 
 
 def implausible_power(draw: random.Random, around: Surroundings) -> Fault:
-    """A current that cannot be, so a power that cannot be."""
+    """A power that cannot be, or a counter that steps."""
+    seconds = draw.choice((0.1, 1.0, 4.0))
+    if _has_counters(around.machine):
+        step_uj = draw.choice(STEPS_UJ)
+        return _ruled(
+            around.machine,
+            f"counters are {1e-6 * step_uj:g} J off",
+            seconds,
+            files=_COUNTERS,
+            change=lambda text: f"{max(int(text) + step_uj, 0)}\n",
+        )
     number = draw.choice((1, r"\d+"))
     name = draw.choice(sorted(POWERS))
     files, text = rf"sys/.*/hwmon\d+/curr{number}_input", POWERS[name]
-    seconds = draw.choice((0.1, 1.0, 4.0))
     return _ruled(around.machine, f"{name} at rail {number}", seconds, files=files, text=text)
 
 
@@ -138,13 +159,14 @@ def vanish(draw: random.Random, around: Surroundings) -> Fault:
     """A device goes away and comes back."""
     kernel = around.machine.kernel
     folders = {
-        "the GPU's clock": kernel.devices["gpu"].folder,
         "the last cluster's clock": _cpu_clocks(kernel)[-1].folder,
-        "the power monitor": r"sys/.*/hwmon\d+",
+        "the power monitor": r"sys/.*/(hwmon\d+|intel-rapl:.*)",
         "a zone": draw.choice([z.folder for z in around.machine.zones.values()]),
         "a cooling device": r"sys/.*/cooling_device0",
-        "the memory clock": r"sys/kernel/debug/.*emc",
     }
+    if "gpu" in kernel.devices:
+        folders["the GPU's clock"] = kernel.devices["gpu"].folder
+        folders["the memory clock"] = r"sys/kernel/debug/.*emc"
     name = draw.choice(sorted(folders))
     seconds = draw.choice((0.1, 1.0, 4.0))
     files = rf"{folders[name]}(/.*)?"
@@ -270,6 +292,14 @@ def _clocks(kernel: FakeKernel) -> list[CpufreqPolicy | DevfreqDevice]:
     )
 
 
+def _points(clock: CpufreqPolicy | DevfreqDevice) -> list[int]:
+    """Ascending, in the unit of the clock's files."""
+    if isinstance(clock, DevfreqDevice):
+        return list(clock.table_hz)
+    low, high = clock.cpuinfo_min_khz, clock.cpuinfo_max_khz
+    return list(clock.table_khz or range(low, high + 1, (high - low) // 10))
+
+
 def _cpu_clocks(kernel: FakeKernel) -> list[CpufreqPolicy]:
     return [clock for clock in _clocks(kernel) if isinstance(clock, CpufreqPolicy)]
 
@@ -302,7 +332,7 @@ def _set(kernel: FakeKernel, number: int, how: str, share: float, shown: int) ->
         choices = [g for g in clock.governors if g not in ("userspace", clock.governor)]
         kernel.attribute(f"{files}governor").write(choices[int(share * len(choices))])
         return
-    table = [p for p in (clock.table_khz if is_cpu else clock.table_hz) if p != shown]
+    table = [p for p in _points(clock) if p != shown]
     wanted = str(table[int(share * len(table))])
     low = wanted if how == "both" else str(table[0])
     kernel.attribute(f"{files}min_freq").write(low)

@@ -59,6 +59,7 @@ class Gate:
 
     def __init__(self, kernel: FakeKernel) -> None:
         self.kernel = kernel
+        self._ahead_s = kernel.now_s - time.monotonic()
         self._touched_s = 0.0
         self._rules: list[Rule] = []
         self._lock = threading.Lock()
@@ -72,6 +73,10 @@ class Gate:
         """Put it out of force."""
         with self._lock:
             self._rules = [each for each in self._rules if each is not rule]
+
+    def keep_time(self) -> None:
+        """Set the kernel's clock; its lock must be held, or time could step back."""
+        self.kernel.now_s = time.monotonic() + self._ahead_s
 
     def wait_for_quiet(self) -> None:
         """Wait for a moment between two looks at what can be set.
@@ -102,8 +107,9 @@ class Gate:
                 return False
         if answer is not None and answer.code:
             raise OSError(answer.code, os.strerror(answer.code), path)
-        self.kernel.now_s = time.monotonic()
-        result = self.kernel.access(operation, path, value)
+        with self.kernel._lock:
+            self.keep_time()
+            result = self.kernel.access(operation, path, value)
         if operation == "glob":
             return [found for found in result if not self._is_hidden(found, rules)]
         if answer is not None and answer.text is not None:

@@ -13,3 +13,5 @@ AT_START = {
 KINDS: dict[str, Draw] = {**faults_of_board.KINDS, **faults_around.KINDS}
 """Faults that are drawn again and again."""
 ALL = (*AT_START, *KINDS)
+OF_JETSONS = ("power-mode", "status")
+"""Kinds that need nvpmodel."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from tests.hw.fake.boards import BOARDS
 from tests.hw.fake.cpufreq import CpufreqPolicy
 from tests.hw.fake.devfreq import DevfreqDevice
+from tests.hw.fake.energy import RaplZone
 from tests.hw.fake.hwmon import Rail
 from tests.hw.fake.kernel import NEW, FakeKernel
 from tests.hw.fake.thermal import ThermalZone
@@ -36,6 +36,7 @@ class Machine:
         kernel: of the board.
         twin: a kernel to which happens what others do to the board, but nothing that the daemon
             does.
+        has_modes: whether it has nvpmodel.
         gate: through which the daemon reaches the kernel.
         root: folder for the journal.
         range_w: true power at the input so far, W; [least, most].
@@ -57,9 +58,14 @@ class Machine:
         self._stop = threading.Event()
         devices = self.kernel.devices.values()
         self._clocks = [d for d in devices if isinstance(d, CpufreqPolicy | DevfreqDevice)]
-        self.rails = {d.label: d for d in devices if isinstance(d, Rail)}
+        self.rails = {
+            name: device
+            for name, device in self.kernel.devices.items()
+            if isinstance(device, Rail | RaplZone)
+        }
         self.zones = {n: d for n, d in self.kernel.devices.items() if isinstance(d, ThermalZone)}
-        self._mode: int = self.kernel.devices["nvpmodel"].mode
+        self.has_modes = "nvpmodel" in self.kernel.devices
+        self._mode: int = self.kernel.devices["nvpmodel"].mode if self.has_modes else 0
         self._rest_w = {name: rail.watts for name, rail in self.rails.items()}
         self._rest_c = {name: zone.temp_c for name, zone in self.zones.items()}
         self._thread = threading.Thread(target=self._live, daemon=True)
@@ -87,7 +93,8 @@ class Machine:
         What is asked of a clock stays with it while its processors are offline, and cannot be
         changed then.
         """
-        self.change(lambda kernel: kernel.devices["nvpmodel"].switch_power_mode(self._mode))
+        if self.has_modes:
+            self.change(lambda kernel: kernel.devices["nvpmodel"].switch_power_mode(self._mode))
 
     @property
     def journal(self) -> Path:
@@ -112,8 +119,8 @@ class Machine:
         with self.kernel._lock:
             speed = self._speed()
         while not self._stop.wait(TICK_S):
-            self.kernel.now_s = time.monotonic()
             with self.kernel._lock:
+                self.gate.keep_time()
                 speed += 0.3 * (self._speed() - speed)
                 self._settle(speed)
 
@@ -121,7 +128,7 @@ class Machine:
         for name, rail in self.rails.items():
             wander = 1.0 + JITTER * self._random.uniform(-1.0, 1.0)
             rail.watts = self._rest_w[name] * (REST_SHARE + (1.0 - REST_SHARE) * speed) * wander
-        watts = sum(rail.watts for rail in self.rails.values() if rail.label in TOTAL)
+        watts = sum(rail.watts for name, rail in self.rails.items() if name in TOTAL)
         self.range_w = [min(self.range_w[0], watts), max(self.range_w[1], watts)]
         for name, zone in self.zones.items():
             if self._rest_c[name] > 0.0:
@@ -143,7 +150,7 @@ class Machine:
         return sum(shares) / len(shares)
 
 
-TOTAL = ("VDD_IN", "POM_5V_IN")
+TOTAL = ("VDD_IN", "POM_5V_IN", "rapl psys")
 """Rails that are a board's input."""
 
 

@@ -20,7 +20,7 @@ from partition.model_folder import ModelFolder
 from tests.soak.applications import Applications
 from tests.soak.cloud import Cloud, ProxyTrap, RoughLink
 from tests.soak.faults import Fault, Surroundings
-from tests.soak.kinds import AT_START, KINDS
+from tests.soak.kinds import AT_START, KINDS, OF_JETSONS
 from tests.soak.ledger import Ledger, examples
 from tests.soak.machine import Machine
 from tests.soak.programs import Launcher, Program
@@ -101,7 +101,8 @@ class Weather:
         self.failures: list[str] = []
         self._around, self._log = around, log
         self._draw = random.Random(plan.seed)
-        self._kinds = [name for name in plan.kinds if name in KINDS]
+        left_out = () if around.machine.has_modes else OF_JETSONS
+        self._kinds = [name for name in plan.kinds if name in KINDS and name not in left_out]
         self._deck: list[str] = []
         self._began_s = time.monotonic()
         self._over = threading.Event()
