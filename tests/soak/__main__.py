@@ -49,7 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             n_cold = round(COLD_SHARE * arguments.signals)
             began_s = time.monotonic()
             found = send_signals(
-                model, place, arguments.signals, n_cold, arguments.seed, arguments.board
+                model,
+                place,
+                arguments.log,
+                arguments.signals,
+                n_cold,
+                arguments.seed,
+                arguments.board,
             )
             _tell_signals(found, time.monotonic() - began_s)
             n_findings += len(found.findings)
@@ -94,7 +100,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--board", default="jetson-orin-nano", help="fake board")
     parser.add_argument("--hold", default="cap", help="how the daemon holds clocks (cap)")
     parser.add_argument(
-        "--log", type=Path, default=Path("soak.jsonl"), help="faults, a line each (soak.jsonl)"
+        "--log",
+        type=Path,
+        default=Path("soak.jsonl"),
+        help="faults and signals, a line each (soak.jsonl)",
     )
     return parser
 

@@ -12,6 +12,7 @@ Seven kinds:
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import threading
@@ -19,7 +20,7 @@ import time
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from partition.model_folder import ModelFolder
@@ -121,13 +122,14 @@ def draw_trials(n_signals: int, n_cold: int, seed: int) -> list[Trial]:
 
 
 def send_signals(
-    model: Path, scratch: Path, n_signals: int, n_cold: int, seed: int, board: str
+    model: Path, scratch: Path, log: Path, n_signals: int, n_cold: int, seed: int, board: str
 ) -> SignalReport:
     """Send signals to daemons over fake boards, two at a time.
 
     Args:
         model: folder of a network.
         scratch: an empty folder.
+        log: where signals are written down, row by row.
         n_signals: in all.
         n_cold: of them to daemons that are started as a user does; the others are forked.
         seed: of kinds and moments.
@@ -144,7 +146,7 @@ def send_signals(
             place = scratch / f"machine-{number}"
             place.mkdir()
             with Machine(board, place, seed + number) as machine:
-                bench = Bench(machine, launcher, run, cloud.port, report, lock)
+                bench = Bench(machine, launcher, run, cloud.port, report, lock, log)
                 while True:
                     with lock:
                         trial = next(todo, None)
@@ -169,9 +171,10 @@ class Bench:
         cloud_port: int,
         report: SignalReport,
         lock: threading.Lock,
+        log: Path,
     ) -> None:
         self._machine, self._launcher, self._run = machine, launcher, run
-        self._cloud_port, self._report, self._lock = cloud_port, report, lock
+        self._cloud_port, self._report, self._lock, self._log = cloud_port, report, lock, log
 
     def send(self, trial: Trial) -> None:
         """Start a daemon, send it its signal, and look at what it leaves."""
@@ -198,6 +201,8 @@ class Bench:
         with self._lock:
             self._report.ends[trial.kind][str(code)] += 1
             self._report.n_changed += was_changed
+            with self._log.open("a") as file:
+                file.write(json.dumps({**asdict(trial), "code": code, "found": found}) + "\n")
             if found:
                 words = "; ".join(found)
                 self._report.findings.append(f"{trial}: {words}\n{daemon.complaints()[-1500:]}")
