@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--each", action="store_true", help="a daemon of its own for each kind, DURATION long"
     )
-    parser.add_argument("--board", default="jetson-orin-nano", help="fake board")
+    parser.add_argument("--board", default="jetson-orin-nano-super", help="fake board")
     parser.add_argument("--hold", default="cap", help="how the daemon holds clocks (cap)")
     parser.add_argument(
         "--log",

@@ -88,13 +88,19 @@ class Machine:
                 act(kernel)
 
     def bring_online(self) -> None:
-        """Let the owner choose the first power mode again, with all processors.
+        """Let the owner choose a power mode with all processors, another than at first if he can.
 
         What is asked of a clock stays with it while its processors are offline, and cannot be
         changed then.
         """
-        if self.has_modes:
-            self.change(lambda kernel: kernel.devices["nvpmodel"].switch_power_mode(self._mode))
+        if not self.has_modes:
+            return
+        nvpmodel = self.kernel.devices["nvpmodel"]
+        n_cpus = sum(len(policy.cpus) for policy in nvpmodel.policies)
+        whole = [n for n, mode in nvpmodel.modes.items() if mode.n_cpus in (None, n_cpus)]
+        chosen = max(whole, key=lambda number: (number != self._mode, number == nvpmodel.mode))
+        if nvpmodel.mode != chosen:
+            self.change(lambda kernel: kernel.devices["nvpmodel"].switch_power_mode(chosen))
 
     @property
     def journal(self) -> Path:

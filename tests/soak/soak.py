@@ -59,7 +59,7 @@ class Plan:
     kinds: Sequence[str]
     seconds: float
     seed: int = 0
-    board: str = "jetson-orin-nano"
+    board: str = "jetson-orin-nano-super"
     hold: str = "cap"
 
 

@@ -25,7 +25,7 @@ from tests.soak.signals import KINDS as SIGNALS
 from tests.soak.signals import draw_trials, send_signals
 from tests.soak.soak import Plan, soak
 
-BOARD = "jetson-orin-nano"
+BOARD = "jetson-orin-nano-super"
 SECONDS, N_SIGNALS, N_COLD = 120.0, 30, 3
 MAXIMUM = "sys/devices/system/cpu/cpufreq/policy0/scaling_max_freq"
 
