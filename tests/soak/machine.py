@@ -15,7 +15,7 @@ from tests.hw.fake.hwmon import Rail
 from tests.hw.fake.kernel import NEW, FakeKernel
 from tests.hw.fake.thermal import ThermalZone
 from tests.soak.gate import Gate
-from tests.soak.remote import KernelServer
+from tests.soak.remote import SHARED, KernelServer
 
 TICK_S = 0.05
 JITTER = 0.03
@@ -48,7 +48,8 @@ class Machine:
         self.kernel, self.twin = BOARDS[board](NEW), BOARDS[board](NEW)
         self.gate = Gate(self.kernel)
         self.root = scratch / "root"
-        self.root.mkdir()
+        for name in ("folder", "devtmpfs"):
+            (self.root / SHARED / name).mkdir(parents=True)
         self.heat_c = 0.0
         self.cooled: dict[str, int] = {}
         self.range_w = [float("inf"), 0.0]

@@ -15,6 +15,9 @@ from tests.hw.fake.access import _KernelSysfs
 
 MESSAGE_BYTES = 1 << 17
 
+SHARED = "shared"
+"""Folder under the root of what all processes share with a kernel: what its lock is taken on."""
+
 Access = Callable[[str, str, str], Any]
 """Operation, path, value; raises OSError."""
 
@@ -32,6 +35,7 @@ class SocketSysfs(_KernelSysfs):
 
     def __init__(self, address: str, root: Path) -> None:
         super().__init__(root)
+        self.shared = str(root / SHARED)
         self._address = address
         self._idle: list[socket.socket] = []
 
