@@ -22,6 +22,7 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -61,16 +62,23 @@ def swap_sysfs(module: ModuleType, address: str, root: str) -> None:
 
 def start_cold(address: str, root: str, program: str, *arguments: str) -> None:
     """Become a program, as if it had been started by its name."""
-    name, patched = PROGRAMS[program]
+    patched = PROGRAMS[program][1]
     _leave_mark(root)
-    script = REPOSITORY / f"{name.replace('.', '/')}.py"
-    sys.argv = [str(script), *arguments]
+    if patched == PROGRAMS[program][0]:
+        swap_sysfs(importlib.import_module(patched), address, root)
+    else:
+        sys.meta_path.insert(0, _SwapSysfs(patched, address, root))
+    _run(program, arguments)
+
+
+def _run(program: str, arguments: Sequence[str]) -> None:
+    """Run a program's file as Python does, or a module whose `Sysfs` was swapped."""
+    name, patched = PROGRAMS[program]
+    script = str(REPOSITORY / f"{name.replace('.', '/')}.py")
+    sys.argv = [script, *arguments]
     if name == patched:
-        module = importlib.import_module(name)
-        swap_sysfs(module, address, root)
-        sys.exit(module.main())
-    sys.meta_path.insert(0, _SwapSysfs(patched, address, root))
-    runpy.run_path(str(script), run_name="__main__")
+        sys.exit(sys.modules[name].main())
+    runpy.run_path(script, run_name="__main__")
 
 
 def _leave_mark(root: str) -> None:
@@ -79,7 +87,9 @@ def _leave_mark(root: str) -> None:
 
 def serve_warm() -> None:
     """Fork on request until nobody asks any more, then end what is left."""
-    modules = {name: importlib.import_module(name) for pair in PROGRAMS.values() for name in pair}
+    for pair in PROGRAMS.values():
+        for name in pair:
+            importlib.import_module(name)
     children: dict[int, int] = {}  # descriptor -> process
     requests = os.fdopen(0, "rb", buffering=0)  # select does not tell what was read ahead
     print(json.dumps({"pid": os.getpid()}), flush=True)
@@ -99,13 +109,12 @@ def serve_warm() -> None:
                 return
             pid = os.fork()
             if pid == 0:
-                _become(modules, **json.loads(line))
+                _become(**json.loads(line))
             children[os.pidfd_open(pid)] = pid
             print(json.dumps({"pid": pid}), flush=True)
 
 
 def _become(
-    modules: dict[str, ModuleType],
     socket: str,
     root: str,
     program: str,
@@ -123,9 +132,9 @@ def _become(
             os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), descriptor)
         os.environ.update(environment)
         _leave_mark(root)
-        name, patched = PROGRAMS[program]
-        swap_sysfs(modules[patched], socket, root)
-        code = modules[name].main(arguments)
+        swap_sysfs(sys.modules[PROGRAMS[program][1]], socket, root)
+        _run(program, arguments)
+        code = 0
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
     except BaseException:

@@ -47,7 +47,6 @@ LIVES_S = {False: (0.4, 2.2), True: (1.2, 4.0)}
 """Times within which signals come, s, for a warm and for a cold start: half of them while it
 starts, half of them until it has served for a second or two."""
 SECOND_WITHIN_S = 0.4
-HANDLED, INTERRUPTED = 0, 128 + signal.SIGINT
 
 
 @dataclass
@@ -240,7 +239,7 @@ class Bench:
         if begun_s is None or sent_s < begun_s + GRACE_S:
             return []  # the interpreter's affair, or nearly; nothing is changed yet
         found = []
-        if code not in (HANDLED, INTERRUPTED):
+        if code not in (0, *(128 + number for number in ENDING.values())):
             found.append(f"exit code {code}")
         if "Traceback" in daemon.complaints():
             found.append("a traceback")
