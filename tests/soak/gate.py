@@ -55,10 +55,12 @@ class Gate:
 
     Attributes:
         kernel: behind it; what is done to that directly meets no rule.
+        accesses: so far, about; threads count without a lock.
     """
 
     def __init__(self, kernel: FakeKernel) -> None:
         self.kernel = kernel
+        self.accesses = 0
         self._ahead_s = kernel.now_s - time.monotonic()
         self._touched_s = 0.0
         self._rules: list[Rule] = []
@@ -89,6 +91,7 @@ class Gate:
 
     def access(self, operation: str, path: str, value: str = "") -> Any:
         """Do what `FakeKernel.access` does."""
+        self.accesses += 1
         rules = self._rules
         real = path if operation == "run" else self.kernel.real_path(path)
         if SETTABLE.search(real):

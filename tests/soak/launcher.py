@@ -6,8 +6,8 @@ python -m tests.soak.launcher warm
 A warm parent has imported everything. It reads one line of JSON per start, {"socket", "root",
 "program", "arguments", "output", "errors", "environment"}, and answers {"pid"}; when that process
 has ended, {"pid", "code"}. `cold` and the names of the standard library are all that is loaded
-before the program itself, so that signals come while it imports. The moment at which the program's
-own first line runs, in monotonic seconds, is left in the file ROOT.begun.
+before the program itself, so that signals come while it imports. What processor time was used
+before the program's own first line is left in the file ROOT.begun.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _run(program: str, arguments: Sequence[str]) -> None:
 
 
 def _leave_mark(root: str) -> None:
-    Path(f"{root}.begun").write_text(str(time.monotonic()))
+    Path(f"{root}.begun").write_text(str(time.process_time()))
 
 
 def serve_warm() -> None:
@@ -145,7 +145,15 @@ def _become(
         os._exit(code)
 
 
+def _hear_signals() -> None:
+    """Let signals do what they usually do, though nohup or a shell had them ignored."""
+    for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 if __name__ == "__main__":
+    _hear_signals()
     kind, *rest = sys.argv[1:]
     if kind == "warm":
         serve_warm()

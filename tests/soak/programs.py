@@ -55,13 +55,14 @@ class Program:
         """Whether it still runs."""
         return not self._ended.is_set()
 
-    @property
-    def begun_s(self) -> float | None:
-        """When the program's own first line ran, monotonic; None before."""
+    def own_cpu_s(self) -> float:
+        """Processor time since the program's own first line, s; 0 before that, and at its end."""
         try:
-            return float(self._mark.read_text())
+            words = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+            used_s = (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+            return max(used_s - float(self._mark.read_text()), 0.0)
         except (OSError, ValueError):
-            return None
+            return 0.0
 
     def send(self, number: int) -> None:
         """Send a signal, if there is still somebody to get it."""

@@ -41,8 +41,8 @@ ENDING = {
 KINDS = (*ENDING, "kill", "stop", "twice")
 HOLDS = ("cap", "pin")
 N_WORKERS = 2
-GRACE_S = 0.2
-"""From deploy.py's first line until it handles signals; nothing is changed by then."""
+GRACE_CPU_S = 0.1
+"""Processor time from deploy.py's first line until it handles signals; Python traces until then."""
 LIVES_S = {False: (0.4, 2.2), True: (1.2, 4.0)}
 """Times within which signals come, s, for a warm and for a cold start: half of them while it
 starts, half of them until it has served for a second or two."""
@@ -177,7 +177,7 @@ class Bench:
 
     def send(self, trial: Trial) -> None:
         """Start a daemon, send it its signal, and look at what it leaves."""
-        n_writes = len(self._machine.kernel.writes)
+        n_writes, n_accesses = len(self._machine.kernel.writes), self._machine.gate.accesses
         start = self._launcher.cold if trial.is_cold else self._launcher.warm
         daemon = start(self._machine, "deploy", self._arguments(trial.hold))
         found: list[str] = []
@@ -185,13 +185,18 @@ class Bench:
             daemon.wait(trial.after_s)
             if not daemon.is_alive:
                 found.append(f"it ended by itself, exit code {daemon.code}")
-            sent_s = self._strike(trial, daemon)
+            own_cpu_s = daemon.own_cpu_s()
+            self._strike(trial, daemon)
             code = daemon.wait()
             if code is None:
                 found.append("it does not end")
                 daemon.close()
             was_changed = len(self._machine.kernel.writes) > n_writes
-            found += self._wrong_end(trial, daemon, code, sent_s)
+            has_asked = self._machine.gate.accesses > n_accesses
+            if not _is_end_of(trial, code, has_asked, own_cpu_s > GRACE_CPU_S):
+                found.append(f"exit code {code}")
+            if "Traceback" in daemon.complaints() and own_cpu_s > GRACE_CPU_S:
+                found.append("a traceback")
             if trial.kind == "kill":
                 found += self._give_back(trial)
             found += [f"left behind: {words}" for words in self._machine.differences()]
@@ -208,9 +213,8 @@ class Bench:
         for stream in (daemon.output, daemon.errors):
             stream.unlink(missing_ok=True)
 
-    def _strike(self, trial: Trial, daemon: Program) -> float:
-        """Send the signal, or both; returns when the first was sent."""
-        sent_s = time.monotonic()
+    def _strike(self, trial: Trial, daemon: Program) -> None:
+        """Send the signal, or both."""
         if trial.kind in ENDING:
             daemon.send(ENDING[trial.kind])
         elif trial.kind == "kill":
@@ -227,23 +231,6 @@ class Bench:
             daemon.send(signal.SIGTERM)
             daemon.wait(trial.second_s)
             daemon.send(trial.second)
-        return sent_s
-
-    def _wrong_end(
-        self, trial: Trial, daemon: Program, code: int | None, sent_s: float
-    ) -> list[str]:
-        """What is wrong about an exit code, in words."""
-        if code == -signal.SIGKILL and trial.kind == "kill":
-            return []
-        begun_s = daemon.begun_s
-        if begun_s is None or sent_s < begun_s + GRACE_S:
-            return []  # the interpreter's affair, or nearly; nothing is changed yet
-        found = []
-        if code not in (0, *(128 + number for number in ENDING.values())):
-            found.append(f"exit code {code}")
-        if "Traceback" in daemon.complaints():
-            found.append("a traceback")
-        return found
 
     def _give_back(self, trial: Trial) -> list[str]:
         """Let hw.restore, or the next daemon, give the board back after SIGKILL."""
@@ -258,3 +245,22 @@ class Bench:
 
     def _arguments(self, hold: str) -> list[object]:
         return daemon_options(self._run, hold, free_address(), self._cloud_port)
+
+
+def _is_end_of(trial: Trial, code: int | None, has_asked: bool, is_under_way: bool) -> bool:
+    """Whether a daemon may end so.
+
+    Args:
+        trial: what it was sent.
+        code: its exit code.
+        has_asked: whether it had asked the kernel anything: then it has to handle signals.
+        is_under_way: whether it had come so far that no signal may show as an error.
+    """
+    signals = set(ENDING.values())
+    if trial.kind == "kill" and code == -signal.SIGKILL:
+        return True
+    if code in (0, *(128 + number for number in signals)):
+        return True
+    if not has_asked and code in {-number for number in signals}:
+        return True
+    return not is_under_way and code == 1
