@@ -23,7 +23,8 @@ from agents.whole_file import written_whole
 from partition import json_file
 
 CHECKPOINT = "checkpoint.safetensors"
-AGENT = "agent.safetensors"
+AGENT = "agent.zip"
+"""Of Stable-Baselines3's own making, for scripts that go on with it; nothing here reads it."""
 PICKLED = "checkpoint.zip"
 """What earlier versions left, which only code could read."""
 EVERY_S = 20.0

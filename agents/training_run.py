@@ -14,7 +14,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.algorithms import ABLATIONS, ALGORITHMS, algorithm
 from agents.callbacks import TrainingReport
-from agents.checkpoints import AGENT, CHECKPOINT, Checkpoints, checkpoint_in, save_whole
+from agents.checkpoints import AGENT, CHECKPOINT, Checkpoints, checkpoint_in
 from agents.deciders import registry
 from agents.deciders.base import Decider
 from agents.deciders.oracle import Oracle
@@ -209,7 +209,8 @@ def _learned(config: TrainConfig, world: World, run_dir: Path) -> tuple[Decider,
         checkpoint=checkpoint_in(run_dir),
     )
     print(f"trained {trained.steps} steps in {time.monotonic() - began_s:.0f} s")
-    save_whole(trained.agent, run_dir / AGENT)
+    with written_whole(run_dir / AGENT) as stream:
+        trained.agent.save(stream)
     (run_dir / CHECKPOINT).unlink(missing_ok=True)
     return simulated_decider(trained.policy, world), trained.policy.save
 

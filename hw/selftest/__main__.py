@@ -19,6 +19,7 @@ from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 
+from hw import command
 from hw.errors import HardwareError, PermissionDeniedError, UnsupportedError
 from hw.privacy import Secrets
 from hw.selftest.bench import Bench, Surroundings
@@ -27,13 +28,6 @@ from hw.selftest.load import busy_processors
 from hw.selftest.other_checks import jtop_power_w
 from hw.selftest.run import begin, run
 from hw.sysfs import Sysfs
-
-SIGNALS = (
-    *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPWR),
-    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF),
-    *(signal.SIGXCPU, signal.SIGIO),
-)
-"""All that can be caught and end a process unless it asks otherwise (signal(7))."""
 
 
 class StopRequest:
@@ -45,7 +39,7 @@ class StopRequest:
 
     def listen(self) -> None:
         """Take the signals over."""
-        for number in SIGNALS:
+        for number in command.SIGNALS:
             signal.signal(number, self._note)
 
     def pause(self, seconds: float) -> bool:
@@ -176,7 +170,7 @@ def _run(sysfs: Sysfs, out: Path | None, stop: StopRequest, notes: Notes) -> int
     run(bench, keep)
     print(_summary(bench, file))
     if stop.number is not None:
-        return 128 + stop.number
+        return command.SIGNAL_EXIT_CODE + stop.number
     return int(findings.has_failed)
 
 
@@ -219,4 +213,4 @@ def _tell(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from hw import command as commands
 from hw.selftest import __main__ as command
 from hw.selftest.findings import save
 from hw.selftest.load import busy_processors
@@ -27,7 +28,7 @@ from tests.hw.fake.replay import replay
 
 REPOSITORY = Path(__file__).parents[3]
 
-MAIN = command.SIGNALS[:4]
+MAIN = commands.SIGNALS[:4]
 
 
 def in_child(file: Path):
@@ -57,7 +58,7 @@ def n_accesses_of(board: str, tmp_path) -> int:
     return len(run_child(BOARDS[board]("new"), tmp_path, in_child(tmp_path / "first")).accesses)
 
 
-@pytest.mark.parametrize("number", command.SIGNALS)
+@pytest.mark.parametrize("number", commands.SIGNALS)
 def test_signal_at_any_moment_gives_the_machine_back_and_leaves_the_file(number, tmp_path):
     choose = random.Random(int(number))
     kernel = BOARDS["raspberry-pi-5"]("new")
