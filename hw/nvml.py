@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,7 +205,7 @@ class LockedRange:
         """Never: what a card that was taken out had locked is gone with it."""
         return False
 
-    def restore(self, value: Value, kept: Collection[Path] = ()) -> None:
+    def restore(self, value: Value) -> None:
         """Give the range up; nothing where the card was taken out, and its range with it.
 
         Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from hw.errors import HardwareError
@@ -13,6 +14,8 @@ from hw.sysfs import Sysfs
 STATUS = "var/lib/nvpmodel/status"
 CONF = "etc/nvpmodel.conf"
 NO_LIMIT = -1
+TABLE = "FREQ_TABLE"
+"""Argument that names the file of a clock's operating points."""
 NEXT_KERNEL = "_KNEXT"
 """Since JetPack 5 one file serves two kernels: a second path of the same argument ends so."""
 _TAG = re.compile(r"<\s*(\w+)\s*([^>]*)>")
@@ -79,6 +82,34 @@ class PowerModes:
         texts = self._texts.get(mode, {})
         return any(_said(texts, argument) is not None for argument in self._arguments_of(path))
 
+    def sets(self, mode: str, path: Path) -> str | None:
+        """Text that nvpmodel writes to a file when a mode is chosen; None if that is not told.
+
+        No limit means the end of the table that belongs to the file, and a limit between two
+        operating points the lower one.
+        """
+        for argument in self._arguments_of(path):
+            text = _said(self._texts.get(mode, {}), argument)
+            if text is None:
+                continue
+            table = self._table_of(argument)
+            if not _is_number(text) or (not table and int(text) != NO_LIMIT):
+                return text
+            if table:
+                return str(_in_table(table, int(text), is_lowest="MIN" in argument[1]))
+        return None
+
+    def _table_of(self, argument: _Argument) -> list[int]:
+        """Operating points that nvpmodel finds beside a file, ascending; none if it looks for none.
+
+        Under several paths the one that exists on this release counts.
+        """
+        for spelling in (TABLE, TABLE + NEXT_KERNEL):
+            file = self._files.get((argument[0], spelling), "")
+            with suppress(HardwareError):
+                return sorted(self._sysfs.read_ints(self._sysfs.path(file.lstrip("/"))))
+        return []
+
     def _arguments_of(self, path: Path) -> Iterator[_Argument]:
         wanted = self._sysfs.real_path(path)
         for argument, file in self._files.items():
@@ -106,6 +137,14 @@ class PowerModes:
                 texts, argument = self._texts.setdefault(name, {}), (words[0], words[1])
                 if argument not in texts or _is_number(words[2]):
                     texts[argument] = words[2]
+
+
+def _in_table(table: list[int], limit: int, *, is_lowest: bool) -> int:
+    if is_lowest:
+        return next((point for point in table if point >= limit), table[-1])
+    if limit == NO_LIMIT:
+        return table[-1]
+    return max((point for point in table if point <= limit), default=table[0])
 
 
 def _is_number(text: str) -> bool:

@@ -36,12 +36,16 @@ _WIRE_SHAPE = (1, 32, 112, 112)
 class _InstantTail(SplitRuntime):
     """Answers at once, so that only the way there and back is measured."""
 
+    def __init__(self, folder: ModelFolder) -> None:
+        super().__init__(folder)
+        self._answer = tuple(np.zeros(spec.shape, spec.dtype) for spec in folder.outputs)
+
     def tail(
         self,
         point: SplitPoint,
         tensors: tuple[Array, ...],
     ) -> tuple[Array, ...]:
-        return (np.zeros((1, 1000), np.float32),)
+        return self._answer
 
 
 def measure_floors(folder: ModelFolder) -> dict[str, Any]:

@@ -67,14 +67,12 @@ def test_a_board_with_certificate_and_token_is_served(deployed, files):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"tls_ca": None}, "that can be trusted .* give --tls-ca"),
-        ({"tls_cert": None, "tls_key": None}, "does not believe this client: give --tls-cert"),
         ({"token_file": "other-token"}, "token"),
         ({"token_file": None}, "token"),
         ({"tls_key": None}, "--tls-key"),
     ],
 )
-def test_a_board_without_one_of_them_is_refused(deployed, files, changes, reason):
+def test_a_board_that_cannot_ask_at_all_is_refused(deployed, files, changes, reason):
     changes = {
         name: files / value if isinstance(value, str) else value for name, value in changes.items()
     }
@@ -84,3 +82,21 @@ def test_a_board_without_one_of_them_is_refused(deployed, files, changes, reason
     assert len(lines) == 1, result.stderr
     assert lines[0].startswith("error: ")
     assert re.search(reason, lines[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"tls_ca": None}, "that can be trusted .* give --tls-ca"),
+        ({"tls_cert": None, "tls_key": None}, "does not believe this client: give --tls-cert"),
+    ],
+)
+def test_a_cloud_that_may_not_be_trusted_yet_gets_nothing_and_ends_nothing(
+    deployed, files, changes, reason
+):
+    result = deployed(*options(files, **changes))
+    assert result.returncode == 0, result
+    document = json.loads(result.stdout.splitlines()[-1])
+    assert document["fallbacks"] == document["requests"] > 0
+    (line,) = result.stderr.strip().splitlines()
+    assert re.search(f"^asking the cloud failed: .*{reason}.* on the board alone", line)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -44,7 +43,7 @@ class Measured:
         kind: of decider.
         fit_s: time that fitting took; of a decider fitted for each scenario, all of them.
         fit_steps: simulated control steps it took.
-        decision_s: median time of one decision for one board; nan where the truth is looked at.
+        decision_s: median time of one decision for one board; None where the truth is looked at.
         note: from the decider.
         episodes: by scenario and entry of `PER_EPISODE`, for each seed one value per episode, and
             `p95_latency_s`, for each seed one value.
@@ -54,7 +53,7 @@ class Measured:
     kind: str
     fit_s: float
     fit_steps: int
-    decision_s: float
+    decision_s: float | None
     note: str
     episodes: dict[str, dict[str, list[list[float]]]]
 
@@ -121,7 +120,7 @@ def measure(job: Job, trace: Path | None) -> Measured:
         kind=kind,
         fit_s=sum(fitted.fit_s for fitted in fits.values()),
         fit_steps=sum(fitted.fit_steps for fitted in fits.values()),
-        decision_s=math.nan if kind == "privileged" else decision_s(world, first.decider),
+        decision_s=None if kind == "privileged" else decision_s(world, first.decider),
         note=first.note,
         episodes=episodes,
     )
@@ -175,7 +174,7 @@ def _by_seed(run: Episodes, n_episodes: int) -> dict[str, list[list[float]]]:
 def _save(folder: Path, measured: Measured, code: str) -> None:
     document = {"code": code, **asdict(measured)}
     with written_whole(folder / f"{measured.job.name}.json") as stream:
-        stream.write(f"{json.dumps(document)}\n".encode())
+        stream.write(f"{json.dumps(document, allow_nan=False)}\n".encode())
 
 
 def _load(folder: Path, job: Job, code: str) -> Measured | None:

@@ -182,7 +182,7 @@ def speed_rows(key: Key, results: Sequence[Measured]) -> list[SpeedRow]:
                 *key,
                 decider,
                 mine[0].kind,
-                float(np.mean([1.0 / r.decision_s for r in mine])),
+                float(np.mean([1.0 / r.decision_s if r.decision_s else math.nan for r in mine])),
                 float(np.mean([r.fit_s for r in mine])),
                 float(np.mean([r.fit_steps for r in mine])),
             )

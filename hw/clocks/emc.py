@@ -12,6 +12,7 @@ from pathlib import Path
 from hw.base import Applied, Cause, Hold
 from hw.clocks.context import ClockContext
 from hw.errors import UnsupportedError
+from hw.sensors.plausible import plausible_hz
 from hw.session.settings import Attribute
 from hw.sysfs import Sysfs
 
@@ -19,6 +20,7 @@ BPMP_CLOCK = "sys/kernel/debug/bpmp/debug/clk/emc"
 BPMP_TABLE = "sys/kernel/debug/bpmp/debug/emc/possible_rates"
 CAPS = ("sys/kernel/nvpmodel_clk_cap/emc", "sys/kernel/nvpmodel_emc_cap/emc_iso_cap")
 """JetPack 6, and 4 and 5; Hz, 0 or -1 for no cap."""
+NO_CAP = -1
 OVERRIDE = "sys/kernel/debug/clk/override.emc"
 OVERRIDE_BOUNDS = "sys/kernel/debug/tegra_bwmgr"
 OVERRIDE_MHZ = (204.0, 408.0, 665.6, 800.0, 1065.6, 1331.2, 1600.0)
@@ -70,12 +72,17 @@ class EmcDomain(ABC):
         self.read_hz()
         self._found_hz()
         for setting in self.settings:
-            setting.read()
+            self._read_hz(setting.shown)
 
     @property
     def written_files(self) -> tuple[Path, ...]:
         """Files that a request writes."""
         return tuple(setting.path for setting in self.settings)
+
+    def _read_hz(self, path: Path) -> int:
+        """A clock, a cap (0 for none) or a switch."""
+        raw = self._context.sysfs.read_int(path)
+        return plausible_hz(str(path), 0 if raw == NO_CAP else raw, self.available_hz[-1])
 
     def request(self, freq_hz: int) -> Applied:
         """Ask for the nearest operating point and read back what it became.
@@ -87,6 +94,7 @@ class EmcDomain(ABC):
         target_hz = min(self.available_hz, key=lambda hz: abs(hz - freq_hz))
         for setting in self.settings:
             if not self._context.changes.knows(setting):
+                self._read_hz(setting.shown)  # what is no number could never be put back
                 self._context.changes.save(setting)
         if target_hz != self._target_hz or self._found_hz() != target_hz:
             self._write(target_hz)
@@ -125,7 +133,7 @@ class BpmpEmc(EmcDomain):
 
     def read_hz(self) -> int:
         """Read the clock in force, Hz."""
-        return self._context.sysfs.read_int(self._rate.shown)
+        return self._read_hz(self._rate.shown)
 
     def _write(self, target_hz: int) -> None:
         self._rate.write(str(target_hz))
@@ -155,7 +163,7 @@ class CappedEmc(EmcDomain):
 
     def read_hz(self) -> int:
         """Read the clock in force, Hz."""
-        return self._context.sysfs.read_int(self._context.sysfs.path(BPMP_CLOCK) / "rate")
+        return self._read_hz(self._context.sysfs.path(BPMP_CLOCK) / "rate")
 
     def _write(self, target_hz: int) -> None:
         found_hz = self._found_hz()
@@ -165,7 +173,7 @@ class CappedEmc(EmcDomain):
         self._cap.write(str(self._written_hz))
 
     def _found_hz(self) -> int:
-        cap_hz = self._context.sysfs.read_int(self._cap.path)
+        cap_hz = self._read_hz(self._cap.path)
         return cap_hz if cap_hz > 0 else self.available_hz[-1]
 
 
@@ -185,7 +193,7 @@ class OverrideEmc(EmcDomain):
 
     def read_hz(self) -> int:
         """Read the clock in force, Hz."""
-        return self._context.sysfs.read_int(self._rate.shown)
+        return self._read_hz(self._rate.shown)
 
     def _write(self, target_hz: int) -> None:
         self._rate.write(str(target_hz))

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from hw.base import Applied, Cause, Hold
 from hw.clocks.context import ClockContext
 from hw.clocks.processors import online_processors
-from hw.errors import HardwareError, HoldUnsupportedError
+from hw.errors import HardwareError, HoldUnsupportedError, ImplausibleReadingError
+from hw.sensors.plausible import plausible_hz
 from hw.session.settings import LOOK_AGAIN_S, Attribute, LimitPair, Limits
 
 SETTLE_S = 0.05
 """Time after which a clock must be in force; real ones need 1 to 8 ms (arXiv 2606.16106)."""
+GATE_TEXTS = ("0", "1", "auto", "on")
+"""What a gate of a clock (railgate_enable, power/control) can show."""
 FIRST_RETREAT_S = 10.0
 LONGEST_RETREAT_S = 600.0
 USERSPACE = "userspace"
@@ -111,7 +115,7 @@ class LimitsDomain:
 
     def read_limits_hz(self) -> tuple[int, int]:
         """Read the limits in force, Hz."""
-        limits = self._pair.read()
+        limits = self._read_limits()
         return limits.raw_min * self.files.unit_hz, limits.raw_max * self.files.unit_hz
 
     def request(self, freq_hz: int) -> Applied:
@@ -131,7 +135,7 @@ class LimitsDomain:
         return self._remember(target_hz, 0, Cause.OFFLINE)
 
     def _request(self, target_hz: int) -> Applied:
-        present = self._pair.read()
+        present = self._read_limits()
         if self._applied is not None and self._applied.cause is Cause.OFFLINE:
             self._come_back(present)
         rival = self._rival(present)
@@ -167,12 +171,19 @@ class LimitsDomain:
             return applied
         if self._context.clock() < self._retreat_until_s or applied.cause is Cause.OFFLINE:
             return applied
-        present = self._pair.read()
+        present = self._read_limits()
         rival = self._rival(present)
         if rival is not None:
             return Applied(applied.requested_hz, present.raw_max * self.files.unit_hz, rival)
         self._found = present
         return self._compare(applied.requested_hz)
+
+    def _read_limits(self) -> Limits:
+        """Limits in force; what cannot be one must neither be saved nor taken for a rival's."""
+        limits, unit_hz = self._pair.read(), self.files.unit_hz
+        for file, raw in zip(self._pair.files, limits, strict=True):
+            plausible_hz(str(file), raw * unit_hz, self.available_hz[-1])
+        return limits
 
     def _check_governor(self) -> None:
         if self._context.hold is not Hold.USERSPACE:
@@ -219,6 +230,7 @@ class LimitsDomain:
             return
         for path, text in self.files.kept_awake:
             gate = Attribute(self._context.sysfs, path)
+            _check_text(gate, GATE_TEXTS)
             self._context.changes.save(gate)
             gate.write(text)
 
@@ -237,7 +249,7 @@ class LimitsDomain:
     def _read_back(self, wanted: Limits) -> Limits:
         """Limits once the kernel has acted: cpufreq does so in a worker, after the write."""
         while True:
-            found = self._pair.read()
+            found = self._read_limits()
             if found == wanted or self._is_settled():
                 return found
             points = [self._nearest_hz(raw * self.files.unit_hz) for raw in (*found, *wanted)]
@@ -256,11 +268,12 @@ class LimitsDomain:
         sysfs, changes = self._context.sysfs, self._context.changes
         governor = Attribute(sysfs, self.files.governor)
         if not changes.knows(governor):
+            _check_text(governor, sysfs.read_text(self.files.governors).split())
             changes.save(governor)
             governor.write(USERSPACE)
         sysfs.write_text(self.files.target, str(target_hz // self.files.unit_hz))
         self._written_s = self._context.clock()
-        self._found = self._wanted = self._pair.read()
+        self._found = self._wanted = self._read_limits()
 
     def _compare(self, target_hz: int) -> Applied:
         """What the limits, and where it is held the clock, say about the request."""
@@ -317,7 +330,8 @@ class LimitsDomain:
         self._retreat_s = min(2 * self._retreat_s, LONGEST_RETREAT_S)
 
     def _current_hz(self) -> int:
-        return self._context.sysfs.read_int(self.files.current) * self.files.unit_hz
+        hz = self._context.sysfs.read_int(self.files.current) * self.files.unit_hz
+        return plausible_hz(str(self.files.current), hz, self.available_hz[-1])
 
     def _is_offline(self) -> bool:
         """Whether all processors were taken offline: the kernel answers nothing about them then."""
@@ -338,3 +352,17 @@ class LimitsDomain:
         above = bisect_left(points_hz, freq_hz, 1, len(points_hz) - 1) if len(points_hz) > 1 else 0
         below_hz, above_hz = points_hz[above - 1], points_hz[above]
         return below_hz if freq_hz - below_hz <= above_hz - freq_hz else above_hz
+
+
+def _check_text(attribute: Attribute, possible: Collection[str]) -> None:
+    """Refuse to save what could never be put back.
+
+    Raises:
+        ImplausibleReadingError: the attribute shows something else than it can be set to.
+    """
+    text = attribute.read()
+    if text not in possible:
+        raise ImplausibleReadingError(
+            f"{attribute.path} shows {text[:40]!r} instead of one of {', '.join(possible)}; check "
+            "its driver"
+        )

@@ -16,6 +16,28 @@ MOST_W = 2000.0
 OFFSET_STEPS = 2
 """Steps by which a monitor's offset may bring an idle rail below zero: 80 uV of an INA3221's 40."""
 
+BOOST_TIMES = 4.0
+"""How far above its table a clock may be: processors boost to 2.7 times what they list at most."""
+
+
+def plausible_hz(name: str, freq_hz: int, highest_hz: int) -> int:
+    """A clock or a limit of one, Hz; 0 where there is none.
+
+    Args:
+        name: of the file or the clock.
+        freq_hz: what it shows, Hz.
+        highest_hz: the highest operating point, Hz.
+
+    Raises:
+        ImplausibleReadingError: it is negative, or more than boost explains.
+    """
+    if not 0 <= freq_hz <= BOOST_TIMES * highest_hz:
+        raise ImplausibleReadingError(
+            f"{name} shows {freq_hz * 1e-6:.6g} MHz, which cannot be (the highest operating point "
+            f"is {highest_hz * 1e-6:.0f} MHz); check its driver"
+        )
+    return freq_hz
+
 
 def plausible_c(name: str, temperature_c: float) -> float:
     """A temperature, degrees C.

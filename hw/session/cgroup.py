@@ -7,7 +7,7 @@ the root of the hierarchy, and undone by moving its processes back and removing 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from hw.errors import HardwareError, PermissionDeniedError, UnsupportedError
@@ -93,7 +93,7 @@ class QuotaGroup:
         """Never: a group that is gone has given its processes back."""
         return False
 
-    def restore(self, value: Value, kept: Collection[Path] = ()) -> None:
+    def restore(self, value: Value) -> None:
         """Move all processes back and remove the group.
 
         Raises:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hw.errors import CappedError, HardwareError
 from hw.power_mode import PowerModes
 from hw.session.journal import Entry
-from hw.session.settings import LimitPair, Limits, Setting, Value
+from hw.session.settings import Attribute, LimitPair, Limits, Setting, Value
 
 logger = logging.getLogger(__name__)
 
@@ -69,8 +69,9 @@ class Outcome:
 def restore_all(saved: Sequence[Saved], power_modes: PowerModes) -> Outcome:
     """Put settings back, last first; what fails is tried again after all others.
 
-    What the power mode in force sets itself, chosen since, stays: what was saved belongs to
-    another mode. That counts only where both modes are known.
+    Where another power mode was chosen since, the files that it sets get what it set, for what was
+    saved belongs to another mode, and what stands there may be what this process wrote later. That
+    counts only where both modes are known.
     """
     outcome = Outcome()
     mode = _mode_now(saved, power_modes)
@@ -101,13 +102,39 @@ def restore_all(saved: Sequence[Saved], power_modes: PowerModes) -> Outcome:
 
 def _restore_one(item: Saved, mode: str | None, power_modes: PowerModes) -> None:
     setting = item.setting
-    kept: set[Path] = set()
-    if mode is not None and item.power_mode is not None and mode != item.power_mode:
-        kept = {file for file in setting.files if power_modes.writes(mode, file)}
-    for file in sorted(kept):
-        logger.warning("%s keeps what the new power mode set", file)
-    if not setting.files or not kept.issuperset(setting.files):
-        setting.restore(item.value, kept)
+    if mode is None or item.power_mode is None or mode == item.power_mode:
+        setting.restore(item.value)
+        return
+    of_mode = {f: power_modes.sets(mode, f) for f in setting.files if power_modes.writes(mode, f)}
+    if not of_mode:
+        setting.restore(item.value)
+        return
+    for file in sorted(of_mode):
+        logger.warning("%s gets what the new power mode set", file)
+    if isinstance(setting, LimitPair):
+        _restore_under_mode(setting, Limits.of(item.value), of_mode)
+    elif isinstance(setting, Attribute) and (text := of_mode[setting.path]) is not None:
+        setting.write(text)  # as nvpmodel does, which may be shown otherwise
+
+
+def _restore_under_mode(
+    setting: LimitPair, saved: Limits, of_mode: Mapping[Path, str | None]
+) -> None:
+    """Limits of which one or both are the new mode's."""
+    now, (minimum, maximum) = setting.read(), setting.files
+    ends = {minimum: (saved.raw_min, now.raw_min), maximum: (saved.raw_max, now.raw_max)}
+    low, high = (
+        _end(of_mode[file], present) if file in of_mode else before
+        for file, (before, present) in ends.items()
+    )
+    # The mode's end counts where the two do not go together.
+    limits = Limits(min(low, high), high) if maximum in of_mode else Limits(low, max(low, high))
+    setting.restore([*limits])
+
+
+def _end(text: str | None, present: int) -> int:
+    """A limit as a mode sets it; what stands there now where that is no number."""
+    return int(text) if text is not None and text.isdigit() else present
 
 
 def _under(mode: str | None, item: Saved, power_modes: PowerModes) -> Saved:

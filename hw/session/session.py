@@ -108,9 +108,14 @@ class Session:
         if value is None:
             value = self.owed(setting)
         value = setting.read() if value is None else value
-        saved = Saved(setting, value, self._power_modes.current())
-        self._journal.append(saved.entry)
+        saved, before = Saved(setting, value, self._power_modes.current()), dict(self._saved)
+        # Known before it is written: a signal in between must not leave the line to nobody.
         self._saved[setting.key] = saved
+        try:
+            self._journal.append(saved.entry)
+        except HardwareError:
+            self._saved = before
+            raise
         self._owed.pop(setting.key, None)
 
     def end(self) -> None:

@@ -7,7 +7,7 @@ it without knowing which backend changed it.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -41,12 +41,8 @@ class Setting(Protocol):
     def is_absent(self) -> bool:
         """Whether its node went away, or is offline: it cannot be put back until it returns."""
 
-    def restore(self, value: Value, kept: Collection[Path] = ()) -> None:
+    def restore(self, value: Value) -> None:
         """Put a saved value back and verify it by reading.
-
-        Args:
-            value: to put back.
-            kept: files that stay as they are now, not all of its own.
 
         Raises:
             HardwareError: refused, or something else was read back.
@@ -142,23 +138,15 @@ class LimitPair:
         """Whether the clock went away, or its processors are offline."""
         return _is_absent(self._sysfs, self._maximum)
 
-    def restore(self, value: Value, kept: Collection[Path] = ()) -> None:
-        """Put both limits back, or the one that is not to be kept.
+    def restore(self, value: Value) -> None:
+        """Put both limits back.
 
         Raises:
             CappedError: both are asked for again, but something holds the clock lower for now.
             FrequencyRejectedError: refused, or other limits were read back.
         """
-        wanted, asked = Limits.of(value), None
-        if kept:
-            now = self.read()
-            if self._maximum in kept:
-                wanted = Limits(min(wanted.raw_min, now.raw_max), now.raw_max)
-                asked = Limits(-1, now.raw_max)
-            else:
-                wanted = Limits(now.raw_min, max(wanted.raw_max, now.raw_min))
-                asked = Limits(now.raw_min, -1)
-        self.write(wanted, asked)
+        wanted = Limits.of(value)
+        self.write(wanted)
         found = self._settled(wanted)
         if found == wanted:
             return
@@ -236,7 +224,7 @@ class Attribute:
         """Whether the node went away, or its processors are offline."""
         return _is_absent(self._sysfs, self.path)
 
-    def restore(self, value: Value, kept: Collection[Path] = ()) -> None:
+    def restore(self, value: Value) -> None:
         """Put a text back, unless it is in force already.
 
         Raises:
@@ -244,7 +232,7 @@ class Attribute:
             FrequencyRejectedError: refused, or another text was read back.
         """
         wanted = str(value)
-        if self.path in kept or self.read() == wanted:
+        if self.read() == wanted:
             return
         self.write(wanted)
         found = self.read()

@@ -13,11 +13,14 @@ from hw import restore
 from hw.base import Cause, Hold
 from hw.boards.linux import LinuxBoard
 from hw.errors import HardwareError
+from hw.power_mode import PowerModes
 from hw.session.journal import Journal
+from hw.session.restoring import Saved, restore_all
 from hw.session.session import Session, restore_journal
 from hw.session.settings import LimitPair
 from tests.hw.fake.access import FakeSysfs, Kill, run_child
 from tests.hw.fake.boards import BOARDS
+from tests.hw.fake.kernel import GENERATIONS
 
 CPU = "sys/devices/system/cpu"
 CPU0_MAX = f"{CPU}/cpufreq/policy0/scaling_max_freq"
@@ -114,18 +117,70 @@ def test_status_that_is_gone_for_an_instant_is_no_other_power_mode(machine, open
     assert board.applied["cpu0"].cause is Cause.PROGRAM
 
 
-def test_limits_of_a_mode_that_sets_only_the_maximum_are_split(tmp_path):
-    """The minimum is given back, the maximum is the new mode's."""
+ONE_END = """
+< PARAM TYPE=FILE NAME=CPU >
+FREQ_TABLE /{folder}/scaling_available_frequencies
+{end} /{folder}/scaling_{file}_freq
+< POWER_MODEL ID=0 NAME=FIRST >
+CPU {end} -1
+< POWER_MODEL ID=1 NAME=SECOND >
+CPU {end} {limit}
+< PM_CONFIG DEFAULT=0 >
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "file", "limit", "expected"),
+    [
+        ("MAX_FREQ", "max", 1_400_000, (600_000, 1_400_000)),
+        ("MAX_FREQ", "max", 1_450_000, (600_000, 1_400_000)),  # between two operating points
+        ("MAX_FREQ", "max", -1, (600_000, 1_800_000)),
+        ("MIN_FREQ", "min", 1_000_000, (1_000_000, 1_500_000)),
+        ("MIN_FREQ", "min", 0, (600_000, 1_500_000)),
+        ("MIN_FREQ", "min", 1_700_000, (1_700_000, 1_700_000)),
+    ],
+)
+def test_one_end_is_the_new_modes_and_the_other_is_given_back(tmp_path, end, file, limit, expected):
     kernel = BOARDS["raspberry-pi-4"]("old")
+    folder = f"{CPU}/cpufreq/policy0"
+    kernel.add(
+        {
+            "etc/nvpmodel.conf": ONE_END.format(folder=folder, end=end, file=file, limit=limit),
+            "var/lib/nvpmodel/status": "pmode:0001",
+        }
+    )
     sysfs = FakeSysfs(kernel, tmp_path)
-    folder = sysfs.path(f"{CPU}/cpufreq/policy0")
-    pair = LimitPair(sysfs, folder / "scaling_min_freq", folder / "scaling_max_freq")
-    pair.write(pair.read()._replace(raw_min=1_000_000, raw_max=1_400_000))
-    pair.restore([600_000, 1_800_000], {folder / "scaling_max_freq"})
-    assert pair.read() == (600_000, 1_400_000)
-    pair.write(pair.read()._replace(raw_min=1_000_000))
-    pair.restore([600_000, 1_800_000], {folder / "scaling_min_freq"})
-    assert pair.read() == (1_000_000, 1_800_000)
+    minimum, maximum = (sysfs.path(f"{folder}/scaling_{end}_freq") for end in ("min", "max"))
+    pair = LimitPair(sysfs, minimum, maximum)
+    pair.write(pair.read()._replace(raw_max=1_000_000))  # by this process, after the new mode
+    outcome = restore_all([Saved(pair, [600_000, 1_500_000], "0")], PowerModes(sysfs))
+    assert outcome.reasons == []
+    assert pair.read() == expected
+
+
+@pytest.mark.parametrize("hold", [Hold.CAP, Hold.PIN])
+@pytest.mark.parametrize("generation", GENERATIONS)
+@pytest.mark.parametrize("name", ["jetson-tx2", "jetson-orin-nx", "jetson-nano"])
+def test_what_is_set_under_a_new_mode_is_not_taken_for_the_modes(tmp_path, generation, name, hold):
+    kernel, untouched = BOARDS[name](generation), BOARDS[name](generation)
+    mode = other_mode(kernel)
+    untouched.devices["nvpmodel"].switch_power_mode(mode)
+    sysfs = FakeSysfs(kernel, tmp_path)
+    with LinuxBoard(sysfs, hold=hold, clock=kernel.clock, sleep=kernel.sleep) as board:
+        lowest = {n: d.available_hz[0] for n, d in board.domains.items()}
+        board.apply(lowest)
+        kernel.devices["nvpmodel"].switch_power_mode(mode)
+        for share in (0.5, 0.0, 0.3):
+            kernel.sleep(0.25)
+            board.apply(
+                {
+                    n: d.available_hz[int(share * (len(d.available_hz) - 1))]
+                    for n, d in board.domains.items()
+                }
+            )
+            board.verify()
+    offline = {p.folder for p in policies_of(kernel) if not p.online}
+    assert online_part(kernel, offline) == online_part(untouched, offline)
 
 
 # Nodes that go
@@ -294,10 +349,10 @@ def test_second_signal_while_giving_back_waits_for_the_end(tmp_path, generation)
     def drive(sysfs):
         real = LimitPair.restore
 
-        def interrupted(self, value, kept=()):
+        def interrupted(self, value):
             os.kill(os.getpid(), signal.SIGTERM)
             os.kill(os.getpid(), signal.SIGINT)
-            real(self, value, kept)
+            real(self, value)
 
         LimitPair.restore = interrupted
         with LinuxBoard(sysfs, hold=Hold.PIN, clock=sysfs.clock, sleep=sysfs.sleep) as board:

@@ -103,6 +103,23 @@ def test_signals_that_can_be_caught_give_the_machine_back_themselves(pi, tmp_pat
     assert not Journal.of_machine(pi).path.exists()
 
 
+def test_signal_right_after_a_line_of_the_journal_leaves_no_journal(pi, monkeypatch):
+    session = Session(pi)
+    session.begin()
+    sync = os.fsync
+
+    def interrupted(descriptor):
+        sync(descriptor)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hw.session.journal.os.fsync", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            session.save(Attribute(pi, pi.path(GOVERNOR)))
+    session.end()
+    assert not Journal.of_machine(pi).path.exists()
+
+
 def test_process_that_forgets_to_close_gives_the_machine_back_at_exit(pi, tmp_path):
     before = pi.kernel.snapshot()
 
