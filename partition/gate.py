@@ -134,7 +134,7 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
         finally:
             arrivals.end(context)
         if first is None:
-            self._refuse(context, grpc.StatusCode.INVALID_ARGUMENT, _EMPTY)
+            self._refuse(context, grpc.StatusCode.INVALID_ARGUMENT, _EMPTY, peer)
         self._connections.began(peer)
         if not context.add_callback(partial(self._connections.ended, peer)):
             self._connections.ended(peer)
@@ -147,8 +147,8 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
         if not context.add_callback(self._watches.release):
             self._watches.release()
 
-    def _refuse(self, context: Any, code: grpc.StatusCode, reason: str) -> None:
-        self._log.note(context.peer(), reason)
+    def _refuse(self, context: Any, code: grpc.StatusCode, reason: str, peer: str = "") -> None:
+        self._log.note(peer or context.peer(), reason)  # which forgets it once the call is over
         context.abort(code, reason)
 
 
