@@ -9,11 +9,9 @@ shown since the meter was made.
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 
@@ -25,6 +23,7 @@ from hw.errors import (
     SensorReadError,
     WindowTooShortError,
 )
+from hw.sampler import Sample, Sampler
 from hw.sensors.plausible import plausible_w
 from hw.sensors.stuck import StuckWatch
 
@@ -55,25 +54,6 @@ def check_duration(duration_s: float, shortest_s: float) -> None:
             f"an energy window of {1e3 * duration_s:.1f} ms is too short for sensors that need "
             f"{1e3 * shortest_s:.1f} ms; measure longer"
         )
-
-
-class Sample(NamedTuple):
-    """One reading of one rail.
-
-    Attributes:
-        begun_s: when the sensor was asked, s; some drivers wait for a new value then.
-        at_s: when it had answered, s.
-        power_w: the answer, W; NaN where it failed.
-    """
-
-    begun_s: float
-    at_s: float
-    power_w: float
-
-    @property
-    def failed(self) -> bool:
-        """Whether there was no answer."""
-        return math.isnan(self.power_w)
 
 
 class EnergyMeter:
@@ -107,7 +87,8 @@ class EnergyMeter:
         self._may_be_zero = may_be_zero
         self._sample_period_s = sample_period_s
         self._clock = clock
-        self._sampler: _Sampler | None = None
+        self._sampler: Sampler | None = None
+        self._last: Sampler | None = None
         self._start_s = 0.0
         self._start_j: dict[str, float] = {}
         self._highest_w = dict.fromkeys(self._sensors, 0.0)
@@ -126,7 +107,13 @@ class EnergyMeter:
         """Begin a window; a window in progress is given up, and readings that fail are dropped."""
         self.cancel()
         self._reasons, self._n_failed = {}, 0
-        sampler = _Sampler(self._sensors, self._sample_period_s, self._clock, self._reasons)
+        waits_for = self._last.waits_for() if self._last is not None else None
+        if waits_for is None:
+            sampler = Sampler(self._sensors, self._sample_period_s, self._clock, self._reasons)
+            self._last = sampler
+        else:  # one thread that hangs is enough
+            self._reasons.update(dict.fromkeys(self._sensors, waits_for))
+            sampler = Sampler({}, self._sample_period_s, self._clock, self._reasons)
         sampler.start()
         self._sampler = sampler
         self._start_s = self._clock()
@@ -145,7 +132,9 @@ class EnergyMeter:
         end_s = self._clock()
         end_j = self._read_counters(at_end=True)
         sampler, self._sampler = self._sampler, None
-        samples = sampler.stop()
+        samples = {
+            name: _covering(series, self._start_s, end_s) for name, series in sampler.stop().items()
+        }
         duration_s = end_s - self._start_s
         check_duration(duration_s, self.shortest_window_s)
         rails = self._sampled(samples, end_s)
@@ -231,60 +220,14 @@ class EnergyMeter:
         return found_j
 
 
-class _Sampler:
-    """Reads sensors in a thread until told to stop; keeps the last reason of those that fail."""
-
-    def __init__(
-        self,
-        sensors: Mapping[str, PowerSensor],
-        period_s: float,
-        clock: Callable[[], float],
-        reasons: dict[str, str],
-    ) -> None:
-        self._sensors = sensors
-        self._period_s = period_s
-        self._clock = clock
-        self._reasons = reasons
-        self._samples: dict[str, list[Sample]] = {name: [] for name in sensors}
-        self._failure: Exception | None = None
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="energy", daemon=True)
-
-    def start(self) -> None:
-        self._sample()
-        if self._sensors:
-            self._thread.start()
-
-    def stop(self) -> dict[str, list[Sample]]:
-        self.cancel()
-        if self._failure is not None:
-            raise self._failure
-        self._sample()  # one after the end, so that the window lies within the readings
-        return self._samples
-
-    def cancel(self) -> None:
-        self._stop.set()
-        if self._sensors:
-            self._thread.join()
-
-    def _loop(self) -> None:
-        while not self._stop.wait(self._period_s):
-            try:
-                self._sample()
-            except Exception as error:
-                self._failure = error  # raised again by whoever ends the window
-                return
-
-    def _sample(self) -> None:
-        # Each rail has its own times: an INA3221 takes up to 13 ms for one.
-        for name, sensor in self._sensors.items():
-            begun_s = self._clock()
-            try:
-                power_w = sensor.read_w()
-            except HardwareError as error:
-                power_w = math.nan
-                self._reasons[name] = str(error)
-            self._samples[name].append(Sample(begun_s, self._clock(), power_w))
+def _covering(samples: Sequence[Sample], start_s: float, end_s: float) -> list[Sample]:
+    """Readings that reach over both ends of a window; what was not read failed."""
+    covering = list(samples)
+    if not covering or covering[0].at_s > start_s:
+        covering.insert(0, Sample(start_s, start_s, math.nan))
+    if covering[-1].at_s < end_s:
+        covering.append(Sample(end_s, end_s, math.nan))
+    return covering
 
 
 def sampled_energy(
