@@ -13,9 +13,9 @@ from envs.worlds import build_world
 from tests.hw.fake.access import FakeSysfs
 from tests.hw.fake.boards import BOARDS
 from tests.runs import constant_policy, write_run
-from tests.test_deploy import main, photographs, refusal, watch_limits
+from tests.test_deploy import kept_signals, main, photographs, refusal, watch_limits
 
-__all__ = ["main", "photographs", "refusal"]
+__all__ = ["kept_signals", "main", "photographs", "refusal"]
 
 
 @pytest.fixture

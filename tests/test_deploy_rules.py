@@ -16,9 +16,9 @@ from agents.saved_rule import SavedRule, save_privileged
 from partition.runtime import SplitRuntime
 from partition.server import CloudServer
 from tests.runs import write_run
-from tests.test_deploy import BLOCKED, machine, main, photographs, refusal
+from tests.test_deploy import BLOCKED, kept_signals, machine, main, photographs, refusal
 
-__all__ = ["machine", "main", "photographs", "refusal"]
+__all__ = ["kept_signals", "machine", "main", "photographs", "refusal"]
 
 GOVERNED = {
     "edge-only": Rule("fixed-route", {"route": 4}),
