@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -35,6 +36,10 @@ class Request(Protocol):
     @property
     def arrived_s(self) -> float:
         """When it came."""
+
+    @property
+    def due_s(self) -> float:
+        """When nobody waits for the answer any more."""
 
     @property
     def label(self) -> int | None:
@@ -85,6 +90,7 @@ class Example:
     inputs: Inputs
     arrived_s: float
     label: int | None
+    due_s: float = math.inf
 
     def answer(self, outputs: tuple[NDArray[Any], ...]) -> bool:
         """Nobody has to be told."""

@@ -79,6 +79,8 @@ class BoardSupervisor:
         self._began_s = clock()
         self._n_dropped_readings = 0
         self._requested: dict[str, int] = {}
+        self._unset: frozenset[str] = frozenset()
+        self._stale: frozenset[str] = frozenset()
         self._power = Outage(
             "measuring power",
             "the last measured power stands in",
@@ -133,8 +135,10 @@ class BoardSupervisor:
             self._board.apply({name: self._allowed_hz(name, hz) for name, hz in wanted.items()})
         except HardwareError as error:
             self._setting.failed(error)
+            self._unset = frozenset(self._board.failed) or frozenset(wanted)
         else:
             self._setting.worked()
+            self._unset = frozenset()
 
     def reset(self) -> None:
         """Look at the board as it is, before anything was asked of it."""
@@ -143,23 +147,37 @@ class BoardSupervisor:
 
     def read(self) -> None:
         """Bring `point` and `margin_c` up to date."""
-        board = self._board
+        self._read_clocks()
         try:
-            # In a dry run somebody else sets the clocks.
-            is_mine = bool(self._requested) and not board.dry_run
-            self.point = board.verify() if is_mine else board.read_point()
-        except HardwareError as error:
-            self._reading.failed(error)
-        else:
-            self._reading.worked()
-        try:
-            self.margin_c = board.temperature_limit_c - board.temperature_c()
+            self.margin_c = self._board.margin_c()
         except HardwareError as error:
             self._temperature.failed(error)
             if self._temperature.is_lasting:
                 self.margin_c = 0.0
         else:
             self._temperature.worked()
+
+    def _read_clocks(self) -> None:
+        """Each clock by itself: one that cannot be read must not hide what the others are."""
+        board = self._board
+        found: dict[str, int] = {}
+        failed: dict[str, HardwareError] = {}
+        if self._requested and not board.dry_run:  # in a dry run somebody else sets the clocks
+            with suppress(HardwareError):
+                board.verify()
+            failed.update(board.failed)
+            found = {n: a.applied_hz for n, a in board.applied.items() if n not in failed}
+        for name in board.domains.keys() - found.keys() - failed.keys():
+            try:
+                found[name] = board.domains[name].read_hz()
+            except HardwareError as error:
+                failed[name] = error
+        self.point = {**self.point, **found}
+        self._stale = frozenset(failed)
+        if failed:
+            self._reading.failed("; ".join(str(error) for error in failed.values()))
+        else:
+            self._reading.worked()
 
     def clocks_in_force(self) -> list[ClockInForce]:
         """Every clock that was asked for, what it is, and why where that is not the same."""
@@ -170,8 +188,10 @@ class BoardSupervisor:
         cause = applied.cause.value if applied is not None and applied.cause is not None else None
         if cause is None and self._allowed_hz(name, requested_hz) < requested_hz:
             cause = UNMEASURED
-        if cause is None and self._setting.is_on:
+        if name in self._unset:
             cause = "it could not be set"
+        if name in self._stale:
+            cause = "it cannot be read back"
         return ClockInForce(name, requested_hz, int(self.point[name]), cause)
 
     def _allowed_hz(self, name: str, freq_hz: int) -> int:

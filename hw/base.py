@@ -173,6 +173,7 @@ class Board(ABC):
 
     Attributes:
         applied: what became of the last request of each domain.
+        failed: clocks that the last `apply` or `verify` could not set or read, and why.
         guard: lowers requests; None for none.
         device: model that it is driven by, or that it is taken for; None where it has none.
         modelled: what is modelled instead of real, in words.
@@ -191,6 +192,7 @@ class Board(ABC):
 
     def __init__(self) -> None:
         self.applied: dict[str, Applied] = {}
+        self.failed: dict[str, HardwareError] = {}
         self._told: set[tuple[str, Cause]] = set()
 
     @property
@@ -276,29 +278,46 @@ class Board(ABC):
                     f"board {self.name} has no clock {name!r}; use {', '.join(self.domains)}"
                 )
         allowed = point if self.guard is None else self.guard.limit(self, point)
-        failures: list[HardwareError] = []
+        self.failed = {}
         for name, freq_hz in allowed.items():
             try:
                 applied = self.seen(name, self.domains[name].request(freq_hz))
             except HardwareError as error:
-                failures.append(error)
+                self.failed[name] = error
                 continue
             if freq_hz < point[name] and applied.cause is None:
                 applied = Applied(point[name], applied.applied_hz, Cause.GUARD)
             self._note(name, applied)
-        if failures:
-            raise failures[0]
+        self._raise_first()
         return {name: self.applied[name].applied_hz for name in point}
 
     def verify(self) -> OperatingPoint:
-        """What the last requests have become by now, Hz; `applied` says who won."""
-        for name, applied in self.applied.items():
-            found = self.domains[name].verify()
-            if found is not None:
-                found = self.seen(name, found)
+        """What the last requests have become by now, Hz; `applied` says who won.
+
+        Raises:
+            HardwareError: a clock cannot be read; the first error where several cannot. The others
+                stand in `applied`.
+        """
+        self.failed = {}
+        for name, applied in list(self.applied.items()):
+            try:
+                found = self.domains[name].verify()
+                found = None if found is None else self.seen(name, found)
+            except HardwareError as error:
+                self.failed[name] = error
+                continue
             if found is not None and not (found.cause is None and applied.cause is Cause.GUARD):
                 self._note(name, found)
+        self._raise_first()
         return {name: applied.applied_hz for name, applied in self.applied.items()}
+
+    def margin_c(self) -> float:
+        """Distance of the temperature to the limit, degrees C.
+
+        Raises:
+            HardwareError: as `temperature_c` and `temperature_limit_c` do.
+        """
+        return self.temperature_limit_c - self.temperature_c()
 
     def seen(self, name: str, applied: Applied) -> Applied:
         """What became of a request, as far as more is known of a clock than its own files tell."""
@@ -320,6 +339,10 @@ class Board(ABC):
                 "--board sim"
             )
         return max(zone.read_c() for zone in self.thermal_zones.values())
+
+    def _raise_first(self) -> None:
+        for error in self.failed.values():
+            raise error
 
     def _note(self, name: str, applied: Applied) -> None:
         """Remember what became of a request, and log the first time that somebody else wins."""

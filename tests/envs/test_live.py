@@ -374,3 +374,25 @@ def test_nothing_is_learned_of_the_model_while_power_is_unknown(plant, monkeypat
     live.step(action(live, cpu=0, gpu=0, emc=0))
     assert live.readings().power_factor[0] == factor
     assert not live.last_power.is_measured
+
+
+def test_whoever_wants_the_answer_sooner_is_not_kept_waiting_for_the_cloud(plant, clock, logits):
+    """The cloud needs 90 ms of the 100 that the scenario allows; the board alone is quicker."""
+    live = plant(cloud=FakeCloud(clock, logits=logits, delay_s=0.09))
+    asked = []
+    infer = live._pipeline.infer
+
+    def noted(inputs, route, deadline_s):
+        asked.append(deadline_s)
+        return infer(inputs, route, deadline_s)
+
+    live._pipeline.infer = noted
+    take = live._requests.take
+    live._requests.take = lambda around, until_s: (
+        None
+        if (request := take(around, until_s)) is None
+        else replace(request, due_s=request.arrived_s + 0.03)
+    )
+    live.step(action(live, split=0))
+    assert asked
+    assert max(asked) <= 0.03 + 1e-9

@@ -135,12 +135,27 @@ def test_a_clock_that_refuses_does_not_keep_the_others_from_being_set(
     assert cpu.applied_hz > cpu.requested_hz
 
 
-def test_clocks_that_cannot_be_read_back_stay_as_last_read(step, board, supervisor, monkeypatch):
+def test_a_clock_that_cannot_be_read_back_stays_as_last_read_and_is_marked(
+    step, board, supervisor, monkeypatch
+):
     step()
     before = dict(supervisor.point)
-    monkeypatch.setattr(board, "verify", failing(SensorReadError("EIO")))
-    step(cpu=board.domains["cpu"].available_hz[0])
-    assert supervisor.point == before
+    lowest_hz = {name: domain.available_hz[0] for name, domain in board.domains.items()}
+    monkeypatch.setattr(board.domains["cpu"], "verify", failing(SensorReadError("EIO")))
+    step(**lowest_hz)
+    assert supervisor.point == {**lowest_hz, "cpu": before["cpu"]}  # the others are known
+    causes = {clock.name: clock.cause for clock in supervisor.clocks_in_force()}
+    assert causes == {"cpu": "it cannot be read back", "gpu": None, "emc": None}
+
+
+def test_a_clock_that_never_could_be_set_is_read_all_the_same(step, board, supervisor, monkeypatch):
+    """Nothing of it stands among what was applied."""
+    monkeypatch.setattr(board.domains["gpu"], "request", failing(FrequencyRejectedError("EBUSY")))
+    board.applied.clear()
+    step()
+    assert set(supervisor.point) == set(board.domains)
+    causes = {clock.name: clock.cause for clock in supervisor.clocks_in_force()}
+    assert causes == {"cpu": None, "gpu": "it could not be set", "emc": None}
 
 
 def test_failures_are_counted_by_what_failed(step, board, supervisor, monkeypatch):
