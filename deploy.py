@@ -30,6 +30,7 @@ from envs.edge_env import EdgeSplitEnv
 from envs.errors import EnvError
 from envs.live import LivePlant
 from envs.make import make_live
+from envs.outage import Outage
 from hw.base import Hold
 from hw.errors import HardwareError
 from partition.cli import share
@@ -146,6 +147,7 @@ def _control(
     if not isinstance(plant, LivePlant):
         raise TypeError(f"deploy needs a live plant, got {type(plant).__name__}")
     summary = Summary(algorithm, plant)
+    printing = Outage("printing what happens", "the service goes on unseen")
     if plant.address is not None:
         print(f"answers applications at {plant.address}", flush=True)
     stop.can_wait = True
@@ -160,10 +162,26 @@ def _control(
             summary.add(info, decision.selection_s)
             if time.monotonic() - line_s >= LINE_PERIOD_S:
                 line_s = time.monotonic()
-                print(f"{line_s - began_s:6.1f} s  {live_line(plant, info)}", flush=True)
+                _show(f"{line_s - began_s:6.1f} s  {live_line(plant, info)}", printing)
             if truncated:
                 observation, _ = env.reset()
     return summary
+
+
+def _show(line: str, printing: Outage) -> None:
+    """Print a line that nobody has to read for requests to be answered.
+
+    Raises:
+        BrokenPipeError: whoever read the lines is gone.
+    """
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # a log on a full disk
+        printing.failed(error)
+    else:
+        printing.worked()
 
 
 def _parser() -> argparse.ArgumentParser:

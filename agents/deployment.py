@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
+from agents.histogram import TimeHistogram
 from envs.live import LivePlant
 from envs.supervisor import ClockInForce
+
+TOLD_SHARE = 0.05
+"""Of the time without measured power, from which on people are told."""
 
 
 def live_line(plant: LivePlant, info: dict[str, Any]) -> str:
@@ -48,42 +52,46 @@ def _mark(plant: LivePlant) -> str:
 class Summary:
     """Collects control steps."""
 
-    def __init__(self, algorithm: str, plant: LivePlant) -> None:
+    def __init__(
+        self, algorithm: str, plant: LivePlant, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Begin with nothing."""
-        self._algorithm, self._plant = algorithm, plant
-        self._latencies_s: list[float] = []
-        self._decisions_s: list[float] = []
+        self._algorithm, self._plant, self._clock = algorithm, plant, clock
+        self._latencies, self._decisions = TimeHistogram(), TimeHistogram()
         self._cuts: Counter[str] = Counter()
         self._energy_j = self._duration_s = self._unmeasured_s = 0.0
-        self._agreeing: list[bool] = []  # of the requests whose right answer is known
+        self._until_s: float | None = None
+        self._n_known = self._n_agreeing = 0  # requests whose right answer is known
         self._dropped = self._fallbacks = self._in_time = 0
 
     def add(self, info: dict[str, Any], decision_s: float) -> None:
-        """Add the plant's last step."""
-        plant = self._plant
-        self._decisions_s.append(decision_s)
-        self._duration_s += plant.last_duration_s
-        self._energy_j += info["outcome"]["power_w"] * plant.last_duration_s
-        if not plant.last_power.is_measured:
-            self._unmeasured_s += plant.last_duration_s
+        """Add the plant's last step, and the time between it and the one before."""
+        plant, now_s = self._plant, self._clock()
+        self._decisions.add(decision_s)
+        measured_s = plant.last_duration_s if plant.last_power.is_measured else 0.0
+        begun_s = now_s - plant.last_duration_s if self._until_s is None else self._until_s
+        elapsed_s, self._until_s = now_s - begun_s, now_s
+        self._duration_s += elapsed_s
+        self._energy_j += info["outcome"]["power_w"] * elapsed_s
+        self._unmeasured_s += max(elapsed_s - measured_s, 0.0)
         self._dropped += plant.dropped
         self._cuts[plant.route_name(info["route"])] += len(plant.served)
         for served in plant.served:
-            self._latencies_s.append(served.latency_s)
+            self._latencies.add(served.latency_s)
             self._fallbacks += served.result.fallback is not None
             if served.agrees is not None:
-                self._agreeing.append(served.agrees)
+                self._n_known += 1
+                self._n_agreeing += served.agrees
             self._in_time += served.in_time
 
     def document(self) -> dict[str, Any]:
         """Plain values, keys with units; None where nothing was served.
 
-        During `unmeasured_s` of `duration_s` the last measured power stood in.
+        During `unmeasured_s` of `duration_s` the last measured power stood in: between the
+        energy windows of two steps, and where power could not be measured.
         """
-        n = len(self._latencies_s)
-        percentiles: list[float | None] = [None] * 3
-        if n:
-            percentiles = [float(p) for p in np.percentile(self._latencies_s, [50, 95, 99])]
+        n = len(self._latencies)
+        n_asked = n + self._dropped
         layout = self._plant.layout
         return {
             "policy": self._algorithm,
@@ -99,12 +107,12 @@ class Summary:
             "fallbacks": self._fallbacks,
             "energy_j": self._energy_j,
             "energy_per_request_j": self._energy_j / n if n else None,
-            "latency_p50_s": percentiles[0],
-            "latency_p95_s": percentiles[1],
-            "latency_p99_s": percentiles[2],
-            "in_time": self._in_time / (n + self._dropped) if n else None,
-            "top1_agreement": float(np.mean(self._agreeing)) if self._agreeing else None,
-            "decision_median_s": float(np.median(self._decisions_s)) if self._decisions_s else None,
+            "latency_p50_s": self._latencies.quantile_s(0.50),
+            "latency_p95_s": self._latencies.quantile_s(0.95),
+            "latency_p99_s": self._latencies.quantile_s(0.99),
+            "in_time": self._in_time / n_asked if n_asked else None,
+            "top1_agreement": self._n_agreeing / self._n_known if self._n_known else None,
+            "decision_median_s": self._decisions.quantile_s(0.5),
             "requests_per_cut": dict(self._cuts.most_common()),
         }
 
@@ -112,7 +120,8 @@ class Summary:
         """The document for people."""
         d = self.document()
         if not d["requests"]:
-            return "no request was served"
+            dropped = f"; {d['dropped']} were dropped" if d["dropped"] else ""
+            return f"no request was served in {d['duration_s']:.1f} s{dropped}"
         modelled = " (board modelled)" if d["board_is_modelled"] else ""
         cuts = ", ".join(f"{name} {count}" for name, count in d["requests_per_cut"].items())
         agrees = ""
@@ -121,8 +130,22 @@ class Summary:
         return (
             f"{d['requests']} requests in {d['duration_s']:.1f} s{modelled}, "
             f"{d['fallbacks']} fallbacks, {d['dropped']} dropped\n"
-            f"energy {d['energy_per_request_j']:.3f} J per request; latency p50 "
-            f"{1e3 * d['latency_p50_s']:.1f} ms, p95 {1e3 * d['latency_p95_s']:.1f} ms; "
+            f"energy {d['energy_per_request_j']:.3f} J per request{_share_unmeasured(d)}; latency "
+            f"p50 {1e3 * d['latency_p50_s']:.1f} ms, p95 {1e3 * d['latency_p95_s']:.1f} ms; "
             f"in time {100 * d['in_time']:.1f} %\n"
             f"{agrees}decision {1e6 * d['decision_median_s']:.0f} us median\ncuts: {cuts}"
+            f"{_failures(d)}"
         )
+
+
+def _share_unmeasured(document: dict[str, Any]) -> str:
+    share = document["unmeasured_s"] / document["duration_s"]
+    return f" ({share:.0%} of the time by the last measured power)" if share >= TOLD_SHARE else ""
+
+
+def _failures(document: dict[str, Any]) -> str:
+    failures = {name: n for name, n in document["failures"].items() if n}
+    if not failures:
+        return ""
+    words = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in failures.items())
+    return f"\nfailures that were bridged: {words}"

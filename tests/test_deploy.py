@@ -509,3 +509,35 @@ def test_duration_that_is_none_is_refused(main, edge_run, capsys, duration):
 
 def test_bad_input_ends_the_command_without_a_traceback(script_error, tmp_path):
     assert "is no folder" in script_error("deploy.py", "--run", tmp_path / "nowhere")
+
+
+def test_a_log_on_a_full_disk_ends_no_service(run_script, edge_run, photographs):
+    """`/dev/full` is always full; that the summary cannot be printed either is told at the end."""
+    script = (
+        "import os, sys; os.dup2(os.open('/dev/full', os.O_WRONLY), 1); "
+        "import runpy; sys.argv = ['deploy.py', *sys.argv[1:]]; "
+        "runpy.run_path('deploy.py', run_name='__main__')"
+    )
+    began_s = time.monotonic()
+    result = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            script,
+            "--run",
+            edge_run,
+            "--source",
+            photographs,
+            "--duration",
+            "3",
+        ],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert time.monotonic() - began_s > 3.0
+    assert "printing what happens failed: [Errno 28]" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.returncode == 2

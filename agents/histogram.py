@@ -1,0 +1,36 @@
+"""Quantiles of times that are counted and not kept, so that a daemon does not grow with its age."""
+
+from __future__ import annotations
+
+import numpy as np
+
+SHORTEST_S, LONGEST_S = 1e-6, 1e4
+RESOLUTION = 0.01
+"""Width of a bin over its middle: quantiles are right within half of it."""
+
+
+class TimeHistogram:
+    """Counts times in bins of equal ratio; what lies outside is counted at the ends."""
+
+    def __init__(self) -> None:
+        """Begin with nothing, in 18 kB."""
+        n_bins = int(np.ceil(np.log(LONGEST_S / SHORTEST_S) / np.log1p(RESOLUTION)))
+        self._counts = np.zeros(n_bins, np.int64)
+
+    def __len__(self) -> int:
+        """Times that were counted."""
+        return int(self._counts.sum())
+
+    def add(self, time_s: float) -> None:
+        """Count one."""
+        where = np.log(max(time_s, SHORTEST_S) / SHORTEST_S) / np.log1p(RESOLUTION)
+        self._counts[min(int(where), len(self._counts) - 1)] += 1
+
+    def quantile_s(self, share: float) -> float | None:
+        """Time that this share of all, in 0..1, does not exceed; None without any."""
+        n = len(self)
+        if n == 0:
+            return None
+        rank = max(int(np.ceil(share * n)), 1)
+        number = int(np.searchsorted(np.cumsum(self._counts), rank))
+        return float(SHORTEST_S * (1.0 + RESOLUTION) ** (number + 0.5))
