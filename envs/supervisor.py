@@ -188,7 +188,7 @@ class BoardSupervisor:
         cause = applied.cause.value if applied is not None and applied.cause is not None else None
         if cause is None and self._allowed_hz(name, requested_hz) < requested_hz:
             cause = UNMEASURED
-        if name in self._unset:
+        if name in self._unset and self.point[name] != requested_hz:
             cause = "it could not be set"
         if name in self._stale:
             cause = "it cannot be read back"
