@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from envs.episodes import MIN_LINK_BPS
 from envs.fleet import PROBE_PERIOD_S
-from envs.outage import Outage
+from hw.outage import Outage
 from partition.client import CloudClient, LinkEstimate
 from partition.errors import CloudUnavailableError, DeadlineExceededError, ServerBusyError
 from partition.pipeline import InferenceResult

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from envs.outage import Outage
 from hw.base import Board, OperatingPoint
 from hw.errors import HardwareError
+from hw.outage import Outage
 
 LOW_SHARE = 0.25
 """How far up its table a clock may go while power is unknown; at the very bottom nobody would be

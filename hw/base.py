@@ -311,14 +311,6 @@ class Board(ABC):
         self._raise_first()
         return {name: applied.applied_hz for name, applied in self.applied.items()}
 
-    def margin_c(self) -> float:
-        """Distance of the temperature to the limit, degrees C.
-
-        Raises:
-            HardwareError: as `temperature_c` and `temperature_limit_c` do.
-        """
-        return self.temperature_limit_c - self.temperature_c()
-
     def seen(self, name: str, applied: Applied) -> Applied:
         """What became of a request, as far as more is known of a clock than its own files tell."""
         return applied
@@ -343,6 +335,14 @@ class Board(ABC):
     def _raise_first(self) -> None:
         for error in self.failed.values():
             raise error
+
+    def margin_c(self) -> float:
+        """Read how far the board is below its temperature limit, degrees C.
+
+        Raises:
+            UnsupportedError: the board has no temperature sensor.
+        """
+        return self.temperature_limit_c - self.temperature_c()
 
     def _note(self, name: str, applied: Applied) -> None:
         """Remember what became of a request, and log the first time that somebody else wins."""

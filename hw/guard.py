@@ -10,15 +10,13 @@ then each step goes down one operating point until a sensor answers again.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hw.base import Board, OperatingPoint
 from hw.errors import HardwareError
-
-logger = logging.getLogger(__name__)
+from hw.outage import Outage
 
 DEFAULT_MARGIN_C = 5.0
 KNOWN_FOR_S = 2.0
@@ -40,7 +38,14 @@ class ThermalGuard:
     clock: Callable[[], float] = time.monotonic
     _held_hz: dict[str, int] = field(default_factory=dict)
     _known: tuple[float, float] | None = None
-    _is_blind: bool = False
+    _blindness: Outage = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._blindness = Outage(
+            "reading the distance to the temperature limit",
+            "clocks go down step by step, for the temperature is unknown",
+            clock=self.clock,
+        )
 
     def limit(self, board: Board, point: OperatingPoint) -> OperatingPoint:
         """The operating point to ask for instead; a sensor that fails is no error."""
@@ -64,24 +69,15 @@ class ThermalGuard:
         """Distance to the limit, degrees C; none where it is not known."""
         now_s = self.clock()
         try:
-            left_c = board.temperature_limit_c - board.temperature_c()
+            left_c = board.margin_c()
         except HardwareError as error:
             if self._known is not None and now_s - self._known[0] <= KNOWN_FOR_S:
                 return self._known[1]
-            self._tell_blindness(str(error))
+            self._blindness.failed(error)
             return 0.0
-        if self._is_blind:
-            logger.warning("the temperature is known again: %.1f C below the limit", left_c)
-            self._is_blind = False
+        self._blindness.worked()
         self._known = now_s, left_c
         return left_c
-
-    def _tell_blindness(self, reason: str) -> None:
-        if not self._is_blind:
-            logger.warning(
-                "clocks go down step by step, for the temperature is unknown: %s", reason
-            )
-        self._is_blind = True
 
 
 def _present_hz(board: Board, name: str) -> int:

@@ -123,6 +123,17 @@ class LinuxBoard(Board):
         """
         return self._zones.tightest()[0]
 
+    def margin_c(self) -> float:
+        """Read how far the zone that is nearest to its limit is below it, degrees C.
+
+        Raises:
+            UnsupportedError: no zone has a limit.
+            SensorReadError: no zone that has one answers.
+        """
+        # One look for both: in the next one another zone may be the nearest, with another limit.
+        temperature_c, limit_c = self._zones.tightest()
+        return limit_c - temperature_c
+
     @property
     def shortest_window_s(self) -> float:
         """Shortest energy window that the sensors resolve, s.

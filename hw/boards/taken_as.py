@@ -46,6 +46,10 @@ class TakenAs(Board):
         """The machine's, degrees C."""
         return self._machine.temperature_c()
 
+    def margin_c(self) -> float:
+        """The machine's, degrees C."""
+        return self._machine.margin_c()
+
     @property
     def shortest_window_s(self) -> float:
         """Shortest energy window that the machine's sensors resolve, s."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from hw.errors import HardwareError, SensorReadError, UnsupportedError
+from hw.outage import Outage
 from hw.sensors.stuck import StuckWatch
 
 logger = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ class LimitedZone(Protocol):
 
 
 class ZoneWatch:
-    """Reads the zones that have a limit, and tells once when one falls silent or is back.
+    """Reads the zones that have a limit, and tells when one falls silent or is back.
 
     The zones of a Jetson's GPU and accelerators answer only while their unit is powered.
 
@@ -43,7 +44,11 @@ class ZoneWatch:
         self._clock = clock
         self._stuck = StuckWatch("thermal zone", "C")
         self._zones = {name: z for name, z in zones.items() if z.limit_c is not None}
-        self._silent = dict.fromkeys(silent & self._zones.keys(), "it did not answer at the start")
+        self._asleep = set(silent & self._zones.keys())
+        self._silence = {
+            name: Outage(f"thermal zone {name}", "it is left out meanwhile", clock=clock)
+            for name in self._zones
+        }
 
     @property
     def has_limits(self) -> bool:
@@ -62,25 +67,22 @@ class ZoneWatch:
                 "no thermal zone under /sys/class/thermal has a trip point at which the machine is "
                 "slowed down or stops; leave temperature out or use --board sim"
             )
-        found = []
+        found, reasons = [], []
         for name, zone in self._zones.items():
             try:
                 temperature_c = zone.read_c()
             except HardwareError as error:
-                self._tell_silence(name, str(error))
+                reasons.append(f"{name}: {error}")
+                if name not in self._asleep:
+                    self._silence[name].failed(error)
                 continue
             self._stuck.look(name, temperature_c, temperature_c, self._clock())
-            if name in self._silent:
+            if name in self._asleep:
                 logger.warning("thermal zone %s answers: %.1f C", name, temperature_c)
-                del self._silent[name]
+                self._asleep.discard(name)
+            self._silence[name].worked()
             if zone.limit_c is not None:
                 found.append((temperature_c, zone.limit_c))
         if not found:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in self._silent.items())
-            raise SensorReadError(f"no thermal zone with a limit answers ({reasons})")
+            raise SensorReadError(f"no thermal zone with a limit answers ({'; '.join(reasons)})")
         return min(found, key=lambda zone: zone[1] - zone[0])
-
-    def _tell_silence(self, name: str, reason: str) -> None:
-        if name not in self._silent:
-            logger.warning("thermal zone %s is left out while it does not answer: %s", name, reason)
-        self._silent[name] = reason

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from envs.outage import PATIENCE
 from envs.supervisor import LOW_SHARE, UNMEASURED, BoardSupervisor
 from hw.base import Cause
 from hw.boards.sim import SimBoard
 from hw.errors import FrequencyRejectedError, SensorReadError, WindowTooShortError
+from hw.outage import PATIENCE
 from tests.hw.fake.clock import FakeClock
 
 STEP_S = 0.25

@@ -155,8 +155,47 @@ def test_zone_that_falls_asleep_is_left_out_and_told_once_and_so_is_its_waking(n
     assert [board.temperature_c() for _ in range(3)] == [60.0] * 3
     told = [r.message for r in caplog.records if "thermal zone" in r.message]
     assert len(told) == 2
-    assert re.match(r"thermal zone \S+GPU-therm is left out while .*temp", told[0])
-    assert re.match(r"thermal zone \S+GPU-therm answers: 60.0 C", told[1])
+    assert re.match(r"thermal zone \S+GPU-therm failed: .*temp.*; it is left out", told[0])
+    assert re.match(r"thermal zone \S+GPU-therm works again after 4 failures", told[1])
+
+
+def test_zone_that_sleeps_every_other_step_is_told_once_a_minute(nano, caplog):
+    board, kernel, files = nano
+    for step in range(480):  # two minutes
+        if step % 2:
+            kernel.fails[files["GPU-therm"]] = errno.EAGAIN
+        else:
+            kernel.fails.clear()
+        board.temperature_c()
+        kernel.sleep(0.25)
+    told = [r.message for r in caplog.records if "GPU-therm failed" in r.message]
+    assert len(told) == 2
+    assert re.search(r"\(\d+ more since it was last told\)", told[1])
+
+
+def test_margin_is_of_one_zone_though_another_is_nearest_at_the_next_look(machine, open_linux):
+    sysfs = machine("jetson-nano")
+    kernel = sysfs.kernel
+    zones = {name: kernel.devices[name] for name in ("CPU-therm", "GPU-therm")}
+    trip = f"{zones['GPU-therm'].folder}/trip_point_0_temp"
+    kernel.answers[trip] = "60000"
+    board = open_linux(sysfs)
+    limits_c = {z.name.partition(".")[2]: z.limit_c for z in board.thermal_zones.values()}
+    assert limits_c["CPU-therm"] - limits_c["GPU-therm"] > 20.0
+    for name, zone in zones.items():
+        zone.temp_c = limits_c[name] - 12.0
+    order, read = [0], kernel.access
+
+    def access(operation, path, value=""):
+        """The zones are nearest to their limits by turns."""
+        if operation == "read" and path == f"{zones['CPU-therm'].folder}/temp":
+            order[0] += 1
+            zones["CPU-therm"].temp_c = limits_c["CPU-therm"] - 12.0 - (-1) ** order[0]
+        return read(operation, path, value)
+
+    kernel.access = access
+    known_c = {board.guard._left_c(board) for _ in range(10)}
+    assert known_c <= {11.0, 12.0}
 
 
 def test_zone_that_never_moves_is_told_once(nano, caplog):

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from envs.outage import PATIENCE, QUIET_S, Outage
+from hw.outage import PATIENCE, QUIET_S, Outage
 from tests.hw.fake.clock import FakeClock
 
 
