@@ -16,6 +16,7 @@ from hw.cooling import CoolingDevices
 from hw.device import DeviceModel
 from hw.energy import READINGS_PER_WINDOW
 from hw.errors import HardwareError, PermissionDeniedError
+from hw.left_out import Search
 from hw.likeness import devices_like
 from hw.nvml import NvmlCard, NvmlDomain, NvmlZone, nvml_cards, nvml_domains, nvml_zones
 from hw.power_mode import PowerModes
@@ -233,7 +234,7 @@ def _context(sysfs: Sysfs, hold: Hold) -> ClockContext:
 
 def _zones(sysfs: Sysfs, cards: Sequence[NvmlCard], left_out: list[str]) -> list[ZoneSurvey]:
     zones: dict[str, SysfsThermalZone | NvmlZone] = {
-        **all_zones(sysfs, left_out),
+        **all_zones(sysfs, Search(left_out)),
         **nvml_zones(cards),
     }
     found = []

@@ -26,6 +26,7 @@ from hw.errors import (
 )
 from hw.firmware import FirmwareWatch
 from hw.guard import DEFAULT_MARGIN_C, ThermalGuard
+from hw.left_out import Search
 from hw.likeness import ANY_NUMBER
 from hw.nvml import NvmlCard, NvmlZone, nvml_cards, nvml_domains, nvml_zones
 from hw.power_mode import PowerModes
@@ -246,19 +247,24 @@ class LinuxBoard(Board):
 
     def _find_zones(self, cards: Sequence[NvmlCard]) -> None:
         """Zones that answer are shown; those that sleep are watched too, for they may wake up."""
-        unread: list[str] = []
+        search = Search(sleep=self._sleep)
         zones: dict[str, SysfsThermalZone | NvmlZone] = {
-            **all_zones(self._sysfs, unread),
+            **all_zones(self._sysfs, search),
             **nvml_zones(cards),
         }
         self.thermal_zones = {name: zone for name, zone in zones.items() if answers(zone)}
-        for text in unread:
+        for text in search.unread:
             logger.warning("left out of the temperatures: %s", text)
         silent = frozenset(zones.keys() - self.thermal_zones.keys())
         self._zones = ZoneWatch(zones, silent, self._clock)
         self.guard = None
         if self._zones.has_limits:
             self.guard = ThermalGuard(self._thermal_margin_c, self._clock)
+        elif zones or search.unread:
+            logger.warning(
+                "the board is not guarded against heat, for none of its thermal zones has a limit "
+                "that can be read; see python -m hw.doctor"
+            )
 
     def _find_domains(
         self, context: ClockContext, cards: Sequence[NvmlCard]

@@ -6,6 +6,7 @@ from collections import Counter
 
 from hw.base import Hold
 from hw.errors import HardwareError, ImplausibleReadingError
+from hw.left_out import Search
 from hw.selftest.bench import Bench
 from hw.selftest.findings import Verdict, ZoneFacts
 from hw.sensors.thermal import SysfsThermalZone, all_zones
@@ -18,11 +19,11 @@ def check_heat(bench: Bench) -> None:
     Raises:
         HardwareError: the board cannot be opened, or not be given back.
     """
-    unread: list[str] = []
-    for zone in all_zones(bench.sysfs, unread).values():
+    search = Search(sleep=bench.sleep)
+    for zone in all_zones(bench.sysfs, search).values():
         bench.wait()
-        _check_zone(bench, zone, unread)
-    for text in dict.fromkeys(unread):
+        _check_zone(bench, zone, search)
+    for text in search.unread:
         bench.note("trip points", Verdict.UNTOLD, text)
     with bench.open(Hold.CAP) as board:
         try:
@@ -32,9 +33,9 @@ def check_heat(bench: Bench) -> None:
             bench.note("heat guard", Verdict.UNTOLD, str(error))
 
 
-def _check_zone(bench: Bench, zone: SysfsThermalZone, unread: list[str]) -> None:
+def _check_zone(bench: Bench, zone: SysfsThermalZone, search: Search) -> None:
     folder = bench.sysfs.path(ZONES) / zone.name.partition(".")[0]
-    trips = read_trips(bench.sysfs, folder, unread)
+    trips = read_trips(bench.sysfs, folder, search)
     temperature_c, verdict, text = None, Verdict.PASSED, ""
     try:
         temperature_c = zone.read_c()

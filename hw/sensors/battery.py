@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hw.left_out import leaving_out
+from hw.left_out import Search
 from hw.sensors.plausible import plausible_w
 from hw.sysfs import Sysfs
 
@@ -50,18 +50,19 @@ class BatteryPower:
         return plausible_w(self.name, raw_uv * 1e-6 * abs(raw_ua) * 1e-6, MOST_W)
 
 
-def battery_sensors(sysfs: Sysfs, unread: list[str] | None = None) -> list[BatteryPower]:
+def battery_sensors(sysfs: Sysfs, search: Search | None = None) -> list[BatteryPower]:
     """Find all batteries that tell their power.
 
     Args:
         sysfs: access to the kernel's files.
-        unread: gets the supplies that cannot be read, in words.
+        search: gets the supplies that cannot be read.
     """
-    unread = [] if unread is None else unread
+    search = search or Search()
     sensors = []
     for folder in sysfs.glob(SUPPLIES):
         tells = any(sysfs.exists(folder / f) for f in ("power_now", "current_now"))
-        with leaving_out(unread):
-            if tells and sysfs.read_text(folder / "type") == "Battery":
-                sensors.append(BatteryPower(sysfs, folder))
+        battery = BatteryPower(sysfs, folder)
+        with search.leaving_out(silent=battery.name if tells else None):
+            if tells and search.name(sysfs, folder / "type") == "Battery":
+                sensors.append(battery)
     return sensors

@@ -12,7 +12,8 @@ from typing import Protocol
 
 from hw.base import EnergyCounter, PowerSensor
 from hw.energy import POLLED
-from hw.errors import HardwareError, SensorReadError
+from hw.errors import HardwareError
+from hw.left_out import Search
 from hw.nvml import NvmlCard, NvmlCounter, NvmlPower
 from hw.sensors.battery import battery_sensors
 from hw.sensors.hwmon import hwmon_sensors
@@ -24,9 +25,6 @@ from hw.sensors.total import Total, total_of
 from hw.sysfs import Sysfs
 
 JTOP_SOCKET = "run/jtop.sock"
-TRIES = 4
-AGAIN_S = 0.03
-"""Faults of an I2C bus that were seen in the field lasted some 60 ms."""
 
 
 class _Nameable(PowerSensor, Protocol):
@@ -42,25 +40,31 @@ class PowerSources:
     Attributes:
         sensors: rails whose power is read, by name.
         counters: rails whose energy is counted, by name.
-        unread: what cannot be read, in words with the remedy.
-        silent: names of the rails that are there and cannot be read.
+        search: what of them cannot be read.
         jtop: the client of jetson-stats, if it was needed.
     """
 
     sensors: dict[str, PowerSensor] = field(default_factory=dict)
     counters: dict[str, EnergyCounter] = field(default_factory=dict)
-    unread: list[str] = field(default_factory=list)
-    silent: list[str] = field(default_factory=list)
+    search: Search = field(default_factory=Search)
     jtop: JtopClient | None = None
+
+    @property
+    def unread(self) -> list[str]:
+        """What cannot be read, in words with the remedy."""
+        return self.search.unread
 
     @property
     def total(self) -> Total:
         """The rails that together are what the board draws.
 
-        Where one of them cannot be read there is none: the others would be taken for the whole.
+        Where one of them cannot be read, or may be one of them, there is none: the others would be
+        taken for the whole.
         """
-        total = total_of((*self.sensors, *self.counters, *self.silent))
-        missing = [rail for rail in total.rails if rail in self.silent]
+        total = total_of((*self.sensors, *self.counters, *self.search.silent))
+        missing = [rail for rail in total.rails if rail in self.search.silent]
+        if not total.is_closed:
+            missing += self.search.nameless
         if missing:
             return Total((), f"nothing, for {', '.join(missing)} cannot be read")
         return total
@@ -73,28 +77,11 @@ class PowerSources:
         except HardwareError as error:
             self.unread.append(str(error))
 
-    def answers(
-        self, name: str, read: Callable[[], float], sleep: Callable[[float], object]
-    ) -> bool:
-        """Whether a rail can be read; tells why where it cannot.
-
-        A bus that fails is asked again: a rail that is lost here is lost for good.
-        """
-        reason = ""
-        for again in range(TRIES):
-            if again:
-                sleep(AGAIN_S)
-            try:
-                read()
-            except SensorReadError as error:
-                reason = str(error)
-            except HardwareError as error:
-                reason = str(error)
-                break
-            else:
-                return True
-        self.unread.append(reason)
-        self.silent.append(name)
+    def answers(self, name: str, read: Callable[[], float]) -> bool:
+        """Whether a rail can be read; tells why where it cannot."""
+        with self.search.leaving_out(silent=name):
+            self.search.ask(read)
+            return True
         return False
 
     def close(self) -> None:
@@ -118,13 +105,13 @@ def find_power(
         clock: present time, s.
         sleep: waits for a number of seconds.
     """
-    found = PowerSources()
+    found = PowerSources(search=Search(sleep=sleep))
     sensors: list[_Nameable] = []
     for finder in (hwmon_sensors, iio_sensors, pmic_sensors, battery_sensors):
         with found.telling():
-            sensors += finder(sysfs, found.unread)
+            sensors += finder(sysfs, found.search)
     with found.telling():
-        counters = rapl_counters(sysfs, found.unread, clock)
+        counters = rapl_counters(sysfs, found.search, clock)
         found.counters = {counter.name: counter for counter in counters}
     for card in cards:
         counted = card.offers("nvmlDeviceGetTotalEnergyConsumption")
@@ -133,8 +120,8 @@ def find_power(
         if card.offers("nvmlDeviceGetPowerUsage"):
             sensors.append(NvmlPower(card, card.name + POLLED if counted else card.name))
     named, zones = _by_name(sensors), found.counters
-    found.sensors = {n: s for n, s in named.items() if found.answers(n, s.read_w, sleep)}
-    found.counters = {n: c for n, c in zones.items() if found.answers(n, c.read_j, sleep)}
+    found.sensors = {n: s for n, s in named.items() if found.answers(n, s.read_w)}
+    found.counters = {n: c for n, c in zones.items() if found.answers(n, c.read_j)}
     if not found.sensors and not found.counters and _has_jtop(sysfs):
         _ask_jtop(found)
     return found

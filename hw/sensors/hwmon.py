@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hw.errors import HardwareError
-from hw.left_out import leaving_out
+from hw.left_out import Search
 from hw.sensors.plausible import plausible_w
 from hw.sysfs import Sysfs
 
@@ -87,7 +87,7 @@ class HwmonPower:
         shunt: resistor by which its driver computes; None of a chip that has none.
     """
 
-    def __init__(self, sysfs: Sysfs, file: Path, name: str, chip: str) -> None:
+    def __init__(self, sysfs: Sysfs, file: Path, name: str, chip: str, search: Search) -> None:
         self.name = name
         self.step_w = DEFAULT_STEP_W
         self.shunt: Shunt | None = None
@@ -95,9 +95,9 @@ class HwmonPower:
         self._file = file
         self._chip = _CHIPS.get(chip)
         default_s = self._chip.period_s if self._chip else DEFAULT_PERIOD_S
-        self.period_s = _update_interval_s(sysfs, file.parent, default_s)
+        self.period_s = _update_interval_s(sysfs, file.parent, default_s, search)
         if self._chip is not None:
-            self.shunt = _read_shunt(sysfs, file.parent / "shunt_resistor")
+            self.shunt = _read_shunt(sysfs, file.parent / "shunt_resistor", search)
         self._voltage_v: float | None = None
 
     def read_w(self) -> float:
@@ -136,14 +136,14 @@ class Ina3221Power:
         shunt: resistor by which its driver computes.
     """
 
-    def __init__(self, sysfs: Sysfs, folder: Path, channel: int, name: str) -> None:
+    def __init__(self, sysfs: Sysfs, folder: Path, channel: int, name: str, search: Search) -> None:
         self.name = name
         self.step_w = DEFAULT_STEP_W
-        self.period_s = _update_interval_s(sysfs, folder, INA3221_PERIOD_S)
+        self.period_s = _update_interval_s(sysfs, folder, INA3221_PERIOD_S, search)
         self._sysfs = sysfs
         self._voltage = folder / f"in{channel}_input"
         self._current = folder / f"curr{channel}_input"
-        self.shunt = _read_shunt(sysfs, folder / f"shunt{channel}_resistor")
+        self.shunt = _read_shunt(sysfs, folder / f"shunt{channel}_resistor", search)
         self._step_a = INA3221_SHUNT_STEP_UV / self.shunt.uohm
         self._most_w = INA3221_SHUNT_RANGE_UV / self.shunt.uohm * INA3221_BUS_RANGE_V
 
@@ -167,61 +167,82 @@ def ina3221_step_w(raw_mv: int, raw_ma: int, step_a: float) -> float:
     return step_a * abs(raw_mv) * 1e-3 + INA3221_BUS_STEP_MV * 1e-3 * abs(raw_ma) * 1e-3
 
 
-def _read_shunt(sysfs: Sysfs, file: Path) -> Shunt:
+def _read_shunt(sysfs: Sysfs, file: Path, search: Search) -> Shunt:
     uohm = 0
     with suppress(HardwareError):
-        uohm = sysfs.read_int(file)
+        uohm = search.ask(lambda: sysfs.read_int(file))
     known = uohm > 0
     return Shunt(uohm if known else DEFAULT_SHUNT_UOHM, not known or uohm == DEFAULT_SHUNT_UOHM)
 
 
-def hwmon_sensors(sysfs: Sysfs, unread: list[str] | None = None) -> list[HwmonPower | Ina3221Power]:
+def hwmon_sensors(sysfs: Sysfs, search: Search | None = None) -> list[HwmonPower | Ina3221Power]:
     """Find all power sensors; labels may stand twice.
 
     Args:
         sysfs: access to the kernel's files.
-        unread: gets the chips and channels that cannot be read, in words.
+        search: gets the chips and channels that cannot be read.
     """
-    unread = [] if unread is None else unread
+    search = search or Search()
     sensors: list[HwmonPower | Ina3221Power] = []
     for folder in sysfs.glob(f"{HWMON}/hwmon*"):
-        with leaving_out(unread):
-            chip = sysfs.read_text(folder / "name")
+        rails = f"the rails of {folder.name}" if _has_power(sysfs, folder) else None
+        with search.leaving_out(nameless=rails):
+            chip = search.name(sysfs, folder / "name")
             if chip == "ina3221":
-                sensors += _ina3221(sysfs, folder, unread)
+                sensors += _ina3221(sysfs, folder, search)
             else:
-                sensors += _direct(sysfs, folder, chip, unread)
+                sensors += _direct(sysfs, folder, chip, search)
     return sensors
 
 
-def _ina3221(sysfs: Sysfs, folder: Path, unread: list[str]) -> list[Ina3221Power]:
+def _has_power(sysfs: Sysfs, folder: Path) -> bool:
+    """Whether a chip measures power, or current and voltage as an INA3221 does."""
+    if sysfs.glob(f"{HWMON}/{folder.name}/power*_input"):
+        return True
+    return any(
+        sysfs.exists(folder / f"curr{n}_input") and sysfs.exists(folder / f"in{n}_input")
+        for n in INA3221_CHANNELS
+    )
+
+
+def _ina3221(sysfs: Sysfs, folder: Path, search: Search) -> list[Ina3221Power]:
     channels = []
     for channel in INA3221_CHANNELS:
-        enabled, label = folder / f"in{channel}_enable", folder / f"in{channel}_label"
-        with leaving_out(unread):
-            if sysfs.exists(enabled) and sysfs.read_text(enabled) == "0":
-                continue
-            name = sysfs.read_text(label) if sysfs.exists(label) else f"ina3221.{channel}"
-            if name != UNCONNECTED and sysfs.exists(folder / f"curr{channel}_input"):
-                channels.append(Ina3221Power(sysfs, folder, channel, name))
+        label = folder / f"in{channel}_label"
+        if not sysfs.exists(folder / f"curr{channel}_input"):
+            continue
+        if not _is_enabled(sysfs, folder / f"in{channel}_enable", search):
+            continue
+        with search.leaving_out(nameless=f"channel {channel} of {folder.name}"):
+            name = search.name(sysfs, label) if sysfs.exists(label) else f"ina3221.{channel}"
+            if name != UNCONNECTED:
+                channels.append(Ina3221Power(sysfs, folder, channel, name, search))
     return channels
 
 
-def _direct(sysfs: Sysfs, folder: Path, chip: str, unread: list[str]) -> list[HwmonPower]:
+def _is_enabled(sysfs: Sysfs, file: Path, search: Search) -> bool:
+    """Whether a channel measures; one that does not tell is tried, for one that is off fails."""
+    with search.leaving_out():
+        return not sysfs.exists(file) or search.name(sysfs, file) != "0"
+    return True
+
+
+def _direct(sysfs: Sysfs, folder: Path, chip: str, search: Search) -> list[HwmonPower]:
     sensors = []
     for file in sysfs.glob(f"{HWMON}/{folder.name}/power*_input"):
         label = folder / file.name.replace("_input", "_label")
-        with leaving_out(unread):
-            name = sysfs.read_text(label) if sysfs.exists(label) else f"{chip}.{file.name[:-6]}"
-            sensors.append(HwmonPower(sysfs, file, name, chip))
+        with search.leaving_out(nameless=f"{file.name[:-6]} of {folder.name}"):
+            named = sysfs.exists(label)
+            name = search.name(sysfs, label) if named else f"{chip}.{file.name[:-6]}"
+            sensors.append(HwmonPower(sysfs, file, name, chip, search))
     return sensors
 
 
-def _update_interval_s(sysfs: Sysfs, folder: Path, default_s: float) -> float:
+def _update_interval_s(sysfs: Sysfs, folder: Path, default_s: float, search: Search) -> float:
     """Time between two new readings, which not every driver tells."""
     interval = folder / "update_interval"
-    try:
-        raw_ms = sysfs.read_int(interval) if sysfs.exists(interval) else 0
-    except HardwareError:
-        raw_ms = 0
+    raw_ms = 0
+    with suppress(HardwareError):
+        if sysfs.exists(interval):
+            raw_ms = search.ask(lambda: sysfs.read_int(interval))
     return raw_ms * 1e-3 if raw_ms > 0 else default_s

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hw.errors import HardwareError
-from hw.left_out import leaving_out
+from hw.left_out import Search
 from hw.sensors.hwmon import (
     DEFAULT_STEP_W,
     INA3221_BUS_RANGE_V,
@@ -65,19 +65,22 @@ class IioPower:
         return raw_mw * UNIT_W
 
 
-def iio_sensors(sysfs: Sysfs, unread: list[str] | None = None) -> list[IioPower]:
+def iio_sensors(sysfs: Sysfs, search: Search | None = None) -> list[IioPower]:
     """Find all connected channels.
 
     Args:
         sysfs: access to the kernel's files.
-        unread: gets the channels that cannot be read, in words.
+        search: gets the channels that cannot be read.
     """
-    unread = [] if unread is None else unread
+    search = search or Search()
     sensors = []
     for folder in sysfs.glob(DEVICES):
         for channel in range(len(INA3221_CHANNELS)):
             label = folder / f"rail_name_{channel}"
-            with leaving_out(unread):
-                if sysfs.exists(label) and sysfs.read_text(label) != UNCONNECTED:
-                    sensors.append(IioPower(sysfs, folder, channel, sysfs.read_text(label)))
+            if not sysfs.exists(label):
+                continue
+            with search.leaving_out(nameless=f"channel {channel} of {folder.name}"):
+                name = search.name(sysfs, label)
+                if name != UNCONNECTED:
+                    sensors.append(IioPower(sysfs, folder, channel, name))
     return sensors

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 
 from hw.errors import SensorReadError
+from hw.left_out import Search
 from hw.sensors.plausible import plausible_w
 from hw.sensors.thermal import machine_title
 from hw.sysfs import Sysfs
@@ -54,7 +55,7 @@ class PmicPower:
         return plausible_w(self.name, INPUT_PER_RAIL * sum(rails_w) + INPUT_OFFSET_W, MOST_W)
 
 
-def pmic_sensors(sysfs: Sysfs, _: list[str] | None = None) -> list[PmicPower]:
+def pmic_sensors(sysfs: Sysfs, search: Search | None = None) -> list[PmicPower]:
     """The chip, on the boards that have one."""
-    title = machine_title(sysfs)
+    title = machine_title(sysfs, search)
     return [PmicPower(sysfs)] if any(board in title for board in BOARDS) else []

@@ -12,10 +12,11 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from hw.errors import HardwareError, ImplausibleReadingError, PermissionDeniedError
-from hw.left_out import leaving_out
+from hw.left_out import Search
 from hw.sensors.plausible import MOST_W
 from hw.sysfs import Sysfs
 
@@ -35,6 +36,7 @@ class RaplCounter:
         sysfs: access to the kernel's files.
         folder: of the zone.
         name: of the rail.
+        search: asks for its limits.
         clock: present time, s.
     """
 
@@ -48,6 +50,7 @@ class RaplCounter:
         sysfs: Sysfs,
         folder: Path,
         name: str,
+        search: Search,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
@@ -56,7 +59,7 @@ class RaplCounter:
         self._clock = clock
         self._file = folder / "energy_uj"
         self._range_uj: int | None = None
-        self._most_w = _most_w(sysfs, folder)
+        self._most_w = _most_w(sysfs, folder, search)
         self._last: tuple[float, int] | None = None
         self._total_uj = 0
 
@@ -96,7 +99,7 @@ class RaplCounter:
 
 
 def rapl_counters(
-    sysfs: Sysfs, unread: list[str] | None = None, clock: Callable[[], float] = time.monotonic
+    sysfs: Sysfs, search: Search | None = None, clock: Callable[[], float] = time.monotonic
 ) -> list[RaplCounter]:
     """Find all zones, named "package-0", "package-0.core" and so on.
 
@@ -104,66 +107,72 @@ def rapl_counters(
 
     Args:
         sysfs: access to the kernel's files.
-        unread: gets the zones that cannot be read, in words.
+        search: gets the zones that cannot be read.
         clock: present time, s.
 
     Raises:
         PermissionDeniedError: there are some, but this user may not read them.
     """
-    unread = [] if unread is None else unread
+    search = search or Search()
     counters: list[RaplCounter] = []
     for folder in sysfs.glob(ZONES):
-        with leaving_out(unread):
-            counters.append(RaplCounter(sysfs, folder, _zone_name(sysfs, folder), clock))
+        with search.leaving_out(nameless=f"zone {folder.name}"):
+            name = _zone_name(sysfs, folder, search)
+            counters.append(RaplCounter(sysfs, folder, name, search, clock))
     for counter in counters[:1]:  # all or none
         try:
             counter.read_j()
         except PermissionDeniedError:
+            search.nameless.append("the processor's counters")
             raise
         except HardwareError:  # for now, perhaps
             continue
-    return _without_mirrors(counters, unread)
+    return _without_mirrors(counters, search)
 
 
-def _zone_name(sysfs: Sysfs, folder: Path) -> str:
-    name = sysfs.read_text(folder / "name")
+def _zone_name(sysfs: Sysfs, folder: Path, search: Search) -> str:
+    name = search.name(sysfs, folder / "name")
     parent = folder.parent / folder.name.rpartition(":")[0]
     if folder.name.count(":") > 1 and sysfs.exists(parent / "name"):
-        name = f"{sysfs.read_text(parent / 'name')}.{name}"
+        name = f"{search.name(sysfs, parent / 'name')}.{name}"
     return name
 
 
-def _most_w(sysfs: Sysfs, folder: Path) -> float:
+def _most_w(sysfs: Sysfs, folder: Path, search: Search) -> float:
     """The most that a zone draws by the firmware's limits, W; they are 0 where there is none."""
     limits_w = []
     for what in ("max_power_uw", "power_limit_uw"):
         for file in sysfs.glob(f"{ZONES.rpartition('/')[0]}/{folder.name}/constraint_*_{what}"):
             with suppress(HardwareError):
-                limits_w.append(sysfs.read_int(file) * 1e-6)
+                limits_w.append(search.ask(partial(sysfs.read_int, file)) * 1e-6)
     highest_w = max(limits_w, default=0.0)
     return min(PEAK_PER_LIMIT * highest_w, MOST_W) if highest_w > 0.0 else MOST_W
 
 
-def _without_mirrors(counters: list[RaplCounter], unread: list[str]) -> list[RaplCounter]:
+def _without_mirrors(counters: list[RaplCounter], search: Search) -> list[RaplCounter]:
     """Leave out dies whose counter is that of an earlier die of the same package, and their parts.
 
     AMD's first processors of several dies have one counter for each package and show it for each
-    die. Counters of their own differ by what was used since boot.
+    die. Counters of their own differ by what was used since boot. A die that cannot be compared is
+    neither counted nor done without.
     """
-    mirrors: dict[str, str] = {}
+    mirrors: set[str] = set()
     dies: dict[str, list[RaplCounter]] = {}
     for counter in counters:
         match = _DIE.fullmatch(counter.name)
         if match is None:
             continue
         earlier = dies.setdefault(match.group(1), [])
-        with leaving_out(unread):
-            twin = next((one for one in earlier if _is_same(one, counter)), None)
+        with search.leaving_out(silent=counter.name):
+            mirrors.add(counter.name)
+            twin = next((d for d in earlier if search.ask(partial(_is_same, d, counter))), None)
             if twin is None:
+                mirrors.remove(counter.name)
                 earlier.append(counter)
             else:
-                mirrors[counter.name] = twin.name
-                unread.append(f"{counter.name} shows the counter of {twin.name}; it counts once")
+                search.unread.append(
+                    f"{counter.name} shows the counter of {twin.name}; it counts once"
+                )
     return [counter for counter in counters if counter.name.partition(".")[0] not in mirrors]
 
 

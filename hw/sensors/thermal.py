@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from hw.base import ThermalZone
 from hw.errors import HardwareError
-from hw.left_out import leaving_out
+from hw.left_out import Search
 from hw.sensors.plausible import plausible_c
 from hw.sensors.trips import ZONES, read_trips
 from hw.sysfs import Sysfs
@@ -26,19 +26,18 @@ class SysfsThermalZone:
     Args:
         sysfs: access to the kernel's files.
         folder: the zone's folder.
+        search: gets what of its trip points cannot be read.
 
     Attributes:
         limit_c: lowest temperature at which the machine slows down or stops; None if it has none.
-        unread: what of its trip points cannot be read, in words.
     """
 
-    def __init__(self, sysfs: Sysfs, folder: Path) -> None:
-        kind = sysfs.read_text(folder / "type")
+    def __init__(self, sysfs: Sysfs, folder: Path, search: Search) -> None:
+        kind = search.name(sysfs, folder / "type")
         self.name = f"{folder.name}.{kind}"
-        self.unread: list[str] = []
         self._sysfs = sysfs
         self._folder = folder
-        trips = [] if kind in CONSTANT_ZONES else read_trips(sysfs, folder, self.unread)
+        trips = [] if kind in CONSTANT_ZONES else read_trips(sysfs, folder, search)
         limits_c = (trip.temperature_c for trip in trips if trip.slows_or_stops)
         self.limit_c = min(limits_c, default=None)
 
@@ -67,33 +66,39 @@ def answers(zone: ThermalZone) -> bool:
     return True
 
 
-def all_zones(sysfs: Sysfs, unread: list[str] | None = None) -> dict[str, SysfsThermalZone]:
+def all_zones(sysfs: Sysfs, search: Search | None = None) -> dict[str, SysfsThermalZone]:
     """Find all thermal zones, by number and type, those that sleep too.
 
     Args:
         sysfs: access to the kernel's files.
-        unread: gets what of them cannot be read, in words; they do without it.
+        search: gets what of them cannot be read; they do without it.
     """
-    unread = [] if unread is None else unread
+    search = search or Search()
     zones = {}
     for folder in sysfs.glob(f"{ZONES}/thermal_zone*"):
-        with leaving_out(unread):
-            zone = SysfsThermalZone(sysfs, folder)
+        with search.leaving_out():
+            zone = SysfsThermalZone(sysfs, folder, search)
             zones[zone.name] = zone
-            unread += zone.unread
-    if "raspberry pi" in machine_title(sysfs).lower():
+    if "raspberry pi" in machine_title(sysfs, search).lower():
         for zone in zones.values():
             zone.limit_c = min(zone.limit_c or math.inf, RASPBERRY_PI_LIMIT_C)
     return zones
 
 
-def machine_title(sysfs: Sysfs) -> str:
-    """Name of the machine as its firmware tells it, or "unknown machine"."""
+def machine_title(sysfs: Sysfs, search: Search | None = None) -> str:
+    """Name of the machine as its firmware tells it, or "unknown machine".
+
+    Args:
+        sysfs: access to the kernel's files.
+        search: gets what of it is there and cannot be read.
+    """
+    search = search or Search()
     for names in (("proc/device-tree/model",), _DMI):
         words = []
         for path in map(sysfs.path, names):
-            with suppress(HardwareError):
-                words.append(sysfs.read_text(path))
+            if sysfs.exists(path):
+                with search.leaving_out():
+                    words.append(search.ask(partial(sysfs.read_text, path)))
         if any(words):
             return " ".join(words)
     return "unknown machine"

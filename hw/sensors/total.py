@@ -22,20 +22,26 @@ class Total:
         rails: names of the rails to add; none if nothing is measured.
         statement: what their sum is, for people.
         may_be_zero: whether it may be nothing while the machine runs.
+        is_closed: whether no rail but those belongs to it, whatever else there is.
     """
 
     rails: tuple[str, ...]
     statement: str
     may_be_zero: bool = False
+    is_closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """Applies where all of `needs` match a rail; adds the rails that `adds` accepts."""
+    """Applies where all of `needs` match a rail; adds the rails that `adds` accepts.
+
+    It is closed where those are all that it needs.
+    """
 
     needs: tuple[str, ...]
     adds: Callable[[str], bool]
     statement: str
+    is_closed: bool = True
 
 
 def _among(*names: str) -> Callable[[str], bool]:
@@ -80,6 +86,7 @@ _RULES = (
         (_PACKAGE,),
         lambda rail: _rapl(rail) or rail.startswith("nvidia"),
         "processor packages, memory that they count, and NVIDIA cards; no board, disk or fan",
+        is_closed=False,
     ),
 )
 
@@ -89,11 +96,14 @@ def total_of(rails: Iterable[str]) -> Total:
     names = [rail for rail in rails if not rail.endswith(POLLED)]
     for rule in _RULES:
         if all(any(re.fullmatch(needed, n) for n in names) for needed in rule.needs):
-            return Total(_chosen(names, rule.adds), rule.statement)
+            rails = _chosen(names, rule.adds)
+            return Total(rails, rule.statement, is_closed=rule.is_closed)
     batteries = _chosen(names, lambda rail: rail.startswith("battery."))
     others = _chosen(names, lambda rail: not rail.startswith("battery."))
     if not others and batteries:
-        return Total(batteries, "battery; zero while it is charged", may_be_zero=True)
+        return Total(
+            batteries, "battery; zero while it is charged", may_be_zero=True, is_closed=True
+        )
     if len(others) == 1:
         return Total(others, "the one rail that is measured")
     return Total(others, "sum of all rails; some may contain others" if others else "nothing")

@@ -10,11 +10,12 @@ Source: Documentation/driver-api/thermal/sysfs-api.rst.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from hw.cooling import slows_a_clock
-from hw.left_out import leaving_out
+from hw.left_out import Search
 from hw.sysfs import Sysfs
 
 ZONES = "sys/class/thermal"
@@ -48,27 +49,28 @@ class Trip(NamedTuple):
         return (acts or self.kind in STOPPING_TRIPS) and low_c <= self.temperature_c <= high_c
 
 
-def read_trips(sysfs: Sysfs, zone: Path, unread: list[str]) -> list[Trip]:
+def read_trips(sysfs: Sysfs, zone: Path, search: Search) -> list[Trip]:
     """All trip points of a zone that can be read; those that cannot are told in words."""
-    bindings = _bindings(sysfs, zone, unread)
+    bindings = _bindings(sysfs, zone, search)
     trips = []
     for file in sysfs.glob(f"{ZONES}/{zone.name}/trip_point_*_type"):
         number = file.name.split("_")[2]
-        with leaving_out(unread):
-            kind = sysfs.read_text(file)
-            raw_millicelsius = sysfs.read_int(zone / f"trip_point_{number}_temp")
+        with search.leaving_out():
+            kind = search.name(sysfs, file)
+            where = zone / f"trip_point_{number}_temp"
+            raw_millicelsius = search.ask(partial(sysfs.read_int, where))
             trips.append(Trip(kind, raw_millicelsius * 1e-3, tuple(bindings.get(number, ()))))
     return trips
 
 
-def _bindings(sysfs: Sysfs, zone: Path, unread: list[str]) -> dict[str, list[str]]:
+def _bindings(sysfs: Sysfs, zone: Path, search: Search) -> dict[str, list[str]]:
     """Types of the cooling devices at each trip, by the trip's number as text."""
     bound: dict[str, list[str]] = {}
     for file in sysfs.glob(f"{ZONES}/{zone.name}/cdev*_trip_point"):
         device = zone / file.name.removesuffix("_trip_point")
         kind = UNKNOWN
-        with leaving_out(unread):
-            kind = sysfs.read_text(device / "type")
-        with leaving_out(unread):
-            bound.setdefault(str(sysfs.read_int(file)), []).append(kind)
+        with search.leaving_out():
+            kind = search.name(sysfs, device / "type")
+        with search.leaving_out():
+            bound.setdefault(str(search.ask(partial(sysfs.read_int, file))), []).append(kind)
     return bound

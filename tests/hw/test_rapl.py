@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hw.errors import HardwareError, ImplausibleReadingError, SensorReadError
+from hw.left_out import Search
 from hw.sensors.find import find_power
 from hw.sensors.rapl import rapl_counters
 from tests.hw.fake.access import FakeSysfs
@@ -20,7 +21,8 @@ RANGE_UJ = 100_000_000
 
 
 def counters_of(kernel, unread=None):
-    return rapl_counters(FakeSysfs(kernel, Path("/nowhere")), unread, kernel.clock)
+    search = Search([] if unread is None else unread, sleep=kernel.sleep)
+    return rapl_counters(FakeSysfs(kernel, Path("/nowhere")), search, kernel.clock)
 
 
 @given(

@@ -11,6 +11,7 @@ import pytest
 from hw.base import Cause
 from hw.cooling import CoolingDevices, CoolingState
 from hw.errors import SensorReadError, UnsupportedError
+from hw.left_out import Search
 from hw.sensors.thermal import all_zones, machine_title, thermal_zones
 from hw.throttle import throttle_reasons
 from tests.hw.fake.access import FakeSysfs
@@ -75,7 +76,9 @@ def test_trip_or_binding_that_cannot_be_read_is_left_out_and_named(fault):
         table.clear()
         table[f"sys/class/thermal/thermal_zone0/{file}"] = fault
         unread = []
-        (zone,) = all_zones(FakeSysfs(kernel, Path("/nowhere")), unread).values()
+        (zone,) = all_zones(
+            FakeSysfs(kernel, Path("/nowhere")), Search(unread, sleep=kernel.sleep)
+        ).values()
         assert zone.limit_c == limit_c
         assert any(file in text for text in unread) or file == "cdev0/type"
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hw.errors import UnsupportedError
+from hw.errors import SensorReadError, UnsupportedError
 from hw.sysfs import READ_ONLY, Sysfs
 from tests.hw.fake.kernel import FakeKernel
 
@@ -71,6 +71,8 @@ class _KernelSysfs(Sysfs):
             return self._access("run", " ".join(command)).strip()
         except FileNotFoundError:
             raise UnsupportedError(f"there is no command {command[0]!r} on this machine") from None
+        except OSError as error:
+            raise SensorReadError(f"{' '.join(command)!r} failed: {error}") from None
 
     def _read(self, path: Path) -> str:
         return self._access("read", self._name(path))
