@@ -3,7 +3,7 @@
 One reading that fails does not end a window. It is dropped, the power is taken to lead straight
 from the reading before it to the one after it, and as nobody has seen what was drawn meanwhile, the
 window admits that it may have been anything between nothing and the highest power that the rail has
-shown since the meter was made.
+shown since the meter was made. A time in which nothing was read at all counts the same.
 """
 
 from __future__ import annotations
@@ -179,7 +179,12 @@ class EnergyMeter:
             self._highest_w[name] = max([self._highest_w[name], *shown_w])
             if shown_w and name in self._total:
                 self._stuck.look(name, min(shown_w), max(shown_w), end_s)
-            if shown_w and longest_gap_s(series, self._start_s, end_s) <= longest_s:
+            gap_s = longest_gap_s(series, self._start_s, end_s)
+            if gap_s > longest_s:
+                self._reasons.setdefault(
+                    name, f"none for {gap_s:.2g} s; its bus hung, or the machine was too busy"
+                )
+            elif shown_w:
                 rails[name] = sampled_energy(
                     self._sensors[name], series, self._start_s, end_s, self._highest_w[name]
                 )
@@ -241,8 +246,8 @@ def sampled_energy(
 
     An answer tells the power at some moment between `period_s` before its question and itself.
     Between two such moments the power is taken to lie between what they show, so that a peak which
-    no reading has seen is not in the error. Around a reading that failed it may have been anything
-    from nothing to the highest that was ever seen.
+    no reading has seen is not in the error. Around a reading that failed, and before one that is
+    late, it may have been anything from nothing to the highest that was ever seen.
 
     Args:
         sensor: the rail's sensor.
@@ -267,7 +272,7 @@ def sampled_energy(
         ):
             seen += 1
         around_w = powers_w[number : seen + 1]
-        if before.failed or after.failed:
+        if before.failed or after.failed or after.is_late:
             around_w = [*around_w, 0.0, highest_w]
         energy_j += mean_w * (to_s - from_s)
         error_j += max(max(around_w) - mean_w, mean_w - min(around_w)) * (to_s - from_s)
@@ -275,13 +280,13 @@ def sampled_energy(
 
 
 def longest_gap_s(samples: Sequence[Sample], start_s: float, end_s: float) -> float:
-    """Longest part of a window that lies around readings that failed, one after the other, s."""
+    """Longest part of a window that lies around readings that failed, or between late ones, s."""
     longest_s = gap_s = 0.0
     for before, after in pairwise(samples):
-        if before.failed or after.failed:
+        if before.failed or after.failed or after.is_late:
             gap_s += max(0.0, min(after.at_s, end_s) - max(before.at_s, start_s))
             longest_s = max(longest_s, gap_s)
-        if not after.failed:
+        if not after.failed and not after.is_late:
             gap_s = 0.0
     return longest_s
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -15,6 +16,13 @@ PATIENCE_S = 0.5
 for all of them, but a bus that hangs blocks for a second and more, and requests wait meanwhile."""
 
 
+STILL_S = 0.1
+"""Time between two readings of a rail beyond what they need themselves, from which on the thread
+stood still: five of its usual periods, which a busy machine's other programs seldom take."""
+READING_S = 0.02
+"""The most that one reading takes on a bus that works: 13 ms of an INA3221's channel."""
+
+
 class Sample(NamedTuple):
     """One reading of one rail.
 
@@ -22,11 +30,13 @@ class Sample(NamedTuple):
         begun_s: when the sensor was asked, s; some drivers wait for a new value then.
         at_s: when it had answered, s.
         power_w: the answer, W; NaN where it failed.
+        is_late: whether the thread stood still, or the sensor hung, since the reading before it.
     """
 
     begun_s: float
     at_s: float
     power_w: float
+    is_late: bool = False
 
     @property
     def failed(self) -> bool:
@@ -56,6 +66,7 @@ class Sampler:
         self._clock = clock
         self._reasons = reasons
         self._samples: dict[str, list[Sample]] = {name: [] for name in sensors}
+        self._read_s: dict[str, float] = {}
         self._failure: Exception | None = None
         self._asked: tuple[str, float] | None = None
         self._begun, self._stop = threading.Event(), threading.Event()
@@ -120,5 +131,13 @@ class Sampler:
             except HardwareError as error:
                 power_w = math.nan
                 self._reasons[name] = str(error)
-            self._samples[name].append(Sample(begun_s, self._clock(), power_w))
+            at_s, is_late = self._clock(), self._is_late(name, sensor.period_s)
+            self._samples[name].append(Sample(begun_s, at_s, power_w, is_late))
         self._asked = None
+
+    def _is_late(self, name: str, period_s: float) -> bool:
+        # By the time that the thread waits in, which is real whatever `clock` shows.
+        now_s = time.monotonic()
+        last_s, self._read_s[name] = self._read_s.get(name, now_s), now_s
+        usual_s = period_s + READING_S * len(self._sensors)
+        return now_s - last_s > STILL_S + usual_s

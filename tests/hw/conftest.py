@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from hw import sampler
 from hw.base import Hold
 from hw.boards.linux import LinuxBoard
 from hw.boards.sim import SimBoard
@@ -29,6 +30,12 @@ def machine(generation, tmp_path):
         return FakeSysfs(BOARDS[board](generation), tmp_path)
 
     return build
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch):
+    """Other tests may starve a sampler for longer than is usual; fake time does not show that."""
+    monkeypatch.setattr(sampler, "STILL_S", 30.0)
 
 
 @pytest.fixture(scope="session")

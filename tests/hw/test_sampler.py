@@ -7,9 +7,10 @@ import time
 
 import pytest
 
-from hw.energy import EnergyMeter
+from hw import sampler
+from hw.energy import EnergyMeter, longest_gap_s, sampled_energy
 from hw.errors import SensorReadError
-from hw.sampler import PATIENCE_S
+from hw.sampler import PATIENCE_S, Sample
 
 
 class Rail:
@@ -24,6 +25,15 @@ class Rail:
     def read_w(self):
         assert self.answers.wait(30.0)
         return 2.0
+
+
+STILL_S = sampler.STILL_S
+
+
+@pytest.fixture(autouse=True)
+def still(_patience, monkeypatch):
+    """As a board has it."""
+    monkeypatch.setattr(sampler, "STILL_S", STILL_S)
 
 
 @pytest.fixture
@@ -83,3 +93,43 @@ def test_a_short_hang_at_the_end_is_admitted(meter, rail):
     assert energy.n_failed >= 1
     assert energy.energy_j / energy.duration_s == pytest.approx(2.0)
     assert energy.uncertainty_j > 0.02 * 2.0
+
+
+class SlowRail(Rail):
+    """Shows 5 W, and stands still once for a time, as a process that gets no turn does."""
+
+    def __init__(self, stands_s):
+        super().__init__()
+        self._stands_s, self._due_s = stands_s, time.monotonic() + 0.1
+
+    def read_w(self):
+        if time.monotonic() > self._due_s:
+            self._due_s = float("inf")
+            time.sleep(self._stands_s)
+        return 5.0
+
+
+def window_of(rail, seconds):
+    meter = EnergyMeter({rail.name: rail}, {}, [rail.name])
+    meter.begin()
+    time.sleep(seconds)
+    return meter.end()
+
+
+def test_a_time_without_readings_is_admitted_though_none_failed():
+    energy = window_of(SlowRail(0.5), 2.0)
+    assert energy.uncertainty_j >= 0.5 * 5.0
+
+
+def test_most_of_a_window_without_readings_is_an_error_that_tells_how_long():
+    with pytest.raises(SensorReadError, match=r"VDD_IN gave too few .*none for [01]\.\d* s"):
+        window_of(SlowRail(1.0), 1.4)
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_anything_may_have_been_drawn_before_a_late_reading(is_late):
+    samples = [Sample(0.0, 0.0, 2.0), Sample(2.0, 2.0, 2.0, is_late), Sample(3.0, 3.0, 2.0)]
+    _, error_j = sampled_energy(Rail(), samples, 0.0, 3.0, highest_w=20.0)
+    step_j = 3.0 * Rail.step_w / 2
+    assert error_j == pytest.approx(step_j + (36.0 if is_late else 0.0))
+    assert longest_gap_s(samples, 0.0, 3.0) == (2.0 if is_late else 0.0)
