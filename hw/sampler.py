@@ -67,7 +67,6 @@ class Sampler:
         self._reasons = reasons
         self._samples: dict[str, list[Sample]] = {name: [] for name in sensors}
         self._read_s: dict[str, float] = {}
-        self._failure: Exception | None = None
         self._asked: tuple[str, float] | None = None
         self._begun, self._stop = threading.Event(), threading.Event()
         self._is_cancelled = False
@@ -75,15 +74,19 @@ class Sampler:
 
     def start(self) -> None:
         """Begin, with one reading of each before this returns if they answer soon."""
-        if self._sensors:
+        if not self._sensors:
+            return
+        try:
             self._thread.start()
+        except RuntimeError as error:  # the control group or the user may start no more now
+            reason = f"it cannot be read now, for {error}; raise pids.max or ulimit -u"
+            self._reasons.update(dict.fromkeys(self._sensors, reason))
+        else:
             self._begun.wait(PATIENCE_S)
 
     def stop(self) -> dict[str, list[Sample]]:
         """Readings from before the start until now; less of a sensor that keeps one waiting."""
         self._end()
-        if self._failure is not None:
-            raise self._failure
         waits_for = self.waits_for()
         if waits_for is not None:
             for name in self._sensors:
@@ -105,7 +108,7 @@ class Sampler:
 
     def _end(self) -> None:
         self._stop.set()
-        if self._sensors:
+        if self._thread.is_alive():
             self._thread.join(PATIENCE_S)
 
     def _loop(self) -> None:
@@ -116,8 +119,6 @@ class Sampler:
                 self._sample()
             if not self._is_cancelled:
                 self._sample()  # after the end, so that the window lies within the readings
-        except Exception as error:
-            self._failure = error  # raised again by whoever ends the window
         finally:
             self._begun.set()
 
@@ -131,6 +132,9 @@ class Sampler:
             except HardwareError as error:
                 power_w = math.nan
                 self._reasons[name] = str(error)
+            except Exception as error:  # an answer that its reader has never seen costs no service
+                power_w = math.nan
+                self._reasons[name] = f"{type(error).__name__}: {error}"
             at_s, is_late = self._clock(), self._is_late(name, sensor.period_s)
             self._samples[name].append(Sample(begun_s, at_s, power_w, is_late))
         self._asked = None

@@ -167,7 +167,7 @@ class Sysfs:
 
         Raises:
             UnsupportedError: no such command.
-            SensorReadError: it failed, or took longer than five seconds.
+            SensorReadError: it failed, printed no text, or took longer than five seconds.
         """
         if not self.is_live:
             return self.read_text(self.path(f"{COMMANDS}/{' '.join(command)}"))
@@ -177,7 +177,7 @@ class Sysfs:
             ).stdout.strip()
         except FileNotFoundError:
             raise UnsupportedError(f"there is no command {command[0]!r} on this machine") from None
-        except (OSError, subprocess.SubprocessError) as error:
+        except (OSError, UnicodeDecodeError, subprocess.SubprocessError) as error:
             raise SensorReadError(
                 f"{' '.join(command)!r} failed: {error}; try it by hand"
             ) from None

@@ -34,25 +34,41 @@ class PmicPower:
 
     def __init__(self, sysfs: Sysfs) -> None:
         self._sysfs = sysfs
+        self._rails: frozenset[str] = frozenset()
 
     def read_w(self) -> float:
         """Read all converters and estimate the input, W.
 
         Raises:
-            SensorReadError: the command tells no converter.
+            SensorReadError: the command tells no converter, or less than it did before.
             ImplausibleReadingError: the board cannot draw that.
         """
         text = self._sysfs.run(COMMAND)
         values: dict[str, dict[str, float]] = {"A": {}, "V": {}}
         for rail, unit, number in _READING.findall(text):
-            values[unit][rail] = float(number)
-        rails_w = [a * values["V"][rail] for rail, a in values["A"].items() if rail in values["V"]]
-        if not rails_w:
+            values[unit][rail] = _number(number)
+        if not values["A"]:
             raise SensorReadError(
                 f"{' '.join(COMMAND)!r} printed {text[:60]!r} and no converter; join the group "
                 "video, or update the firmware"
             )
+        missing = (self._rails | values["A"].keys()) - (values["A"].keys() & values["V"].keys())
+        if missing:
+            raise SensorReadError(
+                f"{' '.join(COMMAND)!r} left out {', '.join(sorted(missing))}; try it by hand"
+            )
+        self._rails = frozenset(values["A"])
+        rails_w = [a * values["V"][rail] for rail, a in values["A"].items()]
         return plausible_w(self.name, INPUT_PER_RAIL * sum(rails_w) + INPUT_OFFSET_W, MOST_W)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise SensorReadError(
+            f"{' '.join(COMMAND)!r} printed {text!r}, which is no number; try it by hand"
+        ) from None
 
 
 def pmic_sensors(sysfs: Sysfs, search: Search | None = None) -> list[PmicPower]:

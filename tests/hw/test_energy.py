@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hw.energy import EnergyMeter, sampled_energy
-from hw.errors import WindowTooShortError
+from hw.errors import SensorReadError, WindowTooShortError
 from hw.sampler import Sample
 from tests.hw.fake.clock import FakeClock
 
@@ -138,18 +138,18 @@ def test_window_has_to_span_two_new_readings_of_the_total(clock, kind):
     assert energy_threads() == []
 
 
-def test_fault_of_the_program_in_the_thread_reaches_the_reader(clock):
+def test_fault_of_a_sensors_program_is_a_failed_reading_with_its_kind(clock):
     rail = Rail(clock)
+    rail.fails_with = KeyError("VDD_IN")
     meter = meter_of(clock, {"rail": rail})
     meter.begin()
-    rail.fails_with = KeyError("rail")
-    rail.wait_for_readings(1)
-    for thread in energy_threads():
-        thread.join(BOUND_S)
     clock.sleep(1.0)
-    rail.fails_with = None
-    with pytest.raises(KeyError, match="rail"):
+    with pytest.raises(SensorReadError, match=r"rail gave too few .*KeyError: 'VDD_IN'"):
         meter.end()
+    rail.fails_with = None
+    meter.begin()
+    rail.wait_for_readings(3)
+    assert meter.end().mean_w == {"rail": pytest.approx(2.0)}
 
 
 def test_cancelled_and_begun_again_windows_leave_no_thread(clock):

@@ -255,8 +255,8 @@ def test_bus_that_fails_now_and_then_costs_no_window(machine, open_linux, name):
     kernel.before_access = fail_now_and_then
     n_failed = 0
     for _ in range(4):
-        enough = len(accesses) + 90
         board.begin_window()
+        enough = len(accesses) + 90
         assert wait_until(lambda n=enough: len(accesses) >= n)
         reading = board.end_window()
         n_failed += reading.n_failed

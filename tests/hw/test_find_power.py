@@ -134,6 +134,49 @@ def test_pmic_estimates_the_input_from_all_converters(machine):
     assert sensor.read_w() == pytest.approx(1.1451 * chip.sum_w() + 0.5879, abs=1e-6)
 
 
+def without_last_lines(text):
+    return text[: len(text) * 2 // 3]
+
+
+def without_a_converter(text):
+    return "".join(line for line in text.splitlines(True) if "VDD_CORE" not in line)
+
+
+def without_a_voltage(text):
+    return text.replace("VDD_CORE_V", "")
+
+
+def garbled(text):
+    return text.replace("=", "=1.2.", 1)
+
+
+@pytest.mark.parametrize(
+    "change", [without_last_lines, without_a_converter, without_a_voltage, garbled]
+)
+def test_pmic_that_tells_less_than_before_or_no_numbers_fails_that_reading(machine, change):
+    sysfs = machine("raspberry-pi-5")
+    (sensor,) = find_power(sysfs).sensors.values()
+    whole_w = sensor.read_w()
+    show = sysfs.kernel.commands[PMIC]
+    sysfs.kernel.commands[PMIC] = lambda: change(show())
+    with pytest.raises(SensorReadError, match="vcgencmd pmic_read_adc"):
+        sensor.read_w()
+    sysfs.kernel.commands[PMIC] = show
+    assert sensor.read_w() == whole_w
+
+
+def test_pmic_whose_first_answer_is_cut_off_is_measured_whole_afterwards(machine):
+    sysfs = machine("raspberry-pi-5")
+    show, cut_off = sysfs.kernel.commands[PMIC], [1]
+    sysfs.kernel.commands[PMIC] = lambda: (
+        without_last_lines(show()) if cut_off and cut_off.pop() else show()
+    )
+    power = find_power(sysfs, sleep=sysfs.kernel.sleep)
+    (sensor,) = power.sensors.values()
+    chip = sysfs.kernel.devices["pmic"]
+    assert sensor.read_w() == pytest.approx(1.1451 * chip.sum_w() + 0.5879, abs=1e-6)
+
+
 def test_pmic_without_rights_is_told_with_the_group_to_join(machine):
     sysfs = machine("raspberry-pi-5")
     sysfs.kernel.commands[PMIC] = "Can't open device file: /dev/vcio"

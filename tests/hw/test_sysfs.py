@@ -136,6 +136,8 @@ def test_commands_of_a_live_machine_are_run():
         sysfs.run(["vcgencmd-that-is-not-there"])
     with pytest.raises(SensorReadError, match=r"'false' failed"):
         sysfs.run(["false"])
+    with pytest.raises(SensorReadError, match=r"'printf .*' failed: .*codec"):
+        sysfs.run(["printf", r"volt=\377V"])
 
 
 def test_commands_of_a_recorded_tree_are_read(sysfs, tmp_path):
