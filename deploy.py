@@ -30,9 +30,9 @@ from envs.edge_env import EdgeSplitEnv
 from envs.errors import EnvError
 from envs.live import LivePlant
 from envs.make import make_live
-from envs.outage import Outage
 from hw.base import Hold
 from hw.errors import HardwareError
+from hw.outage import Outage
 from partition.cli import share
 from partition.errors import PartitionError
 from partition.link_options import add_link_options, link_security

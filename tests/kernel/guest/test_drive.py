@@ -272,7 +272,7 @@ def test_frozen_policy_drives_200_control_steps(plant, capfd):
             power_w = board.end_window()
             powers_w.append(power_w.energy_j / power_w.duration_s)
             chosen.add(tuple(wanted.values()))
-            margin_c = board.temperature_limit_c - board.temperature_c()
+            margin_c = board.margin_c()
             state = [powers_w[-1] / 10, margin_c / 50, *(hz / 2e9 for hz in applied.values())]
             observation[-len(state) :] = np.sin(40.0 * np.array(state))  # a policy that moves
     assert snapshot() == before
