@@ -99,6 +99,11 @@ class PowerModes:
                 return str(_in_table(table, int(text), is_lowest="MIN" in argument[1]))
         return None
 
+    def sets_now(self, path: Path) -> int | None:
+        """Number that the mode in force wrote to a file; None if it wrote none, or without limit."""
+        text = self.sets(self.current() or self._last, path)
+        return int(text) if text is not None and text.isdigit() else None
+
     def _table_of(self, argument: _Argument) -> list[int]:
         """Operating points that nvpmodel finds beside a file, ascending; none if it looks for none.
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from hw.base import Applied, Cause, Hold
 from hw.clocks.context import ClockContext
 from hw.clocks.processors import online_processors
-from hw.errors import HardwareError, HoldUnsupportedError, ImplausibleReadingError
+from hw.clocks.retreat import Retreat
+from hw.clocks.userspace import UserspaceGovernor, check_text
+from hw.errors import HardwareError
 from hw.sensors.plausible import plausible_hz
 from hw.session.settings import LOOK_AGAIN_S, Attribute, LimitPair, Limits
 
@@ -18,9 +19,6 @@ SETTLE_S = 0.05
 """Time after which a clock must be in force; real ones need 1 to 8 ms (arXiv 2606.16106)."""
 GATE_TEXTS = ("0", "1", "auto", "on")
 """What a gate of a clock (railgate_enable, power/control) can show."""
-FIRST_RETREAT_S = 10.0
-LONGEST_RETREAT_S = 600.0
-USERSPACE = "userspace"
 CAPS = (Cause.THERMAL, Cause.FIRMWARE)
 """Those who hold a limit down without changing what was asked for."""
 
@@ -89,15 +87,19 @@ class LimitsDomain:
         self._context = context
         self._pair = LimitPair(context.sysfs, files.minimum, files.maximum)
         self._shows_target = shows_target
-        self._check_governor()
+        self._governor = (
+            UserspaceGovernor(context, files.governor, files.governors)
+            if context.hold is Hold.USERSPACE
+            else None
+        )
         self._raw_floor, self._raw_ceiling = 0, 0
         self._wanted: Limits | None = None
         self._found: Limits | None = None
         self._applied: Applied | None = None
         self._power_mode = context.power_modes.current()
         self._written_s = 0.0
-        self._retreat_until_s = 0.0
-        self._retreat_s = FIRST_RETREAT_S
+        self._is_writing = False
+        self._retreat = Retreat(context.clock)
 
     @property
     def written_files(self) -> tuple[Path, ...]:
@@ -140,15 +142,17 @@ class LimitsDomain:
             self._come_back(present)
         rival = self._rival(present)
         if rival is not None:
-            self._give_way(present)
-        if self._context.clock() < self._retreat_until_s:
+            self._give_way(present, rival)
+            present = self._found or present
+        if self._retreat.is_on():
             cause = rival or (self._applied.cause if self._applied else None) or Cause.PROGRAM
             return self._remember(target_hz, present.raw_max * self.files.unit_hz, cause)
         if not self._context.changes.knows(self._pair):
             self._save(present)
+            self._context.changes.before_end(self._look_last)
             self._keep_awake()
-        if self._context.hold is Hold.USERSPACE:
-            self._take_over(target_hz)
+        if self._governor is not None:
+            self._take_over(self._governor, target_hz)
         else:
             self._bound(target_hz, present)
         return self._compare(target_hz)
@@ -169,7 +173,7 @@ class LimitsDomain:
     def _verify(self, applied: Applied) -> Applied:
         if self._wanted is None or self._found is None:
             return applied
-        if self._context.clock() < self._retreat_until_s or applied.cause is Cause.OFFLINE:
+        if self._retreat.is_on() or applied.cause is Cause.OFFLINE:
             return applied
         present = self._read_limits()
         rival = self._rival(present)
@@ -185,15 +189,6 @@ class LimitsDomain:
             plausible_hz(str(file), raw * unit_hz, self.available_hz[-1])
         return limits
 
-    def _check_governor(self) -> None:
-        if self._context.hold is not Hold.USERSPACE:
-            return
-        offered = self.files.governors
-        if USERSPACE not in self._context.sysfs.read_text(offered).split():
-            raise HoldUnsupportedError(
-                f"{offered} does not offer {USERSPACE!r}; load its module, or hold by cap or pin"
-            )
-
     def _save(self, present: Limits) -> None:
         """Save what is given back at the end, and what must not be exceeded until then."""
         owed = self._context.changes.owed(self._pair)
@@ -204,6 +199,7 @@ class LimitsDomain:
         raw_max = self._context.uncapped(self.name, self.files.maximum, shown, table, highest)
         self._raw_floor, self._raw_ceiling = present.raw_min, raw_max
         self._context.changes.save(self._pair, [present.raw_min, raw_max])
+        self._power_mode = self._context.power_modes.current() or self._power_mode
 
     def _table(self) -> list[int]:
         """Operating points in the unit of the files."""
@@ -221,8 +217,13 @@ class LimitsDomain:
 
     def _come_back(self, present: Limits) -> None:
         """Processors are online again; some drivers have forgotten all limits meanwhile."""
-        if present == Limits(self._table()[0], self._highest()):
+        if self._governor is not None:
+            self._governor.come_back()
+        if self._is_unbounded(present):
             self._wanted = self._found = None
+
+    def _is_unbounded(self, present: Limits) -> bool:
+        return present == Limits(self._table()[0], self._highest())
 
     def _keep_awake(self) -> None:
         """A gated GPU loses its clock; a capped one may sleep."""
@@ -230,7 +231,7 @@ class LimitsDomain:
             return
         for path, text in self.files.kept_awake:
             gate = Attribute(self._context.sysfs, path)
-            _check_text(gate, GATE_TEXTS)
+            check_text(gate, GATE_TEXTS)
             self._context.changes.save(gate)
             gate.write(text)
 
@@ -241,10 +242,12 @@ class LimitsDomain:
         is_highest = target_hz == self.available_hz[-1]
         wanted = Limits(raw_min, self._raw_ceiling if is_highest else raw)
         if wanted != self._wanted or present != self._found:
+            self._is_writing = True
             self._pair.write(wanted, self._asked(present))
             self._written_s = self._context.clock()
         self._wanted = wanted
         self._found = self._read_back(wanted)
+        self._is_writing = False
 
     def _read_back(self, wanted: Limits) -> Limits:
         """Limits once the kernel has acted: cpufreq does so in a worker, after the write."""
@@ -263,15 +266,10 @@ class LimitsDomain:
             return self._wanted
         return Limits(present.raw_min, -1) if self._context.hold is Hold.CAP else None
 
-    def _take_over(self, target_hz: int) -> None:
+    def _take_over(self, governor: UserspaceGovernor, target_hz: int) -> None:
         """Hold the clock by the governor "userspace"."""
-        sysfs, changes = self._context.sysfs, self._context.changes
-        governor = Attribute(sysfs, self.files.governor)
-        if not changes.knows(governor):
-            _check_text(governor, sysfs.read_text(self.files.governors).split())
-            changes.save(governor)
-            governor.write(USERSPACE)
-        sysfs.write_text(self.files.target, str(target_hz // self.files.unit_hz))
+        governor.take_over()
+        self._context.sysfs.write_text(self.files.target, str(target_hz // self.files.unit_hz))
         self._written_s = self._context.clock()
         self._found = self._wanted = self._read_limits()
 
@@ -305,13 +303,15 @@ class LimitsDomain:
 
     def _rival(self, present: Limits) -> Cause | None:
         """Who changed the limits since they were last looked at; None if nobody did."""
+        if not self._context.changes.knows(self._pair):
+            return None
+        # First: what nvpmodel set just before our last write was overwritten and shows no more.
+        if self._is_other_mode():
+            return Cause.POWER_MODE
+        if self._governor is not None and self._governor.has_rival():
+            return Cause.PROGRAM
         if self._found is None or self._wanted is None or present in (self._found, self._wanted):
             return None
-        mode = self._context.power_modes.current()
-        if mode is not None:  # its status is gone for an instant at each change
-            before, self._power_mode = self._power_mode, mode
-            if before is not None and mode != before:
-                return Cause.POWER_MODE
         if present.raw_max <= self._wanted.raw_max and present.raw_min <= self._wanted.raw_min:
             # A cap that comes or goes: what was asked for stands behind it.
             was_capped = self._applied is not None and self._applied.cause in CAPS
@@ -319,15 +319,52 @@ class LimitsDomain:
                 return None
         return Cause.PROGRAM
 
-    def _give_way(self, present: Limits) -> None:
+    def _is_other_mode(self) -> bool:
+        """Whether another power mode was chosen; its status is gone for an instant at each."""
+        before, mode = self._power_mode, self._context.power_modes.current()
+        return mode is not None and before is not None and mode != before
+
+    def _give_way(self, present: Limits, rival: Cause) -> None:
         """Let a rival have it: give back at the end what it set, and wait."""
-        self._save(present)
+        self._save_rivals(present)
         self._found = self._wanted = present
-        now_s = self._context.clock()
-        if now_s - self._retreat_until_s > self._retreat_s:
-            self._retreat_s = FIRST_RETREAT_S
-        self._retreat_until_s = now_s + self._retreat_s
-        self._retreat_s = min(2 * self._retreat_s, LONGEST_RETREAT_S)
+        self._retreat.begin()
+        allowed = Limits(self._raw_floor, self._raw_ceiling)
+        if rival is Cause.POWER_MODE and allowed != present:
+            # Ends that are still ours: a mode's limit must not be exceeded until we go on.
+            self._pair.write(allowed)
+            self._written_s = self._context.clock()
+            self._wanted = allowed
+            self._found = self._read_back(allowed)
+
+    def _save_rivals(self, present: Limits) -> None:
+        """Save what a rival set; an end that is still ours keeps what was saved before."""
+        if self._governor is not None:
+            self._governor.save_rivals()
+        ours = [limits for limits in (self._wanted, self._found) if limits is not None]
+        kept: tuple[int, ...] = (self._raw_floor, self._raw_ceiling)
+        if self._is_other_mode():
+            of_mode = map(self._context.power_modes.sets_now, self._pair.files)
+            kept = tuple(b if m is None else m for b, m in zip(kept, of_mode, strict=True))
+        low, high = (
+            now if ours and all(now != each[end] for each in ours) else kept[end]
+            for end, now in enumerate(present)
+        )
+        self._save(Limits(min(low, high), high))
+
+    def _look_last(self) -> None:
+        """Before all is put back: what a rival has set since the last step is kept as well."""
+        # A write that an exit interrupted leaves what is ours and looks like a rival's.
+        if self._is_writing or self._found is None or self._is_offline():
+            return
+        present = self._read_limits()
+        if self._applied is not None and self._applied.cause is Cause.OFFLINE:
+            self._come_back(present)
+        # Processors that were off and on again may have forgotten their limits since.
+        if self.files.processors and self._is_unbounded(present):
+            present = self._found or present
+        if self._rival(present) is not None:
+            self._save_rivals(present)
 
     def _current_hz(self) -> int:
         hz = self._context.sysfs.read_int(self.files.current) * self.files.unit_hz
@@ -352,17 +389,3 @@ class LimitsDomain:
         above = bisect_left(points_hz, freq_hz, 1, len(points_hz) - 1) if len(points_hz) > 1 else 0
         below_hz, above_hz = points_hz[above - 1], points_hz[above]
         return below_hz if freq_hz - below_hz <= above_hz - freq_hz else above_hz
-
-
-def _check_text(attribute: Attribute, possible: Collection[str]) -> None:
-    """Refuse to save what could never be put back.
-
-    Raises:
-        ImplausibleReadingError: the attribute shows something else than it can be set to.
-    """
-    text = attribute.read()
-    if text not in possible:
-        raise ImplausibleReadingError(
-            f"{attribute.path} shows {text[:40]!r} instead of one of {', '.join(possible)}; check "
-            "its driver"
-        )

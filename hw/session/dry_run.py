@@ -83,5 +83,8 @@ class DryRunChanges:
         """Remember that a setting was seen."""
         self._known.add(setting.key)
 
+    def before_end(self, look: Callable[[], None]) -> None:
+        """Let nobody look: nothing is put back."""
+
     def end(self) -> None:
         """Put nothing back."""

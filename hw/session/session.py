@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 from hw.errors import HardwareError, JournalError
@@ -47,6 +48,7 @@ class Session:
         self._power_modes = PowerModes(sysfs)
         self._saved: dict[str, Saved] = {}
         self._owed: dict[str, Saved] = {}
+        self._looks: list[Callable[[], None]] = []
         self._process = os.getpid()
         self._turn = threading.RLock()
 
@@ -118,6 +120,10 @@ class Session:
             raise
         self._owed.pop(setting.key, None)
 
+    def before_end(self, look: Callable[[], None]) -> None:
+        """Have somebody look before all is put back, who may save what others set since."""
+        self._looks.append(look)
+
     def end(self) -> None:
         """Put everything back, last first, and let others drive the machine.
 
@@ -141,6 +147,7 @@ class Session:
     def _end(self) -> None:
         with self._turn:  # an exit waits until another thread has given the machine back
             atexit.unregister(self._end_at_exit)
+            self._look_last()
             saved = [*self._owed.values(), *self._saved.values()]
             has_changed = bool(self._saved)
             self._owed, self._saved = {}, {}
@@ -150,6 +157,16 @@ class Session:
             finally:
                 _begun.discard(self)
                 self._journal.unlock()
+
+    def _look_last(self) -> None:
+        looks, self._looks = self._looks, []
+        if not self._saved or os.getpid() != self._process:
+            return
+        for look in looks:
+            try:
+                look()
+            except HardwareError as error:
+                logger.info("what others set since the last step is not known: %s", error)
 
 
 def restore_journal(sysfs: Sysfs, journal: Journal) -> int:

@@ -7,7 +7,7 @@ it without knowing which backend changed it.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -63,6 +63,9 @@ class Changes(Protocol):
 
     def save(self, setting: Setting, value: Value | None = None) -> None:
         """Save what is put back at the end; again to put back something else."""
+
+    def before_end(self, look: Callable[[], None]) -> None:
+        """Have somebody look before all is put back, who may save what others set since."""
 
 
 class Limits(NamedTuple):
