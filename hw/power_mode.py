@@ -16,6 +16,8 @@ CONF = "etc/nvpmodel.conf"
 NO_LIMIT = -1
 TABLE = "FREQ_TABLE"
 """Argument that names the file of a clock's operating points."""
+TABLES_BESIDE = ("scaling_available_frequencies", "available_frequencies")
+"""Names of such files beside the limits."""
 NEXT_KERNEL = "_KNEXT"
 """Since JetPack 5 one file serves two kernels: a second path of the same argument ends so."""
 _TAG = re.compile(r"<\s*(\w+)\s*([^>]*)>")
@@ -86,21 +88,25 @@ class PowerModes:
         """Text that nvpmodel writes to a file when a mode is chosen; None if that is not told.
 
         No limit means the end of the table that belongs to the file, and a limit between two
-        operating points the lower one.
+        operating points the lower one. Where there is no table it is the text itself, -1 for no
+        limit, as the cap of the memory clock takes it.
         """
         for argument in self._arguments_of(path):
             text = _said(self._texts.get(mode, {}), argument)
             if text is None:
                 continue
-            table = self._table_of(argument)
-            if not _is_number(text) or (not table and int(text) != NO_LIMIT):
-                return text
-            if table:
+            table = self._table_of(argument) or self._table_beside(path)
+            if table and _is_number(text):
                 return str(_in_table(table, int(text), is_lowest="MIN" in argument[1]))
+            return text
         return None
 
+    def knows(self, mode: str) -> bool:
+        """Whether the configuration says what a mode sets."""
+        return mode in self._texts
+
     def sets_now(self, path: Path) -> int | None:
-        """Number that the mode in force wrote to a file; None if it wrote none, or without limit."""
+        """Number that the mode in force wrote to a file; None if it wrote none."""
         text = self.sets(self.current() or self._last, path)
         return int(text) if text is not None and text.isdigit() else None
 
@@ -113,6 +119,16 @@ class PowerModes:
             file = self._files.get((argument[0], spelling), "")
             with suppress(HardwareError):
                 return sorted(self._sysfs.read_ints(self._sysfs.path(file.lstrip("/"))))
+        return []
+
+    def _table_beside(self, path: Path) -> list[int]:
+        """Operating points within which the kernel takes a limit, ascending; none for other files.
+
+        nvpmodel writes the plain number where its configuration names no table.
+        """
+        for name in TABLES_BESIDE:
+            with suppress(HardwareError):
+                return sorted(self._sysfs.read_ints(path.with_name(name)))
         return []
 
     def _arguments_of(self, path: Path) -> Iterator[_Argument]:

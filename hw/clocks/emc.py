@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hw.base import Applied, Cause, Hold
 from hw.clocks.context import ClockContext
+from hw.clocks.retreat import Retreat
 from hw.errors import UnsupportedError
 from hw.sensors.plausible import plausible_hz
 from hw.session.settings import Attribute
@@ -45,6 +46,10 @@ class EmcDomain(ABC):
         self.available_hz = available_hz
         self._context = context
         self._target_hz: int | None = None
+        self._asked_hz: int | None = None
+        self._is_writing = False
+        self._rivals_cause: Cause | None = None
+        self._retreat = Retreat(context.clock)
 
     @abstractmethod
     def read_hz(self) -> int:
@@ -62,6 +67,14 @@ class EmcDomain(ABC):
     @abstractmethod
     def _found_hz(self) -> int:
         """What the request has become, Hz."""
+
+    @abstractmethod
+    def _rival(self) -> Cause | None:
+        """Who changed the clock since it was last written; None if nobody did."""
+
+    @abstractmethod
+    def _save_rivals(self) -> None:
+        """Save what a rival set, which is put back at the end."""
 
     def check_readable(self) -> None:
         """Read what driving it takes.
@@ -92,21 +105,50 @@ class EmcDomain(ABC):
             HardwareError: the kernel refused the write.
         """
         target_hz = min(self.available_hz, key=lambda hz: abs(hz - freq_hz))
-        for setting in self.settings:
-            if not self._context.changes.knows(setting):
-                self._read_hz(setting.shown)  # what is no number could never be put back
-                self._context.changes.save(setting)
-        if target_hz != self._target_hz or self._found_hz() != target_hz:
+        self._save()
+        rival = self._rival()
+        if rival is not None:
+            self._save_rivals()
+            self._rivals_cause, self._asked_hz = rival, None
+            self._retreat.begin()
+        if not self._retreat.is_on() and self._is_to_be_written(target_hz):
+            self._is_writing = True
             self._write(target_hz)
+            self._is_writing = False
+            self._rivals_cause, self._asked_hz = None, target_hz
         self._target_hz = target_hz
         return self._compare(target_hz)
 
     def verify(self) -> Applied | None:
         """Compare the last request with what is in force now; None if there was none."""
-        return None if self._target_hz is None else self._compare(self._target_hz)
+        if self._target_hz is None:
+            return None
+        rival = self._rival()
+        if rival is not None:
+            return Applied(self._target_hz, self._found_hz(), rival)
+        return self._compare(self._target_hz)
+
+    def _save(self) -> None:
+        changes = self._context.changes
+        for setting in self.settings:
+            if not changes.knows(setting):
+                self._read_hz(setting.shown)  # what is no number could never be put back
+                changes.save(setting)
+                if setting is self.settings[-1]:
+                    changes.before_end(self._look_last)
+
+    def _look_last(self) -> None:
+        """Before all is put back: what a rival has set since the last step is kept as well."""
+        if not self._is_writing and self._rival() is not None:
+            self._save_rivals()
+
+    def _is_to_be_written(self, target_hz: int) -> bool:
+        return target_hz != self._asked_hz or self._found_hz() != target_hz
 
     def _compare(self, target_hz: int) -> Applied:
         found_hz = self._found_hz()
+        if self._retreat.is_on():
+            return Applied(target_hz, found_hz, self._rivals_cause)
         if found_hz == target_hz:
             return Applied(target_hz, target_hz)
         if self._context.cooling.holds(self.name):
@@ -116,32 +158,77 @@ class EmcDomain(ABC):
         return Applied(target_hz, found_hz, Cause.POWER_MODE if capped else Cause.FIRMWARE)
 
 
-class BpmpEmc(EmcDomain):
-    """Locked by the BPMP firmware."""
+class SwitchedEmc(EmcDomain):
+    """A clock that is held by switches: only who writes these files can change it then."""
 
-    def __init__(self, available_hz: tuple[int, ...], context: ClockContext) -> None:
-        super().__init__(available_hz, context)
-        sysfs, folder = context.sysfs, context.sysfs.path(BPMP_CLOCK)
-        self._rate = Attribute(sysfs, folder / "rate")
-        self._lock = Attribute(sysfs, folder / "mrq_rate_locked")
-        self._state = Attribute(sysfs, folder / "state")
+    _seen: tuple[str, ...] = ()
+    _seen_hz = 0
+
+    @property
+    @abstractmethod
+    def _rate(self) -> Attribute:
+        """The clock."""
+
+    @property
+    @abstractmethod
+    def _switches(self) -> tuple[Attribute, ...]:
+        """What holds it, in the order of writing."""
 
     @property
     def settings(self) -> tuple[Attribute, ...]:
-        """Rate last, so that it is put back while the lock still holds others off."""
-        return self._state, self._lock, self._rate
+        """Rate last, so that it is put back while the switches still hold others off."""
+        return (*reversed(self._switches), self._rate)
 
     def read_hz(self) -> int:
         """Read the clock in force, Hz."""
         return self._read_hz(self._rate.shown)
 
-    def _write(self, target_hz: int) -> None:
-        self._rate.write(str(target_hz))
-        self._lock.write("1")
-        self._state.write("1")
-
     def _found_hz(self) -> int:
         return self.read_hz()
+
+    def _write(self, target_hz: int) -> None:
+        self._rate.write(str(target_hz))
+        for switch in self._switches:
+            switch.write("1")
+        self._look()
+
+    def _look(self) -> None:
+        self._seen = tuple(switch.read() for switch in self._switches)
+        self._seen_hz = self._found_hz()
+
+    def _rival(self) -> Cause | None:
+        """Lower than asked for is the firmware's choice; higher, while it is held, nobody's."""
+        if not self._seen:
+            return None
+        if tuple(switch.read() for switch in self._switches) != self._seen:
+            return Cause.PROGRAM
+        is_held = all(text == "1" for text in self._seen)
+        highest_hz = max(self._seen_hz, self._asked_hz or 0)
+        return Cause.PROGRAM if is_held and self._found_hz() > highest_hz else None
+
+    def _save_rivals(self) -> None:
+        for setting in self.settings:
+            self._context.changes.save(setting, setting.read())
+        self._look()
+
+
+class BpmpEmc(SwitchedEmc):
+    """Locked by the BPMP firmware."""
+
+    def __init__(self, available_hz: tuple[int, ...], context: ClockContext) -> None:
+        super().__init__(available_hz, context)
+        sysfs, folder = context.sysfs, context.sysfs.path(BPMP_CLOCK)
+        self._clock = Attribute(sysfs, folder / "rate")
+        self._lock = Attribute(sysfs, folder / "mrq_rate_locked")
+        self._state = Attribute(sysfs, folder / "state")
+
+    @property
+    def _rate(self) -> Attribute:
+        return self._clock
+
+    @property
+    def _switches(self) -> tuple[Attribute, ...]:
+        return self._lock, self._state
 
 
 class CappedEmc(EmcDomain):
@@ -155,6 +242,7 @@ class CappedEmc(EmcDomain):
         self._cap = Attribute(context.sysfs, cap)
         self._ceiling_hz = available_hz[-1]
         self._written_hz: int | None = None
+        self._power_mode = context.power_modes.current()
 
     @property
     def settings(self) -> tuple[Attribute, ...]:
@@ -166,41 +254,59 @@ class CappedEmc(EmcDomain):
         return self._read_hz(self._context.sysfs.path(BPMP_CLOCK) / "rate")
 
     def _write(self, target_hz: int) -> None:
-        found_hz = self._found_hz()
-        if found_hz != self._written_hz:
-            self._ceiling_hz = found_hz
-        self._written_hz = min(target_hz, self._ceiling_hz)
-        self._cap.write(str(self._written_hz))
+        if self._written_hz is None:
+            self._ceiling_hz = self._found_hz()
+        wanted_hz = min(target_hz, self._ceiling_hz)
+        self._cap.write(str(wanted_hz))
+        self._written_hz = self._found_hz()
 
     def _found_hz(self) -> int:
         cap_hz = self._read_hz(self._cap.path)
         return cap_hz if cap_hz > 0 else self.available_hz[-1]
 
+    def _rival(self) -> Cause | None:
+        if self._written_hz is None:
+            return None
+        if self._is_other_mode():
+            return Cause.POWER_MODE
+        return None if self._found_hz() == self._written_hz else Cause.PROGRAM
 
-class OverrideEmc(EmcDomain):
+    def _is_other_mode(self) -> bool:
+        before, mode = self._power_mode, self._context.power_modes.current()
+        return mode is not None and before is not None and mode != before
+
+    def _save_rivals(self) -> None:
+        if self._is_other_mode() and self._found_hz() == self._written_hz:
+            self._put_modes_cap()
+        modes = self._context.power_modes
+        self._context.changes.save(self._cap, self._cap.read())
+        self._power_mode = modes.current() or self._power_mode
+        self._ceiling_hz = self._written_hz = self._found_hz()
+
+    def _put_modes_cap(self) -> None:
+        """Write the new mode's cap again, which our last write has overwritten."""
+        modes = self._context.power_modes
+        text = modes.sets(modes.current() or "", self._cap.path)
+        if text is not None:
+            self._cap.write(text)
+
+
+class OverrideEmc(SwitchedEmc):
     """Overridden on Tegra210."""
 
     def __init__(self, available_hz: tuple[int, ...], context: ClockContext) -> None:
         super().__init__(available_hz, context)
         sysfs, folder = context.sysfs, context.sysfs.path(OVERRIDE)
-        self._rate = Attribute(sysfs, folder / "clk_update_rate", shown=folder / "clk_rate")
+        self._clock = Attribute(sysfs, folder / "clk_update_rate", shown=folder / "clk_rate")
         self._state = Attribute(sysfs, folder / "clk_state")
 
     @property
-    def settings(self) -> tuple[Attribute, ...]:
-        """Rate last, so that it is put back while the override is still on."""
-        return self._state, self._rate
+    def _rate(self) -> Attribute:
+        return self._clock
 
-    def read_hz(self) -> int:
-        """Read the clock in force, Hz."""
-        return self._read_hz(self._rate.shown)
-
-    def _write(self, target_hz: int) -> None:
-        self._rate.write(str(target_hz))
-        self._state.write("1")
-
-    def _found_hz(self) -> int:
-        return self.read_hz()
+    @property
+    def _switches(self) -> tuple[Attribute, ...]:
+        return (self._state,)
 
 
 def emc_domains(context: ClockContext) -> dict[str, EmcDomain]:

@@ -132,6 +132,23 @@ def test_mode_writes_what_its_section_names_and_nothing_else():
     assert writes["9"] == [False] * 5
 
 
+def test_text_of_a_file_without_operating_points_is_what_the_mode_says():
+    cap = "< PARAM TYPE=FILE NAME=E >\nMAX_FREQ /{}\n< POWER_MODEL ID=1 NAME=A >\nE MAX_FREQ {}\n"
+    for text in ("-1", "0", "2133000000"):
+        sysfs, modes = modes_of("pmode:0001", cap.format(EMC_CAP, text))
+        assert modes.sets("1", sysfs.path(EMC_CAP)) == text
+    assert [modes.knows(mode) for mode in ("1", "9")] == [True, False]
+
+
+def test_limit_without_a_table_in_the_configuration_is_taken_as_the_kernel_does(machine):
+    sysfs = machine("jetson-orin-nx")
+    conf = sysfs.kernel.read(CONF).splitlines()
+    sysfs.kernel.set(CONF, "\n".join(line for line in conf if not line.startswith("FREQ_TABLE")))
+    modes = PowerModes(sysfs)
+    cpu0_min = CPU0_MAX.replace("max", "min")
+    assert [modes.sets("0", sysfs.path(f)) for f in (cpu0_min, CPU0_MAX)] == ["115200", "1984000"]
+
+
 def test_limit_stays_known_while_the_status_is_gone():
     sysfs, modes = modes_of("pmode:0000", KNEXT)
     gpu_max = sysfs.path(f"{GPU_FOLDER}/devfreq_dev/max_freq")

@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 
 from hw.base import Cause, Hold
+from hw.clocks.emc import BPMP_CLOCK, CAPS, OVERRIDE
+from hw.power_mode import CONF
 from hw.session.journal import Journal
 from tests.hw.fake.nvpmodel import PowerMode
 
@@ -171,3 +173,62 @@ def test_governor_that_processors_forgot_while_offline_is_chosen_again(machine, 
     assert kernel.read(governor).strip() == "userspace"
     board.close()
     assert kernel.read(governor) == before
+
+
+# The memory clock
+
+
+def emc_cap(kernel):
+    return next(file for file in CAPS if kernel.exists(file))
+
+
+@pytest.mark.parametrize("is_seen", [True, False], ids=["seen", "after the last step"])
+def test_cap_of_the_memory_that_a_rival_sets_is_given_back(machine, open_linux, is_seen):
+    kernel = (sysfs := machine("jetson-orin-nx")).kernel
+    board = open_linux(sysfs, Hold.CAP, domains=["emc"])
+    board.apply(lowest(board))
+    kernel.attribute(emc_cap(kernel)).write("2133000000")
+    if is_seen:
+        board.verify()
+        assert board.applied["emc"].cause is Cause.PROGRAM
+        assert board.apply(lowest(board)) == {"emc": 2_133_000_000}
+        assert board.applied["emc"].cause is Cause.PROGRAM
+        kernel.sleep(11)
+        assert board.apply(lowest(board)) == lowest(board)
+    board.close()
+    assert kernel.read(emc_cap(kernel)).strip() == "2133000000"
+
+
+@pytest.mark.parametrize("board_name", ["jetson-orin-nx", "jetson-nano"])
+@pytest.mark.parametrize("is_seen", [True, False], ids=["seen", "after the last step"])
+def test_memory_that_a_rival_locks_stays_locked(machine, open_linux, board_name, is_seen):
+    kernel = (sysfs := machine(board_name)).kernel
+    board = open_linux(sysfs, Hold.PIN, domains=["emc"])
+    board.apply(lowest(board))
+    kernel.sleep(LATER_S)
+    kernel.devices["nvpmodel"].jetson_clocks()
+    if is_seen:
+        board.apply(lowest(board))
+        assert board.applied["emc"].cause is Cause.PROGRAM
+    board.close()
+    kernel.sleep(LATER_S)
+    has_override = kernel.exists(OVERRIDE)
+    switch = f"{OVERRIDE}/clk_state" if has_override else f"{BPMP_CLOCK}/mrq_rate_locked"
+    assert kernel.read(switch).strip() == "1"
+    assert kernel.devices["emc"].rate_hz() == board.domains["emc"].available_hz[-1]
+
+
+@pytest.mark.parametrize("said", ["0", "-1"])
+@pytest.mark.parametrize("is_between", [False, True])
+def test_cap_of_the_memory_is_the_new_modes(machine, open_linux, said, is_between):
+    kernel = (sysfs := machine("jetson-orin-nx")).kernel
+    kernel.set(CONF, kernel.read(CONF).replace("EMC MAX_FREQ 0", f"EMC MAX_FREQ {said}"))
+    board = open_linux(sysfs, Hold.CAP, domains=["emc"])
+    board.apply(lowest(board))
+    kernel.devices["nvpmodel"].switch_power_mode(1)
+    if is_between:  # our write came last
+        kernel.attribute(emc_cap(kernel)).write("204000000")
+        board.apply(lowest(board))
+        assert board.applied["emc"].cause is Cause.POWER_MODE
+    board.close()
+    assert kernel.read(emc_cap(kernel)).strip() in ("0", "-1")
