@@ -202,8 +202,8 @@ class LockedRange:
         self._card.call(self._clock.lock, low_mhz, high_mhz)
 
     def is_absent(self) -> bool:
-        """Never: what a card that was taken out had locked is gone with it."""
-        return False
+        """Whether no card can be reached, as without the driver or nvidia-ml-py."""
+        return self._card is None and not nvml_cards()
 
     def restore(self, value: Value) -> None:
         """Give the range up; nothing where the card was taken out, and its range with it.

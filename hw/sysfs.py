@@ -245,6 +245,10 @@ def _read_error(path: Path, error: OSError | UnicodeDecodeError) -> HardwareErro
     return SensorReadError(f"{path} cannot be read: {error}; check its driver")
 
 
+_OF_FREQUENCIES = ("freq", "rate", "setspeed")
+"""Parts of the names of files that hold a clock."""
+
+
 def _write_error(path: Path, value: str, error: OSError) -> HardwareError:
     if error.errno in (errno.ENOENT, errno.ENODEV, errno.ENOTDIR):
         return UnsupportedError(
@@ -261,7 +265,8 @@ def _write_error(path: Path, value: str, error: OSError) -> HardwareError:
             f"{path} is busy and was not set to {value!r}; stop the program that controls it"
         )
     if error.errno == errno.EINVAL:
-        return FrequencyRejectedError(
-            f"{path} refused {value!r}; use an operating point between its present limits"
-        )
+        remedy = "check which values its driver takes"
+        if any(word in path.name for word in _OF_FREQUENCIES):
+            remedy = "use an operating point between its present limits"
+        return FrequencyRejectedError(f"{path} refused {value!r}; {remedy}")
     return FrequencyRejectedError(f"{path} cannot be set to {value!r}: {error}; check its driver")

@@ -6,6 +6,7 @@ Whoever may write the journal's folder could otherwise make root write any file 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from hw.errors import JournalError
@@ -15,6 +16,7 @@ _POLICY = r"sys/devices/system/cpu/cpufreq/policy\d+"
 _DEVFREQ = r"sys/class/devfreq/[\w.:@,-]+"
 _EMC = r"sys/kernel/debug/bpmp/debug/clk/emc"
 _CGROUP = r"sys/fs/cgroup(?:/cpu|/cpu,cpuacct)?"
+_EMC_CAPS = ("sys/kernel/nvpmodel_clk_cap/emc", "sys/kernel/nvpmodel_emc_cap/emc_iso_cap")
 _FILES = {
     "limits": (rf"{_POLICY}/scaling_(?:min|max)_freq", rf"{_DEVFREQ}/(?:min|max)_freq"),
     "attribute": (
@@ -22,8 +24,7 @@ _FILES = {
         rf"{_DEVFREQ}/(?:governor|device/power/control|device/railgate_enable)",
         rf"{_EMC}/(?:rate|mrq_rate_locked|state)",
         r"sys/kernel/debug/clk/override\.emc/clk_(?:update_rate|rate|state)",
-        r"sys/kernel/nvpmodel_clk_cap/emc",
-        r"sys/kernel/nvpmodel_emc_cap/emc_iso_cap",
+        *map(re.escape, _EMC_CAPS),
     ),
     "cgroup": (rf"{_CGROUP}/(?:.+/)?dvfo-\d+",),
     "cgroup-home": (rf"{_CGROUP}(?:/.+)?",),
@@ -46,3 +47,8 @@ def known_file(sysfs: Sysfs, kind: str, name: str) -> Path:
             f"{name!r} is no file that a clock is set by and is not written; check the journal"
         )
     return sysfs.path(name)
+
+
+def is_emc_cap(files: Iterable[Path]) -> bool:
+    """Whether files are the power mode's cap of the memory clock."""
+    return any(str(file).endswith(_EMC_CAPS) for file in files)

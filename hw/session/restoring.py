@@ -11,6 +11,7 @@ from pathlib import Path
 from hw.errors import CappedError, HardwareError
 from hw.power_mode import PowerModes
 from hw.session.journal import Entry
+from hw.session.known import is_emc_cap
 from hw.session.settings import Attribute, LimitPair, Limits, Setting, Value
 
 logger = logging.getLogger(__name__)
@@ -50,15 +51,17 @@ class Outcome:
     Attributes:
         failed: with the reason in words; they are as somebody left them.
         absent: their node is gone or offline.
+        doubtful: limits under a power mode that the configuration does not know.
     """
 
     failed: list[tuple[Saved, str]] = field(default_factory=list)
     absent: list[Saved] = field(default_factory=list)
+    doubtful: list[Saved] = field(default_factory=list)
 
     @property
     def owed(self) -> list[Saved]:
         """All that is still to be put back."""
-        return [*self.absent, *(saved for saved, _ in self.failed)]
+        return [*self.absent, *self.doubtful, *(saved for saved, _ in self.failed)]
 
     @property
     def reasons(self) -> list[str]:
@@ -70,8 +73,8 @@ def restore_all(saved: Sequence[Saved], power_modes: PowerModes) -> Outcome:
     """Put settings back, last first; what fails is tried again after all others.
 
     Where another power mode was chosen since, the files that it sets get what it set, for what was
-    saved belongs to another mode, and what stands there may be what this process wrote later. That
-    counts only where both modes are known.
+    saved belongs to another mode, and what stands there may be what this process wrote later. What
+    a mode sets that the configuration does not know nobody can tell: limits then stay as they are.
     """
     outcome = Outcome()
     mode = _mode_now(saved, power_modes)
@@ -82,6 +85,8 @@ def restore_all(saved: Sequence[Saved], power_modes: PowerModes) -> Outcome:
             try:
                 if item.setting.is_absent():
                     outcome.absent.append(_under(mode, item, power_modes))
+                elif is_doubtful(item, mode, power_modes) and _differs(item):
+                    outcome.doubtful.append(item)
                 else:
                     _restore_one(item, mode, power_modes)
             except CappedError as error:
@@ -97,12 +102,25 @@ def restore_all(saved: Sequence[Saved], power_modes: PowerModes) -> Outcome:
         time.sleep(wait_s)
     outcome.failed.reverse()
     outcome.absent.reverse()
+    outcome.doubtful.reverse()
     return outcome
+
+
+def is_doubtful(item: Saved, mode: str | None, power_modes: PowerModes) -> bool:
+    """Whether a power mode may have set limits since, and the configuration does not know it."""
+    if mode is None or item.power_mode in (None, mode) or power_modes.knows(mode):
+        return False
+    return isinstance(item.setting, LimitPair) or is_emc_cap(item.setting.files)
+
+
+def _differs(item: Saved) -> bool:
+    found = item.setting.read()
+    return found != (Limits.of(item.value) if isinstance(item.setting, LimitPair) else item.value)
 
 
 def _restore_one(item: Saved, mode: str | None, power_modes: PowerModes) -> None:
     setting = item.setting
-    if mode is None or item.power_mode is None or mode == item.power_mode:
+    if mode is None or item.power_mode in (None, mode):
         setting.restore(item.value)
         return
     of_mode = {f: power_modes.sets(mode, f) for f in setting.files if power_modes.writes(mode, f)}
@@ -143,7 +161,7 @@ def _under(mode: str | None, item: Saved, power_modes: PowerModes) -> Saved:
     The mode could not set it. If it returns under this mode it gets back what it had, as far as the
     mode allows; another mode sets it on its way.
     """
-    if mode is None or item.power_mode is None or mode == item.power_mode:
+    if mode is None or item.power_mode in (None, mode) or is_doubtful(item, mode, power_modes):
         return item
     value = item.value
     if isinstance(item.setting, LimitPair):

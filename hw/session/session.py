@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hw.errors import HardwareError, JournalError
-from hw.power_mode import PowerModes
+from hw.power_mode import CONF, PowerModes
 from hw.session.factory import setting_from
 from hw.session.journal import Journal, overlay_under
-from hw.session.restoring import Outcome, Saved, restore_all
+from hw.session.restoring import Outcome, Saved, is_doubtful, restore_all
 from hw.session.settings import LimitPair, Limits, Setting, Value
 from hw.session.signals import end_on_signals, signals_wait
 from hw.sysfs import Sysfs
@@ -57,16 +57,19 @@ class Session:
 
         Raises:
             BusyError: another process does.
-            HardwareError: what a killed process left behind could not be restored.
+            HardwareError: the journal cannot be read, or belongs to somebody else.
         """
         self._process = os.getpid()
         self._journal.lock()
         try:
-            _, owed = _replay(self._sysfs, self._journal)
+            outcome, _, problems = _replay(self._sysfs, self._journal)
         except BaseException:
             self._journal.unlock()
             raise
-        self._owed = {saved.setting.key: saved for saved in owed}
+        self._owed = {saved.setting.key: saved for saved in outcome.owed}
+        if problems:
+            # A controller that does not start mends nothing, and leaves a robot standing.
+            logger.warning("%s; tried again at the end, and by python -m hw.restore", problems)
         overlay = overlay_under(self._sysfs, self._journal.folder)
         if overlay is not None:
             logger.warning(
@@ -94,7 +97,9 @@ class Session:
     def owed(self, setting: Setting) -> Value | None:
         """What a process before this one could not put back; None if nothing."""
         saved = self._owed.get(setting.key)
-        return None if saved is None else saved.value
+        if saved is None or is_doubtful(saved, self._power_modes.current(), self._power_modes):
+            return None
+        return saved.value
 
     def save(self, setting: Setting, value: Value | None = None) -> None:
         """Save what `end` puts back, on disk when this returns; again to put back something else.
@@ -153,7 +158,10 @@ class Session:
             self._owed, self._saved = {}, {}
             try:
                 if has_changed and os.getpid() == self._process:
-                    _finish(restore_all(saved, self._power_modes), [], self._journal)
+                    outcome = restore_all(saved, self._power_modes)
+                    problems = _finish(outcome, [], self._journal)
+                    if problems:
+                        raise HardwareError(problems)
             finally:
                 _begun.discard(self)
                 self._journal.unlock()
@@ -181,11 +189,14 @@ def restore_journal(sysfs: Sysfs, journal: Journal) -> int:
         HardwareError: names everything that could not be restored; the journal keeps it then, and
             one with damaged lines is copied aside.
     """
-    return _replay(sysfs, journal)[0]
+    outcome, n_entries, problems = _replay(sysfs, journal)
+    if problems:
+        raise HardwareError(problems)
+    return n_entries - len(outcome.owed)
 
 
-def _replay(sysfs: Sysfs, journal: Journal) -> tuple[int, list[Saved]]:
-    """As `restore_journal`; also returns what is absent."""
+def _replay(sysfs: Sysfs, journal: Journal) -> tuple[Outcome, int, str]:
+    """What became of a journal, how many settings it had, and what went wrong, in words."""
     content = journal.read()
     saved, damaged = [], list(content.damaged)
     for entry in content.entries:
@@ -200,13 +211,15 @@ def _replay(sysfs: Sysfs, journal: Journal) -> tuple[int, list[Saved]]:
         logger.warning("giving back %d settings of a process that was killed", len(saved))
     outcome = restore_all(saved, PowerModes(sysfs))
     if damaged:
-        damaged.append(f"the journal is kept as {journal.copy_aside()}")
-    _finish(outcome, damaged, journal)
-    return len(saved) - len(outcome.absent), outcome.absent
+        try:
+            damaged.append(f"the journal is kept as {journal.copy_aside()}")
+        except HardwareError as error:
+            damaged.append(f"the journal could not be kept aside: {error}")
+    return outcome, len(saved), _finish(outcome, damaged, journal)
 
 
-def _finish(outcome: Outcome, problems: list[str], journal: Journal) -> None:
-    """Keep in the journal what was not put back, and tell it."""
+def _finish(outcome: Outcome, problems: list[str], journal: Journal) -> str:
+    """Keep in the journal what was not put back, and tell it; what went wrong, in words."""
     problems = [*outcome.reasons, *problems]
     try:
         journal.keep([item.entry for item in outcome.owed])
@@ -214,12 +227,17 @@ def _finish(outcome: Outcome, problems: list[str], journal: Journal) -> None:
         problems.append(str(error))
     for item in outcome.absent:
         logger.warning(
-            "%s is gone or offline and cannot be put back; that stays in %s until it returns (then "
-            "by the next start, or python -m hw.restore) or until the machine boots",
+            "%s is gone or offline and cannot be put back; that stays in %s until it returns with "
+            "its driver (then by the next start or python -m hw.restore) or the machine boots",
             *(item.setting.key, journal.path),
         )
-    if problems:
-        raise HardwareError(f"could not restore everything: {'; '.join(problems)}")
+    for item in outcome.doubtful:
+        logger.warning(
+            "%s stays as it is: another power mode was chosen since, and /%s does not say what it "
+            "sets; choose a mode again (nvpmodel -m), what was there before stays in %s",
+            *(item.setting.key, CONF, journal.path),
+        )
+    return f"could not restore everything: {'; '.join(problems)}" if problems else ""
 
 
 def _leave_to_parent() -> None:

@@ -21,6 +21,7 @@ from hw.session.settings import LimitPair
 from tests.hw.fake.access import FakeSysfs, Kill, run_child
 from tests.hw.fake.boards import BOARDS
 from tests.hw.fake.kernel import GENERATIONS
+from tests.hw.fake.nvpmodel import PowerMode
 
 CPU = "sys/devices/system/cpu"
 CPU0_MAX = f"{CPU}/cpufreq/policy0/scaling_max_freq"
@@ -183,6 +184,33 @@ def test_what_is_set_under_a_new_mode_is_not_taken_for_the_modes(tmp_path, gener
     assert online_part(kernel, offline) == online_part(untouched, offline)
 
 
+def test_limits_of_a_mode_that_nobody_knows_stay_after_a_kill(tmp_path, caplog, generation):
+    kernel = BOARDS["jetson-orin-nx"](generation)
+    before = kernel.snapshot()
+    leave_changed(kernel, tmp_path, Hold.CAP)
+    nvpmodel = kernel.devices["nvpmodel"]
+    first = nvpmodel.mode
+    nvpmodel.modes = {**nvpmodel.modes, 9: PowerMode("MINE", None, 1_190_400, 612_000_000)}
+    nvpmodel.switch_power_mode(9)
+    chosen = kernel.requests()
+    restored(kernel, tmp_path)
+    assert kernel.requests() == chosen
+    assert "policy0/scaling_max_freq stays as it is: another power mode was chosen" in caplog.text
+    # A start in between takes for the owner's what it finds, and not what is in doubt.
+    sysfs = FakeSysfs(kernel, tmp_path)
+    with LinuxBoard(sysfs, hold=Hold.CAP, clock=kernel.clock, sleep=kernel.sleep) as board:
+        board.apply({"gpu": board.domains["gpu"].available_hz[0]})
+    assert kernel.requests() == chosen
+    nvpmodel.mode = first
+    nvpmodel._show_mode()
+    kernel.attribute(f"{nvpmodel.gpu.folder}/max_freq").write(
+        before[f"{nvpmodel.gpu.folder}/max_freq"]
+    )
+    restored(kernel, tmp_path)
+    assert kernel.snapshot() == before
+    assert not Journal.of_machine(sysfs).path.exists()
+
+
 # Nodes that go
 
 
@@ -322,6 +350,22 @@ def test_everything_that_keeps_failing_is_named_and_only_that_stays_in_the_journ
     kernel.fails_writes.clear()
     assert restored(kernel, sysfs.root) == 2
     assert kernel.snapshot() == before
+
+
+def test_what_is_refused_blocks_no_start_and_is_tried_again_at_the_end(tmp_path, caplog):
+    """As a governor whose module is gone."""
+    kernel = BOARDS["raspberry-pi-4"]("new")
+    governor = f"{CPU}/cpufreq/policy0/scaling_governor"
+    before = kernel.snapshot()
+    leave_changed(kernel, tmp_path, Hold.USERSPACE)
+    kernel.fails_writes[governor] = errno.EINVAL
+    sysfs = FakeSysfs(kernel, tmp_path)
+    with LinuxBoard(sysfs, hold=Hold.CAP, clock=kernel.clock, sleep=kernel.sleep) as board:
+        assert "scaling_governor refused 'ondemand'; check which values" in caplog.text
+        assert board.apply({"cpu": 600_000_000}) == {"cpu": 600_000_000}
+        kernel.fails_writes.clear()
+    assert kernel.snapshot() == before
+    assert not Journal.of_machine(sysfs).path.exists()
 
 
 def test_damaged_line_beside_a_failed_restore_loses_no_good_entry(tmp_path, generation):

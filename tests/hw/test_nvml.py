@@ -13,7 +13,6 @@ from hw.boards import linux
 from hw.energy import POLLED
 from hw.errors import (
     FrequencyRejectedError,
-    HardwareError,
     PermissionDeniedError,
     SensorReadError,
     UnsupportedError,
@@ -395,12 +394,22 @@ def test_card_that_was_taken_out_has_nothing_to_give_up(sysfs, monkeypatch):
     session.end()
 
 
-def test_unreachable_card_is_told_with_the_command_for_it(sysfs, monkeypatch):
-    leave_locked(sysfs, FakeCard(0))
+def test_unreachable_card_is_told_waits_in_the_journal_and_blocks_no_start(
+    sysfs, monkeypatch, caplog
+):
+    fake = FakeCard(0)
+    leave_locked(sysfs, fake)
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    sentence = r"GPU-00000000 cannot be reached; .* nvidia-smi -i GPU-00000000 --reset-gpu-clocks"
-    with pytest.raises(HardwareError, match=sentence):
-        Session(sysfs).begin()
+    session = Session(sysfs)
+    session.begin()
+    session.end()
+    assert "GPU-00000000" in caplog.text
+    assert "until it returns with its driver" in caplog.text
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(fake))
+    session = Session(sysfs)
+    session.begin()
+    session.end()
+    assert fake.locked == {}
 
 
 def test_garbled_description_is_a_damaged_journal():

@@ -69,7 +69,7 @@ def test_failed_reads_name_path_and_remedy(failing, code, error, remedy):
         (errno.EACCES, PermissionDeniedError, "root"),
         (errno.EROFS, PermissionDeniedError, "mounted read-only.*docker run -v /sys:/sys"),
         (errno.EBUSY, FrequencyRejectedError, "stop the program"),
-        (errno.EINVAL, FrequencyRejectedError, "operating point"),
+        (errno.EINVAL, FrequencyRejectedError, "which values its driver takes"),
         (errno.EIO, FrequencyRejectedError, "driver"),
     ],
 )
@@ -77,6 +77,14 @@ def test_failed_writes_name_path_value_and_remedy(failing, code, error, remedy):
     sysfs = failing(code)
     with pytest.raises(error, match=f"sys/value.*'42'.*{remedy}"):
         sysfs.write_text(sysfs.root / "sys/value", "42")
+
+
+def test_refused_clock_is_told_to_take_an_operating_point(machine):
+    sysfs = machine("raspberry-pi-4")
+    name = "sys/devices/system/cpu/cpufreq/policy0/scaling_max_freq"
+    sysfs.kernel.fails_writes[name] = errno.EINVAL
+    with pytest.raises(FrequencyRejectedError, match="use an operating point"):
+        sysfs.write_text(sysfs.path(name), "42")
 
 
 def test_values_written_are_read_back(sysfs, value):
