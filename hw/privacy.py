@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from hw.errors import HardwareError
+from hw.rivals import PROGRAMS
 from hw.sysfs import Sysfs
 from hw.tree import Tree
 
@@ -32,6 +33,9 @@ _SERIALS = (
     "sys/class/block/*/wwid",
     "sys/devices/soc*/serial_number",
 )
+_SUPPLIES = ("sys/class/power_supply/*/model_name",)
+_SERIAL_IN_NAME = re.compile(r"[A-Za-z]*\d{6,}[A-Za-z\d]*")
+"""Some drivers put the serial number into the model's name; models have shorter numbers."""
 _HOSTS = ("etc/hostname", "proc/sys/kernel/hostname")
 _PUBLIC = ("proc/device-tree/compatible", "proc/device-tree/model", "sys/class/dmi/id/product_name")
 _NO_NAMES = {"root", "user", "default", "localhost", "linux", "none"}
@@ -72,6 +76,7 @@ class Secrets:
         A name that is also the board's ("raspberrypi", "nvidia") tells nothing and stays.
         """
         serials = {text for text in _texts(sysfs, _SERIALS) if _is_serial(text)}
+        serials |= set(_SERIAL_IN_NAME.findall(" ".join(_texts(sysfs, _SUPPLIES))))
         names = set(_texts(sysfs, _HOSTS)) | {path.name for path in sysfs.glob("home/*")}
         if sysfs.is_live:
             names |= {os.environ.get(name, "") for name in ("SUDO_USER", "USER", "LOGNAME")}
@@ -112,9 +117,10 @@ class Secrets:
 
 
 def program_alone(command_line: str) -> str:
-    """Names of a process' program and script, without folders and what else it was told."""
+    """Names of a process' program and of a known script, without folders and what it was told."""
     words = [word for word in command_line.split("\0") if not word.startswith("-")]
-    return "\0".join(word.rpartition("/")[2] for word in words[:2])
+    names = [word.rpartition("/")[2] for word in words]
+    return "\0".join([*names[:1], *(name for name in names[1:2] if name in PROGRAMS)])
 
 
 def _texts(sysfs: Sysfs, patterns: Iterable[str]) -> list[str]:

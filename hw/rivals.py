@@ -65,6 +65,7 @@ _DAEMONS = (
         ),
     ),
 )
+PROGRAMS = frozenset(name for names, _ in _DAEMONS for name in names)
 _INTERPRETER = re.compile(r"(platform-)?(python|perl|sh|bash|dash)[\d.]*")
 _TRACES = (
     # TLP is no daemon: it writes at start and on events, and leaves this.

@@ -34,7 +34,7 @@ def open_own(path: Path, flags: int, mode: int = 0, *, owned: bool = False) -> i
     descriptor = os.open(path, flags | _SAFE, mode)
     try:
         found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        if not _is_alone(path, found):
             raise JournalError(f"{path} is no plain file of its own; remove it: sudo rm {path}")
         me = os.geteuid()
         if owned and me == 0 and found.st_uid != 0:
@@ -48,6 +48,19 @@ def open_own(path: Path, flags: int, mode: int = 0, *, owned: bool = False) -> i
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _is_alone(path: Path, found: os.stat_result) -> bool:
+    """Whether an open file is a plain one under this name and no other.
+
+    It is looked at by its name once more, for a second name may go while the file is opened.
+    """
+    try:
+        named = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    is_same = (named.st_dev, named.st_ino) == (found.st_dev, found.st_ino)
+    return is_same and stat.S_ISREG(named.st_mode) and max(found.st_nlink, named.st_nlink) == 1
 
 
 def lock_alone(descriptor: int) -> None:
@@ -73,6 +86,16 @@ def read_own(path: Path) -> bytes:
     """
     with os.fdopen(open_own(path, os.O_RDONLY, owned=True), "rb") as file:
         return file.read()
+
+
+def is_foreign_of_earlier(path: Path, began_s: float) -> bool:
+    """Whether a file is not root's, who asks, and was last written before a time, s since 1970."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    is_plain = stat.S_ISREG(found.st_mode)
+    return is_plain and os.geteuid() == 0 != found.st_uid and found.st_mtime < began_s
 
 
 def replace(path: Path, data: bytes, mode: int) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,16 +21,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hw.errors import BusyError, HardwareError, JournalError, PermissionDeniedError
-from hw.session.boot import Boot
-from hw.session.files import lock_alone, open_own, read_own, replace, sync_folder
+from hw.session.boot import SAME_BOOT_S, Boot
+from hw.session.files import (
+    is_foreign_of_earlier,
+    lock_alone,
+    open_own,
+    read_own,
+    replace,
+    sync_folder,
+)
 from hw.session.machine_lock import MachineLock
 from hw.session.settings import Value
 from hw.sysfs import Sysfs
+
+logger = logging.getLogger(__name__)
 
 STATE_DIR = "var/lib/dvfo"
 MOUNTS = "proc/self/mountinfo"
 _JOURNAL = "journal.jsonl"
 _DAMAGED = "journal.damaged.jsonl"
+_FOREIGN = "journal.foreign.jsonl"
 _LOCK = "lock"
 _JOURNAL_MODE, _LOCK_MODE = 0o640, 0o660
 """A group shares the lock, whatever umask root has, and may read what root would put back."""
@@ -202,6 +213,7 @@ class Journal:
         Raises:
             JournalError: the file cannot be read.
         """
+        self._move_foreign()
         try:
             lines = read_own(self.path).decode(errors="replace").split("\n")[:-1]
         except FileNotFoundError:
@@ -220,6 +232,18 @@ class Journal:
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 damaged.append(f"line {number} of {self.path}, {line[:80]!r}, is damaged")
         return Content(list(entries.values()), damaged)
+
+    def _move_foreign(self) -> None:
+        """Put away what another user left before the machine booted: it restores nothing."""
+        with self._explained():
+            if not is_foreign_of_earlier(self.path, self._boot.began_s - SAME_BOOT_S):
+                return
+            aside = self.path.with_name(_FOREIGN)
+            self.path.replace(aside)
+        logger.warning(
+            "%s is another user's and older than this boot: it restores nothing and is now %s",
+            *(self.path, aside),
+        )
 
     def keep(self, entries: Sequence[Entry]) -> None:
         """Forget everything but what could not be restored.

@@ -41,18 +41,28 @@ class MachineLock:
         Raises:
             BusyError: another process has it; names it where it is in sight.
         """
-        try:
-            for descriptor in self._open_all():
-                self._held.append(descriptor)
+        reason = "neither the processors' folder nor devtmpfs can be opened"
+        for descriptor in self._open_all():
+            try:
                 lock_alone(descriptor)
-        except BlockingIOError:
-            holder = self._name_of_holder(self._held[-1])
-            self.release()
-            raise BusyError(
-                f"this machine is driven by {holder}, with another journal; stop that first"
-            ) from None
-        except OSError as error:
-            logger.warning("drivers in other containers are not noticed: %s", error)
+            except BlockingIOError:
+                holder = self._name_of_holder(descriptor)
+                os.close(descriptor)
+                self.release()
+                raise BusyError(
+                    f"this machine is driven by {holder}, with another journal; stop that first"
+                ) from None
+            except OSError as error:  # this one has no locks; the other may
+                reason = str(error)
+                os.close(descriptor)
+            else:
+                self._held.append(descriptor)
+        if not self._held:
+            logger.warning(
+                "drivers with another journal, as in other containers, are not noticed: %s; "
+                "start no second one",
+                reason,
+            )
 
     def release(self) -> None:
         """Give it up, at once, though a child may have a copy."""

@@ -18,6 +18,7 @@ import pytest
 from hw.base import Hold
 from hw.boards.linux import LinuxBoard
 from hw.errors import BusyError, HardwareError, JournalError
+from hw.session import machine_lock
 from hw.session.journal import Journal, overlay_under
 from hw.session.machine_lock import MachineLock
 from hw.session.session import Session, restore_journal
@@ -193,6 +194,46 @@ def test_root_does_not_do_what_a_member_of_the_group_has_written(pi, folder):
 
 
 @as_root
+def test_journal_of_a_member_from_before_the_boot_does_not_keep_root_from_starting(
+    pi, folder, caplog
+):
+    journal = folder / "journal.jsonl"
+    journal.write_text(line(pi, {"kind": "attribute", "path": GOVERNOR, "shown": GOVERNOR}, "x"))
+    os.chown(journal, MEMBER, MEMBER)
+    before_s = pi.boot_time_s() - 60
+    os.utime(journal, (before_s, before_s))
+    begin_and_end(pi)
+    assert pi.kernel.writes == []
+    assert f"is now {folder / 'journal.foreign.jsonl'}" in caplog.text
+    assert not journal.exists()
+    caplog.clear()
+    begin_and_end(pi)
+    assert caplog.text == ""
+
+
+def test_second_name_that_goes_while_the_lock_is_opened_is_not_written(pi, folder, monkeypatch):
+    victim, lock = folder.parent / "victim", folder / "lock"
+    victim.write_text("root's own")
+    victim.chmod(0o600)
+    real = os.open
+
+    def opened(path, *arguments, **options):
+        if str(path) != str(lock):
+            return real(path, *arguments, **options)
+        os.link(victim, lock)
+        descriptor = real(path, *arguments, **options)
+        os.unlink(lock)
+        return descriptor
+
+    monkeypatch.setattr(os, "open", opened)
+    with pytest.raises(JournalError, match="no plain file of its own"):
+        Session(pi).begin()
+    monkeypatch.undo()
+    assert victim.read_text() == "root's own"
+    assert stat.S_IMODE(victim.stat().st_mode) == 0o600
+
+
+@as_root
 def test_run_of_root_does_not_lock_the_group_out(pi, folder):
     before = os.umask(0o077)
     try:
@@ -345,6 +386,45 @@ def test_lock_holds_between_real_namespaces(namespaces, sysfs):
 
 
 @as_root
+class TwoLocks(MachineLock):
+    """The lock of a machine on two files."""
+
+    def __init__(self, *files):
+        super().__init__(Sysfs())
+        self._files = files
+
+    def _open_all(self):
+        for file in self._files:
+            yield os.open(file, os.O_RDONLY | os.O_CREAT)
+
+
+def test_file_without_locks_leaves_the_machines_other_lock(tmp_path, monkeypatch, caplog):
+    files = tmp_path / "first", tmp_path / "second"
+
+    def lock(descriptor):
+        if os.fstat(descriptor).st_ino == files[0].stat().st_ino:
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+        return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    monkeypatch.setattr(machine_lock, "lock_alone", lock)
+    first = TwoLocks(*files)
+    first.take()
+    with pytest.raises(BusyError):
+        TwoLocks(*files).take()
+    first.release()
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("n_files", [0, 1])
+def test_machine_without_any_lock_is_told_once(tmp_path, monkeypatch, caplog, n_files):
+    def lock(_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(machine_lock, "lock_alone", lock)
+    TwoLocks(*[tmp_path / "only"][:n_files]).take()
+    assert caplog.text.count("are not noticed") == 1
+
+
 def test_process_without_the_right_to_mount_does_not_try():
     """Under a filter of system calls, as in docs/dvfo.service, it might be killed for that."""
     script = (

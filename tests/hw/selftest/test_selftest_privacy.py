@@ -150,6 +150,21 @@ def test_command_line_keeps_program_and_script_alone():
     line = "/home/x/bin/python3\0-Es\0/home/x/auto-cpufreq\0--daemon\0--password=1"
     assert program_alone(line) == "python3\0auto-cpufreq"
     assert program_alone("/usr/sbin/thermald\0--adaptive") == "thermald"
+    assert program_alone("/usr/sbin/nvpmodel\0tok_ABCDEF123") == "nvpmodel"
+    assert program_alone("/usr/bin/lact\0--key\0tok_LACT123") == "lact"
+    assert program_alone("/usr/bin/python3\0-W\0secret\0/usr/bin/jtop") == "python3"
+
+
+def test_serial_number_in_the_name_of_a_supply_goes_and_the_model_stays(machine):
+    sysfs = machine("x86-intel")
+    folder = "sys/class/power_supply/ucsi"
+    sysfs.kernel.add({f"{folder}/model_name": "usb-ACME_L19M4PC0_SN0123456789-if00"})
+    secrets = Secrets.of(sysfs)
+    assert secrets.removed_from("usb-ACME L19M4PC0 SN0123456789-if00").split() == [
+        "usb-ACME",
+        "L19M4PC0",
+        "removed-if00",
+    ]
 
 
 def test_values_and_keys_of_any_depth_are_cleaned():
