@@ -10,7 +10,7 @@ from envs.episodes import MIN_LINK_BPS
 from envs.fleet import PROBE_PERIOD_S
 from hw.outage import Outage
 from partition.client import CloudClient, LinkEstimate
-from partition.errors import CloudUnavailableError, DeadlineExceededError, ServerBusyError
+from partition.errors import CloudAccessError, CloudError, ModelMismatchError
 from partition.pipeline import InferenceResult
 
 logger = logging.getLogger(__name__)
@@ -18,8 +18,9 @@ logger = logging.getLogger(__name__)
 NO_CLOUD_RTT_S = 1.0
 """Round trip shown for a cloud that does not answer; the top of the observation."""
 _DEAD = LinkEstimate(MIN_LINK_BPS, NO_CLOUD_RTT_S, age_s=0.0, server_load=0.0)
-_NOT_NOW = (CloudUnavailableError, DeadlineExceededError, ServerBusyError)
-"""What may be over a moment later: no route yet, no name yet, a server that starts or is full."""
+_NEVER = (CloudAccessError, ModelMismatchError)
+"""What a person has to mend; everything else may be over a moment later: no route yet, no name yet,
+a server or a gateway that starts or is full."""
 
 
 class CloudLink:
@@ -40,6 +41,7 @@ class CloudLink:
             tell=logger.warning,
             clock=clock,
         )
+        self._told: set[type[CloudError]] = set()
 
     @property
     def is_there(self) -> bool:
@@ -56,15 +58,18 @@ class CloudLink:
         """Compare models and measure the link, or begin without a cloud that is not there yet.
 
         Raises:
-            CloudError: it answers, but will never serve this board: another model, no right to ask.
+            ModelMismatchError: it holds another model.
+            CloudAccessError: it does not let this board ask.
         """
         if self._client is None:
             return
         try:
             self._client.connect()
             self._client.probe()
-        except _NOT_NOW as error:
-            self._outage.failed(error)
+        except _NEVER:
+            raise
+        except CloudError as error:
+            self._failed(error)
 
     def refresh(self, *, is_idle: bool) -> None:
         """Measure the link in the background where no request does, or where that is long ago."""
@@ -72,18 +77,29 @@ class CloudLink:
             self._client.refresh()
 
     def watch(self, results: Sequence[InferenceResult]) -> None:
-        """Tell when the cloud stops to answer, and when it answers again.
+        """Tell when the cloud stops to serve, for another reason, and when it serves again.
 
         Args:
             results: of the last control step.
         """
         if self._client is None:
             return
-        if self._client.link is not None:
+        refusal, fallbacks = self._client.refusal, [r.fallback for r in results if r.fallback]
+        if self._client.link is None:
+            self._failed(refusal or next(iter(fallbacks), "it does not answer"))
+        elif refusal is None or any(result.served_by == "cloud" for result in results):
             self._outage.worked()
-            return
-        reasons = [result.fallback for result in results if result.fallback is not None]
-        self._outage.failed(reasons[0] if reasons else "it does not answer")
+            self._told.clear()
+        elif fallbacks:
+            self._failed(refusal)
+
+    def _failed(self, reason: CloudError | str) -> None:
+        """Count a failure, and tell a refusal of another kind than before while they last."""
+        if isinstance(reason, CloudError) and type(reason) not in self._told:
+            self._told.add(type(reason))
+            if self._outage.is_on:
+                logger.warning("the cloud serves nothing, for another reason now: %s", reason)
+        self._outage.failed(reason)
 
     def close(self) -> None:
         """Hang up."""

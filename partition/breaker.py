@@ -49,10 +49,15 @@ class CircuitBreaker:
         with self._lock:
             self._until_s, self.reason = math.inf, reason
 
-    def pause(self, reason: str) -> None:
-        """The server has no use for requests just now: wait, longer each time, up to 0.5 s."""
+    def pause(self, reason: str, max_pause_s: float = _MAX_PAUSE_S) -> None:
+        """The server has no use for requests just now: wait, longer each time, up to 0.5 s.
+
+        Args:
+            reason: in a word.
+            max_pause_s: another longest wait.
+        """
         with self._lock:
-            pause_s = min(_FIRST_PAUSE_S * 2.0**self._n_pauses, _MAX_PAUSE_S)
+            pause_s = min(_FIRST_PAUSE_S * 2.0**self._n_pauses, max_pause_s)
             self._n_pauses = min(self._n_pauses + 1, 8)
             self._until_s = max(self._until_s, self._clock() + pause_s)
             self.reason = reason

@@ -7,7 +7,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,18 +15,16 @@ import numpy.typing as npt
 
 from partition import refusals, rpc, wire
 from partition.answers import AnswerCheck
-from partition.breaker import CircuitBreaker
 from partition.codec import Encoded
 from partition.errors import (
     CloudError,
-    CloudUnavailableError,
     DeadlineExceededError,
-    ModelMismatchError,
     ServerBusyError,
     WireError,
 )
 from partition.link import LinkEstimate, LinkEstimator
 from partition.model_folder import ModelFolder, SplitPoint
+from partition.standing import Standing
 from partition.tls import ClientSecurity
 
 __all__ = ["CloudClient", "CloudReply", "LinkEstimate"]
@@ -41,7 +38,6 @@ _REFRESH_TIMEOUT_S, _RECONNECT_TIMEOUT_S = 2.0, 1.0
 # An answer that is expected to take this many deadlines is not asked for.
 _HOPELESS = 1.5
 _SURE = 0.5
-_BUSY = "busy"
 _CHECK_PERIOD_S = 0.05
 _CHANNEL_OPTIONS = (
     *rpc.SIZE_OPTIONS,
@@ -87,7 +83,9 @@ class CloudClient:
     """Talks to one server; a context manager; safe to use from several threads.
 
     After a failure calls fail at once until a probe in the background has been answered, so that a
-    dead server costs one request's deadline at most, and is found again within half a second.
+    dead server costs one request's deadline at most, and is found again within half a second. One
+    that refuses this client, or holds another model, is asked after 0.3 s and ever less often, up
+    to every 5 s. The probe compares the models, so that another one is noticed whenever it comes.
 
     Args:
         address: HOST:PORT.
@@ -110,12 +108,9 @@ class CloudClient:
         self._security = security or ClientSecurity()
         self._address = address
         self._folder, self._clock = folder, clock
-        self._breaker, self._estimator = CircuitBreaker(clock), LinkEstimator(clock)
+        self._estimator = LinkEstimator(clock)
         self._server_load = 0.0
-        self._is_reachable = True
         self._refreshing = False
-        self._probing = threading.Lock()
-        self._closed = threading.Event()
         self._counting = threading.Lock()
         self._in_flight = 0
         self._expected: tuple[float, LinkEstimate | None] = (-_CHECK_PERIOD_S, None)
@@ -128,6 +123,13 @@ class CloudClient:
         self._hello = self._channel.unary_unary(rpc.method_path(rpc.HELLO))
         self._infer = self._channel.unary_unary(rpc.method_path(rpc.INFER))
         self._echo = self._channel.unary_unary(rpc.method_path(rpc.ECHO))
+        self._standing = Standing(
+            address,
+            self._greet_again,
+            self._check_hello,
+            lambda error: self._security.explain(error, address, _RECONNECT_TIMEOUT_S),
+            clock,
+        )
 
     def __enter__(self) -> CloudClient:
         """The client itself; `connect` is up to the caller."""
@@ -140,22 +142,28 @@ class CloudClient:
     @property
     def link(self) -> LinkEstimate | None:
         """Estimate of the link; None before the rate is known and while nobody answers."""
-        return self._estimator.estimate(self._server_load) if self._is_reachable else None
+        return self._estimator.estimate(self._server_load) if self._standing.is_reachable else None
+
+    @property
+    def refusal(self) -> CloudError | None:
+        """Why the server answers and yet serves nothing at present; None while it is not so."""
+        return self._standing.refusal
 
     def connect(self, timeout_s: float = 2.0) -> None:
         """Check that the server is there and holds the same model and cut list.
 
         Raises:
             ModelMismatchError: it holds another one.
+            CloudAccessError: this client may not ask it.
             CloudError: it does not answer, or not in this protocol.
         """
-        mine = wire.Hello(self._folder.fingerprint, self._folder.cut_list_fingerprint)
-        reply = self._call(self._hello, wire.pack_hello(mine), timeout_s)
         try:
-            wire.unpack_hello(reply)
-        except WireError as error:
-            reason = f"{self._address} answers, but not as a dvfo server: {error}"
-            raise CloudError(reason) from error
+            self._check_hello(self._call(self._hello, self._packed_hello(), timeout_s))
+        except CloudError as error:
+            if refusals.is_refusal(error):
+                self._standing.shut_out(error)
+            raise
+        self._standing.served()
 
     def infer(
         self, point: SplitPoint, encoded: tuple[Encoded | wire.Raw, ...], deadline_s: float
@@ -179,10 +187,7 @@ class CloudClient:
             WireError: the deadline is no number.
         """
         deadline_s = rpc.timeout_s(deadline_s)
-        refusal = self._breaker.check()
-        if refusal is not None:
-            kind = ServerBusyError if self._breaker.reason == _BUSY else CloudUnavailableError
-            raise kind(f"{self._address} {refusal}")
+        self._standing.check()
         request = wire.Request(self._folder.fingerprint, point.index, encoded)
         start_s = self._clock()
         message = wire.pack_request(request)
@@ -194,13 +199,11 @@ class CloudClient:
         except DeadlineExceededError:
             self._estimator.missed(len(message), deadline_s)
             raise
-        except ModelMismatchError:
-            self._breaker.pause("another model")
-            raise
         finally:
             self._count(-1)
         reply = self._unpack(answer, request_id)
         self._answers.check(reply.outputs)
+        self._standing.served()
         round_trip_s = self._clock() - start_s
         self._estimator.transferred(len(message), round_trip_s - reply.compute_s)
         self._server_load = reply.load
@@ -231,7 +234,7 @@ class CloudClient:
         second one of 3 to 24 kB, about 20 ms of the link. While a request or another measurement
         is under way, none is started.
         """
-        if self._refreshing or self._in_flight or not self._is_reachable:
+        if self._refreshing or self._in_flight or not self._standing.is_reachable:
             return
         self._refreshing = True
         n_bytes = self._probe_bytes()
@@ -243,7 +246,7 @@ class CloudClient:
 
     def close(self) -> None:
         """Close the connection."""
-        self._closed.set()
+        self._standing.close()
         self._channel.close()
 
     def _count(self, change: int) -> None:
@@ -277,8 +280,8 @@ class CloudClient:
             self._failure(error, _REFRESH_TIMEOUT_S)
             if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                 self._estimator.missed(n_bytes, _REFRESH_TIMEOUT_S)
-        except CloudError:
-            self._is_reachable = False
+        except CloudError as error:
+            self._standing.shut_out(error)
         except grpc.FutureCancelledError:
             pass
         finally:
@@ -312,11 +315,11 @@ class CloudClient:
         except grpc.RpcError as error:
             left_s = deadline_s - (self._clock() - start_s)
             if not self._may_retry(error, len(message), left_s):
-                raise self._failure(error, deadline_s) from error
+                raise self._failure(error, deadline_s, is_request=True) from error
         try:
             return self._once(self._infer, message, left_s)
         except grpc.RpcError as error:
-            raise self._failure(error, deadline_s) from error
+            raise self._failure(error, deadline_s, is_request=True) from error
 
     def _may_retry(self, error: Any, message_bytes: int, left_s: float) -> bool:
         if error.code() is not grpc.StatusCode.UNAVAILABLE or left_s <= 0:
@@ -332,8 +335,7 @@ class CloudClient:
 
     def _once(self, method: Callable[..., Any], message: bytes, timeout_s: float) -> bytes:
         reply = method(message, timeout=timeout_s, metadata=self._metadata)
-        self._breaker.close()
-        self._is_reachable = True
+        self._standing.answered()
         return bytes(reply)
 
     def _unpack(self, answer: bytes, request_id: bytes) -> wire.Reply:
@@ -351,50 +353,30 @@ class CloudClient:
         except WireError as error:
             raise CloudError(f"{self._address} sent a broken reply: {error}") from error
 
-    def _failure(self, error: Any, timeout_s: float) -> CloudError:
+    def _failure(self, error: Any, timeout_s: float, *, is_request: bool = False) -> CloudError:
         """What a failed call means, and what it means for the next ones."""
         failure = self._security.explain(error, self._address, timeout_s)
-        match failure:
-            case ServerBusyError():
-                self._server_load = refusals.load_of(error)
-                self._breaker.pause(_BUSY)
-            case DeadlineExceededError():
-                self._open("late")
-            case CloudUnavailableError():
-                self._is_reachable = False
-                self._open("unreachable")
+        if isinstance(failure, ServerBusyError):
+            self._server_load = refusals.load_of(error)
+        self._standing.failed(error, failure, is_request=is_request)
         return failure
 
-    def _open(self, reason: str) -> None:
-        """Leave the server alone, and ask it in the background until it answers."""
-        self._breaker.open(reason)
-        if self._probing.acquire(blocking=False):
-            self._ask_again()
+    def _packed_hello(self) -> bytes:
+        mine = wire.Hello(self._folder.fingerprint, self._folder.cut_list_fingerprint)
+        return wire.pack_hello(mine)
 
-    def _ask_again(self) -> None:
-        """One empty request that waits for a connection; holds `_probing` until it is answered."""
-        if self._closed.is_set():
-            self._probing.release()
-            return
+    def _check_hello(self, reply: bytes) -> None:
         try:
-            call = self._echo.future(
-                b"",
-                timeout=_RECONNECT_TIMEOUT_S,
-                wait_for_ready=True,
-                metadata=self._metadata,
-            )
-        except ValueError:  # closed meanwhile
-            self._probing.release()
-            return
-        call.add_done_callback(self._asked_again)
+            wire.unpack_hello(reply)
+        except WireError as error:
+            reason = f"{self._address} answers, but not as a dvfo server: {error}"
+            raise CloudError(reason) from error
 
-    def _asked_again(self, call: Any) -> None:
-        """Runs in a thread of gRPC's."""
-        with suppress(grpc.RpcError, grpc.FutureCancelledError, CloudError):
-            self._server_load = self._unpack_echo(call.result())
-            self._probing.release()
-            self._is_reachable = True
-            self._breaker.close()
-            return
-        self._is_reachable = False
-        self._ask_again()
+    def _greet_again(self) -> Any:
+        """One hello that waits for a connection."""
+        return self._hello.future(
+            self._packed_hello(),
+            timeout=_RECONNECT_TIMEOUT_S,
+            wait_for_ready=True,
+            metadata=self._metadata,
+        )

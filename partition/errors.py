@@ -35,6 +35,10 @@ class CloudUnavailableError(CloudError):
     """Nobody answers at the address, or the server failed."""
 
 
+class CloudAccessError(CloudError):
+    """The server does not know this client, or grants it nothing."""
+
+
 class ModelMismatchError(CloudError):
     """Edge and cloud hold different models."""
 

@@ -9,6 +9,7 @@ import grpc
 
 from partition import rpc
 from partition.errors import (
+    CloudAccessError,
     CloudError,
     CloudUnavailableError,
     DeadlineExceededError,
@@ -16,6 +17,14 @@ from partition.errors import (
     ServerBusyError,
 )
 
+OWN_FAULTS = (
+    *(grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE),
+    grpc.StatusCode.RESOURCE_EXHAUSTED,  # too large: where there is no room, it is `_busy`
+)
+"""Codes of a request that is malformed, so that the server has nothing to do with it."""
+_NO_ACCESS = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+_NO_SERVICE = (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.FAILED_PRECONDITION)
+_PASSING = (CloudUnavailableError, DeadlineExceededError, ServerBusyError)
 _SHOWN_CHARACTERS = 200
 _OUR_CERTIFICATE = "python -m partition.certificates"
 _UNTRUSTED = (
@@ -74,7 +83,18 @@ def explain(error: Any, address: str, timeout_s: float) -> CloudError:
         return ServerBusyError(f"{address} is busy: {busy}")
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
         return _unavailable(code, details, address)
-    return CloudError(f"{address} refuses: {details} ({code.name.lower()})")
+    kind = CloudAccessError if code in _NO_ACCESS else CloudError
+    return kind(f"{address} refuses: {details} ({code.name.lower()})")
+
+
+def is_refusal(failure: CloudError) -> bool:
+    """Whether somebody answered and will answer the same to the next call."""
+    return not isinstance(failure, _PASSING)
+
+
+def is_of_request(error: Any) -> bool:
+    """Whether a refusal is about one request, so that another one may be served."""
+    return error.code() not in (*_NO_ACCESS, *_NO_SERVICE)
 
 
 def hung_up(error: Any) -> bool:

@@ -7,13 +7,18 @@ import time
 from contextlib import closing
 from dataclasses import replace
 
+import grpc
+import numpy as np
 import pytest
 
 from envs.cloud_link import NO_CLOUD_RTT_S, CloudLink
 from partition.client import CloudClient
-from partition.errors import ModelMismatchError
+from partition.errors import CloudAccessError, ModelMismatchError
+from partition.pipeline import SplitPipeline
+from partition.routes import Route
 from partition.runtime import SplitRuntime
 from partition.server import CloudServer
+from tests.partition.refusing_server import RefusingServer
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +118,65 @@ def test_without_a_client_the_link_is_dead_and_nothing_is_told(caplog):
     assert not link.is_there
     assert link.estimate.rtt_s == NO_CLOUD_RTT_S
     assert warnings_of(caplog) == []
+
+
+@pytest.mark.parametrize("code", ["INTERNAL", "UNKNOWN", "ABORTED", "UNIMPLEMENTED"])
+def test_a_server_or_gateway_that_starts_does_not_end_the_start(
+    link_to, tiny, runtime, caplog, code
+):
+    with RefusingServer(tiny, Hello=grpc.StatusCode[code]) as server:
+        link = link_to(f"127.0.0.1:{server.port}")
+        link.greet()
+        assert link.estimate.rtt_s == NO_CLOUD_RTT_S
+        (told,) = warnings_of(caplog)
+        assert "on purpose" in told
+        assert "on the board alone" in told
+        server.codes = {}
+        wait_for(link, is_dead=False)
+        assert "works again" in warnings_of(caplog)[-1]
+
+
+@pytest.mark.parametrize("code", ["UNAUTHENTICATED", "PERMISSION_DENIED"])
+def test_a_cloud_that_does_not_let_this_board_in_is_refused_at_the_start(link_to, tiny, code):
+    with RefusingServer(tiny, Hello=grpc.StatusCode[code]) as server:
+        link = link_to(f"127.0.0.1:{server.port}")
+        with pytest.raises(CloudAccessError, match="on purpose"):
+            link.greet()
+
+
+def test_a_cloud_that_comes_later_with_another_model_is_named(link_to, free_port, tiny, caplog):
+    link = link_to(f"127.0.0.1:{free_port}")
+    link.greet()
+    other = replace(tiny, fingerprint="0" * 16)
+    with CloudServer(other, SplitRuntime(tiny), f"127.0.0.1:{free_port}"):
+        end_s = time.monotonic() + 1.5
+        while time.monotonic() < end_s:
+            link.refresh(is_idle=True)
+            link.watch([])
+            time.sleep(0.05)
+    first, second = warnings_of(caplog)
+    assert "Connection refused" in first
+    assert "0000000000000000" in second
+    assert link.estimate.rtt_s == NO_CLOUD_RTT_S
+
+
+@pytest.mark.parametrize(
+    ("code", "is_dead"),
+    [("UNAUTHENTICATED", True), ("INTERNAL", False), ("INVALID_ARGUMENT", False)],
+)
+def test_a_cloud_that_refuses_what_is_meant_for_it_is_told_once(
+    tiny, runtime, caplog, code, is_dead
+):
+    x = np.zeros(tiny.input_shape, np.float32)
+    with (
+        RefusingServer(tiny, Infer=grpc.StatusCode[code]) as server,
+        CloudClient(f"127.0.0.1:{server.port}", tiny) as client,
+    ):
+        link, pipeline = CloudLink(client), SplitPipeline(tiny, runtime, client)
+        link.greet()
+        for _ in range(5):
+            link.watch([pipeline.infer(x, Route(0), 5.0)])
+            link.watch([])
+        assert (link.estimate.rtt_s == NO_CLOUD_RTT_S) is is_dead
+        (told,) = warnings_of(caplog)
+        assert "on purpose" in told

@@ -92,7 +92,7 @@ def test_late_replies_lower_the_rate(tiny, client, encoded):
     for _ in range(4):
         with pytest.raises(DeadlineExceededError):
             client.infer(tiny.split_points[0], encoded, 0.04)
-        client._breaker.close()
+        client._standing.breaker.close()
     assert client.link.rate_bps < 0.8 * 8e6
 
 
@@ -228,7 +228,7 @@ class TestBreaker:
             assert time.monotonic() - start_s < 0.05
             with CloudServer(tiny, runtime, address):
                 back_s = time.monotonic()
-                wait_for(lambda: client._breaker.check() is None)
+                wait_for(lambda: client._standing.breaker.check() is None)
                 assert time.monotonic() - back_s < 1.0
                 client.infer(point, encoded, DEADLINE_S)
 
@@ -237,7 +237,7 @@ class TestBreaker:
         with pytest.raises(DeadlineExceededError):
             client.infer(tiny.split_points[0], encoded, 0.1)
         client._infer = infer
-        wait_for(lambda: client._breaker.check() is None)
+        wait_for(lambda: client._standing.breaker.check() is None)
         client.infer(tiny.split_points[0], encoded, DEADLINE_S)
 
     def test_a_broken_connection_is_tried_once_more(self, tiny, client, encoded):
@@ -266,7 +266,7 @@ class TestBreaker:
         with pytest.raises(CloudUnavailableError):
             client.infer(tiny.split_points[0], encoded, DEADLINE_S)
         assert len(calls) == 2
-        wait_for(lambda: client._breaker.check() is None)
+        wait_for(lambda: client._standing.breaker.check() is None)
         know(client, rate_bps=2e6)
         client._expected = (client._clock(), client.link)
         with pytest.raises(CloudUnavailableError):

@@ -145,11 +145,16 @@ def test_a_peer_that_answers_nonsense_is_named(tiny, encoded):
     port = stranger.add_insecure_port("127.0.0.1:0")
     stranger.start()
     try:
-        with CloudClient(f"127.0.0.1:{port}", tiny) as client:
-            with pytest.raises(CloudError, match="not as a dvfo server"):
-                client.connect()
-            with pytest.raises(CloudError, match="broken reply"):
-                client.infer(tiny.split_points[0], encoded[0], DEADLINE_S)
+        with (
+            CloudClient(f"127.0.0.1:{port}", tiny) as client,
+            pytest.raises(CloudError, match="not as a dvfo server"),
+        ):
+            client.connect()
+        with (
+            CloudClient(f"127.0.0.1:{port}", tiny) as client,
+            pytest.raises(CloudError, match="broken reply"),
+        ):
+            client.infer(tiny.split_points[0], encoded[0], DEADLINE_S)
     finally:
         stranger.stop(0).wait()
 

@@ -160,7 +160,7 @@ def test_a_full_server_says_so_with_its_load_and_the_client_falls_back_at_once(t
                 client.infer(point, encoded, DEADLINE_S)
             held.go.set()
             assert all(f.result(DEADLINE_S).logits.shape == (1, 10) for f in futures)
-        wait_for(lambda: client._breaker.check() is None)
+        wait_for(lambda: client._standing.breaker.check() is None)
         assert client.infer(point, encoded, DEADLINE_S).logits.shape == (1, 10)
     text = metrics.registry.get_sample_value
     assert text("dvfo_requests_total", {"outcome": "ok"}) == 4
