@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -11,10 +12,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hw.outage import Outage
 from envs.response import MAX_BACKLOG
 from envs.signals import Floats
 from envs.surroundings import Surroundings
+from partition.errors import ModelRunError, PartitionError
 from partition.local_service import LocalRequest, LocalService
+
+logger = logging.getLogger(__name__)
 
 Inputs = NDArray[Any] | tuple[NDArray[Any], ...]
 """Of a network with one input, or with several."""
@@ -39,7 +44,7 @@ class Request(Protocol):
 
     @property
     def due_s(self) -> float:
-        """When nobody waits for the answer any more."""
+        """When an answer is of no use any more; infinity if whoever asked did not say."""
 
     @property
     def label(self) -> int | None:
@@ -49,7 +54,7 @@ class Request(Protocol):
         """Give the network's outputs; returns whether somebody still waits for them."""
 
     def refuse(self, error: Exception) -> None:
-        """Say why there is no answer; raises it if nobody else is told."""
+        """Say why there is no answer."""
 
 
 class Requests(Protocol):
@@ -83,6 +88,41 @@ class Requests(Protocol):
         """Take no more."""
 
 
+class Failures:
+    """Follows whether the network runs on requests that nobody waits for.
+
+    Args:
+        clock: present time, s.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._has_worked = False
+        self._outage = Outage(
+            "running the network",
+            "such requests count as dropped",
+            tell=logger.warning,
+            clock=clock,
+        )
+
+    def worked(self) -> None:
+        """A request was answered."""
+        self._has_worked = True
+        self._outage.worked()
+
+    def failed(self, error: Exception) -> None:
+        """A request has no answer.
+
+        Raises:
+            PartitionError: none ever had one, so that there is no reason to go on.
+        """
+        if self._has_worked:
+            self._outage.failed(error)
+        elif isinstance(error, PartitionError):
+            raise error
+        else:
+            raise ModelRunError(f"the network does not run: {error}") from error
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """An input of which the unsplit network's label is known."""
@@ -90,15 +130,17 @@ class Example:
     inputs: Inputs
     arrived_s: float
     label: int | None
+    failures: Failures
     due_s: float = math.inf
 
     def answer(self, outputs: tuple[NDArray[Any], ...]) -> bool:
         """Nobody has to be told."""
+        self.failures.worked()
         return True
 
     def refuse(self, error: Exception) -> None:
-        """Fail."""
-        raise error
+        """Tell it once; see `Failures.failed`."""
+        self.failures.failed(error)
 
 
 class ScenarioRequests:
@@ -122,6 +164,7 @@ class ScenarioRequests:
         self._inputs, self._labels = inputs, labels
         self._clock, self._sleep = clock, sleep
         self._n_taken = self._n_dropped = 0
+        self._failures = Failures(clock)
 
     def reset(self, seeds: NDArray[np.uint64]) -> None:
         """Begin anew; the first request comes now."""
@@ -147,7 +190,7 @@ class ScenarioRequests:
             if not is_dropped:
                 turn = self._n_taken % len(self._inputs)
                 self._n_taken += 1
-                return Example(self._inputs[turn], arrived_s, self._labels[turn])
+                return Example(self._inputs[turn], arrived_s, self._labels[turn], self._failures)
             self._n_dropped += 1
         return None
 

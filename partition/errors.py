@@ -15,6 +15,10 @@ class ModelFolderError(PartitionError):
     """A model folder is half-written, corrupt or of another schema."""
 
 
+class ModelRunError(PartitionError):
+    """A network fails on an input, or for want of what it needs: memory, a device."""
+
+
 class ModelExportError(PartitionError):
     """A network cannot become one ONNX graph with one image in and one vector of logits out."""
 

@@ -15,21 +15,20 @@ import onnx
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from partition.errors import ModelFolderError
+from partition.errors import ModelFolderError, ModelRunError
 from partition.model_folder import GRAPH_FILE, ModelFolder, SplitPoint
 from partition.shapes import BATCH, node_reads
 
 Array = npt.NDArray[Any]
 """A tensor: the first dimension is the batch, 1 where the model's is fixed."""
 
-RUNTIME_ERRORS: tuple[type[Exception], ...] = (
-    ort_errors.Fail,
-    ort_errors.InvalidArgument,
-    ort_errors.InvalidGraph,
-    ort_errors.NotImplemented,
-    ort_errors.RuntimeException,
+RUNTIME_ERRORS: tuple[type[Exception], ...] = tuple(
+    kind
+    for kind in vars(ort_errors).values()
+    if isinstance(kind, type) and issubclass(kind, Exception)
 )
-"""What ONNX Runtime raises over a network that it cannot load or run."""
+"""What ONNX Runtime raises over a network that it cannot load or run: all that it defines, as each
+of its providers and versions has kinds of its own."""
 
 CPU = "CPUExecutionProvider"
 PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", CPU)
@@ -52,7 +51,8 @@ class _Part:
 class SplitRuntime:
     """Runs the two sides of any legal cut; safe to use from several threads.
 
-    Each side is loaded on first use, with the weights it needs and no others, and kept.
+    Each side is loaded on first use, with the weights it needs and no others, and kept. One that
+    fails raises ModelRunError.
 
     Args:
         folder: the model.
@@ -121,7 +121,10 @@ class SplitRuntime:
             return tensors
         part = self._part(inputs, outputs)
         given = dict(zip(inputs, tensors, strict=True))
-        made = part.session.run(part.outputs, {name: given[name] for name in part.inputs})
+        try:
+            made = part.session.run(part.outputs, {name: given[name] for name in part.inputs})
+        except RUNTIME_ERRORS as error:
+            raise ModelRunError(f"{self._folder.name} does not run: {error}") from error
         if len(made) == len(outputs):
             return tuple(made)
         given |= zip(part.outputs, made, strict=True)

@@ -7,21 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from partition.attention.files import BRANCH_FILE, SCORES_FILE, TAIL_FILE, folder_of
 from partition.attention.select import BoolArray, fused, kept_channels, quantised, sent_count
 from partition.codec import Float32Array
-from partition.errors import ModelFolderError
+from partition.errors import ModelFolderError, ModelRunError
 from partition.model_folder import SplitPoint
 from partition.runtime import RUNTIME_ERRORS
 
-_CANNOT_LOAD: tuple[type[Exception], ...] = (
-    OSError,
-    ort_errors.InvalidProtobuf,
-    ort_errors.NoSuchFile,
-    *RUNTIME_ERRORS,
-)
+_CANNOT_LOAD: tuple[type[Exception], ...] = (OSError, *RUNTIME_ERRORS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +96,10 @@ class AttentionRuntime:
             self._sessions[name] = self._load(self._folder / name)
         session = self._sessions[name]
         names = [value.name for value in session.get_inputs()]
-        answers: list[Float32Array] = session.run(None, dict(zip(names, tensors, strict=True)))
+        try:
+            answers: list[Float32Array] = session.run(None, dict(zip(names, tensors, strict=True)))
+        except RUNTIME_ERRORS as error:
+            raise ModelRunError(f"{self._folder / name} does not run: {error}") from error
         return answers
 
     def _load(self, path: Path) -> ort.InferenceSession:

@@ -36,7 +36,7 @@ class FakeCloud:
     """Answers after `delay_s`, or not at all."""
 
     def __init__(self, clock, *, logits=None, delay_s=0.01):
-        self.link = LINK
+        self.link, self.refusal = LINK, None
         self.logits, self.delay_s, self.clock = logits, delay_s, clock
         self.refreshes, self.is_closed = 0, False
 

@@ -7,14 +7,14 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from envs.episodes import Episodes
 from envs.live import STEP_S
 from envs.make import make_live
-from envs.requests import MAX_WAITING, ApplicationRequests
+from envs.requests import MAX_WAITING, ApplicationRequests, ScenarioRequests
 from hw.errors import HardwareError
-from partition.errors import CloudError
+from partition.errors import CloudError, ModelRunError
 from partition.local_client import LocalClient
 from partition.local_service import N_ARRIVALS
 from partition.runtime import SplitRuntime
@@ -120,8 +120,36 @@ def test_a_live_board_answers_as_the_unsplit_network(live, tiny):
         np.testing.assert_allclose(answer, whole((image,))[0], rtol=1e-4, atol=1e-5)
 
 
+def test_an_example_on_which_the_network_fails_is_told_once_and_its_end_too(caplog, expected):
+    requests = ScenarioRequests([np.zeros(1)], [0], lambda: 0.0, lambda _: None)
+    requests.reset(np.zeros(1, np.uint64))
+    requests.take(expected, 10.0).answer(())
+    for _ in range(3):
+        requests.take(expected, 10.0).refuse(ort_errors.Fail("CUDA failure 2: out of memory"))
+    requests.take(expected, 10.0).answer(())
+    first, last = (record.getMessage() for record in caplog.records)
+    assert "running the network failed: CUDA failure 2: out of memory" in first
+    assert "dropped" in first
+    assert "works again after 3" in last
+
+
+@pytest.mark.parametrize("error", [ort_errors.Fail("no kernel"), ModelRunError("no kernel")])
+def test_a_network_that_never_runs_ends_it(expected, error):
+    requests = ScenarioRequests([np.zeros(1)], [0], lambda: 0.0, lambda _: None)
+    requests.reset(np.zeros(1, np.uint64))
+    with pytest.raises(ModelRunError, match="no kernel"):
+        requests.take(expected, 10.0).refuse(error)
+
+
+def test_an_example_is_never_overdue(expected):
+    requests = ScenarioRequests([np.zeros(1)], [0], lambda: 0.0, lambda _: None)
+    requests.reset(np.zeros(1, np.uint64))
+    assert requests.take(expected, 10.0).due_s == np.inf
+
+
+@pytest.mark.parametrize("kind", ["RuntimeException", "EPFail", "EngineError", "DeviceReset"])
 def test_a_request_on_which_the_network_fails_is_refused_and_the_board_goes_on(
-    live, tiny, monkeypatch
+    live, tiny, monkeypatch, kind
 ):
     refusals = []
 
@@ -133,7 +161,7 @@ def test_a_request_on_which_the_network_fails_is_refused_and_the_board_goes_on(
                 refusals.append(str(error))
 
     def fail(*_):
-        raise RuntimeException("indices element out of data bounds")
+        raise getattr(ort_errors, kind)("indices element out of data bounds")
 
     monkeypatch.setattr(live.plant._pipeline, "infer", fail)
     application = threading.Thread(target=ask)

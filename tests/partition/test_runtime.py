@@ -7,12 +7,28 @@ import time
 import numpy as np
 import onnxruntime as ort
 import pytest
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
+from partition.errors import ModelRunError
 from partition.images import load_photographs
 from partition.runtime import SplitRuntime, installed_providers, random_inputs
 
 CATS = range(281, 286)
 """ImageNet classes: tabby, tiger cat, Persian, Siamese, Egyptian."""
+
+
+@pytest.mark.parametrize("kind", ["Fail", "EPFail", "EngineError", "DeviceReset", "NotFound"])
+def test_whatever_onnx_runtime_raises_becomes_an_error_of_this_package(
+    tiny, image, monkeypatch, kind
+):
+    def fail(*_):
+        raise getattr(ort_errors, kind)("TensorRT gave up")
+
+    runtime = SplitRuntime(tiny)
+    session = runtime._part(tiny.cuts[0].tensors, tiny.cuts[-1].tensors).session
+    monkeypatch.setattr(session, "run", fail)
+    with pytest.raises(ModelRunError, match=f"{tiny.name} does not run: TensorRT gave up"):
+        runtime.whole((image,))
 
 
 def assert_split_equals_whole(folder, runtime, inputs):
