@@ -25,7 +25,7 @@ _SIDE_THREADS, _SIDE_PLACES = 6, 4
 _REFUSING_THREADS = 2
 _WATCHES = 64
 """Calls that stay open without a thread, which is what watching a server's health is."""
-_STRANGER = "no valid token: give --token-file"
+_STRANGER = "no token, or none that this server knows: give --token-file one of its tokens"
 _CROWDED = "too many calls of this connection wait for their message"
 _EMPTY = "the call has no message"
 _WATCHED = "too many watch already"

@@ -27,6 +27,16 @@ _NO_SERVICE = (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.FAILED_PRECONDITIO
 _PASSING = (CloudUnavailableError, DeadlineExceededError, ServerBusyError)
 _SHOWN_CHARACTERS = 200
 _OUR_CERTIFICATE = "python -m partition.certificates"
+_UNKNOWN_AUTHORITY = (
+    "its certificate is of an unknown authority: give --tls-ca the authority of its certificate"
+)
+_UNVERIFIED = (
+    "CERTIFICATE_VERIFY_FAILED",
+    "SIGNATURE",
+    "self signed",
+    "self-signed",
+    "unable to get",
+)
 _UNTRUSTED = (
     (
         "Hostname Verification Check failed",
@@ -44,12 +54,20 @@ _UNTRUSTED = (
         "it does not encrypt: start it with --tls-cert and --tls-key, or give --insecure on a "
         "network you trust",
     ),
-    (
-        "handshake failed",
-        "its certificate is of an unknown authority: give --tls-ca the authority of its "
-        "certificate",
-    ),
+    *((sign, _UNKNOWN_AUTHORITY) for sign in _UNVERIFIED),
 )
+_MISFITS = (
+    (
+        "ALERT_PROTOCOL_VERSION",
+        "it speaks no TLS from 1.2 on: update it, or check that it is a dvfo server",
+    ),
+    ("UNSUPPORTED_PROTOCOL", "it speaks no TLS from 1.2 on: update it, or check the port"),
+    ("ALPN", "it encrypts and speaks no HTTP/2, as a web server does: check the port"),
+    ("http1.x", "it speaks HTTP/1, as a web server does: check the port"),
+    ("Failed parsing HTTP/2", "it speaks no HTTP/2, so it is no gRPC server: check the port"),
+    ("handshake failed", "the encryption cannot be agreed on: check the port and its --tls-cert"),
+)
+"""Peers that are another thing than a server of this package."""
 _UNREACHABLE = (
     ("Connection refused", "start python -m partition.server there"),
     ("resolv", "check the name and this machine's resolver"),
@@ -58,7 +76,16 @@ _UNREACHABLE = (
     ("unreachable", "check the network and the firewalls up to there"),
 )
 _HANGS_UP = ("Socket closed", "Connection reset")
-_ENCRYPTS = "it hangs up, as a server does that encrypts: give --tls-ca its authority"
+_NEVER_SHOOK_HANDS = "Handshake read failed"
+"""The connection ended before the server said anything; one that does not believe a client has
+said who it is, and the end comes later."""
+_UNWILLING = (
+    "it accepts and hangs up: it starts, is full, or is no gRPC server; wait, or check the port"
+)
+_ENCRYPTS = (
+    "it hangs up, as a server does that encrypts: give --tls-ca its authority; or as one that "
+    "starts, is full, or is no gRPC server"
+)
 _BROKEN = "the connection broke, wait until there is another"
 _NO_STREAM = ("REFUSED_STREAM", "RST_STREAM with error code 7")
 """A server's own limit of calls, told as if nobody were there."""
@@ -98,8 +125,9 @@ def is_of_request(error: Any) -> bool:
 
 
 def hung_up(error: Any) -> bool:
-    """Whether the peer ended the connection while it was being made."""
-    return _hung_up(error.details() or "")
+    """Whether the peer ended the connection while it was being made, after it said who it is."""
+    details = error.details() or ""
+    return _hung_up(details) and _NEVER_SHOOK_HANDS not in details
 
 
 def load_of(error: Any) -> float:
@@ -129,8 +157,10 @@ def _unavailable(code: grpc.StatusCode, details: str, address: str) -> CloudUnav
             return CloudUnavailableError(
                 f"no cloud server at {address} that can be trusted ({reason}): {remedy}"
             )
-    remedies = (remedy for sign, remedy in _UNREACHABLE if sign in details)
-    remedy = _ENCRYPTS if _hung_up(details) else next(remedies, _BROKEN)
+    remedies = (remedy for sign, remedy in (*_MISFITS, *_UNREACHABLE) if sign in details)
+    remedy = next(remedies, _BROKEN)
+    if _hung_up(details):
+        remedy = _UNWILLING if _NEVER_SHOOK_HANDS in details else _ENCRYPTS
     return CloudUnavailableError(f"no cloud server at {address} ({reason}): {remedy}")
 
 

@@ -39,6 +39,11 @@ def parse_address(address: str) -> tuple[str, int]:
         CloudError: the text has another form.
     """
     host, _, port = address.rpartition(":")
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    if ":" in host and not is_bracketed:
+        raise CloudError(
+            f"address {address!r} is not HOST:PORT: write an IPv6 address in brackets, [::1]:50051"
+        )
     if not host or not port.isdecimal() or int(port) > _MAX_PORT:
         raise CloudError(f"address {address!r} is not HOST:PORT with a port from 0 to {_MAX_PORT}")
     return host.strip("[]"), int(port)

@@ -159,6 +159,13 @@ def test_a_peer_that_answers_nonsense_is_named(tiny, encoded):
         stranger.stop(0).wait()
 
 
+@pytest.mark.parametrize("address", ["::1:5", "fe80::1", "[::1:5", "::1]:5"])
+def test_an_ipv6_address_without_brackets_is_named(tiny, address):
+    with pytest.raises(CloudError, match=r"in brackets, \[::1\]:50051"):
+        CloudClient(address, tiny)
+    CloudClient("[::1]:5", tiny).close()
+
+
 @pytest.mark.parametrize("address", ["", "host", ":80", "host:", "host:x", "host:70000"])
 def test_an_address_of_another_form_is_named(tiny, address):
     with pytest.raises(CloudError, match="HOST:PORT"):

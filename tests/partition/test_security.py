@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import datetime
 import shutil
+import socket
+import ssl
 import stat
+import threading
+from contextlib import contextmanager, suppress
 
 import grpc
 import pytest
@@ -133,6 +137,81 @@ def test_what_is_wrong_with_a_handshake_is_named(tiny, runtime, kinds, server_ki
         assert START not in str(error.value)
 
 
+def hangs_up(connection, _):
+    connection.close()
+
+
+def speaks_http1(connection, _):
+    connection.recv(1000)
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+    connection.recv(1000)
+
+
+def speaks_http1_encrypted(connection, certificates):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates / "server.pem", certificates / "server-key.pem")
+    with context.wrap_socket(connection, server_side=True) as encrypted:
+        encrypted.recv(1000)
+
+
+def alerts(number):
+    """A peer that answers the first message of a handshake with an alert of TLS."""
+
+    def alert(connection, _):
+        connection.recv(4000)
+        connection.sendall(bytes((21, 3, 1, 0, 2, 2, number)))
+        connection.recv(1000)
+
+    return alert
+
+
+@contextmanager
+def peer(behave, certificates):
+    """Something that listens and is no server of ours; yields its port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection, suppress(OSError):
+                    connection.settimeout(2.0)
+                    behave(connection, certificates)
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield listener.getsockname()[1]
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+
+
+@pytest.mark.parametrize(
+    ("behave", "client", "reason"),
+    [
+        (hangs_up, "pair", "accepts and hangs up: it starts, is full, or is no gRPC server"),
+        (hangs_up, "ca", "accepts and hangs up: it starts, is full, or is no gRPC server"),
+        (hangs_up, None, "hangs up, .*; or as one that starts, is full, or is no gRPC server"),
+        (speaks_http1, None, "speaks HTTP/1, as a web server does: check the port"),
+        (speaks_http1_encrypted, "ca", "speaks no HTTP/2, as a web server does: check the port"),
+        (alerts(70), "ca", r"speaks no TLS from 1\.2 on: update it"),
+        (alerts(40), "ca", "encryption cannot be agreed on"),
+    ],
+)
+def test_a_peer_that_is_no_server_is_not_told_to_be_one_that_distrusts(
+    tiny, certificates, behave, client, reason
+):
+    given = {"ca": certificates / "ca.pem"} if client else {}
+    if client == "pair":
+        given |= pair(certificates, "client")
+    with peer(behave, certificates) as port:
+        with (
+            CloudClient(f"127.0.0.1:{port}", tiny, security=ClientSecurity(**given)) as to_it,
+            pytest.raises(CloudUnavailableError, match=reason) as error,
+        ):
+            to_it.connect()
+        for word in ("believe", "unknown authority", START):
+            assert word not in str(error.value)
+
+
 def test_only_where_nobody_listens_a_server_is_to_be_started(tiny, certificates):
     for security in (ClientSecurity(), ClientSecurity(ca=certificates / "ca.pem")):
         with (
@@ -206,7 +285,7 @@ def test_a_token_is_demanded_of_all_but_health_checks(
         ca = certificates / "ca.pem"
         connect(tiny, server, ca=ca, token_file=mine)
         for options in ({}, {"token_file": wrong}):
-            with pytest.raises(CloudError, match="token"):
+            with pytest.raises(CloudError, match="no token, or none that this server knows"):
                 connect(tiny, server, ca=ca, **options)
         credentials = grpc.ssl_channel_credentials(ca.read_bytes())
         with grpc.secure_channel(f"localhost:{server.port}", credentials) as channel:
