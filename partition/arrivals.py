@@ -1,7 +1,7 @@
-"""Places for calls whose message has not come yet: shared fairly, and none for long.
+"""Places for calls that only hold them: shared fairly, and none for longer than is allowed.
 
 A call takes a thread as soon as its header is there. Whoever sends headers only would else take
-all of them.
+all of them. Calls that watch stay open as they please.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Arrivals:
 
     Args:
         places: calls that may wait at the same time.
-        timeout_s: longest wait; the call is ended then.
+        timeout_s: longest wait; the call is ended then. Infinity needs no `start`.
         refused: told peer and reason of each call that was ended.
         clock: monotonic seconds.
     """
@@ -79,7 +79,7 @@ class Arrivals:
         if not self._some.is_set():
             self._some.set()
         if victim is not None:
-            self._cut(victim, loser.peer, "it held the most places of calls without a message")
+            self._cut(victim, loser.peer, "it held the most places, and others want one")
         return True
 
     def end(self, call: Call) -> None:

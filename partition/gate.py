@@ -6,7 +6,7 @@ tokens are checked on the header alone, and the wait for the first message has a
 
 from __future__ import annotations
 
-import threading
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -28,7 +28,7 @@ _WATCHES = 64
 _STRANGER = "no token, or none that this server knows: give --token-file one of its tokens"
 _CROWDED = "too many calls of this connection wait for their message"
 _EMPTY = "the call has no message"
-_WATCHED = "too many watch already"
+_WATCHED = "this connection watches too often already"
 
 
 class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
@@ -67,7 +67,7 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
                 experimental_thread_pool=self._refusing,
             )
         )
-        self._watches = threading.Semaphore(_WATCHES)
+        self._watches = Arrivals(_WATCHES, math.inf, self._log.note)
         self._handlers: dict[str, Any] = {}
 
     def intercept_service(self, continuation: Any, details: Any) -> Any:
@@ -141,11 +141,11 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
         return first
 
     def _watch(self, context: Any) -> None:
-        """Count a call that stays open, up to a limit."""
-        if not self._watches.acquire(blocking=False):
+        """Give a call that stays open a place, perhaps that of whoever holds most of them."""
+        if not self._watches.begin(context, context.peer()):
             self._refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, _WATCHED)
-        if not context.add_callback(self._watches.release):
-            self._watches.release()
+        if not context.add_callback(partial(self._watches.end, context)):
+            self._watches.end(context)
 
     def _refuse(self, context: Any, code: grpc.StatusCode, reason: str, peer: str = "") -> None:
         self._log.note(peer or context.peer(), reason)  # which forgets it once the call is over
