@@ -121,6 +121,29 @@ def test_watching_a_servers_health_has_a_limit_and_checking_it_has_none(tiny, ru
         wait_for(lambda: not _watch_is_refused(address))
 
 
+def test_whoever_holds_all_watches_of_a_servers_health_gives_way(tiny, runtime, encoded):
+    with CloudServer(tiny, runtime) as server:
+        address = f"127.0.0.1:{server.port}"
+        own = [("grpc.use_local_subchannel_pool", 1)]
+        request = health_pb2.HealthCheckRequest()
+        with (
+            grpc.insecure_channel(address, own) as theirs,
+            grpc.insecure_channel(address, own) as honest,
+        ):
+            held = []
+            for _ in range(64):  # one after the other: few may wait for their message
+                held.append(health_pb2_grpc.HealthStub(theirs).Watch(request))
+                next(held[-1])
+            watches = []  # one that nothing refers to is cancelled
+            for _ in range(3):
+                watches.append(health_pb2_grpc.HealthStub(honest).Watch(request))
+                assert next(watches[-1]).status == health_pb2.HealthCheckResponse.SERVING
+            wait_for(lambda: sum(not each.is_active() for each in held) == 3)
+            check_served(address, tiny, encoded)
+            for each in (*held, *watches):
+                each.cancel()
+
+
 def _is_refused(call):
     try:
         next(call)
