@@ -12,10 +12,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.outage import Outage
 from envs.response import MAX_BACKLOG
 from envs.signals import Floats
 from envs.surroundings import Surroundings
+from hw.outage import Outage
 from partition.errors import ModelRunError, PartitionError
 from partition.local_service import LocalRequest, LocalService
 
