@@ -21,6 +21,7 @@ from hw.errors import (
     HardwareError,
     ImplausibleReadingError,
     SensorReadError,
+    UnreadWindowError,
     WindowTooShortError,
 )
 from hw.sampler import Sample, Sampler
@@ -125,6 +126,8 @@ class EnergyMeter:
         Raises:
             WindowTooShortError: it spans too few readings to say anything.
             ImplausibleReadingError: the whole total was nothing, though the machine runs.
+            UnreadWindowError: a rail of the total was not read for more than half of it, because
+                this process got no time or the sensor took it.
             SensorReadError: a rail of the total gave no readings for more than half of it, or a
                 counter of the total none at one end; the message has the last reason.
         """
@@ -141,7 +144,9 @@ class EnergyMeter:
         self._count(rails, end_j, end_s)
         for name in self._total:
             if name not in rails:
-                raise SensorReadError(
+                answered = samples.get(name) and not any(s.failed for s in samples[name])
+                kind = UnreadWindowError if answered else SensorReadError
+                raise kind(
                     f"rail {name} gave too few readings in a window of {duration_s:.3g} s: "
                     f"{self._reasons.get(name, 'nothing was read')}"
                 )

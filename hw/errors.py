@@ -53,3 +53,7 @@ class WindowTooShortError(SensorReadError):
 
 class ImplausibleReadingError(SensorReadError):
     """A sensor answered what cannot be."""
+
+
+class UnreadWindowError(SensorReadError):
+    """A sensor was asked too seldom in an energy window, though it answered each time."""

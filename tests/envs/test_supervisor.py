@@ -10,7 +10,12 @@ import pytest
 from envs.supervisor import LOW_SHARE, UNMEASURED, BoardSupervisor
 from hw.base import Cause
 from hw.boards.sim import SimBoard
-from hw.errors import FrequencyRejectedError, SensorReadError, WindowTooShortError
+from hw.errors import (
+    FrequencyRejectedError,
+    SensorReadError,
+    UnreadWindowError,
+    WindowTooShortError,
+)
 from hw.outage import PATIENCE
 from tests.hw.fake.clock import FakeClock
 
@@ -105,6 +110,18 @@ def test_clocks_stay_low_while_power_is_unknown_and_climb_back(
     assert "VDD_IN: EIO" in texts[0]
     assert "lower 25%" in texts[1]
     assert "works again" in texts[2]
+
+
+def test_a_machine_too_busy_to_read_its_sensors_keeps_its_clocks(
+    step, board, supervisor, monkeypatch, caplog
+):
+    """Lower clocks would make it busier yet, and it would never come out of it."""
+    monkeypatch.setattr(board, "end_window", failing(UnreadWindowError("none for 0.2 s")))
+    for _ in range(3 * PATIENCE):
+        assert not step().is_measured
+    assert supervisor.point["cpu"] == board.domains["cpu"].available_hz[-1]
+    assert supervisor.n_failures["power"] == 3 * PATIENCE
+    assert caplog.text.count("none for 0.2 s") == 1
 
 
 def test_an_unknown_temperature_counts_as_hot_after_a_while(step, board, supervisor, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 
 from hw import sampler
 from hw.energy import EnergyMeter, longest_gap_s, sampled_energy
-from hw.errors import SensorReadError
+from hw.errors import SensorReadError, UnreadWindowError
 from hw.sampler import PATIENCE_S, Sample
 
 
@@ -119,7 +119,7 @@ def test_a_time_without_readings_is_admitted_though_none_failed():
 
 
 def test_most_of_a_window_without_readings_is_an_error_that_tells_how_long():
-    with pytest.raises(SensorReadError, match=r"VDD_IN gave too few .*none for [\d.]+ s;"):
+    with pytest.raises(UnreadWindowError, match=r"VDD_IN gave too few .*none for [\d.]+ s;"):
         window_of(SlowRail(1.0), 1.4)
 
 
