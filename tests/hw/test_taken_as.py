@@ -84,11 +84,15 @@ def test_who_wins_is_told(taken):
     board = taken("jetson-tx2", "tx2")
     board.guard = None
     board.apply({"cpu": 2_035_200_000})
-    files = board._machine.domains["cpu1"].files
+    sysfs, files = board._machine._sysfs, board._machine.domains["cpu1"].files
     for file in (files.minimum, files.maximum):
-        board._machine._sysfs.write_text(file, "499200")
+        sysfs.write_text(file, "499200")
     assert board.verify()["cpu"] == 499_200_000
     assert board.applied["cpu"].cause is Cause.PROGRAM
+    board.close()
+    assert [sysfs.read_int(file) for file in (files.minimum, files.maximum)] == [499_200] * 2
+    sysfs.write_text(files.maximum, "2035200")  # as before, which the fixture looks at
+    sysfs.write_text(files.minimum, "345600")
 
 
 def test_caps_are_told_as_they_are_asked_for(taken):
