@@ -74,6 +74,8 @@ def _build(root: Path) -> None:
         "sys/class/thermal/thermal_zone0/temp": 45_000,
         "sys/class/thermal/thermal_zone0/trip_point_0_type": "passive",
         "sys/class/thermal/thermal_zone0/trip_point_0_temp": 90_000,
+        "sys/class/thermal/thermal_zone0/cdev0_trip_point": 0,
+        "sys/class/thermal/thermal_zone0/cdev0/type": "cpufreq-cpu0",  # the guard's work counts
     }
     for name, value in files.items():
         path = root / name

@@ -73,5 +73,7 @@ class Outage:
     def worked(self) -> None:
         """End the row, if there was one."""
         if self._is_told:
-            self._tell(f"{self._what} works again after {self._n_in_a_row} failures in a row")
+            n = self._n_in_a_row
+            after = "one failure" if n == 1 else f"{n} failures in a row"
+            self._tell(f"{self._what} works again after {after}")
         self._n_in_a_row, self._is_told = 0, False

@@ -29,7 +29,7 @@ def test_a_single_failure_is_told_with_its_reason_and_its_end(outage, told):
     outage.worked()
     assert told == [
         "reading x failed: EIO; the last one stands in",
-        "reading x works again after 1 failures in a row",
+        "reading x works again after one failure",
     ]
     assert not outage.is_on
 
