@@ -6,7 +6,7 @@ import logging
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -132,6 +132,7 @@ def make_live(
         accept(layout)
         pipeline = _pipeline(opened, folder, client)
         _check_period(opened)
+        _check_temperature(opened)
         _warn_of_an_idle_gpu(opened)
         full_power_w, full_speed_s = _full_speed(opened, pipeline, folder, inputs, max_power_w)
         plant = LivePlant(
@@ -183,6 +184,16 @@ def _check_period(board: Board) -> None:
             f"the power sensors of board {board.name} need {board.shortest_window_s:g} s for a "
             f"window, longer than the control step of {STEP_S:g} s; see python -m hw.doctor"
         )
+
+
+def _check_temperature(board: Board) -> None:
+    """Refuse a board that will never tell how hot it is; one that fails just now may answer later.
+
+    Raises:
+        UnsupportedError: it has no temperature sensor, or none with a limit.
+    """
+    with suppress(SensorReadError):
+        board.margin_c()
 
 
 def _warn_of_an_idle_gpu(board: Board) -> None:

@@ -12,7 +12,7 @@ from envs.errors import ScenarioError
 from envs.make import make_live
 from hw.boards.sim import SimBoard
 from hw.device import DeviceModel
-from hw.errors import HardwareError
+from hw.errors import HardwareError, SensorReadError, UnsupportedError
 from partition.errors import CloudError, PartitionError
 from partition.runtime import SplitRuntime
 from partition.server import CloudServer
@@ -110,3 +110,21 @@ def test_a_cloud_that_is_not_there_yet_does_not_keep_the_board_from_starting(arg
     env.close()
     assert "no cloud server at 127.0.0.1:1" in caplog.text
     assert caplog.text.count("on the board alone") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "is_refused"), [(UnsupportedError("no zone"), True), (SensorReadError("EIO"), False)]
+)
+def test_a_board_that_never_tells_how_hot_it_is_is_refused_and_one_that_fails_is_not(
+    arguments, closed, monkeypatch, error, is_refused
+):
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr(SimBoard, "margin_c", fail)
+    if is_refused:
+        with pytest.raises(UnsupportedError, match="no zone"):
+            make_live(**arguments)
+        assert len(closed) == 1
+    else:
+        make_live(**arguments).close()
