@@ -1,7 +1,7 @@
 """Places for calls that only hold them: shared fairly, and none for longer than is allowed.
 
 A call takes a thread as soon as its header is there. Whoever sends headers only would else take
-all of them. Calls that watch stay open as they please.
+all of them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Arrivals:
 
     Args:
         places: calls that may wait at the same time.
-        timeout_s: longest wait; the call is ended then. Infinity needs no `start`.
+        timeout_s: longest wait; the call is ended then.
         refused: told peer and reason of each call that was ended.
         clock: monotonic seconds.
     """

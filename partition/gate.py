@@ -6,7 +6,6 @@ tokens are checked on the header alone, and the wait for the first message has a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -23,12 +22,9 @@ _HEALTH = "/grpc.health."
 _ASIDE = (_HEALTH, "/grpc.reflection.")
 _SIDE_THREADS, _SIDE_PLACES = 6, 4
 _REFUSING_THREADS = 2
-_WATCHES = 64
-"""Calls that stay open without a thread, which is what watching a server's health is."""
 _STRANGER = "no token, or none that this server knows: give --token-file one of its tokens"
 _CROWDED = "too many calls of this connection wait for their message"
 _EMPTY = "the call has no message"
-_WATCHED = "this connection watches too often already"
 
 
 class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
@@ -67,7 +63,6 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
                 experimental_thread_pool=self._refusing,
             )
         )
-        self._watches = Arrivals(_WATCHES, math.inf, self._log.note)
         self._handlers: dict[str, Any] = {}
 
     def intercept_service(self, continuation: Any, details: Any) -> Any:
@@ -100,20 +95,16 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
         """The same method with a limit to the wait for its first message."""
         behavior = _behavior(handler)
         marks: dict[str, Any] = {}
-        if getattr(behavior, "experimental_non_blocking", False):
-            marks["experimental_non_blocking"] = True
         arrivals = self._arrivals
         for prefix in _ASIDE:
             if method.startswith(prefix):
                 arrivals = self._side_arrivals[prefix]
                 marks["experimental_thread_pool"] = self._side_pools[prefix]
 
-        def behave(messages: Iterator[Any], context: Any, *more: Any) -> Any:
+        def behave(messages: Iterator[Any], context: Any) -> Any:
             first = self._first(arrivals, messages, context)
-            if more:  # gRPC's way of answering from now on without a thread
-                self._watch(context)
             request = _chained(first, messages) if handler.request_streaming else first
-            return behavior(request, context, *more)
+            return behavior(request, context)
 
         make = (
             grpc.stream_stream_rpc_method_handler
@@ -139,13 +130,6 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
         if not context.add_callback(partial(self._connections.ended, peer)):
             self._connections.ended(peer)
         return first
-
-    def _watch(self, context: Any) -> None:
-        """Give a call that stays open a place, perhaps that of whoever holds most of them."""
-        if not self._watches.begin(context, context.peer()):
-            self._refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, _WATCHED)
-        if not context.add_callback(partial(self._watches.end, context)):
-            self._watches.end(context)
 
     def _refuse(self, context: Any, code: grpc.StatusCode, reason: str, peer: str = "") -> None:
         self._log.note(peer or context.peer(), reason)  # which forgets it once the call is over

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from partition import cli, rpc, wire
@@ -25,6 +25,7 @@ from partition.batching import BatchQueue
 from partition.certificate_end import CertificateWatch
 from partition.endpoint import Endpoint
 from partition.errors import CloudError, DeadlineExceededError
+from partition.health import Health
 from partition.load import LoadMeter
 from partition.metrics import ServerMetrics
 from partition.model_folder import ModelFolder
@@ -111,7 +112,7 @@ class CloudServer:
             security=security,
             failed=self._metrics.ended,
         )
-        self._health = health.HealthServicer()
+        self._health = Health(("", rpc.SERVICE))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._endpoint.grpc_server)
         names = (rpc.SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._endpoint.grpc_server)
@@ -123,14 +124,13 @@ class CloudServer:
             self._models.load_all()
         self._endpoint.start()
         self._certificates.start()
-        for name in ("", rpc.SERVICE):
-            self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        self._health.serving = True
         return self
 
     def __exit__(self, *_: object) -> None:
         """Refuse what comes, finish what is being served, then stop."""
         self._certificates.close()
-        self._health.enter_graceful_shutdown()
+        self._health.serving = False
         self._endpoint.stop(self._limits.drain_s)
 
     def _busy_share(self) -> float:
