@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from partition.errors import CloudError
-from partition.model_folder import TensorSpec
+from partition.split_point import TensorSpec
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,8 @@ from partition.errors import (
     WireError,
 )
 from partition.link import LinkEstimate, LinkEstimator
-from partition.model_folder import ModelFolder, SplitPoint
+from partition.model_folder import ModelFolder
+from partition.split_point import SplitPoint
 from partition.standing import Standing
 from partition.tls import ClientSecurity
 

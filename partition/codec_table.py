@@ -24,9 +24,10 @@ from partition.codec import Codec, Float32Array
 from partition.errors import PartitionError
 from partition.images import load_photographs
 from partition.machine import describe_machine
-from partition.model_folder import ModelFolder, SplitPoint
+from partition.model_folder import ModelFolder
 from partition.profile import timed
 from partition.runtime import SplitRuntime
+from partition.split_point import SplitPoint
 
 _ROUNDS = 12
 _CLEVEL_BLOSC2_ZSTD = 3

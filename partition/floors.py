@@ -20,10 +20,11 @@ from partition import cli, kernel, rpc
 from partition.client import CloudClient
 from partition.codec import Codec
 from partition.machine import describe_machine
-from partition.model_folder import ModelFolder, SplitPoint
+from partition.model_folder import ModelFolder
 from partition.profile import timed
 from partition.runtime import Array, SplitRuntime, random_inputs
 from partition.server import CloudServer
+from partition.split_point import SplitPoint
 
 _ROUNDS = 200
 _WARM_UP_ROUNDS = 20

@@ -21,7 +21,8 @@ import numpy as np
 import onnx
 
 from partition.cost import Cost
-from partition.shapes import BATCH, follows_batch, node_reads, read_shape
+from partition.onnx_nodes import BATCH, node_reads
+from partition.shapes import follows_batch, read_shape
 
 MAX_TENSORS = 8
 """Most tensors that may cross a cut."""

@@ -15,7 +15,7 @@ from PIL import Image
 from partition.codec import Float32Array
 from partition.errors import ImageError
 from partition.image_file import SUFFIXES, read_rgb
-from partition.model_folder import Preprocess
+from partition.split_point import Preprocess
 
 SHIPPED = (
     "astronaut.png",

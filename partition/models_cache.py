@@ -15,8 +15,9 @@ from partition import wire
 from partition.attention.runtime import AttentionRuntime
 from partition.codec import Codec, Encoded
 from partition.errors import CloudError, WireError
-from partition.model_folder import ModelFolder, SplitPoint
+from partition.model_folder import ModelFolder
 from partition.runtime import SplitRuntime
+from partition.split_point import SplitPoint
 
 Tensors = tuple[Encoded | wire.Raw, ...]
 Outputs = tuple[npt.NDArray[Any], ...]

@@ -25,9 +25,10 @@ from partition.client import CloudClient, CloudReply
 from partition.codec import Codec, Encoded
 from partition.encoded import MIN_DIMS, Bits, Uint16Array
 from partition.errors import CloudError, PartitionError, WireError
-from partition.model_folder import ModelFolder, SplitPoint
+from partition.model_folder import ModelFolder
 from partition.routes import Route
 from partition.runtime import SplitRuntime, random_inputs
+from partition.split_point import SplitPoint
 
 __all__ = ["EdgeTimer", "InferenceResult", "Route", "SplitPipeline"]
 

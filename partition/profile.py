@@ -21,19 +21,16 @@ from typing import Any
 
 import numpy as np
 
-from partition import cli, profile_table, wire
+from partition import cli, profile_table
 from partition.codec import Codec
 from partition.encoded import MIN_DIMS
 from partition.errors import ImageError, PartitionError
 from partition.images import load_crops, load_photographs, typical_jpeg_bytes
 from partition.machine import describe_machine
-from partition.model_folder import (
-    PROFILE_FILE,
-    PROFILE_SCHEMA_VERSION,
-    ModelFolder,
-    SplitPoint,
-)
+from partition.message_sizes import request_bytes
+from partition.model_folder import PROFILE_FILE, PROFILE_SCHEMA_VERSION, ModelFolder
 from partition.runtime import Array, SplitRuntime, random_inputs
+from partition.split_point import SplitPoint
 
 _MIN_CROPS = 120
 _WARM_UP_ROUNDS = 3
@@ -145,7 +142,7 @@ def count_blocks(folder: ModelFolder) -> list[dict[str, Any]]:
                 "peak_bytes": end.peak_bytes,
                 "tensors": len(end.tensors),
                 "cut_bytes": end.float32_bytes,
-                "int8_bytes": wire.request_bytes(end.shapes, dtypes=end.dtypes),
+                "int8_bytes": request_bytes(end.shapes, dtypes=end.dtypes),
                 "compression": values / input_values,
                 "natural": values < input_values,
                 "compressive": values < least,

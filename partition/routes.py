@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from partition import wire
 from partition.attention.files import Attention
 from partition.attention.table import AccuracyRow, AccuracyTable
 from partition.cost import Cost
 from partition.encoded import Bits
-
-if TYPE_CHECKING:
-    from partition.model_folder import SplitPoint
+from partition.message_sizes import request_bytes
+from partition.split_point import SplitPoint
 
 _FEWER_BYTES = 0.7
 """A route of the same cut must send this share of the one before it, or is left out."""
@@ -126,7 +123,7 @@ def _variant(point: SplitPoint, row: AccuracyRow, attention: Attention) -> Route
     sent = f"/int{bits}" if bits == 4 and row.sent_channels else ""
     edge, fallback = point.head, point.tail
     name, whole = f"{row.split}{sent}", attention.table.whole_accuracy
-    wire_bytes = wire.request_bytes(point.shapes, bits, point.dtypes)
+    wire_bytes = request_bytes(point.shapes, bits, point.dtypes)
     if row.xi < 1:
         cut = attention.cuts[row.split]
         edge, fallback = point.head + cut.scores + cut.branch, cut.branch

@@ -16,8 +16,9 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from partition.errors import ModelFolderError, ModelRunError
-from partition.model_folder import GRAPH_FILE, ModelFolder, SplitPoint
-from partition.shapes import BATCH, node_reads
+from partition.model_folder import GRAPH_FILE, ModelFolder
+from partition.onnx_nodes import BATCH, node_reads
+from partition.split_point import SplitPoint
 
 Array = npt.NDArray[Any]
 """A tensor: the first dimension is the batch, 1 where the model's is fixed."""

@@ -27,10 +27,11 @@ from partition import cli, rpc
 from partition.client import CloudClient
 from partition.codec import Codec
 from partition.machine import describe_machine
-from partition.model_folder import ModelFolder, SplitPoint
+from partition.model_folder import ModelFolder
 from partition.models_cache import Tensors
 from partition.runtime import Array, SplitRuntime
 from partition.server import CloudServer, ServerLimits, keep_memory
+from partition.split_point import SplitPoint
 
 _ROUNDS = 400
 _BLOCKS, _BLOCK_ROUNDS = 30, 20

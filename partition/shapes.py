@@ -18,10 +18,10 @@ import onnx
 import onnxruntime as ort
 from onnx import helper, numpy_helper
 
+from partition.onnx_nodes import BATCH, node_reads
+
 Feeds = Mapping[str, npt.NDArray[Any]]
 
-BATCH = "N"
-"""Name of the symbolic dimension, and of the tensor that holds it."""
 _MAX_SHAPE_VALUES = 16
 _DATA_SHAPED = {"Compress", "If", "Loop", "NonMaxSuppression", "NonZero", "Scan", "Unique"}
 _SHAPE_INPUTS = {
@@ -50,19 +50,6 @@ class _Seen:
     shape: tuple[int, ...]
     value: npt.NDArray[np.int64] | None
     """Of a small vector or scalar of int64."""
-
-
-def node_reads(node: onnx.NodeProto) -> set[str]:
-    """Names of the tensors a node reads, with those its subgraphs capture from outside."""
-    reads = {name for name in node.input if name}
-    for attribute in node.attribute:
-        subgraphs = [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
-        for subgraph in subgraphs:
-            inner = set().union(*(node_reads(child) for child in subgraph.node))
-            made = {name for child in subgraph.node for name in child.output}
-            made |= {own.name for own in [*subgraph.input, *subgraph.initializer]}
-            reads |= inner - made
-    return reads
 
 
 def settle(model: onnx.ModelProto, one: Feeds, two: Feeds | None) -> None:

@@ -28,8 +28,9 @@ from partition.attention.training import Features
 from partition.codec import Float32Array
 from partition.datasets import Dataset, DatasetError
 from partition.errors import ModelExportError
-from partition.model_folder import CUTS_FILE, ModelFolder, Preprocess, SplitPoint
+from partition.model_folder import CUTS_FILE, ModelFolder
 from partition.prepare import prepare
+from partition.split_point import Preprocess, SplitPoint
 
 APPEAL_MAX_LOSS = 0.005
 """Accuracy below the cloud's that the threshold for appeals may cost on validation images."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy.typing as npt
 
 from partition import wire_tensors
-from partition.encoded import Bits, Encoded
+from partition.encoded import Encoded
 from partition.errors import WireError
 from partition.wire_tensors import MAX_TENSORS, Raw, Reader
 
@@ -68,27 +68,6 @@ class Reply:
     def logits(self) -> npt.NDArray[Any]:
         """The first output; of a classifier (N, n_classes)."""
         return self.outputs[0]
-
-
-def request_bytes(
-    shapes: tuple[tuple[int, ...], ...],
-    bits: Bits = 8,
-    dtypes: tuple[str, ...] | None = None,
-) -> int:
-    """Size of a request that carries tensors of these shapes, uncompressed and with all channels.
-
-    Args:
-        shapes: of the tensors.
-        bits: of the levels of those that are quantised.
-        dtypes: numpy's names; what is not float32, or has one dimension, crosses as it is. None:
-            all are float32.
-    """
-    names = dtypes or ("float32",) * len(shapes)
-    tensors = sum(
-        wire_tensors.tensor_bytes(shape, bits, name)
-        for shape, name in zip(shapes, names, strict=True)
-    )
-    return _PREFIX.size + _REQUEST_BODY.size + tensors
 
 
 def pack_hello(hello: Hello) -> bytes:

@@ -18,29 +18,22 @@ from partition.encoded import (
     Bits,
     Encoded,
     check_channels,
-    encoded_bytes,
     payload_shape,
 )
 from partition.errors import WireError
+from partition.message_sizes import RAW_NAMES, RAW_TYPES, padding
 from partition.quantise import Float32Array, levels
 
 MAX_TENSORS = 8
 MAX_VALUES = 64 * 2**20
 """Values of all tensors of a message together, once decoded: 256 MiB of float32. Neither a
 compressed payload nor channels left out can ask for more."""
-_ALIGNMENT = 8
 _COMPRESSED, _SOME_CHANNELS = 1, 2
 # type, number of dimensions, flags; channels kept; bytes of the payload; shape
 _HEADER = struct.Struct("<BBBxHxxI6I4x")
 _BITS: dict[int, Bits] = {1: 8, 2: 4}
 _TYPE_OF_BITS = {bits: code for code, bits in _BITS.items()}
-_RAW: dict[int, np.dtype[Any]] = {
-    16: np.dtype("<f4"),
-    17: np.dtype("<f2"),
-    18: np.dtype("<i8"),
-    19: np.dtype("<i4"),
-    20: np.dtype(np.bool_),
-}
+_RAW = {code: np.dtype(name).newbyteorder("<") for code, name in enumerate(RAW_TYPES, 16)}
 _TYPE_OF_RAW = {dtype: code for code, dtype in _RAW.items()}
 
 Part = bytes | memoryview
@@ -100,7 +93,7 @@ class Reader:
             WireError: the message is shorter, or the padding is not 0.
         """
         part = self.raw(size)
-        if any(self.raw(_padding(size))):
+        if any(self.raw(padding(size))):
             raise WireError("message has pad bytes that are not 0")
         return part
 
@@ -113,21 +106,6 @@ class Reader:
         if self._position != len(self._message):
             extra = len(self._message) - self._position
             raise WireError(f"message has {extra} bytes too many")
-
-
-def tensor_bytes(shape: tuple[int, ...], bits: Bits, dtype: str) -> int:
-    """Bytes of a tensor in a message, header and padding included.
-
-    Raises:
-        WireError: a message cannot carry this type.
-    """
-    if dtype == "float32" and len(shape) >= MIN_DIMS:
-        size = encoded_bytes(shape, bits)
-    elif np.dtype(dtype) in _TYPE_OF_RAW:
-        size = math.prod(shape) * np.dtype(dtype).itemsize
-    else:
-        raise WireError(f"tensor of {dtype}: a message carries {_raw_names()}")
-    return _HEADER.size + size + _padding(size)
 
 
 def pack(tensor: Encoded | Raw) -> list[Part]:
@@ -163,17 +141,17 @@ def _pack_encoded(tensor: Encoded) -> list[Part]:
     header = _header(_TYPE_OF_BITS[tensor.bits], flags, kept, payload.nbytes, tensor.shape)
     parts: list[Part] = [header, tensor.scale.data, tensor.zero.data]
     if tensor.channels is not None:
-        parts += [tensor.channels.data, bytes(_padding(tensor.channels.nbytes))]
-    return [*parts, payload.data, bytes(_padding(payload.nbytes))]
+        parts += [tensor.channels.data, bytes(padding(tensor.channels.nbytes))]
+    return [*parts, payload.data, bytes(padding(payload.nbytes))]
 
 
 def _pack_raw(array: npt.NDArray[Any]) -> list[Part]:
     code = _TYPE_OF_RAW.get(array.dtype)
     if code is None:
-        raise WireError(f"array of {array.dtype}: a message carries {_raw_names()}")
+        raise WireError(f"array of {array.dtype}: a message carries {RAW_NAMES}")
     data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     header = _header(code, 0, 0, data.nbytes, array.shape)
-    return [header, data.data, bytes(_padding(data.nbytes))]
+    return [header, data.data, bytes(padding(data.nbytes))]
 
 
 def _header(code: int, flags: int, kept: int, n_bytes: int, shape: tuple[int, ...]) -> bytes:
@@ -232,11 +210,3 @@ def _unpack_raw(reader: Reader, dtype: np.dtype[Any], shape: tuple[int, ...], n_
     if dtype == np.bool_ and data.max() > 1:
         raise WireError(f"array {shape} of bool holds {data.max()}")
     return Raw(data.view(dtype).reshape(shape))
-
-
-def _padding(size: int) -> int:
-    return -size % _ALIGNMENT
-
-
-def _raw_names() -> str:
-    return ", ".join(dtype.name for dtype in _RAW.values())

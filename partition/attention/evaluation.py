@@ -16,7 +16,7 @@ from partition.attention.table import AccuracyRow
 from partition.attention.training import Features, Ranking, importance
 from partition.codec import Float32Array
 from partition.datasets import Labels
-from partition.model_folder import SplitPoint
+from partition.split_point import SplitPoint
 
 XI_GRID = tuple(i / 10 for i in range(11))
 """DVFO's levels, as far as they are known."""

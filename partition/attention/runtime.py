@@ -12,8 +12,8 @@ from partition.attention.files import BRANCH_FILE, SCORES_FILE, TAIL_FILE, folde
 from partition.attention.select import BoolArray, fused, kept_channels, quantised, sent_count
 from partition.codec import Float32Array
 from partition.errors import ModelFolderError, ModelRunError
-from partition.model_folder import SplitPoint
 from partition.runtime import RUNTIME_ERRORS
+from partition.split_point import SplitPoint
 
 _CANNOT_LOAD: tuple[type[Exception], ...] = (OSError, *RUNTIME_ERRORS)
 

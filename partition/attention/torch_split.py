@@ -16,8 +16,9 @@ from torch import Tensor, fx, nn
 
 from partition.codec import Float32Array
 from partition.errors import ModelExportError
-from partition.model_folder import ModelFolder, SplitPoint
+from partition.model_folder import ModelFolder
 from partition.runtime import SplitRuntime
+from partition.split_point import SplitPoint
 
 _RELATIVE_ERROR = 1e-3
 _PLACEHOLDER = "cut_tensor"

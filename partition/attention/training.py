@@ -18,7 +18,7 @@ from partition.attention.modules import Answer, AttentionSplit, choose_width
 from partition.attention.select import BITS
 from partition.attention.torch_split import TorchSplit
 from partition.datasets import Labelled
-from partition.model_folder import Preprocess, SplitPoint
+from partition.split_point import Preprocess, SplitPoint
 
 Ranking = Literal["attention", "magnitude", "random", "fixed"]
 RANKINGS: tuple[Ranking, ...] = ("attention", "magnitude", "random", "fixed")

@@ -8,8 +8,9 @@ from partition import wire
 from partition.codec import Codec
 from partition.encoded import MIN_DIMS, Encoded
 from partition.errors import ModelFolderError, WireError
-from partition.model_folder import ModelFolder, SplitPoint
+from partition.model_folder import ModelFolder
 from partition.runtime import RUNTIME_ERRORS, Array, SplitRuntime
+from partition.split_point import SplitPoint
 from partition.stages.errors import StageError
 
 _LOAD_ERRORS: tuple[type[Exception], ...] = (ModelFolderError, *RUNTIME_ERRORS)

@@ -18,7 +18,7 @@ from partition import images
 from partition.errors import ImageError
 from partition.image_file import MAX_PIXELS, read_rgb
 from partition.images import SHIPPED, load_crops, load_photographs
-from partition.model_folder import Preprocess
+from partition.split_point import Preprocess
 
 PREPROCESS = Preprocess(32, 0.5, (127.0, 0.0, 127.0), (128.0, 1.0, 64.0))
 

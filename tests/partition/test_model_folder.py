@@ -141,3 +141,17 @@ def test_a_simulator_reads_a_folder_with_numpy_alone(tiny):
     command = [sys.executable, "-c", script, str(tiny.path)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert result.stdout.strip() == tiny.fingerprint, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("partition.runtime", ("partition.shapes", "partition.graph", "partition.export")),
+        ("partition.split_point", ("partition.wire", "partition.model_folder", "onnx")),
+    ],
+)
+def test_a_module_loads_without_what_it_has_no_need_of(module, absent):
+    script = f"import sys, {module}; print([name for name in {absent} if name in sys.modules])"
+    command = [sys.executable, "-c", script]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert result.stdout.strip() == "[]", result.stderr

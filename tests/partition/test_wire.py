@@ -16,6 +16,7 @@ from hypothesis.extra import numpy as hnp
 from partition import compression, wire, wire_tensors
 from partition.codec import Codec
 from partition.errors import WireError
+from partition.message_sizes import request_bytes
 from partition.wire import Raw
 from tests.partition import messages
 from tests.partition.messages import MODEL
@@ -63,7 +64,7 @@ def test_a_request_comes_back_as_it_went(sent, split):
 def test_the_size_of_a_request_is_known_beforehand(shape, bits):
     tokens = Raw(np.zeros((1, 7), np.int64))
     request = wire.Request(MODEL, 0, (Codec(bits).encode(np.zeros(shape, np.float32)), tokens))
-    expected = wire.request_bytes((shape, (1, 7)), bits, ("float32", "int64"))
+    expected = request_bytes((shape, (1, 7)), bits, ("float32", "int64"))
     assert len(wire.pack_request(request)) == expected
 
 
@@ -172,7 +173,7 @@ def test_an_array_of_another_type_is_refused(dtype):
     with pytest.raises(WireError, match="a message carries float32"):
         wire.pack_request(wire.Request(MODEL, 0, (Raw(np.zeros((1, 2), dtype)),)))
     with pytest.raises(WireError, match="a message carries float32"):
-        wire.request_bytes(((1, 2),), dtypes=(np.dtype(dtype).name,))
+        request_bytes(((1, 2),), dtypes=(np.dtype(dtype).name,))
 
 
 def test_what_does_not_fit_is_refused_by_the_sender():

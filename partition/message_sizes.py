@@ -1,0 +1,56 @@
+"""Sizes of messages and their tensors, known without packing one."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from partition.encoded import MIN_DIMS, Bits, encoded_bytes
+from partition.errors import WireError
+
+RAW_TYPES = ("float32", "float16", "int64", "int32", "bool")
+"""numpy's names of the types that cross as they are, in the order of their codes in a message."""
+RAW_NAMES = ", ".join(RAW_TYPES)
+_REQUEST_HEADER_BYTES = 24
+_TENSOR_HEADER_BYTES = 40
+_ALIGNMENT_BYTES = 8
+
+
+def request_bytes(
+    shapes: tuple[tuple[int, ...], ...],
+    bits: Bits = 8,
+    dtypes: tuple[str, ...] | None = None,
+) -> int:
+    """Size of a request that carries tensors of these shapes, uncompressed and with all channels.
+
+    Args:
+        shapes: of the tensors.
+        bits: of the levels of those that are quantised.
+        dtypes: numpy's names; what is not float32, or has one dimension, crosses as it is. None:
+            all are float32.
+
+    Raises:
+        WireError: a message cannot carry one of the types.
+    """
+    names = dtypes or ("float32",) * len(shapes)
+    tensors = sum(
+        _tensor_bytes(shape, bits, name) for shape, name in zip(shapes, names, strict=True)
+    )
+    return _REQUEST_HEADER_BYTES + tensors
+
+
+def padding(size: int) -> int:
+    """Zeros that fill a part of `size` bytes up to the alignment of all parts."""
+    return -size % _ALIGNMENT_BYTES
+
+
+def _tensor_bytes(shape: tuple[int, ...], bits: Bits, dtype: str) -> int:
+    """Bytes of a tensor in a message, header and padding included."""
+    if dtype == "float32" and len(shape) >= MIN_DIMS:
+        size = encoded_bytes(shape, bits)
+    elif dtype in RAW_TYPES:
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+    else:
+        raise WireError(f"tensor of {dtype}: a message carries {RAW_NAMES}")
+    return _TENSOR_HEADER_BYTES + size + padding(size)
