@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agents.algorithms import ABLATIONS
-from agents.deciders import registry
+from agents.all_deciders import DECIDERS
 from agents.errors import AgentError
 from agents.training_live import LIVE_STEPS, Place, tune_run
 from agents.training_run import TrainConfig, resumed, run
@@ -142,7 +142,7 @@ def _seed(text: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    names = (*registry.names(), *ABLATIONS)
+    names = (*DECIDERS.names(), *ABLATIONS)
     parser.add_argument("--board", default="sim", help="sim; with --init emulated or linux, too")
     parser.add_argument("--device", default="tx2", help="device model, name or .toml file")
     parser.add_argument("--model", default="efficientnet-lite0", help="name or model folder")

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from agents.deciders.base import Decider
 from agents.deciders.best_static import best_static
 from agents.deciders.oracle import Oracle
-from agents.evaluate import run_episodes
+from agents.episodes import run_episodes
 from agents.plots import decisions_figure, record_decisions
 from agents.seeds import search_seeds, seeds_for
 from envs.objective import TERMS

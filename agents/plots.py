@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from agents.deciders.base import Decider
-from agents.evaluate import ALL, EvaluationRow
+from agents.rows import ALL, EvaluationRow
 from envs.fleet import Fleet, World
 from envs.signals import Floats
 from envs.spaces import ObservationEncoder, observation_fields

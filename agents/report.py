@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from agents.evaluate import EvaluationRow
+from agents.rows import EvaluationRow
 
 
 def print_rows(rows: Sequence[EvaluationRow]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.deciders.known import Known
-from agents.deciders.rules import Rule
+from agents.deciders.rule import Rule
 from agents.errors import PolicyError, RunFolderError
 from agents.policy import FrozenPolicy
 from agents.saved_rule import SavedRule, read_document
@@ -93,7 +93,9 @@ class RunFolder:
                 f"of advised"
             )
         parameters = self.policy.rule.parameters | {"least_in_time": least_in_time}
-        return replace(self, policy=replace(self.policy, rule=Rule("advised", parameters)))
+        return replace(
+            self, policy=replace(self.policy, rule=Rule(self.policy.rule.kind, parameters))
+        )
 
     def decide_for(self, env: EdgeSplitEnv, model: str, scenario: str) -> Decide:
         """Get ready for a board.

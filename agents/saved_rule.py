@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from agents import checksum
-from agents.deciders.rules import Rule, rule_names
+from agents.deciders.rule import Rule
+from agents.deciders.rules import make_rule
 from agents.errors import PolicyError
 from agents.policy import METADATA_FILE
 from agents.remedy import CLOCKS, RETRAIN, shown, train_for
@@ -65,7 +66,8 @@ class SavedRule:
 
     def save(self, folder: Path) -> None:
         """Write `policy.json`."""
-        document = {"kind": KIND, "algorithm": self.algorithm, **asdict(self.rule)}
+        rule = {"name": self.rule.name, "parameters": self.rule.parameters}
+        document = {"kind": KIND, "algorithm": self.algorithm, **rule}
         _write(folder, document | {"layout": asdict(self.layout)})
 
     @classmethod
@@ -89,9 +91,7 @@ class SavedRule:
         try:
             if version != WITHOUT_CHECKSUM:
                 checksum.check(document)
-            rule = Rule(document["name"], dict(document["parameters"]))
-            if rule.name not in rule_names():
-                raise ValueError(f"there is no rule {rule.name!r}")
+            rule = make_rule(document["name"], dict(document["parameters"]))
             rule.check()
             return cls(str(document["algorithm"]), rule, _layout(document["layout"]))
         except (LookupError, TypeError, ValueError, OverflowError) as error:

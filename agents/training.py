@@ -121,7 +121,7 @@ def imitate(
 
 
 def fit_learned(name: str, world: World, seed: int) -> Fitted:
-    """Train with the default settings, for the registry of deciders."""
+    """Train with the default settings, for `agents.all_deciders`."""
     trained = train(name, world, seed)
     return Fitted(simulated_decider(trained.policy, world), fit_steps=trained.steps)
 

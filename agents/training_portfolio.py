@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from agents.deciders.advised import SHARPNESS, Advised
 from agents.deciders.known import Known
-from agents.deciders.rules import Rule
+from agents.deciders.rule import Rule
 from agents.guard import ThermalGuard
 from agents.learners.residuals import Residuals
 from agents.learners.safe_env import SafeEnv
@@ -75,7 +75,7 @@ def tune_portfolio(
         if cut:
             observation, _ = env.reset()
     residuals.save(path)
-    return Rule(rule.name, rule.parameters | {"offsets": residuals.offsets().tolist()})
+    return Rule(rule.kind, rule.parameters | {"offsets": residuals.offsets().tolist()})
 
 
 def _was_obeyed(info: dict[str, Any]) -> bool:

@@ -13,18 +13,19 @@ from typing import Any
 from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.algorithms import ABLATIONS, ALGORITHMS, algorithm
+from agents.all_deciders import DECIDERS
 from agents.callbacks import TrainingReport
 from agents.checkpoints import AGENT, CHECKPOINT, Checkpoints, checkpoint_in
-from agents.deciders import registry
 from agents.deciders.base import Decider
 from agents.deciders.oracle import Oracle
 from agents.errors import RunFolderError
-from agents.evaluate import EvaluationRow, evaluate, one_by_one, run_rivals, write_csv
+from agents.evaluate import evaluate, one_by_one, run_rivals, write_csv
 from agents.machine import describe_machine
 from agents.plots import decisions_figure, evaluation_figure, record_decisions, save
 from agents.policy import METADATA_FILE
 from agents.processes import fresh_processes, n_cores
 from agents.report import print_rows
+from agents.rows import EvaluationRow
 from agents.run_folder import DEVICE_FILE, keep_device
 from agents.saved_rule import SavedRule, save_privileged
 from agents.seeds import held_out_seeds
@@ -104,7 +105,7 @@ def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> None:
         PartitionError: the model.
     """
     if not config.learns:
-        registry.entry(config.algo)  # an unknown name is told before anything is prepared
+        DECIDERS.entry(config.algo)  # an unknown name is told before anything is prepared
     folder = open_or_prepare(config.model)
     world = config.world(folder)
     # As deploy.py will look it up, whatever the network was given as.
@@ -216,7 +217,7 @@ def _learned(config: TrainConfig, world: World, run_dir: Path) -> tuple[Decider,
 
 
 def _fitted(config: TrainConfig, world: World, _run_dir: Path) -> tuple[Decider, Any]:
-    fitted = registry.fit(config.algo, world, config.seed)
+    fitted = DECIDERS.fit(config.algo, world, config.seed)
     print(f"fitted on {fitted.fit_steps} steps in {fitted.fit_s:.0f} s {fitted.note}".rstrip())
     if fitted.rule is None:
         return fitted.decider, lambda folder: save_privileged(config.algo, folder)

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from agents.deciders.registry import fit
-from agents.deciders.rules import Rule
+from agents.deciders.registry import UNLEARNED
+from agents.deciders.rules import make_rule
 from agents.saved_rule import SavedRule
 from envs.worlds import build_world
 from tests.hw.fake.access import FakeSysfs
@@ -53,7 +53,7 @@ def test_policy_of_a_model_drives_the_machine_and_leaves_it_as_it_was(
 def test_whoever_weighs_actions_by_the_model_does_so_on_the_machine(
     machine, world, tiny, tmp_path, main, capsys
 ):
-    rule = fit("model-search", world, 0).rule
+    rule = UNLEARNED.fit("model-search", world, 0).rule
     run = run_of(SavedRule("model-search", rule, world.layout), tiny, tmp_path)
     before = machine.kernel.snapshot()
     assert main(run, "--board", "linux", "--duration", 1.2, "--json", root=machine.root) == 0
@@ -64,7 +64,7 @@ def test_whoever_weighs_actions_by_the_model_does_so_on_the_machine(
 
 
 def test_governors_leave_the_machine_alone_whatever_it_is(machine, world, tiny, tmp_path, main):
-    rule = Rule("fixed-route", {"route": 0})
+    rule = make_rule("fixed-route", {"route": 0})
     run = run_of(SavedRule("edge-only", rule, world.layout), tiny, tmp_path)
     assert main(run, "--board", "linux", "--duration", 0.6, root=machine.root) == 0
     assert machine.kernel.writes == []

@@ -10,8 +10,9 @@ import pytest
 
 from agents.deciders.advised import Advice, Advised, pack
 from agents.deciders.known import Known, every_action
-from agents.deciders.registry import fit
-from agents.deciders.rules import Rule
+from agents.deciders.registry import UNLEARNED
+from agents.deciders.rule import Rule
+from agents.deciders.rules import make_rule
 from agents.saved_rule import SavedRule, save_privileged
 from partition.runtime import SplitRuntime
 from partition.server import CloudServer
@@ -21,8 +22,8 @@ from tests.test_deploy import BLOCKED, kept_signals, machine, main, photographs,
 __all__ = ["kept_signals", "machine", "main", "photographs", "refusal"]
 
 GOVERNED = {
-    "edge-only": Rule("fixed-route", {"route": 4}),
-    "neurosurgeon": Rule("neurosurgeon", {"goal": "latency"}),
+    "edge-only": make_rule("fixed-route", {"route": 4}),
+    "neurosurgeon": make_rule("neurosurgeon", {"goal": "latency"}),
 }
 
 
@@ -44,7 +45,7 @@ def last_document(text: str) -> dict[str, object]:
 def test_model_search_drives_a_board_without_any_learning_package(
     run_script, save, small_world, tiny, photographs
 ):
-    rule = fit("model-search", small_world, 0).rule
+    rule = UNLEARNED.fit("model-search", small_world, 0).rule
     with CloudServer(tiny, SplitRuntime(tiny)) as server:
         options = ["--source", photographs, "--cloud", f"127.0.0.1:{server.port}"]
         run = save("model-search", rule)
@@ -81,7 +82,7 @@ def test_clocks_of_a_real_board_stay_its_governors_business(machine, save, main,
 
 
 def test_rule_that_sets_clocks_is_refused_on_another_board(machine, save, refusal):
-    run = save("best-static", Rule("static", {"action": [0, 0, 0, 4]}))
+    run = save("best-static", make_rule("static", {"action": [0, 0, 0, 4]}))
     message = refusal(run, "--board", "linux", root=machine.root)
     assert "this is another device" in message
     assert machine.kernel.writes == []
@@ -94,14 +95,16 @@ def test_whoever_looks_into_the_simulation_drives_no_board(save, refusal):
 
 
 def test_rule_whose_parameters_do_not_fit_is_refused(save, refusal):
-    assert "is damaged" in refusal(save("bayes", Rule("static", {"actions": []})))
+    assert "is damaged" in refusal(save("bayes", make_rule("static", {"actions": []})))
 
 
 def test_requests_in_time_can_be_a_constraint(save, small_world, main, monkeypatch):
     known, actions = Known.of(small_world), every_action(small_world.layout)
     shapes = [(len(actions), Advice(known, actions).n_inputs), (len(actions),)]
     layers = [tuple(np.zeros(shape, np.float32) for shape in shapes)]
-    run = save("advised", Rule("advised", {"actions": actions.tolist(), "layers": pack(layers)}))
+    run = save(
+        "advised", make_rule("advised", {"actions": actions.tolist(), "layers": pack(layers)})
+    )
     built = []
     monkeypatch.setattr(Advised, "begin", lambda self, *_: built.append(self._least_in_time))
     monkeypatch.setattr(Advised, "decide", lambda *_: actions[:1])

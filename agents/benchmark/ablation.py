@@ -20,7 +20,7 @@ import numpy as np
 from agents.benchmark.plan import NETWORK, VALIDATED_DEVICE
 from agents.benchmark.write_page import machine, markdown, write_page
 from agents.deciders.oracle import Oracle
-from agents.evaluate import run_episodes
+from agents.episodes import run_episodes
 from agents.processes import fresh_processes, n_cores
 from agents.seeds import held_out_seeds
 from agents.statistics import Bootstrap, Interval

@@ -21,11 +21,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from agents.algorithms import UNLIKE
+from agents.all_deciders import DECIDERS
 from agents.benchmark.plan import NETWORK, OURS, VALIDATED_DEVICE
 from agents.benchmark.write_page import machine, markdown, write_page
 from agents.deciders.base import Decider
 from agents.deciders.oracle import Oracle
-from agents.deciders.registry import fit
 from agents.plots import LEARNED, MUTED, save
 from agents.seeds import held_out_seeds
 from agents.training_run import open_or_prepare
@@ -166,7 +166,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def make() -> str:
         world = build_world(VALIDATED_DEVICE, open_or_prepare(NETWORK), ("all",))
-        deciders = {name: fit(name, world, arguments.seed).decider for name in (OURS, *RIVALS)}
+        deciders = {
+            name: DECIDERS.fit(name, world, arguments.seed).decider for name in (OURS, *RIVALS)
+        }
         worlds = {AS_BELIEVED: world, UNLIKE_BELIEVED: replace(world, randomisation=UNKNOWN)}
         found = gaps(worlds, deciders, N_EPISODES)
         save(_figure(found), arguments.out / "adaptation.png")

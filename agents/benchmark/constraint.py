@@ -22,9 +22,9 @@ from agents.benchmark.plan import NETWORK, OURS, VALIDATED_DEVICE
 from agents.benchmark.write_page import machine, markdown, write_page
 from agents.deciders.base import Decider
 from agents.deciders.known import Known
-from agents.deciders.registry import fit
-from agents.deciders.rules import Rule
-from agents.evaluate import run_episodes
+from agents.deciders.registry import UNLEARNED
+from agents.deciders.rule import Rule
+from agents.episodes import run_episodes
 from agents.plots import INK, LEARNED, MUTED, save
 from agents.saved_rule import SavedRule
 from agents.seeds import held_out_seeds
@@ -62,7 +62,7 @@ def constrained(world: World, rule: Rule) -> dict[str, Decider]:
     known = Known.of(world)
     found: dict[str, Decider] = {OURS: rule.build(known)}
     for share in SHARES:
-        bound = Rule(rule.name, rule.parameters | {"least_in_time": share})
+        bound = Rule(rule.kind, rule.parameters | {"least_in_time": share})
         found[f"{OURS}, at least {100 * share:g} %"] = bound.build(known)
     return found
 
@@ -78,7 +78,7 @@ def follow(world: World, ours: Mapping[str, Decider], n_episodes: int) -> dict[s
     seeds, found = held_out_seeds(0, n_episodes), []
     for scenario in world.scenarios:
         single = replace(world, scenarios=(scenario,))
-        deciders = {name: fit(name, single, 0).decider for name in RIVALS} | dict(ours)
+        deciders = {name: UNLEARNED.fit(name, single, 0).decider for name in RIVALS} | dict(ours)
         runs = {name: run_episodes(single, decider, seeds) for name, decider in deciders.items()}
         found.append([[r.energy_j, r.latency_s, r.qos_met, r.cost] for r in runs.values()])
     means = np.mean(found, axis=(0, 3))

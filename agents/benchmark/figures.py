@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 
 from agents.benchmark.plan import OURS
 from agents.benchmark.table import ORACLE, Row, over_all
-from agents.evaluate import ALL
 from agents.plots import INK, LEARNED, MUTED, save
 from agents.plots import ORACLE as ORACLE_COLOUR
+from agents.rows import ALL
 
 _KIND_COLOURS = {
     "learned": "#7048e8",

@@ -10,7 +10,7 @@ from agents.benchmark.run import Measured
 from agents.benchmark.table import Key, Row, SpeedRow, over_all
 from agents.benchmark.verdict import Bar
 from agents.benchmark.write_page import machine, markdown
-from agents.evaluate import ALL
+from agents.rows import ALL
 from agents.statistics import Interval
 
 _COLUMNS = (

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents.deciders.registry import entry, names
+from agents.all_deciders import DECIDERS
 
 VALIDATED_DEVICE = "tx2"
 OTHER_DEVICES = ("nano", "xavier-nx", "orin-nano", "agx-orin", "pi4")
@@ -90,7 +90,7 @@ class Job:
 
 def full_plan(n_seeds: int) -> list[Case]:
     """Everything on the validated device, the most telling deciders on the others."""
-    main = Case(device=VALIDATED_DEVICE, model=NETWORK, deciders=names(), n_seeds=n_seeds)
+    main = Case(device=VALIDATED_DEVICE, model=NETWORK, deciders=DECIDERS.names(), n_seeds=n_seeds)
     elsewhere = [
         *((device, NETWORK) for device in OTHER_DEVICES),
         *((VALIDATED_DEVICE, model) for model in OTHER_NETWORKS),
@@ -109,7 +109,7 @@ def full_plan(n_seeds: int) -> list[Case]:
 
 def quick_plan() -> list[Case]:
     """Three minutes: three scenarios, one seed, of the agents only ours, which takes longest."""
-    deciders = (OURS, *names("privileged", "searched", "rule"))
+    deciders = (OURS, *DECIDERS.names("privileged", "searched", "rule"))
     return [
         Case(
             device=VALIDATED_DEVICE,
@@ -143,6 +143,6 @@ def _jobs(case: Case) -> list[Job]:
             n_episodes=case.n_episodes,
         )
         for decider in case.deciders
-        for n_fits in (case.n_seeds if entry(decider).kind == "learned" else 1,)
+        for n_fits in (case.n_seeds if DECIDERS.entry(decider).kind == "learned" else 1,)
         for fit_seed in range(n_fits)
     ]

@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from agents.all_deciders import DECIDERS
 from agents.benchmark.plan import Job
 from agents.benchmark.traces import recorded_scenarios
 from agents.deciders.base import Decider
 from agents.deciders.fitted import Fitted
-from agents.deciders.registry import entry, fit
-from agents.evaluate import ALL, Episodes, run_episodes
+from agents.episodes import Episodes, run_episodes
 from agents.processes import fresh_processes
+from agents.rows import ALL
 from agents.seeds import held_out_seeds
 from agents.whole_file import written_whole
 from envs.fleet import Fleet, World
@@ -100,7 +101,7 @@ def measure(job: Job, trace: Path | None) -> Measured:
     itself, which favours it.
     """
     world = build_world(job.device, job.model, job.scenarios)
-    kind = entry(job.decider).kind
+    kind = DECIDERS.entry(job.decider).kind
     seeds = np.concatenate([held_out_seeds(seed, job.n_episodes) for seed in job.episode_seeds])
     recorded = recorded_scenarios(trace) if trace else ()
     fits: dict[str, Fitted] = {}
@@ -110,7 +111,7 @@ def measure(job: Job, trace: Path | None) -> Measured:
         key = ALL if kind == "learned" else base
         if key not in fits:
             known = tuple(s for s in world.scenarios if key == ALL or s.name == base)
-            fits[key] = fit(job.decider, replace(world, scenarios=known), job.fit_seed)
+            fits[key] = DECIDERS.fit(job.decider, replace(world, scenarios=known), job.fit_seed)
         single = replace(world, scenarios=(scenario,))
         run = run_episodes(single, fits[key].decider, seeds)
         episodes[scenario.name] = _by_seed(run, job.n_episodes)

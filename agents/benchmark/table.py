@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.benchmark.run import PER_EPISODE, Measured
-from agents.evaluate import ALL
+from agents.rows import ALL
 from agents.statistics import Interval, interval
 from envs.signals import Floats
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from agents.benchmark.plan import OURS, PUBLISHED
 from agents.benchmark.table import ORACLE, Samples, difference, ratio, share_of_way
-from agents.evaluate import ALL
+from agents.rows import ALL
 from agents.statistics import Interval
 
 ONE_SIDED = ("edge-only", "cloud-only")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from agents.deciders.base import top_clocks
 from agents.deciders.known import Actions, Known, single
 from agents.deciders.nominal import Caution, expect
+from agents.deciders.rule import Parameters, RuleKind
 from agents.reach import check_reach
 from envs.objective import SMALLEST_COST
 from envs.plant import Indices, Plant, Readings
@@ -264,3 +265,20 @@ def unpack(documents: Sequence[dict[str, Any]]) -> Layers:
         )
         layers.append((weight.reshape(len(bias), int(document["n_inputs"])), bias))
     return layers
+
+
+def _build(known: Known, parameters: Parameters) -> Advised:
+    return Advised(
+        known,
+        np.array(parameters["actions"], dtype=np.int64),
+        unpack(parameters["layers"]),
+        offsets=parameters.get("offsets"),
+        least_in_time=float(parameters.get("least_in_time", 0.0)),
+    )
+
+
+def _check(parameters: Parameters) -> None:
+    check_layers(unpack(parameters["layers"]))
+
+
+ADVISED = RuleKind("advised", _build, check=_check)

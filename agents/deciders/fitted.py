@@ -1,13 +1,15 @@
-"""What comes of fitting a decider, and how to fit it."""
+"""Deciders by name: how each is fitted, and what comes of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from agents.deciders.base import Decider
-from agents.deciders.rules import Rule
+from agents.deciders.rule import Rule
+from agents.errors import AgentError
 from envs.world import World
 
 Kind = Literal["learned", "searched", "rule", "privileged"]
@@ -39,8 +41,41 @@ class Entry:
     Attributes:
         kind: "learned" from experience, "searched" before use, a "rule" that needs neither, or
             "privileged" to look at what no sensor shows.
-        build: makes it for a world and a seed; `fit` fills the time in.
+        build: makes it for a world and a seed; `Deciders.fit` fills the time in.
     """
 
     kind: Kind
     build: Callable[[World, int], Fitted]
+
+
+class Deciders:
+    """Deciders by name, in the order they are listed in."""
+
+    def __init__(self, entries: Mapping[str, Entry]) -> None:
+        """List `entries`."""
+        self.entries = dict(entries)
+
+    def names(self, *kinds: Kind) -> tuple[str, ...]:
+        """Names of all, or of those of some kinds."""
+        return tuple(n for n, entry in self.entries.items() if not kinds or entry.kind in kinds)
+
+    def entry(self, name: str) -> Entry:
+        """Look one up.
+
+        Raises:
+            AgentError: unknown name.
+        """
+        if name not in self.entries:
+            raise AgentError(f"unknown algorithm {name!r}; choose one of {', '.join(self.entries)}")
+        return self.entries[name]
+
+    def fit(self, name: str, world: World, seed: int) -> Fitted:
+        """Learn, search or just build one for a world.
+
+        Raises:
+            AgentError: unknown name.
+        """
+        chosen = self.entry(name)
+        began_s = time.monotonic()
+        fitted = chosen.build(world, seed)
+        return replace(fitted, fit_s=time.monotonic() - began_s)

@@ -1,25 +1,24 @@
-"""Every decider by name, with what it takes to fit it."""
+"""Every decider that does not learn, by name, with what it takes to fit it."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 from agents.deciders.appealnet import ASSUMED_SHARE
 from agents.deciders.bandit_arms import learn_arms
 from agents.deciders.base import axis_sizes
 from agents.deciders.bayes import bayes
 from agents.deciders.best_static import best_static, search_steps
-from agents.deciders.fitted import Entry, Fitted, Kind
+from agents.deciders.fitted import Deciders, Entry, Fitted
 from agents.deciders.front_search import published_front, seeded_front
 from agents.deciders.known import Known
 from agents.deciders.oracle import Oracle
 from agents.deciders.planner import Planner
 from agents.deciders.rollout import mean_cost
-from agents.deciders.rules import Parameters, Rule
+from agents.deciders.rule import Parameters
+from agents.deciders.rules import make_rule
 from agents.deciders.tune_search import tune_search
-from agents.errors import AgentError
 from agents.seeds import search_seeds
 from envs.world import World
 
@@ -27,38 +26,10 @@ N_EPISODES = 8
 """Search episodes on which a setting is tried."""
 
 
-def names(*kinds: Kind) -> tuple[str, ...]:
-    """Names of all deciders, or of those of some kinds."""
-    return tuple(name for name, entry in DECIDERS.items() if not kinds or entry.kind in kinds)
-
-
-def entry(name: str) -> Entry:
-    """Look a decider up.
-
-    Raises:
-        AgentError: unknown name.
-    """
-    if name not in DECIDERS:
-        raise AgentError(f"unknown algorithm {name!r}; choose one of {', '.join(DECIDERS)}")
-    return DECIDERS[name]
-
-
-def fit(name: str, world: World, seed: int) -> Fitted:
-    """Learn, search or just build a decider for a world.
-
-    Raises:
-        AgentError: unknown name.
-    """
-    chosen = entry(name)
-    began_s = time.monotonic()
-    fitted = chosen.build(world, seed)
-    return replace(fitted, fit_s=time.monotonic() - began_s)
-
-
 def _rule(
     world: World, name: str, parameters: Parameters, steps: int = 0, note: str = ""
 ) -> Fitted:
-    rule = Rule(name, parameters)
+    rule = make_rule(name, parameters)
     return Fitted(rule.build(Known.of(world)), fit_steps=steps, note=note, rule=rule)
 
 
@@ -85,7 +56,7 @@ def _neurosurgeon(world: World, seed: int) -> Fitted:
     """Take the goal that costs less on search episodes."""
     seeds, known = search_seeds(seed, N_EPISODES), Known.of(world)
     options: Sequence[Parameters] = [{"goal": "latency"}, {"goal": "energy"}]
-    costs = [mean_cost(world, Rule("neurosurgeon", p).build(known), seeds) for p in options]
+    costs = [mean_cost(world, make_rule("neurosurgeon", p).build(known), seeds) for p in options]
     best = options[costs.index(min(costs))]
     steps = len(options) * len(seeds) * world.n_steps
     return _rule(world, "neurosurgeon", best, steps, f"its goal is {best['goal']}")
@@ -132,30 +103,9 @@ def _model_search(world: World, seed: int) -> Fitted:
     return _rule(world, "model-search", asdict(settings), steps)
 
 
-def _learned(name: str) -> Callable[[World, int], Fitted]:
-    def build(world: World, seed: int) -> Fitted:
-        from agents.training import fit_learned  # noqa: PLC0415 - boards decide without torch
-
-        return fit_learned(name, world, seed)
-
-    return build
-
-
-LEARNED = (
-    "advised",
-    "amortised",
-    "dvfo",
-    "drldo",
-    "sac-discrete",
-    "dqn",
-    "ppo",
-    "maskable-ppo",
-    "sac",
-)
 _GOVERNED = "clocks by modelled stock governors"
 
-DECIDERS: dict[str, Entry] = {
-    **{name: Entry("learned", _learned(name)) for name in LEARNED},
+_ENTRIES: dict[str, Entry] = {
     "oracle": Entry("privileged", lambda _world, _seed: Fitted(Oracle())),
     "planner": Entry("privileged", lambda _world, _seed: Fitted(Planner())),
     "model-search": Entry("searched", _model_search),
@@ -174,3 +124,4 @@ DECIDERS: dict[str, Entry] = {
     "max-cloud": Entry("rule", _max_clocks(0)),
     "random": Entry("rule", lambda world, seed: _rule(world, "random", {"seed": seed})),
 }
+UNLEARNED = Deciders(_ENTRIES)

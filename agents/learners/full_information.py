@@ -23,8 +23,8 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
-from agents.deciders.advised import SHARPNESS, Layers, pack
-from agents.deciders.rules import Rule
+from agents.deciders.advised import ADVISED, SHARPNESS, Layers, pack
+from agents.deciders.rule import Rule
 from agents.learners.advised_boards import AdvisedBoards
 
 SMALL = 0.005
@@ -167,7 +167,7 @@ class FullInformation(OnPolicyAlgorithm):
             TypeError: the agent has no boards, from which it takes its actions.
         """
         parameters = {"actions": _advised(self.env).actions.tolist()}
-        return Rule("advised", parameters | {"layers": pack(self.policy.layers())})
+        return Rule(ADVISED, parameters | {"layers": pack(self.policy.layers())})
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_stretch"]

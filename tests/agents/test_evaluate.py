@@ -11,13 +11,9 @@ from agents.callbacks import _VALIDATION
 from agents.deciders.best_static import best_static
 from agents.deciders.oracle import Oracle
 from agents.deciders.static import Static
-from agents.evaluate import (
-    ALL,
-    EvaluationRow,
-    evaluate,
-    run_episodes,
-    write_csv,
-)
+from agents.episodes import run_episodes
+from agents.evaluate import evaluate, write_csv
+from agents.rows import ALL, EvaluationRow
 from agents.seeds import held_out_seeds, search_seeds, seeds_for
 from envs.effects import Effects
 from envs.fleet import Fleet

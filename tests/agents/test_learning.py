@@ -10,8 +10,8 @@ from agents.algorithms import ALGORITHMS, algorithm, linear_to_zero
 from agents.deciders.learned import Learned
 from agents.deciders.oracle import Oracle
 from agents.deciders.static import Random
+from agents.episodes import run_episodes
 from agents.errors import AgentError
-from agents.evaluate import run_episodes
 from agents.seeds import held_out_seeds
 from agents.training import train
 

@@ -8,7 +8,7 @@ import pytest
 
 from agents.algorithms import ALGORITHMS, linear_to_zero
 from agents.deciders.oracle import Oracle
-from agents.evaluate import run_episodes
+from agents.episodes import run_episodes
 from agents.learners.imitation import Lessons
 from agents.seeds import held_out_seeds
 from agents.training import simulated_decider, train

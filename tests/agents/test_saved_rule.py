@@ -8,14 +8,14 @@ import pytest
 
 from agents import checksum
 from agents.deciders.advised import pack
-from agents.deciders.rules import Rule
+from agents.deciders.rules import make_rule
 from agents.errors import PolicyError
 from agents.saved_rule import SavedRule, read_document, save_privileged
 from envs.plant import Axis
 from tests.runs import constant_policy
 
-STATIC = Rule("static", {"action": [0, 1, 2, 3]})
-GOVERNED = Rule("dynamic-split", {})
+STATIC = make_rule("static", {"action": [0, 1, 2, 3]})
+GOVERNED = make_rule("dynamic-split", {})
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from agents import training_live
 from agents.algorithms import ALGORITHMS
-from agents.deciders.rules import Rule
+from agents.deciders.rules import make_rule
 from agents.errors import AgentError
 from agents.learners.safe_env import SafeEnv
 from agents.saved_rule import SavedRule
@@ -68,7 +68,7 @@ def test_a_policy_without_scores_per_axis_is_refused(env, small_world):
 
 
 def test_a_rule_is_refused_with_what_can_be_tuned(small_world, small_device, tiny, tmp_path):
-    saved = SavedRule("model-search", Rule("model-search", {}), small_world.layout)
+    saved = SavedRule("model-search", make_rule("model-search", {}), small_world.layout)
     run = write_run(tmp_path / "run", saved, small_device, tiny.path)
     place = Place(board="sim", scenario="steady-wifi", cloud=None, n_steps=10, seed=0)
     with pytest.raises(

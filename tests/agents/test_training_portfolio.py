@@ -11,7 +11,8 @@ from agents import training_live
 from agents.deciders.advised import SHARPNESS, Advice, pack
 from agents.deciders.known import Known, every_action
 from agents.deciders.rollout import mean_cost
-from agents.deciders.rules import Rule
+from agents.deciders.rule import Rule
+from agents.deciders.rules import make_rule
 from agents.saved_rule import SavedRule
 from agents.seeds import seeds_for
 from agents.training_live import Place, tune_run
@@ -28,7 +29,7 @@ def uncorrected(known: Known, actions, corrections=0.0) -> Rule:
     n_inputs = Advice(known, actions).n_inputs
     bias = np.zeros(len(actions), np.float32) + np.float32(corrections)
     layers = [(np.zeros((len(actions), n_inputs), np.float32), bias)]
-    return Rule("advised", {"actions": actions.tolist(), "layers": pack(layers)})
+    return make_rule("advised", {"actions": actions.tolist(), "layers": pack(layers)})
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from agents.benchmark import adaptation
 from agents.benchmark.adaptation import AS_BELIEVED, EDGES, UNKNOWN, UNLIKE_BELIEVED, gaps
-from agents.deciders.registry import fit
+from agents.deciders.registry import UNLEARNED
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def worlds(swinging):
 def test_gaps_are_above_the_oracle_in_every_stretch(worlds):
     world = worlds[AS_BELIEVED]
     names = ("oracle", "model-search", "max-edge")
-    found = gaps(worlds, {name: fit(name, world, 0).decider for name in names}, 2)
+    found = gaps(worlds, {name: UNLEARNED.fit(name, world, 0).decider for name in names}, 2)
     assert len(found) == len(worlds) * len(names)
     for (_, name), curve in found.items():
         assert curve.shape == (len(EDGES),)
@@ -31,7 +31,7 @@ def test_gaps_are_above_the_oracle_in_every_stretch(worlds):
 
 def test_model_search_gets_used_to_a_board(worlds):
     """Its factors are measured while it serves: the first requests cost more than later ones."""
-    decider = fit("model-search", worlds[AS_BELIEVED], 0).decider
+    decider = UNLEARNED.fit("model-search", worlds[AS_BELIEVED], 0).decider
     curve = gaps(worlds, {"model-search": decider}, 16)[UNLIKE_BELIEVED, "model-search"]
     assert curve[-3:].mean() < curve[0]
 

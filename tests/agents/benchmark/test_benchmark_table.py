@@ -10,7 +10,7 @@ from agents.benchmark.plan import OURS, Job
 from agents.benchmark.run import PER_EPISODE, Measured
 from agents.benchmark.table import Samples, by_case, difference, ratio, rows, share_of_way
 from agents.benchmark.verdict import bars, strongest_published
-from agents.evaluate import ALL
+from agents.rows import ALL
 
 N_SEEDS, N_EPISODES = 4, 5
 KEY = ("tx2", "net")

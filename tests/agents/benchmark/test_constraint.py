@@ -9,7 +9,8 @@ from agents.benchmark import constraint
 from agents.benchmark.constraint import SHARES, constrained, follow
 from agents.deciders.advised import Advice, pack
 from agents.deciders.known import Known, every_action
-from agents.deciders.rules import Rule
+from agents.deciders.rule import Rule
+from agents.deciders.rules import make_rule
 from agents.plots import save
 
 
@@ -21,7 +22,7 @@ def careless(swinging) -> Rule:
     shapes = [(4, n_inputs), (len(actions), 4)]
     layers = [(np.zeros(shape, np.float32), np.zeros(shape[0], np.float32)) for shape in shapes]
     layers[-1][1][actions[:, -1].argmin()] = 1e4
-    return Rule("advised", {"actions": actions.tolist(), "layers": pack(layers)})
+    return make_rule("advised", {"actions": actions.tolist(), "layers": pack(layers)})
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from agents.deciders.model_search import ModelSearch, SearchSettings
 from agents.deciders.pareto import useful_actions
 from agents.deciders.portfolio import collect_states, complementary
 from agents.deciders.rollout import mean_cost
-from agents.deciders.rules import Rule
+from agents.deciders.rules import make_rule
 from agents.seeds import seeds_for
 from envs.fleet import Fleet
 from envs.spaces import ObservationEncoder, observation_fields
@@ -130,7 +130,7 @@ def test_damaged_layers_are_refused(known, actions, damage):
     if damage == "text":
         documents[0]["bias"] = "?"
     with pytest.raises(ValueError, match=r"layer|finite|outputs|base64|data"):
-        Rule("advised", {"actions": actions.tolist(), "layers": documents}).build(known)
+        make_rule("advised", {"actions": actions.tolist(), "layers": documents}).build(known)
 
 
 def decided(decider, world):

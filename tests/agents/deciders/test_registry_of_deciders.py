@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from agents.all_deciders import DECIDERS
 from agents.deciders.appealnet import ASSUMED_SHARE
 from agents.deciders.known import Known
-from agents.deciders.registry import DECIDERS, fit, names
+from agents.deciders.registry import UNLEARNED
 from agents.deciders.rollout import mean_cost
-from agents.deciders.rules import Rule, rule_names
+from agents.deciders.rules import make_rule
 from agents.errors import AgentError
 from agents.seeds import seeds_for
 from envs.fleet import Fleet
@@ -18,29 +19,27 @@ from envs.spaces import ObservationEncoder, observation_fields
 from envs.worlds import build_world
 
 SEEDS = seeds_for(99, 0, 4)
-UNLEARNED = names("searched", "rule", "privileged")
 
 
-@pytest.fixture(scope="module", params=UNLEARNED)
+@pytest.fixture(scope="module", params=UNLEARNED.names())
 def fitted(request, swinging):
-    return request.param, fit(request.param, swinging, 0)
+    return request.param, UNLEARNED.fit(request.param, swinging, 0)
 
 
 def test_every_decider_fits_and_decides_for_many_boards(swinging, fitted):
     name, found = fitted
     assert found.fit_s >= 0.0
-    assert (found.fit_steps > 0) == (DECIDERS[name].kind == "searched")
+    assert (found.fit_steps > 0) == (UNLEARNED.entry(name).kind == "searched")
     assert np.isfinite(mean_cost(swinging, found.decider, SEEDS))
 
 
 def test_what_can_be_saved_decides_the_same_when_it_is_built_again(swinging, fitted):
     name, found = fitted
-    if DECIDERS[name].kind == "privileged":
+    if UNLEARNED.entry(name).kind == "privileged":
         assert found.rule is None
         return
-    assert found.rule.name in rule_names()
     parameters = json.loads(json.dumps(found.rule.parameters))
-    again = Rule(found.rule.name, parameters).build(Known.of(swinging))
+    again = make_rule(found.rule.name, parameters).build(Known.of(swinging))
     first, second = (mean_cost(swinging, decider, SEEDS) for decider in (found.decider, again))
     assert first == second
 
@@ -56,12 +55,12 @@ def board_without_gpu_clocks(tiny):
     return replace(build_world("pi4", tiny, ["lte-driving"]), n_steps=8)
 
 
-@pytest.mark.parametrize("name", UNLEARNED)
+@pytest.mark.parametrize("name", UNLEARNED.names())
 def test_axes_that_a_board_lacks_are_nobody_s_business(board_without_gpu_clocks, name):
     world = board_without_gpu_clocks
     sizes = [len(axis.values) for axis in world.layout.axes]
     assert len(sizes) == 2
-    decider = fit(name, world, 0).decider
+    decider = UNLEARNED.fit(name, world, 0).decider
     fleet, encoder = Fleet(world, 3), ObservationEncoder(observation_fields(world.layout))
     observations = encoder.encode(fleet.reset(SEEDS[:3]))
     decider.begin(fleet, 3)
@@ -76,16 +75,16 @@ def test_axes_that_a_board_lacks_are_nobody_s_business(board_without_gpu_clocks,
 
 @pytest.mark.parametrize(("measured", "share"), [(None, ASSUMED_SHARE), (0.25, 0.25)])
 def test_appeals_are_as_measured_or_else_as_assumed(calm, measured, share):
-    fitted = fit("appealnet", replace(calm, appeal_share=measured), 0)
+    fitted = UNLEARNED.fit("appealnet", replace(calm, appeal_share=measured), 0)
     assert fitted.rule.parameters["share"] == share
     assert ("assumed" in fitted.note) == (measured is None)
 
 
 def test_names_are_listed_by_kind():
-    assert set(UNLEARNED) <= set(names()) == set(DECIDERS)
-    assert {"oracle", "planner"} == set(names("privileged"))
+    assert set(UNLEARNED.names()) == set(DECIDERS.names()) - set(DECIDERS.names("learned"))
+    assert {"oracle", "planner"} == set(DECIDERS.names("privileged"))
 
 
 def test_unknown_decider_is_refused_with_those_there_are(calm):
     with pytest.raises(AgentError, match=r"unknown algorithm 'nonsense'.*oracle"):
-        fit("nonsense", calm, 0)
+        UNLEARNED.fit("nonsense", calm, 0)

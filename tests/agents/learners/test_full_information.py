@@ -13,7 +13,7 @@ from agents.algorithms import ALGORITHMS, linear_to_zero
 from agents.deciders.known import Known
 from agents.deciders.model_search import ModelSearch, SearchSettings
 from agents.deciders.rollout import mean_cost
-from agents.deciders.rules import Rule
+from agents.deciders.rules import make_rule
 from agents.learners.advised_boards import AdvisedBoards
 from agents.learners.full_information import FullInformation, Stretch
 from agents.learners.tables import TableActions
@@ -71,7 +71,7 @@ def test_same_seed_same_policy(learn):
 def test_what_is_saved_decides_the_same(swinging, learn):
     policy = learn().policy
     parameters = json.loads(json.dumps(policy.rule.parameters))
-    again = Rule(policy.rule.name, parameters).build(Known.of(swinging))
+    again = make_rule(policy.rule.name, parameters).build(Known.of(swinging))
     decider = simulated_decider(policy, swinging)
     assert mean_cost(swinging, again, SEEDS) == mean_cost(swinging, decider, SEEDS)
 

@@ -1,0 +1,90 @@
+"""Rules: deciders that are saved as a name and parameters, and built again without learning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from agents.deciders.base import Decider
+from agents.deciders.known import Known
+
+Parameters = dict[str, Any]
+"""What JSON can hold."""
+LARGEST = 1e12
+"""Indices, seeds, seconds, joules and bits per second of rules all stay far below it."""
+
+
+def _accept(_parameters: Parameters) -> None:
+    """Ask nothing of parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleKind:
+    """A kind of rule.
+
+    Attributes:
+        name: that it is saved under.
+        build: makes a decider for a plant, of parameters.
+        leaves_clocks: whether the clocks are the stock governors' business.
+        check: refuses parameters before there is a plant; raises what `Rule.check` does.
+    """
+
+    name: str
+    build: Callable[[Known, Parameters], Decider]
+    leaves_clocks: bool = False
+    check: Callable[[Parameters], None] = _accept
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule and its parameters.
+
+    Attributes:
+        kind: of rule.
+        parameters: of that kind.
+    """
+
+    kind: RuleKind
+    parameters: Parameters
+
+    @property
+    def name(self) -> str:
+        """Name of the kind."""
+        return self.kind.name
+
+    @property
+    def leaves_clocks(self) -> bool:
+        """Whether the clocks are the stock governors' business."""
+        return self.kind.leaves_clocks
+
+    def check(self) -> None:
+        """Refuse parameters that no fit comes to, before a board is opened.
+
+        Raises:
+            KeyError: a parameter of a network is missing.
+            TypeError: one is of another kind.
+            ValueError: one is absurd.
+        """
+        for value in _numbers(self.parameters):
+            if not abs(value) <= LARGEST:
+                raise ValueError(f"a parameter is {value:.2g}")
+        self.kind.check(self.parameters)
+
+    def build(self, known: Known) -> Decider:
+        """Make the decider.
+
+        Raises:
+            KeyError: a parameter is missing.
+            TypeError: a parameter too many.
+        """
+        return self.kind.build(known, self.parameters)
+
+
+def _numbers(value: object) -> Iterator[float]:
+    """Every number in plain values."""
+    if isinstance(value, int | float):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(item)
