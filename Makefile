@@ -18,10 +18,10 @@ kernel-test: $(STAMP)  ## the same drivers over a real kernel, in a virtual mach
 
 cluster-test: $(STAMP)  ## Ray nodes on shaped links and shares of a core; as root, a quarter of an hour
 	$(BIN)/python -m pytest tests/cluster
-	$(BIN)/python -m tests.cluster
+	$(BIN)/python -m benchmarks.placement_run
 
 soak: $(STAMP)  ## the daemon under faults for half an hour, then a thousand signals; as root, all faults
-	$(BIN)/python -m tests.soak
+	$(BIN)/python -m benchmarks.soak
 
 lint: $(STAMP)  ## format, lint, types, import directions
 	$(BIN)/ruff format --check .
@@ -30,7 +30,7 @@ lint: $(STAMP)  ## format, lint, types, import directions
 	$(BIN)/lint-imports
 
 bench: $(STAMP)  ## measure every bar and write results/
-	$(BIN)/python -m agents.bench
+	$(BIN)/python -m benchmarks.bars
 
 demo: $(STAMP)  ## server, link at two rates, frozen policy: the cut changes
 	$(BIN)/python demo.py

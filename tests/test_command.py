@@ -18,7 +18,14 @@ COMMANDS = [
     *(("deploy.py",), ("train.py",), ("demo.py",)),
     *(("-m", f"hw.{name}") for name in ("doctor", "restore", "describe", "floors")),
     *(("-m", f"partition.{name}") for name in ("server", "prepare", "placement", "stages")),
-    *(("-m", name) for name in ("envs.speed", "agents.bench", "agents.benchmark.constraint")),
+    *(
+        ("-m", name)
+        for name in (
+            "benchmarks.simulator_speed",
+            "benchmarks.bars",
+            "benchmarks.policies.constraint",
+        )
+    ),
 ]
 """Some of each package; what imports numpy first."""
 SLOW = "import time; print('importing', flush=True); time.sleep(60)"

@@ -35,7 +35,7 @@ def test_the_readmes_table_is_the_published_comparison():
         assert p95 == f"{1e3 * float(row['p95_latency_s']):.0f}"
         assert in_time == f"{100 * float(row['qos_met']):.1f}"
         assert cost == f"{float(row['cost']):.3f}"
-    seeds = re.search(r"`python -m agents.benchmark` \((\d+) seeds", text)
+    seeds = re.search(r"`python -m benchmarks.policies` \((\d+) seeds", text)
     assert seeds[1] == rows["oracle"]["n_seeds"]
     way = re.search(r"The policy goes\s+(\d+) % of the way", text)
     assert way[1] == f"{100 * float(rows['advised']['share_of_way']):.0f}"

@@ -7,11 +7,16 @@ from itertools import count
 import numpy as np
 
 from benchmarks.pinned.differences import Values
+from benchmarks.placement.published.cost_model import (
+    MB,
+    chain_of,
+    published_problem,
+    random_cluster,
+)
+from benchmarks.placement.published.instances import FAMILIES
+from benchmarks.placement.published.networks import NETWORKS
 from partition.placement.plan import Plan
 from partition.placement.problem import Problem
-from partition.placement.rivals.instances import FAMILIES
-from partition.placement.rivals.networks import NETWORKS
-from partition.placement.rivals.published import MB, chain_of, published_problem, random_cluster
 from partition.placement.solve import Wish, solve
 from partition.placement.throughput import solve_throughput
 

@@ -168,7 +168,7 @@ def _read_device(table: Table, names: list[str], codec: str) -> list[Device]:
         raise table.error(
             "codec_bytes_per_s",
             f"is missing: codec {codec!r} takes time, give float32 bytes per second "
-            "(python -m partition.codec_table measures it)",
+            "(python -m benchmarks.codec measures it)",
         )
     memory_bytes = table.whole("memory_bytes", low=1)
     reserve_bytes = table.whole("reserve_bytes", 0)

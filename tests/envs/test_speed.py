@@ -6,8 +6,8 @@ import time
 
 import numpy as np
 
+from benchmarks.simulator_speed import grid_s, main, with_more_routes
 from envs.fleet import Fleet
-from envs.speed import grid_s, main, with_more_routes
 
 N_BOARDS = 20_000
 

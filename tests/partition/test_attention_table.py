@@ -143,6 +143,6 @@ def test_a_board_reads_and_runs_without_torch(tmp_path):
 
 def test_the_published_page_is_what_the_tables_say():
     pytest.importorskip("matplotlib")
-    from partition.attention import report
+    from benchmarks.attention import report
 
     assert (RESULTS / "attention.md").read_text() == report.markdown(*report.read(RESULTS))

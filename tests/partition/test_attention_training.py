@@ -15,8 +15,9 @@ from partition.datasets import FASHION_MNIST_FOLDER
 
 torch = pytest.importorskip("torch")
 
+from benchmarks.attention import rankings  # noqa: E402
 from partition import fashion_nets, train_attention, train_classifier  # noqa: E402
-from partition.attention import rankings, training  # noqa: E402
+from partition.attention import training  # noqa: E402
 from partition.errors import ModelNotFoundError, PartitionError  # noqa: E402
 from partition.prepare import prepare  # noqa: E402
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from partition import floors, profile_table
+from benchmarks import split_overhead
+from partition import profile_table
 from partition.model_folder import ModelFolder
 from partition.prepare import prepare
 from partition.profile import count_blocks, describe_input, fastest_threads, profile
@@ -132,8 +133,8 @@ def test_a_number_of_repeats_below_one_is_refused(run_module):
 
 
 def test_the_floors_are_measured(tiny, monkeypatch):
-    monkeypatch.setattr(floors, "_ROUNDS", 10)
-    result = floors.measure_floors(tiny)
+    monkeypatch.setattr(split_overhead, "_ROUNDS", 10)
+    result = split_overhead.measure_floors(tiny)
     assert result["client_ratio"] == pytest.approx(result["client_s"] / result["bare_s"])
     assert 0 < result["client_s"] < result["client_decoded_s"]
     assert result["codec_s"] > 0

@@ -1,6 +1,6 @@
 """Any model: networks of every kind become folders whose cuts give what the whole gives.
 
-A part of the matrix; `python -m tests.partition.models_table` runs all of it.
+A part of the matrix; `python -m benchmarks.models` runs all of it.
 """
 
 from __future__ import annotations

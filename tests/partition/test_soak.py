@@ -1,8 +1,8 @@
-"""A share of the soak; the whole of it is `python -m tests.partition.soak --requests 200000`."""
+"""A share of the soak; the whole of it is `python -m benchmarks.server_soak --requests 200000`."""
 
 from __future__ import annotations
 
-from tests.partition.soak import soak
+from benchmarks.server_soak.__main__ import soak
 
 SECONDS = 20.0
 

@@ -6,8 +6,8 @@ import os
 import subprocess
 import sys
 
+from benchmarks.soak.cloud import ProxyTrap
 from tests.conftest import REPOSITORY
-from tests.soak.cloud import ProxyTrap
 
 SECONDS = 15.0
 """ONNX Runtime 1.32 sends its first events after 9 s."""

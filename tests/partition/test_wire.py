@@ -222,7 +222,7 @@ def test_an_oversized_message_is_refused(monkeypatch):
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="atheris needs Python 3.11")
 def test_a_coverage_guided_fuzzer_finds_nothing():
     pytest.importorskip("atheris")
-    from tests.partition.fuzz_wire import fuzz
+    from benchmarks.fuzz_wire import fuzz
 
     outcome = fuzz(20_000, seed=2)
     assert outcome.runs == 20_000

@@ -10,20 +10,20 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from benchmarks.soak.cloud import RoughLink
+from benchmarks.soak.faults import Surroundings
+from benchmarks.soak.gate import WRITE, Gate, Rule
+from benchmarks.soak.kinds import ALL, KINDS
+from benchmarks.soak.ledger import PATIENT_S, Ledger, examples
+from benchmarks.soak.machine import Machine
+from benchmarks.soak.remote import SocketSysfs
+from benchmarks.soak.signals import KINDS as SIGNALS
+from benchmarks.soak.signals import draw_trials, send_signals
+from benchmarks.soak.soak import Plan, soak
 from partition.errors import CloudUnavailableError, DeadlineExceededError, ServerBusyError
 from partition.model_folder import ModelFolder
 from tests.hw.fake.access import FakeSysfs
 from tests.hw.fake.boards import BOARDS
-from tests.soak.cloud import RoughLink
-from tests.soak.faults import Surroundings
-from tests.soak.gate import WRITE, Gate, Rule
-from tests.soak.kinds import ALL, KINDS
-from tests.soak.ledger import PATIENT_S, Ledger, examples
-from tests.soak.machine import Machine
-from tests.soak.remote import SocketSysfs
-from tests.soak.signals import KINDS as SIGNALS
-from tests.soak.signals import draw_trials, send_signals
-from tests.soak.soak import Plan, soak
 
 BOARD = "jetson-orin-nano-super"
 SECONDS, N_SIGNALS, N_COLD = 120.0, 30, 3

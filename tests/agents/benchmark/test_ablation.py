@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agents.benchmark import ablation
-from agents.benchmark.ablation import VARIANTS, WHOLE, page
 from agents.training import Trained
+from benchmarks.policies import ablation
+from benchmarks.policies.ablation import VARIANTS, WHOLE, page
 
 
 def test_page_tells_each_variant_beside_the_whole():

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents.benchmark import adaptation
-from agents.benchmark.adaptation import AS_BELIEVED, EDGES, UNKNOWN, UNLIKE_BELIEVED, gaps
 from agents.deciders.registry import UNLEARNED
+from benchmarks.policies import adaptation
+from benchmarks.policies.adaptation import AS_BELIEVED, EDGES, UNKNOWN, UNLIKE_BELIEVED, gaps
 
 
 @pytest.fixture(scope="module")

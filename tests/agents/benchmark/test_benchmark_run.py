@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from agents.benchmark import plan, run
-from agents.benchmark.__main__ import main
-from agents.benchmark.plan import Case, Job
-from agents.benchmark.report import write
-from agents.benchmark.run import Measured
-from agents.benchmark.traces import BASES, recorded_scenarios
 from agents.errors import AgentError
+from benchmarks.policies import plan, run
+from benchmarks.policies.__main__ import main
+from benchmarks.policies.plan import Case, Job
+from benchmarks.policies.report import write
+from benchmarks.policies.run import Measured
+from benchmarks.policies.traces import BASES, recorded_scenarios
 
 DECIDERS = ("oracle", "best-static", "random")
 
@@ -117,7 +117,7 @@ def test_bad_input_is_one_sentence(tmp_path, capsys):
 
 def test_json_is_one_object(jobs, folder, results, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(plan, "jobs", lambda _cases: jobs)
-    monkeypatch.setattr("agents.benchmark.__main__.JOBS", folder)
+    monkeypatch.setattr("benchmarks.policies.__main__.JOBS", folder)
     assert main(["--quick", "--json", "--out", str(tmp_path)]) == 0
     document = json.loads(capsys.readouterr().out)
     assert {row["decider"] for row in document["rows"]} == set(DECIDERS)

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents.benchmark.plan import OURS, Job
-from agents.benchmark.run import PER_EPISODE, Measured
-from agents.benchmark.table import Samples, by_case, difference, ratio, rows, share_of_way
-from agents.benchmark.verdict import bars, strongest_published
 from agents.rows import ALL
+from benchmarks.policies.plan import OURS, Job
+from benchmarks.policies.run import PER_EPISODE, Measured
+from benchmarks.policies.table import Samples, by_case, difference, ratio, rows, share_of_way
+from benchmarks.policies.verdict import bars, strongest_published
 
 N_SEEDS, N_EPISODES = 4, 5
 KEY = ("tx2", "net")

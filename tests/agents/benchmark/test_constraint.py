@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agents.benchmark import constraint
-from agents.benchmark.constraint import SHARES, constrained, follow
 from agents.deciders.advised import Advice, pack
 from agents.deciders.known import Known, every_action
 from agents.deciders.rule import Rule
 from agents.deciders.rules import make_rule
 from agents.plots import save
+from benchmarks.policies import constraint
+from benchmarks.policies.constraint import SHARES, constrained, follow
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from instances import all_placements, energy, latency, least_period, parts, random_problem
 
+from benchmarks.placement.published.instances import FAMILIES
 from partition.placement import throughput
 from partition.placement.choices import list_choices
 from partition.placement.colours import Colours
@@ -20,7 +21,6 @@ from partition.placement.errors import PlacementError
 from partition.placement.problem import memory_of_stages
 from partition.placement.reach import Depth, Digits, Reach
 from partition.placement.recent import Recent
-from partition.placement.rivals.instances import FAMILIES
 from partition.placement.solve import Wish, solve
 from partition.placement.threshold import Threshold
 from partition.placement.throughput import solve_throughput

@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 from instances import least_period
 
-from partition.placement import bench, compare
-from partition.placement.rivals import identical, matching, tables
-from partition.placement.rivals.instances import FAMILIES
-from partition.placement.rivals.layers import LayerGraph
-from partition.placement.rivals.networks import NETWORKS
-from partition.placement.rivals.published import (
+from benchmarks.placement import bench, compare
+from benchmarks.placement.published import identical, matching, tables
+from benchmarks.placement.published.cost_model import (
     MB,
     Chain,
     chain_of,
     published_problem,
     random_cluster,
 )
+from benchmarks.placement.published.instances import FAMILIES
+from benchmarks.placement.published.layers import LayerGraph
+from benchmarks.placement.published.networks import NETWORKS
 from partition.placement.throughput import solve_throughput
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from instances import least_period, random_problem
 
+from benchmarks.placement.published.instances import FAMILIES
 from partition.placement import throughput
 from partition.placement.choices import list_choices
 from partition.placement.prices import Ascent
-from partition.placement.rivals.instances import FAMILIES
 from partition.placement.threshold import Threshold
 
 

@@ -1,1 +1,0 @@
-"""The comparison of everything that decides: `python -m agents.benchmark`."""

@@ -1,0 +1,267 @@
+"""What each codec does to real activations: `python -m benchmarks.codec --model M`.
+
+Ratio, time and error of what could be sent in place of float32, at every split point, beside a
+memcpy of the tensor. Rounds go through all codecs in turn, each beside a memcpy of its own, so that
+a noisy machine hits all alike; every timed call follows an untimed one of the same, so that none
+pays for what the codec before it did to the caches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import statistics
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from partition import cli, compression, kernel
+from partition.codec import Codec, Float32Array
+from partition.errors import PartitionError
+from partition.images import load_photographs
+from partition.machine import describe_machine
+from partition.model_folder import ModelFolder
+from partition.profile import timed
+from partition.runtime import SplitRuntime
+from partition.split_point import SplitPoint
+
+_ROUNDS = 12
+_CLEVEL_BLOSC2_ZSTD = 3
+COMMAND = "python -m benchmarks.codec"
+
+
+@dataclass(frozen=True, slots=True)
+class _Method:
+    """A codec under comparison."""
+
+    name: str
+    encode: Callable[[Float32Array], Any]
+    decode: Callable[[Any], Float32Array]
+    size: Callable[[Any], int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One codec at one cut; times are medians over all photographs and rounds."""
+
+    cut: str
+    shape: tuple[int, ...]
+    codec: str
+    ratio: float
+    """Bytes of float32 over bytes sent, all photographs together."""
+    encode_s: float
+    decode_s: float
+    encode_memcpys: float
+    """`encode_s` over the time of a memcpy of the float32 tensor."""
+    decode_memcpys: float
+    max_error: float
+    """Largest error of a value, over the tensor's range."""
+    rms_error: float
+    """Root of the mean squared error, over the tensor's range; the worst photograph."""
+
+
+def measure(folder: ModelFolder, source: Path | None = None, rounds: int = _ROUNDS) -> list[Row]:
+    """Compare the codecs at every split point but the last, on the first tensor that crosses.
+
+    Args:
+        folder: a model whose input is an image.
+        source: photographs; None takes those of scikit-image.
+        rounds: timed runs per photograph.
+
+    Raises:
+        ImageError: there are no photographs, or one cannot be decoded.
+        PartitionError: a package to compare with is not installed.
+    """
+    if folder.preprocess is None:
+        raise PartitionError(f"{folder.name} takes no image: give a model that does")
+    methods = _methods()
+    runtime = SplitRuntime(folder, threads=1)
+    inputs = [photo.tensor for photo in load_photographs(source, folder.preprocess)]
+    rows = []
+    for point in folder.split_points[:-1]:
+        # Copied: what the run-time hands out may lie in memory that it uses again.
+        tensors = [np.array(runtime.head(point, (x,))[0], np.float32) for x in inputs]
+        rows += _measure_point(point, tensors, methods, rounds)
+    return rows
+
+
+def _measure_point(
+    point: SplitPoint, tensors: list[Float32Array], methods: list[_Method], rounds: int
+) -> list[Row]:
+    # By codecs of their own: memory of results that are held is not used again.
+    encoded = [[method.encode(tensor) for tensor in tensors] for method in _methods()]
+    samples: list[list[tuple[float, float, float]]] = [[] for _ in methods]
+    target = np.empty_like(tensors[0])
+    for _ in range(rounds):
+        for k, tensor in enumerate(tensors):
+            for i, method in enumerate(methods):
+                memcpy = _warm(np.copyto, target, tensor)
+                encode = _warm(method.encode, tensor)
+                samples[i].append((memcpy, encode, _warm(method.decode, encoded[i][k])))
+    rows = []
+    for i, method in enumerate(methods):
+        memcpy, encode, decode = (statistics.median(s) for s in zip(*samples[i], strict=True))
+        errors = [
+            _errors(method.decode(sent), tensor)
+            for sent, tensor in zip(encoded[i], tensors, strict=True)
+        ]
+        rows.append(
+            Row(
+                cut=point.name,
+                shape=tensors[0].shape,
+                codec=method.name,
+                ratio=sum(t.nbytes for t in tensors) / sum(map(method.size, encoded[i])),
+                encode_s=encode,
+                decode_s=decode,
+                encode_memcpys=encode / memcpy,
+                decode_memcpys=decode / memcpy,
+                max_error=max(error for error, _ in errors),
+                rms_error=max(error for _, error in errors),
+            )
+        )
+    return rows
+
+
+def _warm(function: Callable[..., Any], *arguments: object) -> float:
+    function(*arguments)
+    return timed(function, *arguments)
+
+
+def _errors(received: Float32Array, sent: Float32Array) -> tuple[float, float]:
+    error = received.astype(np.float64) - sent
+    span = float(np.ptp(sent)) or 1.0
+    return float(np.abs(error).max()) / span, float(np.sqrt(np.mean(error**2))) / span
+
+
+def _methods() -> list[_Method]:
+    lz4, blosc2 = _package("lz4.frame"), _package("blosc2")
+    zstd = _package("zstandard")
+    pack, unpack = zstd.ZstdCompressor(level=1), zstd.ZstdDecompressor()
+
+    def floats(data: bytes) -> Float32Array:
+        return np.frombuffer(data, np.float32)
+
+    def lossless(
+        name: str, encode: Callable[[Float32Array], Any], decode: Callable[[Any], bytes]
+    ) -> _Method:
+        def shaped(sent: tuple[Any, tuple[int, ...]]) -> Float32Array:
+            return floats(decode(sent[0])).reshape(sent[1])
+
+        return _Method(name, lambda x: (encode(x), x.shape), shaped, lambda sent: len(sent[0]))
+
+    def blosc(codec: str, level: int) -> _Method:
+        options = {
+            "typesize": 4,
+            "clevel": level,
+            "filter": blosc2.Filter.SHUFFLE,
+            "codec": blosc2.Codec[codec],
+        }
+        return lossless(
+            f"float32 + blosc2 {codec.lower()}-{level}",
+            lambda x: blosc2.compress(x, **options),
+            blosc2.decompress,
+        )
+
+    eight, four = Codec(8), Codec(4)
+    return [
+        _Method(
+            "float16",
+            lambda x: x.astype(np.float16),
+            lambda x: x.astype(np.float32),
+            lambda x: int(x.nbytes),
+        ),
+        lossless("float32 + lz4", lambda x: lz4.compress(x.data), lz4.decompress),
+        lossless("float32 + zstd-1", lambda x: pack.compress(x.data), unpack.decompress),
+        blosc("LZ4", 1),
+        blosc("ZSTD", _CLEVEL_BLOSC2_ZSTD),
+        _Method("int8", eight.encode, eight.decode, _sent_bytes),
+        _Method(
+            "int8 + zstd-1",
+            lambda x: compression.compress(eight.encode(x)),
+            eight.decode,
+            _sent_bytes,
+        ),
+        _Method("int4", four.encode, four.decode, _sent_bytes),
+        _Method(
+            "int4 + zstd-1",
+            lambda x: compression.compress(four.encode(x)),
+            four.decode,
+            _sent_bytes,
+        ),
+    ]
+
+
+def _sent_bytes(encoded: Any) -> int:
+    return int(encoded.payload.nbytes + encoded.scale.nbytes + encoded.zero.nbytes)
+
+
+def _package(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise PartitionError(
+            f"package {error.name} is missing: pip install '.[dev]' has what codecs are "
+            "compared with"
+        ) from error
+
+
+def table(folder: ModelFolder, rows: list[Row], arguments: str) -> str:
+    """Markdown: the machine, the bars, the table."""
+    machine = describe_machine()
+    large = [row for row in rows if row.codec == "int8" and np.prod(row.shape) * 4 >= 300_000]
+    lines = [
+        f"# Codecs on activations of {folder.name}",
+        "",
+        f"Made by `{COMMAND} {arguments}`. Machine: "
+        f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, numpy "
+        f"{machine['numpy']}; the codec's kernel is {kernel.NAME}. Medians of interleaved rounds "
+        "over photographs (without `--source`, those of scikit-image); in brackets the time over "
+        "that of a memcpy of the float32 tensor, measured right before. Errors are shares of the "
+        "tensor's range: the largest one, and the root mean square of the worst photograph.",
+        "",
+        "Bar: int8 within 2 memcpys. At cuts of 300 kB of float32 or more: encoding "
+        f"{_span([row.encode_memcpys for row in large])}, decoding "
+        f"{_span([row.decode_memcpys for row in large])}. At smaller cuts the bar is missed: "
+        "a memcpy takes 1 to 5 us there, less than a call from Python costs.",
+        "",
+        "| cut | float32 | codec | times smaller | encode ms | decode ms | max error | RMS error |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        shape = "x".join(map(str, row.shape[1:]))
+        lines.append(
+            f"| {row.cut} | {shape}, {np.prod(row.shape) * 4 / 1e3:.0f} kB | {row.codec} | "
+            f"{row.ratio:.2f} | {row.encode_s * 1e3:.3f} ({row.encode_memcpys:.1f}) | "
+            f"{row.decode_s * 1e3:.3f} ({row.decode_memcpys:.1f}) | {row.max_error:.2%} | "
+            f"{row.rms_error:.3%} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _span(values: list[float]) -> str:
+    return f"{min(values):.2f} to {max(values):.2f}" if values else "none"
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
+    parser.add_argument("--model", required=True, help="model folder, or its name under models/")
+    parser.add_argument("--source", type=Path, help="folder of photographs")
+    parser.add_argument("--rounds", type=cli.positive, default=_ROUNDS, help="per photograph")
+    parser.add_argument("--out", type=Path, help="file to write; default: stdout")
+    arguments = parser.parse_args()
+    folder = ModelFolder.open(arguments.model)
+    rows = measure(folder, arguments.source, arguments.rounds)
+    source = "" if arguments.source is None else f" --source {arguments.source}"
+    text = table(folder, rows, f"--model {folder.name}{source}")
+    if arguments.out is None:
+        sys.stdout.write(text)
+    else:
+        arguments.out.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(_main))

@@ -1,0 +1,1 @@
+"""Pages and pictures of placements: the bars and the published methods."""

@@ -1,0 +1,1 @@
+"""A placed network on Ray nodes with shaped links, as a page."""

@@ -1,0 +1,1 @@
+"""The comparison of everything that decides: `python -m benchmarks.policies`."""

@@ -1,0 +1,146 @@
+"""Compare everything that decides: `python -m benchmarks.policies [--quick]`.
+
+Writes `benchmark.csv`, `benchmark-speed.csv`, `benchmark.md` and pictures. A run that was cut goes
+on where it was; a changed program begins anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from agents.errors import AgentError
+from agents.training_run import open_or_prepare
+from benchmarks.policies import plan
+from benchmarks.policies.report import write
+from benchmarks.policies.run import run_jobs
+from benchmarks.policies.table import Row, over_all
+from benchmarks.policies.traces import recorded_scenarios
+from benchmarks.policies.verdict import Bar
+from envs.errors import EnvError
+from hw.errors import HardwareError
+from partition import command
+from partition.errors import PartitionError
+
+JOBS = Path("results/runs/benchmark")
+USER_ERRORS = (AgentError, EnvError, HardwareError, PartitionError)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the comparison; 0 when it is complete, 2 on bad input."""
+    arguments = _parser().parse_args(argv)
+    default = JOBS / "quick" if arguments.quick else Path("results")
+    out: Path = arguments.out or default
+    cases = plan.quick_plan() if arguments.quick else plan.full_plan(arguments.seeds)
+    report = partial(print, file=sys.stderr, flush=True)
+    try:
+        if arguments.traces:
+            recorded_scenarios(
+                arguments.traces
+            )  # says what is wrong with them before an hour's work
+        for model in dict.fromkeys(case.model for case in cases):
+            _open(model)
+        todo = plan.jobs(cases)
+        results = run_jobs(todo, JOBS, arguments.traces, arguments.processes, report)
+        rows, bars = write(results, out, _command(arguments))
+    except USER_ERRORS as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(
+            f"error: cannot write the comparison ({error}); free space or give --out",
+            file=sys.stderr,
+        )
+        return 2
+    print(json.dumps(_document(rows, bars)) if arguments.json else _text(rows, bars, out))
+    return 0
+
+
+def _open(model: str) -> None:
+    """Prepare a network, unless that takes more than preparing.
+
+    Raises:
+        AgentError: its accuracy is to be known and was not measured yet.
+    """
+    if open_or_prepare(model).attention is None and model in plan.WITH_ACCURACY:
+        raise AgentError(
+            f"{model} is compared with its accuracy, which nobody has measured yet: run "
+            f"python -m partition.train_attention --model {model} --data fashion-mnist"
+        )
+
+
+def _command(arguments: argparse.Namespace) -> str:
+    words = ["python -m benchmarks.policies"]
+    words += ["--quick"] if arguments.quick else [f"--seeds {arguments.seeds}"]
+    words += [f"--traces {arguments.traces}"] if arguments.traces else []
+    return " ".join(words)
+
+
+def _document(rows: Sequence[Row], bars: Sequence[Bar]) -> dict[str, object]:
+    return {
+        "rows": [
+            {
+                "device": row.device,
+                "model": row.model,
+                "scenario": row.scenario,
+                "decider": row.decider,
+                "energy_j": row.energy_j.mean,
+                "latency_s": row.latency_s.mean,
+                "p95_latency_s": row.p95_latency_s,
+                "qos_met": row.qos_met.mean,
+                "accuracy": row.accuracy.mean,
+                "cost": row.cost.mean,
+                "oracle_gap": row.oracle_gap.mean,
+            }
+            for row in rows
+        ],
+        "bars": [
+            {"what": bar.what, "bar": bar.bar, "found": bar.found, "is_met": bar.is_met}
+            for bar in bars
+        ],
+    }
+
+
+def _text(rows: Sequence[Row], bars: Sequence[Bar], out: Path) -> str:
+    first = rows[0]
+    mine = [row for row in rows if (row.device, row.model) == (first.device, first.model)]
+    lines = [f"{first.device}, {first.model}, over all scenarios (modelled)"]
+    lines += [
+        f"{row.decider:20} {row.energy_j.mean:6.3f} J {1e3 * row.latency_s.mean:7.1f} ms "
+        f"{100 * row.qos_met.mean:6.2f} % in time  cost {row.cost.mean:.4f}"
+        for row in over_all(mine)
+    ]
+    lines += [f"{'met   ' if b.is_met else 'missed'} {b.what}: {b.found} ({b.bar})" for b in bars]
+    return "\n".join([*lines, f"tables and pictures are in {out}"])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.policies", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a few minutes, fewer of everything")
+    parser.add_argument("--seeds", type=_positive, default=10, help="of each fit (%(default)s)")
+    parser.add_argument("--traces", type=Path, default=None, help="CSV of recorded link rates")
+    parser.add_argument(
+        "--processes",
+        type=_positive,
+        default=os.cpu_count() or 1,
+        help="jobs at once (%(default)s)",
+    )
+    parser.add_argument("--out", type=Path, default=None, help="folder (results)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, got {text}")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main))

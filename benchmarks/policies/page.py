@@ -1,0 +1,128 @@
+"""The page of a comparison, in Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from agents.rows import ALL
+from agents.statistics import Interval
+from benchmarks.page import machine, markdown
+from benchmarks.policies.run import Measured
+from benchmarks.policies.table import Key, Row, SpeedRow, over_all
+from benchmarks.policies.verdict import Bar
+
+_COLUMNS = (
+    *("decider", "kind", "J", "ms", "p95 ms", "in time %", "accuracy %", "cost", "gap %", "way %"),
+    *("decisions/s", "fit s", "fit steps"),
+)
+_EXPLAINED = """\
+Intervals are 95 % bootstrap intervals over seeds and episodes, the same draws for all. A learned
+policy is trained once on all scenarios, anew for each seed; everything else is fitted to each
+scenario by itself, with one seed, and run on the episodes of all.
+`cost` is eta * energy + (1 - eta) * P_max * time over its value at full speed, plus missed
+deadlines, accuracy, switching and heat; `gap` is the cost above the oracle's, `way` the share of
+the way from best-static to the oracle."""
+
+
+def page(
+    table: Sequence[Row],
+    speed: Sequence[SpeedRow],
+    verdict: Sequence[Bar],
+    cases: dict[Key, list[Measured]],
+    pictures: Sequence[Path],
+    command: str,
+) -> str:
+    """Write the page.
+
+    Args:
+        table: all rows.
+        speed: of all deciders.
+        verdict: bars of the first case.
+        cases: results by device and network; the first one is the main one.
+        pictures: beside the page.
+        command: that made everything.
+    """
+    (device, model), *others = cases
+    main = [row for row in table if (row.device, row.model) == (device, model)]
+    notes = {r.job.decider: r.note for case in cases.values() for r in case if r.note}
+    n_seeds = main[0].n_seeds
+    parts = [
+        "# Everything that decides, compared",
+        f"All boards are modelled; {n_seeds} seeds of {device} with {model}. By\n\n    {command}",
+        _EXPLAINED,
+        *(f"![{path.stem}]({path.name})" for path in pictures),
+    ]
+    if verdict:
+        parts += ["## What was hoped for, and what was found", _bars(verdict)]
+    parts += [f"## {device}, {model}, over all scenarios", _over_all(main, speed)]
+    parts += ["## Scenario by scenario: cost", _by_scenario(main)]
+    if others:
+        n_elsewhere = min(row.n_seeds for row in table)
+        title = f"## Other devices and networks, over all scenarios, {n_elsewhere} seeds"
+        parts += [title, _elsewhere(table, others)]
+    if notes:
+        parts += ["## Notes", "\n".join(f"- `{name}`: {note}" for name, note in notes.items())]
+    return "\n\n".join([*parts, f"Machine:\n\n{machine()}"]) + "\n"
+
+
+def _bars(verdict: Sequence[Bar]) -> str:
+    lines = [["met" if b.is_met else "missed", b.what, b.bar, b.found] for b in verdict]
+    return markdown([("", "what", "bar", "found"), *lines])
+
+
+def _over_all(main: Sequence[Row], speed: Sequence[SpeedRow]) -> str:
+    times = {(row.device, row.model, row.decider): row for row in speed}
+    lines = []
+    for row in over_all(main):
+        time = times[row.device, row.model, row.decider]
+        lines.append(
+            [
+                *(row.decider, row.kind, _pm(row.energy_j, 1, 3), _pm(row.latency_s, 1e3, 1)),
+                *(f"{1e3 * row.p95_latency_s:.0f}", _pm(row.qos_met, 100, 2)),
+                *(_pm(row.accuracy, 100, 2), *_costs(row), _count(time.decisions_per_s)),
+                *(f"{time.fit_s:.1f}", _count(time.fit_steps)),
+            ]
+        )
+    return markdown([_COLUMNS, *lines])
+
+
+def _by_scenario(main: Sequence[Row]) -> str:
+    scenarios = [name for name in dict.fromkeys(row.scenario for row in main) if name != ALL]
+    cost = {(row.decider, row.scenario): row.cost.mean for row in main}
+    lines = [
+        [row.decider, *(f"{cost[row.decider, name]:.3f}" for name in scenarios)]
+        for row in over_all(main)
+    ]
+    return markdown([("decider", *scenarios), *lines])
+
+
+def _elsewhere(table: Sequence[Row], keys: Sequence[Key]) -> str:
+    lines = [
+        [
+            *(row.device, row.model, row.decider, _pm(row.energy_j, 1, 3)),
+            *(_pm(row.latency_s, 1e3, 1), _pm(row.qos_met, 100, 2), _pm(row.accuracy, 100, 2)),
+            *_costs(row),
+        ]
+        for key in keys
+        for row in over_all([row for row in table if (row.device, row.model) == key])
+    ]
+    columns = ("J", "ms", "in time %", "accuracy %", "cost", "gap %", "way %")
+    return markdown([("device", "network", "decider", *columns), *lines])
+
+
+def _costs(row: Row) -> list[str]:
+    return [_pm(row.cost, 1, 4), _pm(row.oracle_gap, 100, 1), _pm(row.share_of_way, 100, 1)]
+
+
+def _pm(value: Interval, factor: float, digits: int) -> str:
+    """Mean and half the width of the interval."""
+    if math.isnan(value.mean):
+        return "-"
+    half = 0.5 * factor * (value.high - value.low)
+    return f"{factor * value.mean:.{digits}f} ± {half:.{digits}f}"
+
+
+def _count(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:,.0f}"

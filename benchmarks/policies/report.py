@@ -1,0 +1,83 @@
+"""CSV, Markdown and pictures of a comparison."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from agents.errors import AgentError
+from agents.statistics import Interval
+from benchmarks.policies.figures import draw
+from benchmarks.policies.page import page
+from benchmarks.policies.plan import OURS
+from benchmarks.policies.run import Measured
+from benchmarks.policies.table import ORACLE, STATIC, Row, Samples, by_case, rows, speed_rows
+from benchmarks.policies.verdict import Bar, bars
+
+TABLE, SPEED, PAGE = "benchmark.csv", "benchmark-speed.csv", "benchmark.md"
+
+
+def write(results: Sequence[Measured], out: Path, command: str) -> tuple[list[Row], list[Bar]]:
+    """Write everything to `out`.
+
+    Args:
+        results: of all jobs.
+        out: folder.
+        command: that made them, for the page.
+
+    Returns:
+        All rows, and the bars of the first case.
+
+    Raises:
+        AgentError: no case has got far enough to be compared.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    cases = by_case(results)
+    samples = {key: Samples(case) for key, case in cases.items() if _is_whole(case)}
+    samples = {key: each for key, each in samples.items() if each.seeds}
+    if not samples:
+        raise AgentError("no seed of every decider is finished: run the comparison on")
+    cases = {key: cases[key] for key in samples}
+    first = next(iter(samples.values()))
+    table = [row for key, each in samples.items() for row in rows(key, each)]
+    speed = [row for key, case in cases.items() for row in speed_rows(key, case)]
+    verdict = bars(first) if OURS in first.deciders else []
+    _write_csv(out / TABLE, (_flat(row) for row in table))
+    _write_csv(out / SPEED, (asdict(row) for row in speed))
+    pictures = draw(table, out)
+    text = page(table, speed, verdict, cases, pictures, command)
+    (out / PAGE).write_text(text, encoding="utf-8")
+    return table, verdict
+
+
+def _is_whole(case: Sequence[Measured]) -> bool:
+    """Whether a case has what the others are compared with."""
+    return {ORACLE, STATIC} <= {r.job.decider for r in case}
+
+
+def _flat(row: Row) -> dict[str, object]:
+    """A row with three columns for each interval."""
+    found: dict[str, object] = {}
+    for field in fields(Row):
+        value = getattr(row, field.name)
+        if isinstance(value, Interval):
+            found[field.name] = _short(value.mean)
+            found[f"{field.name}_low"] = _short(value.low)
+            found[f"{field.name}_high"] = _short(value.high)
+        else:
+            found[field.name] = _short(value) if isinstance(value, float) else value
+    return found
+
+
+def _short(value: float) -> str:
+    return f"{value:.6g}"
+
+
+def _write_csv(path: Path, lines: Iterable[dict[str, object]]) -> None:
+    lines = list(lines)
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(lines[0]))
+        writer.writeheader()
+        writer.writerows(lines)

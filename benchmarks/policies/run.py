@@ -1,0 +1,189 @@
+"""Fit and judge every decider of a plan, two at a time; what is done stays done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import as_completed
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agents.all_deciders import DECIDERS
+from agents.deciders.base import Decider
+from agents.deciders.fitted import Fitted
+from agents.episodes import Episodes, run_episodes
+from agents.processes import fresh_processes
+from agents.rows import ALL
+from agents.seeds import held_out_seeds
+from agents.whole_file import written_whole
+from benchmarks.policies.plan import Job
+from benchmarks.policies.traces import recorded_scenarios
+from envs.fleet import Fleet, World
+from envs.spaces import ObservationEncoder, observation_fields
+from envs.worlds import build_world
+from partition import json_file
+
+PER_EPISODE = ("energy_j", "latency_s", "qos_met", "accuracy", "cost")
+_PACKAGES = ("agents", "envs", "hw", "partition")
+_N_TIMED = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one job found.
+
+    Attributes:
+        job: that was done.
+        kind: of decider.
+        fit_s: time that fitting took; of a decider fitted for each scenario, all of them.
+        fit_steps: simulated control steps it took.
+        decision_s: median time of one decision for one board; None where the truth is looked at.
+        note: from the decider.
+        episodes: by scenario and entry of `PER_EPISODE`, for each seed one value per episode, and
+            `p95_latency_s`, for each seed one value.
+    """
+
+    job: Job
+    kind: str
+    fit_s: float
+    fit_steps: int
+    decision_s: float | None
+    note: str
+    episodes: dict[str, dict[str, list[list[float]]]]
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    folder: Path,
+    trace: Path | None,
+    n_processes: int,
+    report: Callable[[str], None],
+) -> list[Measured]:
+    """Do all jobs that `folder` does not hold yet.
+
+    Args:
+        jobs: to be done.
+        folder: one JSON file per job; those of another version of the code are done again.
+        trace: recorded link rates to be judged on besides, `benchmarks.policies.traces`.
+        n_processes: jobs at the same time, with one thread each.
+        report: called with a line of progress.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    code = code_fingerprint()
+    missing = [job for job in jobs if _load(folder, job, code) is None]
+    report(f"{len(jobs)} fits to compare, {len(missing)} to be done")
+    began_s = time.monotonic()
+    try:
+        with fresh_processes(n_processes) as pool:
+            futures = {pool.submit(measure, job, trace): job for job in missing}
+            for n_done, future in enumerate(as_completed(futures), start=1):
+                job = futures[future]
+                _save(folder, future.result(), code)
+                elapsed_s = time.monotonic() - began_s
+                left_s = elapsed_s / n_done * (len(missing) - n_done)
+                report(f"{n_done} of {len(missing)}: {job.name}; about {left_s / 60:.0f} min left")
+    except KeyboardInterrupt:
+        report("stopped: what is finished is compared, and need not be done again")
+    return [measured for job in jobs if (measured := _load(folder, job, code))]
+
+
+def measure(job: Job, trace: Path | None) -> Measured:
+    """Fit a decider and run it in every scenario on held-out episodes.
+
+    A learned one is fitted once, to all scenarios together; any other one to each scenario by
+    itself, which favours it.
+    """
+    world = build_world(job.device, job.model, job.scenarios)
+    kind = DECIDERS.entry(job.decider).kind
+    seeds = np.concatenate([held_out_seeds(seed, job.n_episodes) for seed in job.episode_seeds])
+    recorded = recorded_scenarios(trace) if trace else ()
+    fits: dict[str, Fitted] = {}
+    episodes = {}
+    for scenario in (*world.scenarios, *recorded):
+        base = scenario.name.rpartition("@")[2]  # of a recording, the scenario it replaces
+        key = ALL if kind == "learned" else base
+        if key not in fits:
+            known = tuple(s for s in world.scenarios if key == ALL or s.name == base)
+            fits[key] = DECIDERS.fit(job.decider, replace(world, scenarios=known), job.fit_seed)
+        single = replace(world, scenarios=(scenario,))
+        run = run_episodes(single, fits[key].decider, seeds)
+        episodes[scenario.name] = _by_seed(run, job.n_episodes)
+    first = next(iter(fits.values()))
+    return Measured(
+        job=job,
+        kind=kind,
+        fit_s=sum(fitted.fit_s for fitted in fits.values()),
+        fit_steps=sum(fitted.fit_steps for fitted in fits.values()),
+        decision_s=None if kind == "privileged" else decision_s(world, first.decider),
+        note=first.note,
+        episodes=episodes,
+    )
+
+
+def decision_s(world: World, decider: Decider) -> float:
+    """Median time of a decision for one board, the observation given."""
+    fleet = Fleet(world, 1)
+    encoder = ObservationEncoder(observation_fields(fleet.layout))
+    readings = fleet.reset(held_out_seeds(0, 1))
+    decider.begin(fleet, 1)
+    times_s = []
+    for _ in range(_N_TIMED):
+        observations = encoder.encode(readings)
+        began_s = time.perf_counter()
+        actions = decider.decide(observations)
+        times_s.append(time.perf_counter() - began_s)
+        fleet.step(actions)
+        readings = fleet.readings()
+    return statistics.median(times_s)
+
+
+@lru_cache(maxsize=1)
+def code_fingerprint() -> str:
+    """Hash of everything that a result depends on."""
+    root = Path(__file__).parents[2]
+    digest = hashlib.sha256()
+    for path in _sources(root):
+        digest.update(path.relative_to(root).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _sources(root: Path) -> Iterable[Path]:
+    mine = Path(__file__).parent
+    for package in _PACKAGES:
+        for path in sorted((root / package).rglob("*")):
+            is_mine = mine in path.parents and path != Path(__file__)
+            if path.suffix in (".py", ".toml") and not is_mine:
+                yield path
+
+
+def _by_seed(run: Episodes, n_episodes: int) -> dict[str, list[list[float]]]:
+    """Values of each seed's episodes; of the percentile, one for each seed."""
+    starts = range(0, len(run.cost), n_episodes)
+    parts = [run.part(slice(start, start + n_episodes)) for start in starts]
+    found = {key: [getattr(part, key).tolist() for part in parts] for key in PER_EPISODE}
+    return {**found, "p95_latency_s": [[part.p95_latency_s()] for part in parts]}
+
+
+def _save(folder: Path, measured: Measured, code: str) -> None:
+    document = {"code": code, **asdict(measured)}
+    with written_whole(folder / f"{measured.job.name}.json") as stream:
+        stream.write(f"{json.dumps(document, allow_nan=False)}\n".encode())
+
+
+def _load(folder: Path, job: Job, code: str) -> Measured | None:
+    try:
+        document: dict[str, Any] = json_file.read(folder / f"{job.name}.json")
+    except (OSError, ValueError):
+        return None
+    kept = json.loads(json.dumps(asdict(job)))
+    if document.pop("code") != code or document["job"] != kept:
+        return None
+    return Measured(**{**document, "job": job})

@@ -1,0 +1,116 @@
+"""What was hoped for beside what was found, on the validated device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agents.rows import ALL
+from agents.statistics import Interval
+from benchmarks.policies.plan import OURS, PUBLISHED
+from benchmarks.policies.table import ORACLE, Samples, difference, ratio, share_of_way
+
+ONE_SIDED = ("edge-only", "cloud-only")
+RIVALS = ("model-search", "bayes")
+CARRIES_OVER = (
+    "hot-enclosure",
+    "loaded-server",
+    "background-load",
+    "bursty-camera",
+    "server-rush",
+    "low-battery",
+)
+"""Scenarios where state carries over from step to step, or the rivals' model is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One line: what was hoped for, what was found, and whether it is met."""
+
+    what: str
+    bar: str
+    found: str
+    is_met: bool
+
+
+def strongest_published(samples: Samples) -> str:
+    """The published rival with the lowest mean cost."""
+    there = [name for name in PUBLISHED if name in samples.deciders]
+    return min(there, key=lambda name: samples.mean(name, ALL, "cost"))
+
+
+def bars(samples: Samples) -> list[Bar]:
+    """All of them, averaged over scenarios."""
+    return [
+        *_against_published(samples),
+        *(_latency(samples, rival) for rival in ONE_SIDED if rival in samples.deciders),
+        _accuracy(samples),
+        _deadlines(samples),
+        _way(samples),
+        *(
+            _ahead(samples, rival, scenario)
+            for rival in RIVALS
+            for scenario in CARRIES_OVER
+            if rival in samples.deciders and scenario in samples.scenarios
+        ),
+    ]
+
+
+def _against_published(samples: Samples) -> list[Bar]:
+    rival = strongest_published(samples)
+    saved = _less(ratio(samples, "energy_j", OURS, rival, ALL))
+    hits = difference(samples, "qos_met", OURS, rival, ALL)
+    return [
+        Bar(
+            f"energy below {rival}, the strongest published",
+            ">= 33 %",
+            _percent(saved),
+            saved.mean >= 0.33,
+        ),
+        Bar(f"requests in time, against {rival}", ">= 0 points", _points(hits), hits.mean >= 0.0),
+    ]
+
+
+def _latency(samples: Samples, rival: str) -> Bar:
+    less = _less(ratio(samples, "latency_s", OURS, rival, ALL))
+    return Bar(f"latency below {rival}", ">= 28.6 %", _percent(less), less.mean >= 0.286)
+
+
+def _accuracy(samples: Samples) -> Bar:
+    lost = difference(samples, "accuracy", "edge-only", OURS, ALL)
+    return Bar(
+        "accuracy lost against edge-only", "<= 0.5 points", _points(lost), lost.mean <= 0.005
+    )
+
+
+def _deadlines(samples: Samples) -> Bar:
+    share = ratio(samples, "qos_met", OURS, ORACLE, ALL)
+    return Bar("requests in time, of the oracle's", ">= 99 %", _percent(share), share.mean >= 0.99)
+
+
+def _way(samples: Samples) -> Bar:
+    way = share_of_way(samples, OURS, ALL)
+    return Bar(
+        "of the way from best-static to the oracle", ">= 95 %", _percent(way), way.mean >= 0.95
+    )
+
+
+def _ahead(samples: Samples, rival: str, scenario: str) -> Bar:
+    less = _less(ratio(samples, "cost", OURS, rival, scenario))
+    return Bar(
+        f"cost below {rival} in {scenario}",
+        "> 0 outside the interval",
+        _percent(less),
+        less.low > 0.0,
+    )
+
+
+def _less(share: Interval) -> Interval:
+    return Interval(1.0 - share.mean, 1.0 - share.high, 1.0 - share.low)
+
+
+def _percent(share: Interval) -> str:
+    return f"{100 * share.mean:.1f} % ({100 * share.low:.1f} to {100 * share.high:.1f})"
+
+
+def _points(share: Interval) -> str:
+    return f"{100 * share.mean:+.2f} points ({100 * share.low:+.2f} to {100 * share.high:+.2f})"

@@ -1,0 +1,1 @@
+"""A server that is killed, over a link that breaks, for hours."""

@@ -1,0 +1,1 @@
+"""The daemon under faults and signals, for half an hour: `python -m benchmarks.soak`."""

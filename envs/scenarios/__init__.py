@@ -1,0 +1,1 @@
+"""What happens to boards from outside: scenarios and the random processes behind them."""
