@@ -20,7 +20,7 @@ from pathlib import Path
 
 from agents.errors import AgentError, RunFolderError
 from agents.run_folder import RunFolder
-from partition.shaped_link import ShapedLink
+from partition.transport.shaped_link import ShapedLink
 
 RUNS_DIR = Path("results/runs")
 RATES_MBPS = (50.0, 0.5)

@@ -35,7 +35,7 @@ from hw.errors import HardwareError
 from hw.outage import Outage
 from partition.cli import share
 from partition.errors import PartitionError
-from partition.link_options import add_link_options, link_security
+from partition.transport.link_options import add_link_options, link_security
 
 USER_ERRORS = (AgentError, EnvError, HardwareError, PartitionError)
 LINE_PERIOD_S = 1.0

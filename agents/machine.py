@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from partition.machine import describe_machine as describe_inference_machine
+from partition.model.machine import describe_machine as describe_inference_machine
 
 _PACKAGES = ("gymnasium", "stable-baselines3", "torch")
 

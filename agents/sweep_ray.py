@@ -22,7 +22,7 @@ from pathlib import Path
 import ray
 
 from agents.training_sweep import SweepRun, log_file
-from partition.placement import ray_cluster
+from partition.placement.run import ray_cluster
 
 _RETRIES = 3
 """Of a run whose node dies."""

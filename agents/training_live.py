@@ -40,7 +40,7 @@ from envs.live import LivePlant
 from envs.make import make_live
 from envs.vec_env import EdgeSplitVecEnv
 from envs.worlds import build_world
-from partition.tls import ClientSecurity
+from partition.transport.tls import ClientSecurity
 
 TEMPERATURE = 0.05
 """Log cost per score of a policy, as `agents.learners.imitation` labels them."""

@@ -35,11 +35,12 @@ from envs.effects import Effects
 from envs.fleet import World
 from envs.vec_env import EdgeSplitVecEnv
 from envs.worlds import build_world
-from partition import json_file, zoo
+from partition import json_file
 from partition.errors import ModelNotFoundError
-from partition.model_folder import PROFILE_FILE, ModelFolder
-from partition.prepare import prepare
-from partition.profile import profile, write
+from partition.model.folder import PROFILE_FILE, ModelFolder
+from partition.prepare import zoo
+from partition.prepare.build import prepare
+from partition.profile.measure import profile, write
 
 CONFIG_FILE = "config.json"
 N_DRAWN = 18

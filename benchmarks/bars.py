@@ -28,7 +28,7 @@ from hw.calibrate import calibrate
 from hw.errors import HardwareError
 from partition import command
 from partition.errors import PartitionError
-from partition.model_folder import ModelFolder
+from partition.model.folder import ModelFolder
 
 RESULTS = Path("results")
 DATA = Path("../shared/data")

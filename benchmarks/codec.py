@@ -19,15 +19,16 @@ from typing import Any
 
 import numpy as np
 
-from partition import cli, compression, kernel
-from partition.codec import Codec, Float32Array
+from partition import cli
+from partition.codec import compression, kernel
+from partition.codec.codec import Codec, Float32Array
+from partition.data.images import load_photographs
 from partition.errors import PartitionError
-from partition.images import load_photographs
-from partition.machine import describe_machine
-from partition.model_folder import ModelFolder
-from partition.profile import timed
-from partition.runtime import SplitRuntime
-from partition.split_point import SplitPoint
+from partition.model.folder import ModelFolder
+from partition.model.machine import describe_machine
+from partition.model.runtime import SplitRuntime
+from partition.model.split_point import SplitPoint
+from partition.profile.measure import timed
 
 _ROUNDS = 12
 _CLEVEL_BLOSC2_ZSTD = 3

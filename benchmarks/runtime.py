@@ -25,18 +25,18 @@ import onnx
 import torch
 import transformers as hf
 
-from partition import zoo
-from partition.machine import describe_machine
-from partition.model_folder import GRAPH_FILE, ModelFolder
-from partition.prepare import prepare
-from partition.runtime import SplitRuntime, random_inputs
+from partition.model.folder import GRAPH_FILE, ModelFolder
+from partition.model.machine import describe_machine
+from partition.model.runtime import SplitRuntime, random_inputs
+from partition.prepare import zoo
+from partition.prepare.build import prepare
 
 RESULT = Path("results/runtime.md")
 WARM_UP_ROUNDS = 5
 EDGE_SCRIPT = """
 import json, re, sys
-from partition.model_folder import ModelFolder
-from partition.runtime import SplitRuntime, random_inputs
+from partition.model.folder import ModelFolder
+from partition.model.runtime import SplitRuntime, random_inputs
 folder = ModelFolder.open(sys.argv[1])
 runtime = SplitRuntime(folder, 1)
 for _ in range(3):

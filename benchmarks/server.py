@@ -23,15 +23,16 @@ from typing import Any
 import grpc
 import numpy as np
 
-from partition import cli, rpc
-from partition.client import CloudClient
-from partition.codec import Codec
-from partition.machine import describe_machine
-from partition.model_folder import ModelFolder
-from partition.models_cache import Tensors
-from partition.runtime import Array, SplitRuntime
-from partition.server import CloudServer, ServerLimits, keep_memory
-from partition.split_point import SplitPoint
+from partition import cli
+from partition.codec.codec import Codec
+from partition.edge.client import CloudClient
+from partition.model.folder import ModelFolder
+from partition.model.machine import describe_machine
+from partition.model.runtime import Array, SplitRuntime
+from partition.model.split_point import SplitPoint
+from partition.server.cloud_server import CloudServer, ServerLimits, keep_memory
+from partition.server.model_store import Tensors
+from partition.transport import rpc
 
 _ROUNDS = 400
 _BLOCKS, _BLOCK_ROUNDS = 30, 20

@@ -16,15 +16,17 @@ from typing import Any
 import grpc
 import numpy as np
 
-from partition import cli, kernel, rpc
-from partition.client import CloudClient
-from partition.codec import Codec
-from partition.machine import describe_machine
-from partition.model_folder import ModelFolder
-from partition.profile import timed
-from partition.runtime import Array, SplitRuntime, random_inputs
-from partition.server import CloudServer
-from partition.split_point import SplitPoint
+from partition import cli
+from partition.codec import kernel
+from partition.codec.codec import Codec
+from partition.edge.client import CloudClient
+from partition.model.folder import ModelFolder
+from partition.model.machine import describe_machine
+from partition.model.runtime import Array, SplitRuntime, random_inputs
+from partition.model.split_point import SplitPoint
+from partition.profile.measure import timed
+from partition.server.cloud_server import CloudServer
+from partition.transport import rpc
 
 _ROUNDS = 200
 _WARM_UP_ROUNDS = 20

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from envs.episodes import MIN_LINK_BPS
 from envs.fleet import PROBE_PERIOD_S
 from hw.outage import Outage
-from partition.client import CloudClient, LinkEstimate
+from partition.edge.client import CloudClient, LinkEstimate
+from partition.edge.pipeline import InferenceResult
 from partition.errors import CloudAccessError, CloudError, ModelMismatchError
-from partition.pipeline import InferenceResult
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from envs.clocks import DOMAINS, Clocks, clock_tables
 from envs.expectation import Factors, Link, Measured
 from envs.split_costs import SplitCosts
 from hw.base import Board
-from partition.model_folder import ModelFolder
-from partition.pipeline import InferenceResult
+from partition.edge.pipeline import InferenceResult
+from partition.model.folder import ModelFolder
 
 
 class FactorMeter:

@@ -22,12 +22,12 @@ from envs.supervisor import BoardSupervisor, ClockInForce, StepPower
 from envs.surroundings import Surroundings
 from hw.base import Board
 from hw.boards.sim import SimBoard
-from partition.cost import Cost
+from partition.edge.pipeline import InferenceResult, SplitPipeline
 from partition.errors import PartitionError
-from partition.model_folder import ModelFolder
-from partition.pipeline import InferenceResult, SplitPipeline
-from partition.routes import Route, RouteOption
-from partition.runtime import RUNTIME_ERRORS
+from partition.model.cost import Cost
+from partition.model.folder import ModelFolder
+from partition.model.routes import Route, RouteOption
+from partition.model.runtime import RUNTIME_ERRORS
 
 STEP_S = 0.25
 """Duration of a control step."""

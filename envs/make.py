@@ -24,13 +24,13 @@ from hw.base import Board, Hold
 from hw.boards.sim import SimBoard
 from hw.errors import FrequencyRejectedError, HardwareError, SensorReadError
 from hw.registry import open_board
-from partition.client import CloudClient
-from partition.example_inputs import example_inputs
-from partition.local_service import LocalService
-from partition.model_folder import ModelFolder
-from partition.pipeline import SplitPipeline
-from partition.runtime import CPU, SplitRuntime, installed_providers, random_inputs
-from partition.tls import ClientSecurity
+from partition.data.example_inputs import example_inputs
+from partition.edge.client import CloudClient
+from partition.edge.local_service import LocalService
+from partition.edge.pipeline import SplitPipeline
+from partition.model.folder import ModelFolder
+from partition.model.runtime import CPU, SplitRuntime, installed_providers, random_inputs
+from partition.transport.tls import ClientSecurity
 
 logger = logging.getLogger(__name__)
 
@@ -92,9 +92,9 @@ def make_live(
         cloud: HOST:PORT of `partition.server`; None keeps everything on the edge.
         security: certificates and token for it; by default TLS beyond this machine.
         source: folder of photographs, or `fashion-mnist`; None takes what fits the network, see
-            `partition.example_inputs`.
+            `partition.data.example_inputs`.
         listen: HOST:PORT of this machine where an application's requests are taken, see
-            `partition.local_client`, instead of pictures as the scenario says.
+            `partition.edge.local_client`, instead of pictures as the scenario says.
         n_steps: control steps in an episode.
         max_power_w: power shown as 1 in the observation, as a trained policy knows it; None
             takes the model's, or measures it on a real board.

@@ -16,8 +16,8 @@ from envs.response import MAX_BACKLOG
 from envs.signals import Floats
 from envs.surroundings import Surroundings
 from hw.outage import Outage
+from partition.edge.local_service import LocalRequest, LocalService
 from partition.errors import ModelRunError, PartitionError
-from partition.local_service import LocalRequest, LocalService
 
 logger = logging.getLogger(__name__)
 

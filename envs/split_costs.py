@@ -9,8 +9,8 @@ import numpy as np
 
 from envs.signals import Floats
 from hw.device import Demand, DeviceModel
-from partition.cost import Cost
-from partition.routes import RouteOption
+from partition.model.cost import Cost
+from partition.model.routes import RouteOption
 
 
 @dataclass(frozen=True, slots=True)

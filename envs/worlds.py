@@ -10,7 +10,7 @@ from envs.scenario import Scenario, scenario_names
 from envs.split_costs import SplitCosts
 from envs.world import Believed, World
 from hw.device import DeviceModel
-from partition.model_folder import ModelFolder
+from partition.model.folder import ModelFolder
 
 ALL_SCENARIOS = "all"
 

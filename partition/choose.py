@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from partition.link import LinkEstimate
-from partition.pipeline import InferenceResult
-from partition.routes import Route
+from partition.edge.pipeline import InferenceResult
+from partition.model.routes import Route
+from partition.transport.link_estimator import LinkEstimate
 
 # A pause of the machine must not look like a slow head: medians of so many answers.
 _N_ANSWERS = 5

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from partition.encoded import MIN_DIMS, Bits, encoded_bytes
+from partition.codec.encoded import MIN_DIMS, Bits, encoded_bytes
 from partition.errors import WireError
 
 RAW_TYPES = ("float32", "float16", "int64", "int32", "bool")

@@ -1,8 +1,8 @@
 """Train DVFO's attention at the natural bottlenecks of a network and measure what it gives.
 
 `python -m partition.train_attention --model M --data fashion-mnist|DIR [--out DIR]` writes into
-the model folder: `accuracy.json` (schema in `partition.attention.table`) and, per cut, the ONNX
-files that `partition.attention.runtime` runs without torch.
+the model folder: `accuracy.json` (schema in `partition.model.accuracy_table`) and, per cut, the
+ONNX files that `partition.attention.runtime` runs without torch.
 """
 
 from __future__ import annotations
@@ -16,21 +16,23 @@ from typing import Any
 
 import torch
 
-from partition import cli, datasets, zoo
+from partition import cli
 from partition.attention import appeals, evaluation, training
 from partition.attention.export import export
-from partition.attention.files import folder_of, withdraw
 from partition.attention.modules import MAX_BRANCH_SHARE, AttentionSplit, branch_flops
 from partition.attention.select import BoolArray
-from partition.attention.table import AccuracyRow, AccuracyTable
 from partition.attention.torch_split import SplittableNetwork, TorchSplit
 from partition.attention.training import Features
-from partition.codec import Float32Array
-from partition.datasets import Dataset, DatasetError
+from partition.codec.codec import Float32Array
+from partition.data import datasets
+from partition.data.datasets import Dataset, DatasetError
 from partition.errors import ModelExportError
-from partition.model_folder import CUTS_FILE, ModelFolder
-from partition.prepare import prepare
-from partition.split_point import Preprocess, SplitPoint
+from partition.model.accuracy_table import AccuracyRow, AccuracyTable
+from partition.model.attention_files import folder_of, withdraw
+from partition.model.folder import CUTS_FILE, ModelFolder
+from partition.model.split_point import Preprocess, SplitPoint
+from partition.prepare import zoo
+from partition.prepare.build import prepare
 
 APPEAL_MAX_LOSS = 0.005
 """Accuracy below the cloud's that the threshold for appeals may cost on validation images."""

@@ -15,8 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from partition import cli, datasets, fashion_nets
-from partition.datasets import Dataset, Labelled
+from partition import cli
+from partition.data import datasets
+from partition.data.datasets import Dataset, Labelled
+from partition.prepare import fashion_nets
 
 _BATCH = 128
 _PEAK_RATE = 0.01

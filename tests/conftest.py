@@ -15,8 +15,8 @@ import pytest
 from envs.fleet import World
 from envs.worlds import build_world
 from hw import device_file
-from partition.model_folder import ModelFolder
-from partition.prepare import prepare
+from partition.model.folder import ModelFolder
+from partition.prepare.build import prepare
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -28,8 +28,8 @@ from hw.session.cgroup import QuotaGroup
 from hw.session.journal import STATE_DIR
 from hw.sysfs import Sysfs
 from partition import command
-from partition.runtime import CPU, PROVIDERS, SplitRuntime
-from partition.server import CloudServer
+from partition.model.runtime import CPU, PROVIDERS, SplitRuntime
+from partition.server.cloud_server import CloudServer
 from tests.conftest import LEARNING_PACKAGES, REPOSITORY, one_sentence
 from tests.hw.fake.access import FakeSysfs
 from tests.hw.fake.boards import BOARDS

@@ -14,9 +14,9 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
+from partition.edge.local_client import LocalClient
 from partition.errors import CloudError, CloudUnavailableError
-from partition.local_client import LocalClient
-from partition.runtime import SplitRuntime
+from partition.model.runtime import SplitRuntime
 from tests.conftest import LEARNING_PACKAGES, REPOSITORY, script_command
 from tests.runs import constant_policy, write_run
 

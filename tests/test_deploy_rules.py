@@ -14,8 +14,8 @@ from agents.deciders.registry import UNLEARNED
 from agents.deciders.rule import Rule
 from agents.deciders.rules import make_rule
 from agents.saved_rule import SavedRule, save_privileged
-from partition.runtime import SplitRuntime
-from partition.server import CloudServer
+from partition.model.runtime import SplitRuntime
+from partition.server.cloud_server import CloudServer
 from tests.runs import write_run
 from tests.test_deploy import BLOCKED, kept_signals, machine, main, photographs, refusal
 

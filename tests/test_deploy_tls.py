@@ -8,9 +8,9 @@ import re
 import pytest
 
 from partition.certificates import make_certificates
-from partition.runtime import SplitRuntime
-from partition.server import CloudServer
-from partition.tls import ServerSecurity
+from partition.model.runtime import SplitRuntime
+from partition.server.cloud_server import CloudServer
+from partition.transport.tls import ServerSecurity
 from tests.runs import constant_policy, write_run
 
 CLOUD = (2, 1, 2, 0)

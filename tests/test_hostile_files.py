@@ -18,9 +18,9 @@ from envs.worlds import build_world
 from hw.device import DeviceModel
 from hw.errors import HardwareError
 from partition import json_file
-from partition.attention.table import AccuracyTable
 from partition.errors import PartitionError
-from partition.model_folder import CUTS_FILE, PROFILE_FILE, ModelFolder
+from partition.model.accuracy_table import AccuracyTable
+from partition.model.folder import CUTS_FILE, PROFILE_FILE, ModelFolder
 from partition.placement.cluster import Cluster
 from partition.stages.errors import StageError
 from partition.stages.session import Session

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from partition.attention.table import AccuracyRow, AccuracyTable
+from partition.model.accuracy_table import AccuracyRow, AccuracyTable
 
 INK, MUTED, GRID = "#1f2933", "#9aa5b1", "#e4e7eb"
 COLOURS = ("#0b7285", "#e8590c", "#7048e8", "#2b8a3e", "#c2255c", "#5c940d")

@@ -19,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from partition import cli, datasets
+from partition import cli
 from partition.attention import evaluation, training
 from partition.attention.select import message_bytes, sent_count
+from partition.data import datasets
 from partition.errors import PartitionError
 from partition.train_attention import Job, open_job
 

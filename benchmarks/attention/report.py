@@ -14,8 +14,8 @@ from typing import Any
 
 from benchmarks.attention import figures
 from partition import cli, json_file
-from partition.attention.table import AccuracyRow, AccuracyTable
 from partition.errors import PartitionError
+from partition.model.accuracy_table import AccuracyRow, AccuracyTable
 
 MAX_LOSS = 0.01
 MIN_RATIO = 8

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import torch
 
-from partition import zoo
 from partition.errors import PartitionError
-from partition.prepare import prepare
+from partition.prepare import zoo
+from partition.prepare.build import prepare
 from tests.partition.architectures import ARCHITECTURES
 from tests.partition.splitting import RELATIVE_ERROR, SPREAD_CUTS, measure
 

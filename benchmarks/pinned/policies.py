@@ -18,7 +18,7 @@ from benchmarks.pinned.differences import Values
 from envs.edge_env import EdgeSplitEnv
 from envs.make import make_simulated
 from envs.worlds import build_world
-from partition.prepare import prepare
+from partition.prepare.build import prepare
 
 _TRAININGS = {"advised": 48_000, "ppo": 48_000, "dvfo": 12_800}
 """Control steps of all boards: five rollouts, or two hundred, most of them with updates."""

@@ -9,9 +9,17 @@ from numpy.typing import NDArray
 
 from benchmarks.pinned.content import scattered
 from benchmarks.pinned.differences import Values
-from partition.codec import Codec
-from partition.wire import Hello, Raw, Reply, Request, pack_hello, pack_reply, pack_request
-from partition.wire_tensors import pack
+from partition.codec.codec import Codec
+from partition.transport.wire import (
+    Hello,
+    Raw,
+    Reply,
+    Request,
+    pack_hello,
+    pack_reply,
+    pack_request,
+)
+from partition.transport.wire_tensors import pack
 
 _SHAPES = ((1, 16, 28, 28), (1, 5, 7, 3), (4, 12, 9, 9), (2, 33, 5), (3, 40), (1, 3, 64, 64))
 """Feature maps, odd sizes, batches, tokens and pictures."""

@@ -19,7 +19,7 @@ from benchmarks.placement import bench
 from benchmarks.placement.published import tables
 from benchmarks.placement.published.tables import Harder, Identical, Run
 from partition import cli, json_file
-from partition.machine import describe_processor
+from partition.model.machine import describe_processor
 from partition.placement.errors import PlacementError
 
 METHODS = ("k_path", "greedy", "random", "ours")

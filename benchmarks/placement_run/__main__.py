@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.placement_run.trial import CAMERA, Run, kill, measure, write_cluster
-from partition.machine import describe_machine
-from partition.prepare import prepare
+from partition.model.machine import describe_machine
+from partition.prepare.build import prepare
 from tests.cluster.bed import Bed, NodeSpec
 
 SPECS = (

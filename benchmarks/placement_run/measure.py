@@ -17,13 +17,13 @@ from threading import Event
 
 import numpy as np
 
-from partition import wire
-from partition.model_folder import ModelFolder
-from partition.runtime import SplitRuntime, random_inputs
+from partition.model.folder import ModelFolder
+from partition.model.runtime import SplitRuntime, random_inputs
 from partition.stages.outlet import Outlet
 from partition.stages.piece import Crossing
 from partition.stages.server import SessionServer
 from partition.stages.session import Hop, Session
+from partition.transport import wire
 
 _LARGE_BYTES = 100_000
 _TIMEOUT_S = 30

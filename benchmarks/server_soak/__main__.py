@@ -22,12 +22,12 @@ from pathlib import Path
 
 import numpy as np
 
-from partition.client import CloudClient
-from partition.codec import Codec
-from partition.model_folder import ModelFolder
-from partition.pipeline import Route, SplitPipeline
-from partition.prepare import prepare
-from partition.runtime import SplitRuntime, random_inputs
+from partition.codec.codec import Codec
+from partition.edge.client import CloudClient
+from partition.edge.pipeline import Route, SplitPipeline
+from partition.model.folder import ModelFolder
+from partition.model.runtime import SplitRuntime, random_inputs
+from partition.prepare.build import prepare
 from tests.partition.delay_proxy import DelayProxy
 
 N_INPUTS, N_THREADS = 32, 2

@@ -9,9 +9,9 @@ import sys
 
 import numpy as np
 
-from partition.model_folder import ModelFolder
-from partition.runtime import SplitRuntime
-from partition.server import CloudServer
+from partition.model.folder import ModelFolder
+from partition.model.runtime import SplitRuntime
+from partition.server.cloud_server import CloudServer
 
 if __name__ == "__main__":
     folder = ModelFolder.open(sys.argv[1])

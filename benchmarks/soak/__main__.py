@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.soak.kinds import ALL
 from benchmarks.soak.signals import COLD_SHARE, SignalReport, send_signals
 from benchmarks.soak.soak import Plan, Report, soak
-from partition.prepare import prepare
+from partition.prepare.build import prepare
 
 
 def main(argv: Sequence[str] | None = None) -> int:

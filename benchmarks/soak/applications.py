@@ -17,10 +17,10 @@ import grpc
 import numpy as np
 
 from benchmarks.soak.ledger import PATIENT_S, Example, Ledger
-from partition import rpc, wire
+from partition.edge.local_client import LocalClient
 from partition.errors import CloudError
-from partition.local_client import LocalClient
-from partition.model_folder import ModelFolder
+from partition.model.folder import ModelFolder
+from partition.transport import rpc, wire
 from tests.conftest import REPOSITORY
 
 CALLERS = (("patient", PATIENT_S, 0.12), ("patient", PATIENT_S, 0.5), ("hasty", 0.3, 0.2))

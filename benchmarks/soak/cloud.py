@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from partition import cli
-from partition.model_folder import ModelFolder
-from partition.runtime import SplitRuntime
-from partition.server import CloudServer
+from partition.model.folder import ModelFolder
+from partition.model.runtime import SplitRuntime
+from partition.server.cloud_server import CloudServer
 from tests.conftest import REPOSITORY
 from tests.partition.delay_proxy import DelayProxy
 

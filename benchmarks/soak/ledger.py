@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from partition.codec import Codec
+from partition.codec.codec import Codec
 from partition.errors import (
     CloudError,
     CloudUnavailableError,
     DeadlineExceededError,
     ServerBusyError,
 )
-from partition.model_folder import ModelFolder
-from partition.runtime import SplitRuntime, random_inputs
+from partition.model.folder import ModelFolder
+from partition.model.runtime import SplitRuntime, random_inputs
 
 PATIENT_S = 20.0
 """A request that may take so long has to be answered: no fault lasts half of it."""

@@ -10,7 +10,7 @@ from agents.policy import FrozenPolicy, PolicyMetadata
 from envs.live import live_layout
 from envs.spaces import observation_fields
 from hw.boards.linux import LinuxBoard
-from partition.model_folder import ModelFolder
+from partition.model.folder import ModelFolder
 from tests.hw.fake.access import FakeSysfs
 from tests.hw.fake.boards import BOARDS
 from tests.hw.fake.kernel import NEW

@@ -28,7 +28,7 @@ from benchmarks.soak.machine import Machine
 from benchmarks.soak.programs import Launcher, Program
 from benchmarks.soak.runs import restless_run
 from benchmarks.soak.soak import daemon_options, free_address
-from partition.model_folder import ModelFolder
+from partition.model.folder import ModelFolder
 
 COLD_SHARE = 0.05
 """Of the signals that are sent to daemons that were started as a user does."""

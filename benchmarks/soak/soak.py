@@ -24,7 +24,7 @@ from benchmarks.soak.ledger import Ledger, examples
 from benchmarks.soak.machine import Machine
 from benchmarks.soak.programs import Launcher, Program
 from benchmarks.soak.runs import restless_run
-from partition.model_folder import ModelFolder
+from partition.model.folder import ModelFolder
 
 PAUSE_S = (0.6, 2.8)
 """Between the beginnings of two faults."""

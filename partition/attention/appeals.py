@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from partition.codec import Float32Array
+from partition.codec.codec import Float32Array
 
 SHARES = tuple(i / 50 for i in range(51))
 Floats = npt.NDArray[np.float64]

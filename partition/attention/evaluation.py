@@ -12,11 +12,11 @@ from torch import nn
 
 from partition.attention.modules import AttentionSplit, branch_flops, quantise
 from partition.attention.select import BITS, MESSAGE_BYTES, fused, message_bytes, sent_count, wilson
-from partition.attention.table import AccuracyRow
 from partition.attention.training import Features, Ranking, importance
-from partition.codec import Float32Array
-from partition.datasets import Labels
-from partition.split_point import SplitPoint
+from partition.codec.codec import Float32Array
+from partition.data.datasets import Labels
+from partition.model.accuracy_table import AccuracyRow
+from partition.model.split_point import SplitPoint
 
 XI_GRID = tuple(i / 10 for i in range(11))
 """DVFO's levels, as far as they are known."""

@@ -17,17 +17,17 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from partition.attention.files import (
+from partition.attention.modules import AttentionSplit
+from partition.model.attention_files import (
     BRANCH_FILE,
     SCORES_FILE,
     TAIL_FILE,
     TrainedCut,
     write_costs,
 )
-from partition.attention.modules import AttentionSplit
-from partition.cost import Cost
-from partition.graph import find_cuts
-from partition.shapes import settle
+from partition.model.cost import Cost
+from partition.prepare.graph import find_cuts
+from partition.prepare.shapes import settle
 
 
 class _Branch(nn.Module):

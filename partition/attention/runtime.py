@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from partition.attention.files import BRANCH_FILE, SCORES_FILE, TAIL_FILE, folder_of
 from partition.attention.select import BoolArray, fused, kept_channels, quantised, sent_count
-from partition.codec import Float32Array
+from partition.codec.codec import Float32Array
 from partition.errors import ModelFolderError, ModelRunError
-from partition.runtime import RUNTIME_ERRORS
-from partition.split_point import SplitPoint
+from partition.model.attention_files import BRANCH_FILE, SCORES_FILE, TAIL_FILE, folder_of
+from partition.model.runtime import RUNTIME_ERRORS
+from partition.model.split_point import SplitPoint
 
 _CANNOT_LOAD: tuple[type[Exception], ...] = (OSError, *RUNTIME_ERRORS)
 

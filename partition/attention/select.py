@@ -7,11 +7,11 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from partition.codec import Float32Array
+from partition.codec.codec import Float32Array
 
 BITS = (8, 4)
 MESSAGE_BYTES = 64
-"""Headers around one tensor in `partition.wire`."""
+"""Headers around one tensor in `partition.transport.wire`."""
 CHANNEL_BYTES = 2
 """Index of a channel that is sent."""
 RANGE_BYTES = 8
@@ -67,7 +67,7 @@ def quantised(channels: Float32Array, bits: int) -> Float32Array:
 
 
 def message_bytes(n_sent: int, channels: int, values_per_channel: int, bits: int) -> int:
-    """Bytes on the wire for one input, as `partition.wire` packs it.
+    """Bytes on the wire for one input, as `partition.transport.wire` packs it.
 
     That is headers, ranges, which channels (unless all), values. Sending nothing costs nothing.
     """

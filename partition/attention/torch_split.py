@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from partition.codec import Float32Array
+from partition.codec.codec import Float32Array
 from partition.errors import ModelExportError
-from partition.model_folder import ModelFolder
-from partition.runtime import SplitRuntime
-from partition.split_point import SplitPoint
+from partition.model.folder import ModelFolder
+from partition.model.runtime import SplitRuntime
+from partition.model.split_point import SplitPoint
 
 _RELATIVE_ERROR = 1e-3
 _PLACEHOLDER = "cut_tensor"

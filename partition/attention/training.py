@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from partition import datasets
 from partition.attention.modules import Answer, AttentionSplit, choose_width
 from partition.attention.select import BITS
 from partition.attention.torch_split import TorchSplit
-from partition.datasets import Labelled
-from partition.split_point import Preprocess, SplitPoint
+from partition.data import datasets
+from partition.data.datasets import Labelled
+from partition.model.split_point import Preprocess, SplitPoint
 
 Ranking = Literal["attention", "magnitude", "random", "fixed"]
 RANKINGS: tuple[Ranking, ...] = ("attention", "magnitude", "random", "fixed")

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from partition import cli
-from partition.model_folder import ModelFolder
+from partition.model.folder import ModelFolder
 from partition.placement import report
 from partition.placement.cluster import Cluster
-from partition.placement.cpsat import CpSatResult, solve_cpsat
 from partition.placement.errors import PlacementError
 from partition.placement.plan import Plan
-from partition.placement.problem import Problem, build_problem
-from partition.placement.solve import OBJECTIVES, Wish, solve
+from partition.placement.solver.cpsat import CpSatResult, solve_cpsat
+from partition.placement.solver.problem import Problem, build_problem
+from partition.placement.solver.solve import OBJECTIVES, Wish, solve
 from partition.placement.what_if import find_changes
 
 _ROUNDING_S = 2e-9

@@ -14,7 +14,7 @@ from matplotlib.patches import FancyArrowPatch
 from partition.placement.cluster import Cluster, Floats
 from partition.placement.errors import PlacementError
 from partition.placement.plan import Plan
-from partition.placement.problem import Problem
+from partition.placement.solver.problem import Problem
 
 _GREY, _INK = "#c4c4c4", "#303030"
 _LABEL = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.85}

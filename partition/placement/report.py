@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from partition.placement.cluster import Cluster, LeftOut
-from partition.placement.cpsat import CpSatResult
 from partition.placement.plan import Plan, Stage
+from partition.placement.solver.cpsat import CpSatResult
 from partition.placement.what_if import Change
 
 _MS = 1e3

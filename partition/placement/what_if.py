@@ -10,8 +10,8 @@ import numpy as np
 
 from partition.placement.errors import PlacementError
 from partition.placement.plan import Plan
-from partition.placement.problem import Problem, with_more
-from partition.placement.solve import Wish, solve
+from partition.placement.solver.problem import Problem, with_more
+from partition.placement.solver.solve import Wish, solve
 
 _MAX_KINDS = 3
 _NOTHING = 1e-9

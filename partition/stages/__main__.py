@@ -7,11 +7,12 @@ import signal
 import sys
 import threading
 
-from partition import cli, rpc
+from partition import cli
 from partition.errors import CloudError
-from partition.model_folder import ModelFolder
+from partition.model.folder import ModelFolder
 from partition.stages.server import Stage
-from partition.tls import is_loopback
+from partition.transport import rpc
+from partition.transport.tls import is_loopback
 
 
 def _main() -> None:

@@ -6,10 +6,10 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 
-from partition import wire
 from partition.errors import PartitionError, WireError
 from partition.stages.errors import StageError, StageLostError
 from partition.stages.session import Kind, Session, pack_signal, split_number
+from partition.transport import wire
 
 Frame = tuple[int, wire.Request]
 """Its number, and the tensors at a cut."""

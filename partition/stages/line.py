@@ -16,15 +16,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from partition.errors import PartitionError
-from partition.model_folder import ModelFolder
-from partition.runtime import Array
+from partition.model.folder import ModelFolder
+from partition.model.runtime import Array
 from partition.stages.errors import StageError, StageLostError
 from partition.stages.inlet import Inlet
 from partition.stages.outlet import Outlet
 from partition.stages.piece import Crossing
 from partition.stages.server import READY_TIMEOUT_S, SessionServer
 from partition.stages.session import Hop, Session
-from partition.tls import ClientSecurity, ServerSecurity
+from partition.transport.tls import ClientSecurity, ServerSecurity
 
 Frame = tuple[Array, ...]
 _RETRY_S = 0.2

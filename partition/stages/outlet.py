@@ -9,11 +9,11 @@ from typing import Any
 
 import grpc
 
-from partition import rpc
 from partition.stages.errors import StageError, StageLostError
 from partition.stages.link_meter import LinkMeter
 from partition.stages.session import FRAMES, Kind, Session, method_path, number_bytes, unpack_signal
-from partition.tls import ClientSecurity
+from partition.transport import rpc
+from partition.transport.tls import ClientSecurity
 
 _CHANNEL_OPTIONS = (
     *rpc.SIZE_OPTIONS,

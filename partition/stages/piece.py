@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from partition import wire
-from partition.codec import Codec
-from partition.encoded import MIN_DIMS, Encoded
+from partition.codec.codec import Codec
+from partition.codec.encoded import MIN_DIMS, Encoded
 from partition.errors import ModelFolderError, WireError
-from partition.model_folder import ModelFolder
-from partition.runtime import RUNTIME_ERRORS, Array, SplitRuntime
-from partition.split_point import SplitPoint
+from partition.model.folder import ModelFolder
+from partition.model.runtime import RUNTIME_ERRORS, Array, SplitRuntime
+from partition.model.split_point import SplitPoint
 from partition.stages.errors import StageError
+from partition.transport import wire
 
 _LOAD_ERRORS: tuple[type[Exception], ...] = (ModelFolderError, *RUNTIME_ERRORS)
 

@@ -6,10 +6,10 @@ import time
 
 import grpc
 
-from partition import rpc
 from partition.stages.errors import StageLostError
 from partition.stages.session import PROBE, method_path
-from partition.tls import ClientSecurity
+from partition.transport import rpc
+from partition.transport.tls import ClientSecurity
 
 PROBE_BYTES = 1 << 17
 """Takes a quarter of a second at 4 Mbit/s, and more than a busy processor adds at 100."""

@@ -12,17 +12,17 @@ from typing import Any
 
 import grpc
 
-from partition import rpc
 from partition.errors import PartitionError, WireError
-from partition.listener import MESSAGE_TIMEOUT_S, Listener
-from partition.model_folder import ModelFolder
-from partition.runtime import SplitRuntime
+from partition.listener.listener import MESSAGE_TIMEOUT_S, Listener
+from partition.model.folder import ModelFolder
+from partition.model.runtime import SplitRuntime
 from partition.stages.errors import StageError, StageLostError
 from partition.stages.inlet import Inlet
 from partition.stages.outlet import Outlet
 from partition.stages.piece import Piece
 from partition.stages.session import FRAMES, PROBE, SERVICE, STATISTICS, Session
-from partition.tls import ClientSecurity, ServerSecurity
+from partition.transport import rpc
+from partition.transport.tls import ClientSecurity, ServerSecurity
 
 READY_TIMEOUT_S = 60.0
 _FINISH_TIMEOUT_S = 60.0

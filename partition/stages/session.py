@@ -15,9 +15,10 @@ from dataclasses import asdict, dataclass, replace
 from enum import IntEnum
 from typing import Any
 
-from partition import json_file, rpc
+from partition import json_file
 from partition.errors import CloudError
 from partition.stages.errors import StageError
+from partition.transport import rpc
 
 SERVICE = "dvfo.Stages"
 FRAMES = "Frames"

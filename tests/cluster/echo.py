@@ -9,9 +9,9 @@ import sys
 import threading
 from contextlib import ExitStack
 
-from partition import wire
 from partition.stages.outlet import Outlet
 from partition.stages.server import SessionServer
+from partition.transport import wire
 
 _READY_TIMEOUT_S = 30
 

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from partition.client import CloudClient
-from partition.codec import Codec
-from partition.machine import describe_machine
-from partition.model_folder import ModelFolder
+from partition.codec.codec import Codec
+from partition.edge.client import CloudClient
+from partition.model.folder import ModelFolder
+from partition.model.machine import describe_machine
 from tests.cluster.local_ray import REPOSITORY, LocalRay
 
 _ONE_PORT, _SERVE_PORT = 50161, 50162
@@ -85,7 +85,7 @@ def main():
         processes = [
             subprocess.Popen(list(map(str, one)), cwd=REPOSITORY, stdout=subprocess.DEVNULL),
             cluster.popen(
-                "partition.replicas", "--model", folder.path, "--port", _SERVE_PORT,
+                "partition.server.replicas", "--model", folder.path, "--port", _SERVE_PORT,
                 "--replicas", _WORKERS, "--ray", cluster.address, "--insecure",
             ),
         ]  # fmt: skip

@@ -11,10 +11,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from partition.client import CloudClient
-from partition.codec import Codec
+from partition.codec.codec import Codec
+from partition.edge.client import CloudClient
 from partition.errors import CloudError, ModelMismatchError
-from partition.runtime import SplitRuntime, random_inputs
+from partition.model.runtime import SplitRuntime, random_inputs
 from tests.conftest import one_sentence
 
 pytestmark = pytest.mark.timeout(900)
@@ -26,7 +26,7 @@ def port(tiny, local_ray):
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     process = local_ray.popen(
-        "partition.replicas", "--model", tiny.path, "--port", port, "--replicas", 2,
+        "partition.server.replicas", "--model", tiny.path, "--port", port, "--replicas", 2,
         "--ray", local_ray.address, "--insecure",
     )  # fmt: skip
     assert "2 replicas" in process.stdout.readline()
@@ -82,5 +82,5 @@ def test_a_killed_replica_is_replaced(tiny, port, local_ray):
 
 
 def test_without_encryption_it_is_said_and_without_serve_too(tiny, local_ray):
-    arguments = ("partition.replicas", "--model", tiny.path, "--port", "50999")
+    arguments = ("partition.server.replicas", "--model", tiny.path, "--port", "50999")
     assert "--insecure" in one_sentence(local_ray.run(*arguments))

@@ -14,8 +14,8 @@ from envs.fleet import Fleet, World
 from envs.scenario import Scenario
 from envs.split_costs import SplitCosts
 from hw.device import DeviceModel
-from partition.cost import Cost
-from partition.routes import Route, RouteOption
+from partition.model.cost import Cost
+from partition.model.routes import Route, RouteOption
 
 CONSTANT = {
     "schema_version": "2",

@@ -9,9 +9,9 @@ import pytest
 
 from envs.fleet import Fleet
 from envs.worlds import build_world
-from partition.attention.files import Attention, TrainedCut
-from partition.attention.table import AccuracyRow, AccuracyTable
-from partition.cost import Cost
+from partition.model.accuracy_table import AccuracyRow, AccuracyTable
+from partition.model.attention_files import Attention, TrainedCut
+from partition.model.cost import Cost
 
 SCORES, BRANCH = Cost(2_000, 400, 4_000, 8), Cost(50_000, 8_000, 40_000, 18)
 

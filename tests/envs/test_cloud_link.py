@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from envs.cloud_link import NO_CLOUD_RTT_S, CloudLink
-from partition.client import CloudClient
+from partition.edge.client import CloudClient
+from partition.edge.pipeline import SplitPipeline
 from partition.errors import CloudAccessError, ModelMismatchError
-from partition.pipeline import SplitPipeline
-from partition.routes import Route
-from partition.runtime import SplitRuntime
-from partition.server import CloudServer
+from partition.model.routes import Route
+from partition.model.runtime import SplitRuntime
+from partition.server.cloud_server import CloudServer
 from tests.partition.refusing_server import RefusingServer
 
 

@@ -22,10 +22,10 @@ from envs.response import MAX_BACKLOG
 from envs.split_costs import SplitCosts
 from hw.boards.sim import SimBoard
 from hw.errors import SensorReadError, WindowTooShortError
-from partition.client import CloudReply, LinkEstimate
+from partition.edge.client import CloudReply, LinkEstimate
+from partition.edge.pipeline import SplitPipeline
 from partition.errors import CloudUnavailableError
-from partition.pipeline import SplitPipeline
-from partition.runtime import SplitRuntime
+from partition.model.runtime import SplitRuntime
 from tests.hw.fake.clock import FakeClock
 
 STEP_S = 0.25

@@ -14,8 +14,8 @@ from hw.boards.sim import SimBoard
 from hw.device import DeviceModel
 from hw.errors import HardwareError, SensorReadError, UnsupportedError
 from partition.errors import CloudError, PartitionError
-from partition.runtime import SplitRuntime
-from partition.server import CloudServer
+from partition.model.runtime import SplitRuntime
+from partition.server.cloud_server import CloudServer
 
 N_STEPS = 2
 

@@ -14,10 +14,10 @@ from envs.live import STEP_S
 from envs.make import make_live
 from envs.requests import MAX_WAITING, ApplicationRequests, ScenarioRequests
 from hw.errors import HardwareError
+from partition.edge.local_client import LocalClient
+from partition.edge.local_service import N_ARRIVALS
 from partition.errors import CloudError, ModelRunError
-from partition.local_client import LocalClient
-from partition.local_service import N_ARRIVALS
-from partition.runtime import SplitRuntime
+from partition.model.runtime import SplitRuntime
 
 
 class Arrivals:

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from partition.runtime import SplitRuntime
-from partition.server import CloudServer
+from partition.model.runtime import SplitRuntime
+from partition.server.cloud_server import CloudServer
 
 REPOSITORY = Path(__file__).parents[2]
 

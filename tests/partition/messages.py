@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 
-from partition import compression, wire
-from partition.codec import Codec, Encoded
+from partition.codec import compression
+from partition.codec.codec import Codec, Encoded
 from partition.errors import WireError
-from partition.wire import Raw
+from partition.transport import wire
+from partition.transport.wire import Raw
 
 MODEL = "0123456789abcdef"
 _CODEC = Codec()

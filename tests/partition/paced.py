@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 
-from partition.runtime import SplitRuntime
+from partition.model.runtime import SplitRuntime
 
 EDGE_S = 0.5
 """The whole network on the edge: an old board."""

@@ -14,11 +14,11 @@ from dataclasses import asdict
 from statistics import median
 
 from partition.choose import CutCost, DynamicSplit
-from partition.client import CloudClient
-from partition.model_folder import ModelFolder
-from partition.pipeline import Route, SplitPipeline
-from partition.runtime import SplitRuntime, random_inputs
-from partition.tls import ClientSecurity
+from partition.edge.client import CloudClient
+from partition.edge.pipeline import Route, SplitPipeline
+from partition.model.folder import ModelFolder
+from partition.model.runtime import SplitRuntime, random_inputs
+from partition.transport.tls import ClientSecurity
 from tests.partition.paced import PacedEdge
 
 DEADLINE_S = 20.0

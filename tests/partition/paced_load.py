@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 import threading
 
-from partition.client import CloudClient
-from partition.codec import Codec
+from partition.codec.codec import Codec
+from partition.edge.client import CloudClient
 from partition.errors import CloudError
-from partition.model_folder import ModelFolder
-from partition.runtime import random_inputs
-from partition.tls import ClientSecurity
+from partition.model.folder import ModelFolder
+from partition.model.runtime import random_inputs
+from partition.transport.tls import ClientSecurity
 
 
 def ask_on(folder, address, stop, loading):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from partition.model_folder import ModelFolder
-from partition.server import CloudServer
+from partition.model.folder import ModelFolder
+from partition.server.cloud_server import CloudServer
 from tests.partition.paced import PacedTails
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 
-from partition import rpc, wire
+from partition.transport import rpc, wire
 
 
 class RefusingServer(grpc.GenericRpcHandler):

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from partition.model_folder import ModelFolder
-from partition.runtime import Array, SplitRuntime, random_inputs
-from partition.split_point import SplitPoint
+from partition.model.folder import ModelFolder
+from partition.model.runtime import Array, SplitRuntime, random_inputs
+from partition.model.split_point import SplitPoint
 
 SPREAD_CUTS = 12
 RELATIVE_ERROR = 1e-4

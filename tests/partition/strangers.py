@@ -11,7 +11,7 @@ from pathlib import Path
 
 import grpc
 
-from partition import rpc
+from partition.transport import rpc
 
 _INFER = rpc.method_path(rpc.INFER)
 REPOSITORY = Path(__file__).parents[2]

@@ -14,12 +14,12 @@ torch = pytest.importorskip("torch")
 
 from partition.attention import evaluation, modules, training  # noqa: E402
 from partition.attention.export import export  # noqa: E402
-from partition.attention.files import folder_of  # noqa: E402
 from partition.attention.runtime import AttentionRuntime  # noqa: E402
 from partition.attention.torch_split import SplittableNetwork  # noqa: E402
 from partition.errors import ModelFolderError, PartitionError  # noqa: E402
+from partition.model.attention_files import folder_of  # noqa: E402
+from partition.prepare.zoo import resolve  # noqa: E402
 from partition.train_attention import takes_attention  # noqa: E402
-from partition.zoo import resolve  # noqa: E402
 
 SMALL = (24, 4, 4)
 XI = (0.0, 0.02, 0.125, 0.3, 0.5, 0.97, 1.0)

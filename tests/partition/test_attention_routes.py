@@ -9,17 +9,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from partition import datasets
 from partition.attention import select
-from partition.attention.table import AccuracyTableError
-from partition.client import CloudClient
-from partition.datasets import FASHION_MNIST_FOLDER
+from partition.data import datasets
+from partition.data.datasets import FASHION_MNIST_FOLDER
+from partition.edge.client import CloudClient
+from partition.edge.pipeline import SplitPipeline
 from partition.errors import ModelFolderError, ModelMismatchError, PartitionError
-from partition.model_folder import ModelFolder
-from partition.pipeline import SplitPipeline
-from partition.routes import Route
-from partition.runtime import SplitRuntime
-from partition.server import CloudServer
+from partition.model.accuracy_table import AccuracyTableError
+from partition.model.folder import ModelFolder
+from partition.model.routes import Route
+from partition.model.runtime import SplitRuntime
+from partition.server.cloud_server import CloudServer
 
 torch = pytest.importorskip("torch")
 
@@ -117,12 +117,12 @@ class LocalCloud:
     link = None
 
     def __init__(self, folder):
-        from partition.models_cache import ModelStore
+        from partition.server.model_store import ModelStore
 
         self.folder, self.store = folder, ModelStore([folder])
 
     def infer(self, point, encoded, deadline_s):
-        from partition.client import CloudReply
+        from partition.edge.client import CloudReply
 
         tail = self.store.tail(self.folder.fingerprint, point.index)
         tail.check(encoded)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from partition import wire
 from partition.attention import appeals, select
-from partition.codec import Codec
+from partition.codec.codec import Codec
+from partition.transport import wire
 
 XI = (0.0, 0.02, 0.125, 0.3, 0.5, 0.97, 1.0)
 

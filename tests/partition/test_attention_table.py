@@ -7,7 +7,12 @@ import random
 
 import pytest
 
-from partition.attention.table import ACCURACY_FILE, AccuracyRow, AccuracyTable, AccuracyTableError
+from partition.model.accuracy_table import (
+    ACCURACY_FILE,
+    AccuracyRow,
+    AccuracyTable,
+    AccuracyTableError,
+)
 from tests.conftest import REPOSITORY, script_command
 
 RESULTS = REPOSITORY / "results"

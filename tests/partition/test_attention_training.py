@@ -8,18 +8,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from partition import datasets
 from partition.attention.runtime import AttentionRuntime
-from partition.attention.table import AccuracyTable
-from partition.datasets import FASHION_MNIST_FOLDER
+from partition.data import datasets
+from partition.data.datasets import FASHION_MNIST_FOLDER
+from partition.model.accuracy_table import AccuracyTable
 
 torch = pytest.importorskip("torch")
 
 from benchmarks.attention import rankings  # noqa: E402
-from partition import fashion_nets, train_attention, train_classifier  # noqa: E402
+from partition import train_attention, train_classifier  # noqa: E402
 from partition.attention import training  # noqa: E402
 from partition.errors import ModelNotFoundError, PartitionError  # noqa: E402
-from partition.prepare import prepare  # noqa: E402
+from partition.prepare import fashion_nets  # noqa: E402
+from partition.prepare.build import prepare  # noqa: E402
 
 needs_fashion_mnist = pytest.mark.skipif(
     not FASHION_MNIST_FOLDER.is_dir(), reason="apt-get install dataset-fashion-mnist"
@@ -67,7 +68,7 @@ def test_shipped_networks_are_small_and_have_natural_bottlenecks(name, tmp_path)
 
 
 def test_preprocessing_is_the_same_in_training_and_in_the_zoo():
-    from partition import zoo
+    from partition.prepare import zoo
 
     for name in fashion_nets.NETWORKS:
         source = zoo.resolve(name)

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from partition.batching import BatchQueue
 from partition.errors import DeadlineExceededError, ServerBusyError, WireError
+from partition.server.batching import BatchQueue
 from tests.hw.fake.clock import FakeClock
 
 LATER_S = 1e9

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from partition.breaker import CircuitBreaker
+from partition.edge.breaker import CircuitBreaker
 from tests.hw.fake.clock import FakeClock
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from partition.choose import CutCost, DynamicSplit, choose_split, expected_s, guessed_wait_s
-from partition.link import LinkEstimate
-from partition.pipeline import InferenceResult
+from partition.edge.pipeline import InferenceResult
+from partition.transport.link_estimator import LinkEstimate
 from tests.hw.fake.clock import FakeClock
 
 # A slow edge: the later the cut, the longer its head and the fewer its bytes.

@@ -8,11 +8,11 @@ from dataclasses import replace
 import grpc
 import pytest
 
-from partition import wire
-from partition.client import CloudClient
-from partition.codec import Codec
+from partition.codec.codec import Codec
+from partition.edge.client import CloudClient
 from partition.errors import CloudUnavailableError, DeadlineExceededError
-from partition.server import CloudServer
+from partition.server.cloud_server import CloudServer
+from partition.transport import wire
 
 DEADLINE_S = 5.0
 

@@ -9,17 +9,17 @@ from contextlib import closing
 import grpc
 import pytest
 
-from partition import rpc
-from partition.client import CloudClient
-from partition.codec import Codec
+from partition.codec.codec import Codec
+from partition.edge.client import CloudClient
 from partition.errors import (
     CloudAccessError,
     CloudError,
     CloudUnavailableError,
     ModelMismatchError,
 )
-from partition.runtime import random_inputs
-from partition.server import CloudServer
+from partition.model.runtime import random_inputs
+from partition.server.cloud_server import CloudServer
+from partition.transport import rpc
 from tests.partition.refusing_server import RefusingServer
 
 DEADLINE_S = 5.0

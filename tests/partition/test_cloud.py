@@ -13,16 +13,16 @@ import grpc
 import numpy as np
 import pytest
 
-from partition import rpc, wire
-from partition.client import CloudClient
-from partition.codec import Codec
+from partition.codec.codec import Codec
+from partition.edge.client import CloudClient
 from partition.errors import (
     CloudError,
     DeadlineExceededError,
     ModelMismatchError,
 )
-from partition.runtime import SplitRuntime
-from partition.server import CloudServer
+from partition.model.runtime import SplitRuntime
+from partition.server.cloud_server import CloudServer
+from partition.transport import rpc, wire
 
 DEADLINE_S = 5.0
 

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from partition import kernel
-from partition.codec import Codec, encoded_bytes, group_count
-from partition.encoded import payload_shape
+from partition.codec import kernel
+from partition.codec.codec import Codec, encoded_bytes, group_count
+from partition.codec.encoded import payload_shape
+from partition.codec.kernel import KERNEL
 from partition.errors import WireError
-from partition.kernel import KERNEL
 
 SHAPES = st.one_of(
     st.tuples(st.integers(1, 3), st.integers(1, 6), st.integers(1, 9), st.integers(1, 9)),

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import zstandard
 
-from partition.codec import Codec
-from partition.compression import (
+from partition.codec.codec import Codec
+from partition.codec.compression import (
     BYPASS_BPS,
     CompressionProbe,
     compress,

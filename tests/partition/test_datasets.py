@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from partition import datasets
-from partition.datasets import FASHION_MNIST_FOLDER, DatasetError
+from partition.data import datasets
+from partition.data.datasets import FASHION_MNIST_FOLDER, DatasetError
 
 needs_fashion_mnist = pytest.mark.skipif(
     not FASHION_MNIST_FOLDER.is_dir(), reason="apt-get install dataset-fashion-mnist"

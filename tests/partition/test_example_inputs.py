@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from partition.datasets import FASHION_MNIST_FOLDER
+from partition.data.datasets import FASHION_MNIST_FOLDER
+from partition.data.example_inputs import N_PICTURES, example_inputs
 from partition.errors import PartitionError
-from partition.example_inputs import N_PICTURES, example_inputs
-from partition.prepare import prepare
-from partition.runtime import SplitRuntime
+from partition.model.runtime import SplitRuntime
+from partition.prepare.build import prepare
 
 needs_fashion_mnist = pytest.mark.skipif(
     not FASHION_MNIST_FOLDER.is_dir(), reason="apt-get install dataset-fashion-mnist"
@@ -26,7 +26,7 @@ def grey(folder, side):
 
 @needs_fashion_mnist
 def test_fashion_networks_see_the_test_pictures_they_were_trained_for(tmp_path):
-    from partition import datasets
+    from partition.data import datasets
 
     folder = prepare("fashion-mobilenet", tmp_path / "net")
     pictures = example_inputs(folder, Path("fashion-mnist"))

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from partition.graph import find_cuts
+from partition.prepare.graph import find_cuts
 
 
 def make_model(nodes, shapes, weights=()) -> onnx.ModelProto:

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from partition import images
+from partition.data import images
+from partition.data.image_file import MAX_PIXELS, read_rgb
+from partition.data.images import SHIPPED, load_crops, load_photographs
 from partition.errors import ImageError
-from partition.image_file import MAX_PIXELS, read_rgb
-from partition.images import SHIPPED, load_crops, load_photographs
-from partition.split_point import Preprocess
+from partition.model.split_point import Preprocess
 
 PREPROCESS = Preprocess(32, 0.5, (127.0, 0.0, 127.0), (128.0, 1.0, 64.0))
 
@@ -135,7 +135,7 @@ def test_an_image_that_would_fill_the_memory_is_refused_by_its_header(tmp_path, 
     path = bomb_png(tmp_path / "small.png", side)
     assert path.stat().st_size < 200_000
     code = f"""import pathlib, resource
-from partition.image_file import ImageError, read_rgb
+from partition.data.image_file import ImageError, read_rgb
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
     read_rgb(pathlib.Path({str(path)!r}))
@@ -162,7 +162,7 @@ def test_the_largest_image_takes_little_more_than_itself(tmp_path):
 
 @pytest.mark.parametrize("kind", ["WEBP", "BMP", "JPEG"])
 def test_other_formats_are_bound_as_well(tmp_path, monkeypatch, kind):
-    monkeypatch.setattr("partition.image_file.MAX_PIXELS", 80 * 60 - 1)
+    monkeypatch.setattr("partition.data.image_file.MAX_PIXELS", 80 * 60 - 1)
     path = tmp_path / f"x.{kind.lower()}"
     Image.new("RGB", (80, 60)).save(path, kind)
     with pytest.raises(ImageError, match=f"{path} has 80 x 60 pixels"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from partition.link import LinkEstimator
+from partition.transport.link_estimator import LinkEstimator
 from tests.hw.fake.clock import FakeClock
 
 RTT_S = 0.02

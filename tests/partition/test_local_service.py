@@ -11,9 +11,10 @@ import grpc
 import numpy as np
 import pytest
 
-from partition import rpc, wire
-from partition.client import CloudClient
-from partition.codec import Codec
+from partition.codec.codec import Codec
+from partition.edge.client import CloudClient
+from partition.edge.local_client import LocalClient, _cast
+from partition.edge.local_service import LocalService
 from partition.errors import (
     CloudError,
     CloudUnavailableError,
@@ -22,9 +23,8 @@ from partition.errors import (
     ServerBusyError,
     WireError,
 )
-from partition.local_client import LocalClient, _cast
-from partition.local_service import LocalService
-from partition.wire import Raw
+from partition.transport import rpc, wire
+from partition.transport.wire import Raw
 
 PATIENCE_S = 5.0
 

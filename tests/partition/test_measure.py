@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from benchmarks import split_overhead
-from partition import profile_table
-from partition.model_folder import ModelFolder
-from partition.prepare import prepare
-from partition.profile import count_blocks, describe_input, fastest_threads, profile
-from partition.zoo import Source
+from partition.model.folder import ModelFolder
+from partition.prepare.build import prepare
+from partition.prepare.zoo import Source
+from partition.profile import table
+from partition.profile.measure import count_blocks, describe_input, fastest_threads, profile
 from tests.partition.architectures import ARCHITECTURES
 
 
@@ -96,7 +96,7 @@ def test_a_network_without_photographs_is_profiled_with_random_inputs(tmp_path):
     result = profile(folder, repeats=1, threads=1)
     assert result["input"] == {"raw_bytes": 2 * 4 * 3 * 64 * 64, "jpeg_bytes": None}
     assert all(0 <= point["agreement"] <= 1 for point in result["split_points"])
-    assert " x2" in profile_table.text(result)
+    assert " x2" in table.text(result)
 
 
 def test_the_number_of_threads_is_measured(copy, monkeypatch):
@@ -108,9 +108,9 @@ def test_the_number_of_threads_is_measured(copy, monkeypatch):
             time_s[0] += {1: 1.0, 2: 0.5, 4: 0.49}[self.threads]
 
     time_s = [0.0]
-    monkeypatch.setattr("partition.profile.os.cpu_count", lambda: 4)
-    monkeypatch.setattr("partition.profile.SplitRuntime", Runtime)
-    monkeypatch.setattr("partition.profile.time.perf_counter", lambda: time_s[0])
+    monkeypatch.setattr("partition.profile.measure.os.cpu_count", lambda: 4)
+    monkeypatch.setattr("partition.profile.measure.SplitRuntime", Runtime)
+    monkeypatch.setattr("partition.profile.measure.time.perf_counter", lambda: time_s[0])
     assert fastest_threads(copy) == 2
 
 

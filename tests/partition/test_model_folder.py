@@ -11,8 +11,8 @@ from dataclasses import replace
 import pytest
 
 from partition.errors import ModelFolderError, ModelNotFoundError
-from partition.machine import describe_processor
-from partition.model_folder import ModelFolder, choose_split_points
+from partition.model.folder import ModelFolder, choose_split_points
+from partition.model.machine import describe_processor
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_a_simulator_reads_a_folder_with_numpy_alone(tiny):
     script = (
         "import sys\n"
         "for name in ('onnx', 'onnxruntime', 'grpc', 'torch', 'PIL'): sys.modules[name] = None\n"
-        "from partition.model_folder import ModelFolder\n"
+        "from partition.model.folder import ModelFolder\n"
         "print(ModelFolder.open(sys.argv[1]).fingerprint)\n"
     )
     command = [sys.executable, "-c", script, str(tiny.path)]
@@ -146,8 +146,14 @@ def test_a_simulator_reads_a_folder_with_numpy_alone(tiny):
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("partition.runtime", ("partition.shapes", "partition.graph", "partition.export")),
-        ("partition.split_point", ("partition.wire", "partition.model_folder", "onnx")),
+        (
+            "partition.model.runtime",
+            ("partition.prepare.shapes", "partition.prepare.graph", "partition.prepare.export"),
+        ),
+        (
+            "partition.model.split_point",
+            ("partition.transport.wire", "partition.model.folder", "onnx"),
+        ),
     ],
 )
 def test_a_module_loads_without_what_it_has_no_need_of(module, absent):

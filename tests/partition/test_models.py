@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from partition.errors import ModelExportError
-from partition.prepare import prepare
-from partition.runtime import SplitRuntime, random_inputs
-from partition.zoo import Source
+from partition.model.runtime import SplitRuntime, random_inputs
+from partition.prepare.build import prepare
+from partition.prepare.zoo import Source
 from tests.partition.architectures import ARCHITECTURES
 from tests.partition.splitting import RELATIVE_ERROR, measure
 

@@ -13,11 +13,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from partition.client import CloudClient
+from partition.edge.client import CloudClient
+from partition.edge.pipeline import Route, SplitPipeline
 from partition.errors import CloudUnavailableError, DeadlineExceededError, PartitionError
-from partition.pipeline import Route, SplitPipeline
-from partition.runtime import SplitRuntime
-from partition.server import CloudServer
+from partition.model.runtime import SplitRuntime
+from partition.server.cloud_server import CloudServer
 
 DEADLINE_S = 5.0
 
@@ -256,16 +256,17 @@ def test_a_client_that_refuses_does_not_stop_the_pipeline(tiny, runtime, image):
 def test_boards_and_servers_need_no_torch(tiny):
     script = (
         "import sys; sys.modules['torch'] = None\n"
-        "import partition.server, partition.pipeline, partition.images, partition.profile\n"
+        "import partition.server.cloud_server, partition.edge.pipeline, partition.data.images\n"
+        "import partition.profile.measure\n"
         "import numpy as np\n"
-        "from partition.model_folder import ModelFolder\n"
+        "from partition.model.folder import ModelFolder\n"
         "folder = ModelFolder.open(sys.argv[1])\n"
-        "runtime = partition.server.SplitRuntime(folder)\n"
+        "runtime = partition.server.cloud_server.SplitRuntime(folder)\n"
         "x = np.zeros(folder.input_shape, np.float32)\n"
-        "with partition.server.CloudServer(folder, runtime) as server:\n"
-        "    client = partition.pipeline.CloudClient(f'127.0.0.1:{server.port}', folder)\n"
-        "    pipeline = partition.pipeline.SplitPipeline(folder, runtime, client)\n"
-        "    print(pipeline.infer(x, partition.pipeline.Route(1), 5.0).served_by)\n"
+        "with partition.server.cloud_server.CloudServer(folder, runtime) as server:\n"
+        "    client = partition.edge.pipeline.CloudClient(f'127.0.0.1:{server.port}', folder)\n"
+        "    pipeline = partition.edge.pipeline.SplitPipeline(folder, runtime, client)\n"
+        "    print(pipeline.infer(x, partition.edge.pipeline.Route(1), 5.0).served_by)\n"
         "    client.close()\n"
     )
     command = [sys.executable, "-c", script, str(tiny.path)]

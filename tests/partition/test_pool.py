@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 
-from partition.codec import Codec
+from partition.codec.codec import Codec
 
 
 def ramp(offset: float) -> np.ndarray:

@@ -8,11 +8,11 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from partition import zoo
 from partition.errors import ModelExportError, ModelFolderError, ModelNotFoundError
-from partition.prepare import prepare
-from partition.runtime import SplitRuntime
-from partition.tiny_cnn import build
+from partition.model.runtime import SplitRuntime
+from partition.prepare import zoo
+from partition.prepare.build import prepare
+from partition.prepare.tiny_cnn import build
 
 
 def write_onnx(path, *, op="Relu", shape=("N", 3, 8, 8), classes=4, inputs=("x",)):

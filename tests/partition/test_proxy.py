@@ -9,16 +9,16 @@ from contextlib import contextmanager
 import pytest
 
 from partition.certificates import make_certificates
-from partition.client import CloudClient
-from partition.codec import Codec
+from partition.codec.codec import Codec
+from partition.edge.client import CloudClient
+from partition.edge.local_client import LocalClient
+from partition.edge.local_service import LocalService
 from partition.errors import CloudError
-from partition.local_client import LocalClient
-from partition.local_service import LocalService
-from partition.runtime import random_inputs
-from partition.server import CloudServer
+from partition.model.runtime import random_inputs
+from partition.server.cloud_server import CloudServer
 from partition.stages.probe import link_rate_bps
 from partition.stages.server import Stage
-from partition.tls import ClientSecurity, ServerSecurity
+from partition.transport.tls import ClientSecurity, ServerSecurity
 from tests.partition.swallowing_relay import SwallowingRelay
 
 DEADLINE_S = 5.0

@@ -8,8 +8,8 @@ import subprocess
 import numpy as np
 import pytest
 
-from partition.client import CloudClient
-from partition.codec import Codec
+from partition.codec.codec import Codec
+from partition.edge.client import CloudClient
 from tests.partition.delay_proxy import DelayProxy
 from tests.partition.netns import CLOUD_ADDRESS, Namespaces
 

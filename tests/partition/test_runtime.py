@@ -9,9 +9,9 @@ import onnxruntime as ort
 import pytest
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
+from partition.data.images import load_photographs
 from partition.errors import ModelRunError
-from partition.images import load_photographs
-from partition.runtime import SplitRuntime, installed_providers, random_inputs
+from partition.model.runtime import SplitRuntime, installed_providers, random_inputs
 
 CATS = range(281, 286)
 """ImageNet classes: tabby, tiger cat, Persian, Siamese, Egyptian."""

@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives import serialization
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from partition import certificates as certificates_module
-from partition.certificate_end import CertificateWatch
 from partition.certificates import make_certificates
-from partition.client import CloudClient
+from partition.edge.client import CloudClient
 from partition.errors import CloudError, CloudUnavailableError
-from partition.server import CloudServer
-from partition.tls import ClientSecurity, ServerSecurity, is_loopback
+from partition.server.certificate_watch import CertificateWatch
+from partition.server.cloud_server import CloudServer
+from partition.transport.tls import ClientSecurity, ServerSecurity, is_loopback
 
 TIMEOUT_S = 3.0
 TOKEN = "0123456789abcdef" * 2

@@ -18,15 +18,15 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from partition import rpc, wire
-from partition.client import CloudClient
-from partition.codec import Codec
+from partition.codec.codec import Codec
+from partition.edge.client import CloudClient
 from partition.errors import CloudError, ModelMismatchError, ServerBusyError
-from partition.metrics import ServerMetrics
-from partition.models_cache import ModelStore, tail_bytes
-from partition.prepare import prepare
-from partition.runtime import SplitRuntime, random_inputs
-from partition.server import CloudServer, ServerLimits
+from partition.model.runtime import SplitRuntime, random_inputs
+from partition.prepare.build import prepare
+from partition.server.cloud_server import CloudServer, ServerLimits
+from partition.server.metrics import ServerMetrics
+from partition.server.model_store import ModelStore, tail_bytes
+from partition.transport import rpc, wire
 
 DEADLINE_S = 10.0
 

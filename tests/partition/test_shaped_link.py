@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from partition.client import CloudClient
-from partition.codec import Codec
+from partition.codec.codec import Codec
+from partition.edge.client import CloudClient
 from partition.errors import CloudUnavailableError
-from partition.shaped_link import CHUNK_BYTES, ShapedLink
+from partition.transport.shaped_link import CHUNK_BYTES, ShapedLink
 
 MESSAGE_BYTES = 40_000
 

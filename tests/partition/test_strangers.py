@@ -13,19 +13,20 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from partition import listener, rpc
-from partition.arrivals import Arrivals
-from partition.client import CloudClient
-from partition.codec import Codec
-from partition.connections import Connections, raise_file_limit
-from partition.local_client import LocalClient
-from partition.local_service import LocalService
-from partition.refusal_log import RefusalLog
-from partition.runtime import random_inputs
-from partition.server import CloudServer
+from partition.codec.codec import Codec
+from partition.edge.client import CloudClient
+from partition.edge.local_client import LocalClient
+from partition.edge.local_service import LocalService
+from partition.listener import listener
+from partition.listener.arrivals import Arrivals
+from partition.listener.connections import Connections, raise_file_limit
+from partition.listener.refusal_log import RefusalLog
+from partition.model.runtime import random_inputs
+from partition.server.cloud_server import CloudServer
 from partition.stages.server import Stage
 from partition.stages.session import FRAMES, STATISTICS, method_path
-from partition.tls import ClientSecurity, ServerSecurity
+from partition.transport import rpc
+from partition.transport.tls import ClientSecurity, ServerSecurity
 from tests.partition.strangers import HeadersOnly, idle_connections, server_process, still_open
 
 DEADLINE_S = 5.0
@@ -249,7 +250,8 @@ def test_idle_connections_beyond_the_open_files_shut_nobody_out(tiny, encoded, m
 def test_a_server_takes_as_many_files_as_it_may_have(tiny):
     command = 'ulimit -Sn 256; exec "$@"'
     script = (
-        "import resource; from partition.connections import raise_file_limit; raise_file_limit();"
+        "import resource; from partition.listener.connections import raise_file_limit;"
+        "raise_file_limit();"
         "print(*resource.getrlimit(resource.RLIMIT_NOFILE))"
     )
     output = subprocess.run(

@@ -13,8 +13,8 @@ SECONDS = 15.0
 """ONNX Runtime 1.32 sends its first events after 9 s."""
 CODE = """
 import sys, time
-from partition.model_folder import ModelFolder
-from partition.runtime import SplitRuntime, random_inputs
+from partition.model.folder import ModelFolder
+from partition.model.runtime import SplitRuntime, random_inputs
 folder = ModelFolder.open(sys.argv[1])
 SplitRuntime(folder).whole(random_inputs(folder))
 time.sleep(float(sys.argv[2]))

@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from partition import compression, wire, wire_tensors
-from partition.codec import Codec
+from partition.codec import compression
+from partition.codec.codec import Codec
 from partition.errors import WireError
 from partition.message_sizes import request_bytes
-from partition.wire import Raw
+from partition.transport import wire, wire_tensors
+from partition.transport.wire import Raw
 from tests.partition import messages
 from tests.partition.messages import MODEL
 

@@ -21,7 +21,7 @@ from benchmarks.soak.signals import KINDS as SIGNALS
 from benchmarks.soak.signals import draw_trials, send_signals
 from benchmarks.soak.soak import Plan, soak
 from partition.errors import CloudUnavailableError, DeadlineExceededError, ServerBusyError
-from partition.model_folder import ModelFolder
+from partition.model.folder import ModelFolder
 from tests.hw.fake.access import FakeSysfs
 from tests.hw.fake.boards import BOARDS
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.placement.published.layers import LayerGraph
 from partition.placement.cluster import Floats
-from partition.placement.problem import Ints, Problem
+from partition.placement.solver.problem import Ints, Problem
 
 MB = 1 << 20
 _FIELD_M = 150.0

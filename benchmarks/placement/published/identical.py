@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.placement.published.cost_model import cut_points
 from benchmarks.placement.published.layers import LayerGraph
 from partition.placement.cluster import Floats
-from partition.placement.problem import Problem
+from partition.placement.solver.problem import Problem
 
 MAX_IDEALS = 3000
 FLOAT_BYTES = 4

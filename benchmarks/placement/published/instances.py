@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.placement.published.cost_model import random_cluster
-from partition.placement.problem import Problem, memory_of_stages
+from partition.placement.solver.problem import Problem, memory_of_stages
 
 _BYTES_PER_MBIT = 125_000.0
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from partition.placement.cluster import Clock
-from partition.placement.problem import Problem, memory_of_stages
+from partition.placement.solver.problem import Problem, memory_of_stages
 
 
 def random_problem(seed: int, n: int | None = None, n_blocks: int | None = None) -> Problem:

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from instances import random_problem
 
-from partition.placement import infeasible
 from partition.placement.cluster import Cluster
 from partition.placement.errors import ClusterError, InfeasibleError, PlacementError
-from partition.placement.problem import build_problem, memory_of_stages
-from partition.placement.solve import Wish, solve
+from partition.placement.solver import infeasible
+from partition.placement.solver.problem import build_problem, memory_of_stages
+from partition.placement.solver.solve import Wish, solve
 
 GOOD = """
 schema_version = 1

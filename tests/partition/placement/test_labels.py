@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from instances import least_period, random_problem
 
-from partition.placement import throughput
-from partition.placement.choices import list_choices
-from partition.placement.labels import LabelSearch, Packed
-from partition.placement.threshold import Threshold
+from partition.placement.solver import throughput
+from partition.placement.solver.choices import list_choices
+from partition.placement.solver.labels import LabelSearch, Packed
+from partition.placement.solver.threshold import Threshold
 
 MOST = 10**6
 

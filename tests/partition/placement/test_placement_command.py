@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from partition.model_folder import ModelFolder
+from partition.model.folder import ModelFolder
 from partition.placement import __main__ as command
 from partition.placement import what_if
 from partition.placement.cluster import Cluster
-from partition.placement.cpsat import CpSatResult
 from partition.placement.errors import PlacementError
-from partition.placement.problem import build_problem
-from partition.placement.solve import Wish, solve
+from partition.placement.solver.cpsat import CpSatResult
+from partition.placement.solver.problem import build_problem
+from partition.placement.solver.solve import Wish, solve
 from partition.placement.what_if import find_changes
 
 CLUSTERS = Path(__file__).parents[3] / "docs/clusters"

@@ -13,17 +13,17 @@ import pytest
 from instances import all_placements, energy, latency, least_period, parts, random_problem
 
 from benchmarks.placement.published.instances import FAMILIES
-from partition.placement import throughput
-from partition.placement.choices import list_choices
-from partition.placement.colours import Colours
-from partition.placement.cpsat import solve_cpsat
 from partition.placement.errors import PlacementError
-from partition.placement.problem import memory_of_stages
-from partition.placement.reach import Depth, Digits, Reach
-from partition.placement.recent import Recent
-from partition.placement.solve import Wish, solve
-from partition.placement.threshold import Threshold
-from partition.placement.throughput import solve_throughput
+from partition.placement.solver import throughput
+from partition.placement.solver.choices import list_choices
+from partition.placement.solver.colours import Colours
+from partition.placement.solver.cpsat import solve_cpsat
+from partition.placement.solver.problem import memory_of_stages
+from partition.placement.solver.reach import Depth, Digits, Reach
+from partition.placement.solver.recent import Recent
+from partition.placement.solver.solve import Wish, solve
+from partition.placement.solver.threshold import Threshold
+from partition.placement.solver.throughput import solve_throughput
 
 CHUNK = 250
 LONG_S = 1e6  # tests must not depend on how busy the machine is

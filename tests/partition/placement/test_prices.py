@@ -9,10 +9,10 @@ import pytest
 from instances import least_period, random_problem
 
 from benchmarks.placement.published.instances import FAMILIES
-from partition.placement import throughput
-from partition.placement.choices import list_choices
-from partition.placement.prices import Ascent
-from partition.placement.threshold import Threshold
+from partition.placement.solver import throughput
+from partition.placement.solver.choices import list_choices
+from partition.placement.solver.prices import Ascent
+from partition.placement.solver.threshold import Threshold
 
 
 def problems_with_a_placement(n_problems):
@@ -76,7 +76,7 @@ def test_prices_get_better_and_all_devices_together_cost_one(hard):
 def test_halved_steps_get_further_than_whole_ones(hard, monkeypatch):
     halved = Ascent(hard)
     halved.climb(120)
-    monkeypatch.setattr("partition.placement.prices._STALLED", 10**6)
+    monkeypatch.setattr("partition.placement.solver.prices._STALLED", 10**6)
     whole = Ascent(hard)
     whole.climb(120)
     assert 1.0 - halved.value < 0.8 * (1.0 - whole.value)

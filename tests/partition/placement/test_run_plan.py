@@ -10,9 +10,9 @@ import pytest
 
 from partition.placement.cluster import Cluster, Device
 from partition.placement.errors import ClusterError, InfeasibleError
-from partition.placement.run import frames_per_s, run
-from partition.placement.run_plan import NOISE_S, Planner, blamed, device_of, is_other
-from partition.placement.run_supervisor import Placed, Supervisor
+from partition.placement.run.__main__ import frames_per_s, run
+from partition.placement.run.replan import NOISE_S, Planner, blamed, device_of, is_other
+from partition.placement.run.supervisor import Placed, Supervisor
 
 
 def devices(n, **changes):
@@ -70,8 +70,8 @@ def test_devices_that_no_link_leads_to_are_said_to_be_left_out(tiny, tmp_path, m
         def run(self, n_frames):
             return {"seconds": [], "wrong": 0, "largest_error": 0.0, "breaks": []}
 
-    monkeypatch.setattr("partition.placement.ray_cluster.joined", lambda _: nullcontext())
-    monkeypatch.setattr("partition.placement.run_supervisor.Supervisor", Nothing)
+    monkeypatch.setattr("partition.placement.run.ray_cluster.joined", lambda _: nullcontext())
+    monkeypatch.setattr("partition.placement.run.supervisor.Supervisor", Nothing)
     result = run(str(tiny.path), path, "auto", 1, quiet=False)
     assert asked == ["a", "b"]
     assert result["left_out"] == [{"name": "spare", "reason": "has no link"}]

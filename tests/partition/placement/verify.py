@@ -22,12 +22,12 @@ from unittest import mock
 
 import numpy as np
 
-from partition.placement import throughput
 from partition.placement.cluster import Cluster
 from partition.placement.errors import ClusterError, InfeasibleError, PlacementError
 from partition.placement.plan import Plan, Stage
-from partition.placement.problem import build_problem
-from partition.placement.solve import Wish, solve
+from partition.placement.solver import throughput
+from partition.placement.solver.problem import build_problem
+from partition.placement.solver.solve import Wish, solve
 from partition.placement.what_if import Change, find_changes
 from tests.partition.placement.brute_force import SAME, Group, Measures, Placement, World
 from tests.partition.placement.small_clusters import Instance, draw

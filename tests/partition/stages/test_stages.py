@@ -15,7 +15,7 @@ import grpc
 import numpy as np
 import pytest
 
-from partition.runtime import random_inputs
+from partition.model.runtime import random_inputs
 from partition.stages.errors import StageError, StageLostError
 from partition.stages.line import Line
 from partition.stages.probe import PROBE_BYTES, link_rate_bps

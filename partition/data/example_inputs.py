@@ -1,0 +1,58 @@
+"""Inputs that a deployed network is fed with: photographs, or Fashion-MNIST's test pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from partition.codec.codec import Float32Array
+from partition.data import datasets
+from partition.data.datasets import FASHION_MNIST
+from partition.data.images import load_photographs
+from partition.errors import ImageError
+from partition.model.folder import ModelFolder
+
+N_PICTURES = 64
+_GREY_MEAN, _GREY_STD = 72.94, 90.02
+"""Of Fashion-MNIST's training pixels, 0..255; who trained a grey network with others feeds it."""
+
+
+def example_inputs(folder: ModelFolder, source: Path | None = None) -> list[Float32Array]:
+    """Inputs for one sample each, preprocessed.
+
+    Args:
+        folder: the model.
+        source: a folder of photographs, or `fashion-mnist`. None takes Fashion-MNIST where the
+            network's accuracy was measured on it or it takes small grey pictures, otherwise the
+            photographs that scikit-image installs.
+
+    Raises:
+        ImageError: the network takes no such pictures, or there are none.
+        DatasetError: Fashion-MNIST is wanted and not installed.
+    """
+    of_fashion = folder.attention is not None and folder.attention.table.data == FASHION_MNIST
+    by_itself = source is None and (of_fashion or _takes_grey(folder))
+    if by_itself or str(source) == FASHION_MNIST:
+        return _fashion_pictures(folder)
+    if folder.preprocess is None:
+        raise ImageError(f"model {folder.name} takes no photographs: a live board needs them")
+    return [photograph.tensor for photograph in load_photographs(source, folder.preprocess)]
+
+
+def _takes_grey(folder: ModelFolder) -> bool:
+    return len(folder.inputs) == 1 and folder.input_shape in ((1, 1, 28, 28), (1, 1, 32, 32))
+
+
+def _fashion_pictures(folder: ModelFolder) -> list[Float32Array]:
+    images = datasets.load_fashion_mnist_test().first(N_PICTURES).images
+    prepared = folder.preprocess
+    if _takes_grey(folder):
+        edge = (images.shape[2] - folder.input_shape[2]) // 2  # drop the padding again
+        grey = images[:, :1, edge : images.shape[2] - edge, edge : images.shape[3] - edge]
+        pictures = (grey.astype(np.float32) - np.float32(_GREY_MEAN)) / np.float32(_GREY_STD)
+    elif prepared is not None and prepared.size == images.shape[2]:
+        pictures = datasets.preprocess(images, prepared.mean, prepared.std)
+    else:
+        raise ImageError(f"model {folder.name} takes no pictures of 32 x 32 pixels")
+    return [pictures[i : i + 1] for i in range(len(pictures))]

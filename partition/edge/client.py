@@ -1,0 +1,383 @@
+"""The edge's end of the link: requests with a deadline, and an estimate of the link itself."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import numpy.typing as npt
+
+from partition.codec.codec import Encoded
+from partition.edge.answers import AnswerCheck
+from partition.edge.standing import Standing
+from partition.errors import (
+    CloudError,
+    DeadlineExceededError,
+    ServerBusyError,
+    WireError,
+)
+from partition.model.folder import ModelFolder
+from partition.model.split_point import SplitPoint
+from partition.transport import refusals, rpc, wire
+from partition.transport.link_estimator import LinkEstimate, LinkEstimator
+from partition.transport.tls import ClientSecurity
+
+__all__ = ["CloudClient", "CloudReply", "LinkEstimate"]
+
+_PROBE_ROUNDS = 3
+_MIN_PROBE_BYTES, _MAX_PROBE_BYTES = 3_000, 24_000
+_PROBE_S = 0.02
+"""A probe of the rate should take no longer than this on the link as it was."""
+_RATE_MAX_AGE_S = 1.0
+_REFRESH_TIMEOUT_S, _RECONNECT_TIMEOUT_S = 2.0, 1.0
+# An answer that is expected to take this many deadlines is not asked for.
+_HOPELESS = 1.5
+_SURE = 0.5
+_CHECK_PERIOD_S = 0.05
+_CHANNEL_OPTIONS = (
+    *rpc.SIZE_OPTIONS,
+    # Together these give a reconnection within half a second of the server's return. The minimum
+    # is also the time that a connection may take to be made, TLS included.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 300),
+    ("grpc.min_reconnect_backoff_ms", 1000),
+    # A connection that swallows what is sent is given up after two seconds; where something still
+    # acknowledges it (NAT, proxy), the last one alone decides.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 2_000),
+    ("grpc.http2.ping_timeout_ms", 2_000),
+    ("grpc.enable_retries", 0),
+    # Two clients of one process must not share a connection and its back-off.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CloudReply:
+    """Answer of the server to one request."""
+
+    outputs: tuple[npt.NDArray[Any], ...]
+    """Of the network; a classifier's first one is (1, n_classes)."""
+    compute_s: float
+    """Time in the server, waiting included."""
+    load: float
+    """Share of the server's workers busy over the last second, 0..1."""
+    queue: int
+    """Requests in the server beside this one."""
+    round_trip_s: float
+    """From the packed request to the unpacked reply, the server's time included."""
+    uplink_bytes: int
+
+    @property
+    def logits(self) -> npt.NDArray[Any]:
+        """The first output."""
+        return self.outputs[0]
+
+
+class CloudClient:
+    """Talks to one server; a context manager; safe to use from several threads.
+
+    After a failure calls fail at once until a probe in the background has been answered, so that a
+    dead server costs one request's deadline at most, and is found again within half a second. One
+    that refuses this client, or holds another model, is asked after 0.3 s and ever less often, up
+    to every 5 s. The probe compares the models, so that another one is noticed whenever it comes.
+
+    Args:
+        address: HOST:PORT.
+        folder: the model, which the server must hold too.
+        clock: monotonic seconds.
+        security: certificates and token; by default TLS beyond this machine.
+
+    Raises:
+        CloudError: the address has another form, or a file of `security` cannot be read.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        folder: ModelFolder,
+        clock: Callable[[], float] = time.monotonic,
+        security: ClientSecurity | None = None,
+    ) -> None:
+        host, _ = rpc.parse_address(address)
+        self._security = security or ClientSecurity()
+        self._address = address
+        self._folder, self._clock = folder, clock
+        self._estimator = LinkEstimator(clock)
+        self._server_load = 0.0
+        self._refreshing = False
+        self._counting = threading.Lock()
+        self._in_flight = 0
+        self._expected: tuple[float, LinkEstimate | None] = (-_CHECK_PERIOD_S, None)
+        self._metadata = self._security.metadata()
+        # Ids of two clients must differ, too: a reply of another one's is none of ours.
+        first = int.from_bytes(os.urandom(rpc.ID_BYTES), "little")
+        self._answers = AnswerCheck(address, folder.outputs)
+        self._ids = itertools.count(first)
+        self._channel = self._security.channel(host, address, _CHANNEL_OPTIONS)
+        self._hello = self._channel.unary_unary(rpc.method_path(rpc.HELLO))
+        self._infer = self._channel.unary_unary(rpc.method_path(rpc.INFER))
+        self._echo = self._channel.unary_unary(rpc.method_path(rpc.ECHO))
+        self._standing = Standing(
+            address,
+            self._greet_again,
+            self._check_hello,
+            lambda error: self._security.explain(error, address, _RECONNECT_TIMEOUT_S),
+            clock,
+        )
+
+    def __enter__(self) -> CloudClient:
+        """The client itself; `connect` is up to the caller."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the connection."""
+        self.close()
+
+    @property
+    def link(self) -> LinkEstimate | None:
+        """Estimate of the link; None before the rate is known and while nobody answers."""
+        return self._estimator.estimate(self._server_load) if self._standing.is_reachable else None
+
+    @property
+    def refusal(self) -> CloudError | None:
+        """Why the server answers and yet serves nothing at present; None while it is not so."""
+        return self._standing.refusal
+
+    def connect(self, timeout_s: float = 2.0) -> None:
+        """Check that the server is there and holds the same model and cut list.
+
+        Raises:
+            ModelMismatchError: it holds another one.
+            CloudAccessError: this client may not ask it.
+            CloudError: it does not answer, or not in this protocol.
+        """
+        try:
+            self._check_hello(self._call(self._hello, self._packed_hello(), timeout_s))
+        except CloudError as error:
+            if refusals.is_refusal(error):
+                self._standing.shut_out(error)
+            raise
+        self._standing.served()
+
+    def infer(
+        self, point: SplitPoint, encoded: tuple[Encoded | wire.Raw, ...], deadline_s: float
+    ) -> CloudReply:
+        """Let the server run the tail of `point`, one of the folder's split points.
+
+        A request whose connection broke is sent once more if the deadline allows: the server keeps
+        nothing of it, and no part of a reply has come.
+
+        Args:
+            point: where the network is cut.
+            encoded: the tensors that cross.
+            deadline_s: time from now after which the answer is of no use.
+
+        Raises:
+            CloudUnavailableError: nobody answers, or a recent call failed.
+            ServerBusyError: the server has no room for it, or had none a moment ago.
+            DeadlineExceededError: the answer was late, or is expected to be.
+            ModelMismatchError: the server holds another model.
+            CloudError: the server refused, or answered nonsense.
+            WireError: the deadline is no number.
+        """
+        deadline_s = rpc.timeout_s(deadline_s)
+        self._standing.check()
+        request = wire.Request(self._folder.fingerprint, point.index, encoded)
+        start_s = self._clock()
+        message = wire.pack_request(request)
+        self._check_hope(len(message), deadline_s)
+        request_id = (next(self._ids) % 2**64).to_bytes(rpc.ID_BYTES, "little")
+        self._count(1)
+        try:
+            answer = self._ask(rpc.with_id(message, request_id), deadline_s)
+        except DeadlineExceededError:
+            self._estimator.missed(len(message), deadline_s)
+            raise
+        finally:
+            self._count(-1)
+        reply = self._unpack(answer, request_id)
+        self._answers.check(reply.outputs)
+        self._standing.served()
+        round_trip_s = self._clock() - start_s
+        self._estimator.transferred(len(message), round_trip_s - reply.compute_s)
+        self._server_load = reply.load
+        return CloudReply(
+            reply.outputs, reply.compute_s, reply.load, reply.queue, round_trip_s, len(message)
+        )
+
+    def probe(self, timeout_s: float = 2.0) -> LinkEstimate:
+        """Measure round trip and rate with a few empty requests and one or two of up to 24 kB.
+
+        Raises:
+            CloudError: the server does not answer in time.
+        """
+        for _ in range(_PROBE_ROUNDS):
+            self._timed_echo(0, timeout_s)
+        for n_bytes in (_MIN_PROBE_BYTES, _MAX_PROBE_BYTES):
+            if self._timed_echo(n_bytes, timeout_s) > _PROBE_S:
+                break
+        estimate = self.link
+        if estimate is None:
+            raise CloudError(f"{self._address} gave no estimate of the link")
+        return estimate
+
+    def refresh(self) -> None:
+        """Start to measure round trip and server load, and a stale rate, in the background.
+
+        For times when nothing is sent; costs an empty request, or when the rate is older than a
+        second one of 3 to 24 kB, about 20 ms of the link. While a request or another measurement
+        is under way, none is started.
+        """
+        if self._refreshing or self._in_flight or not self._standing.is_reachable:
+            return
+        self._refreshing = True
+        n_bytes = self._probe_bytes()
+        start_s = self._clock()
+        call = self._echo.future(
+            bytes(n_bytes), timeout=_REFRESH_TIMEOUT_S, metadata=self._metadata
+        )
+        call.add_done_callback(lambda done: self._refreshed(done, n_bytes, start_s))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._standing.close()
+        self._channel.close()
+
+    def _count(self, change: int) -> None:
+        with self._counting:
+            self._in_flight += change
+
+    def _probe_bytes(self) -> int:
+        """Size of the next measurement."""
+        link = self.link
+        if link is None:
+            return _MIN_PROBE_BYTES
+        if link.age_s < _RATE_MAX_AGE_S:
+            return 0
+        return round(min(max(link.rate_bps * _PROBE_S / 8, _MIN_PROBE_BYTES), _MAX_PROBE_BYTES))
+
+    def _timed_echo(self, n_bytes: int, timeout_s: float) -> float:
+        start_s = self._clock()
+        self._server_load = self._unpack_echo(self._call(self._echo, bytes(n_bytes), timeout_s))
+        elapsed_s = self._clock() - start_s
+        self._estimator.transferred(n_bytes, elapsed_s)
+        return elapsed_s
+
+    def _refreshed(self, call: Any, n_bytes: int, start_s: float) -> None:
+        """Take the result of `refresh`; runs in a thread of gRPC's."""
+        elapsed_s = self._clock() - start_s
+        try:
+            self._server_load = self._unpack_echo(call.result())
+            if not self._in_flight:  # else it was not alone on the link
+                self._estimator.transferred(n_bytes, elapsed_s)
+        except grpc.RpcError as error:
+            self._failure(error, _REFRESH_TIMEOUT_S)
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                self._estimator.missed(n_bytes, _REFRESH_TIMEOUT_S)
+        except CloudError as error:
+            self._standing.shut_out(error)
+        except grpc.FutureCancelledError:
+            pass
+        finally:
+            self._refreshing = False
+
+    def _check_hope(self, message_bytes: int, deadline_s: float) -> None:
+        """Do not send what would be answered much too late; measure instead.
+
+        Raises:
+            DeadlineExceededError: the answer is expected too late.
+        """
+        now_s = self._clock()
+        if now_s >= self._expected[0] + _CHECK_PERIOD_S:
+            self._expected = (now_s, self.link)
+        link = self._expected[1]
+        if link is None or link.confidence < _SURE:
+            return
+        needed_s = link.transfer_s(message_bytes)
+        if needed_s > _HOPELESS * deadline_s:
+            self.refresh()
+            raise DeadlineExceededError(
+                f"{self._address} would take {needed_s * 1e3:.0f} ms for {message_bytes} bytes, "
+                f"the deadline is {deadline_s * 1e3:.0f} ms"
+            )
+
+    def _ask(self, message: bytes, deadline_s: float) -> bytes:
+        """Send a request, once more if the connection broke and there is time."""
+        start_s = self._clock()
+        try:
+            return self._once(self._infer, message, deadline_s)
+        except grpc.RpcError as error:
+            left_s = deadline_s - (self._clock() - start_s)
+            if not self._may_retry(error, len(message), left_s):
+                raise self._failure(error, deadline_s, is_request=True) from error
+        try:
+            return self._once(self._infer, message, left_s)
+        except grpc.RpcError as error:
+            raise self._failure(error, deadline_s, is_request=True) from error
+
+    def _may_retry(self, error: Any, message_bytes: int, left_s: float) -> bool:
+        if error.code() is not grpc.StatusCode.UNAVAILABLE or left_s <= 0:
+            return False
+        link = self._expected[1]
+        return link is None or left_s > link.transfer_s(message_bytes) + link.rtt_s
+
+    def _call(self, method: Callable[..., Any], message: bytes, timeout_s: float) -> bytes:
+        try:
+            return self._once(method, message, timeout_s)
+        except grpc.RpcError as error:
+            raise self._failure(error, timeout_s) from error
+
+    def _once(self, method: Callable[..., Any], message: bytes, timeout_s: float) -> bytes:
+        reply = method(message, timeout=timeout_s, metadata=self._metadata)
+        self._standing.answered()
+        return bytes(reply)
+
+    def _unpack(self, answer: bytes, request_id: bytes) -> wire.Reply:
+        try:
+            body, answered = rpc.split_id(answer)
+            if answered != request_id:
+                raise WireError("it belongs to another request")
+            return wire.unpack_reply(body)
+        except WireError as error:
+            raise self._answers.refused(f"{self._address} sent a broken reply: {error}") from error
+
+    def _unpack_echo(self, answer: bytes) -> float:
+        try:
+            return wire.unpack_echo(answer)
+        except WireError as error:
+            raise CloudError(f"{self._address} sent a broken reply: {error}") from error
+
+    def _failure(self, error: Any, timeout_s: float, *, is_request: bool = False) -> CloudError:
+        """What a failed call means, and what it means for the next ones."""
+        failure = self._security.explain(error, self._address, timeout_s)
+        if isinstance(failure, ServerBusyError):
+            self._server_load = refusals.load_of(error)
+        self._standing.failed(error, failure, is_request=is_request)
+        return failure
+
+    def _packed_hello(self) -> bytes:
+        mine = wire.Hello(self._folder.fingerprint, self._folder.cut_list_fingerprint)
+        return wire.pack_hello(mine)
+
+    def _check_hello(self, reply: bytes) -> None:
+        try:
+            wire.unpack_hello(reply)
+        except WireError as error:
+            reason = f"{self._address} answers, but not as a dvfo server: {error}"
+            raise CloudError(reason) from error
+
+    def _greet_again(self) -> Any:
+        """One hello that waits for a connection."""
+        return self._hello.future(
+            self._packed_hello(),
+            timeout=_RECONNECT_TIMEOUT_S,
+            wait_for_ready=True,
+            metadata=self._metadata,
+        )

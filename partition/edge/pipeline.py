@@ -1,0 +1,321 @@
+"""One inference along a route: head on the edge, tail in the cloud, or back on the edge.
+
+With attention at the cut, the edge keeps the channels that matter most and answers from them by its
+light branch, the cloud answers from the others, and both answers are fused (DVFO). An answer that
+does not come is replaced by the light branch's on all channels.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from partition.attention.runtime import AttentionRuntime, EdgeAnswer
+from partition.attention.select import fused
+from partition.codec import compression
+from partition.codec.codec import Codec, Encoded
+from partition.codec.encoded import MIN_DIMS, Bits, Uint16Array
+from partition.edge.client import CloudClient, CloudReply
+from partition.errors import CloudError, PartitionError, WireError
+from partition.model.accuracy_table import AccuracyTable
+from partition.model.folder import ModelFolder
+from partition.model.routes import Route
+from partition.model.runtime import SplitRuntime, random_inputs
+from partition.model.split_point import SplitPoint
+from partition.transport import wire
+
+__all__ = ["EdgeTimer", "InferenceResult", "Route", "SplitPipeline"]
+
+logger = logging.getLogger(__name__)
+
+Arrays = tuple[npt.NDArray[Any], ...]
+
+# How fast a tail's time is forgotten when it was slower once.
+_SMOOTHING = 0.1
+_SLACK = 1.2
+"""Time kept back for the tail on the edge, over what it took."""
+_SLACK_S = 0.0005
+
+
+class EdgeTimer(Protocol):
+    """Wraps each piece of edge compute, for instance to pace it to a simulated board."""
+
+    def edge(self, route: Route) -> AbstractContextManager[object]:
+        """Around what runs before anything is sent."""
+
+    def fallback(self, route: Route) -> AbstractContextManager[object]:
+        """Around what is left to do here when no answer comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceResult:
+    """Answer and where the time went; a part that did not happen took 0."""
+
+    outputs: Arrays
+    """Of the network; a classifier's first one is (1, n_classes)."""
+    latency_s: float
+    """From the input to the logits."""
+    edge_s: float
+    """Head, light branch, and what was left to do after a fallback."""
+    codec_s: float
+    """Encoding on the edge."""
+    transfer_s: float
+    """Round trip without the server's compute, or the time lost on a cloud that failed."""
+    cloud_s: float
+    """Compute in the server."""
+    uplink_bytes: int
+    """Bytes of the request if it was served."""
+    served_by: Literal["edge", "cloud"]
+    fallback: str | None = None
+    """Why the edge had to finish what was meant for the cloud."""
+    cloud_load: float | None = None
+    """Busy share of the server, 0..1, when it answered."""
+
+    @property
+    def logits(self) -> npt.NDArray[Any]:
+        """The first output."""
+        return self.outputs[0]
+
+
+class _NoTimer:
+    def edge(self, route: Route) -> AbstractContextManager[object]:
+        return nullcontext()
+
+    fallback = edge
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What the edge holds before anything is sent."""
+
+    tensors: Arrays
+    answer: EdgeAnswer | None = None
+    """Of the light branch; None where everything is sent."""
+    edge_weight: float = 0.0
+    """Its weight in the fused answer, lambda."""
+
+    @property
+    def sent_channels(self) -> Uint16Array | None:
+        """Ascending; None stands for all."""
+        if self.answer is None or not self.answer.kept.any():
+            return None
+        return np.flatnonzero(~self.answer.kept).astype(np.uint16)
+
+    def fused(self, outputs: Arrays) -> Arrays:
+        """The network's answer from both sides' answers."""
+        if self.answer is None:
+            return outputs
+        return (fused(self.answer.logits, outputs[0], self.edge_weight),)
+
+
+@dataclass(frozen=True, slots=True)
+class _Half:
+    """The edge's side of a split point with attention."""
+
+    runtime: AttentionRuntime
+    table: AccuracyTable
+
+
+class SplitPipeline:
+    """Runs one model along routes; not for use from two threads at once.
+
+    Args:
+        folder: the model.
+        runtime: what runs heads and tails here.
+        client: the link to the cloud; None sends every offload back to the edge.
+        edge_timer: wrapped around each piece of edge compute.
+        compress: let zstd shrink what is sent where the link's estimate says that it pays.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        folder: ModelFolder,
+        runtime: SplitRuntime,
+        client: CloudClient | None = None,
+        edge_timer: EdgeTimer | None = None,
+        *,
+        compress: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._folder = folder
+        self._runtime = runtime
+        self._client = client
+        self._timer = edge_timer or _NoTimer()
+        self._compress = compress
+        self._clock = clock
+        self._codecs: dict[Bits, Codec] = {8: Codec(8), 4: Codec(4)}
+        self._halves = _halves(folder, runtime.threads)
+        self._fallback_s: dict[tuple[int, bool], float] = {}
+        self._told: set[int] = set()
+        self._probes: dict[tuple[Route, int], compression.CompressionProbe] = {}
+
+    def warm_up(self) -> None:
+        """Build every session and learn how long the edge needs to finish alone."""
+        inputs = random_inputs(self._folder)
+        for option in self._folder.routes:
+            if option.route.xi in (0.0, 1.0):  # between, the same sessions run
+                head = self._head(option.route, inputs)
+                self._finish(option.route, head)
+                self._finish(option.route, head)
+
+    def infer(
+        self, x: npt.NDArray[Any] | Arrays, route: Route, deadline_s: float
+    ) -> InferenceResult:
+        """Run the network on one input.
+
+        A cloud that is late or gone costs at most the deadline: the edge then finishes from the
+        head's tensors, within the deadline if that fits in there at all. It also does where a
+        message cannot carry them, as with NaN or infinity.
+
+        Args:
+            x: of an image network (1, 3, H, W), preprocessed; or several inputs.
+            route: where to cut, and what to send.
+            deadline_s: time for the whole inference.
+
+        Raises:
+            PartitionError: there is no such split point, or this xi was not trained there.
+        """
+        point = self._check(route)
+        inputs = x if isinstance(x, tuple) else (x,)
+        start_s = self._clock()
+        with self._timer.edge(route):
+            head = self._head(route, inputs)
+        edge_s = self._clock() - start_s
+        if point.is_output or (head.answer is not None and head.answer.kept.all()):
+            outputs = head.tensors if head.answer is None else (head.answer.logits,)
+            return InferenceResult(outputs, edge_s, edge_s, 0.0, 0.0, 0.0, 0, "edge")
+        codec_s, sent_s = 0.0, self._clock()
+        try:
+            codec_s, reply = self._offload(route, head, start_s + deadline_s)
+        except (CloudError, WireError) as error:
+            if isinstance(error, WireError):
+                self._tell(route, error)
+            lost_s = self._clock() - sent_s
+            outputs, finish_s = self._finish(route, head)
+            latency_s = self._clock() - start_s
+            return InferenceResult(
+                outputs, latency_s, edge_s + finish_s, 0.0, lost_s, 0.0, 0, "edge", str(error)
+            )
+        return InferenceResult(
+            head.fused(reply.outputs),
+            self._clock() - start_s,
+            edge_s,
+            codec_s,
+            reply.round_trip_s - reply.compute_s,
+            reply.compute_s,
+            reply.uplink_bytes,
+            "cloud",
+            cloud_load=reply.load,
+        )
+
+    def _tell(self, route: Route, error: WireError) -> None:
+        """Say once that requests of a cut stay here."""
+        if route.split not in self._told:
+            self._told.add(route.split)
+            name = self._folder.split_points[route.split].name
+            logger.warning("%s: at %s such requests are finished here", error, name)
+
+    def _check(self, route: Route) -> SplitPoint:
+        """The split point of a route that can be run."""
+        points = self._folder.split_points
+        if not 0 <= route.split < len(points):
+            raise PartitionError(
+                f"no split point {route.split}: choose one from 0 to {len(points) - 1}"
+            )
+        point = points[route.split]
+        if route.xi == 1.0:
+            return point
+        if route.split not in self._halves:
+            raise PartitionError(
+                f"split point {point.name!r} of {self._folder.name} has no attention, so xi is 1 "
+                f"there, not {route.xi:g}: run python -m partition.train_attention"
+            )
+        return point
+
+    def _head(self, route: Route, inputs: Arrays) -> _Head:
+        point = self._folder.split_points[route.split]
+        if route.xi == 1.0:
+            return _Head(self._runtime.head(point, inputs))
+        half = self._halves[route.split]
+        weight = half.table.lookup(point.name, route.xi, route.bits).edge_weight
+        tensors = self._runtime.head(point, inputs)
+        return _Head(tensors, half.runtime.edge(tensors[0], route.xi), weight)
+
+    def _offload(self, route: Route, head: _Head, due_s: float) -> tuple[float, CloudReply]:
+        """Encoding time and the server's reply."""
+        if self._client is None:
+            raise CloudError("no cloud")
+        start_s = self._clock()
+        encoded = tuple(self._encode(route, head, i) for i in range(len(head.tensors)))
+        now_s = self._clock()
+        budget_s = self._cloud_budget_s(route, due_s - now_s)
+        point = self._folder.split_points[route.split]
+        return now_s - start_s, self._client.infer(point, encoded, budget_s)
+
+    def _encode(self, route: Route, head: _Head, position: int) -> Encoded | wire.Raw:
+        """A feature map quantised, and compressed where the link is slow enough for that to pay."""
+        tensor = head.tensors[position]
+        if tensor.dtype != np.float32 or tensor.ndim < MIN_DIMS:
+            return wire.Raw(tensor)
+        encoded = self._codecs[route.bits].encode(tensor, head.sent_channels)
+        link = self._client.link if self._compress and self._client is not None else None
+        if link is None:
+            return encoded
+        key = (route, position)
+        if key not in self._probes:
+            self._probes[key] = compression.probe_compression(encoded)
+        if not compression.worth_compressing(link.rate_bps, self._probes[key]):
+            return encoded
+        return compression.compress(encoded)
+
+    def _cloud_budget_s(self, route: Route, remaining_s: float) -> float:
+        """Time to wait for the cloud.
+
+        What the edge needs to finish alone is kept back; where it does not fit into the deadline,
+        the cloud is the only chance and gets all of it.
+        """
+        if remaining_s <= 0:
+            raise CloudError("deadline passed before the request was sent")
+        kept_s = _SLACK * self._fallback_s.get(_finish_key(route), 0.0) + _SLACK_S
+        return remaining_s - kept_s if kept_s < remaining_s else remaining_s
+
+    def _finish(self, route: Route, head: _Head) -> tuple[Arrays, float]:
+        """The edge's own answer and the time it took."""
+        start_s = self._clock()
+        with self._timer.fallback(route):
+            if head.answer is None:
+                point = self._folder.split_points[route.split]
+                outputs = self._runtime.tail(point, head.tensors)
+            else:
+                runtime = self._halves[route.split].runtime
+                outputs = (runtime.alone(head.tensors[0], head.answer.scores),)
+        finish_s = self._clock() - start_s
+        key = _finish_key(route)
+        before_s = self._fallback_s.get(key, finish_s)
+        self._fallback_s[key] = max(finish_s, before_s + _SMOOTHING * (finish_s - before_s))
+        return outputs, finish_s
+
+
+def _finish_key(route: Route) -> tuple[int, bool]:
+    """Routes with the same one finish alike on the edge: by the tail, or by the light branch."""
+    return route.split, route.xi == 1.0
+
+
+def _halves(folder: ModelFolder, threads: int) -> dict[int, _Half]:
+    """By index of the split point."""
+    attention = folder.attention
+    if attention is None:
+        return {}
+    return {
+        point.index: _Half(AttentionRuntime(folder.path, point, threads), attention.table)
+        for point in folder.split_points
+        if point.name in attention.cuts
+    }

@@ -1,0 +1,1 @@
+"""The one set-up of every gRPC server: limits, tokens, time-outs."""

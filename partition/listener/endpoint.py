@@ -1,0 +1,162 @@
+"""The gRPC end of whoever answers requests of a split network: hellos, requests, echoes.
+
+gRPC unary calls that pass raw bytes through: a protobuf bytes field costs three times as much at
+400 kB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import grpc
+
+from partition.errors import (
+    DeadlineExceededError,
+    ModelMismatchError,
+    PartitionError,
+    ServerBusyError,
+    WireError,
+)
+from partition.listener.listener import MESSAGE_TIMEOUT_S, Listener
+from partition.model.folder import ModelFolder
+from partition.model.runtime import RUNTIME_ERRORS
+from partition.transport import rpc, wire
+from partition.transport.tls import ServerSecurity
+
+Answer = Callable[[bytes, float], wire.Reply]
+"""From a packed request and the time that is left for it, s, to its reply."""
+
+_SLOW_LINK_BPS = 0.5e6
+"""The largest message is waited for as long as it takes at this rate. A slower link is not worth
+sending it over."""
+_ROOM_BYTES = 65_536
+"""Of a message beside its tensors; probes of the link fit in, too."""
+_CODES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], grpc.StatusCode], ...] = (
+    (WireError, grpc.StatusCode.INVALID_ARGUMENT),
+    (ModelMismatchError, grpc.StatusCode.FAILED_PRECONDITION),
+    (ServerBusyError, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (DeadlineExceededError, grpc.StatusCode.DEADLINE_EXCEEDED),
+    (PartitionError, grpc.StatusCode.INTERNAL),
+    (RUNTIME_ERRORS, grpc.StatusCode.INTERNAL),
+)
+_KNOWN_ERRORS: tuple[type[Exception], ...] = (PartitionError, *RUNTIME_ERRORS)
+
+
+class Endpoint:
+    """Listens until it is stopped.
+
+    Args:
+        listen: HOST:PORT; port 0 takes a free one.
+        answer: called for each request, in one of the threads.
+        folders: the models that a hello may name, by fingerprint.
+        load: busy share of what answers, 0..1.
+        n_requests: that are answered or wait at the same time.
+        security: certificates and tokens.
+        failed: told the gRPC code of each call that failed, in lower case.
+
+    Attributes:
+        grpc_server: where further services can be added before the start.
+        port: that is listened on.
+
+    Raises:
+        CloudError: the address is no address, in use or not permitted, a file of `security`
+            cannot be read, or there is no room for gRPC's threads.
+    """
+
+    def __init__(
+        self,
+        listen: str,
+        answer: Answer,
+        folders: dict[str, ModelFolder],
+        load: Callable[[], float],
+        *,
+        n_requests: int,
+        security: ServerSecurity | None = None,
+        failed: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        self._answer, self._folders, self._load, self._failed = answer, folders, load, failed
+        methods = {rpc.HELLO: self._on_hello, rpc.INFER: self.on_infer, rpc.ECHO: self._on_echo}
+        self._listener = Listener(
+            listen,
+            rpc.SERVICE,
+            {name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()},
+            n_calls=n_requests,
+            message_timeout_s=_message_timeout_s(folders.values()),
+            options=_options(folders.values()),
+            security=security,
+        )
+        self.grpc_server, self.port = self._listener.grpc_server, self._listener.port
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._listener.start()
+
+    def stop(self, drain_s: float) -> None:
+        """Refuse what comes, give what is being answered some time, then stop."""
+        self._listener.stop(drain_s)
+
+    def find(self, fingerprint: str) -> ModelFolder:
+        """The model with this fingerprint.
+
+        Raises:
+            ModelMismatchError: it is not here.
+        """
+        folder = self._folders.get(fingerprint)
+        if folder is None:
+            held = ", ".join(f"{each.name} {key}" for key, each in self._folders.items())
+            raise ModelMismatchError(
+                f"the server holds {held}, the edge {fingerprint} or another cut list: prepare "
+                "both from the same model and version"
+            )
+        return folder
+
+    def on_infer(self, message: bytes, context: Any) -> bytes:
+        """Answer one request; `context` is gRPC's."""
+        try:
+            body, request_id = rpc.split_id(message)
+            reply = self._answer(body, rpc.timeout_s(context.time_remaining()))
+            return rpc.with_id(wire.pack_reply(reply), request_id)
+        except _KNOWN_ERRORS as error:
+            self._abort(context, error)
+            raise
+
+    def _on_hello(self, message: bytes, context: Any) -> bytes:
+        try:
+            hello = wire.unpack_hello(message)
+            mine = self.find(hello.fingerprint)
+            if hello.cut_list_fingerprint != mine.cut_list_fingerprint:
+                raise ModelMismatchError(
+                    f"the server's {mine.name} {mine.fingerprint} has another cut list: use the "
+                    "same version on both sides"
+                )
+        except PartitionError as error:
+            self._abort(context, error)
+        return message
+
+    def _on_echo(self, message: bytes, context: Any) -> bytes:
+        return wire.pack_echo(self._load())
+
+    def _abort(self, context: Any, error: Exception) -> None:
+        """End a call with what went wrong; the load goes along."""
+        code = next(code for kinds, code in _CODES if isinstance(error, kinds))
+        self._failed(code.name.lower())
+        if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+            context.set_trailing_metadata(((rpc.LOAD_METADATA, f"{self._load():.3f}"),))
+        context.abort(code, str(error))
+
+
+def _options(folders: Iterable[ModelFolder]) -> tuple[tuple[str, int], ...]:
+    """Limits for gRPC: no message larger than the models have use for."""
+    largest = max(point.float32_bytes for each in folders for point in each.split_points)
+    max_bytes = min(2 * largest + _ROOM_BYTES, wire.MAX_MESSAGE_BYTES)
+    return (
+        ("grpc.max_receive_message_length", max_bytes),
+        ("grpc.max_send_message_length", wire.MAX_MESSAGE_BYTES),
+    )
+
+
+def _message_timeout_s(folders: Iterable[ModelFolder]) -> float:
+    """Time for a message to arrive, the largest one on a slow link included."""
+    largest = max(point.wire_bytes for each in folders for point in each.split_points)
+    return MESSAGE_TIMEOUT_S + 8 * largest / _SLOW_LINK_BPS

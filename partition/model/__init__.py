@@ -1,0 +1,1 @@
+"""Prepared networks: their folder, cuts, routes and run-time."""

@@ -1,0 +1,163 @@
+"""Ways to serve an inference: where to cut, which share of the channels to send, in how many bits.
+
+A model folder lists its routes by depth, the input first (cloud-only), the output last (edge-only).
+Without attention these are its split points. With attention each split point is followed by those
+choices of xi and bits that no other one beats in bytes, work on the edge and accuracy at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from partition.codec.encoded import Bits
+from partition.message_sizes import request_bytes
+from partition.model.accuracy_table import AccuracyRow, AccuracyTable
+from partition.model.attention_files import Attention
+from partition.model.cost import Cost
+from partition.model.split_point import SplitPoint
+
+_FEWER_BYTES = 0.7
+"""A route of the same cut must send this share of the one before it, or is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How one inference is served."""
+
+    split: int
+    """Index into `ModelFolder.split_points`."""
+    xi: float = 1.0
+    """Share of the cut tensor's channels that is sent, least important first. 1 is classic split
+    computing; less needs attention at this split point; 0 lets its light branch answer alone."""
+    bits: Bits = 8
+    """Of a sent value."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteOption:
+    """A route that may be chosen, and what it costs."""
+
+    route: Route
+    name: str
+    """`CUT`, `CUT/int4`, or `CUT/xi0.3/int4`; one word."""
+    wire_bytes: int
+    """Uplink, headers included; 0 where nothing is sent."""
+    edge: Cost
+    """Before anything is sent: head, and attention and light branch if xi < 1."""
+    fallback: Cost
+    """What the edge has left to do when no answer comes: tail, or light branch on all channels."""
+    cloud_flops: int
+    accuracy: float
+    """Share of right answers on test images where it was measured; otherwise of answers that are
+    the unsplit network's."""
+    interval: tuple[float, float] | None
+    """95 % of a measured accuracy."""
+    fallback_accuracy: float
+    """Of the answer that the edge gives alone, in the same terms."""
+
+
+def options(
+    points: Sequence[SplitPoint], fidelity: Sequence[float] | None, attention: Attention | None
+) -> tuple[RouteOption, ...]:
+    """The routes of a model folder.
+
+    Args:
+        points: its split points.
+        fidelity: agreement with the unsplit network at each of them; None counts as 1.
+        attention: what was trained.
+    """
+    agreements = fidelity or (1.0,) * len(points)
+    if attention is None:
+        return tuple(
+            _plain(point, agreement, None, 1.0)
+            for point, agreement in zip(points, agreements, strict=True)
+        )
+    table = attention.table
+    plain = [
+        _measured(point, agreement, table)
+        for point, agreement in zip(points, agreements, strict=True)
+    ]
+    found: list[RouteOption] = []
+    for point, first in zip(points, plain, strict=True):
+        rows = [row for row in table.rows if row.split == point.name]
+        best = [row for row in rows if not _is_beaten(row, table) and not _is_plain(row, point)]
+        best.sort(key=lambda row: (-row.wire_bytes, -row.validation_accuracy))
+        found.append(first)
+        left_bytes = first.wire_bytes
+        for row in best:
+            if row.wire_bytes <= _FEWER_BYTES * left_bytes:
+                found.append(_variant(point, row, attention))
+                left_bytes = row.wire_bytes
+    return tuple(found)
+
+
+def _plain(
+    point: SplitPoint, accuracy: float, interval: tuple[float, float] | None, whole: float
+) -> RouteOption:
+    """All channels in 8 bits, the tail in the cloud or, failing that, on the edge."""
+    return RouteOption(
+        route=Route(point.index),
+        name=point.name,
+        wire_bytes=point.wire_bytes,
+        edge=point.head,
+        fallback=point.tail,
+        cloud_flops=point.tail.flops,
+        accuracy=accuracy,
+        interval=interval,
+        fallback_accuracy=whole,
+    )
+
+
+def _measured(point: SplitPoint, agreement: float, table: AccuracyTable) -> RouteOption:
+    """A plain route with its row's accuracy; cuts of several tensors have none."""
+    xi = 0.0 if point.is_output else 1.0
+    row = next((r for r in table.rows if (r.split, r.xi, r.bits) == (point.name, xi, 8)), None)
+    if row is None:
+        return _plain(point, agreement * table.whole_accuracy, None, table.whole_accuracy)
+    return _plain(point, row.accuracy, (row.low, row.high), table.whole_accuracy)
+
+
+def _variant(point: SplitPoint, row: AccuracyRow, attention: Attention) -> RouteOption:
+    bits: Bits = 4 if row.bits == 4 else 8
+    sent = f"/int{bits}" if bits == 4 and row.sent_channels else ""
+    edge, fallback = point.head, point.tail
+    name, whole = f"{row.split}{sent}", attention.table.whole_accuracy
+    wire_bytes = request_bytes(point.shapes, bits, point.dtypes)
+    if row.xi < 1:
+        cut = attention.cuts[row.split]
+        edge, fallback = point.head + cut.scores + cut.branch, cut.branch
+        name = f"{row.split}/xi{row.xi:g}{sent}"
+        wire_bytes = row.wire_bytes
+        whole = attention.table.lookup(row.split, 0.0, 8).accuracy
+    return RouteOption(
+        route=Route(point.index, row.xi, bits),
+        name=name,
+        wire_bytes=wire_bytes,
+        edge=edge,
+        fallback=fallback,
+        cloud_flops=row.cloud_flops,
+        accuracy=row.accuracy,
+        interval=(row.low, row.high),
+        fallback_accuracy=whole,
+    )
+
+
+def _is_plain(row: AccuracyRow, point: SplitPoint) -> bool:
+    return point.is_output or (row.xi == 1 and row.bits == 8)
+
+
+def _is_beaten(row: AccuracyRow, table: AccuracyTable) -> bool:
+    """Whether another row takes no more of anything and is at least as accurate.
+
+    On validation images: test images are for reporting.
+    """
+    if row.sent_channels == 0 and row.bits != 8:
+        return True  # bits do not matter where nothing is sent
+    mine = _demands(row)
+    others = (_demands(other) for other in table.rows)
+    return any(other != mine and all(map(float.__le__, other, mine)) for other in others)
+
+
+def _demands(row: AccuracyRow) -> tuple[float, float, float]:
+    return float(row.wire_bytes), float(row.edge_flops), -row.validation_accuracy

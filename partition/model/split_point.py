@@ -1,0 +1,114 @@
+"""A place to cut a network, and what a network gets and gives; needs no ONNX."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from partition.message_sizes import request_bytes
+from partition.model.cost import Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """How a photograph becomes the network's input: RGB, NCHW, `(x - mean) / std` on 0..255."""
+
+    size: int
+    """Height and width in pixels after a bicubic resize."""
+    crop_fraction: float
+    """Side of the central square crop over the shorter side of the photograph."""
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no photograph survives."""
+        if not all(math.isfinite(v) for v in self.mean) or not 0 < self.crop_fraction <= 1:
+            raise ValueError(f"mean {self.mean} or crop_fraction {self.crop_fraction}")
+        if not all(0 < v < math.inf for v in self.std):
+            raise ValueError(f"std {self.std}")
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """An input or an output of a network."""
+
+    name: str
+    dtype: str
+    """numpy's name of the type."""
+    shape: tuple[int, ...]
+    """For one sample; the first dimension is the batch where the batch is free."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitPoint:
+    """A place to cut: the edge runs the head, the cloud the tail."""
+
+    index: int
+    """Position in the tuple (`ModelFolder.cuts` or `.split_points`) the point was taken from."""
+    name: str
+    tensors: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    """For one sample."""
+    dtypes: tuple[str, ...]
+    """numpy's names."""
+    head: Cost
+    tail: Cost
+    peak_bytes: int
+    """Most bytes of activations alive at once since the cut before this one."""
+    is_input: bool
+    is_output: bool
+
+    @property
+    def wire_bytes(self) -> int:
+        """Bytes of the uplink message with the int8 codec, header included; 0 on the edge."""
+        return 0 if self.is_output else request_bytes(self.shapes, dtypes=self.dtypes)
+
+    @property
+    def float32_bytes(self) -> int:
+        """Bytes of the crossing tensors as they are, uncompressed."""
+        return sum(
+            math.prod(shape) * np.dtype(dtype).itemsize
+            for shape, dtype in zip(self.shapes, self.dtypes, strict=True)
+        )
+
+    @property
+    def head_flops(self) -> int:
+        """Floating point operations before the cut."""
+        return self.head.flops
+
+    @property
+    def head_param_bytes(self) -> int:
+        """Weights before the cut."""
+        return self.head.param_bytes
+
+    @property
+    def head_traffic_bytes(self) -> int:
+        """Memory traffic before the cut."""
+        return self.head.traffic_bytes
+
+    @property
+    def head_kernels(self) -> int:
+        """Kernel launches before the cut."""
+        return self.head.kernels
+
+    @property
+    def tail_flops(self) -> int:
+        """Floating point operations after the cut."""
+        return self.tail.flops
+
+    @property
+    def tail_param_bytes(self) -> int:
+        """Weights after the cut."""
+        return self.tail.param_bytes
+
+    @property
+    def tail_traffic_bytes(self) -> int:
+        """Memory traffic after the cut."""
+        return self.tail.traffic_bytes
+
+    @property
+    def tail_kernels(self) -> int:
+        """Kernel launches after the cut."""
+        return self.tail.kernels

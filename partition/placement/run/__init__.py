@@ -1,0 +1,1 @@
+"""A plan at work, placed and supervised by Ray: `python -m partition.placement.run`."""

@@ -1,0 +1,171 @@
+"""Run a network on a Ray cluster: `python -m partition.placement.run --model M --cluster FILE`.
+
+Every device of the cluster file is a Ray node labelled with its name. Stages are placed for the
+most frames per second, supervised and, when a node dies or a link changes, placed anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from partition import cli
+from partition.model.folder import ModelFolder
+from partition.placement import report as placement_report
+from partition.placement.cluster import Cluster
+from partition.placement.errors import PlacementError
+from partition.placement.run.replan import device_of
+
+if TYPE_CHECKING:
+    from partition.placement.run.supervisor import Placed
+
+
+def run(
+    model: str, cluster_file: Path, address: str, n_frames: int, *, spares: int = 0, quiet: bool
+) -> dict[str, Any]:
+    """Run a network on a cluster with random frames.
+
+    Args:
+        model: folder, or its name under models/.
+        cluster_file: TOML.
+        address: HOST:PORT of Ray's head, or "auto".
+        n_frames: to send.
+        spares: processes that wait on each device with a stage.
+        quiet: print nothing meanwhile.
+
+    Returns:
+        model, cluster, left_out (devices of the file), frames, wrong (results that are not their
+        frame's), largest_error, placements, breaks.
+
+    Raises:
+        PartitionError: the network, the cluster file, the cluster, or a stage that fails for good.
+    """
+    try:
+        from partition.placement.run import ray_cluster  # noqa: PLC0415 - an extra
+        from partition.placement.run.supervisor import Supervisor  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise PlacementError(
+            f"running on a cluster needs {error.name}: pip install --editable '.[cluster]'"
+        ) from error
+    folder = ModelFolder.open(model)
+    cluster = Cluster.load(cluster_file)
+
+    def report(line: str) -> None:
+        if not quiet:
+            sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()
+
+    for device in cluster.left_out:
+        report(placement_report.left_out(device))
+    with (
+        ray_cluster.joined(address),
+        Supervisor(folder, cluster, report, spares) as supervisor,
+    ):
+        result = supervisor.run(n_frames)
+        placed = supervisor.placed
+    seconds = result.pop("seconds")
+    return {
+        "model": folder.name,
+        "cluster": cluster.name,
+        "left_out": [asdict(device) for device in cluster.left_out],
+        "frames": len(seconds),
+        **{key: result[key] for key in ("wrong", "largest_error")},
+        "placements": [_describe(version, each, seconds) for version, each in enumerate(placed)],
+        "breaks": [
+            {"reason": each["reason"], "seconds": each["ended_s"] - each["began_s"]}
+            for each in result["breaks"]
+            if each["ended_s"] is not None
+        ],
+    }
+
+
+def _describe(version: int, placed: Placed, seconds: list[tuple[float, int]]) -> dict[str, Any]:
+    plan = placed.plan
+    measured = frames_per_s(
+        [when_s for when_s, used in seconds if used == version], len(plan.stages)
+    )
+    return {
+        "reason": placed.reason,
+        "stages": [
+            {
+                "device": device_of(stage),
+                "start": stage.start,
+                "end": stage.end,
+                "expected_s": stage.compute_s,
+                "measured_s": placed.busy_s.get(device_of(stage)),
+            }
+            for stage in plan.stages
+        ],
+        "links": [
+            {"from": a, "to": b, "measured_bps": rate_bps}
+            for (a, b), rate_bps in placed.rates_bps.items()
+        ],
+        "expected_frames_per_s": 1 / plan.period_s,
+        "bound_frames_per_s": 1 / plan.bound if plan.bound else None,
+        "measured_frames_per_s": measured,
+        "share": None if measured is None else measured * plan.period_s,
+    }
+
+
+def frames_per_s(seconds: list[float], fill: int) -> float | None:
+    """Rate of results once the line is full; None where there are too few.
+
+    Args:
+        seconds: when each came.
+        fill: results to leave out at the beginning.
+    """
+    steady = seconds[fill:]
+    if len(steady) < 2 or steady[-1] <= steady[0]:
+        return None
+    return (len(steady) - 1) / (steady[-1] - steady[0])
+
+
+def _text(result: dict[str, Any]) -> str:
+    lines = [
+        f"{result['frames']} frames, {result['wrong']} wrong, "
+        f"largest error {result['largest_error']:.2g}"
+    ]
+    for each in result["placements"]:
+        measured = each["measured_frames_per_s"]
+        found = "not measured" if measured is None else f"{measured:.2f} measured"
+        share = "" if measured is None else f" ({each['share']:.0%})"
+        lines.append(
+            f"{each['reason']}: {each['expected_frames_per_s']:.2f} frames/s expected, "
+            f"{found}{share}"
+        )
+    lines += [f"stood still for {b['seconds']:.1f} s: {b['reason']}" for b in result["breaks"]]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m partition.placement.run", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("--model", required=True, help="model folder, or its name under models/")
+    parser.add_argument("--cluster", required=True, type=Path, help="cluster file, TOML")
+    parser.add_argument("--ray", default="auto", metavar="ADDRESS", help="Ray cluster (this one's)")
+    parser.add_argument("--frames", type=cli.positive, default=200, help="to send (200)")
+    parser.add_argument(
+        "--spare",
+        action="store_true",
+        help="keep a second process ready on every device with a stage, for when one is killed",
+    )
+    parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
+    arguments = parser.parse_args()
+    result = run(
+        arguments.model,
+        arguments.cluster,
+        arguments.ray,
+        arguments.frames,
+        spares=int(arguments.spare),
+        quiet=arguments.json,
+    )
+    sys.stdout.write(json.dumps(result) + "\n" if arguments.json else _text(result))
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(_main))

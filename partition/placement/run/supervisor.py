@@ -1,0 +1,241 @@
+"""Places stages on Ray nodes, watches them, and places them anew when nodes or links change."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from types import TracebackType
+from typing import Any
+
+import ray
+
+from partition.model.folder import ModelFolder
+from partition.model.runtime import SplitRuntime
+from partition.placement.cluster import Cluster
+from partition.placement.errors import PlacementError
+from partition.placement.plan import Plan
+from partition.placement.run.actors import LABEL, LineActor, StageActor, sample_inputs
+from partition.placement.run.replan import WORTH, Link, Planner, device_of
+
+_LOOK_S = 1.0
+_MEASURE_S = 3.0
+_START_TIMEOUT_S = 60.0
+_ANSWER_TIMEOUT_S = 5.0
+_PROBE_TIMEOUT_S = 20.0
+_MOST_TRIED = 6
+"""Placements whose links are tried before stages move."""
+_FEW_CPUS = 0.001
+"""What an actor asks of Ray's book-keeping: the placement is ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A placement that was used, and why it was made."""
+
+    plan: Plan
+    reason: str
+    busy_s: dict[str, float] = field(default_factory=dict)
+    """Measured seconds per frame of a device's stage, as far as they are known."""
+    rates_bps: dict[Link, float] = field(default_factory=dict)
+    """Measured rates of links."""
+
+
+class Supervisor:
+    """Runs a network on the Ray cluster that was joined; a context manager that ends its actors.
+
+    Args:
+        folder: the network; it lies at the same path on every node.
+        cluster: its devices are labels of Ray nodes.
+        report: called with a line of progress.
+        spares: processes that wait on each device with a stage, to take over when it is killed.
+
+    Raises:
+        PlacementError: a device has no node.
+    """
+
+    def __init__(
+        self,
+        folder: ModelFolder,
+        cluster: Cluster,
+        report: Callable[[str], None] = lambda _: None,
+        spares: int = 0,
+    ) -> None:
+        self._folder = folder.plain
+        self._cluster = cluster
+        self._report = report
+        self._processes = 1 + spares
+        self._planner = Planner(self._folder, cluster)
+        self._stages: dict[str, tuple[Any, ...]] = {}
+        self._measured_s = 0.0
+        self.placed: list[Placed] = []
+        missing = [d.name for d in cluster.devices if d.name not in self._alive()]
+        if missing:
+            raise PlacementError(
+                f"device {missing[0]!r} has no Ray node: start one on it with ray start --address "
+                f"HEAD:PORT --labels {LABEL}={missing[0]}"
+            )
+
+    def __enter__(self) -> Supervisor:
+        """The supervisor itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the actors."""
+        for device in list(self._stages):
+            self._end(device)
+
+    def _end(self, device: str) -> None:
+        for actor in self._stages.pop(device):
+            ray.kill(actor)
+
+    def run(self, n_frames: int) -> dict[str, Any]:
+        """Send frames through the network.
+
+        Returns:
+            What `LineActor.run` returns.
+
+        Raises:
+            PartitionError: the network does not fit, or a stage fails for good.
+        """
+        plan = self._planner.place()
+        line = self._actor(LineActor, self._planner.entry(plan), max_concurrency=8).remote(
+            self._folder.path.resolve(), self._cluster.codec, self._cluster.queue_depth
+        )
+        whole = SplitRuntime(self._folder)
+        expected = tuple(whole.whole(inputs) for inputs in sample_inputs(self._folder))
+        try:
+            self._place(line, plan, "first placement")
+            running = line.run.remote(n_frames, expected)
+            while not ray.wait([running], timeout=_LOOK_S)[0]:
+                self._look(line)
+            result: dict[str, Any] = ray.get(running)
+            return result
+        except ray.exceptions.RayTaskError as error:
+            raise PlacementError(f"the run failed: {error.cause}") from error
+        except ray.exceptions.RayActorError as error:
+            raise PlacementError(f"the device that feeds the line failed: {error}") from error
+        finally:
+            ray.kill(line)
+
+    def _place(self, line: Any, plan: Plan, reason: str) -> None:
+        used = [device_of(stage) for stage in plan.stages]
+        self._keep(used)
+        self._start(used)
+        if not self.placed:  # spare ones that still start would slow the first frames down
+            self._wait_for_all()
+        self.placed.append(Placed(plan, reason))
+        ray.get(
+            line.place.remote(
+                tuple((self._stages[device_of(s)], s.start, s.end) for s in plan.stages),
+                len(self.placed) - 1,
+            ),
+            timeout=_START_TIMEOUT_S,
+        )
+        stages = ", ".join(f"{device_of(s)} {s.start}-{s.end}" for s in plan.stages)
+        self._report(f"{reason}: {stages}, {1 / plan.period_s:.2f} frames/s expected")
+
+    def _start(self, devices: Iterable[str]) -> None:
+        for device in devices:
+            if device not in self._stages:
+                make = self._actor(StageActor, device, max_restarts=-1, max_task_retries=-1)
+                path = self._folder.path.resolve()
+                self._stages[device] = tuple(make.remote(path) for _ in range(self._processes))
+
+    def _keep(self, devices: Iterable[str]) -> None:
+        for device in set(self._stages) - set(devices):
+            self._end(device)
+
+    def _wait_for_all(self) -> None:
+        everyone = [actor.address.remote() for actors in self._stages.values() for actor in actors]
+        ray.wait(everyone, num_returns=len(everyone), timeout=_START_TIMEOUT_S)
+
+    def _actor(self, kind: type, device: str, **options: Any) -> Any:
+        return ray.remote(kind).options(
+            num_cpus=_FEW_CPUS, label_selector={LABEL: device}, **options
+        )
+
+    def _look(self, line: Any) -> None:
+        """Place anew if a device has gone or a link has changed."""
+        current = self.placed[-1].plan
+        alive = self._alive()
+        gone = [device for device in map(device_of, current.stages) if device not in alive]
+        if gone:
+            absent = {device.name for device in self._cluster.devices} - alive
+            for device in gone:
+                self._stages.pop(device, None)
+            self._place(line, self._planner.place(absent), f"{gone[0]} is gone")
+            return
+        if time.monotonic() < self._measured_s + _MEASURE_S:
+            return
+        self._measured_s = time.monotonic()
+        self._measure(line, self.placed[-1])
+        changed = self._planner.measured(current, self.placed[-1].rates_bps)
+        if not changed:
+            return
+        better = self._better(line, current, {d.name for d in self._cluster.devices} - alive)
+        if better:
+            a, b = changed[0]
+            self._place(line, better, f"link {a} to {b} has changed")
+        else:
+            self._keep(map(device_of, current.stages))
+
+    def _better(self, line: Any, current: Plan, absent: set[str]) -> Plan | None:
+        """A placement that is worth moving to once the links that it would use have been tried."""
+        tried = set(self.placed[-1].rates_bps)
+        for _ in range(_MOST_TRIED):
+            plan = self._planner.place(absent)
+            if plan.period_s >= (1 - WORTH) * self._planner.period_s(current):
+                return None
+            untried = [link for link in self._planner.links(plan) if link not in tried]
+            if not untried:
+                return plan
+            self._start(map(device_of, plan.stages))
+            self._planner.measured(plan, self._tried(line, untried, self._planner.entry(plan)))
+            tried.update(untried)
+        return plan
+
+    def _tried(self, line: Any, links: Iterable[Link], entry: str) -> dict[Link, float]:
+        """Rates of links by sending something, one after the other; where nobody answers, none."""
+        rates_bps = {}
+        for a, b in links:
+            sender = line if a == entry and a not in self._stages else self._stages[a][0]
+            try:
+                address = ray.get(self._stages[b][0].address.remote(), timeout=_START_TIMEOUT_S)
+                rate_bps = ray.get(sender.probe.remote(address), timeout=_PROBE_TIMEOUT_S)
+            except ray.exceptions.RayError:
+                continue
+            rates_bps[a, b] = rate_bps
+        return rates_bps
+
+    def _measure(self, line: Any, placed: Placed) -> None:
+        """Ask the stages how they are doing; one that does not answer is left out."""
+        names = [device_of(stage) for stage in placed.plan.stages]
+        asked = [actor.statistics.remote() for name in names for actor in self._stages[name]]
+        try:
+            first, *rest = ray.get([line.progress.remote(), *asked], timeout=_ANSWER_TIMEOUT_S)
+        except ray.exceptions.RayError:
+            return
+        n = self._processes
+        # The one that works has a link to the next stage; spare ones have none.
+        answers = [
+            max(rest[i : i + n], key=lambda each: (each["rate_bps"] or 0.0, each["frames"]))
+            for i in range(0, len(rest), n)
+        ]
+        for name, answer in zip(names, answers, strict=True):
+            if answer["busy_s"]:
+                placed.busy_s[name] = answer["busy_s"]
+        ends = [self._planner.entry(placed.plan), *names]
+        for link, answer in zip(pairwise(ends), [first, *answers], strict=False):
+            if answer["rate_bps"] and link[0] != link[1]:
+                placed.rates_bps[link] = answer["rate_bps"]
+
+    @staticmethod
+    def _alive() -> set[str]:
+        return {node["Labels"].get(LABEL, "") for node in ray.nodes() if node["Alive"]}

@@ -1,0 +1,1 @@
+"""Networks prepared as folders of cuts: `python -m partition.prepare`."""

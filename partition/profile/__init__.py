@@ -1,0 +1,1 @@
+"""Times of each cut on this machine: `python -m partition.profile`."""

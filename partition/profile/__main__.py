@@ -1,0 +1,54 @@
+"""Measure a model on this machine: `python -m partition.profile --model M [--out FILE]`.
+
+Counted (FLOPs, bytes, kernels) and measured (latencies, codec error, agreement) stand side by
+side, per split point and per block between neighbouring legal cuts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from partition import cli
+from partition.errors import PartitionError
+from partition.model.folder import PROFILE_FILE, ModelFolder
+from partition.profile import table
+from partition.profile.measure import profile, write
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m partition.profile", description=__doc__)
+    parser.add_argument("--model", required=True, help="model folder, or its name under models/")
+    parser.add_argument("--out", type=Path, help="JSON file (default: in the model folder)")
+    parser.add_argument("--plot", type=Path, help="draw bytes and compute over depth: FILE.png")
+    parser.add_argument(
+        "--repeats", type=cli.positive, default=30, help="timed runs behind each median"
+    )
+    parser.add_argument(
+        "--threads", type=cli.positive, help="threads per inference (default: the fastest number)"
+    )
+    parser.add_argument("--source", type=Path, help="folder of photographs")
+    arguments = parser.parse_args()
+    folder = ModelFolder.open(arguments.model)
+    result = profile(folder, arguments.source, arguments.repeats, arguments.threads)
+    result["command"] = " ".join(["python -m partition.profile", *sys.argv[1:]])
+    write(arguments.out or folder.path / PROFILE_FILE, result)
+    sys.stdout.write(table.text(result))
+    if arguments.plot:
+        _plot(result, arguments.plot)
+
+
+def _plot(result: dict[str, Any], path: Path) -> None:
+    try:
+        from partition.profile import plot  # noqa: PLC0415 - boards do without matplotlib
+    except ModuleNotFoundError as error:
+        raise PartitionError(
+            f"drawing needs {error.name}: pip install --editable '.[train]'"
+        ) from error
+    plot.save(result, path)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(_main))

@@ -1,0 +1,1 @@
+"""The cloud's side of split inference: `python -m partition.server`."""

@@ -1,0 +1,212 @@
+"""Tensors inside a message: a header each, then parameters, kept channels and payload."""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from partition.codec import compression
+from partition.codec.encoded import (
+    MAX_DIMS,
+    MIN_DIMS,
+    PARAMETER_BYTES,
+    Bits,
+    Encoded,
+    check_channels,
+    payload_shape,
+)
+from partition.codec.quantise import Float32Array, levels
+from partition.errors import WireError
+from partition.message_sizes import RAW_NAMES, RAW_TYPES, padding
+
+MAX_TENSORS = 8
+MAX_VALUES = 64 * 2**20
+"""Values of all tensors of a message together, once decoded: 256 MiB of float32. Neither a
+compressed payload nor channels left out can ask for more."""
+_COMPRESSED, _SOME_CHANNELS = 1, 2
+# type, number of dimensions, flags; channels kept; bytes of the payload; shape
+_HEADER = struct.Struct("<BBBxHxxI6I4x")
+_BITS: dict[int, Bits] = {1: 8, 2: 4}
+_TYPE_OF_BITS = {bits: code for code, bits in _BITS.items()}
+_RAW = {code: np.dtype(name).newbyteorder("<") for code, name in enumerate(RAW_TYPES, 16)}
+_TYPE_OF_RAW = {dtype: code for code, dtype in _RAW.items()}
+
+Part = bytes | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """An array that crosses as it is: token ids, masks, positions, outputs.
+
+    float32, float16, int64, int32 or bool; 1 to 6 dimensions, none of them 0.
+    """
+
+    array: npt.NDArray[Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the array."""
+        return self.array.shape
+
+
+class Reader:
+    """Takes a message apart and never reads beyond its end."""
+
+    def __init__(self, message: bytes) -> None:
+        self._message = memoryview(message)
+        self._position = 0
+
+    def raw(self, size: int) -> memoryview:
+        """The next `size` bytes.
+
+        Raises:
+            WireError: the message is shorter.
+        """
+        part = self._message[self._position : self._position + size]
+        if len(part) < size:
+            missing = size - len(part)
+            raise WireError(f"message of {len(self._message)} bytes lacks {missing} bytes")
+        self._position += size
+        return part
+
+    def take(self, layout: struct.Struct) -> tuple[Any, ...]:
+        """The next bytes in this layout, pad bytes checked.
+
+        Raises:
+            WireError: the message is shorter, or a pad byte is not 0.
+        """
+        part = self.raw(layout.size)
+        fields = layout.unpack(part)
+        if layout.pack(*fields) != part:
+            raise WireError("message has pad bytes that are not 0")
+        return fields
+
+    def padded(self, size: int) -> memoryview:
+        """The next `size` bytes and, unseen, the zeros that fill them up to 8.
+
+        Raises:
+            WireError: the message is shorter, or the padding is not 0.
+        """
+        part = self.raw(size)
+        if any(self.raw(padding(size))):
+            raise WireError("message has pad bytes that are not 0")
+        return part
+
+    def end(self) -> None:
+        """Check that nothing is left.
+
+        Raises:
+            WireError: something is.
+        """
+        if self._position != len(self._message):
+            extra = len(self._message) - self._position
+            raise WireError(f"message has {extra} bytes too many")
+
+
+def pack(tensor: Encoded | Raw) -> list[Part]:
+    """The parts of a tensor.
+
+    Raises:
+        WireError: the format has no place for it.
+    """
+    return _pack_encoded(tensor) if isinstance(tensor, Encoded) else _pack_raw(tensor.array)
+
+
+def unpack(reader: Reader, count: int) -> tuple[Encoded | Raw, ...]:
+    """The next `count` tensors, as views of the message.
+
+    Raises:
+        WireError: there are too many or too large ones, or one is malformed.
+    """
+    if count > MAX_TENSORS:
+        raise WireError(f"message with {count} tensors, expected up to {MAX_TENSORS}")
+    tensors = []
+    values_left = MAX_VALUES
+    for _ in range(count):
+        tensor = _unpack_one(reader, values_left)
+        values_left -= math.prod(tensor.shape)
+        tensors.append(tensor)
+    return tuple(tensors)
+
+
+def _pack_encoded(tensor: Encoded) -> list[Part]:
+    flags = _COMPRESSED * tensor.compressed + _SOME_CHANNELS * (tensor.channels is not None)
+    kept = 0 if tensor.channels is None else len(tensor.channels) - 1
+    payload = tensor.payload.reshape(-1)
+    header = _header(_TYPE_OF_BITS[tensor.bits], flags, kept, payload.nbytes, tensor.shape)
+    parts: list[Part] = [header, tensor.scale.data, tensor.zero.data]
+    if tensor.channels is not None:
+        parts += [tensor.channels.data, bytes(padding(tensor.channels.nbytes))]
+    return [*parts, payload.data, bytes(padding(payload.nbytes))]
+
+
+def _pack_raw(array: npt.NDArray[Any]) -> list[Part]:
+    code = _TYPE_OF_RAW.get(array.dtype)
+    if code is None:
+        raise WireError(f"array of {array.dtype}: a message carries {RAW_NAMES}")
+    data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    header = _header(code, 0, 0, data.nbytes, array.shape)
+    return [header, data.data, bytes(padding(data.nbytes))]
+
+
+def _header(code: int, flags: int, kept: int, n_bytes: int, shape: tuple[int, ...]) -> bytes:
+    if not 0 < len(shape) <= MAX_DIMS or not 0 < math.prod(shape) <= MAX_VALUES:
+        raise WireError(
+            f"tensor of shape {shape}: send 1 to {MAX_DIMS} dimensions and up to "
+            f"{MAX_VALUES} values"
+        )
+    dims = (*shape, *(0,) * (MAX_DIMS - len(shape)))
+    return _HEADER.pack(code, len(shape), flags, kept, n_bytes, *dims)
+
+
+def _unpack_one(reader: Reader, max_values: int) -> Encoded | Raw:
+    code, n_dims, flags, kept, n_bytes, *dims = reader.take(_HEADER)
+    shape = tuple(dims[:n_dims])
+    if not 0 < n_dims <= MAX_DIMS or 0 in shape or any(dims[n_dims:]):
+        raise WireError(f"tensor of type {code}, {n_dims} dimensions and shape {dims}")
+    if math.prod(shape) > max_values:
+        raise WireError(f"tensor of shape {shape} takes a message beyond {MAX_VALUES} values")
+    if code in _RAW and not flags and not kept:
+        return _unpack_raw(reader, _RAW[code], shape, n_bytes)
+    some = bool(flags & _SOME_CHANNELS)
+    if code not in _BITS or n_dims < MIN_DIMS or flags > 3 or (kept and not some):
+        raise WireError(f"tensor of type {code}, flags {flags} and shape {shape}")
+    kept_shape = (shape[0], kept + 1, *shape[2:]) if some else shape
+    groups, row_bytes = payload_shape(kept_shape, _BITS[code])
+    parameters = np.frombuffer(reader.raw(PARAMETER_BYTES * groups), "<f4").reshape(2, groups)
+    scale, zero = parameters
+    _check_parameters(scale, zero, _BITS[code])
+    channels = None
+    if some:
+        channels = np.frombuffer(reader.padded(2 * (kept + 1)), "<u2")
+        check_channels(channels, shape[1])
+    payload = np.frombuffer(reader.padded(n_bytes), np.uint8)
+    compressed = bool(flags & _COMPRESSED)
+    if compressed:
+        compression.check_frame(payload, groups * row_bytes)
+    elif n_bytes != groups * row_bytes:
+        raise WireError(f"tensor {shape} has {n_bytes} bytes, expected {groups * row_bytes}")
+    else:
+        payload = payload.reshape(groups, row_bytes)
+    return Encoded(shape, _BITS[code], payload, scale, zero, channels, compressed)
+
+
+def _check_parameters(scale: Float32Array, zero: Float32Array, bits: Bits) -> None:
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite = np.isfinite(scale * np.float32(levels(bits)) + zero).all()
+    if not (finite and scale.min() >= 0):
+        raise WireError("tensor has a scale or zero beyond the finite numbers of float32")
+
+
+def _unpack_raw(reader: Reader, dtype: np.dtype[Any], shape: tuple[int, ...], n_bytes: int) -> Raw:
+    if n_bytes != math.prod(shape) * dtype.itemsize:
+        raise WireError(f"array {shape} of {dtype.name} has {n_bytes} bytes")
+    data = np.frombuffer(reader.padded(n_bytes), np.uint8)
+    if dtype == np.bool_ and data.max() > 1:
+        raise WireError(f"array {shape} of bool holds {data.max()}")
+    return Raw(data.view(dtype).reshape(shape))
