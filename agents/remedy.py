@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from envs.plant import Layout
-from hw.device import DeviceModel
-from hw.device_file import device_names
+from hw.device.file import device_names
+from hw.device.model import DeviceModel
 
 CLOCKS = "set of clocks"
 RETRAIN = "train one for this board and model with train.py"

@@ -27,7 +27,7 @@ from rich.table import Table
 
 from agents.errors import AgentError
 from agents.training_run import CONFIG_FILE, is_finished
-from hw.toml_table import shown
+from hw.device.toml_table import shown
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -24,7 +24,7 @@ from benchmarks.policies.run import decision_s
 from benchmarks.simulator_speed import N_BOARDS, grid_s, steps_per_s, with_more_routes
 from benchmarks.split_overhead import measure_floors
 from envs.worlds import build_world
-from hw.calibrate import calibrate
+from hw.calibrate.fit import calibrate
 from hw.errors import HardwareError
 from partition import command
 from partition.errors import PartitionError

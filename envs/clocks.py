@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from envs.plant import Axis
 from envs.signals import Floats
-from hw.device import DeviceModel
+from hw.device.model import DeviceModel
 
 DOMAINS = ("cpu", "gpu", "emc")
 """Order of a device model's clocks, whether or not they can be set."""

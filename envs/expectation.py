@@ -9,7 +9,7 @@ import numpy as np
 from envs.clocks import Clocks
 from envs.signals import Floats
 from envs.split_costs import SplitCosts
-from hw.device import DeviceModel
+from hw.device.model import DeviceModel
 
 SMOOTHING = 0.3
 """Weight of the latest control step."""

@@ -21,9 +21,9 @@ from envs.requests import MAX_WAITING, ApplicationRequests, Inputs, ScenarioRequ
 from envs.scenario import Scenario
 from envs.worlds import ALL_SCENARIOS, build_world
 from hw.base import Board, Hold
+from hw.boards.registry import open_board
 from hw.boards.sim import SimBoard
 from hw.errors import FrequencyRejectedError, HardwareError, SensorReadError
-from hw.registry import open_board
 from partition.data.example_inputs import example_inputs
 from partition.edge.client import CloudClient
 from partition.edge.local_service import LocalService
@@ -86,7 +86,7 @@ def make_live(
 
     Args:
         board: "sim" for modelled clocks and power, or a real board.
-        device: which device "sim" models, or a real board is taken for; see `hw.registry`.
+        device: which device "sim" models, or a real board is taken for; see `hw.boards.registry`.
         model: name of a prepared model, or its folder.
         scenario: name or TOML file.
         cloud: HOST:PORT of `partition.server`; None keeps everything on the edge.

@@ -19,7 +19,7 @@ from envs.plant import SPREAD
 from envs.signals import Floats
 from envs.split_costs import SplitCosts
 from envs.surroundings import Surroundings
-from hw.device import Demand, DeviceModel
+from hw.device.model import Demand, DeviceModel
 
 MAX_BACKLOG = 4.0
 """Requests that may wait; more are dropped and count as late."""

@@ -15,7 +15,7 @@ from envs.errors import ScenarioError
 from envs.link_trace import read_trace
 from envs.processes import OnOff, Weibull
 from envs.signals import Recording, Signal
-from hw.toml_table import TomlTable
+from hw.device.toml_table import TomlTable
 
 SCENARIO_DIR = Path(__file__).parent / "scenarios"
 SCHEMA_VERSION = 2

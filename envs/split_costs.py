@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from envs.signals import Floats
-from hw.device import Demand, DeviceModel
+from hw.device.model import Demand, DeviceModel
 from partition.model.cost import Cost
 from partition.model.routes import RouteOption
 

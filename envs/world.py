@@ -11,7 +11,7 @@ from envs.plant import Axis, Layout
 from envs.randomisation import Randomisation
 from envs.scenario import Scenario
 from envs.split_costs import SplitCosts
-from hw.device import DeviceModel
+from hw.device.model import DeviceModel
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from envs.randomisation import Randomisation
 from envs.scenario import Scenario, scenario_names
 from envs.split_costs import SplitCosts
 from envs.world import Believed, World
-from hw.device import DeviceModel
+from hw.device.model import DeviceModel
 from partition.model.folder import ModelFolder
 
 ALL_SCENARIOS = "all"

@@ -22,9 +22,9 @@ from hw.base import (
     PowerSensor,
     ThermalZone,
 )
-from hw.device import Demand, DeviceModel, RailPower
-from hw.device_file import device_names
-from hw.registry import board_names, open_board
+from hw.boards.registry import board_names, open_board
+from hw.device.file import device_names
+from hw.device.model import Demand, DeviceModel, RailPower
 
 __all__ = [
     "Applied",

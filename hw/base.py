@@ -10,9 +10,9 @@ from enum import Enum
 from types import TracebackType
 from typing import Protocol, TypeAlias, TypeVar
 
-from hw.device import DeviceModel
+from hw.device.fingerprint import fingerprint
+from hw.device.model import DeviceModel
 from hw.errors import HardwareError, UnsupportedError
-from hw.fingerprint import fingerprint
 
 logger = logging.getLogger(__name__)
 

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from hw import command
-from hw.device import DeviceModel
-from hw.device_file import device_path
+from hw.device.file import device_path
+from hw.device.match import KINDS, devices_like, of_kind
+from hw.device.model import DeviceModel
+from hw.doctor.survey import ClockSurvey, Survey, survey
 from hw.errors import HardwareError, UnsupportedError
-from hw.likeness import KINDS, devices_like, of_kind
-from hw.survey import ClockSurvey, Survey, survey
 from hw.sysfs import Sysfs
 
 if sys.version_info >= (3, 11):

@@ -14,7 +14,7 @@ import pytest
 
 from envs.fleet import World
 from envs.worlds import build_world
-from hw import device_file
+from hw.device import file
 from partition.model.folder import ModelFolder
 from partition.prepare.build import prepare
 
@@ -45,7 +45,7 @@ def world(tiny) -> World:
 @pytest.fixture(scope="session")
 def small_device(tmp_path_factory) -> Path:
     """The TX2 with three points per clock, so that exhaustive search is quick."""
-    text = (device_file.DEVICES / "tx2.toml").read_text()
+    text = (file.DEVICES / "tx2.toml").read_text()
     path = tmp_path_factory.mktemp("devices") / "small-tx2.toml"
     path.write_text(re.sub(r"available_hz = \[([^\]]*)\]", _three_points, text))
     return path

@@ -23,9 +23,9 @@ from agents import checksum
 from envs.live import live_layout
 from hw.boards.emulated import EmulatedBoard
 from hw.boards.linux import LinuxBoard
-from hw.device import DeviceModel
-from hw.session.cgroup import QuotaGroup
+from hw.device.model import DeviceModel
 from hw.session.journal import STATE_DIR
+from hw.settings.cgroup import QuotaGroup
 from hw.sysfs import Sysfs
 from partition import command
 from partition.model.runtime import CPU, PROVIDERS, SplitRuntime
@@ -251,7 +251,7 @@ def test_json_line_is_only_printed_when_asked(main, edge_run, capsys):
 def machine(tmp_path, monkeypatch):
     """A Jetson Orin Nano's kernel, which `--board linux` reaches instead of this machine's."""
     kernel = BOARDS["jetson-orin-nano"]("new")
-    monkeypatch.setattr("hw.registry.Sysfs", lambda root: FakeSysfs(kernel, root))
+    monkeypatch.setattr("hw.boards.registry.Sysfs", lambda root: FakeSysfs(kernel, root))
     return FakeSysfs(kernel, tmp_path / "machine")
 
 

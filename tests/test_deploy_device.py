@@ -22,7 +22,7 @@ __all__ = ["kept_signals", "main", "photographs", "refusal"]
 def machine(tmp_path, monkeypatch):
     """A Jetson TX2's kernel instead of this machine's."""
     kernel = BOARDS["jetson-tx2"]("old")
-    monkeypatch.setattr("hw.registry.Sysfs", lambda root: FakeSysfs(kernel, root))
+    monkeypatch.setattr("hw.boards.registry.Sysfs", lambda root: FakeSysfs(kernel, root))
     return FakeSysfs(kernel, tmp_path / "machine")
 
 

@@ -15,7 +15,7 @@ from agents.training_sweep import Sweep
 from envs.errors import EnvError
 from envs.link_trace import read_trace
 from envs.worlds import build_world
-from hw.device import DeviceModel
+from hw.device.model import DeviceModel
 from hw.errors import HardwareError
 from partition import json_file
 from partition.errors import PartitionError

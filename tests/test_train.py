@@ -17,7 +17,7 @@ from agents.errors import AgentError
 from agents.run_folder import RunFolder
 from agents.training_run import TrainConfig
 from envs.scenario import SCENARIO_DIR
-from hw.device_file import DEVICES
+from hw.device.file import DEVICES
 
 TAGS = [
     "board/energy_per_inference_j",

@@ -15,7 +15,7 @@ from envs.plant import Indices, Layout, Readings
 from envs.signals import Floats
 from envs.split_costs import SplitCosts
 from envs.world import World
-from hw.device import DeviceModel
+from hw.device.model import DeviceModel
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -28,7 +28,7 @@ from pathlib import Path
 from types import ModuleType
 
 REPOSITORY = Path(__file__).parents[2]
-PROGRAMS = {"deploy": ("deploy", "hw.registry"), "restore": ("hw.restore", "hw.restore")}
+PROGRAMS = {"deploy": ("deploy", "hw.boards.registry"), "restore": ("hw.restore", "hw.restore")}
 """The module that is run, and the one in which it looks for `Sysfs`."""
 
 

@@ -16,11 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hw.base import Applied, Board, EnergyReading
-from hw.device import DeviceModel
-from hw.energy import check_duration, shortest_modelled_window_s
+from hw.device.model import DeviceModel
 from hw.errors import SensorReadError
-from hw.session.cgroup import QuotaGroup
+from hw.sensors.energy_meter import check_duration, shortest_modelled_window_s
 from hw.session.session import Session
+from hw.settings.cgroup import QuotaGroup
 from hw.sysfs import Sysfs
 
 

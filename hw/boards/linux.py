@@ -9,14 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hw.base import Applied, Board, Cause, EnergyReading, Hold
+from hw.boards.conflicts import find_rivals
+from hw.boards.guard import DEFAULT_MARGIN_C, ThermalGuard
 from hw.clocks.context import ClockContext
 from hw.clocks.cpufreq import POLICIES, as_found, group_of, new_policies
 from hw.clocks.devfreq import DEVFREQ
 from hw.clocks.find import KernelDomain, check_readable, find_domains
 from hw.clocks.limits_domain import LimitsDomain
 from hw.clocks.processors import online_text
-from hw.cooling import CoolingDevices
-from hw.energy import EnergyMeter
+from hw.device.match import ANY_NUMBER
 from hw.errors import (
     BoardNotFoundError,
     HardwareError,
@@ -24,19 +25,18 @@ from hw.errors import (
     SensorReadError,
     UnsupportedError,
 )
-from hw.firmware import FirmwareWatch
-from hw.guard import DEFAULT_MARGIN_C, ThermalGuard
 from hw.left_out import Search
-from hw.likeness import ANY_NUMBER
-from hw.nvml import NvmlCard, NvmlZone, nvml_cards, nvml_domains, nvml_zones
-from hw.power_mode import PowerModes
-from hw.rivals import find_rivals
+from hw.nvidia.nvml import NvmlCard, NvmlZone, nvml_cards, nvml_domains, nvml_zones
+from hw.sensors.energy_meter import EnergyMeter
 from hw.sensors.find import PowerSources, find_power
-from hw.sensors.thermal import SysfsThermalZone, all_zones, answers
-from hw.sensors.zones import ZoneWatch
+from hw.sensors.firmware import FirmwareWatch
 from hw.session.dry_run import DryRunChanges, DryRunSysfs
 from hw.session.session import Session
+from hw.settings.power_mode import PowerModes
 from hw.sysfs import Sysfs
+from hw.thermal.cooling import CoolingDevices
+from hw.thermal.supervision import ZoneWatch
+from hw.thermal.zones import SysfsThermalZone, all_zones, answers
 
 logger = logging.getLogger(__name__)
 

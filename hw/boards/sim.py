@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 from hw.base import Applied, Board, Cause, EnergyReading
 from hw.boards.sim_state import Run, SimState
-from hw.device import Demand, DeviceModel
-from hw.energy import check_duration, shortest_modelled_window_s
+from hw.device.model import Demand, DeviceModel
 from hw.errors import SensorReadError, UnsupportedError
+from hw.sensors.energy_meter import check_duration, shortest_modelled_window_s
 
 
 class SimBoard(Board):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hw.device import Demand, DeviceModel, RailPower
+from hw.device.model import Demand, DeviceModel, RailPower
 
 LONGEST_STEP_S = 0.5
 """Longest stretch of constant clocks, so that throttling follows the fast thermal node."""

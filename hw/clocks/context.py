@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hw.base import Hold
-from hw.cooling import CoolingDevices
 from hw.errors import HardwareError, HoldUnsupportedError
-from hw.power_mode import PowerModes
-from hw.session.settings import Changes
+from hw.settings.power_mode import PowerModes
+from hw.settings.settings import Changes
 from hw.sysfs import Sysfs
+from hw.thermal.cooling import CoolingDevices
 
 
 @dataclass(frozen=True, slots=True)

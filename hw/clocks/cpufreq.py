@@ -11,7 +11,7 @@ from hw.clocks.limits_domain import LimitFiles, LimitsDomain
 from hw.clocks.processors import online_processors
 from hw.clocks.together import TogetherDomain
 from hw.errors import HardwareError, UnsupportedError
-from hw.session.settings import PROCESSORS
+from hw.settings.settings import PROCESSORS
 from hw.sysfs import Sysfs
 
 POLICIES = "sys/devices/system/cpu/cpufreq"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from hw.clocks.context import ClockContext
 from hw.clocks.limits_domain import LimitFiles, LimitsDomain
-from hw.clocks.roles import role_in
 from hw.errors import UnsupportedError
+from hw.roles import role_in
 from hw.sysfs import Sysfs
 
 DEVFREQ = "sys/class/devfreq"

@@ -13,8 +13,8 @@ from hw.base import Applied, Cause, Hold
 from hw.clocks.context import ClockContext
 from hw.clocks.retreat import Retreat
 from hw.errors import UnsupportedError
-from hw.sensors.plausible import plausible_hz
-from hw.session.settings import Attribute
+from hw.plausible import plausible_hz
+from hw.settings.settings import Attribute
 from hw.sysfs import Sysfs
 
 BPMP_CLOCK = "sys/kernel/debug/bpmp/debug/clk/emc"

@@ -12,8 +12,8 @@ from hw.clocks.processors import online_processors
 from hw.clocks.retreat import Retreat
 from hw.clocks.userspace import UserspaceGovernor, check_text
 from hw.errors import HardwareError
-from hw.sensors.plausible import plausible_hz
-from hw.session.settings import LOOK_AGAIN_S, Attribute, LimitPair, Limits
+from hw.plausible import plausible_hz
+from hw.settings.settings import LOOK_AGAIN_S, Attribute, LimitPair, Limits
 
 SETTLE_S = 0.05
 """Time after which a clock must be in force; real ones need 1 to 8 ms (arXiv 2606.16106)."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hw.clocks.context import ClockContext
 from hw.errors import HoldUnsupportedError, ImplausibleReadingError
-from hw.session.settings import Attribute
+from hw.settings.settings import Attribute
 
 USERSPACE = "userspace"
 

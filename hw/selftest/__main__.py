@@ -20,8 +20,8 @@ from pathlib import Path
 from types import FrameType
 
 from hw import command
+from hw.doctor.privacy import Secrets
 from hw.errors import HardwareError, PermissionDeniedError, UnsupportedError
-from hw.privacy import Secrets
 from hw.selftest.bench import Bench, Surroundings
 from hw.selftest.findings import Verdict, save
 from hw.selftest.load import busy_processors

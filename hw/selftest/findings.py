@@ -12,8 +12,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from hw.privacy import Secrets
-from hw.tree import Tree
+from hw.doctor.privacy import Secrets
+from hw.doctor.tree import Tree
 
 FORMAT = 1
 """Of the file; higher when what is in it means something else."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from hw.clocks.devfreq import DEVFREQ
 from hw.clocks.emc import BPMP_CLOCK, CAPS, OVERRIDE
-from hw.cooling import CoolingDevices
 from hw.errors import HardwareError
 from hw.selftest.bench import Bench
 from hw.selftest.findings import Verdict
 from hw.sysfs import Sysfs
+from hw.thermal.cooling import CoolingDevices
 
 CPU = "sys/devices/system/cpu"
 SETTINGS = (

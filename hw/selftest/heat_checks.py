@@ -9,8 +9,8 @@ from hw.errors import HardwareError, ImplausibleReadingError
 from hw.left_out import Search
 from hw.selftest.bench import Bench
 from hw.selftest.findings import Verdict, ZoneFacts
-from hw.sensors.thermal import SysfsThermalZone, all_zones
-from hw.sensors.trips import ZONES, Trip, read_trips
+from hw.thermal.trips import ZONES, Trip, read_trips
+from hw.thermal.zones import SysfsThermalZone, all_zones
 
 
 def check_heat(bench: Bench) -> None:

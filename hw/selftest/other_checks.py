@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hw.base import Hold
+from hw.boards.conflicts import find_rivals
+from hw.doctor.survey import survey
+from hw.doctor.throttle import throttle_reasons
 from hw.errors import HardwareError
-from hw.power_mode import CONF, PowerModes
-from hw.rivals import find_rivals
 from hw.selftest.bench import Bench
 from hw.selftest.findings import Verdict
 from hw.sensors.find import JTOP_SOCKET
 from hw.sensors.jtop import JtopClient
-from hw.survey import survey
+from hw.settings.power_mode import CONF, PowerModes
 from hw.sysfs import Sysfs
-from hw.throttle import throttle_reasons
 
 QUERY = ("nvpmodel", "-q")
 SYSTEM_PYTHON = Path("/usr/bin/python3")

@@ -9,8 +9,8 @@ from functools import partial
 from importlib import metadata
 
 from hw.base import Hold
+from hw.doctor.record import read_tree
 from hw.errors import BoardNotFoundError, BusyError, HardwareError, PermissionDeniedError
-from hw.record import read_tree
 from hw.selftest.bench import Bench, Stopped, Surroundings
 from hw.selftest.clock_checks import check_clocks
 from hw.selftest.findings import Findings, Verdict
@@ -26,8 +26,8 @@ from hw.selftest.other_checks import (
     look_at_throttling,
 )
 from hw.selftest.power_checks import check_power, check_rails
-from hw.sensors.thermal import machine_title
 from hw.sysfs import Sysfs
+from hw.thermal.zones import machine_title
 
 PACKAGES = ("dvfo", "numpy", "nvidia-ml-py", "jetson-stats")
 KERNEL = "proc/sys/kernel/osrelease"

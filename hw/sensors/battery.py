@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hw.left_out import Search
-from hw.sensors.plausible import plausible_w
+from hw.plausible import plausible_w
 from hw.sysfs import Sysfs
 
 SUPPLIES = "sys/class/power_supply/*"

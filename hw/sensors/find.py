@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from hw.base import EnergyCounter, PowerSensor
-from hw.energy import POLLED
 from hw.errors import HardwareError
 from hw.left_out import Search
-from hw.nvml import NvmlCard, NvmlCounter, NvmlPower
+from hw.nvidia.nvml import NvmlCard, NvmlCounter, NvmlPower
 from hw.sensors.battery import battery_sensors
+from hw.sensors.energy_meter import POLLED
 from hw.sensors.hwmon import hwmon_sensors
 from hw.sensors.iio import iio_sensors
 from hw.sensors.jtop import JtopClient, jtop_sensors

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hw.errors import HardwareError
 from hw.left_out import Search
-from hw.sensors.plausible import plausible_w
+from hw.plausible import plausible_w
 from hw.sysfs import Sysfs
 
 HWMON = "sys/class/hwmon"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hw.errors import HardwareError
 from hw.left_out import Search
+from hw.plausible import plausible_w
 from hw.sensors.hwmon import (
     DEFAULT_STEP_W,
     INA3221_BUS_RANGE_V,
@@ -16,7 +17,6 @@ from hw.sensors.hwmon import (
     UNCONNECTED,
     ina3221_step_w,
 )
-from hw.sensors.plausible import plausible_w
 from hw.sysfs import Sysfs
 
 DEVICES = "sys/bus/i2c/drivers/ina3221x/*/iio:device*"

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from hw.errors import SensorReadError
-from hw.sensors.plausible import plausible_w
+from hw.plausible import plausible_w
 
 PERIOD_S = 1.0
 START_TIMEOUT_S = 10.0

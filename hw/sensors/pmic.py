@@ -12,9 +12,9 @@ import re
 
 from hw.errors import SensorReadError
 from hw.left_out import Search
-from hw.sensors.plausible import plausible_w
-from hw.sensors.thermal import machine_title
+from hw.plausible import plausible_w
 from hw.sysfs import Sysfs
+from hw.thermal.zones import machine_title
 
 COMMAND = ("vcgencmd", "pmic_read_adc")
 INPUT_PER_RAIL = 1.1451

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from hw.errors import HardwareError, ImplausibleReadingError, PermissionDeniedError
 from hw.left_out import Search
-from hw.sensors.plausible import MOST_W
+from hw.plausible import MOST_W
 from hw.sysfs import Sysfs
 
 ZONES = "sys/class/powercap/intel-rapl:*"

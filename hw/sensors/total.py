@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from hw.energy import POLLED
+from hw.sensors.energy_meter import POLLED
 
 
 @dataclass(frozen=True, slots=True)

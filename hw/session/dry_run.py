@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hw.session.settings import Setting, Value
+from hw.settings.settings import Setting, Value
 from hw.sysfs import Sysfs
 
 

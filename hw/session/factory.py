@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from hw.errors import JournalError
-from hw.nvml import LockedRange
-from hw.session.cgroup import QuotaGroup
-from hw.session.settings import Attribute, LimitPair, Setting
+from hw.nvidia.nvml import LockedRange
+from hw.settings.cgroup import QuotaGroup
+from hw.settings.settings import Attribute, LimitPair, Setting
 from hw.sysfs import Sysfs
 
 _KINDS: dict[str, Callable[[Sysfs, Mapping[str, str]], Setting]] = {

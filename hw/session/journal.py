@@ -31,7 +31,7 @@ from hw.session.files import (
     sync_folder,
 )
 from hw.session.machine_lock import MachineLock
-from hw.session.settings import Value
+from hw.settings.settings import Value
 from hw.sysfs import Sysfs
 
 logger = logging.getLogger(__name__)

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hw.errors import CappedError, HardwareError
-from hw.power_mode import PowerModes
 from hw.session.journal import Entry
-from hw.session.known import is_emc_cap
-from hw.session.settings import Attribute, LimitPair, Limits, Setting, Value
+from hw.settings.known import is_emc_cap
+from hw.settings.power_mode import PowerModes
+from hw.settings.settings import Attribute, LimitPair, Limits, Setting, Value
 
 logger = logging.getLogger(__name__)
 

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hw.errors import HardwareError, JournalError
-from hw.power_mode import CONF, PowerModes
 from hw.session.factory import setting_from
 from hw.session.journal import Journal, overlay_under
 from hw.session.restoring import Outcome, Saved, is_doubtful, restore_all
-from hw.session.settings import LimitPair, Limits, Setting, Value
 from hw.session.signals import end_on_signals, signals_wait
+from hw.settings.power_mode import CONF, PowerModes
+from hw.settings.settings import LimitPair, Limits, Setting, Value
 from hw.sysfs import Sysfs
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ import pytest
 from envs.fleet import Fleet, World
 from envs.scenario import Scenario
 from envs.split_costs import SplitCosts
-from hw.device import DeviceModel
+from hw.device.model import DeviceModel
 from partition.model.cost import Cost
 from partition.model.routes import Route, RouteOption
 

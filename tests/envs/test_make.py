@@ -11,7 +11,7 @@ import envs  # noqa: F401  # registers the environments
 from envs.errors import ScenarioError
 from envs.make import make_live
 from hw.boards.sim import SimBoard
-from hw.device import DeviceModel
+from hw.device.model import DeviceModel
 from hw.errors import HardwareError, SensorReadError, UnsupportedError
 from partition.errors import CloudError, PartitionError
 from partition.model.runtime import SplitRuntime

@@ -12,7 +12,7 @@ from envs.errors import EnvError
 from envs.fleet import Fleet
 from envs.randomisation import Randomisation
 from envs.worlds import build_world
-from hw.device_file import device_names
+from hw.device.file import device_names
 
 
 def test_effects_are_left_out_by_name(tiny):

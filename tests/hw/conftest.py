@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from hw import sampler
 from hw.base import Hold
 from hw.boards.linux import LinuxBoard
 from hw.boards.sim import SimBoard
-from hw.device import DeviceModel
-from hw.record import record
+from hw.device.model import DeviceModel
+from hw.doctor.record import record
+from hw.sensors import sampler
 from tests.hw.fake.access import FakeSysfs
 from tests.hw.fake.boards import BOARDS
 from tests.hw.fake.clock import FakeClock

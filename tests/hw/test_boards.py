@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hw.calibrate_boards import check_anchors, main
-from hw.calibration.boards import device_toml, read_table
-from hw.device import DeviceModel
-from hw.device_file import DEVICES, device_names
+from hw.calibrate.boards import device_toml, read_table
+from hw.calibrate.write_boards import check_anchors, main
+from hw.device.file import DEVICES, device_names
+from hw.device.model import DeviceModel
 
 BOARDS = sorted(read_table())
 DOMAINS = ("cpu", "gpu", "emc")

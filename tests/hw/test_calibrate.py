@@ -7,11 +7,11 @@ import pytest
 
 pytest.importorskip("scipy", reason="needs the extra calibrate")
 
-from hw import calibrate as command
-from hw.calibration import sources
-from hw.calibration.report import Report, Row
-from hw.device import DeviceModel
-from hw.device_file import device_path
+from hw.calibrate import fit as command
+from hw.calibrate import sources
+from hw.calibrate.report import Report, Row
+from hw.device.file import device_path
+from hw.device.model import DeviceModel
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(

@@ -15,7 +15,7 @@ from hw.errors import (
     PermissionDeniedError,
     UnsupportedError,
 )
-from hw.session.settings import LimitPair, Limits
+from hw.settings.settings import LimitPair, Limits
 from tests.hw.fake.access import FakeSysfs
 from tests.hw.fake.boards import BOARDS
 from tests.hw.fake.kernel import FakeKernel

@@ -7,9 +7,9 @@ import errno
 import pytest
 
 from hw.base import Applied, Cause, Hold
+from hw.boards.device_view import TakenAs
 from hw.boards.linux import LinuxBoard
-from hw.boards.taken_as import TakenAs
-from hw.device import DeviceModel
+from hw.device.model import DeviceModel
 from hw.session.journal import Journal
 from tests.hw.fake.access import FakeSysfs
 from tests.hw.fake.boards import BOARDS, build_rk3588, build_x86_acpi_boost

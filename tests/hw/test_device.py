@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hw.device import Demand, DeviceModel
-from hw.device_file import device_names, device_path
+from hw.device.file import device_names, device_path
+from hw.device.model import Demand, DeviceModel
 
 GRID = np.linspace(0.0, 1.0, 5)
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from hw.device import DeviceModel
-from hw.device_file import device_names, device_path
+from hw.device.file import device_names, device_path
+from hw.device.model import DeviceModel
 from hw.errors import DeviceFileError
 
 

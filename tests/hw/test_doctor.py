@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from hw.doctor import PLAIN, Style, main, report
-from hw.survey import survey
+from hw.doctor.__main__ import PLAIN, Style, main, report
+from hw.doctor.survey import survey
 from hw.sysfs import Sysfs
 from tests.hw.fake.boards import BOARDS
 from tests.hw.fake.hwmon import Rail, add_ina2xx

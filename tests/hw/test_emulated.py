@@ -13,7 +13,7 @@ import pytest
 
 from hw.boards.emulated import EmulatedBoard
 from hw.errors import SensorReadError, UnsupportedError, WindowTooShortError
-from hw.session.cgroup import QuotaGroup
+from hw.settings.cgroup import QuotaGroup
 from hw.sysfs import Sysfs
 from tests.conftest import REPOSITORY
 from tests.hw.fake.clock import FakeClock

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hw.energy import EnergyMeter, sampled_energy
 from hw.errors import SensorReadError, WindowTooShortError
-from hw.sampler import Sample
+from hw.sensors.energy_meter import EnergyMeter, sampled_energy
+from hw.sensors.sampler import Sample
 from tests.hw.fake.clock import FakeClock
 
 BOUND_S = 5.0

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hw.energy import EnergyMeter, sampled_energy
 from hw.errors import (
     ImplausibleReadingError,
     PermissionDeniedError,
     SensorReadError,
     UnsupportedError,
 )
-from hw.sampler import Sample
+from hw.sensors.energy_meter import EnergyMeter, sampled_energy
+from hw.sensors.sampler import Sample
 from tests.hw.fake.clock import FakeClock
 from tests.hw.test_energy import Counter, Rail, energy_threads, meter_of
 

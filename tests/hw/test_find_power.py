@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hw.energy import POLLED
 from hw.errors import SensorReadError, UnsupportedError
 from hw.sensors.battery import battery_sensors
+from hw.sensors.energy_meter import POLLED
 from hw.sensors.find import find_power
 from hw.sensors.total import Total, total_of
 from tests.hw.fake.access import FakeSysfs

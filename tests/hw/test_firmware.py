@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hw.base import Applied, Cause
-from hw.firmware import LOOK_EVERY_S, pi_bits
+from hw.sensors.firmware import LOOK_EVERY_S, pi_bits
 
 PI_FILE = "sys/devices/platform/soc/soc:firmware/get_throttled"
 TOP_HZ = 2_400_000_000

@@ -13,11 +13,11 @@ from hw import restore
 from hw.base import Cause, Hold
 from hw.boards.linux import LinuxBoard
 from hw.errors import HardwareError
-from hw.power_mode import PowerModes
 from hw.session.journal import Journal
 from hw.session.restoring import Saved, restore_all
 from hw.session.session import Session, restore_journal
-from hw.session.settings import LimitPair
+from hw.settings.power_mode import PowerModes
+from hw.settings.settings import LimitPair
 from tests.hw.fake.access import FakeSysfs, Kill, run_child
 from tests.hw.fake.boards import BOARDS
 from tests.hw.fake.kernel import GENERATIONS

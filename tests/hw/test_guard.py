@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from hw.base import Applied, Cause
-from hw.guard import KNOWN_FOR_S, ThermalGuard
+from hw.boards.guard import KNOWN_FOR_S, ThermalGuard
 
 LIMIT_C = 80.0  # of a Raspberry Pi
 HZ = [hz * 100_000_000 for hz in range(6, 19)]

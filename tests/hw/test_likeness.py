@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from hw.base import Cause
+from hw.boards.device_view import TakenAs
 from hw.boards.linux import LinuxBoard
-from hw.boards.taken_as import TakenAs
 from hw.describe import describe, main
-from hw.device import DeviceModel
-from hw.doctor import Style, report
+from hw.device.match import devices_like
+from hw.device.model import DeviceModel
+from hw.doctor.__main__ import Style, report
+from hw.doctor.survey import survey
 from hw.errors import UnsupportedError
-from hw.likeness import devices_like
-from hw.survey import survey
 from tests.hw.fake.access import FakeSysfs
 from tests.hw.fake.boards import BOARDS, build_x86_acpi_boost
 

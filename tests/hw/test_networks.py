@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hw.calibration.networks import NetworkSize, vgg19, xception
+from hw.calibrate.networks import NetworkSize, vgg19, xception
 
 
 def test_xception_has_its_published_size():

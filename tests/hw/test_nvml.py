@@ -10,17 +10,17 @@ import pytest
 
 from hw.base import Applied, Cause, Hold
 from hw.boards import linux
-from hw.energy import POLLED
+from hw.doctor.throttle import throttle_reasons
 from hw.errors import (
     FrequencyRejectedError,
     PermissionDeniedError,
     SensorReadError,
     UnsupportedError,
 )
-from hw.nvml import SETTLE_S, LockedRange, NvmlDomain, nvml_cards, nvml_domains, nvml_zones
+from hw.nvidia.nvml import SETTLE_S, LockedRange, NvmlDomain, nvml_cards, nvml_domains, nvml_zones
+from hw.sensors.energy_meter import POLLED
 from hw.sensors.find import find_power
 from hw.session.session import Session
-from hw.throttle import throttle_reasons
 from tests.hw.fake.access import FakeSysfs
 from tests.hw.fake.kernel import FakeKernel
 

@@ -10,7 +10,7 @@ import pytest
 
 from hw.left_out import TRIES, Search
 from hw.sensors.find import find_power
-from hw.sensors.thermal import all_zones
+from hw.thermal.zones import all_zones
 from tests.hw.fake.access import FakeSysfs
 from tests.hw.fake.boards import BOARDS
 from tests.hw.fake.kernel import NEW

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hw.rivals import find_rivals
+from hw.boards.conflicts import find_rivals
 from tests.hw.fake.boards import BOARDS
 from tests.hw.fake.system import start_daemon, start_program, stop_program
 

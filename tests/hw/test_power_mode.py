@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hw.power_mode import CONF, STATUS, PowerModes
+from hw.settings.power_mode import CONF, STATUS, PowerModes
 from tests.hw.fake.access import FakeSysfs
 from tests.hw.fake.boards import BOARDS
 from tests.hw.fake.kernel import FakeKernel

@@ -10,9 +10,9 @@ import sys
 
 import pytest
 
-from hw.doctor import Style, report
+from hw.doctor.__main__ import Style, report
+from hw.doctor.survey import survey
 from hw.errors import PermissionDeniedError
-from hw.survey import survey
 from tests.conftest import REPOSITORY
 from tests.hw.fake.boards import BOARDS
 

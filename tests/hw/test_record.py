@@ -10,9 +10,9 @@ import pytest
 
 from hw.base import Cause, Hold
 from hw.boards.linux import LinuxBoard
-from hw.doctor import Style, main, report
-from hw.record import RecordingSysfs, record
-from hw.survey import survey
+from hw.doctor.__main__ import Style, main, report
+from hw.doctor.record import RecordingSysfs, record
+from hw.doctor.survey import survey
 from hw.sysfs import Sysfs
 from tests.hw.fake.attribute import Text
 from tests.hw.fake.boards import BOARDS

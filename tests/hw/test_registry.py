@@ -22,7 +22,7 @@ def test_sim_models_the_named_device():
 def pi(tmp_path, monkeypatch):
     """A Raspberry Pi's kernel instead of this machine's."""
     kernel = BOARDS["raspberry-pi-4"]("new")
-    monkeypatch.setattr("hw.registry.Sysfs", lambda root: FakeSysfs(kernel, root))
+    monkeypatch.setattr("hw.boards.registry.Sysfs", lambda root: FakeSysfs(kernel, root))
     return kernel
 
 
@@ -39,7 +39,7 @@ def test_linux_can_be_taken_for_a_device(pi, tmp_path):
 def test_other_clocks_than_the_devices_are_left_alone(tmp_path, monkeypatch):
     """A neural unit that may not be written is none of its business."""
     kernel = BOARDS["rk3588"]("new")
-    monkeypatch.setattr("hw.registry.Sysfs", lambda root: FakeSysfs(kernel, root))
+    monkeypatch.setattr("hw.boards.registry.Sysfs", lambda root: FakeSysfs(kernel, root))
     with hw.open_board("linux", root=tmp_path) as board:
         assert "npu" in board.domains
         points = board.domains["cpu4"].available_hz

@@ -8,8 +8,8 @@ import pytest
 
 from hw.base import Cause, Hold
 from hw.clocks.emc import BPMP_CLOCK, CAPS, OVERRIDE
-from hw.power_mode import CONF
 from hw.session.journal import Journal
+from hw.settings.power_mode import CONF
 from tests.hw.fake.nvpmodel import PowerMode
 
 POLICY = "sys/devices/system/cpu/cpufreq/policy{}"

@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from hw import sampler
-from hw.energy import EnergyMeter, longest_gap_s, sampled_energy
 from hw.errors import SensorReadError, UnreadWindowError
-from hw.sampler import PATIENCE_S, Sample
+from hw.sensors import sampler
+from hw.sensors.energy_meter import EnergyMeter, longest_gap_s, sampled_energy
+from hw.sensors.sampler import PATIENCE_S, Sample
 
 
 class Rail:

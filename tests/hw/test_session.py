@@ -19,7 +19,7 @@ from hw.boards.linux import LinuxBoard
 from hw.errors import BusyError, HardwareError, JournalError, PermissionDeniedError
 from hw.session.journal import Entry, Journal
 from hw.session.session import Session, restore_journal
-from hw.session.settings import Attribute
+from hw.settings.settings import Attribute
 from tests.hw.fake.access import FakeSysfs, Kill, run_child
 from tests.hw.fake.boards import BOARDS
 from tests.hw.fake.kernel import FakeKernel

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from hw.boards.sim import SimBoard
-from hw.device import Demand
+from hw.device.model import Demand
 from hw.errors import SensorReadError, UnsupportedError, WindowTooShortError
 
 WORK = Demand(fixed_s=0.01, cpu_cycles=4e7, gpu_cycles=6e7, emc_cycles=8e7)

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from hw.base import Cause, Hold
+from hw.boards.device_view import TakenAs
 from hw.boards.linux import LinuxBoard
-from hw.boards.taken_as import TakenAs
-from hw.device import DeviceModel
+from hw.device.model import DeviceModel
 from hw.errors import UnsupportedError
 from tests.hw.fake.access import FakeSysfs
 from tests.hw.fake.boards import BOARDS
@@ -150,7 +150,7 @@ def test_a_machine_that_cannot_be_opened_is_given_back(tmp_path, monkeypatch):
         LinuxBoard(FakeSysfs(kernel_of("jetson-tx2"), tmp_path)), DeviceModel.load("tx2")
     )
     closed, close = [], board._machine.close
-    monkeypatch.setattr("hw.boards.taken_as.clocks_of", interrupted)
+    monkeypatch.setattr("hw.boards.device_view.clocks_of", interrupted)
     monkeypatch.setattr(board._machine, "close", lambda: closed.append(close()))
     with pytest.raises(KeyboardInterrupt):
         board.open()

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from hw.base import Cause
-from hw.cooling import CoolingDevices, CoolingState
+from hw.doctor.throttle import throttle_reasons
 from hw.errors import SensorReadError, UnsupportedError
 from hw.left_out import Search
-from hw.sensors.thermal import all_zones, machine_title, thermal_zones
-from hw.throttle import throttle_reasons
+from hw.thermal.cooling import CoolingDevices, CoolingState
+from hw.thermal.zones import all_zones, machine_title, thermal_zones
 from tests.hw.fake.access import FakeSysfs
 from tests.hw.fake.boards import BOARDS
 from tests.hw.fake.kernel import FakeKernel

@@ -11,9 +11,9 @@ import pytest
 
 from hw.base import Hold
 from hw.boards.linux import LinuxBoard
-from hw.doctor import Style, report
+from hw.doctor.__main__ import Style, report
+from hw.doctor.survey import survey
 from hw.errors import BoardNotFoundError, UnsupportedError
-from hw.survey import survey
 from tests.hw.fake.access import FakeSysfs
 from tests.hw.fake.boards import BOARDS
 from tests.hw.fake.kernel import NEW

@@ -15,8 +15,8 @@ from typing import Any
 
 from hw.clocks.cpufreq import PSTATE_DRIVERS
 from hw.clocks.emc import BPMP_TABLE, CAPS, OVERRIDE, OVERRIDE_BOUNDS, OVERRIDE_MHZ
+from hw.doctor.tree import Tree
 from hw.sysfs import COMMANDS
-from hw.tree import Tree
 from tests.hw.fake.attribute import Stored, Text
 from tests.hw.fake.cpufreq import CPUFREQ, CpufreqPolicy
 from tests.hw.fake.devfreq import CLASS as DEVFREQ

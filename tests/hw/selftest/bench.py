@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import nullcontext
 
-from hw.privacy import Secrets
+from hw.doctor.privacy import Secrets
 from hw.selftest.bench import Bench, Surroundings
 from hw.selftest.run import begin, run
 from tests.hw.fake.access import FakeSysfs

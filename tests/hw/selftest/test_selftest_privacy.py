@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hw.privacy import Secrets, program_alone
-from hw.record import record
+from hw.doctor.privacy import Secrets, program_alone
+from hw.doctor.record import record
+from hw.doctor.tree import Tree
 from hw.selftest.findings import Verdict
-from hw.tree import Tree
 from tests.hw.fake.access import FakeSysfs
 from tests.hw.fake.attribute import Text
 from tests.hw.fake.boards import BOARDS

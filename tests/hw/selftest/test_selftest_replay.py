@@ -7,9 +7,9 @@ import random
 import pytest
 
 from hw.base import Cause
+from hw.doctor.survey import survey
 from hw.selftest.power_checks import check_rails
 from hw.selftest.run import begin
-from hw.survey import survey
 from tests.hw.fake.access import FakeSysfs
 from tests.hw.fake.boards import BOARDS
 from tests.hw.fake.kernel import NEW

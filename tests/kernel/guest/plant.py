@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from hw.device import DeviceModel, RailPower
+from hw.device.model import DeviceModel, RailPower
 from tests.kernel.guest.i2c import Ina3221
 from tests.kernel.guest.machine import EMC, GPU, TEMPERATURE, hwmon, policies, read, write
 

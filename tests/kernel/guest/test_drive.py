@@ -86,7 +86,7 @@ def test_board_runs_at_full_speed_above_a_trip_that_only_warns():
 
 
 def test_alert_is_no_reason_for_slow_clocks():
-    from hw.throttle import throttle_reasons
+    from hw.doctor.throttle import throttle_reasons
 
     (alert,) = cooling_devices("hot-surface-alert")
     write(alert / "cur_state", 1)
@@ -109,8 +109,8 @@ def test_doctor_tells_the_same():
 
 
 def test_recorded_machine_reads_the_same(tmp_path):
-    from hw.record import record
-    from hw.survey import survey
+    from hw.doctor.record import record
+    from hw.doctor.survey import survey
 
     tree = tmp_path / "tree"
     record(Sysfs(), tree)
@@ -215,7 +215,7 @@ def test_hot_machine_is_only_slowed_down():
 
 
 def test_energy_of_a_window_is_the_models_within_the_uncertainty_told(plant):
-    from hw.device import DeviceModel
+    from hw.device.model import DeviceModel
 
     device = DeviceModel.load("tx2")
     plant(gpu_util=0.8)

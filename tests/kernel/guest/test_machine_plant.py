@@ -31,7 +31,7 @@ def test_rails_follow_clocks_and_load(plant):
 
 
 def test_power_is_the_model_s(plant):
-    from hw.device import DeviceModel
+    from hw.device.model import DeviceModel
 
     device = DeviceModel.load("tx2")
     policy = policies()[0]

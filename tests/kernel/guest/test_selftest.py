@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from hw.base import Cause, Hold
-from hw.privacy import Secrets
+from hw.doctor.privacy import Secrets
+from hw.doctor.survey import survey
 from hw.selftest import power_checks
 from hw.selftest.bench import Surroundings
 from hw.selftest.clock_checks import check_clocks
 from hw.selftest.given_back import check_given_back
 from hw.selftest.run import begin, run
-from hw.survey import survey
 from hw.sysfs import Sysfs
 from tests.hw.fake.access import FakeSysfs
 from tests.hw.fake.replay import replay

@@ -1,0 +1,186 @@
+"""Device models of boards that were never measured here, from what others published about them."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+from scipy.optimize import nnls
+
+from hw.calibrate.tx2 import DELAYS_S, rounded
+from hw.device.latency import Demand, NetworkScaling
+from hw.device.model import DeviceModel
+from hw.device.power import PowerModel
+from hw.device.units import Floats
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+TABLE = Path(__file__).with_name("boards.toml")
+GHZ = 1e9
+KNEES = 12
+SLOPES = np.linspace(0.0, 2.0 / GHZ, 201)
+HEADER = (
+    "# Written by `python -m hw.calibrate.write_boards` from hw/calibrate/boards.toml; edit\n"
+    "# that, not this. Nothing of this board was measured here: see validated_on, modelled and\n"
+    "# [provenance].\n\n"
+)
+
+Table = dict[str, Any]
+
+
+def read_table() -> dict[str, Table]:
+    """Published figures by board."""
+    return tomllib.loads(TABLE.read_text(encoding="utf-8"))
+
+
+def device_toml(name: str, boards: dict[str, Table], tx2: DeviceModel) -> str:
+    """Write the device file of a board.
+
+    Args:
+        name: of the board.
+        boards: `read_table`.
+        tx2: the measured device whose networks are scaled.
+    """
+    board = boards[name]
+    content = {
+        "name": name,
+        "title": board["title"],
+        "validated_on": board["validated_on"],
+        "modelled": board["modelled"],
+        "provenance": board["provenance"],
+        "domains": {
+            domain: {
+                "available_hz": [round(mhz * 1e6) for mhz in board[f"{domain}_mhz"]],
+                "actuation_delay_s": DELAYS_S[domain],
+            }
+            for domain in ("cpu", "gpu", "emc")
+        },
+        "network": rounded(dataclasses.asdict(_network(board, tx2))),
+        "power": rounded(dataclasses.asdict(power_model(name, boards))),
+        "thermal": board["thermal"],
+        "sensor": board["sensor"],
+        "workloads": {
+            workload: rounded(dataclasses.asdict(Demand(**{**_NO_DEMAND, **demand})))
+            for workload, demand in board.get("workloads", {}).items()
+        },
+    }
+    return HEADER + tomli_w.dumps(content)
+
+
+_NO_DEMAND = {"fixed_s": 0.0, "cpu_cycles": 0.0, "gpu_cycles": 0.0, "emc_cycles": 0.0}
+
+
+def power_model(name: str, boards: dict[str, Table]) -> PowerModel:
+    """Power of a board, its busy GPU fitted to readings with a saturated GPU where there are any.
+
+    Args:
+        name: of the board.
+        boards: `read_table`.
+    """
+    board = boards[name]
+    rest = PowerModel(**_rest(board["power"]), **_NO_GPU)
+    if "busy_gpu_of" in board:
+        like = power_model(board["busy_gpu_of"]["board"], boards)
+        share = board["busy_gpu_of"]["share"]
+        return dataclasses.replace(
+            rest,
+            gpu_busy_w=share * like.gpu_busy_w,
+            gpu_busy_w_per_hz=share * like.gpu_busy_w_per_hz,
+            gpu_voltage_knee_hz=like.gpu_voltage_knee_hz,
+            gpu_voltage_per_hz=like.gpu_voltage_per_hz,
+        )
+    if "saturated" not in board:
+        return rest
+    return dataclasses.replace(rest, **_busy_gpu(rest, board))
+
+
+_NO_GPU = {
+    "gpu_busy_w": 0.0,
+    "gpu_busy_w_per_hz": 0.0,
+    "gpu_voltage_knee_hz": 1e12,
+    "gpu_voltage_per_hz": 0.0,
+}
+
+
+def _rest(power: Table) -> dict[str, float]:
+    """All of a power model but the busy GPU, in SI units."""
+    return {
+        "board_w": power["board_w"],
+        "board_share": 1.0,
+        "gpu_idle_w": power["gpu_idle_w"],
+        "gpu_idle_w_per_hz3": power["gpu_idle_w_per_ghz3"] / GHZ**3,
+        "gpu_idle_w_per_emc_hz": 0.0,
+        "cpu_idle_w": power["cpu_idle_w"],
+        "cpu_idle_w_per_hz3": power["cpu_idle_w_per_ghz3"] / GHZ**3,
+        "cpu_idle_w_per_emc_hz": 0.0,
+        "cpu_busy_w_per_hz3": power["cpu_busy_w_per_ghz3"] / GHZ**3,
+        "soc_idle_w": power["soc_idle_w"],
+        "soc_w_per_emc_hz": power["soc_w_per_emc_ghz"] / GHZ,
+        "soc_j_per_byte": power["soc_nj_per_byte"] * 1e-9,
+        "ddr_idle_w": power["ddr_idle_w"],
+        "ddr_w_per_emc_hz": power["ddr_w_per_emc_ghz"] / GHZ,
+        "ddr_j_per_byte": power["ddr_nj_per_byte"] * 1e-9,
+        "peak_traffic_bytes_per_s": power["peak_traffic_gb_per_s"] * 1e9,
+    }
+
+
+def _busy_gpu(rest: PowerModel, board: Table) -> dict[str, float]:
+    """Fit the busy GPU to what is left of the readings once everything else is taken off.
+
+    The form is `PowerModel`'s; knee and slope of the voltage are searched on a grid.
+    """
+    saturated = board["saturated"]
+    gpu_hz, emc_hz, read_w = np.array(saturated["rows"]).T * np.array([[1e6], [1e6], [1.0]])
+    share = gpu_hz / gpu_hz[-1]
+    rails = rest.rails_w(
+        board["cpu_mhz"][-1] * 1e6,
+        gpu_hz,
+        emc_hz,
+        cpu_util=saturated.get("cpu_util", 0.0),
+        gpu_util=1.0,  # the rest's busy GPU draws nothing
+        traffic_bytes_per_s=share * saturated.get("traffic_gb_per_s", 0.0) * 1e9,
+    )
+    gpu_w = read_w - quantity(rails, saturated["rail"])
+    best: tuple[float, dict[str, float]] = (np.inf, {})
+    for knee_hz in np.linspace(gpu_hz[0], gpu_hz[-1], KNEES, endpoint=False):
+        for slope in SLOPES:
+            volt = 1.0 + slope * np.maximum(gpu_hz - knee_hz, 0.0)
+            columns = np.stack([volt, gpu_hz / GHZ * volt**2], axis=1) / gpu_w[:, None]
+            found, error = nnls(columns, np.ones(len(gpu_w)))
+            if error < best[0]:
+                fitted = {
+                    "gpu_busy_w": float(found[0]),
+                    "gpu_busy_w_per_hz": float(found[1]) / GHZ,
+                    "gpu_voltage_knee_hz": float(knee_hz),
+                    "gpu_voltage_per_hz": float(slope),
+                }
+                best = (error, fitted)
+    return best[1]
+
+
+def quantity(rails: Any, name: str) -> Floats:
+    """A rail, or the sum of two ("gpu_soc_w", "gpu_cpu_w")."""
+    sums = {"gpu_soc_w": rails.gpu_w + rails.soc_w, "gpu_cpu_w": rails.gpu_w + rails.cpu_w}
+    return np.asarray(sums[name] if name in sums else getattr(rails, name))
+
+
+def _network(board: Table, tx2: DeviceModel) -> NetworkScaling:
+    """The TX2's scaling with other core counts and bytes per cycle, and what is known better."""
+    scale, network = board["scale"], tx2.network
+    scaled = NetworkScaling(
+        fixed_s_per_kernel=network.fixed_s_per_kernel,
+        cpu_cycles_per_kernel=scale["cpu_cycles"] * network.cpu_cycles_per_kernel,
+        cpu_cycles_per_flop=scale["cpu_cycles"] * network.cpu_cycles_per_flop,
+        gpu_cycles_per_kernel=scale["gpu_cycles"] * network.gpu_cycles_per_kernel,
+        gpu_cycles_per_flop=scale["gpu_cycles"] * network.gpu_cycles_per_flop,
+        emc_cycles_per_kernel=scale["emc_cycles"] * network.emc_cycles_per_kernel,
+        emc_cycles_per_byte=scale["emc_cycles"] * network.emc_cycles_per_byte,
+    )
+    return dataclasses.replace(scaled, **board.get("network", {}))

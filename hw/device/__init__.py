@@ -1,0 +1,1 @@
+"""Models of devices: latency, power, heat, and the files that hold them."""

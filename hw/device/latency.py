@@ -1,0 +1,99 @@
+"""How long a device takes for a piece of work at given clocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hw.device.units import Floats, Values
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Work that a device has to do; fields are floats or arrays that broadcast.
+
+    Latency is `fixed_s + cpu_cycles/f_cpu + ((gpu_cycles/f_gpu)^p + (emc_cycles/f_emc)^p)^(1/p)`:
+    GPU and memory time overlap, host time does not. p = 2 held best on the FlexiBO
+    measurements of a Jetson TX2; TensorRT engines overlap more, p up to 3.9.
+
+    Attributes:
+        fixed_s: time that no clock changes, s.
+        cpu_cycles: host cycles, 1.
+        gpu_cycles: GPU cycles, 1.
+        emc_cycles: memory clock cycles, 1.
+        overlap_norm: p above, 1 (no overlap) or more.
+    """
+
+    fixed_s: Values
+    cpu_cycles: Values
+    gpu_cycles: Values
+    emc_cycles: Values
+    overlap_norm: float = 2.0
+
+    def scaled(self, share: Values) -> Demand:
+        """Multiply the work, for example by the share of channels that stays on the device."""
+        return Demand(
+            fixed_s=self.fixed_s * share,
+            cpu_cycles=self.cpu_cycles * share,
+            gpu_cycles=self.gpu_cycles * share,
+            emc_cycles=self.emc_cycles * share,
+            overlap_norm=self.overlap_norm,
+        )
+
+    def busy_s(self, cpu_hz: Values, gpu_hz: Values, emc_hz: Values) -> tuple[Floats, Floats]:
+        """Time during which the CPU and the GPU (with its memory) work on this, s.
+
+        Args:
+            cpu_hz: CPU clock, Hz.
+            gpu_hz: GPU clock, Hz.
+            emc_hz: memory clock, Hz.
+        """
+        cpu_s = np.divide(self.cpu_cycles, cpu_hz)
+        gpu_s = np.divide(self.gpu_cycles, gpu_hz)
+        emc_s = np.divide(self.emc_cycles, emc_hz)
+        if self.overlap_norm == 2.0:
+            return cpu_s, np.sqrt(gpu_s * gpu_s + emc_s * emc_s)
+        p = self.overlap_norm
+        return cpu_s, np.power(np.power(gpu_s, p) + np.power(emc_s, p), 1.0 / p)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkScaling:
+    """Work of a network that was never measured on the device: modelled, linear in its size.
+
+    Linear, so that a network's head and tail together demand what the whole does.
+
+    Attributes:
+        fixed_s_per_kernel: time that no clock changes, s.
+        cpu_cycles_per_kernel: host cycles to launch a kernel.
+        cpu_cycles_per_flop: host cycles per floating-point operation, where the CPU computes.
+        gpu_cycles_per_kernel: GPU cycles of a kernel that computes nothing.
+        gpu_cycles_per_flop: GPU cycles per floating-point operation.
+        emc_cycles_per_kernel: memory cycles of a kernel that computes nothing.
+        emc_cycles_per_byte: memory cycles per byte of weights and activations.
+    """
+
+    fixed_s_per_kernel: float
+    cpu_cycles_per_kernel: float
+    cpu_cycles_per_flop: float
+    gpu_cycles_per_kernel: float
+    gpu_cycles_per_flop: float
+    emc_cycles_per_kernel: float
+    emc_cycles_per_byte: float
+
+    def demand(self, flops: Values, traffic_bytes: Values, kernels: Values) -> Demand:
+        """Scale a network, or a part of one, to the device.
+
+        Args:
+            flops: floating-point operations, two per multiply-add.
+            traffic_bytes: bytes of weights, layer inputs and layer outputs.
+            kernels: launched kernels after fusion.
+        """
+        return Demand(
+            fixed_s=self.fixed_s_per_kernel * kernels,
+            cpu_cycles=self.cpu_cycles_per_kernel * kernels + self.cpu_cycles_per_flop * flops,
+            gpu_cycles=self.gpu_cycles_per_kernel * kernels + self.gpu_cycles_per_flop * flops,
+            emc_cycles=self.emc_cycles_per_kernel * kernels
+            + self.emc_cycles_per_byte * traffic_bytes,
+        )

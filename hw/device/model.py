@@ -1,0 +1,305 @@
+"""What a device does at given clocks: latency, power, heat. Modelled, as a pure function.
+
+Everything here works elementwise on floats or arrays that broadcast (thousands of boards at
+once, or one axis per clock for an exhaustive search) and keeps no state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hw.device.file import DeviceTable, device_path
+from hw.device.fingerprint import fingerprint
+from hw.device.latency import Demand, NetworkScaling
+from hw.device.power import PowerModel, RailPower
+from hw.device.thermal import ThermalModel
+from hw.device.units import Floats, Values
+
+__all__ = ["Demand", "DeviceModel", "DomainModel", "RailPower", "SensorModel"]
+
+
+@dataclass(frozen=True, slots=True)
+class DomainModel:
+    """One clock of a device.
+
+    Attributes:
+        name: "cpu", "gpu" or "emc".
+        available_hz: ascending operating points that can be controlled and were validated, Hz.
+        actuation_delay_s: time until a new clock takes effect, s.
+    """
+
+    name: str
+    available_hz: tuple[int, ...]
+    actuation_delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SensorModel:
+    """An INA3221 power monitor at the board's input.
+
+    Attributes:
+        shunt_ohm: shunt resistor, ohm.
+        shunt_step_v: smallest shunt voltage it resolves, V.
+        supply_v: voltage of the rail, V.
+        period_s: time between two new readings, s.
+    """
+
+    shunt_ohm: float
+    shunt_step_v: float
+    supply_v: float
+    period_s: float
+
+    @property
+    def step_w(self) -> float:
+        """Smallest difference of power it can show, W."""
+        return self.shunt_step_v / self.shunt_ohm * self.supply_v
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceModel:
+    """A device as fitted to measurements; read it with `load`.
+
+    Attributes:
+        name: short name, as in `--device`.
+        title: name in full.
+        domains: "cpu", "gpu" and "emc".
+        network: scaling of networks that were not measured.
+        power: rail power.
+        thermal: two-node heat model.
+        sensor: power monitor.
+        workloads: networks that were measured, by name.
+        validated_on: what the model was compared with, as sentences.
+        modelled: what was assumed or extrapolated, as sentences.
+    """
+
+    name: str
+    title: str
+    domains: Mapping[str, DomainModel]
+    network: NetworkScaling
+    power: PowerModel
+    thermal: ThermalModel
+    sensor: SensorModel
+    workloads: Mapping[str, Demand]
+    validated_on: tuple[str, ...]
+    modelled: tuple[str, ...]
+
+    @classmethod
+    def load(cls, name_or_path: str | Path) -> DeviceModel:
+        """Read a device model by name, or any `.toml` file.
+
+        Raises:
+            DeviceFileError: unknown name, missing file, or anything in it that is not as it
+                should be; the message names file, key, value and remedy.
+        """
+        path = device_path(name_or_path)
+        root = DeviceTable.load(path)
+        model = cls(
+            name=root.text("name"),
+            title=root.text("title"),
+            domains=_domains(root.table("domains")),
+            network=root.table("network").section(NetworkScaling),
+            power=root.table("power").section(PowerModel, ("board_share",)),
+            thermal=root.table("thermal").section(
+                ThermalModel, ("fast_tau_s", "slow_tau_s", "throttle_c", "throttle_span_c")
+            ),
+            sensor=root.table("sensor").section(
+                SensorModel, ("shunt_ohm", "shunt_step_v", "supply_v", "period_s")
+            ),
+            workloads=_workloads(root.table("workloads")),
+            validated_on=root.texts("validated_on"),
+            modelled=root.texts("modelled"),
+        )
+        _check_provenance(root.table("provenance"))
+        root.finish()
+        return model
+
+    @property
+    def settable(self) -> tuple[str, ...]:
+        """Names of the clocks that have more than one operating point."""
+        return tuple(d.name for d in self.domains.values() if len(d.available_hz) > 1)
+
+    @property
+    def cpu_hz(self) -> Floats:
+        """CPU operating points, shape (n,), Hz."""
+        return np.array(self.domains["cpu"].available_hz, dtype=np.float64)
+
+    @property
+    def gpu_hz(self) -> Floats:
+        """GPU operating points, shape (n,), Hz."""
+        return np.array(self.domains["gpu"].available_hz, dtype=np.float64)
+
+    @property
+    def emc_hz(self) -> Floats:
+        """Memory operating points, shape (n,), Hz."""
+        return np.array(self.domains["emc"].available_hz, dtype=np.float64)
+
+    @property
+    def sensor_period_s(self) -> float:
+        """Time between two new power readings, s."""
+        return self.sensor.period_s
+
+    @property
+    def throttle_c(self) -> float:
+        """Temperature at which clocks begin to be capped, degrees C."""
+        return self.thermal.throttle_c
+
+    @property
+    def throttle_span_c(self) -> float:
+        """Degrees above `throttle_c` at which only the lowest clock is left."""
+        return self.thermal.throttle_span_c
+
+    @property
+    def max_power_w(self) -> float:
+        """Modelled power with all clocks at their maximum and every unit busy, W."""
+        return float(
+            self.total_power_w(
+                self.domains["cpu"].available_hz[-1],
+                self.domains["gpu"].available_hz[-1],
+                self.domains["emc"].available_hz[-1],
+                cpu_util=1.0,
+                gpu_util=1.0,
+                traffic_bytes_per_s=self.power.peak_traffic_bytes_per_s,
+            )
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the name and the operating points, 16 hexadecimal digits."""
+        return fingerprint(self.name, {d.name: d.available_hz for d in self.domains.values()})
+
+    @property
+    def status_line(self) -> str:
+        """One line that tells how far results of this model can be trusted."""
+        validated = "; ".join(self.validated_on) or "nothing"
+        return f"{self.name} (modelled): validated on {validated}; not validated: " + (
+            "; ".join(self.modelled) or "anything else"
+        )
+
+    def demand(self, flops: Values, traffic_bytes: Values, kernels: Values) -> Demand:
+        """Work of a network, or a part of one, that was not measured on the device; modelled.
+
+        Args:
+            flops: floating-point operations, two per multiply-add.
+            traffic_bytes: bytes of weights, layer inputs and layer outputs.
+            kernels: launched kernels after fusion.
+        """
+        return self.network.demand(flops, traffic_bytes, kernels)
+
+    def latency_s(self, demand: Demand, cpu_hz: Values, gpu_hz: Values, emc_hz: Values) -> Floats:
+        """Modelled time for some work, s; the form is that of `Demand`."""
+        cpu_s, gpu_s = demand.busy_s(cpu_hz, gpu_hz, emc_hz)
+        return np.asarray(demand.fixed_s + cpu_s + gpu_s)
+
+    def power_w(
+        self,
+        cpu_hz: Values,
+        gpu_hz: Values,
+        emc_hz: Values,
+        *,
+        cpu_util: Values,
+        gpu_util: Values,
+        traffic_bytes_per_s: Values,
+    ) -> RailPower:
+        """Modelled power of each rail and at the board's input, W.
+
+        Args:
+            cpu_hz: CPU clock, Hz.
+            gpu_hz: GPU clock, Hz.
+            emc_hz: memory clock, Hz.
+            cpu_util: share of the time during which one core is busy, 0..1.
+            gpu_util: share of the time during which the GPU is saturated, 0..1.
+            traffic_bytes_per_s: memory traffic, B/s.
+        """
+        return self.power.rails_w(
+            cpu_hz,
+            gpu_hz,
+            emc_hz,
+            cpu_util=cpu_util,
+            gpu_util=gpu_util,
+            traffic_bytes_per_s=traffic_bytes_per_s,
+        )
+
+    def total_power_w(
+        self,
+        cpu_hz: Values,
+        gpu_hz: Values,
+        emc_hz: Values,
+        *,
+        cpu_util: Values,
+        gpu_util: Values,
+        traffic_bytes_per_s: Values,
+    ) -> Floats:
+        """The `total_w` of `power_w` alone, in fewer passes over the arrays."""
+        return self.power.total_w(
+            cpu_hz,
+            gpu_hz,
+            emc_hz,
+            cpu_util=cpu_util,
+            gpu_util=gpu_util,
+            traffic_bytes_per_s=traffic_bytes_per_s,
+        )
+
+    def thermal_step(
+        self, fast_c: Values, slow_c: Values, power_w: Values, dt_s: Values
+    ) -> tuple[Floats, Floats]:
+        """Both thermal nodes (degrees above their rest) after `dt_s` under constant power."""
+        return self.thermal.step(fast_c, slow_c, power_w, dt_s)
+
+    def temperature_c(self, ambient_c: Values, fast_c: Values, slow_c: Values) -> Floats:
+        """Temperature of the hottest zone, degrees C."""
+        return self.thermal.temperature_c(ambient_c, fast_c, slow_c)
+
+    def throttled_hz_cap(self, domain: str, temperature_c: Values) -> Floats:
+        """Highest clock a domain may run at, Hz; between operating points, a board snaps down.
+
+        The cap is a separate internal maximum: requests stay as they are and return when it cools.
+        """
+        points_hz = self.domains[domain].available_hz
+        return self.thermal.cap_hz(points_hz[0], points_hz[-1], temperature_c)
+
+    def quantise_w(self, power_w: Values) -> Floats:
+        """Power as the board's sensor would show it, W."""
+        return np.asarray(np.round(np.divide(power_w, self.sensor.step_w)) * self.sensor.step_w)
+
+    def table_index(
+        self, domain: str, hz: Values
+    ) -> np.ndarray[tuple[int, ...], np.dtype[np.intp]]:
+        """Index of the operating point nearest to a clock."""
+        points_hz = np.array(self.domains[domain].available_hz, dtype=np.float64)
+        return np.searchsorted((points_hz[1:] + points_hz[:-1]) / 2, np.asarray(hz))
+
+
+def _domains(table: DeviceTable) -> dict[str, DomainModel]:
+    domains = {}
+    for name in ("cpu", "gpu", "emc"):
+        entry = table.table(name)
+        domains[name] = DomainModel(
+            name=name,
+            available_hz=tuple(round(hz) for hz in entry.ascending("available_hz")),
+            actuation_delay_s=entry.number("actuation_delay_s"),
+        )
+        entry.finish()
+    table.finish()
+    return domains
+
+
+def _workloads(table: DeviceTable) -> dict[str, Demand]:
+    return {name: _workload(table.table(name)) for name in table.names()}
+
+
+def _workload(table: DeviceTable) -> Demand:
+    demand = table.section(Demand)
+    if demand.overlap_norm < 1.0:
+        raise table.error("overlap_norm", f"is {demand.overlap_norm}; give a number of 1 or more")
+    return demand
+
+
+def _check_provenance(table: DeviceTable) -> None:
+    """Every section of numbers must say where they come from; the text is for the reader."""
+    for section in ("domains", "network", "power", "thermal", "sensor", "workloads"):
+        table.text(section)
+    table.finish()

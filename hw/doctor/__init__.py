@@ -1,0 +1,1 @@
+"""What a machine offers and what is in the way: `python -m hw.doctor`."""

@@ -1,0 +1,1 @@
+"""Clocks, power and temperature of NVIDIA cards."""

@@ -1,0 +1,1 @@
+"""Settings that are saved before they are changed, and given back."""

@@ -1,0 +1,1 @@
+"""Temperatures, trip points and cooling devices of the kernel."""
