@@ -28,7 +28,7 @@ from agents.mailbox import ConcurrentDecider
 from agents.run_folder import Decide, RunFolder
 from envs.edge_env import EdgeSplitEnv
 from envs.errors import EnvError
-from envs.live import LivePlant
+from envs.live.plant import LivePlant
 from envs.make import make_live
 from hw.base import Hold
 from hw.errors import HardwareError

@@ -28,9 +28,9 @@ from agents.errors import AgentError
 from agents.training_live import LIVE_STEPS, Place, tune_run
 from agents.training_run import TrainConfig, resumed, run
 from agents.training_sweep import Sweep
-from envs.effects import EFFECTS
 from envs.errors import EnvError
-from envs.worlds import ALL_SCENARIOS
+from envs.sim.build import ALL_SCENARIOS
+from envs.sim.effects import EFFECTS
 from hw.errors import HardwareError
 from partition.cli import share
 from partition.errors import PartitionError

@@ -31,9 +31,9 @@ from agents.learners.tables import TableActions, drldo_table, thinned_table
 from agents.log_cost import LogCost
 from agents.policy import PolicyMetadata
 from agents.seeds import search_seeds
-from envs.fleet import World
 from envs.plant import Indices, Layout
-from envs.randomisation import Randomisation
+from envs.scenarios.randomisation import Randomisation
+from envs.sim.fleet import World
 from envs.spaces import observation_fields
 from envs.vec_env import EdgeSplitVecEnv
 

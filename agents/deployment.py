@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from agents.histogram import TimeHistogram
-from envs.live import LivePlant
-from envs.supervisor import ClockInForce
+from envs.live.plant import LivePlant
+from envs.live.supervisor import ClockInForce
 
 TOLD_SHARE = 0.05
 """Of the time without measured power, from which on people are told."""

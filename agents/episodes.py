@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from agents.deciders.base import Decider
 from agents.statistics import weighted_quantile
-from envs.fleet import Fleet, World
-from envs.signals import Floats
+from envs.arrays import Floats
+from envs.sim.fleet import Fleet, World
 from envs.spaces import ObservationEncoder, observation_fields
 
 QUANTILES = tuple((i + 0.5) / 20 for i in range(20))

@@ -17,8 +17,8 @@ from agents.episodes import Episodes, run_episodes
 from agents.rows import ALL, SHORTEST_WAY, EvaluationRow
 from agents.seeds import N_HELD_OUT, held_out_seeds
 from agents.statistics import Bootstrap, Interval
-from envs.fleet import World
-from envs.signals import Floats
+from envs.arrays import Floats
+from envs.sim.fleet import World
 
 RIVALS = ("oracle", "best-static", "governor", "max-edge", "max-cloud", "random")
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from agents.deciders.base import Decider
 from agents.rows import ALL, EvaluationRow
-from envs.fleet import Fleet, World
-from envs.signals import Floats
+from envs.arrays import Floats
+from envs.sim.fleet import Fleet, World
 from envs.spaces import ObservationEncoder, observation_fields
 
 INK, MUTED, LEARNED, ORACLE = "#1f2933", "#9aa5b1", "#0b7285", "#e8590c"

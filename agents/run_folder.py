@@ -17,7 +17,7 @@ from agents.policy import FrozenPolicy
 from agents.saved_rule import SavedRule, read_document
 from envs.edge_env import EdgeSplitEnv
 from envs.plant import Indices, Layout
-from envs.worlds import build_world
+from envs.sim.build import build_world
 from partition import json_file
 
 Decide = Callable[[NDArray[np.float32]], Indices]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.signals import Floats
+from envs.arrays import Floats
 
 N_RESAMPLES = 2000
 LEVEL = 0.95

@@ -24,7 +24,7 @@ from agents.learners.full_information import FullInformation
 from agents.learners.imitation import Imitation, Lessons
 from agents.policy import FrozenPolicy
 from agents.saved_rule import SavedRule
-from envs.fleet import World
+from envs.sim.fleet import World
 from envs.vec_env import EdgeSplitVecEnv
 
 

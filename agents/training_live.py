@@ -35,11 +35,11 @@ from agents.training_portfolio import tune_portfolio
 from agents.training_run import CONFIG_FILE, write_json
 from agents.whole_file import written_whole
 from envs.edge_env import EdgeSplitEnv
-from envs.fleet import World
-from envs.live import LivePlant
+from envs.live.plant import LivePlant
 from envs.make import make_live
+from envs.sim.build import build_world
+from envs.sim.fleet import World
 from envs.vec_env import EdgeSplitVecEnv
-from envs.worlds import build_world
 from partition.transport.tls import ClientSecurity
 
 TEMPERATURE = 0.05

@@ -19,9 +19,9 @@ from agents.deciders.rule import Rule
 from agents.guard import ThermalGuard
 from agents.learners.residuals import Residuals
 from agents.learners.safe_env import SafeEnv
+from envs.arrays import Floats
 from envs.edge_env import EdgeSplitEnv
 from envs.objective import SMALLEST_COST
-from envs.signals import Floats
 
 EXPLORE = 0.5
 """Share of the steps in which any action that is nearly the best is drawn."""

@@ -31,10 +31,10 @@ from agents.saved_rule import SavedRule, save_privileged
 from agents.seeds import held_out_seeds
 from agents.training import AsDecider, simulated_decider, train
 from agents.whole_file import written_whole
-from envs.effects import Effects
-from envs.fleet import World
+from envs.sim.build import build_world
+from envs.sim.effects import Effects
+from envs.sim.fleet import World
 from envs.vec_env import EdgeSplitVecEnv
-from envs.worlds import build_world
 from partition import json_file
 from partition.errors import ModelNotFoundError
 from partition.model.folder import PROFILE_FILE, ModelFolder

@@ -12,11 +12,11 @@ from dataclasses import replace
 import numpy as np
 
 from envs.errors import EnvError
-from envs.fleet import Fleet
-from envs.split_costs import SplitCosts
+from envs.sim.build import build_world
+from envs.sim.fleet import Fleet
+from envs.sim.split_costs import SplitCosts
+from envs.sim.world import World
 from envs.vec_env import EdgeSplitVecEnv
-from envs.world import World
-from envs.worlds import build_world
 from hw.errors import HardwareError
 from partition import command
 from partition.errors import PartitionError

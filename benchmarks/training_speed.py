@@ -27,8 +27,8 @@ from agents.errors import AgentError
 from agents.export import set_threads
 from envs.edge_env import EdgeSplitEnv
 from envs.errors import EnvError
-from envs.fleet import Fleet, World
-from envs.worlds import build_world
+from envs.sim.build import build_world
+from envs.sim.fleet import Fleet, World
 from hw.errors import HardwareError
 from partition import command
 from partition.errors import PartitionError

@@ -10,16 +10,16 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from envs.cloud_link import CloudLink
 from envs.edge_env import EdgeSplitEnv
 from envs.errors import EnvError
-from envs.fleet import Fleet
-from envs.live import STEP_S, BoardPacer, LivePlant, live_layout
+from envs.live.cloud_link import CloudLink
+from envs.live.plant import STEP_S, BoardPacer, LivePlant, live_layout
+from envs.live.requests import MAX_WAITING, ApplicationRequests, Inputs, ScenarioRequests
 from envs.objective import Objective
 from envs.plant import Layout
-from envs.requests import MAX_WAITING, ApplicationRequests, Inputs, ScenarioRequests
-from envs.scenario import Scenario
-from envs.worlds import ALL_SCENARIOS, build_world
+from envs.scenarios.scenario import Scenario
+from envs.sim.build import ALL_SCENARIOS, build_world
+from envs.sim.fleet import Fleet
 from hw.base import Board, Hold
 from hw.boards.registry import open_board
 from hw.boards.sim import SimBoard
@@ -55,7 +55,7 @@ def make_simulated(
         device: name of a device model, or a TOML file.
         model: name of a prepared model, or its folder.
         scenario: name or TOML file, or several; each episode picks one.
-        without: effects that are not simulated, see `envs.effects`.
+        without: effects that are not simulated, see `envs.sim.effects`.
         continuous: `Box` instead of `MultiDiscrete` actions.
     """
     names = [scenario] if isinstance(scenario, str) else scenario

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from envs.arrays import Floats
 from envs.plant import Outcome
-from envs.signals import Floats
 
 TERMS = ("energy", "time", "deadline", "accuracy", "switching", "thermal")
 SMALLEST_COST = 1e-3

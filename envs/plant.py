@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.signals import Floats
+from envs.arrays import Floats
 
 Indices = NDArray[np.int64]
 SPREAD = 0.05

@@ -14,10 +14,10 @@ from gymnasium.utils.seeding import np_random
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices, VecEnvStepReturn
 
+from envs.arrays import Floats
 from envs.edge_env import action_space, decode, episode_seeds, observation_space
-from envs.fleet import Fleet, World
 from envs.plant import Outcome
-from envs.signals import Floats
+from envs.sim.fleet import Fleet, World
 from envs.spaces import ActionDecoder, ObservationEncoder, Observations, observation_fields
 
 

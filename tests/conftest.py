@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from envs.fleet import World
-from envs.worlds import build_world
+from envs.sim.build import build_world
+from envs.sim.fleet import World
 from hw.device import file
 from partition.model.folder import ModelFolder
 from partition.prepare.build import prepare

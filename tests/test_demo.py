@@ -8,7 +8,7 @@ import pytest
 import demo
 from agents.deployment import live_line
 from agents.errors import RunFolderError
-from envs.supervisor import ClockInForce, StepPower
+from envs.live.supervisor import ClockInForce, StepPower
 from tests.runs import constant_policy, write_run
 
 

@@ -20,7 +20,7 @@ from PIL import Image
 
 import deploy
 from agents import checksum
-from envs.live import live_layout
+from envs.live.plant import live_layout
 from hw.boards.emulated import EmulatedBoard
 from hw.boards.linux import LinuxBoard
 from hw.device.model import DeviceModel

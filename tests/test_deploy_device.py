@@ -9,7 +9,7 @@ import pytest
 from agents.deciders.registry import UNLEARNED
 from agents.deciders.rules import make_rule
 from agents.saved_rule import SavedRule
-from envs.worlds import build_world
+from envs.sim.build import build_world
 from tests.hw.fake.access import FakeSysfs
 from tests.hw.fake.boards import BOARDS
 from tests.runs import constant_policy, write_run

@@ -13,8 +13,8 @@ from agents.run_folder import RunFolder
 from agents.training_run import resumed
 from agents.training_sweep import Sweep
 from envs.errors import EnvError
-from envs.link_trace import read_trace
-from envs.worlds import build_world
+from envs.scenarios.link_trace import read_trace
+from envs.sim.build import build_world
 from hw.device.model import DeviceModel
 from hw.errors import HardwareError
 from partition import json_file

@@ -16,7 +16,7 @@ from agents.algorithms import ALGORITHMS
 from agents.errors import AgentError
 from agents.run_folder import RunFolder
 from agents.training_run import TrainConfig
-from envs.scenario import SCENARIO_DIR
+from envs.scenarios.scenario import SCENARIO_DIR
 from hw.device.file import DEVICES
 
 TAGS = [

@@ -20,9 +20,9 @@ from agents.deciders.known import Actions, Known, single
 from agents.deciders.nominal import Caution, expect
 from agents.deciders.rule import Parameters, RuleKind
 from agents.reach import check_reach
+from envs.arrays import Floats
 from envs.objective import SMALLEST_COST
 from envs.plant import Indices, Plant, Readings
-from envs.signals import Floats
 from envs.spaces import ObservationEncoder, Observations, observation_fields
 
 Layers = list[tuple[NDArray[np.float32], NDArray[np.float32]]]

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.deciders.known import Known
+from envs.arrays import Floats
 from envs.plant import SPREAD, Indices, Outcome, Plant, Readings
-from envs.signals import Floats
 from envs.spaces import ObservationEncoder, Observations, observation_fields
 
 CONTEXT = {"link_bps": 5, "server_idle": 3, "arrival_hz": 2, "latency_target_s": 2}

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from agents.deciders.bandit import CONTEXT, Arms, contexts, n_contexts
 from agents.deciders.known import Known
 from agents.deciders.portfolio import collect_states, complementary
-from envs.fleet import Fleet, World
+from envs.arrays import Floats
 from envs.plant import Indices
-from envs.signals import Floats
+from envs.sim.fleet import Fleet, World
 
 N_ARMS = 16
 SHRINKAGE = 10.0

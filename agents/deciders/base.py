@@ -6,8 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
-from envs.fleet import Fleet
 from envs.plant import Indices, Layout, Plant
+from envs.sim.fleet import Fleet
 from envs.spaces import Observations
 
 

@@ -11,7 +11,7 @@ from optuna.samplers import GPSampler
 
 from agents.deciders.base import axis_sizes
 from agents.deciders.measure import measure
-from envs.fleet import World
+from envs.sim.fleet import World
 
 N_TRIALS = 40
 N_STARTUP = 12

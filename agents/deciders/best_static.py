@@ -9,8 +9,8 @@ from agents.deciders.base import axis_sizes, top_clocks
 from agents.deciders.measure import measure
 from agents.deciders.oracle import Oracle, cost_table
 from agents.deciders.static import Static
-from envs.fleet import Fleet, World
-from envs.signals import Floats
+from envs.arrays import Floats
+from envs.sim.fleet import Fleet, World
 
 N_FINALISTS = 48
 RANK_EVERY = 16

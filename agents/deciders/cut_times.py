@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from agents.deciders.known import Known
-from envs.clocks import clock_tables
+from envs.arrays import Floats
 from envs.plant import Readings
-from envs.signals import Floats
+from envs.sim.clocks import clock_tables
 
 
 class CutTimes:

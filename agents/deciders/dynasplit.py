@@ -7,8 +7,8 @@ import numpy as np
 from agents.deciders.base import top_clocks
 from agents.deciders.known import Actions, Known
 from agents.deciders.nominal import Caution, expect
+from envs.arrays import Floats
 from envs.plant import Indices, Plant
-from envs.signals import Floats
 from envs.spaces import ObservationEncoder, Observations, observation_fields
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 from agents.deciders.base import Decider
 from agents.deciders.rule import Rule
 from agents.errors import AgentError
-from envs.world import World
+from envs.sim.world import World
 
 Kind = Literal["learned", "searched", "rule", "privileged"]
 

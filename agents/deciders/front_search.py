@@ -16,9 +16,9 @@ from agents.deciders.base import axis_sizes
 from agents.deciders.known import Known, faithful_routes
 from agents.deciders.measure import Series, measure
 from agents.deciders.pareto import undominated
-from envs.fleet import World
+from envs.arrays import Floats
 from envs.plant import Indices
-from envs.signals import Floats
+from envs.sim.fleet import World
 
 SHARE_OF_SPACE = 0.2
 """Of all configurations that are tried, as published."""

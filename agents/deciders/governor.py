@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from agents.deciders.base import axis_sizes
 from agents.deciders.known import Known, read_clocks
+from envs.arrays import Floats
 from envs.plant import Indices, Plant, Readings
-from envs.signals import Floats
+from envs.sim.split_costs import SplitCosts
 from envs.spaces import ObservationEncoder, Observations, observation_fields
-from envs.split_costs import SplitCosts
 
 Routes = NDArray[np.int64]
 

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.deciders.base import axis_sizes
-from envs.clocks import DOMAINS, Clocks, clock_tables
+from envs.arrays import Floats
 from envs.objective import Objective
 from envs.plant import Indices, Layout, Readings
-from envs.signals import Floats
-from envs.split_costs import SplitCosts
-from envs.world import World
+from envs.sim.clocks import DOMAINS, Clocks, clock_tables
+from envs.sim.split_costs import SplitCosts
+from envs.sim.world import World
 from hw.device.model import DeviceModel
 
 

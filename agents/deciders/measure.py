@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.fleet import Fleet, World
+from envs.arrays import Floats
 from envs.plant import Indices
-from envs.signals import Floats
+from envs.sim.fleet import Fleet, World
 
 
 @dataclass(frozen=True, slots=True)

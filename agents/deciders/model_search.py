@@ -10,8 +10,8 @@ from agents.deciders.base import top_clocks
 from agents.deciders.known import Actions, Known, single
 from agents.deciders.nominal import Caution, expect
 from agents.deciders.pareto import useful_actions
+from envs.arrays import Floats
 from envs.plant import Indices, Plant, Readings
-from envs.signals import Floats
 from envs.spaces import ObservationEncoder, Observations, observation_fields
 
 CHUNK = 200_000

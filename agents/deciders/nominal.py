@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents.deciders.known import Actions, Known, single
+from envs.arrays import Floats
 from envs.plant import Indices, Outcome, Readings
-from envs.response import respond
-from envs.signals import Floats
-from envs.surroundings import Surroundings
+from envs.scenarios.surroundings import Surroundings
+from envs.sim.response import respond
 
 
 @dataclass(frozen=True, slots=True)

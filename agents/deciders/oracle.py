@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from agents.deciders.base import simulated
-from envs.fleet import Fleet
+from envs.arrays import Floats
 from envs.plant import Indices, Plant
-from envs.signals import Floats
+from envs.sim.fleet import Fleet
 from envs.spaces import Observations
 
 

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.deciders.known import Actions, Known, every_action
+from envs.arrays import Floats
 from envs.plant import Indices
-from envs.signals import Floats
 
 
 def useful_actions(known: Known) -> Indices:

@@ -9,9 +9,9 @@ import numpy as np
 
 from agents.deciders.base import axis_sizes, simulated, top_clocks
 from agents.deciders.oracle import Oracle
-from envs.fleet import Fleet
+from envs.arrays import Floats
 from envs.plant import Indices, Plant
-from envs.signals import Floats
+from envs.sim.fleet import Fleet
 from envs.spaces import Observations
 
 

@@ -11,8 +11,8 @@ from agents.deciders.base import top_clocks
 from agents.deciders.known import Actions, Known
 from agents.deciders.nominal import Caution, expect
 from agents.deciders.pareto import useful_actions
-from envs.fleet import Fleet, World
 from envs.plant import Indices, Readings
+from envs.sim.fleet import Fleet, World
 
 LOOK_EVERY = 8
 """States are collected every so many steps."""

@@ -20,7 +20,7 @@ from agents.deciders.rule import Parameters
 from agents.deciders.rules import make_rule
 from agents.deciders.tune_search import tune_search
 from agents.seeds import search_seeds
-from envs.world import World
+from envs.sim.world import World
 
 N_EPISODES = 8
 """Search episodes on which a setting is tried."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.deciders.base import Decider
-from envs.fleet import Fleet, World
+from envs.sim.fleet import Fleet, World
 from envs.spaces import ObservationEncoder, observation_fields
 
 

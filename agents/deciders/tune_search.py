@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from agents.deciders.known import Known
 from agents.deciders.model_search import ModelSearch, SearchSettings
 from agents.deciders.rollout import mean_cost
-from envs.world import World
+from envs.sim.world import World
 
 CHOICES = {
     "link_share": (0.9,),

@@ -14,9 +14,9 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 from agents.deciders.advised import Advice
 from agents.deciders.base import top_clocks
 from agents.deciders.known import Known
-from envs.fleet import Fleet
 from envs.objective import SMALLEST_COST
 from envs.plant import Indices, Outcome
+from envs.sim.fleet import Fleet
 from envs.spaces import Observations
 
 N_REFERENCES = 16

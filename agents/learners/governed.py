@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 
 from agents.deciders.known import Known
 from agents.deciders.partly_governed import Governors
-from envs.fleet import World
+from envs.sim.fleet import World
 
 
 class GovernedClocks(VecEnvWrapper):

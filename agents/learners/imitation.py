@@ -21,9 +21,9 @@ from agents.deciders.base import axis_sizes
 from agents.deciders.oracle import cost_table
 from agents.learners.categoricals import Categoricals
 from agents.seeds import seeds_for
-from envs.fleet import Fleet, World
 from envs.objective import SMALLEST_COST
 from envs.plant import Indices
+from envs.sim.fleet import Fleet, World
 from envs.spaces import ObservationEncoder, Observations, observation_fields
 
 _LESSONS = 0x1E550

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from agents.deciders.known import Actions, Known
 from agents.errors import AgentError
 from agents.whole_file import written_whole
+from envs.arrays import Floats
 from envs.plant import Indices
-from envs.signals import Floats
 
 PRIOR_SD = 0.03
 """Logarithm of cost that a feature, one standard deviation away from its mean, may make."""

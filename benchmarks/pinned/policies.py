@@ -17,7 +17,7 @@ from benchmarks.pinned.content import scattered
 from benchmarks.pinned.differences import Values
 from envs.edge_env import EdgeSplitEnv
 from envs.make import make_simulated
-from envs.worlds import build_world
+from envs.sim.build import build_world
 from partition.prepare.build import prepare
 
 _TRAININGS = {"advised": 48_000, "ppo": 48_000, "dvfo": 12_800}

@@ -26,8 +26,8 @@ from agents.training import simulated_decider, train
 from agents.training_run import open_or_prepare
 from benchmarks.page import machine, markdown, write_page
 from benchmarks.policies.plan import NETWORK, VALIDATED_DEVICE
-from envs.signals import Floats
-from envs.worlds import build_world
+from envs.arrays import Floats
+from envs.sim.build import build_world
 from partition import command
 from partition.cli import positive
 

@@ -29,12 +29,12 @@ from agents.seeds import held_out_seeds
 from agents.training_run import open_or_prepare
 from benchmarks.page import machine, markdown, write_page
 from benchmarks.policies.plan import NETWORK, OURS, VALIDATED_DEVICE
-from envs.fleet import Fleet
-from envs.randomisation import Randomisation
-from envs.signals import Floats
+from envs.arrays import Floats
+from envs.scenarios.randomisation import Randomisation
+from envs.sim.build import build_world
+from envs.sim.fleet import Fleet
+from envs.sim.world import World
 from envs.spaces import ObservationEncoder, observation_fields
-from envs.world import World
-from envs.worlds import build_world
 from partition import command
 
 TIMES = 3.0

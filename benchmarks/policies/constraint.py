@@ -30,8 +30,8 @@ from agents.training import train
 from agents.training_run import open_or_prepare
 from benchmarks.page import machine, markdown, write_page
 from benchmarks.policies.plan import NETWORK, OURS, VALIDATED_DEVICE
-from envs.world import World
-from envs.worlds import build_world
+from envs.sim.build import build_world
+from envs.sim.world import World
 from partition import command
 
 SHARES = (0.8, 0.9, 0.95, 0.99, 1.0)

@@ -25,9 +25,9 @@ from agents.seeds import held_out_seeds
 from agents.whole_file import written_whole
 from benchmarks.policies.plan import Job
 from benchmarks.policies.traces import recorded_scenarios
-from envs.fleet import Fleet, World
+from envs.sim.build import build_world
+from envs.sim.fleet import Fleet, World
 from envs.spaces import ObservationEncoder, observation_fields
-from envs.worlds import build_world
 from partition import json_file
 
 PER_EPISODE = ("energy_j", "latency_s", "qos_met", "accuracy", "cost")

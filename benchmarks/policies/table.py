@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from agents.rows import ALL
 from agents.statistics import Interval, interval
 from benchmarks.policies.run import PER_EPISODE, Measured
-from envs.signals import Floats
+from envs.arrays import Floats
 
 ORACLE, STATIC = "oracle", "best-static"
 SHORTEST_WAY = 0.05

@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from agents.errors import AgentError
-from envs.scenario import Scenario
-from envs.signals import Recording
+from envs.scenarios.scenario import Scenario
+from envs.scenarios.signals import Recording
 
 BASES = {
     "ATT-LTE-driving-2016": "lte-driving",

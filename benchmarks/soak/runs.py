@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from agents.policy import FrozenPolicy, PolicyMetadata
-from envs.live import live_layout
+from envs.live.plant import live_layout
 from envs.spaces import observation_fields
 from hw.boards.linux import LinuxBoard
 from partition.model.folder import ModelFolder

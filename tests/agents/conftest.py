@@ -11,8 +11,8 @@ from torch import nn
 from agents.algorithms import ALGORITHMS
 from agents.export import freeze
 from agents.policy import FrozenPolicy
-from envs.fleet import World
-from envs.worlds import build_world
+from envs.sim.build import build_world
+from envs.sim.fleet import World
 
 N_BOARDS = 4
 PERCEPTRONS = [name for name, recipe in ALGORITHMS.items() if not recipe.portfolio]

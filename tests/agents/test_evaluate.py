@@ -15,8 +15,8 @@ from agents.episodes import run_episodes
 from agents.evaluate import evaluate, write_csv
 from agents.rows import ALL, EvaluationRow
 from agents.seeds import held_out_seeds, search_seeds, seeds_for
-from envs.effects import Effects
-from envs.fleet import Fleet
+from envs.sim.effects import Effects
+from envs.sim.fleet import Fleet
 
 POLICIES = ["mine", "oracle", "best-static", "governor", "max-edge", "max-cloud", "random"]
 

@@ -22,7 +22,7 @@ from agents.training_live import (
     warm_start,
 )
 from envs.edge_env import EdgeSplitEnv
-from envs.fleet import Fleet
+from envs.sim.fleet import Fleet
 from tests.runs import constant_policy, write_run
 
 

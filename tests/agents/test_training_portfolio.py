@@ -18,7 +18,7 @@ from agents.seeds import seeds_for
 from agents.training_live import Place, tune_run
 from agents.training_portfolio import Explorer, tune_portfolio
 from envs.edge_env import EdgeSplitEnv
-from envs.fleet import Fleet
+from envs.sim.fleet import Fleet
 from tests.runs import write_run
 
 SEEDS = seeds_for(77, 0, 6)

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from envs.fleet import Fleet, World
-from envs.scenario import Scenario
-from envs.split_costs import SplitCosts
+from envs.scenarios.scenario import Scenario
+from envs.sim.fleet import Fleet, World
+from envs.sim.split_costs import SplitCosts
 from hw.device.model import DeviceModel
 from partition.model.cost import Cost
 from partition.model.routes import Route, RouteOption

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from envs.fleet import Fleet
-from envs.worlds import build_world
+from envs.sim.build import build_world
+from envs.sim.fleet import Fleet
 from partition.model.accuracy_table import AccuracyRow, AccuracyTable
 from partition.model.attention_files import Attention, TrainedCut
 from partition.model.cost import Cost

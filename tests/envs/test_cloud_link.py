@@ -11,7 +11,7 @@ import grpc
 import numpy as np
 import pytest
 
-from envs.cloud_link import NO_CLOUD_RTT_S, CloudLink
+from envs.live.cloud_link import NO_CLOUD_RTT_S, CloudLink
 from partition.edge.client import CloudClient
 from partition.edge.pipeline import SplitPipeline
 from partition.errors import CloudAccessError, ModelMismatchError

@@ -15,8 +15,8 @@ from stable_baselines3.common.env_checker import check_env as check_env_sb3
 import envs  # noqa: F401  # registers the environments
 from envs.edge_env import EdgeSplitEnv
 from envs.errors import ActionError
-from envs.fleet import Fleet
 from envs.objective import TERMS
+from envs.sim.fleet import Fleet
 from envs.spaces import observation_fields
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from envs.effects import EFFECTS, Effects
 from envs.errors import EnvError
+from envs.sim.effects import EFFECTS, Effects
 
 CLOUD, EDGE = 0, 3
 NONE = Effects.without(EFFECTS)

@@ -5,14 +5,14 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from envs.effects import Effects
-from envs.fleet import EXPECTED_SLOWDOWN, PROBE_PERIOD_S, Fleet
 from envs.plant import Readings
-from envs.randomisation import Randomisation
-from envs.response import MAX_BACKLOG
-from envs.scenario import Scenario
-from envs.signals import Signal
-from envs.world import Believed
+from envs.scenarios.randomisation import Randomisation
+from envs.scenarios.scenario import Scenario
+from envs.scenarios.signals import Signal
+from envs.sim.effects import Effects
+from envs.sim.fleet import EXPECTED_SLOWDOWN, PROBE_PERIOD_S, Fleet
+from envs.sim.response import MAX_BACKLOG
+from envs.sim.world import Believed
 
 CLOUD, EDGE = 0, 3
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from envs.errors import ScenarioError
-from envs.link_trace import main, read_trace
-from envs.scenario import Scenario
+from envs.scenarios.link_trace import main, read_trace
+from envs.scenarios.scenario import Scenario
 
 CSV = "second,mbps\n" + "\n".join(f"{i},{10 + i % 3}" for i in range(30)) + "\n"
 

@@ -10,16 +10,16 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
-from envs.cloud_link import NO_CLOUD_RTT_S, CloudLink
 from envs.edge_env import EdgeSplitEnv
-from envs.effects import Effects
-from envs.episodes import MIN_LINK_BPS
-from envs.fleet import Fleet
-from envs.live import BoardPacer, LivePlant, live_layout
+from envs.live.cloud_link import NO_CLOUD_RTT_S, CloudLink
+from envs.live.plant import BoardPacer, LivePlant, live_layout
+from envs.live.requests import ScenarioRequests
 from envs.objective import Objective
-from envs.requests import ScenarioRequests
-from envs.response import MAX_BACKLOG
-from envs.split_costs import SplitCosts
+from envs.scenarios.episodes import MIN_LINK_BPS
+from envs.sim.effects import Effects
+from envs.sim.fleet import Fleet
+from envs.sim.response import MAX_BACKLOG
+from envs.sim.split_costs import SplitCosts
 from hw.boards.sim import SimBoard
 from hw.errors import SensorReadError, WindowTooShortError
 from partition.edge.client import CloudReply, LinkEstimate

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from envs.episodes import Episodes
-from envs.live import STEP_S
+from envs.live.plant import STEP_S
+from envs.live.requests import MAX_WAITING, ApplicationRequests, ScenarioRequests
 from envs.make import make_live
-from envs.requests import MAX_WAITING, ApplicationRequests, ScenarioRequests
+from envs.scenarios.episodes import Episodes
 from hw.errors import HardwareError
 from partition.edge.local_client import LocalClient
 from partition.edge.local_service import N_ARRIVALS

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from envs.clocks import Clocks
-from envs.episodes import Episodes
-from envs.response import MAX_BACKLOG, MAX_UTILISATION, respond
-from envs.split_costs import SplitCosts
-from envs.surroundings import Surroundings
+from envs.scenarios.episodes import Episodes
+from envs.scenarios.surroundings import Surroundings
+from envs.sim.clocks import Clocks
+from envs.sim.response import MAX_BACKLOG, MAX_UTILISATION, respond
+from envs.sim.split_costs import SplitCosts
 
 STEP_S = 0.25
 CLOUD, EARLY, LATE, EDGE = range(4)

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from envs.effects import EFFECTS
-from envs.episodes import MIN_LINK_BPS, TAIL_SHARE, Episodes
 from envs.errors import ScenarioError
-from envs.scenario import SIGNALS, Scenario, scenario_names
-from envs.signals import Recording, Signal
-from envs.surroundings import Surroundings
-from envs.worlds import load_scenarios
+from envs.scenarios.episodes import MIN_LINK_BPS, TAIL_SHARE, Episodes
+from envs.scenarios.scenario import SIGNALS, Scenario, scenario_names
+from envs.scenarios.signals import Recording, Signal
+from envs.scenarios.surroundings import Surroundings
+from envs.sim.build import load_scenarios
+from envs.sim.effects import EFFECTS
 
 SEEDS = np.arange(4, dtype=np.uint64)
 WEIBULL = "{ shape = 1.0, low_ms = 50.0, scale_ms = 100.0 }"

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from envs.signals import Recording, Signal, at_steps, fit, n_knots
+from envs.scenarios.signals import Recording, Signal, at_steps, fit, n_knots
 
 SKEWED = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)
 

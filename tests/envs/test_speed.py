@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from benchmarks.simulator_speed import grid_s, main, with_more_routes
-from envs.fleet import Fleet
+from envs.sim.fleet import Fleet
 
 N_BOARDS = 20_000
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from envs.supervisor import LOW_SHARE, UNMEASURED, BoardSupervisor
+from envs.live.supervisor import LOW_SHARE, UNMEASURED, BoardSupervisor
 from hw.base import Cause
 from hw.boards.sim import SimBoard
 from hw.errors import (

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from envs.edge_env import EdgeSplitEnv
-from envs.fleet import Fleet
 from envs.objective import TERMS
-from envs.scenario import Scenario
+from envs.scenarios.scenario import Scenario
+from envs.sim.fleet import Fleet
 from envs.vec_env import EdgeSplitVecEnv
 
 N = 5

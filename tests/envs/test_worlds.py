@@ -9,9 +9,9 @@ import pytest
 import envs  # noqa: F401  # registers the environments
 from envs.edge_env import EdgeSplitEnv
 from envs.errors import EnvError
-from envs.fleet import Fleet
-from envs.randomisation import Randomisation
-from envs.worlds import build_world
+from envs.scenarios.randomisation import Randomisation
+from envs.sim.build import build_world
+from envs.sim.fleet import Fleet
 from hw.device.file import device_names
 
 

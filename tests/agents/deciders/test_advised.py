@@ -25,7 +25,7 @@ from agents.deciders.portfolio import collect_states, complementary
 from agents.deciders.rollout import mean_cost
 from agents.deciders.rules import make_rule
 from agents.seeds import seeds_for
-from envs.fleet import Fleet
+from envs.sim.fleet import Fleet
 from envs.spaces import ObservationEncoder, observation_fields
 
 SEEDS = seeds_for(99, 0, 4)

@@ -14,7 +14,7 @@ from agents.deciders.planner import Planner
 from agents.deciders.rollout import mean_cost
 from agents.deciders.static import Random, Static, max_clocks
 from agents.seeds import seeds_for
-from envs.fleet import Fleet
+from envs.sim.fleet import Fleet
 from tests.runs import constant_policy
 
 SEEDS = seeds_for(99, 0, 4)

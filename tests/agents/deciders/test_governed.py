@@ -13,9 +13,9 @@ from agents.deciders.dynamic_split import DynamicSplitting
 from agents.deciders.governor import FixedRoute, Governed, GovernorModel
 from agents.deciders.known import Known, read_clocks
 from agents.deciders.neurosurgeon import Neurosurgeon
-from envs.fleet import Fleet
+from envs.sim.fleet import Fleet
+from envs.sim.split_costs import SplitCosts
 from envs.spaces import ObservationEncoder, observation_fields
-from envs.split_costs import SplitCosts
 
 SEEDS = np.arange(3, dtype=np.uint64)
 

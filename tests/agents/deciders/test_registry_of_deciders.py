@@ -14,9 +14,9 @@ from agents.deciders.rollout import mean_cost
 from agents.deciders.rules import make_rule
 from agents.errors import AgentError
 from agents.seeds import seeds_for
-from envs.fleet import Fleet
+from envs.sim.build import build_world
+from envs.sim.fleet import Fleet
 from envs.spaces import ObservationEncoder, observation_fields
-from envs.worlds import build_world
 
 SEEDS = seeds_for(99, 0, 4)
 

@@ -23,8 +23,8 @@ from agents.deciders.rollout import mean_cost
 from agents.deciders.static import Static
 from agents.deciders.tune_search import tune_search
 from agents.seeds import seeds_for
-from envs.effects import EFFECTS, Effects
-from envs.fleet import EXPECTED_SLOWDOWN, Fleet
+from envs.sim.effects import EFFECTS, Effects
+from envs.sim.fleet import EXPECTED_SLOWDOWN, Fleet
 from envs.spaces import ObservationEncoder, observation_fields
 
 SEEDS = seeds_for(99, 0, 4)

@@ -9,7 +9,7 @@ from agents.deciders.base import axis_sizes
 from agents.deciders.oracle import Oracle, cost_table
 from agents.learners.categoricals import Categoricals
 from agents.learners.imitation import Imitation, Lessons, soft_labels
-from envs.fleet import Fleet
+from envs.sim.fleet import Fleet
 from envs.spaces import ObservationEncoder, observation_fields
 
 QUICK = Lessons(n_rounds=2, n_boards=16, look_every=4, n_epochs=30, batch_size=64)

@@ -5,7 +5,7 @@ import pytest
 
 from agents.learners.safe_env import SafeEnv
 from envs.edge_env import EdgeSplitEnv
-from envs.fleet import Fleet
+from envs.sim.fleet import Fleet
 from tests.runs import constant_policy
 
 TRUSTED = (1, 1, 1, 2)

@@ -6,13 +6,13 @@ from copy import copy
 
 import numpy as np
 
-from envs.clocks import Clocks
-from envs.expectation import Factors, Link, Measured
-from envs.response import Response
-from envs.signals import Floats
-from envs.split_costs import SplitCosts
-from envs.surroundings import Surroundings
-from envs.world import World
+from envs.arrays import Floats
+from envs.scenarios.surroundings import Surroundings
+from envs.sim.clocks import Clocks
+from envs.sim.expectation import Factors, Link, Measured
+from envs.sim.response import Response
+from envs.sim.split_costs import SplitCosts
+from envs.sim.world import World
 
 PROBE_PERIOD_S = 1.0
 """The rate of an idle link is probed this often, so that its estimate never gets much older."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.signals import Floats
+from envs.arrays import Floats
 
 NONE = np.zeros(1)
 ONE = np.ones(1)

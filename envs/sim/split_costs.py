@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from envs.signals import Floats
+from envs.arrays import Floats
 from hw.device.model import Demand, DeviceModel
 from partition.model.cost import Cost
 from partition.model.routes import RouteOption

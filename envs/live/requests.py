@@ -12,9 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.response import MAX_BACKLOG
-from envs.signals import Floats
-from envs.surroundings import Surroundings
+from envs.arrays import Floats
+from envs.scenarios.surroundings import Surroundings
+from envs.sim.response import MAX_BACKLOG
 from hw.outage import Outage
 from partition.edge.local_service import LocalRequest, LocalService
 from partition.errors import ModelRunError, PartitionError

@@ -3,7 +3,7 @@
 Two formats: CSV with the columns `second,mbps`, and Mahimahi's, one line per delivered
 1,500-byte packet holding its millisecond (Netravali et al., USENIX ATC 2015).
 
-`python -m envs.link_trace FILE` prints the `[link.rate_mbps]` table of a scenario.
+`python -m envs.scenarios.link_trace FILE` prints the `[link.rate_mbps]` table of a scenario.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from envs.arrays import Floats
 from envs.errors import EnvError, ScenarioError
-from envs.signals import KNOT_PERIOD_S, Floats, fit
+from envs.scenarios.signals import KNOT_PERIOD_S, fit
 from partition import command
 
 MAHIMAHI_PACKET_BYTES = 1500
@@ -89,7 +90,9 @@ def _from_mahimahi(lines: list[str]) -> Floats:
 
 def main(argv: list[str] | None = None) -> int:
     """Print the fitted process of the traces named on the command line, pooled."""
-    parser = argparse.ArgumentParser(prog="python -m envs.link_trace", description=main.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m envs.scenarios.link_trace", description=main.__doc__
+    )
     parser.add_argument("file", nargs="+", type=Path, help="second,mbps or Mahimahi")
     paths = parser.parse_args(argv).file
     try:

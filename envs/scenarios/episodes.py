@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.processes import OnOff
-from envs.randomisation import Randomisation
-from envs.scenario import SIGNALS, Scenario
-from envs.signals import Floats, Signal, at_steps, n_knots
-from envs.surroundings import Surroundings
+from envs.arrays import Floats
+from envs.scenarios.jump_processes import OnOff
+from envs.scenarios.randomisation import Randomisation
+from envs.scenarios.scenario import SIGNALS, Scenario
+from envs.scenarios.signals import Signal, at_steps, n_knots
+from envs.scenarios.surroundings import Surroundings
 
 MIN_LINK_BPS = 1e4
 """Rate of a link that delivers nothing for now; keeps transfer times finite."""

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.cloud_link import CloudLink
-from envs.episodes import Episodes
-from envs.expectation import Link
-from envs.factor_meter import FactorMeter
+from envs.live.cloud_link import CloudLink
+from envs.live.model_error import FactorMeter
+from envs.live.requests import Request, Requests
+from envs.live.supervisor import BoardSupervisor, ClockInForce, StepPower
 from envs.plant import Axis, Indices, Layout, Outcome, Readings
-from envs.requests import Request, Requests
-from envs.scenario import Scenario
-from envs.supervisor import BoardSupervisor, ClockInForce, StepPower
-from envs.surroundings import Surroundings
+from envs.scenarios.episodes import Episodes
+from envs.scenarios.scenario import Scenario
+from envs.scenarios.surroundings import Surroundings
+from envs.sim.expectation import Link
 from hw.base import Board
 from hw.boards.sim import SimBoard
 from partition.edge.pipeline import InferenceResult, SplitPipeline

@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.clocks import Clocks
-from envs.effects import Effects
+from envs.arrays import Floats
 from envs.plant import SPREAD
-from envs.signals import Floats
-from envs.split_costs import SplitCosts
-from envs.surroundings import Surroundings
+from envs.scenarios.surroundings import Surroundings
+from envs.sim.clocks import Clocks
+from envs.sim.effects import Effects
+from envs.sim.split_costs import SplitCosts
 from hw.device.model import Demand, DeviceModel
 
 MAX_BACKLOG = 4.0

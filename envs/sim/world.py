@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from envs.clocks import clock_axes
-from envs.effects import Effects
 from envs.objective import Objective
 from envs.plant import Axis, Layout
-from envs.randomisation import Randomisation
-from envs.scenario import Scenario
-from envs.split_costs import SplitCosts
+from envs.scenarios.randomisation import Randomisation
+from envs.scenarios.scenario import Scenario
+from envs.sim.clocks import clock_axes
+from envs.sim.effects import Effects
+from envs.sim.split_costs import SplitCosts
 from hw.device.model import DeviceModel
 
 

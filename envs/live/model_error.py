@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from envs.clocks import DOMAINS, Clocks, clock_tables
-from envs.expectation import Factors, Link, Measured
-from envs.split_costs import SplitCosts
+from envs.sim.clocks import DOMAINS, Clocks, clock_tables
+from envs.sim.expectation import Factors, Link, Measured
+from envs.sim.split_costs import SplitCosts
 from hw.base import Board
 from partition.edge.pipeline import InferenceResult
 from partition.model.folder import ModelFolder

@@ -9,15 +9,15 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.clocks import DOMAINS, Clocks, clock_tables
-from envs.episodes import Episodes
+from envs.arrays import Floats
 from envs.plant import Indices, Outcome, Readings
-from envs.response import Response, respond
-from envs.sensors import PROBE_PERIOD_S, Sensors
-from envs.signals import Floats
-from envs.split_costs import SplitCosts
-from envs.surroundings import Surroundings
-from envs.world import World
+from envs.scenarios.episodes import Episodes
+from envs.scenarios.surroundings import Surroundings
+from envs.sim.clocks import DOMAINS, Clocks, clock_tables
+from envs.sim.response import Response, respond
+from envs.sim.sensors import PROBE_PERIOD_S, Sensors
+from envs.sim.split_costs import SplitCosts
+from envs.sim.world import World
 
 __all__ = ["EXPECTED_SLOWDOWN", "PROBE_PERIOD_S", "Fleet", "World"]
 

@@ -1,8 +1,8 @@
 """What happens around a board: link, server, arrivals, air, requests, faults, battery.
 
 A scenario is a TOML file, shipped in `envs/scenarios/` or brought by the user; `docs/scenarios.md`
-describes it. `envs.episodes` draws whole episodes from it in advance, so that every policy can be
-judged on the same ones.
+describes it. `envs.scenarios.episodes` draws whole episodes from it in advance, so that every
+policy can be judged on the same ones.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from envs.errors import ScenarioError
-from envs.link_trace import read_trace
-from envs.processes import OnOff, Weibull
-from envs.signals import Recording, Signal
+from envs.scenarios.jump_processes import OnOff, Weibull
+from envs.scenarios.link_trace import read_trace
+from envs.scenarios.signals import Recording, Signal
 from hw.device.toml_table import TomlTable
 
-SCENARIO_DIR = Path(__file__).parent / "scenarios"
+SCENARIO_DIR = Path(__file__).parent
 SCHEMA_VERSION = 2
 ARRIVAL_SCV = {"periodic": 0.0, "poisson": 1.0, "bursty": 1.0}
 """Squared coefficient of variation of the time between requests, outside of bursts."""

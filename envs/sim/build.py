@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from envs.effects import Effects
-from envs.randomisation import Randomisation
-from envs.scenario import Scenario, scenario_names
-from envs.split_costs import SplitCosts
-from envs.world import Believed, World
+from envs.scenarios.randomisation import Randomisation
+from envs.scenarios.scenario import Scenario, scenario_names
+from envs.sim.effects import Effects
+from envs.sim.split_costs import SplitCosts
+from envs.sim.world import Believed, World
 from hw.device.model import DeviceModel
 from partition.model.folder import ModelFolder
 
@@ -42,7 +42,7 @@ def build_world(
         device: name of a device model, or a TOML file.
         model: name of a prepared model, its folder, or the opened folder.
         scenarios: names or TOML files.
-        without: effects that are not simulated, see `envs.effects`.
+        without: effects that are not simulated, see `envs.sim.effects`.
         nominal: device that the boards are believed to be, if that is not true.
         randomisation: of single boards.
 

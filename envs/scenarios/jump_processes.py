@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from envs.signals import Floats
+from envs.arrays import Floats
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,9 +12,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from envs.arrays import Floats
 
 KNOT_PERIOD_S = 1.0
 """Spacing of drawn values, the resolution of the link traces; between knots values are linear."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from envs.clocks import Clocks
-from envs.signals import Floats
-from envs.split_costs import SplitCosts
+from envs.arrays import Floats
+from envs.sim.clocks import Clocks
+from envs.sim.split_costs import SplitCosts
 from hw.device.model import DeviceModel
 
 SMOOTHING = 0.3

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from envs.arrays import Floats
 from envs.plant import Axis
-from envs.signals import Floats
 from hw.device.model import DeviceModel
 
 DOMAINS = ("cpu", "gpu", "emc")

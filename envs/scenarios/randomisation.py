@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from envs.signals import Floats
-from envs.surroundings import Build
+from envs.arrays import Floats
+from envs.scenarios.surroundings import Build
 
 LARGEST_SD = 2.5
 """Factors further out than so many standard deviations are moved there."""

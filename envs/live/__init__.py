@@ -1,0 +1,1 @@
+"""The live environment: a board, a link and a server, as they are."""
