@@ -18,8 +18,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from agents.deployed.run_folder import RunFolder
 from agents.errors import AgentError, RunFolderError
-from agents.run_folder import RunFolder
 from partition.transport.shaped_link import ShapedLink
 
 RUNS_DIR = Path("results/runs")

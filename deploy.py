@@ -22,10 +22,10 @@ from types import FrameType
 
 import numpy as np
 
-from agents.deployment import Summary, live_line
+from agents.deployed.concurrent import ConcurrentDecider
+from agents.deployed.run_folder import Decide, RunFolder
+from agents.deployed.summary import Summary, live_line
 from agents.errors import AgentError
-from agents.mailbox import ConcurrentDecider
-from agents.run_folder import Decide, RunFolder
 from envs.edge_env import EdgeSplitEnv
 from envs.errors import EnvError
 from envs.live.plant import LivePlant

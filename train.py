@@ -22,12 +22,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from agents.algorithms import ABLATIONS
-from agents.all_deciders import DECIDERS
 from agents.errors import AgentError
-from agents.training_live import LIVE_STEPS, Place, tune_run
-from agents.training_run import TrainConfig, resumed, run
-from agents.training_sweep import Sweep
+from agents.training.algorithms import ABLATIONS
+from agents.training.all_deciders import DECIDERS
+from agents.training.live import LIVE_STEPS, Place, tune_run
+from agents.training.run import TrainConfig, resumed, run
+from agents.training.sweep import Sweep
 from envs.errors import EnvError
 from envs.sim.build import ALL_SCENARIOS
 from envs.sim.effects import EFFECTS
@@ -83,7 +83,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
     if address is None:
         return 0 if sweep.run() else 1
     try:
-        from agents.sweep_ray import train_on_ray  # noqa: PLC0415 - an extra
+        from agents.training.sweep_ray import train_on_ray  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:
         raise AgentError(
             f"--ray needs {error.name}: pip install --editable '.[cluster]'"

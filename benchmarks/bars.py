@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from agents.deployed.run_folder import RunFolder
 from agents.errors import AgentError, RunFolderError
-from agents.run_folder import RunFolder
-from agents.training import simulated_decider
+from agents.training.learn import simulated_decider
 from benchmarks.page import machine, markdown
 from benchmarks.policies.plan import OURS
 from benchmarks.policies.run import decision_s

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from agents.errors import AgentError
-from agents.machine import describe_machine
+from agents.training.machine import describe_machine
 from envs.errors import EnvError
 from hw.errors import HardwareError
 from partition.errors import PartitionError

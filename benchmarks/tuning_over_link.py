@@ -16,7 +16,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from agents.machine import describe_machine
+from agents.training.machine import describe_machine
 from tests.partition.netns import CLOUD_ADDRESS, REPOSITORY, Namespaces
 
 ALGORITHMS = ("advised", "amortised")

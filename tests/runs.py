@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from agents.policy import FrozenPolicy, PolicyMetadata
+from agents.policy.frozen import FrozenPolicy, PolicyMetadata
 from envs.plant import Layout
 from envs.spaces import observation_fields
 

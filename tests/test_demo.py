@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 import demo
-from agents.deployment import live_line
+from agents.deployed.summary import live_line
 from agents.errors import RunFolderError
 from envs.live.supervisor import ClockInForce, StepPower
 from tests.runs import constant_policy, write_run

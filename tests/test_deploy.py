@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 import deploy
-from agents import checksum
+from agents.policy import checksum
 from envs.live.plant import live_layout
 from hw.boards.emulated import EmulatedBoard
 from hw.boards.linux import LinuxBoard
@@ -217,7 +217,7 @@ def test_requests_do_not_wait_for_a_slow_decision(main, edge_run, monkeypatch, c
         taken_s.append(decision_s)
         add(self, info, decision_s)
 
-    monkeypatch.setattr("agents.policy.FrozenPolicy.decide", slowly)
+    monkeypatch.setattr("agents.policy.frozen.FrozenPolicy.decide", slowly)
     monkeypatch.setattr(deploy.Summary, "add", watched)
     assert main(edge_run, "--duration", 1.5, "--json") == 0
     document = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -230,8 +230,8 @@ def test_a_decision_that_hangs_is_told_once_the_board_is_back(
     machine, machine_run, refusal, monkeypatch
 ):
     before, hung = machine.kernel.snapshot(), threading.Event()
-    monkeypatch.setattr("agents.mailbox.STOP_S", 0.1)
-    monkeypatch.setattr("agents.policy.FrozenPolicy.decide", lambda *_: hung.wait(60))
+    monkeypatch.setattr("agents.deployed.concurrent.STOP_S", 0.1)
+    monkeypatch.setattr("agents.policy.frozen.FrozenPolicy.decide", lambda *_: hung.wait(60))
     try:
         message = refusal(machine_run, "--board", "linux", "--duration", 0.3, root=machine.root)
     finally:
@@ -320,7 +320,7 @@ def test_real_board_is_left_as_it_was_after_a_failure(machine, machine_run, main
             raise KeyboardInterrupt
         return decide(observation)
 
-    monkeypatch.setattr("agents.policy.FrozenPolicy.decide", fail_later)
+    monkeypatch.setattr("agents.policy.frozen.FrozenPolicy.decide", fail_later)
     assert main(machine_run, "--board", "linux", root=machine.root) == 130
     assert machine.kernel.snapshot() == before
 
@@ -339,7 +339,7 @@ def test_real_board_is_left_as_it_was_for_want_of_memory(
             raise error
         return decide(observation)
 
-    monkeypatch.setattr("agents.policy.FrozenPolicy.decide", fail_later)
+    monkeypatch.setattr("agents.policy.frozen.FrozenPolicy.decide", fail_later)
     arguments = (machine_run, "--board", "linux")
     assert command.run(lambda: main(*arguments, root=machine.root)) == 2
     assert capfd.readouterr().err.startswith("error: this process ")

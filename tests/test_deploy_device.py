@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from agents.deciders.registry import UNLEARNED
-from agents.deciders.rules import make_rule
-from agents.saved_rule import SavedRule
+from agents.deployed.saved_rule import SavedRule
+from agents.registry import UNLEARNED
+from agents.rules import make_rule
 from envs.sim.build import build_world
 from tests.hw.fake.access import FakeSysfs
 from tests.hw.fake.boards import BOARDS

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.deciders.advised import Advice, Advised, pack
-from agents.deciders.known import Known, every_action
-from agents.deciders.registry import UNLEARNED
+from agents.advised.policy import Advice, Advised, pack
+from agents.deciders.nominal import Known, every_action
 from agents.deciders.rule import Rule
-from agents.deciders.rules import make_rule
-from agents.saved_rule import SavedRule, save_privileged
+from agents.deployed.saved_rule import SavedRule, save_privileged
+from agents.registry import UNLEARNED
+from agents.rules import make_rule
 from partition.model.runtime import SplitRuntime
 from partition.server.cloud_server import CloudServer
 from tests.runs import write_run

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from agents.deployed.run_folder import RunFolder
 from agents.errors import AgentError
-from agents.run_folder import RunFolder
-from agents.training_run import resumed
-from agents.training_sweep import Sweep
+from agents.training.run import resumed
+from agents.training.sweep import Sweep
 from envs.errors import EnvError
 from envs.scenarios.link_trace import read_trace
 from envs.sim.build import build_world

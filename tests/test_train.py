@@ -11,11 +11,11 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train
-from agents import callbacks, checkpoints, training, training_run
-from agents.algorithms import ALGORITHMS
+from agents.deployed.run_folder import RunFolder
 from agents.errors import AgentError
-from agents.run_folder import RunFolder
-from agents.training_run import TrainConfig
+from agents.training import callbacks, checkpoints, learn, run
+from agents.training.algorithms import ALGORITHMS
+from agents.training.run import TrainConfig
 from envs.scenarios.scenario import SCENARIO_DIR
 from hw.device.file import DEVICES
 
@@ -153,7 +153,7 @@ def test_agent_learns_from_the_log_cost_under_a_falling_entropy_bonus(base, tmp_
         seen["ent_coef"] = agent.ent_coef
         raise AgentError("enough")
 
-    monkeypatch.setattr(training, "freeze", stop)
+    monkeypatch.setattr(learn, "freeze", stop)
     assert train.main([*base, "--total-timesteps", "160", "--out", str(tmp_path / "run")]) == 2
     # The last of four rollouts begins with a quarter of the bonus left.
     expected = ALGORITHMS["ppo"].ent_coef / 4
@@ -165,7 +165,7 @@ def test_interrupted_run_leaves_no_policy_behind(base, tmp_path, monkeypatch, ca
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training_run, "evaluate", interrupt)
+    monkeypatch.setattr(run, "evaluate", interrupt)
     out = tmp_path / "run"
     assert train.main([*base, "--total-timesteps", "40", "--out", str(out)]) == 130
     assert capsys.readouterr().err.splitlines()[-1].startswith("stopped;")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.deciders.base import axis_sizes
-from agents.deciders.known import Known, read_clocks
+from agents.deciders.nominal import Known, read_clocks
 from envs.arrays import Floats
 from envs.plant import Indices, Plant, Readings
 from envs.sim.split_costs import SplitCosts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agents.policy import FrozenPolicy
+from agents.policy.frozen import FrozenPolicy
 from envs.plant import Indices, Plant
 from envs.spaces import Observations
 

@@ -1,96 +1,106 @@
-"""What the nominal models of device, link and server expect of each action, from readings alone.
-
-The readings' three factors, measured over expected, correct the models while they are in use.
-"""
+"""What is public about a plant: the nominal device, the network's costs, and how it is judged."""
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from agents.deciders.known import Actions, Known, single
+from agents.deciders.base import axis_sizes
 from envs.arrays import Floats
-from envs.plant import Indices, Outcome, Readings
-from envs.scenarios.surroundings import Surroundings
-from envs.sim.response import respond
+from envs.objective import Objective
+from envs.plant import Indices, Layout, Readings
+from envs.sim.clocks import DOMAINS, Clocks, clock_tables
+from envs.sim.split_costs import SplitCosts
+from envs.sim.world import World
+from hw.device.model import DeviceModel
 
 
-@dataclass(frozen=True, slots=True)
-class Caution:
-    """How much worse than expected things are taken to be.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Known:
+    """What a rule may know before it sees a board.
 
     Attributes:
-        link_share: share of the estimated link rate that is counted on.
-        time_margin: edge computing is taken to last so many times what is expected.
+        layout: axes of the actions, fields of the observations.
+        device: the nominal model; the board at hand may differ from it.
+        costs: of every route on it.
+        objective: what is to be minimised.
+        server_flops_per_s: usual speed of the idle server.
+        step_s: duration of a control step.
     """
 
-    link_share: float = 1.0
-    time_margin: float = 1.0
+    layout: Layout
+    device: DeviceModel
+    costs: SplitCosts
+    objective: Objective
+    server_flops_per_s: float
+    step_s: float
+
+    @classmethod
+    def of(cls, world: World) -> Known:
+        """Leave out of a world what only an oracle may see."""
+        believed = world.as_believed()
+        return cls(
+            layout=world.layout,
+            device=believed.device,
+            costs=believed.costs,
+            objective=world.objective(),
+            server_flops_per_s=statistics.fmean(s.server_flops_per_s for s in world.scenarios),
+            step_s=world.step_s,
+        )
 
 
-def expect(
-    known: Known, actions: Actions, readings: Readings, held: Indices, caution: Caution
-) -> Outcome:
-    """Expect what each action would do in the coming step.
+class Actions:
+    """Actions with what each asks of device and link, in single precision for speed.
 
-    Args:
-        known: about the plant.
-        actions: of shape (k,), or (n, k) if each board has its own.
-        readings: of n boards.
-        held: action in force on each board, shape (n, n_axes).
-        caution: see there.
-
-    Returns:
-        Arrays in single precision that broadcast to (n, k).
+    Attributes:
+        indices: shape (..., n_axes).
+        clocks: that they ask for, arrays of shape (...).
+        costs: of their routes, arrays of shape (...).
     """
-    response = respond(
-        known.device,
-        actions.costs,
-        actions.clocks,
-        believed(known, readings, caution),
-        single(readings.backlog)[:, None],
-        known.step_s,
+
+    def __init__(self, known: Known, indices: Indices) -> None:
+        """Look up clocks and costs of `indices`."""
+        self.indices = indices
+        columns = {axis.name: k for k, axis in enumerate(known.layout.axes)}
+        self.clocks = Clocks(
+            *(
+                single(table[indices[..., columns[name]] if name in columns else -1])
+                for name, table in zip(DOMAINS, clock_tables(known.device), strict=True)
+            )
+        )
+        self.costs = SplitCosts.from_rows(single(known.costs.rows())[:, indices[..., -1]])
+
+
+def single(values: Floats) -> Floats:
+    """The same numbers in single precision."""
+    return values.astype(np.float32)
+
+
+def every_action(layout: Layout) -> Indices:
+    """All combinations, shape (k, n_axes), in the order of `np.unravel_index`."""
+    sizes = axis_sizes(layout)
+    return np.indices(sizes, dtype=np.int64).reshape(len(sizes), -1).T
+
+
+def read_clocks(known: Known, readings: Readings) -> Clocks:
+    """Clocks of n boards as read back; what cannot be set is taken to run at its top."""
+    columns = {name: k for k, name in enumerate(known.layout.domains)}
+    n = len(readings.clocks_hz)
+    return Clocks(
+        *(
+            readings.clocks_hz[:, columns[name]] if name in columns else np.full(n, table[-1])
+            for name, table in zip(DOMAINS, clock_tables(known.device), strict=True)
+        )
     )
-    accuracy = actions.costs.accuracy
-    power_w = response.power_w * single(readings.power_factor)[:, None]
-    return Outcome(
-        energy_j=response.energy_j * single(readings.power_factor)[:, None],
-        latency_s=response.latency_s,
-        in_time=response.in_time,
-        accuracy=accuracy + response.fell_back * (actions.costs.fallback_accuracy - accuracy),
-        switched=(actions.indices != held[:, None, :]).mean(axis=-1, dtype=np.float32),
-        overheat_c=np.zeros(1, dtype=np.float32),
-        power_w=power_w,
-        requests=response.requests,
-        uplink_bytes=actions.costs.wire_bytes,
-        fell_back=response.fell_back,
-    )
 
 
-def believed(known: Known, readings: Readings, caution: Caution) -> Surroundings:
-    """Surroundings that would explain the readings, arrays of shape (n, 1)."""
+def faithful_routes(known: Known) -> NDArray[np.int64]:
+    """Routes that lose at most one point of accuracy against the whole network, ascending.
 
-    def column(values: Floats) -> Floats:
-        return single(values)[:, None]
-
-    away = column(readings.away_factor)
-    none = np.zeros_like(away)
-    return Surroundings(
-        link_bps=caution.link_share * column(readings.link_bps) / away,
-        rtt_s=column(readings.rtt_s) * away,
-        server_load=1.0 - column(readings.server_idle),
-        arrival_hz=column(readings.arrival_hz),
-        ambient_c=none,
-        latency_target_s=column(readings.latency_target_s),
-        slowdown=caution.time_margin * column(readings.latency_factor),
-        estimate_noise=none + 1.0,
-        eta=column(readings.eta),
-        radio_w=column(readings.radio_w),
-        radio_w_per_bps=none,
-        server_flops_per_s=known.server_flops_per_s / away,
-        arrival_scv=column(readings.arrival_scv),
-        hidden_load=none,
-        background_load=none,
-        tail_share=none,
-    )
+    Rules that know nothing of accuracy choose among these.
+    """
+    accuracy = known.costs.accuracy
+    return np.flatnonzero(accuracy >= accuracy[-1] - 0.01).astype(np.int64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.deciders.known import Actions, Known, every_action
+from agents.deciders.nominal import Actions, Known, every_action
 from envs.arrays import Floats
 from envs.plant import Indices
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from agents.deciders.base import Decider
 from agents.deciders.governor import GovernorModel
-from agents.deciders.known import Known
+from agents.deciders.nominal import Known
 from envs.plant import Indices, Plant
 from envs.spaces import ObservationEncoder, Observations, observation_fields
 

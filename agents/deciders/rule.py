@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.deciders.base import Decider
-from agents.deciders.known import Known
+from agents.deciders.nominal import Known
 
 Parameters = dict[str, Any]
 """What JSON can hold."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from agents.deciders.known import Known
+from agents.deciders.nominal import Known
 from agents.deciders.partly_governed import Governors
 from envs.sim.fleet import World
 

@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env.base_vec_env import (
     VecEnvStepReturn,
 )
 
-from agents.guard import ThermalGuard
+from agents.policy.thermal_mask import ThermalGuard
 from envs.plant import Layout
 from envs.spaces import observation_fields
 
@@ -23,7 +23,7 @@ class Masked(VecEnvWrapper):
     METHOD = "action_masks"
 
     def __init__(self, venv: VecEnv, layout: Layout, margin_c: float) -> None:
-        """Wrap `venv`; see `agents.guard.ThermalGuard`."""
+        """Wrap `venv`; see `agents.policy.thermal_mask.ThermalGuard`."""
         super().__init__(venv)
         self._guard = ThermalGuard(layout.axes, observation_fields(layout), margin_c)
 

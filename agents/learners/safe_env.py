@@ -8,8 +8,8 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.guard import ThermalGuard
-from agents.policy import FrozenPolicy
+from agents.policy.frozen import FrozenPolicy
+from agents.policy.thermal_mask import ThermalGuard
 from envs.edge_env import EdgeSplitEnv
 from envs.objective import SMALLEST_COST
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.evaluate import evaluate
-from agents.run_folder import RunFolder
-from agents.training import simulated_decider, train
+from agents.deployed.run_folder import RunFolder
+from agents.evaluation.evaluate import evaluate
+from agents.training.learn import simulated_decider, train
 from benchmarks.pinned.content import scattered
 from benchmarks.pinned.differences import Values
 from envs.edge_env import EdgeSplitEnv

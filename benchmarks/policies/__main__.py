@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from agents.errors import AgentError
-from agents.training_run import open_or_prepare
+from agents.training.run import open_or_prepare
 from benchmarks.policies import plan
 from benchmarks.policies.report import write
 from benchmarks.policies.run import run_jobs

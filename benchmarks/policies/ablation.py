@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from agents.deciders.oracle import Oracle
-from agents.episodes import run_episodes
-from agents.processes import fresh_processes, n_cores
+from agents.evaluation.episodes import run_episodes
+from agents.evaluation.statistics import Bootstrap, Interval
 from agents.seeds import held_out_seeds
-from agents.statistics import Bootstrap, Interval
-from agents.training import simulated_decider, train
-from agents.training_run import open_or_prepare
+from agents.training.learn import simulated_decider, train
+from agents.training.run import open_or_prepare
+from agents.training.workers import fresh_processes, n_cores
 from benchmarks.page import machine, markdown, write_page
 from benchmarks.policies.plan import NETWORK, VALIDATED_DEVICE
 from envs.arrays import Floats

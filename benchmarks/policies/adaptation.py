@@ -20,13 +20,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from agents.algorithms import UNLIKE
-from agents.all_deciders import DECIDERS
 from agents.deciders.base import Decider
 from agents.deciders.oracle import Oracle
-from agents.plots import LEARNED, MUTED, save
+from agents.evaluation.plots import LEARNED, MUTED, save
 from agents.seeds import held_out_seeds
-from agents.training_run import open_or_prepare
+from agents.training.algorithms import UNLIKE
+from agents.training.all_deciders import DECIDERS
+from agents.training.run import open_or_prepare
 from benchmarks.page import machine, markdown, write_page
 from benchmarks.policies.plan import NETWORK, OURS, VALIDATED_DEVICE
 from envs.arrays import Floats

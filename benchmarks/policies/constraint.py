@@ -19,15 +19,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from agents.deciders.base import Decider
-from agents.deciders.known import Known
-from agents.deciders.registry import UNLEARNED
+from agents.deciders.nominal import Known
 from agents.deciders.rule import Rule
-from agents.episodes import run_episodes
-from agents.plots import INK, LEARNED, MUTED, save
-from agents.saved_rule import SavedRule
+from agents.deployed.saved_rule import SavedRule
+from agents.evaluation.episodes import run_episodes
+from agents.evaluation.plots import INK, LEARNED, MUTED, save
+from agents.registry import UNLEARNED
 from agents.seeds import held_out_seeds
-from agents.training import train
-from agents.training_run import open_or_prepare
+from agents.training.learn import train
+from agents.training.run import open_or_prepare
 from benchmarks.page import machine, markdown, write_page
 from benchmarks.policies.plan import NETWORK, OURS, VALIDATED_DEVICE
 from envs.sim.build import build_world

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from agents.plots import INK, LEARNED, MUTED, save
-from agents.plots import ORACLE as ORACLE_COLOUR
-from agents.rows import ALL
+from agents.evaluation.plots import INK, LEARNED, MUTED, save
+from agents.evaluation.plots import ORACLE as ORACLE_COLOUR
+from agents.evaluation.rows import ALL
 from benchmarks.policies.plan import OURS
 from benchmarks.policies.table import ORACLE, Row, over_all
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from agents.rows import ALL
-from agents.statistics import Interval
+from agents.evaluation.rows import ALL
+from agents.evaluation.statistics import Interval
 from benchmarks.page import machine, markdown
 from benchmarks.policies.run import Measured
 from benchmarks.policies.table import Key, Row, SpeedRow, over_all

@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from agents.errors import AgentError
-from agents.statistics import Interval
+from agents.evaluation.statistics import Interval
 from benchmarks.policies.figures import draw
 from benchmarks.policies.page import page
 from benchmarks.policies.plan import OURS

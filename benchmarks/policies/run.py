@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from agents.all_deciders import DECIDERS
 from agents.deciders.base import Decider
 from agents.deciders.fitted import Fitted
-from agents.episodes import Episodes, run_episodes
-from agents.processes import fresh_processes
-from agents.rows import ALL
+from agents.evaluation.episodes import Episodes, run_episodes
+from agents.evaluation.rows import ALL
 from agents.seeds import held_out_seeds
+from agents.training.all_deciders import DECIDERS
+from agents.training.workers import fresh_processes
 from agents.whole_file import written_whole
 from benchmarks.policies.plan import Job
 from benchmarks.policies.traces import recorded_scenarios

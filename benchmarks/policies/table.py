@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.rows import ALL
-from agents.statistics import Interval, interval
+from agents.evaluation.rows import ALL
+from agents.evaluation.statistics import Interval, interval
 from benchmarks.policies.run import PER_EPISODE, Measured
 from envs.arrays import Floats
 

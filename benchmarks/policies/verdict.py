@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agents.rows import ALL
-from agents.statistics import Interval
+from agents.evaluation.rows import ALL
+from agents.evaluation.statistics import Interval
 from benchmarks.policies.plan import OURS, PUBLISHED
 from benchmarks.policies.table import ORACLE, Samples, difference, ratio, share_of_way
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from agents.policy import FrozenPolicy, PolicyMetadata
+from agents.policy.frozen import FrozenPolicy, PolicyMetadata
 from envs.live.plant import live_layout
 from envs.spaces import observation_fields
 from hw.boards.linux import LinuxBoard

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from agents.algorithms import ALGORITHMS
-from agents.export import freeze
-from agents.policy import FrozenPolicy
+from agents.policy.frozen import FrozenPolicy
+from agents.training.algorithms import ALGORITHMS
+from agents.training.export import freeze
 from envs.sim.build import build_world
 from envs.sim.fleet import World
 

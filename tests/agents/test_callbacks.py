@@ -8,10 +8,10 @@ from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import HumanOutputFormat, Logger
 
-from agents.agent_decider import AgentDecider
-from agents.algorithms import ALGORITHMS, linear_to_zero
-from agents.callbacks import EntropyDecay, TrainingReport
 from agents.deciders.static import Random
+from agents.training.agent_decider import AgentDecider
+from agents.training.algorithms import ALGORITHMS, linear_to_zero
+from agents.training.callbacks import EntropyDecay, TrainingReport
 from envs.vec_env import EdgeSplitVecEnv
 
 N_BOARDS, N_STEPS = 4, 10

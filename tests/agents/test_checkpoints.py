@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from agents.algorithms import ABLATIONS, ALGORITHMS
-from agents.checkpoints import CHECKPOINT, PICKLED, checkpoint_in, load_into, save_whole
 from agents.errors import RunFolderError
+from agents.training.algorithms import ABLATIONS, ALGORITHMS
+from agents.training.checkpoints import CHECKPOINT, PICKLED, checkpoint_in, load_into, save_whole
 from agents.whole_file import written_whole
 from tests.hostile import JSON
 

@@ -7,14 +7,14 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from agents.callbacks import _VALIDATION
-from agents.deciders.best_static import best_static
+from agents.baselines.best_static import best_static
 from agents.deciders.oracle import Oracle
 from agents.deciders.static import Static
-from agents.episodes import run_episodes
-from agents.evaluate import evaluate, write_csv
-from agents.rows import ALL, EvaluationRow
+from agents.evaluation.episodes import run_episodes
+from agents.evaluation.evaluate import evaluate, write_csv
+from agents.evaluation.rows import ALL, EvaluationRow
 from agents.seeds import held_out_seeds, search_seeds, seeds_for
+from agents.training.callbacks import _VALIDATION
 from envs.sim.effects import Effects
 from envs.sim.fleet import Fleet
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from agents import export
-from agents.agent_decider import AgentDecider
 from agents.errors import PolicyError
-from agents.export import freeze, set_threads
+from agents.training import export
+from agents.training.agent_decider import AgentDecider
+from agents.training.export import freeze, set_threads
 
 N_FIELDS = 23
 

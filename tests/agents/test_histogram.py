@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agents.histogram import LONGEST_S, RESOLUTION, SHORTEST_S, TimeHistogram
+from agents.deployed.histogram import LONGEST_S, RESOLUTION, SHORTEST_S, TimeHistogram
 
 
 def test_quantiles_are_those_of_all_times_within_the_resolution():

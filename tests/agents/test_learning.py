@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from torch import nn
 
-from agents.algorithms import ALGORITHMS, algorithm, linear_to_zero
 from agents.deciders.learned import Learned
 from agents.deciders.oracle import Oracle
 from agents.deciders.static import Random
-from agents.episodes import run_episodes
 from agents.errors import AgentError
+from agents.evaluation.episodes import run_episodes
 from agents.seeds import held_out_seeds
-from agents.training import train
+from agents.training.algorithms import ALGORITHMS, algorithm, linear_to_zero
+from agents.training.learn import train
 
 N_BOARDS = 32
 QUICK = {

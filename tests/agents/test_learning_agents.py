@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from agents.algorithms import ALGORITHMS, linear_to_zero
 from agents.deciders.oracle import Oracle
-from agents.episodes import run_episodes
+from agents.evaluation.episodes import run_episodes
 from agents.learners.imitation import Lessons
 from agents.seeds import held_out_seeds
-from agents.training import simulated_decider, train
+from agents.training.algorithms import ALGORITHMS, linear_to_zero
+from agents.training.learn import simulated_decider, train
 
 ON_POLICY = {"learning_rate": linear_to_zero(6e-3), "n_steps": 10, "batch_size": 160}
 OFF_POLICY = {"learning_rate": linear_to_zero(3e-3), "learning_starts": 500, "batch_size": 128}

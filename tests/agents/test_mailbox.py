@@ -5,9 +5,9 @@ import threading
 import numpy as np
 import pytest
 
-from agents import mailbox
+from agents.deployed import concurrent
+from agents.deployed.concurrent import ConcurrentDecider
 from agents.errors import AgentError
-from agents.mailbox import ConcurrentDecider
 
 FIRST = np.array([7])
 
@@ -110,7 +110,7 @@ def test_the_thread_ends_with_the_context():
 
 
 def test_a_decision_that_never_ends_is_told(monkeypatch):
-    monkeypatch.setattr(mailbox, "STOP_S", 0.05)
+    monkeypatch.setattr(concurrent, "STOP_S", 0.05)
     slow = Slow()
     decider = ConcurrentDecider(slow, FIRST)
     decider.post(observation(1.0))

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
 
-from agents import checksum
 from agents.errors import PolicyError
-from agents.policy import FrozenPolicy
+from agents.policy import checksum
+from agents.policy.frozen import FrozenPolicy
 from envs.spaces import observation_fields
 from tests.runs import constant_policy
 

@@ -10,12 +10,12 @@ import time
 
 import pytest
 
-from agents.processes import fresh_processes, n_cores
+from agents.training.workers import fresh_processes, n_cores
 from tests.conftest import REPOSITORY
 
 PARENT = """
 import os, time
-from agents.processes import fresh_processes
+from agents.training.workers import fresh_processes
 if __name__ == "__main__":
     with fresh_processes(1) as pool:
         print(pool.submit(os.getpid).result(), flush=True)
@@ -73,7 +73,7 @@ def test_nothing_is_left_of_a_parent_that_was_killed(tmp_path):
 
 INTERRUPTED = """
 import os, sys, time
-from agents.processes import fresh_processes
+from agents.training.workers import fresh_processes
 if __name__ == "__mp_main__":
     print("importing", flush=True)
     time.sleep(1)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from agents.deployed.run_folder import RunFolder
 from agents.errors import PolicyError, RunFolderError
-from agents.run_folder import RunFolder
 from tests.runs import constant_policy, write_run
 
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents import checksum
-from agents.deciders.advised import pack
-from agents.deciders.rules import make_rule
+from agents.advised.policy import pack
+from agents.deployed.saved_rule import SavedRule, read_document, save_privileged
 from agents.errors import PolicyError
-from agents.saved_rule import SavedRule, read_document, save_privileged
+from agents.policy import checksum
+from agents.rules import make_rule
 from envs.plant import Axis
 from tests.runs import constant_policy
 

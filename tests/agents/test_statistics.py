@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agents.statistics import Bootstrap, weighted_quantile
+from agents.evaluation.statistics import Bootstrap, weighted_quantile
 
 
 def test_interval_covers_the_true_mean_about_as_often_as_it_says():

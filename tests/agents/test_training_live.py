@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents import training_live
-from agents.algorithms import ALGORITHMS
-from agents.deciders.rules import make_rule
+from agents.deployed.saved_rule import SavedRule
 from agents.errors import AgentError
 from agents.learners.safe_env import SafeEnv
-from agents.saved_rule import SavedRule
-from agents.training_live import (
+from agents.rules import make_rule
+from agents.training import live
+from agents.training.algorithms import ALGORITHMS
+from agents.training.live import (
     Place,
     compare,
     load_memory,
@@ -36,17 +36,17 @@ def learned(small_world):
     """A frozen policy with hidden layers and random weights."""
     recipe = ALGORITHMS["ppo"]
     agent = recipe.build(recipe.boards(small_world), 0, None)
-    from agents.export import freeze
+    from agents.training.export import freeze
 
     return freeze(agent, recipe.describe("ppo", small_world.layout))
 
 
 @pytest.fixture
 def brief(monkeypatch) -> None:
-    monkeypatch.setattr(training_live, "N_SIMULATED", 64)
-    monkeypatch.setattr(training_live, "N_REHEARSALS", 4)
-    monkeypatch.setattr(training_live, "CHECKPOINT_EVERY", 10)
-    monkeypatch.setattr(training_live, "BLOCK_STEPS", 5)
+    monkeypatch.setattr(live, "N_SIMULATED", 64)
+    monkeypatch.setattr(live, "N_REHEARSALS", 4)
+    monkeypatch.setattr(live, "CHECKPOINT_EVERY", 10)
+    monkeypatch.setattr(live, "BLOCK_STEPS", 5)
 
 
 def test_the_agent_begins_as_the_policy(env, learned):
@@ -59,7 +59,7 @@ def test_the_agent_begins_as_the_policy(env, learned):
 
 def test_a_policy_without_scores_per_axis_is_refused(env, small_world):
     recipe = ALGORITHMS["dqn"]
-    from agents.export import freeze
+    from agents.training.export import freeze
 
     agent = recipe.build(recipe.boards(small_world), 0, None)
     listed = freeze(agent, recipe.describe("dqn", small_world.layout))

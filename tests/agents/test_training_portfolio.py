@@ -7,16 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents import training_live
-from agents.deciders.advised import SHARPNESS, Advice, pack
-from agents.deciders.known import Known, every_action
-from agents.deciders.rollout import mean_cost
+from agents.advised.policy import SHARPNESS, Advice, pack
+from agents.advised.tune import Explorer, tune_portfolio
+from agents.baselines.rollout import mean_cost
+from agents.deciders.nominal import Known, every_action
 from agents.deciders.rule import Rule
-from agents.deciders.rules import make_rule
-from agents.saved_rule import SavedRule
+from agents.deployed.saved_rule import SavedRule
+from agents.rules import make_rule
 from agents.seeds import seeds_for
-from agents.training_live import Place, tune_run
-from agents.training_portfolio import Explorer, tune_portfolio
+from agents.training import live
+from agents.training.live import Place, tune_run
 from envs.edge_env import EdgeSplitEnv
 from envs.sim.fleet import Fleet
 from tests.runs import write_run
@@ -130,8 +130,8 @@ def test_a_hot_board_raises_no_clock_and_a_late_one_does_not_explore(env, small_
 def test_train_init_tunes_the_default_policy(
     small_world, small_device, tiny, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(training_live, "BLOCK_STEPS", 2)
-    monkeypatch.setattr(training_live, "N_BLOCKS", 1)
+    monkeypatch.setattr(live, "BLOCK_STEPS", 2)
+    monkeypatch.setattr(live, "N_BLOCKS", 1)
     rule = uncorrected(Known.of(small_world), every_action(small_world.layout))
     saved = SavedRule("advised", rule, small_world.layout)
     run = write_run(tmp_path / "run", saved, small_device, tiny.path)

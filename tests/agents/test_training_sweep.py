@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from agents.errors import AgentError
-from agents.training_sweep import Sweep
+from agents.training.sweep import Sweep
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_only_missing_runs_are_trained(load, monkeypatch, capsys):
     (done.folder / "policy").mkdir(parents=True)
     (done.folder / "policy" / "policy.json").write_text("{}")
     trained = []
-    monkeypatch.setattr("agents.training_sweep._train", lambda run: trained.append(run) or True)
+    monkeypatch.setattr("agents.training.sweep._train", lambda run: trained.append(run) or True)
     assert sweep.run()
     assert trained == [missing]
     assert "2 runs, 1 to be done" in capsys.readouterr().out

@@ -9,7 +9,7 @@ import tarfile
 
 import pytest
 
-from agents.policy import METADATA_FILE
+from agents.policy.frozen import METADATA_FILE
 from tests.cluster.local_ray import REPOSITORY
 from tests.conftest import one_sentence, script_command
 
@@ -82,7 +82,7 @@ def test_without_ray_the_extra_is_named(sweep):
 
 
 def test_an_archive_cannot_write_outside_its_folder(tmp_path):
-    from agents.sweep_ray import _unpack
+    from agents.training.sweep_ray import _unpack
 
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:

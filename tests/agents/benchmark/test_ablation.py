@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agents.training import Trained
+from agents.training.learn import Trained
 from benchmarks.policies import ablation
 from benchmarks.policies.ablation import VARIANTS, WHOLE, page
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents.deciders.registry import UNLEARNED
+from agents.registry import UNLEARNED
 from benchmarks.policies import adaptation
 from benchmarks.policies.adaptation import AS_BELIEVED, EDGES, UNKNOWN, UNLIKE_BELIEVED, gaps
 

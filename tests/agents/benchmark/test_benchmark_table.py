@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents.rows import ALL
+from agents.evaluation.rows import ALL
 from benchmarks.policies.plan import OURS, Job
 from benchmarks.policies.run import PER_EPISODE, Measured
 from benchmarks.policies.table import Samples, by_case, difference, ratio, rows, share_of_way

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agents.deciders.advised import Advice, pack
-from agents.deciders.known import Known, every_action
+from agents.advised.policy import Advice, pack
+from agents.deciders.nominal import Known, every_action
 from agents.deciders.rule import Rule
-from agents.deciders.rules import make_rule
-from agents.plots import save
+from agents.evaluation.plots import save
+from agents.rules import make_rule
 from benchmarks.policies import constraint
 from benchmarks.policies.constraint import SHARES, constrained, follow
 

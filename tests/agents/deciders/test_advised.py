@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from agents.deciders.advised import (
+from agents.advised.policy import (
     LARGEST_REGRET,
     LONGEST_S,
     MEMORY_S,
@@ -17,13 +17,13 @@ from agents.deciders.advised import (
     pack,
     unpack,
 )
+from agents.advised.portfolio import collect_states, complementary
+from agents.baselines.model_search import ModelSearch, SearchSettings
+from agents.baselines.rollout import mean_cost
 from agents.deciders.base import top_clocks
-from agents.deciders.known import Known, every_action
-from agents.deciders.model_search import ModelSearch, SearchSettings
+from agents.deciders.nominal import Known, every_action
 from agents.deciders.pareto import useful_actions
-from agents.deciders.portfolio import collect_states, complementary
-from agents.deciders.rollout import mean_cost
-from agents.deciders.rules import make_rule
+from agents.rules import make_rule
 from agents.seeds import seeds_for
 from envs.sim.fleet import Fleet
 from envs.spaces import ObservationEncoder, observation_fields

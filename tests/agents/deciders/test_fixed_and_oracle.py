@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from agents.baselines.best_static import best_static
+from agents.baselines.planner import Planner
+from agents.baselines.rollout import mean_cost
 from agents.deciders.base import NotSimulatedError
-from agents.deciders.best_static import best_static
 from agents.deciders.learned import Learned
 from agents.deciders.oracle import Oracle, cost_table
-from agents.deciders.planner import Planner
-from agents.deciders.rollout import mean_cost
 from agents.deciders.static import Random, Static, max_clocks
 from agents.seeds import seeds_for
 from envs.sim.fleet import Fleet

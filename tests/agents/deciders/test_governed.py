@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents.deciders.appealnet import AppealNet
-from agents.deciders.cut_times import CutTimes
-from agents.deciders.dynamic_split import DynamicSplitting
+from agents.baselines.appealnet import AppealNet
+from agents.baselines.cut_times import CutTimes
+from agents.baselines.dynamic_split import DynamicSplitting
+from agents.baselines.neurosurgeon import Neurosurgeon
 from agents.deciders.governor import FixedRoute, Governed, GovernorModel
-from agents.deciders.known import Known, read_clocks
-from agents.deciders.neurosurgeon import Neurosurgeon
+from agents.deciders.nominal import Known, read_clocks
 from envs.sim.fleet import Fleet
 from envs.sim.split_costs import SplitCosts
 from envs.spaces import ObservationEncoder, observation_fields

@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents.all_deciders import DECIDERS
-from agents.deciders.appealnet import ASSUMED_SHARE
-from agents.deciders.known import Known
-from agents.deciders.registry import UNLEARNED
-from agents.deciders.rollout import mean_cost
-from agents.deciders.rules import make_rule
+from agents.baselines.appealnet import ASSUMED_SHARE
+from agents.baselines.rollout import mean_cost
+from agents.deciders.nominal import Known
 from agents.errors import AgentError
+from agents.registry import UNLEARNED
+from agents.rules import make_rule
 from agents.seeds import seeds_for
+from agents.training.all_deciders import DECIDERS
 from envs.sim.build import build_world
 from envs.sim.fleet import Fleet
 from envs.spaces import ObservationEncoder, observation_fields

@@ -8,20 +8,20 @@ from itertools import product
 import numpy as np
 import pytest
 
-from agents.deciders.bandit import Bandit, n_contexts, seen_cost
-from agents.deciders.bandit_arms import learn_arms
-from agents.deciders.bayes import N_TRIALS, bayes
-from agents.deciders.dynasplit import DynaSplit, PublishedDynaSplit
-from agents.deciders.front_search import published_front, seeded_front
-from agents.deciders.known import Actions, Known, every_action
-from agents.deciders.measure import measure
-from agents.deciders.model_search import ModelSearch, SearchSettings
-from agents.deciders.nominal import Caution, expect
+from agents.baselines.bandit import Bandit, n_contexts, seen_cost
+from agents.baselines.bandit_arms import learn_arms
+from agents.baselines.bayes import N_TRIALS, bayes
+from agents.baselines.dynasplit import DynaSplit, PublishedDynaSplit
+from agents.baselines.front_search import published_front, seeded_front
+from agents.baselines.measure import measure
+from agents.baselines.model_search import ModelSearch, SearchSettings
+from agents.baselines.rollout import mean_cost
+from agents.baselines.tune_search import tune_search
+from agents.deciders.nominal import Actions, Known, every_action
+from agents.deciders.nominal_outcome import Caution, expect
 from agents.deciders.oracle import Oracle, cost_table
 from agents.deciders.pareto import undominated, useful_actions
-from agents.deciders.rollout import mean_cost
 from agents.deciders.static import Static
-from agents.deciders.tune_search import tune_search
 from agents.seeds import seeds_for
 from envs.sim.effects import EFFECTS, Effects
 from envs.sim.fleet import EXPECTED_SLOWDOWN, Fleet

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agents.deciders.advised import REMEMBERED
-from agents.learners.advised_boards import AdvisedBoards
-from agents.log_cost import LogCost
+from agents.advised.policy import REMEMBERED
+from agents.advised.vec_env import AdvisedBoards
+from agents.training.log_cost import LogCost
 from envs.vec_env import EdgeSplitVecEnv
 
 ACTIONS = np.array([[1, 1, 1, 4], [0, 0, 0, 0], [0, 1, 0, 2]])

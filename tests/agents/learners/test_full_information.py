@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from agents.algorithms import ALGORITHMS, linear_to_zero
-from agents.deciders.known import Known
-from agents.deciders.model_search import ModelSearch, SearchSettings
-from agents.deciders.rollout import mean_cost
-from agents.deciders.rules import make_rule
-from agents.learners.advised_boards import AdvisedBoards
-from agents.learners.full_information import FullInformation, Stretch
+from agents.advised.full_information import FullInformation, Stretch
+from agents.advised.vec_env import AdvisedBoards
+from agents.baselines.model_search import ModelSearch, SearchSettings
+from agents.baselines.rollout import mean_cost
+from agents.deciders.nominal import Known
 from agents.learners.tables import TableActions
-from agents.log_cost import LogCost
+from agents.rules import make_rule
 from agents.seeds import seeds_for
-from agents.training import simulated_decider, train
+from agents.training.algorithms import ALGORITHMS, linear_to_zero
+from agents.training.learn import simulated_decider, train
+from agents.training.log_cost import LogCost
 from envs.vec_env import EdgeSplitVecEnv
 
 SEEDS = seeds_for(99, 0, 8)

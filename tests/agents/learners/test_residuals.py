@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agents.deciders.known import Known, every_action
+from agents.advised.residuals import LARGEST, Residuals, features
+from agents.deciders.nominal import Known, every_action
 from agents.errors import AgentError
-from agents.learners.residuals import LARGEST, Residuals, features
 
 
 @pytest.fixture(scope="module")

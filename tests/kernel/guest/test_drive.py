@@ -242,7 +242,7 @@ def test_energy_of_a_window_is_the_models_within_the_uncertainty_told(plant):
 def test_frozen_policy_drives_200_control_steps(plant, capfd):
     import numpy as np
 
-    from agents.policy import FrozenPolicy, PolicyMetadata
+    from agents.policy.frozen import FrozenPolicy, PolicyMetadata
     from envs.plant import Axis, Layout
     from envs.spaces import observation_fields
 

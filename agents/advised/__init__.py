@@ -1,0 +1,1 @@
+"""The default policy: a nominal model, advised by a small network."""

@@ -1,0 +1,284 @@
+"""A network that corrects the nominal model's advice on a portfolio of actions.
+
+What the models of `agents.deciders.nominal_outcome` expect of each action goes in, and the network,
+small and learned in simulation (`agents.advised.full_information`), says how much more or less each
+is worth: it has a memory, and has seen what the readings leave open.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.deciders.base import top_clocks
+from agents.deciders.nominal import Actions, Known, single
+from agents.deciders.nominal_outcome import Caution, expect
+from agents.deciders.rule import Parameters, RuleKind
+from agents.reach import check_reach
+from envs.arrays import Floats
+from envs.objective import SMALLEST_COST
+from envs.plant import Indices, Plant, Readings
+from envs.spaces import ObservationEncoder, Observations, observation_fields
+
+Layers = list[tuple[NDArray[np.float32], NDArray[np.float32]]]
+"""Weight, shape (n_out, n_in), and bias, shape (n_out,), of each layer; relu between them."""
+
+REMEMBERED = (
+    *("server_idle", "link_bps", "link_age_s", "rtt_s", "latency_s"),
+    *("away_factor", "latency_factor", "busy", "backlog"),
+)
+MEMORY_S = (1.0, 5.0)
+"""Time constants of the averages."""
+LONGEST_S = 30.0
+"""After which a reading that stands still tells nothing more by doing so."""
+CAUTION = Caution(link_share=1.0, time_margin=1.03)
+DWELL_STEPS = 8.0
+"""A switch is weighed as if the state lasted so many steps."""
+IDLE = (0.01, 1.0)
+"""Shares of the server that may be foreseen to be idle."""
+LARGEST_REGRET = 3.0
+"""Of the advice, and the largest input of the network; readings lie within -1 and 1."""
+LARGEST_OFFSET = 10.0
+"""Logarithm of a factor of 22,000 by which no board differs from its model."""
+SHARPNESS = 100.0
+"""Score that an action loses by a logarithmic cost of 1 above the best one's."""
+CHUNK = 20_000
+"""Pairs of board and action that are weighed at once, so that arrays stay in the cache."""
+
+
+class Advice:
+    """What the network sees: readings, how they change and how long they stand, and the advice.
+
+    Attributes:
+        actions: the portfolio, shape (k, n_axes).
+        n_inputs: per board; the last k are the logarithms of the expected costs above the best.
+        log_costs: logarithms of what each action is expected to cost, shape (n, k).
+        in_time: share of the requests that each is expected to answer in time, shape (n, k).
+    """
+
+    log_costs: Floats
+    in_time: Floats
+
+    def __init__(self, known: Known, actions: Indices) -> None:
+        """Prepare the portfolio."""
+        self.actions = actions
+        self._known, self._weighed = known, Actions(known, actions)
+        self._encoder = ObservationEncoder(observation_fields(known.layout))
+        names = [f.name for f in self._encoder.fields]
+        self._remembered = [names.index(name) for name in REMEMBERED]
+        self._rates = [known.step_s / memory_s for memory_s in MEMORY_S]
+        n_kept = len(REMEMBERED) * (2 + len(MEMORY_S))
+        self.n_inputs = len(names) + n_kept + len(actions)
+
+    def begin(self) -> None:
+        """Forget what was seen."""
+        self._last: Observations | None = None
+        self._idle: Floats | None = None
+
+    def see(self, observations: Observations, held: Indices) -> Observations:
+        """Take the readings of a step in.
+
+        A reading that stands still is an old one: nothing was sent, or a sensor is stuck.
+
+        Args:
+            observations: shape (n, n_fields).
+            held: actions in force, shape (n, n_axes).
+
+        Returns:
+            Inputs of the network, shape (n, n_inputs).
+        """
+        seen = observations[:, self._remembered]
+        if self._last is None:
+            self._last, self._averages = seen, [seen for _ in self._rates]
+            self._still_s = np.zeros_like(seen)
+        change = seen - self._last
+        self._last = seen
+        self._still_s = np.where(change == 0.0, self._still_s + np.float32(self._known.step_s), 0.0)
+        still = np.log1p(np.minimum(self._still_s, LONGEST_S)) / np.log1p(LONGEST_S)
+        self._averages = [
+            average + np.float32(rate) * (seen - average)
+            for average, rate in zip(self._averages, self._rates, strict=True)
+        ]
+        apart = [average - seen for average in self._averages]
+        regrets = self._regrets(self._foreseen(observations), held)
+        return np.concatenate(
+            [observations, change, still, *apart, regrets], axis=1, dtype=np.float32
+        )
+
+    def _foreseen(self, observations: Observations) -> Readings:
+        """Physical values, with the server's load taken on along its last change."""
+        readings = self._encoder.decode(observations)
+        idle = readings.server_idle
+        before = idle if self._idle is None else self._idle
+        self._idle = idle
+        return replace(readings, server_idle=np.clip(2.0 * idle - before, *IDLE))
+
+    def _regrets(self, readings: Readings, held: Indices) -> Any:
+        """Logarithms of the expected costs above the best one, shape (n, k)."""
+        rows = max(CHUNK // len(self.actions), 1)
+        chunks = [slice(i, i + rows) for i in range(0, len(held), rows)]
+        parts = [self._expected(readings.select(boards), held[boards]) for boards in chunks]
+        costs, self.in_time = (np.concatenate(part) for part in zip(*parts, strict=True))
+        self.log_costs = np.log(np.maximum(costs, SMALLEST_COST))
+        best = self.log_costs.min(axis=1, keepdims=True)
+        return np.minimum(self.log_costs - best, LARGEST_REGRET)
+
+    def _expected(self, readings: Readings, held: Indices) -> tuple[Floats, Floats]:
+        """Costs and shares in time, both of shape (n, k)."""
+        outcome = expect(self._known, self._weighed, readings, held, CAUTION)
+        outcome = replace(outcome, switched=outcome.switched / DWELL_STEPS)
+        costs = self._known.objective.cost(outcome, single(readings.eta)[:, None])
+        shape = (len(held), len(self.actions))
+        return np.broadcast_to(costs, shape), np.broadcast_to(outcome.in_time, shape)
+
+
+class Advised:
+    """Takes the action with the best corrected score.
+
+    Attributes:
+        advice: what the models expect, as of the last observation.
+        log_costs: the same for each action, shape (n, k), as the network and a board correct it.
+            What the network leaves open, a constant for each board, is such that its corrections
+            are 0 in the mean.
+    """
+
+    log_costs: Floats
+
+    def __init__(
+        self,
+        known: Known,
+        actions: Indices,
+        layers: Layers,
+        *,
+        offsets: Sequence[float] | Floats | None = None,
+        least_in_time: float = 0.0,
+    ) -> None:
+        """Check that the layers fit together.
+
+        Args:
+            known: about the plant.
+            actions: the portfolio, shape (k, n_axes).
+            layers: of the network.
+            offsets: what a board taught about the actions: how much more the logarithm of each
+                one's cost is than expected, shape (k,).
+            least_in_time: of the actions only those remain that are expected to answer this share
+                of the requests in time; where none does, those that come closest.
+
+        Raises:
+            ValueError: they do not, or there is no such share.
+        """
+        if not 0.0 <= least_in_time <= 1.0:
+            raise ValueError(f"least_in_time is {least_in_time}, not a share")
+        offsets = np.zeros(len(actions)) if offsets is None else offsets
+        self._offsets = np.array(offsets, dtype=np.float32)
+        if self._offsets.shape != (len(actions),):
+            raise ValueError(f"there are no {len(actions)} offsets")
+        if not (np.abs(self._offsets) <= LARGEST_OFFSET).all():
+            raise ValueError(f"an offset is not within {-LARGEST_OFFSET} and {LARGEST_OFFSET}")
+        self._least_in_time = least_in_time
+        self._known, self.advice, self._layers = known, Advice(known, actions), layers
+        check_layers(layers)
+        n_inputs, n_outputs = layers[0][0].shape[1], len(layers[-1][1])
+        if n_inputs != self.advice.n_inputs:
+            raise ValueError(f"the first layer has {n_inputs} inputs, not {self.advice.n_inputs}")
+        if n_outputs != len(actions):
+            raise ValueError(f"the last layer has {n_outputs} outputs for {len(actions)} actions")
+
+    def begin(self, plant: Plant, n: int) -> None:
+        """Forget what was seen and in force."""
+        self.advice.begin()
+        self._held = top_clocks(self._known.layout, n)
+
+    def decide(self, observations: Observations) -> Indices:
+        """Take the best of the portfolio for each board."""
+        return self.take(self.scores(observations).argmax(axis=1))
+
+    def take(self, numbers: NDArray[np.int64]) -> Indices:
+        """Look actions up by their numbers in the portfolio, and remember that they are taken."""
+        self._held = self.advice.actions[numbers]
+        return self._held
+
+    def scores(self, observations: Observations) -> Any:
+        """Score the portfolio for each board, shape (n, k); what the constraint rules out, -inf."""
+        inputs = self.advice.see(observations, self._held)
+        hidden = inputs
+        for layer, (weight, bias) in enumerate(self._layers):
+            hidden = hidden @ weight.T + bias
+            if layer < len(self._layers) - 1:
+                np.maximum(hidden, 0.0, out=hidden)
+        corrections = (hidden.mean(axis=1, keepdims=True) - hidden) / SHARPNESS
+        self.log_costs = self.advice.log_costs + corrections + self._offsets
+        regrets = inputs[:, -len(self._offsets) :] + self._offsets
+        scores = hidden - np.float32(SHARPNESS) * regrets
+        return np.where(self._allowed(), scores, -np.inf)
+
+    def _allowed(self) -> Any:
+        """Which actions the constraint leaves, shape (n, k), at least one."""
+        in_time = self.advice.in_time
+        return in_time >= np.minimum(in_time.max(axis=1, keepdims=True), self._least_in_time)
+
+
+def check_layers(layers: Layers) -> None:
+    """Check that layers fit together and that their weights are no nonsense.
+
+    Raises:
+        ValueError: there is none, one does not fit to the one before, or a weight is absurd.
+    """
+    if not layers:
+        raise ValueError("there is no layer")
+    n_seen = layers[0][0].shape[1]
+    for weight, bias in layers:
+        if weight.shape != (len(bias), n_seen):
+            raise ValueError(f"a layer has shape {weight.shape}, expected (.., {n_seen})")
+        n_seen = len(bias)
+    check_reach(layers, LARGEST_REGRET)
+
+
+def pack(layers: Layers) -> list[dict[str, Any]]:
+    """Turn layers into what JSON can hold."""
+    return [
+        {
+            "n_inputs": weight.shape[1],
+            "weight": base64.b64encode(weight.astype("<f4").tobytes()).decode(),
+            "bias": base64.b64encode(bias.astype("<f4").tobytes()).decode(),
+        }
+        for weight, bias in layers
+    ]
+
+
+def unpack(documents: Sequence[dict[str, Any]]) -> Layers:
+    """Undo `pack`.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    layers = []
+    for document in documents:
+        weight, bias = (
+            np.frombuffer(base64.b64decode(document[key], validate=True), dtype="<f4")
+            for key in ("weight", "bias")
+        )
+        layers.append((weight.reshape(len(bias), int(document["n_inputs"])), bias))
+    return layers
+
+
+def _build(known: Known, parameters: Parameters) -> Advised:
+    return Advised(
+        known,
+        np.array(parameters["actions"], dtype=np.int64),
+        unpack(parameters["layers"]),
+        offsets=parameters.get("offsets"),
+        least_in_time=float(parameters.get("least_in_time", 0.0)),
+    )
+
+
+def _check(parameters: Parameters) -> None:
+    check_layers(unpack(parameters["layers"]))
+
+
+ADVISED = RuleKind("advised", _build, check=_check)

@@ -1,0 +1,1 @@
+"""Published methods and searches, as rivals."""

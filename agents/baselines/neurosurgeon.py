@@ -1,0 +1,43 @@
+"""Neurosurgeon: the cut with the least predicted latency or energy."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from agents.baselines.cut_times import CutTimes
+from agents.deciders.governor import Routes
+from agents.deciders.nominal import Known, faithful_routes
+from envs.plant import Readings
+
+Goal = Literal["latency", "energy"]
+
+
+class Neurosurgeon:
+    """Neurosurgeon (Kang et al., ASPLOS 2017), the router of a `Governed` rule.
+
+    Published: per-layer regressions predict latency and power of the mobile device and latency of
+    the server; with the present bandwidth and server load, every cut between layers is compared
+    and the best for latency, or for mobile energy, is taken. Clocks are not controlled.
+
+    Chosen here: the regressions are the nominal device model; load divides the server's speed;
+    mobile energy is the head's at full load plus the radio's while sending; only routes that
+    lose at most a point of accuracy are compared; the goal is the one that costs less on search
+    episodes.
+    """
+
+    def __init__(self, known: Known, goal: Goal) -> None:
+        """Profile the network."""
+        self._times, self._goal = CutTimes(known), goal
+        self._allowed = faithful_routes(known)
+
+    def begin(self, n: int) -> None:
+        """Nothing is remembered between steps."""
+
+    def routes(self, readings: Readings) -> Routes:
+        """Compare all cuts."""
+        criterion = self._times.total_s(readings)
+        if self._goal == "energy":
+            radio_j = self._times.send_s(readings) * readings.radio_w[:, None]
+            criterion = self._times.head_j + radio_j
+        chosen: Routes = self._allowed[criterion[:, self._allowed].argmin(axis=1)]
+        return chosen

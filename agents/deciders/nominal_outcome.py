@@ -1,0 +1,96 @@
+"""What the nominal models of device, link and server expect of each action, from readings alone.
+
+The readings' three factors, measured over expected, correct the models while they are in use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from agents.deciders.nominal import Actions, Known, single
+from envs.arrays import Floats
+from envs.plant import Indices, Outcome, Readings
+from envs.scenarios.surroundings import Surroundings
+from envs.sim.response import respond
+
+
+@dataclass(frozen=True, slots=True)
+class Caution:
+    """How much worse than expected things are taken to be.
+
+    Attributes:
+        link_share: share of the estimated link rate that is counted on.
+        time_margin: edge computing is taken to last so many times what is expected.
+    """
+
+    link_share: float = 1.0
+    time_margin: float = 1.0
+
+
+def expect(
+    known: Known, actions: Actions, readings: Readings, held: Indices, caution: Caution
+) -> Outcome:
+    """Expect what each action would do in the coming step.
+
+    Args:
+        known: about the plant.
+        actions: of shape (k,), or (n, k) if each board has its own.
+        readings: of n boards.
+        held: action in force on each board, shape (n, n_axes).
+        caution: see there.
+
+    Returns:
+        Arrays in single precision that broadcast to (n, k).
+    """
+    response = respond(
+        known.device,
+        actions.costs,
+        actions.clocks,
+        believed(known, readings, caution),
+        single(readings.backlog)[:, None],
+        known.step_s,
+    )
+    accuracy = actions.costs.accuracy
+    power_w = response.power_w * single(readings.power_factor)[:, None]
+    return Outcome(
+        energy_j=response.energy_j * single(readings.power_factor)[:, None],
+        latency_s=response.latency_s,
+        in_time=response.in_time,
+        accuracy=accuracy + response.fell_back * (actions.costs.fallback_accuracy - accuracy),
+        switched=(actions.indices != held[:, None, :]).mean(axis=-1, dtype=np.float32),
+        overheat_c=np.zeros(1, dtype=np.float32),
+        power_w=power_w,
+        requests=response.requests,
+        uplink_bytes=actions.costs.wire_bytes,
+        fell_back=response.fell_back,
+    )
+
+
+def believed(known: Known, readings: Readings, caution: Caution) -> Surroundings:
+    """Surroundings that would explain the readings, arrays of shape (n, 1)."""
+
+    def column(values: Floats) -> Floats:
+        return single(values)[:, None]
+
+    away = column(readings.away_factor)
+    none = np.zeros_like(away)
+    return Surroundings(
+        link_bps=caution.link_share * column(readings.link_bps) / away,
+        rtt_s=column(readings.rtt_s) * away,
+        server_load=1.0 - column(readings.server_idle),
+        arrival_hz=column(readings.arrival_hz),
+        ambient_c=none,
+        latency_target_s=column(readings.latency_target_s),
+        slowdown=caution.time_margin * column(readings.latency_factor),
+        estimate_noise=none + 1.0,
+        eta=column(readings.eta),
+        radio_w=column(readings.radio_w),
+        radio_w_per_bps=none,
+        server_flops_per_s=known.server_flops_per_s / away,
+        arrival_scv=column(readings.arrival_scv),
+        hidden_load=none,
+        background_load=none,
+        tail_share=none,
+    )

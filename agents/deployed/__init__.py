@@ -1,0 +1,1 @@
+"""A run in its folder, and a policy at work on a board."""

@@ -1,0 +1,151 @@
+"""What a deployment tells: a line while it runs and a summary at its end."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from agents.deployed.histogram import TimeHistogram
+from envs.live.plant import LivePlant
+from envs.live.supervisor import ClockInForce
+
+TOLD_SHARE = 0.05
+"""Of the time without measured power, from which on people are told."""
+
+
+def live_line(plant: LivePlant, info: dict[str, Any]) -> str:
+    """One line about the last control step."""
+    outcome = info["outcome"]
+    link = plant.link_bps / 1e6
+    return (
+        f"link {link:7.1f} Mbit/s | {_clocks(plant)} | cut {plant.route_name(info['route'])} | "
+        f"{outcome['power_w']:5.2f} W{_mark(plant)} | {1e3 * outcome['latency_s']:5.1f} ms | "
+        f"in time {100 * outcome['in_time']:3.0f} %"
+    )
+
+
+def _clocks(plant: LivePlant) -> str:
+    """Clocks in force and, where they are not what the policy asked for, that and why."""
+    clocks = plant.clocks_in_force
+    if not clocks:
+        return "clocks left to the board's governors"
+    if plant.dry_run:
+        wanted = " ".join(f"{clock.name} {clock.requested_hz / 1e9:.2f}" for clock in clocks)
+        return f"would set {wanted} GHz"
+    return f"set {' '.join(_clock(clock) for clock in clocks)} GHz"
+
+
+def _clock(clock: ClockInForce) -> str:
+    in_force = f"{clock.name} {clock.applied_hz / 1e9:.2f}"
+    if clock.cause is None:
+        return in_force
+    return f"{in_force} (asked {clock.requested_hz / 1e9:.2f}: {clock.cause})"
+
+
+def _mark(plant: LivePlant) -> str:
+    """Sets a power that was not measured apart."""
+    return "" if plant.last_power.is_measured else " (not measured)"
+
+
+class Summary:
+    """Collects control steps."""
+
+    def __init__(
+        self, algorithm: str, plant: LivePlant, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Begin with nothing."""
+        self._algorithm, self._plant, self._clock = algorithm, plant, clock
+        self._latencies, self._decisions = TimeHistogram(), TimeHistogram()
+        self._cuts: Counter[str] = Counter()
+        self._energy_j = self._duration_s = self._unmeasured_s = 0.0
+        self._until_s: float | None = None
+        self._n_known = self._n_agreeing = 0  # requests whose right answer is known
+        self._dropped = self._fallbacks = self._in_time = 0
+
+    def add(self, info: dict[str, Any], decision_s: float) -> None:
+        """Add the plant's last step, and the time between it and the one before."""
+        plant, now_s = self._plant, self._clock()
+        self._decisions.add(decision_s)
+        measured_s = plant.last_duration_s if plant.last_power.is_measured else 0.0
+        begun_s = now_s - plant.last_duration_s if self._until_s is None else self._until_s
+        elapsed_s, self._until_s = now_s - begun_s, now_s
+        self._duration_s += elapsed_s
+        self._energy_j += info["outcome"]["power_w"] * elapsed_s
+        self._unmeasured_s += max(elapsed_s - measured_s, 0.0)
+        self._dropped += plant.dropped
+        self._cuts[plant.route_name(info["route"])] += len(plant.served)
+        for served in plant.served:
+            self._latencies.add(served.latency_s)
+            self._fallbacks += served.result.fallback is not None
+            if served.agrees is not None:
+                self._n_known += 1
+                self._n_agreeing += served.agrees
+            self._in_time += served.in_time
+
+    def document(self) -> dict[str, Any]:
+        """Plain values, keys with units; None where nothing was served.
+
+        During `unmeasured_s` of `duration_s` the last measured power stood in: between the
+        energy windows of two steps, and where power could not be measured.
+        """
+        n = len(self._latencies)
+        n_asked = n + self._dropped
+        layout = self._plant.layout
+        return {
+            "policy": self._algorithm,
+            "board": layout.board,
+            "board_is_modelled": self._plant.is_modelled,
+            "model": layout.model,
+            "dry_run": self._plant.dry_run,
+            "duration_s": self._duration_s,
+            "unmeasured_s": self._unmeasured_s,
+            "failures": dict(self._plant.n_failures),
+            "requests": n,
+            "dropped": self._dropped,
+            "fallbacks": self._fallbacks,
+            "energy_j": self._energy_j,
+            "energy_per_request_j": self._energy_j / n if n else None,
+            "latency_p50_s": self._latencies.quantile_s(0.50),
+            "latency_p95_s": self._latencies.quantile_s(0.95),
+            "latency_p99_s": self._latencies.quantile_s(0.99),
+            "in_time": self._in_time / n_asked if n_asked else None,
+            "top1_agreement": self._n_agreeing / self._n_known if self._n_known else None,
+            "decision_median_s": self._decisions.quantile_s(0.5),
+            "requests_per_cut": dict(self._cuts.most_common()),
+        }
+
+    def text(self) -> str:
+        """The document for people."""
+        d = self.document()
+        if not d["requests"]:
+            dropped = f"; {d['dropped']} were dropped" if d["dropped"] else ""
+            return f"no request was served in {d['duration_s']:.1f} s{dropped}"
+        modelled = " (board modelled)" if d["board_is_modelled"] else ""
+        cuts = ", ".join(f"{name} {count}" for name, count in d["requests_per_cut"].items())
+        agrees = ""
+        if d["top1_agreement"] is not None:
+            agrees = f"top-1 as the unsplit network: {100 * d['top1_agreement']:.1f} %; "
+        return (
+            f"{d['requests']} requests in {d['duration_s']:.1f} s{modelled}, "
+            f"{d['fallbacks']} fallbacks, {d['dropped']} dropped\n"
+            f"energy {d['energy_per_request_j']:.3f} J per request{_share_unmeasured(d)}; latency "
+            f"p50 {1e3 * d['latency_p50_s']:.1f} ms, p95 {1e3 * d['latency_p95_s']:.1f} ms; "
+            f"in time {100 * d['in_time']:.1f} %\n"
+            f"{agrees}decision {1e6 * d['decision_median_s']:.0f} us median\ncuts: {cuts}"
+            f"{_failures(d)}"
+        )
+
+
+def _share_unmeasured(document: dict[str, Any]) -> str:
+    share = document["unmeasured_s"] / document["duration_s"]
+    return f" ({share:.0%} of the time by the last measured power)" if share >= TOLD_SHARE else ""
+
+
+def _failures(document: dict[str, Any]) -> str:
+    failures = {name: n for name, n in document["failures"].items() if n}
+    if not failures:
+        return ""
+    words = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in failures.items())
+    return f"\nfailures that were bridged: {words}"

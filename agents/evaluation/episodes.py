@@ -1,0 +1,86 @@
+"""Episodes of a policy on simulated boards, and what they come to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.deciders.base import Decider
+from agents.evaluation.statistics import weighted_quantile
+from envs.arrays import Floats
+from envs.sim.fleet import Fleet, World
+from envs.spaces import ObservationEncoder, observation_fields
+
+QUANTILES = tuple((i + 0.5) / 20 for i in range(20))
+"""At which the latencies of a step stand for all its requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Episodes:
+    """Results of a policy, one value per held-out episode, arrays of shape (n,).
+
+    Attributes:
+        energy_j: energy per request.
+        latency_s: mean latency of a request.
+        qos_met: share of requests in time.
+        accuracy: mean agreement with the unsplit network.
+        cost: mean cost per step.
+        steps_s: latency of each step at `QUANTILES`, shape (n_quantiles, n_steps, n).
+        requests: requests answered in each step, shape (n_steps, n).
+    """
+
+    energy_j: Floats
+    latency_s: Floats
+    qos_met: Floats
+    accuracy: Floats
+    cost: Floats
+    steps_s: Floats
+    requests: Floats
+
+    def part(self, which: slice) -> Episodes:
+        """Some of the episodes."""
+        return Episodes(*(getattr(self, f.name)[..., which] for f in fields(self)))
+
+    def p95_latency_s(self) -> float:
+        """95th percentile over all requests of all episodes."""
+        weights = np.broadcast_to(self.requests, self.steps_s.shape)
+        return weighted_quantile(self.steps_s.ravel(), weights.ravel(), 0.95)
+
+
+def run_episodes(world: World, decider: Decider, seeds: NDArray[np.uint64]) -> Episodes:
+    """Run one episode per seed."""
+    fleet, objective = Fleet(world, len(seeds)), world.objective()
+    encoder = ObservationEncoder(observation_fields(fleet.layout))
+    readings = fleet.reset(seeds)
+    decider.begin(fleet, fleet.n)
+    record: dict[str, list[Floats]] = {
+        key: [] for key in ("power_w", "requests", "latency_s", "in_time", "accuracy", "cost")
+    }
+    steps_s = []
+    for _ in range(world.n_steps):
+        eta = readings.eta
+        outcome = fleet.step(decider.decide(encoder.encode(readings)))
+        readings = fleet.readings()
+        for key, values in record.items():
+            value = objective.cost(outcome, eta) if key == "cost" else getattr(outcome, key)
+            values.append(value)
+        steps_s.append([outcome.latency_quantile_s(share) for share in QUANTILES])
+    series = {key: np.stack(values) for key, values in record.items()}
+    requests = series["requests"]
+    total = requests.sum(axis=0)
+
+    def per_request(key: str) -> Floats:
+        weighted: Floats = (series[key] * requests).sum(axis=0) / total
+        return weighted
+
+    return Episodes(
+        energy_j=series["power_w"].sum(axis=0) * world.step_s / total,
+        latency_s=per_request("latency_s"),
+        qos_met=per_request("in_time"),
+        accuracy=per_request("accuracy"),
+        cost=series["cost"].mean(axis=0),
+        steps_s=np.array(steps_s).swapaxes(0, 1),
+        requests=requests,
+    )

@@ -1,0 +1,46 @@
+"""Print an evaluation as a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from agents.evaluation.rows import EvaluationRow
+
+
+def print_rows(rows: Sequence[EvaluationRow]) -> None:
+    """Print one line per policy and scenario; the share of the way in percent."""
+    table = Table(title="held-out episodes (modelled)", title_justify="left")
+    table.add_column("scenario")
+    table.add_column("policy")
+    for title in ("J/inference", "ms", "p95 ms", "in time %", "cost", "way to oracle %"):
+        table.add_column(title, justify="right")
+    previous = None
+    for row in rows:
+        if previous is not None and row.scenario != previous:
+            table.add_section()
+        table.add_row(
+            "" if row.scenario == previous else row.scenario,
+            row.policy,
+            f"{row.energy_j:.3f}",
+            f"{1e3 * row.latency_s:.1f}",
+            f"{1e3 * row.p95_latency_s:.0f}",
+            f"{100 * row.qos_met:.1f}",
+            f"{row.cost:.3f}",
+            _way(row),
+        )
+        previous = row.scenario
+    Console(width=110).print(table)
+
+
+def _way(row: EvaluationRow) -> str:
+    """Share of the way from best-static to the oracle; meaningless where the two are close."""
+    if math.isnan(row.share_of_way):
+        return "-"
+    mean, low, high = (
+        100.0 * share for share in (row.share_of_way, row.share_of_way_low, row.share_of_way_high)
+    )
+    return f"{mean:.0f} ({low:.0f} to {high:.0f})"

@@ -1,0 +1,1 @@
+"""The frozen policy, as a board runs it."""

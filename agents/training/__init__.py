@@ -1,0 +1,1 @@
+"""Training from its options to its run folder."""

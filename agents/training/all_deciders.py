@@ -1,0 +1,13 @@
+"""Every decider by name: those that learn, and all of `agents.registry`."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from agents.deciders.fitted import Deciders, Entry
+from agents.registry import UNLEARNED
+from agents.training.algorithms import ALGORITHMS
+from agents.training.learn import fit_learned
+
+_LEARNED = {name: Entry("learned", partial(fit_learned, name)) for name in ALGORITHMS}
+DECIDERS = Deciders(_LEARNED | UNLEARNED.entries)

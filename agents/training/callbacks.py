@@ -1,0 +1,187 @@
+"""What training shows: scalars of the controlled boards, a figure, and how far the oracle is."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sb3_contrib import MaskablePPO
+from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Figure as LoggedFigure
+from stable_baselines3.common.logger import TensorBoardOutputFormat
+from tqdm import tqdm
+
+from agents.baselines.best_static import best_static
+from agents.deciders.base import Decider
+from agents.deciders.oracle import Oracle
+from agents.evaluation.episodes import run_episodes
+from agents.evaluation.plots import decisions_figure, record_decisions
+from agents.seeds import search_seeds, seeds_for
+from envs.objective import TERMS
+from envs.vec_env import EdgeSplitVecEnv
+
+_VALIDATION = 0x7A11D
+N_VALIDATION = 18
+N_VALIDATIONS = 10
+FIGURE_EVERY = 5
+_OUTCOME_TAGS = {
+    "energy_j": "board/energy_per_inference_j",
+    "power_w": "board/power_w",
+    "latency_s": "board/latency_s",
+    "in_time": "board/qos_met",
+    "accuracy": "board/accuracy",
+    "uplink_bytes": "split/uplink_bytes",
+    "fell_back": "split/fallbacks",
+}
+
+
+class EntropyDecay(BaseCallback):
+    """Lowers PPO's entropy bonus linearly to zero; Stable-Baselines3 only takes a constant."""
+
+    def __init__(self, ent_coef: float) -> None:
+        """Begin at `ent_coef`."""
+        super().__init__()
+        self._ent_coef = ent_coef
+
+    def _on_rollout_start(self) -> None:
+        if not isinstance(self.model, PPO | MaskablePPO):
+            raise TypeError(f"{type(self.model).__name__} has no entropy bonus to lower")
+        progress_remaining = 1.0 - self.num_timesteps / self.model._total_timesteps
+        self.model.ent_coef = self._ent_coef * max(progress_remaining, 0.0)
+
+    def _on_step(self) -> bool:
+        return True
+
+
+class TrainingReport(BaseCallback):
+    """Logs the boards beside SB3's own scalars and compares with the oracle now and then.
+
+    Scalars of exploring boards (`board/`, `clocks/`, `split/`, `reward/`) are means over a
+    rollout; `validation/` is the deterministic policy on episodes that are not trained on.
+    """
+
+    def __init__(
+        self,
+        env: EdgeSplitVecEnv,
+        total_timesteps: int,
+        decider: Callable[[BaseAlgorithm], Decider],
+        target: float | None = None,
+    ) -> None:
+        """Run the oracle on the validation episodes, a few seconds.
+
+        Args:
+            env: that the agent is trained in.
+            total_timesteps: of the whole training.
+            decider: makes the agent one.
+            target: share of the way from the best setting for all scenarios to the oracle at which
+                training stops; never if not given.
+        """
+        super().__init__()
+        self._world, self._env, self._total = env.fleet.world, env, total_timesteps
+        self._decider = decider
+        self._seeds = seeds_for(_VALIDATION, 0, N_VALIDATION)
+        oracle = run_episodes(self._world, Oracle(), self._seeds)
+        self._oracle_cost = float(oracle.cost.mean())
+        self._goal_cost = -math.inf if target is None else self._cost_at(target)
+        self._cost = math.inf
+        self._sums: dict[str, float] = {}
+        self._n_sums = 0
+        self._n_validations = 0
+
+    def _on_training_start(self) -> None:
+        self._bar = tqdm(
+            total=self._total,
+            unit="step",
+            unit_scale=True,
+            desc="training",
+            mininterval=0.5 if sys.stderr.isatty() else 20.0,
+            maxinterval=60.0,
+        )
+
+        for output in self.logger.output_formats:
+            if isinstance(output, TensorBoardOutputFormat):
+                output.writer.add_custom_scalars({"dvfo": self._charts()})
+
+    def _on_step(self) -> bool:
+        self._bar.update(self._env.num_envs)
+        for tag, value in self._tagged():
+            self._sums[tag] = self._sums.get(tag, 0.0) + float(np.mean(value))
+        self._n_sums += 1
+        if self.num_timesteps >= self._n_validations * self._total / N_VALIDATIONS:
+            self._validate()
+            self._n_validations += 1
+        return self._cost > self._goal_cost
+
+    def _on_rollout_end(self) -> None:
+        for tag, total in self._sums.items():
+            self.logger.record(tag, total / self._n_sums)
+        self._sums.clear()
+        self._n_sums = 0
+
+    def _on_training_end(self) -> None:
+        self._validate()
+        self.logger.dump(self.num_timesteps)
+        self._bar.close()
+
+    def _charts(self) -> dict[str, list[str | list[str]]]:
+        """Lay out TensorBoard's custom scalars: what belongs together in one chart."""
+        clocks = [f"clocks/{domain}_hz" for domain in self._env.fleet.layout.domains]
+        return {
+            "cost against the oracle": ["Multiline", ["validation/cost", "validation/oracle_cost"]],
+            "energy per inference, J": [
+                "Multiline",
+                ["validation/energy_per_inference_j", "board/energy_per_inference_j"],
+            ],
+            "latency, s": ["Multiline", ["validation/latency_s", "board/latency_s"]],
+            "requests in time": ["Multiline", ["validation/qos_met", "board/qos_met"]],
+            "clocks while exploring, Hz": ["Multiline", clocks],
+            "reward terms while exploring": ["Multiline", [f"reward/{name}" for name in TERMS]],
+        }
+
+    def _tagged(self) -> list[tuple[str, NDArray[Any]]]:
+        env = self._env
+        clocks_hz = env.fleet.readings().clocks_hz
+        return [
+            *((tag, getattr(env.last_outcome, key)) for key, tag in _OUTCOME_TAGS.items()),
+            *((f"reward/{name}", -term) for name, term in env.last_terms.items()),
+            *((f"clocks/{d}_hz", clocks_hz[:, k]) for k, d in enumerate(env.fleet.layout.domains)),
+            ("split/point", env.last_actions[:, -1]),
+        ]
+
+    def _cost_at(self, share: float) -> float:
+        """Cost after a share of the way from the best static setting to the oracle."""
+        static = best_static(self._world, search_seeds(0))
+        start = float(run_episodes(self._world, static, self._seeds).cost.mean())
+        return start - share * (start - self._oracle_cost)
+
+    def _validate(self) -> None:
+        decider = self._decider(self.model)
+        result = run_episodes(self._world, decider, self._seeds)
+        cost = self._cost = float(result.cost.mean())
+        gap = cost / self._oracle_cost - 1.0
+        self.logger.record("validation/cost", cost)
+        self.logger.record("validation/oracle_cost", self._oracle_cost)
+        self.logger.record("validation/oracle_gap", gap)
+        self.logger.record("validation/energy_per_inference_j", float(result.energy_j.mean()))
+        self.logger.record("validation/latency_s", float(result.latency_s.mean()))
+        self.logger.record("validation/qos_met", float(result.qos_met.mean()))
+        self._bar.set_postfix_str(
+            f"cost {cost:.3f}, oracle {self._oracle_cost:.3f}, gap {100.0 * gap:.1f} %"
+        )
+        if self._n_validations % FIGURE_EVERY == 0:
+            decisions = record_decisions(self._world, decider, self._seeds)
+            names = [f"cut {i}" for i in range(int(self._env.decoder.sizes[-1]))]
+            figure = decisions_figure(
+                [("policy", decisions)], self._env.fleet.layout.domains, names
+            )
+            self.logger.record(
+                "policy/over_link_rate",
+                LoggedFigure(figure, close=False),
+                exclude=("stdout", "log", "json", "csv"),
+            )

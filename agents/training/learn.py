@@ -1,0 +1,139 @@
+"""Learn a policy in simulation and freeze it; what `train.py` and the benchmark have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import ActorCriticPolicy
+from torch import nn
+
+from agents.advised.full_information import FullInformation
+from agents.deciders.base import Decider
+from agents.deciders.fitted import Fitted
+from agents.deciders.learned import Learned
+from agents.deciders.nominal import Known
+from agents.deciders.partly_governed import PartlyGoverned
+from agents.deployed.saved_rule import SavedRule
+from agents.learners.imitation import Imitation, Lessons
+from agents.policy.frozen import FrozenPolicy
+from agents.training.agent_decider import AgentDecider
+from agents.training.algorithms import Algorithm, algorithm
+from agents.training.callbacks import EntropyDecay
+from agents.training.export import freeze, set_threads
+from envs.sim.fleet import World
+from envs.vec_env import EdgeSplitVecEnv
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a training run ends with.
+
+    Attributes:
+        agent: of Stable-Baselines3.
+        policy: what drives a board.
+        steps: control steps of all simulated boards.
+    """
+
+    agent: BaseAlgorithm
+    policy: FrozenPolicy | SavedRule
+    steps: int
+
+
+AsDecider = Callable[[BaseAlgorithm], Decider]
+Watchers = Callable[[EdgeSplitVecEnv, AsDecider], Sequence[BaseCallback]]
+
+
+def train(
+    name: str,
+    world: World,
+    seed: int,
+    *,
+    total_timesteps: int | None = None,
+    log_dir: Path | None = None,
+    watchers: Watchers = lambda *_: (),
+    report: Callable[[str], None] = lambda _: None,
+    checkpoint: Path | None = None,
+) -> Trained:
+    """Learn by imitation, if the algorithm does, then by reinforcement, and freeze the policy.
+
+    Args:
+        name: of the algorithm.
+        world: to learn in.
+        seed: of everything random.
+        total_timesteps: of reinforcement learning; the algorithm's own number if not given.
+        log_dir: for TensorBoard.
+        watchers: make callbacks for the boards, and what makes a decider of the agent.
+        report: called with a line of progress.
+        checkpoint: saved agent to go on with; what an off-policy agent remembered is lost.
+
+    Raises:
+        AgentError: unknown algorithm, a checkpoint that is damaged, or a policy that cannot be
+            frozen.
+    """
+    set_threads()
+    recipe = algorithm(name)
+    imagined = recipe.imagine(world)
+    boards = recipe.boards(imagined)
+    logs = str(log_dir) if log_dir else None
+    if checkpoint:
+        agent = recipe.load(checkpoint, boards, seed, logs)
+        steps = recipe.lessons.n_steps(imagined) if recipe.lessons else 0
+    else:
+        agent = recipe.build(boards, seed, logs)
+        steps = imitate(agent, imagined, seed, recipe.lessons, report) if recipe.lessons else 0
+
+    def as_decider(agent: BaseAlgorithm) -> Decider:
+        if isinstance(agent, FullInformation):
+            return agent.rule().build(Known.of(world))
+        return AgentDecider(agent, recipe.describe(name, world.layout))
+
+    callbacks = [*watchers(boards, as_decider), *_schedules(recipe)]
+    total = recipe.total_timesteps if total_timesteps is None else total_timesteps
+    left = max(total - agent.num_timesteps, 0)
+    agent.learn(left, callback=callbacks, tb_log_name=name, reset_num_timesteps=not checkpoint)
+    policy = (
+        SavedRule(name, agent.rule(), world.layout)
+        if isinstance(agent, FullInformation)
+        else freeze(agent, recipe.describe(name, world.layout))
+    )
+    return Trained(agent, policy, steps + agent.num_timesteps)
+
+
+def imitate(
+    agent: BaseAlgorithm, world: World, seed: int, lessons: Lessons, report: Callable[[str], None]
+) -> int:
+    """Teach an actor-critic agent the cheapest action of each state.
+
+    Returns:
+        Control steps of all boards.
+    """
+    policy = agent.policy
+    if not isinstance(policy, ActorCriticPolicy):
+        raise TypeError(f"{type(policy).__name__} has no network to teach")
+    actor = nn.Sequential(policy.mlp_extractor.policy_net, policy.action_net)
+    critic = nn.Sequential(policy.mlp_extractor.value_net, policy.value_net)
+    imitation = Imitation(world, actor, critic, seed, lessons)
+    return imitation.run(lambda loss: report(f"imitating the optimum, loss {loss:.2f}"))
+
+
+def fit_learned(name: str, world: World, seed: int) -> Fitted:
+    """Train with the default settings, for `agents.training.all_deciders`."""
+    trained = train(name, world, seed)
+    return Fitted(simulated_decider(trained.policy, world), fit_steps=trained.steps)
+
+
+def simulated_decider(policy: FrozenPolicy | SavedRule, world: World) -> Decider:
+    """A policy on simulated boards, whose governors have to be modelled."""
+    if isinstance(policy, SavedRule):
+        return policy.rule.build(Known.of(world))
+    learned = Learned(policy)
+    governed = policy.metadata.governed
+    return PartlyGoverned(learned, Known.of(world), governed) if governed else learned
+
+
+def _schedules(recipe: Algorithm) -> list[BaseCallback]:
+    return [] if recipe.ent_coef is None else [EntropyDecay(recipe.ent_coef)]

@@ -1,0 +1,245 @@
+"""One run of `train.py`: learn or fit, judge on held-out episodes, and leave a folder."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3.common.callbacks import BaseCallback
+
+from agents.deciders.base import Decider
+from agents.deciders.oracle import Oracle
+from agents.deployed.run_folder import DEVICE_FILE, keep_device
+from agents.deployed.saved_rule import SavedRule, save_privileged
+from agents.errors import RunFolderError
+from agents.evaluation.evaluate import evaluate, one_by_one, run_rivals, write_csv
+from agents.evaluation.plots import decisions_figure, evaluation_figure, record_decisions, save
+from agents.evaluation.report import print_rows
+from agents.evaluation.rows import EvaluationRow
+from agents.policy.frozen import METADATA_FILE
+from agents.seeds import held_out_seeds
+from agents.training.algorithms import ABLATIONS, ALGORITHMS, algorithm
+from agents.training.all_deciders import DECIDERS
+from agents.training.callbacks import TrainingReport
+from agents.training.checkpoints import AGENT, CHECKPOINT, Checkpoints, checkpoint_in
+from agents.training.learn import AsDecider, simulated_decider, train
+from agents.training.machine import describe_machine
+from agents.training.workers import fresh_processes, n_cores
+from agents.whole_file import written_whole
+from envs.sim.build import build_world
+from envs.sim.effects import Effects
+from envs.sim.fleet import World
+from envs.vec_env import EdgeSplitVecEnv
+from partition import json_file
+from partition.errors import ModelNotFoundError
+from partition.model.folder import PROFILE_FILE, ModelFolder
+from partition.prepare import zoo
+from partition.prepare.build import prepare
+from partition.profile.measure import profile, write
+
+CONFIG_FILE = "config.json"
+N_DRAWN = 18
+"""Episodes whose decisions are drawn."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """A training run; saved as `config.json`.
+
+    Attributes:
+        board: "sim".
+        device: name of a device model, or a TOML file.
+        model: name of the network, or its folder.
+        scenario: names or TOML files.
+        algo: name of a decider, or of a learner's ablation.
+        total_timesteps: of reinforcement learning; None takes the algorithm's own number.
+        seed: of everything random.
+        without: effects that are not simulated.
+        blocking: boards wait for each decision rather than going on meanwhile.
+        target: share of the way from the best static setting to the oracle at which to stop.
+    """
+
+    board: str
+    device: str
+    model: str
+    scenario: tuple[str, ...]
+    algo: str
+    total_timesteps: int | None
+    seed: int
+    without: tuple[str, ...] = ()
+    blocking: bool = False
+    target: float | None = None
+
+    def world(self, folder: ModelFolder) -> World:
+        """Build the simulated world.
+
+        Raises:
+            EnvError: a scenario or an effect.
+            HardwareError: the device.
+        """
+        world = build_world(self.device, folder, self.scenario)
+        return replace(world, effects=Effects.without(self.without), blocking=self.blocking)
+
+    @property
+    def learns(self) -> bool:
+        """Whether there is an agent to train."""
+        return self.algo in ALGORITHMS | ABLATIONS
+
+
+def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> None:
+    """Train, evaluate and freeze; a run that was cut goes on from its last checkpoint.
+
+    Args:
+        config: what to do.
+        run_dir: where.
+        is_new: whether the folder has to be made, after everything else has been found right.
+
+    Raises:
+        AgentError: the algorithm or the run folder.
+        EnvError: a scenario or an effect.
+        HardwareError: the device.
+        PartitionError: the model.
+    """
+    if not config.learns:
+        DECIDERS.entry(config.algo)  # an unknown name is told before anything is prepared
+    folder = open_or_prepare(config.model)
+    world = config.world(folder)
+    # As deploy.py will look it up, whatever the network was given as.
+    is_named = folder.path == Path("models") / folder.name
+    config = replace(config, model=folder.name if is_named else str(folder.path))
+    if is_new:
+        _make(run_dir)
+    write_json(run_dir / CONFIG_FILE, asdict(config))
+    keep_device(config.device, run_dir)
+    write_json(run_dir / "machine.json", describe_machine())
+    print(world.device.status_line)
+    with fresh_processes(max(n_cores() - 1, 1)) as pool:  # the rivals need no policy
+        beside = [pool.submit(run_rivals, single, config.seed) for single in one_by_one(world)]
+        decider, save_policy = (_learned if config.learns else _fitted)(config, world, run_dir)
+        learned = {config.algo: decider}
+        rows = evaluate(world, learned, config.seed, beside=beside, report=print)
+    write_csv(rows, run_dir / "evaluation.csv")
+    _draw(config, world, folder, decider, rows, run_dir)
+    print_rows(rows)
+    save_policy(run_dir / "policy")  # last, so that a folder with a policy is a finished run
+
+
+def open_or_prepare(model: str) -> ModelFolder:
+    """Open a prepared model; otherwise prepare it and measure what each cut costs in accuracy."""
+    try:
+        return ModelFolder.open(model)
+    except ModelNotFoundError:
+        source = zoo.resolve(model)
+        # Not on stdout, which may be JSON.
+        print(f"preparing and profiling {model}, about a minute", file=sys.stderr)
+        folder = prepare(source)
+        write(folder.path / PROFILE_FILE, profile(folder))
+        return ModelFolder.open(folder.path)
+
+
+def _make(path: Path) -> None:
+    """Make an empty run folder.
+
+    Raises:
+        RunFolderError: it is not empty, or cannot be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if any(path.iterdir()):
+            raise RunFolderError(f"{path} is not empty; give another --out, or --resume {path}")
+        (path / CONFIG_FILE).touch()
+    except OSError as error:
+        raise RunFolderError(
+            f"{path} cannot be written ({error.strerror}); give another --out"
+        ) from None
+
+
+def resumed(path: Path) -> TrainConfig:
+    """Read the configuration of a run that was cut.
+
+    Raises:
+        RunFolderError: there is none, it is damaged, or the run is finished.
+    """
+    if is_finished(path):
+        raise RunFolderError(f"{path} is finished; train anew with another --out")
+    try:
+        document: dict[str, Any] = json_file.read(path / CONFIG_FILE)
+        known = {f.name for f in fields(TrainConfig)}
+        lists = {key: tuple(document[key]) for key in ("scenario", "without")}
+        if (path / DEVICE_FILE).is_file():
+            document["device"] = str(path / DEVICE_FILE)
+        return TrainConfig(**{k: v for k, v in document.items() if k in known} | lists)
+    except FileNotFoundError:
+        raise RunFolderError(f"{path} holds no run; give the folder of one that was cut") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(
+            f"{path / CONFIG_FILE} is damaged ({type(error).__name__}: {error}); train anew"
+        ) from None
+
+
+def is_finished(path: Path) -> bool:
+    """Whether a run folder holds all it will."""
+    return (path / "policy" / METADATA_FILE).is_file()
+
+
+def write_json(path: Path, document: object) -> None:
+    """Write a JSON file that a killed process leaves whole or not at all."""
+    with written_whole(path) as stream:
+        stream.write(f"{json.dumps(document, indent=1)}\n".encode())
+
+
+def _learned(config: TrainConfig, world: World, run_dir: Path) -> tuple[Decider, Any]:
+    total = config.total_timesteps or algorithm(config.algo).total_timesteps
+
+    def watchers(boards: EdgeSplitVecEnv, as_decider: AsDecider) -> list[BaseCallback]:
+        return [TrainingReport(boards, total, as_decider, config.target), Checkpoints(run_dir)]
+
+    began_s = time.monotonic()
+    trained = train(
+        config.algo,
+        world,
+        config.seed,
+        total_timesteps=total,
+        log_dir=run_dir / "tensorboard",
+        watchers=watchers,
+        report=print,
+        checkpoint=checkpoint_in(run_dir),
+    )
+    print(f"trained {trained.steps} steps in {time.monotonic() - began_s:.0f} s")
+    with written_whole(run_dir / AGENT) as stream:
+        trained.agent.save(stream)
+    (run_dir / CHECKPOINT).unlink(missing_ok=True)
+    return simulated_decider(trained.policy, world), trained.policy.save
+
+
+def _fitted(config: TrainConfig, world: World, _run_dir: Path) -> tuple[Decider, Any]:
+    fitted = DECIDERS.fit(config.algo, world, config.seed)
+    print(f"fitted on {fitted.fit_steps} steps in {fitted.fit_s:.0f} s {fitted.note}".rstrip())
+    if fitted.rule is None:
+        return fitted.decider, lambda folder: save_privileged(config.algo, folder)
+    return fitted.decider, SavedRule(config.algo, fitted.rule, world.layout).save
+
+
+def _draw(
+    config: TrainConfig,
+    world: World,
+    folder: ModelFolder,
+    decider: Decider,
+    rows: Sequence[EvaluationRow],
+    run_dir: Path,
+) -> None:
+    subtitle = f"modelled {world.device.title}, {config.model}, seed {config.seed}"
+    save(evaluation_figure(rows, config.algo, subtitle), run_dir / "evaluation.png")
+    seeds = held_out_seeds(config.seed, N_DRAWN)
+    named = [
+        (name, record_decisions(world, chosen, seeds))
+        for name, chosen in ((config.algo, decider), ("oracle", Oracle()))
+    ]
+    names = [option.name for option in folder.routes]
+    route_names = ["input (cloud-only)", *names[1:-1], "nothing (edge-only)"]
+    save(decisions_figure(named, world.layout.domains, route_names), run_dir / "decisions.png")
