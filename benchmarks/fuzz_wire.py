@@ -108,7 +108,7 @@ def _child(folder: str, options: list[str]) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["partition"]):
-        from partition.codec import compression, encoded  # noqa: F401
+        from partition.codec import encoded  # noqa: F401
         from partition.transport import wire, wire_tensors  # noqa: F401
     from tests.partition import messages
 

@@ -22,7 +22,7 @@ def request_bytes(
     bits: Bits = 8,
     dtypes: tuple[str, ...] | None = None,
 ) -> int:
-    """Size of a request that carries tensors of these shapes, uncompressed and with all channels.
+    """Size of a request that carries tensors of these shapes with all channels.
 
     Args:
         shapes: of the tensors.

@@ -34,15 +34,13 @@ class Encoded:
     bits: Bits
     """Bits of a level; two of 4 bits share a byte, the first one low."""
     payload: Uint8Array
-    """(groups, bytes per group), or one zstd frame of that, (n,)."""
+    """(groups, bytes per group)."""
     scale: Float32Array
     """(groups,)."""
     zero: Float32Array
     """(groups,): the value that level 0 stands for."""
     channels: Uint16Array | None = None
     """Ascending indices of the channels that were kept; None: all. The others decode to 0."""
-    compressed: bool = False
-    """Whether `payload` is a zstd frame."""
 
     @property
     def kept_shape(self) -> tuple[int, ...]:
@@ -53,7 +51,7 @@ class Encoded:
 
     @property
     def payload_shape(self) -> tuple[int, int]:
-        """(groups, bytes per group) of the payload before compression."""
+        """(groups, bytes per group) of the payload."""
         return payload_shape(self.kept_shape, self.bits)
 
 
@@ -72,7 +70,7 @@ def payload_shape(shape: tuple[int, ...], bits: Bits) -> tuple[int, int]:
 
 
 def encoded_bytes(shape: tuple[int, ...], bits: Bits = 8) -> int:
-    """Payload and parameters of an encoded tensor of `shape`, uncompressed."""
+    """Payload and parameters of an encoded tensor of `shape`."""
     groups, row_bytes = payload_shape(shape, bits)
     return groups * (row_bytes + PARAMETER_BYTES)
 
@@ -90,7 +88,7 @@ def check_channels(channels: Uint16Array, n_channels: int) -> None:
 
 
 def check_encoded(encoded: Encoded) -> None:
-    """Refuse an uncompressed tensor whose parts do not fit each other: C code reads them.
+    """Refuse a tensor whose parts do not fit each other: C code reads them.
 
     Raises:
         WireError: they do not.

@@ -19,7 +19,6 @@ import numpy.typing as npt
 
 from partition.attention.runtime import AttentionRuntime, EdgeAnswer
 from partition.attention.select import fused
-from partition.codec import compression
 from partition.codec.codec import Codec, Encoded
 from partition.codec.encoded import MIN_DIMS, Bits, Uint16Array
 from partition.edge.client import CloudClient, CloudReply
@@ -131,7 +130,6 @@ class SplitPipeline:
         runtime: what runs heads and tails here.
         client: the link to the cloud; None sends every offload back to the edge.
         edge_timer: wrapped around each piece of edge compute.
-        compress: let zstd shrink what is sent where the link's estimate says that it pays.
         clock: monotonic seconds.
     """
 
@@ -142,20 +140,17 @@ class SplitPipeline:
         client: CloudClient | None = None,
         edge_timer: EdgeTimer | None = None,
         *,
-        compress: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder = folder
         self._runtime = runtime
         self._client = client
         self._timer = edge_timer or _NoTimer()
-        self._compress = compress
         self._clock = clock
         self._codecs: dict[Bits, Codec] = {8: Codec(8), 4: Codec(4)}
         self._halves = _halves(folder, runtime.threads)
         self._fallback_s: dict[tuple[int, bool], float] = {}
         self._told: set[int] = set()
-        self._probes: dict[tuple[Route, int], compression.CompressionProbe] = {}
 
     def warm_up(self) -> None:
         """Build every session and learn how long the edge needs to finish alone."""
@@ -254,27 +249,17 @@ class SplitPipeline:
         if self._client is None:
             raise CloudError("no cloud")
         start_s = self._clock()
-        encoded = tuple(self._encode(route, head, i) for i in range(len(head.tensors)))
+        encoded = tuple(self._encode(route, head, tensor) for tensor in head.tensors)
         now_s = self._clock()
         budget_s = self._cloud_budget_s(route, due_s - now_s)
         point = self._folder.split_points[route.split]
         return now_s - start_s, self._client.infer(point, encoded, budget_s)
 
-    def _encode(self, route: Route, head: _Head, position: int) -> Encoded | wire.Raw:
-        """A feature map quantised, and compressed where the link is slow enough for that to pay."""
-        tensor = head.tensors[position]
+    def _encode(self, route: Route, head: _Head, tensor: npt.NDArray[Any]) -> Encoded | wire.Raw:
+        """A feature map quantised; anything else as it is."""
         if tensor.dtype != np.float32 or tensor.ndim < MIN_DIMS:
             return wire.Raw(tensor)
-        encoded = self._codecs[route.bits].encode(tensor, head.sent_channels)
-        link = self._client.link if self._compress and self._client is not None else None
-        if link is None:
-            return encoded
-        key = (route, position)
-        if key not in self._probes:
-            self._probes[key] = compression.probe_compression(encoded)
-        if not compression.worth_compressing(link.rate_bps, self._probes[key]):
-            return encoded
-        return compression.compress(encoded)
+        return self._codecs[route.bits].encode(tensor, head.sent_channels)
 
     def _cloud_budget_s(self, route: Route, remaining_s: float) -> float:
         """Time to wait for the cloud.

@@ -67,7 +67,7 @@ class SplitPoint:
 
     @property
     def float32_bytes(self) -> int:
-        """Bytes of the crossing tensors as they are, uncompressed."""
+        """Bytes of the crossing tensors as they are."""
         return sum(
             math.prod(shape) * np.dtype(dtype).itemsize
             for shape, dtype in zip(self.shapes, self.dtypes, strict=True)

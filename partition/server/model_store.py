@@ -87,11 +87,7 @@ class Tail:
             )
 
     def run(self, requests: Sequence[Tensors]) -> list[Outputs]:
-        """The network's outputs for each of some requests, in one batch.
-
-        Raises:
-            WireError: a compressed payload does not decompress.
-        """
+        """The network's outputs for each of some requests, in one batch."""
         if len(requests) == 1:
             return [self._tail(tuple(map(self._decoded, requests[0])))]
         inputs = tuple(self._stacked(alike) for alike in zip(*requests, strict=True))

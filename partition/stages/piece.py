@@ -50,7 +50,6 @@ class Crossing:
 
         Raises:
             StageError: they are of another network, cut, shape or type.
-            WireError: a compressed one does not decompress.
         """
         found = (request.fingerprint, request.split)
         if found != (self._fingerprint, self.point.index):

@@ -108,8 +108,6 @@ def pack_request(request: Request) -> bytes:
 def unpack_request(message: bytes) -> Request:
     """Request from bytes; the tensors are views of `message`.
 
-    A compressed payload stays compressed; decoding it can still fail with a WireError.
-
     Raises:
         WireError: the bytes are no request, truncated, too long or hold values out of range.
     """

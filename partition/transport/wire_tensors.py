@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from partition.codec import compression
 from partition.codec.encoded import (
     MAX_DIMS,
     MIN_DIMS,
@@ -26,9 +25,10 @@ from partition.message_sizes import RAW_NAMES, RAW_TYPES, padding
 
 MAX_TENSORS = 8
 MAX_VALUES = 64 * 2**20
-"""Values of all tensors of a message together, once decoded: 256 MiB of float32. Neither a
-compressed payload nor channels left out can ask for more."""
+"""Values of all tensors of a message together, once decoded: 256 MiB of float32. Channels left out
+cannot ask for more."""
 _COMPRESSED, _SOME_CHANNELS = 1, 2
+"""Flags; the first one, a payload that zstd has shrunk, was sent by none but early versions."""
 # type, number of dimensions, flags; channels kept; bytes of the payload; shape
 _HEADER = struct.Struct("<BBBxHxxI6I4x")
 _BITS: dict[int, Bits] = {1: 8, 2: 4}
@@ -135,7 +135,7 @@ def unpack(reader: Reader, count: int) -> tuple[Encoded | Raw, ...]:
 
 
 def _pack_encoded(tensor: Encoded) -> list[Part]:
-    flags = _COMPRESSED * tensor.compressed + _SOME_CHANNELS * (tensor.channels is not None)
+    flags = _SOME_CHANNELS * (tensor.channels is not None)
     kept = 0 if tensor.channels is None else len(tensor.channels) - 1
     payload = tensor.payload.reshape(-1)
     header = _header(_TYPE_OF_BITS[tensor.bits], flags, kept, payload.nbytes, tensor.shape)
@@ -173,8 +173,13 @@ def _unpack_one(reader: Reader, max_values: int) -> Encoded | Raw:
         raise WireError(f"tensor of shape {shape} takes a message beyond {MAX_VALUES} values")
     if code in _RAW and not flags and not kept:
         return _unpack_raw(reader, _RAW[code], shape, n_bytes)
-    some = bool(flags & _SOME_CHANNELS)
-    if code not in _BITS or n_dims < MIN_DIMS or flags > 3 or (kept and not some):
+    if code in _BITS and flags & _COMPRESSED:
+        raise WireError(
+            f"tensor {shape} is compressed with zstd, as only an older version could send it: "
+            "install the same version on both sides"
+        )
+    some = flags == _SOME_CHANNELS
+    if code not in _BITS or n_dims < MIN_DIMS or flags & ~_SOME_CHANNELS or (kept and not some):
         raise WireError(f"tensor of type {code}, flags {flags} and shape {shape}")
     kept_shape = (shape[0], kept + 1, *shape[2:]) if some else shape
     groups, row_bytes = payload_shape(kept_shape, _BITS[code])
@@ -185,15 +190,10 @@ def _unpack_one(reader: Reader, max_values: int) -> Encoded | Raw:
     if some:
         channels = np.frombuffer(reader.padded(2 * (kept + 1)), "<u2")
         check_channels(channels, shape[1])
-    payload = np.frombuffer(reader.padded(n_bytes), np.uint8)
-    compressed = bool(flags & _COMPRESSED)
-    if compressed:
-        compression.check_frame(payload, groups * row_bytes)
-    elif n_bytes != groups * row_bytes:
+    if n_bytes != groups * row_bytes:
         raise WireError(f"tensor {shape} has {n_bytes} bytes, expected {groups * row_bytes}")
-    else:
-        payload = payload.reshape(groups, row_bytes)
-    return Encoded(shape, _BITS[code], payload, scale, zero, channels, compressed)
+    payload = np.frombuffer(reader.padded(n_bytes), np.uint8).reshape(groups, row_bytes)
+    return Encoded(shape, _BITS[code], payload, scale, zero, channels)
 
 
 def _check_parameters(scale: Float32Array, zero: Float32Array, bits: Bits) -> None:

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 
-from partition.codec import compression
 from partition.codec.codec import Codec, Encoded
 from partition.errors import WireError
 from partition.transport import wire
@@ -28,15 +27,13 @@ def requests() -> list[wire.Request]:
     """All forms of a tensor, alone and together."""
     rng = np.random.default_rng(1)
     image = rng.normal(size=(2, 6, 5, 7)).astype(np.float32)
-    flat = np.maximum(rng.normal(size=(1, 4, 16, 16)), 0).astype(np.float32)
     some = np.array([1, 4, 5], np.uint16)
     encoded = [
         Codec(8).encode(image),
         Codec(4).encode(image),
         Codec(8).encode(image, some),
         Codec(4).encode(rng.normal(size=(3, 9)).astype(np.float32)),
-        compression.compress(Codec(8).encode(flat)),
-        compression.compress(Codec(4).encode(flat, np.array([3], np.uint16))),
+        Codec(4).encode(image, np.array([3], np.uint16)),
         Codec(8).encode(np.ones((1, 2, 1, 1, 1, 3), np.float32)),
     ]
     raw = [
@@ -47,7 +44,7 @@ def requests() -> list[wire.Request]:
         Raw(np.zeros((1, 1, 1, 1, 1, 2), np.float32)),
     ]
     alone = [wire.Request(MODEL, i, (tensor,)) for i, tensor in enumerate([*encoded, *raw])]
-    together = wire.Request(MODEL, 65535, (encoded[1], raw[0], raw[1], encoded[5], encoded[2]))
+    together = wire.Request(MODEL, 65535, (encoded[1], raw[0], raw[1], encoded[4], encoded[2]))
     return [*alone, together, wire.Request(MODEL, 1, ())]
 
 
@@ -97,9 +94,5 @@ def _decode(request: wire.Request) -> None:
     for tensor in request.tensors:
         n_values = math.prod(tensor.shape)
         if isinstance(tensor, Encoded) and n_values <= _DECODED.size:
-            try:
-                decoded = _CODEC.decode(tensor, _DECODED[:n_values].reshape(tensor.shape))
-            except WireError:
-                assert tensor.compressed, "only a zstd frame may fail as late as this"
-                continue
+            decoded = _CODEC.decode(tensor, _DECODED[:n_values].reshape(tensor.shape))
             assert np.isfinite(decoded).all()

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from partition.codec import compression
 from partition.codec.codec import Codec
 from partition.errors import WireError
 from partition.message_sizes import request_bytes
@@ -24,6 +23,8 @@ from tests.partition.messages import MODEL
 
 VALUES = 4 * 64
 PARAMETERS = 2 * 4 * 4
+FLAGS_AT = 8 + 16 + 2
+"""Behind prefix and body, in the header of the first tensor."""
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=6, max_side=5)
 RAW_TYPES = st.sampled_from([np.float32, np.float16, np.int64, np.int32, np.bool_])
 SEEDS = messages.packed()
@@ -38,8 +39,7 @@ def tensors(draw):
     tensor = draw(hnp.arrays(np.float32, shape, elements=st.floats(-1e6, 1e6, width=32)))
     kept = draw(st.sets(st.integers(0, shape[1] - 1)))
     channels = np.array(sorted(kept), np.uint16) if kept else None
-    encoded = Codec(draw(st.sampled_from([8, 4]))).encode(tensor, channels)
-    return compression.compress(encoded) if draw(st.booleans()) else encoded
+    return Codec(draw(st.sampled_from([8, 4]))).encode(tensor, channels)
 
 
 def fields(tensor):
@@ -47,7 +47,7 @@ def fields(tensor):
         return (tensor.array.dtype.name, tensor.shape, tensor.array.tobytes())
     channels = None if tensor.channels is None else tensor.channels.tolist()
     arrays = (tensor.payload.tobytes(), tensor.scale.tobytes(), tensor.zero.tobytes())
-    return (tensor.shape, tensor.bits, tensor.compressed, channels, *arrays)
+    return (tensor.shape, tensor.bits, channels, *arrays)
 
 
 @settings(max_examples=60, deadline=None)
@@ -131,6 +131,14 @@ def test_a_message_of_another_version_or_kind_is_refused():
         wire.unpack_reply(bytes(message))
     message[4] = 1
     with pytest.raises(WireError, match="version 1, this side speaks 2"):
+        wire.unpack_request(bytes(message))
+
+
+@pytest.mark.parametrize("flags", [1, 3])
+def test_a_payload_that_an_older_version_compressed_is_refused_in_one_sentence(flags):
+    message = bytearray(wire.pack_request(messages.request()))
+    message[FLAGS_AT] = flags
+    with pytest.raises(WireError, match=r"compressed with zstd.*the same version on both sides"):
         wire.unpack_request(bytes(message))
 
 
