@@ -2,8 +2,7 @@
 
 python train.py [--device tx2] [--model efficientnet-lite0] [--scenario all] [--algo advised] ...
 python train.py --resume RUN              go on with a run that was cut
-python train.py --sweep FILE.toml [--ray ADDRESS]
-                                          many runs, one table; on a Ray cluster if one is given
+python train.py --sweep FILE.toml         many runs, one table
 python train.py --init RUN --board emulated [--cloud HOST:PORT] [--total-timesteps 1000]
                                           fine-tune a policy on a board, in wall-clock time
 """
@@ -47,11 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; user errors end in one sentence and exit code 2."""
     arguments = _parser().parse_args(argv)
     try:
-        if arguments.ray and not arguments.sweep:
-            raise AgentError("--ray trains the runs of a sweep: give --sweep FILE.toml too")
         if arguments.init:
             return _tune(arguments)
-        return _sweep(arguments) if arguments.sweep else _train(arguments)
+        return _sweep(arguments.sweep) if arguments.sweep else _train(arguments)
     except USER_ERRORS as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -77,18 +74,8 @@ def _train(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _sweep(arguments: argparse.Namespace) -> int:
-    path, address = arguments.sweep, arguments.ray
-    sweep = Sweep.load(path, RUNS_DIR / f"sweep-{path.stem}")
-    if address is None:
-        return 0 if sweep.run() else 1
-    try:
-        from agents.training.sweep_ray import train_on_ray  # noqa: PLC0415 - an extra
-    except ModuleNotFoundError as error:
-        raise AgentError(
-            f"--ray needs {error.name}: pip install --editable '.[cluster]'"
-        ) from error
-    return 0 if sweep.run(lambda runs: train_on_ray(runs, address)) else 1
+def _sweep(path: Path) -> int:
+    return 0 if Sweep.load(path, RUNS_DIR / f"sweep-{path.stem}").run() else 1
 
 
 def _tune(arguments: argparse.Namespace) -> int:
@@ -178,9 +165,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--init", type=Path, default=None, help="fine-tune this run's policy")
     add_link_options(parser.add_argument_group("with --init"))
     parser.add_argument("--sweep", type=Path, default=None, help="train what a .toml file lists")
-    parser.add_argument(
-        "--ray", metavar="ADDRESS", help="Ray cluster for --sweep; auto: this one's"
-    )
     return parser
 
 

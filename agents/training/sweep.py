@@ -16,7 +16,7 @@ import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,26 +107,14 @@ class Sweep:
             runs.append(SweepRun(dict(zip(grid, values, strict=True)), folder / name, options))
         return cls(runs, int(document.get("processes", os.cpu_count() or 1)))
 
-    def run(self, train: Callable[[list[SweepRun]], list[bool]] | None = None) -> bool:
-        """Train what is not finished, then print the table; False if a run failed.
-
-        Args:
-            train: trains some runs elsewhere and says of each whether that succeeded.
-        """
+    def run(self) -> bool:
+        """Train what is not finished, then print the table; False if a run failed."""
         missing = [run for run in self.runs if not is_finished(run.folder)]
         print(f"{len(self.runs)} runs, {len(missing)} to be done")
-        succeeded = (train or self._train_here)(missing)
+        with ThreadPoolExecutor(self.processes) as pool:  # each thread waits for a process
+            succeeded = list(pool.map(_train, missing))
         _print_table(self.runs)
         return all(succeeded)
-
-    def _train_here(self, runs: list[SweepRun]) -> list[bool]:
-        with ThreadPoolExecutor(self.processes) as pool:  # each thread waits for a process
-            return list(pool.map(_train, runs))
-
-
-def log_file(run: SweepRun) -> Path:
-    """What a run said."""
-    return run.folder.parent / f"{run.folder.name}.log"
 
 
 def _check(path: Path, key: str, value: object) -> None:
@@ -142,7 +130,7 @@ def _check(path: Path, key: str, value: object) -> None:
 
 def _train(run: SweepRun) -> bool:
     run.folder.parent.mkdir(parents=True, exist_ok=True)
-    log = log_file(run)
+    log = run.folder.parent / f"{run.folder.name}.log"
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with log.open("a", encoding="utf-8") as stream:
         result = subprocess.run(
