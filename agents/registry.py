@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 from agents.baselines.appealnet import ASSUMED_SHARE
-from agents.baselines.bandit_arms import learn_arms
 from agents.baselines.bayes import bayes
 from agents.baselines.best_static import best_static, search_steps
 from agents.baselines.front_search import published_front, seeded_front
@@ -93,11 +92,6 @@ def _published_dynasplit(world: World, seed: int) -> Fitted:
     return _rule(world, "dynasplit-published", parameters, front.n_steps)
 
 
-def _bandit(world: World, seed: int) -> Fitted:
-    arms, steps = learn_arms(world, search_seeds(seed, 2 * N_EPISODES))
-    return _rule(world, "bandit", arms.document(), steps)
-
-
 def _model_search(world: World, seed: int) -> Fitted:
     settings, steps = tune_search(world, search_seeds(seed, N_EPISODES))
     return _rule(world, "model-search", asdict(settings), steps)
@@ -111,7 +105,6 @@ _ENTRIES: dict[str, Entry] = {
     "model-search": Entry("searched", _model_search),
     "dynasplit": Entry("searched", _dynasplit),
     "dynasplit-published": Entry("searched", _published_dynasplit),
-    "bandit": Entry("searched", _bandit),
     "bayes": Entry("searched", _bayes),
     "best-static": Entry("searched", _best_static),
     "neurosurgeon": Entry("searched", _neurosurgeon),

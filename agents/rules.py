@@ -8,7 +8,6 @@ import numpy as np
 
 from agents.advised.policy import ADVISED
 from agents.baselines.appealnet import AppealNet
-from agents.baselines.bandit import Arms, Bandit
 from agents.baselines.dynamic_split import DynamicSplitting
 from agents.baselines.dynasplit import DynaSplit, PublishedDynaSplit
 from agents.baselines.model_search import ModelSearch, SearchSettings
@@ -58,7 +57,6 @@ _KINDS = (
         lambda known, p: PublishedDynaSplit(known, _actions(p["front"]), np.array(p["latency_s"])),
     ),
     ADVISED,
-    RuleKind("bandit", lambda known, p: Bandit(known, Arms(**p))),
     RuleKind("model-search", lambda known, p: ModelSearch(known, SearchSettings(**p))),
 )
 KINDS = {kind.name: kind for kind in _KINDS}

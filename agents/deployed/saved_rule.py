@@ -12,7 +12,7 @@ from agents.errors import PolicyError
 from agents.policy import checksum
 from agents.policy.frozen import METADATA_FILE
 from agents.policy.remedy import CLOCKS, RETRAIN, shown, train_for
-from agents.rules import make_rule
+from agents.rules import KINDS, make_rule
 from envs.plant import Axis, Layout
 from partition import json_file
 
@@ -91,7 +91,12 @@ class SavedRule:
         try:
             if version != WITHOUT_CHECKSUM:
                 checksum.check(document)
-            rule = make_rule(document["name"], dict(document["parameters"]))
+            if document["name"] not in KINDS:
+                raise PolicyError(
+                    f"{folder / METADATA_FILE} holds a rule {str(document['name'])!r}, which this "
+                    f"version does not have; train another one with train.py --algo"
+                )
+            rule = make_rule(str(document["name"]), dict(document["parameters"]))
             rule.check()
             return cls(str(document["algorithm"]), rule, _layout(document["layout"]))
         except (LookupError, TypeError, ValueError, OverflowError) as error:

@@ -60,8 +60,6 @@ def test_another_schema_is_refused(folder, version):
 @pytest.mark.parametrize(
     "change",
     [
-        {"name": "nonsense"},
-        {"name": ["static"]},
         {"parameters": 7},
         {"layout": {}},
         {"layout": None},
@@ -70,6 +68,13 @@ def test_another_schema_is_refused(folder, version):
 def test_damage_is_refused(folder, change):
     rewrite(folder, **change)
     with pytest.raises(PolicyError, match="is damaged"):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", ["bandit", ["static"]])
+def test_a_rule_that_there_is_no_longer_is_refused_with_what_to_do(folder, name):
+    rewrite(folder, name=name)
+    with pytest.raises(PolicyError, match=r"a rule .* does not have; train another"):
         load(folder)
 
 

@@ -8,8 +8,6 @@ from itertools import product
 import numpy as np
 import pytest
 
-from agents.baselines.bandit import Bandit, n_contexts, seen_cost
-from agents.baselines.bandit_arms import learn_arms
 from agents.baselines.bayes import N_TRIALS, bayes
 from agents.baselines.dynasplit import DynaSplit, PublishedDynaSplit
 from agents.baselines.front_search import published_front, seeded_front
@@ -208,39 +206,3 @@ def test_mended_selector_follows_the_link(swinging):
     decider.begin(fleet, 2)
     encoder = ObservationEncoder(observation_fields(swinging.layout))
     assert decider.decide(encoder.encode(readings))[:, -1].tolist() == [0, 4]
-
-
-def test_bandit_beats_every_fixed_action_where_the_link_swings(swinging, exhaustive):
-    arms, steps = learn_arms(swinging, seeds_for(99, 4, 8))
-    bandit = mean_cost(swinging, Bandit(Known.of(swinging), arms), SEEDS)
-    assert bandit < min(exhaustive.values())
-    assert np.shape(arms.means) == (n_contexts(), len(arms.actions))
-    assert steps > 0
-
-
-def test_bandit_moves_to_the_better_arm_when_its_prior_is_wrong(calm):
-    """Both arms are thought equal; one is measured to cost less."""
-    known = Known.of(calm)
-    arms, _ = learn_arms(calm, SEEDS[:2])
-    pair = [[2, 2, 2, 0], [0, 0, 0, 4]]
-    costs = [mean_cost(calm, Static(tuple(action)), SEEDS[:1]) for action in pair]
-    equal = [[min(costs), min(costs)]] * n_contexts()
-    bandit = Bandit(known, replace(arms, actions=pair, means=equal))
-    fleet = Fleet(calm, 1)
-    encoder = ObservationEncoder(observation_fields(calm.layout))
-    readings = fleet.reset(SEEDS[:1])
-    bandit.begin(fleet, 1)
-    for _ in range(calm.n_steps):
-        last = bandit.decide(encoder.encode(readings))
-        fleet.step(last)
-        readings = fleet.readings()
-    assert last[0].tolist() == pair[int(np.argmin(costs))]
-
-
-def test_cost_seen_by_a_bandit_is_the_step_s_cost(calm):
-    fleet, objective = Fleet(calm, 1), calm.objective()
-    eta = fleet.reset(SEEDS[:1]).eta
-    action = np.array([[2, 2, 2, 4]])
-    outcome = fleet.step(action)
-    seen = seen_cost(Known.of(calm), fleet.readings())
-    np.testing.assert_allclose(seen, objective.cost(outcome, eta), rtol=0.02)
