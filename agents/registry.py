@@ -9,7 +9,6 @@ from agents.baselines.appealnet import ASSUMED_SHARE
 from agents.baselines.bayes import bayes
 from agents.baselines.best_static import best_static, search_steps
 from agents.baselines.front_search import published_front, seeded_front
-from agents.baselines.planner import Planner
 from agents.baselines.rollout import mean_cost
 from agents.baselines.tune_search import tune_search
 from agents.deciders.base import axis_sizes
@@ -101,7 +100,6 @@ _GOVERNED = "clocks by modelled stock governors"
 
 _ENTRIES: dict[str, Entry] = {
     "oracle": Entry("privileged", lambda _world, _seed: Fitted(Oracle())),
-    "planner": Entry("privileged", lambda _world, _seed: Fitted(Planner())),
     "model-search": Entry("searched", _model_search),
     "dynasplit": Entry("searched", _dynasplit),
     "dynasplit-published": Entry("searched", _published_dynasplit),

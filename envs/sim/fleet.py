@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
 from dataclasses import replace
 from typing import TypeVar
 
@@ -192,17 +191,6 @@ class Fleet:
             return outcome
         switched = (actions != self._action[boards, None]).mean(axis=2, dtype=np.float32)
         return replace(outcome, switched=switched * np.float32(self.world.effects.switching_cost))
-
-    @property
-    def steps_left(self) -> int:
-        """Control steps until the episode ends."""
-        return self.n_steps - self._t
-
-    def fork(self) -> Fleet:
-        """The same boards with the same future; stepping them leaves these alone."""
-        twin = copy(self)
-        twin._sensors = self._sensors.fork()
-        return twin
 
     def eta(self) -> Floats:
         """Weight of energy of each board in the coming step."""

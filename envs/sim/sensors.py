@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
-
 import numpy as np
 
 from envs.arrays import Floats
@@ -84,12 +82,6 @@ class Sensors:
             response.served_hz, response.fell_back, response.edge_s, response.away_s, self.power_w
         )
         self.factors.update(costs, clocks, self._link(now, sent), seen)
-
-    def fork(self) -> Sensors:
-        """The same state; what it sees leaves this one alone."""
-        twin = copy(self)
-        twin.factors = copy(self.factors)
-        return twin
 
     def temperature_c(self, now: Surroundings, true_c: Floats) -> Floats:
         """Temperature as a thermal zone shows it."""

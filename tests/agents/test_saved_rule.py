@@ -129,8 +129,8 @@ def test_absurd_weights_of_an_advised_policy_are_refused(folder, value, told):
 
 
 def test_the_privileged_are_refused(tmp_path):
-    save_privileged("planner", tmp_path)
-    with pytest.raises(PolicyError, match="planner looks into the simulation"):
+    save_privileged("oracle", tmp_path)
+    with pytest.raises(PolicyError, match="oracle looks into the simulation"):
         load(tmp_path)
 
 
