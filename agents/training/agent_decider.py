@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from sb3_contrib import MaskablePPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from agents.policy.frozen import PolicyMetadata
-from agents.policy.thermal_mask import ThermalGuard
 from envs.plant import Indices, Plant
 from envs.spaces import ActionDecoder, Observations
 
@@ -20,23 +18,13 @@ class AgentDecider:
         self._agent, self._metadata = agent, metadata
         self._decoder = ActionDecoder(metadata.layout.axes)
         self._table = np.array(metadata.table, dtype=np.int64)
-        margin_c = metadata.guard_margin_c
-        self._guard = (
-            None
-            if margin_c is None
-            else ThermalGuard(metadata.layout.axes, metadata.fields, margin_c)
-        )
 
     def begin(self, plant: Plant, n: int) -> None:
         """Nothing is remembered between steps."""
 
     def decide(self, observations: Observations) -> Indices:
         """Predict."""
-        if isinstance(self._agent, MaskablePPO) and self._guard:
-            masks = self._guard.allowed(observations)
-            actions, _ = self._agent.predict(observations, deterministic=True, action_masks=masks)
-        else:
-            actions, _ = self._agent.predict(observations, deterministic=True)
+        actions, _ = self._agent.predict(observations, deterministic=True)
         if self._metadata.head == "box":
             return self._decoder.from_box(actions)
         if self._metadata.head == "table":

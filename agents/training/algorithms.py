@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sb3_contrib import MaskablePPO
 from stable_baselines3 import DQN, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
@@ -23,7 +22,6 @@ from agents.learners.branching import BranchingDQN
 from agents.learners.fast_ppo import FastPPO
 from agents.learners.governed import GovernedClocks
 from agents.learners.imitation import Lessons
-from agents.learners.masked import Masked
 from agents.learners.sac_discrete import SACDiscrete
 from agents.learners.selection_time import SelectionTimeDiscount
 from agents.learners.tables import TableActions, drldo_table, thinned_table
@@ -56,7 +54,7 @@ class Algorithm:
     """How to train with one algorithm.
 
     Attributes:
-        agent_class: of Stable-Baselines3, sb3-contrib or `agents.learners`.
+        agent_class: of Stable-Baselines3 or `agents.learners`.
         n_envs: simulated boards stepped at once.
         total_timesteps: of a default run.
         settings: constructor arguments.
@@ -67,7 +65,6 @@ class Algorithm:
             the nominal models; 0 for every other agent.
         ent_coef: entropy bonus at the beginning, falling to zero; None leaves it to the agent.
         lessons: what is learned by imitation before, if anything.
-        guard_margin_c: see `agents.policy.frozen.PolicyMetadata`.
         governed: clocks that are left to the kernel's governors.
         unseen: fields of the observation that are hidden from the agent.
         discounts_selection: whether to discount as DVFO does, see `SelectionTimeDiscount`.
@@ -83,7 +80,6 @@ class Algorithm:
     portfolio: int = 0
     ent_coef: float | None = None
     lessons: Lessons | None = None
-    guard_margin_c: float | None = None
     governed: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
     discounts_selection: bool = False
@@ -111,8 +107,6 @@ class Algorithm:
             env = GovernedClocks(env, world, self.governed)
         if self.table:
             env = TableActions(env, self.table(world.layout))
-        if self.guard_margin_c is not None and self.agent_class is MaskablePPO:
-            env = Masked(env, world.layout, self.guard_margin_c)
         return env
 
     def build(self, boards: EdgeSplitVecEnv, seed: int, log_dir: str | None) -> BaseAlgorithm:
@@ -150,7 +144,6 @@ class Algorithm:
             activation="relu",
             head=self.head,
             table=tuple(map(tuple, table)),
-            guard_margin_c=self.guard_margin_c,
             governed=tuple(name for name in self.governed if name in layout.domains),
         )
 
@@ -240,14 +233,6 @@ ALGORITHMS = {
         n_envs=960,
         total_timesteps=2_400_000,
         ent_coef=0.05,
-        settings={**_PPO, "gamma": 0.0},
-    ),
-    "maskable-ppo": Algorithm(
-        agent_class=MaskablePPO,
-        n_envs=960,
-        total_timesteps=1_200_000,
-        ent_coef=0.05,
-        guard_margin_c=2.0,
         settings={**_PPO, "gamma": 0.0},
     ),
     "sac": Algorithm(

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sb3_contrib import MaskablePPO
 from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
@@ -50,7 +49,7 @@ class EntropyDecay(BaseCallback):
         self._ent_coef = ent_coef
 
     def _on_rollout_start(self) -> None:
-        if not isinstance(self.model, PPO | MaskablePPO):
+        if not isinstance(self.model, PPO):
             raise TypeError(f"{type(self.model).__name__} has no entropy bonus to lower")
         progress_remaining = 1.0 - self.num_timesteps / self.model._total_timesteps
         self.model.ent_coef = self._ent_coef * max(progress_remaining, 0.0)
