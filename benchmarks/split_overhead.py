@@ -26,7 +26,7 @@ from partition.model.runtime import Array, SplitRuntime, random_inputs
 from partition.model.split_point import SplitPoint
 from partition.profile.measure import timed
 from partition.server.cloud_server import CloudServer
-from partition.transport import rpc
+from partition.transport import grpc_options, rpc
 
 _ROUNDS = 200
 _WARM_UP_ROUNDS = 20
@@ -90,7 +90,9 @@ def _transport(folder: ModelFolder) -> dict[str, float]:
     with CloudServer(folder, _InstantTail(folder)) as server:
         address = f"127.0.0.1:{server.port}"
         with (
-            grpc.insecure_channel(address, options=(*rpc.SIZE_OPTIONS, rpc.NO_PROXY)) as channel,
+            grpc.insecure_channel(
+                address, options=(*grpc_options.SIZES, grpc_options.NO_PROXY)
+            ) as channel,
             CloudClient(address, folder) as client,
         ):
             echo = channel.unary_unary(rpc.method_path(rpc.ECHO))

@@ -90,7 +90,7 @@ class Applications:
         point = self._folder.split_points[0].index
         tensors = [(wire.Raw(np.ascontiguousarray(array)),) for array in wrong]
         requests = [wire.Request(self._folder.fingerprint, point, tensor) for tensor in tensors]
-        messages = [rpc.with_id(wire.pack_request(request), bytes(8)) for request in requests]
+        messages = list(map(wire.pack_request, requests))
         messages += [
             b"",
             draw.randbytes(9),
@@ -104,7 +104,7 @@ class Applications:
             for message in messages:
                 began_s = time.monotonic()
                 try:
-                    client._ask(rpc.INFER, message, IMPATIENT_S)
+                    client._call(client._stub.infer, message, IMPATIENT_S)
                 except CloudError as error:
                     self._ledger.failed("malformed", error, began_s, IMPATIENT_S)
                 else:

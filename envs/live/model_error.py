@@ -58,7 +58,7 @@ class FactorMeter:
             served_hz=one * len(results) / duration_s,
             fell_back=one * np.mean([r.fallback is not None for r in results]),
             edge_s=one * np.mean([r.edge_s for r in results]),
-            away_s=one * np.mean([r.transfer_s + r.cloud_s for r in results]),
+            away_s=one * np.mean([r.away_s for r in results]),
             power_w=one * power_w,
         )
         self.factors.update(SplitCosts.from_rows(self._rows[:, [route]]), clocks, link, seen)

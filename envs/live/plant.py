@@ -162,7 +162,7 @@ class LivePlant:
         self.last_power = self._supervisor.end_window()
         self._supervisor.read()
         self._cloud.watch([served.result for served in self.served])
-        self._power_w = self.last_power.power_w + self._radio_j(now) / self.last_duration_s
+        self._power_w = self.last_power.power_w + self._radio_j(now, route) / self.last_duration_s
         switched = (actions != self._action).mean(axis=1)
         self._action, self._t = actions, self._t + 1
         self._observe(now, route)
@@ -326,13 +326,13 @@ class LivePlant:
         clocks_hz = {name: float(hz) for name, hz in self._supervisor.point.items()}
         self._meter.take(results, route, clocks_hz, around, self._power_w, self.last_duration_s)
 
-    def _radio_j(self, now: Surroundings) -> float:
+    def _radio_j(self, now: Surroundings, route: int) -> float:
         """Modelled energy of the radio; a real board's sensors already include it."""
         if not isinstance(self._board, SimBoard) or not self._cloud.is_there:
             return 0.0
-        sent = [s.result for s in self.served if s.result.served_by == "cloud"]
+        n_sent = sum(s.result.served_by == "cloud" for s in self.served)
         rate_bps = self._cloud.estimate.rate_bps
-        seconds = sum(8.0 * result.uplink_bytes / rate_bps for result in sent)
+        seconds = n_sent * 8.0 * self._routes[route].wire_bytes / rate_bps
         return seconds * float(now.radio_w[0] + now.radio_w_per_bps[0] * rate_bps)
 
 

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
-import numpy.typing as npt
 
-from partition.codec.codec import Encoded
+from partition.codec.encoded import Encoded
 from partition.edge.answers import AnswerCheck
 from partition.edge.standing import Standing
-from partition.errors import (
-    CloudError,
-    DeadlineExceededError,
-    ServerBusyError,
-    WireError,
-)
+from partition.errors import CloudError, DeadlineExceededError, ServerBusyError
 from partition.model.folder import ModelFolder
 from partition.model.split_point import SplitPoint
-from partition.transport import refusals, rpc, wire
+from partition.transport import grpc_options, refusals, rpc, wire
 from partition.transport.link_estimator import LinkEstimate, LinkEstimator
+from partition.transport.stub import Stub
 from partition.transport.tls import ClientSecurity
 
-__all__ = ["CloudClient", "CloudReply", "LinkEstimate"]
+__all__ = ["CloudClient", "LinkEstimate"]
 
 _PROBE_ROUNDS = 3
 _MIN_PROBE_BYTES, _MAX_PROBE_BYTES = 3_000, 24_000
@@ -40,44 +32,6 @@ _REFRESH_TIMEOUT_S, _RECONNECT_TIMEOUT_S = 2.0, 1.0
 _HOPELESS = 1.5
 _SURE = 0.5
 _CHECK_PERIOD_S = 0.05
-_CHANNEL_OPTIONS = (
-    *rpc.SIZE_OPTIONS,
-    # Together these give a reconnection within half a second of the server's return. The minimum
-    # is also the time that a connection may take to be made, TLS included.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 300),
-    ("grpc.min_reconnect_backoff_ms", 1000),
-    # A connection that swallows what is sent is given up after two seconds; where something still
-    # acknowledges it (NAT, proxy), the last one alone decides.
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 2_000),
-    ("grpc.http2.ping_timeout_ms", 2_000),
-    ("grpc.enable_retries", 0),
-    # Two clients of one process must not share a connection and its back-off.
-    ("grpc.use_local_subchannel_pool", 1),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class CloudReply:
-    """Answer of the server to one request."""
-
-    outputs: tuple[npt.NDArray[Any], ...]
-    """Of the network; a classifier's first one is (1, n_classes)."""
-    compute_s: float
-    """Time in the server, waiting included."""
-    load: float
-    """Share of the server's workers busy over the last second, 0..1."""
-    queue: int
-    """Requests in the server beside this one."""
-    round_trip_s: float
-    """From the packed request to the unpacked reply, the server's time included."""
-    uplink_bytes: int
-
-    @property
-    def logits(self) -> npt.NDArray[Any]:
-        """The first output."""
-        return self.outputs[0]
 
 
 class CloudClient:
@@ -105,10 +59,9 @@ class CloudClient:
         clock: Callable[[], float] = time.monotonic,
         security: ClientSecurity | None = None,
     ) -> None:
-        host, _ = rpc.parse_address(address)
         self._security = security or ClientSecurity()
         self._address = address
-        self._folder, self._clock = folder, clock
+        self._clock = clock
         self._estimator = LinkEstimator(clock)
         self._server_load = 0.0
         self._refreshing = False
@@ -116,18 +69,13 @@ class CloudClient:
         self._in_flight = 0
         self._expected: tuple[float, LinkEstimate | None] = (-_CHECK_PERIOD_S, None)
         self._metadata = self._security.metadata()
-        # Ids of two clients must differ, too: a reply of another one's is none of ours.
-        first = int.from_bytes(os.urandom(rpc.ID_BYTES), "little")
         self._answers = AnswerCheck(address, folder.outputs)
-        self._ids = itertools.count(first)
-        self._channel = self._security.channel(host, address, _CHANNEL_OPTIONS)
-        self._hello = self._channel.unary_unary(rpc.method_path(rpc.HELLO))
-        self._infer = self._channel.unary_unary(rpc.method_path(rpc.INFER))
-        self._echo = self._channel.unary_unary(rpc.method_path(rpc.ECHO))
+        self._channel = self._security.channel(address, grpc_options.CLIENT)
+        self._stub = Stub(self._channel, address, folder)
         self._standing = Standing(
             address,
             self._greet_again,
-            self._check_hello,
+            self._stub.check_hello,
             lambda error: self._security.explain(error, address, _RECONNECT_TIMEOUT_S),
             clock,
         )
@@ -159,7 +107,7 @@ class CloudClient:
             CloudError: it does not answer, or not in this protocol.
         """
         try:
-            self._check_hello(self._call(self._hello, self._packed_hello(), timeout_s))
+            self._stub.check_hello(self._call(self._stub.hello, self._stub.greeting, timeout_s))
         except CloudError as error:
             if refusals.is_refusal(error):
                 self._standing.shut_out(error)
@@ -168,7 +116,7 @@ class CloudClient:
 
     def infer(
         self, point: SplitPoint, encoded: tuple[Encoded | wire.Raw, ...], deadline_s: float
-    ) -> CloudReply:
+    ) -> wire.Reply:
         """Let the server run the tail of `point`, one of the folder's split points.
 
         A request whose connection broke is sent once more if the deadline allows: the server keeps
@@ -185,32 +133,30 @@ class CloudClient:
             DeadlineExceededError: the answer was late, or is expected to be.
             ModelMismatchError: the server holds another model.
             CloudError: the server refused, or answered nonsense.
-            WireError: the deadline is no number.
+            WireError: the deadline is no number, or a message cannot carry the tensors.
         """
         deadline_s = rpc.timeout_s(deadline_s)
         self._standing.check()
-        request = wire.Request(self._folder.fingerprint, point.index, encoded)
         start_s = self._clock()
-        message = wire.pack_request(request)
+        number, message = self._stub.request(point, encoded)
         self._check_hope(len(message), deadline_s)
-        request_id = (next(self._ids) % 2**64).to_bytes(rpc.ID_BYTES, "little")
         self._count(1)
         try:
-            answer = self._ask(rpc.with_id(message, request_id), deadline_s)
+            answer = self._ask(message, deadline_s)
         except DeadlineExceededError:
             self._estimator.missed(len(message), deadline_s)
             raise
         finally:
             self._count(-1)
-        reply = self._unpack(answer, request_id)
+        try:
+            reply = self._stub.reply(answer, number)
+        except CloudError as error:
+            raise self._answers.refused(str(error)) from error
         self._answers.check(reply.outputs)
         self._standing.served()
-        round_trip_s = self._clock() - start_s
-        self._estimator.transferred(len(message), round_trip_s - reply.compute_s)
+        self._estimator.transferred(len(message), self._clock() - start_s - reply.compute_s)
         self._server_load = reply.load
-        return CloudReply(
-            reply.outputs, reply.compute_s, reply.load, reply.queue, round_trip_s, len(message)
-        )
+        return reply
 
     def probe(self, timeout_s: float = 2.0) -> LinkEstimate:
         """Measure round trip and rate with a few empty requests and one or two of up to 24 kB.
@@ -240,7 +186,7 @@ class CloudClient:
         self._refreshing = True
         n_bytes = self._probe_bytes()
         start_s = self._clock()
-        call = self._echo.future(
+        call = self._stub.echo.future(
             bytes(n_bytes), timeout=_REFRESH_TIMEOUT_S, metadata=self._metadata
         )
         call.add_done_callback(lambda done: self._refreshed(done, n_bytes, start_s))
@@ -265,7 +211,7 @@ class CloudClient:
 
     def _timed_echo(self, n_bytes: int, timeout_s: float) -> float:
         start_s = self._clock()
-        self._server_load = self._unpack_echo(self._call(self._echo, bytes(n_bytes), timeout_s))
+        self._server_load = self._stub.load(self._call(self._stub.echo, bytes(n_bytes), timeout_s))
         elapsed_s = self._clock() - start_s
         self._estimator.transferred(n_bytes, elapsed_s)
         return elapsed_s
@@ -274,7 +220,7 @@ class CloudClient:
         """Take the result of `refresh`; runs in a thread of gRPC's."""
         elapsed_s = self._clock() - start_s
         try:
-            self._server_load = self._unpack_echo(call.result())
+            self._server_load = self._stub.load(call.result())
             if not self._in_flight:  # else it was not alone on the link
                 self._estimator.transferred(n_bytes, elapsed_s)
         except grpc.RpcError as error:
@@ -312,13 +258,13 @@ class CloudClient:
         """Send a request, once more if the connection broke and there is time."""
         start_s = self._clock()
         try:
-            return self._once(self._infer, message, deadline_s)
+            return self._once(self._stub.infer, message, deadline_s)
         except grpc.RpcError as error:
             left_s = deadline_s - (self._clock() - start_s)
             if not self._may_retry(error, len(message), left_s):
                 raise self._failure(error, deadline_s, is_request=True) from error
         try:
-            return self._once(self._infer, message, left_s)
+            return self._once(self._stub.infer, message, left_s)
         except grpc.RpcError as error:
             raise self._failure(error, deadline_s, is_request=True) from error
 
@@ -339,21 +285,6 @@ class CloudClient:
         self._standing.answered()
         return bytes(reply)
 
-    def _unpack(self, answer: bytes, request_id: bytes) -> wire.Reply:
-        try:
-            body, answered = rpc.split_id(answer)
-            if answered != request_id:
-                raise WireError("it belongs to another request")
-            return wire.unpack_reply(body)
-        except WireError as error:
-            raise self._answers.refused(f"{self._address} sent a broken reply: {error}") from error
-
-    def _unpack_echo(self, answer: bytes) -> float:
-        try:
-            return wire.unpack_echo(answer)
-        except WireError as error:
-            raise CloudError(f"{self._address} sent a broken reply: {error}") from error
-
     def _failure(self, error: Any, timeout_s: float, *, is_request: bool = False) -> CloudError:
         """What a failed call means, and what it means for the next ones."""
         failure = self._security.explain(error, self._address, timeout_s)
@@ -362,21 +293,10 @@ class CloudClient:
         self._standing.failed(error, failure, is_request=is_request)
         return failure
 
-    def _packed_hello(self) -> bytes:
-        mine = wire.Hello(self._folder.fingerprint, self._folder.cut_list_fingerprint)
-        return wire.pack_hello(mine)
-
-    def _check_hello(self, reply: bytes) -> None:
-        try:
-            wire.unpack_hello(reply)
-        except WireError as error:
-            reason = f"{self._address} answers, but not as a dvfo server: {error}"
-            raise CloudError(reason) from error
-
     def _greet_again(self) -> Any:
         """One hello that waits for a connection."""
-        return self._hello.future(
-            self._packed_hello(),
+        return self._stub.hello.future(
+            self._stub.greeting,
             timeout=_RECONNECT_TIMEOUT_S,
             wait_for_ready=True,
             metadata=self._metadata,

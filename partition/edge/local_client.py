@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +10,13 @@ import grpc
 import numpy as np
 import numpy.typing as npt
 
-from partition.errors import CloudError, CloudUnavailableError, WireError
+from partition.errors import CloudUnavailableError, WireError
 from partition.model.folder import ModelFolder
-from partition.transport import refusals, rpc, wire
+from partition.transport import grpc_options, refusals, rpc, wire
+from partition.transport.stub import Stub
+from partition.transport.tls import ClientSecurity
 
 _HELLO_S = 2.0
-_OPTIONS = (
-    *rpc.SIZE_OPTIONS,
-    # A service that is started again is found within half a second.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 300),
-    rpc.NO_PROXY,
-)
-_NO_ID = bytes(rpc.ID_BYTES)
 
 
 class LocalClient:
@@ -38,14 +33,14 @@ class LocalClient:
     """
 
     def __init__(self, address: str, model: str | Path) -> None:
-        rpc.parse_address(address)
         self._address = address
         self._folder = ModelFolder.open(model)
         self._input = self._folder.split_points[0]
-        self._channel = grpc.insecure_channel(address, _OPTIONS)
-        hello = wire.Hello(self._folder.fingerprint, self._folder.cut_list_fingerprint)
+        security = ClientSecurity(insecure=True)
+        self._channel = security.channel(address, grpc_options.LOCAL_CLIENT)
+        self._stub = Stub(self._channel, address, self._folder)
         try:
-            self._ask(rpc.HELLO, wire.pack_hello(hello), _HELLO_S)
+            self._stub.check_hello(self._call(self._stub.hello, self._stub.greeting, _HELLO_S))
         except BaseException:
             self.close()
             raise
@@ -81,23 +76,17 @@ class LocalClient:
             wire.Raw(_cast(x, np.dtype(dtype), i))
             for i, (x, dtype) in enumerate(zip(inputs, dtypes, strict=True))
         )
-        request = wire.Request(self._folder.fingerprint, self._input.index, tensors)
-        message = rpc.with_id(wire.pack_request(request), _NO_ID)
-        reply = self._ask(rpc.INFER, message, rpc.timeout_s(deadline_s))
-        try:
-            body, _ = rpc.split_id(reply)
-            return wire.unpack_reply(body).outputs
-        except WireError as error:
-            raise CloudError(f"{self._address} sent a broken reply: {error}") from error
+        number, message = self._stub.request(self._input, tensors)
+        answer = self._call(self._stub.infer, message, rpc.timeout_s(deadline_s))
+        return self._stub.reply(answer, number).outputs
 
     def close(self) -> None:
         """Close the connection."""
         self._channel.close()
 
-    def _ask(self, method: str, message: bytes, timeout_s: float) -> bytes:
-        call = self._channel.unary_unary(rpc.method_path(method))
+    def _call(self, method: Callable[..., Any], message: bytes, timeout_s: float) -> bytes:
         try:
-            return bytes(call(message, timeout=timeout_s))
+            return bytes(method(message, timeout=timeout_s))
         except grpc.RpcError as error:
             failure = refusals.explain(error, self._address, timeout_s)
             if isinstance(failure, CloudUnavailableError):

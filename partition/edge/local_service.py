@@ -118,7 +118,6 @@ class LocalService:
         self.refused = 0
         self._folder, self._max_waiting, self._clock = folder, max_waiting, clock
         self._input = folder.split_points[0]
-        self._load = LoadMeter(1)
         self._changed = threading.Condition()
         self._waiting: deque[LocalRequest] = deque()
         self._open: set[LocalRequest] = set()  # waiting, or taken and not answered
@@ -132,8 +131,9 @@ class LocalService:
             self.address,
             self._answer,
             {self._folder.fingerprint: self._folder},
-            lambda: self._load.read()[0],
+            LoadMeter(1),
             n_requests=self._max_waiting + 1,
+            clock=self._clock,
         )
         self.address = f"{self.address.rpartition(':')[0]}:{self._endpoint.port}"
         self._endpoint.start()
@@ -181,22 +181,14 @@ class LocalService:
         self._waiting = deque(request for request in self._waiting if not request.is_late)
         self.refused += n - len(self._waiting)
 
-    def _answer(self, message: bytes, remaining_s: float) -> wire.Reply:
-        arrived_s = self._clock()
-        self._load.begin()
+    def _answer(self, asked: wire.Request, due_s: float) -> Arrays:
+        request = LocalRequest(self._inputs(asked), self._clock(), due_s, self._clock)
+        self._enqueue(request)
         try:
-            inputs = self._inputs(message)
-            request = LocalRequest(inputs, arrived_s, arrived_s + remaining_s, self._clock)
-            self._enqueue(request)
-            try:
-                outputs = request.wait()
-            finally:
-                with self._changed:
-                    self._open.discard(request)
+            return request.wait()
         finally:
-            self._load.end()
-        load, pending = self._load.read()
-        return wire.Reply(outputs, self._clock() - arrived_s, load, pending)
+            with self._changed:
+                self._open.discard(request)
 
     def _enqueue(self, request: LocalRequest) -> None:
         with self._changed:
@@ -211,16 +203,12 @@ class LocalService:
             self._open.add(request)
             self._changed.notify()
 
-    def _inputs(self, message: bytes) -> Arrays:
+    def _inputs(self, request: wire.Request) -> Arrays:
         """What a request holds.
 
         Raises:
-            CloudError: another network is asked for.
             WireError: no inputs of the network.
         """
-        request = wire.unpack_request(message)
-        assert self._endpoint is not None
-        self._endpoint.find(request.fingerprint)
         if request.split != self._input.index:
             raise WireError(
                 f"split point {request.split} was asked for, a board takes whole inputs "

@@ -21,7 +21,7 @@ from partition.attention.runtime import AttentionRuntime, EdgeAnswer
 from partition.attention.select import fused
 from partition.codec.codec import Codec, Encoded
 from partition.codec.encoded import MIN_DIMS, Bits, Uint16Array
-from partition.edge.client import CloudClient, CloudReply
+from partition.edge.client import CloudClient
 from partition.errors import CloudError, PartitionError, WireError
 from partition.model.accuracy_table import AccuracyTable
 from partition.model.folder import ModelFolder
@@ -60,22 +60,22 @@ class InferenceResult:
     outputs: Arrays
     """Of the network; a classifier's first one is (1, n_classes)."""
     latency_s: float
-    """From the input to the logits."""
+    """From the input to the outputs."""
     edge_s: float
     """Head, light branch, and what was left to do after a fallback."""
-    codec_s: float
+    codec_s: float = 0.0
     """Encoding on the edge."""
-    transfer_s: float
-    """Round trip without the server's compute, or the time lost on a cloud that failed."""
-    cloud_s: float
-    """Compute in the server."""
-    uplink_bytes: int
-    """Bytes of the request if it was served."""
-    served_by: Literal["edge", "cloud"]
+    away_s: float = 0.0
+    """Round trip, the server's time included, or the time lost on a cloud that failed."""
+    reply: wire.Reply | None = None
+    """The cloud's answer, before the edge's was fused with it; None where the edge answered."""
     fallback: str | None = None
     """Why the edge had to finish what was meant for the cloud."""
-    cloud_load: float | None = None
-    """Busy share of the server, 0..1, when it answered."""
+
+    @property
+    def served_by(self) -> Literal["edge", "cloud"]:
+        """Where the answer was finished."""
+        return "edge" if self.reply is None else "cloud"
 
     @property
     def logits(self) -> npt.NDArray[Any]:
@@ -186,30 +186,22 @@ class SplitPipeline:
         edge_s = self._clock() - start_s
         if point.is_output or (head.answer is not None and head.answer.kept.all()):
             outputs = head.tensors if head.answer is None else (head.answer.logits,)
-            return InferenceResult(outputs, edge_s, edge_s, 0.0, 0.0, 0.0, 0, "edge")
-        codec_s, sent_s = 0.0, self._clock()
+            return InferenceResult(outputs, edge_s, edge_s)
+        began_s = self._clock()
         try:
-            codec_s, reply = self._offload(route, head, start_s + deadline_s)
+            codec_s, away_s, reply = self._offload(route, head, start_s + deadline_s)
         except (CloudError, WireError) as error:
             if isinstance(error, WireError):
                 self._tell(route, error)
-            lost_s = self._clock() - sent_s
+            lost_s = self._clock() - began_s
             outputs, finish_s = self._finish(route, head)
             latency_s = self._clock() - start_s
             return InferenceResult(
-                outputs, latency_s, edge_s + finish_s, 0.0, lost_s, 0.0, 0, "edge", str(error)
+                outputs, latency_s, edge_s + finish_s, away_s=lost_s, fallback=str(error)
             )
-        return InferenceResult(
-            head.fused(reply.outputs),
-            self._clock() - start_s,
-            edge_s,
-            codec_s,
-            reply.round_trip_s - reply.compute_s,
-            reply.compute_s,
-            reply.uplink_bytes,
-            "cloud",
-            cloud_load=reply.load,
-        )
+        outputs = head.fused(reply.outputs)
+        latency_s = self._clock() - start_s
+        return InferenceResult(outputs, latency_s, edge_s, codec_s, away_s, reply)
 
     def _tell(self, route: Route, error: WireError) -> None:
         """Say once that requests of a cut stay here."""
@@ -244,16 +236,16 @@ class SplitPipeline:
         tensors = self._runtime.head(point, inputs)
         return _Head(tensors, half.runtime.edge(tensors[0], route.xi), weight)
 
-    def _offload(self, route: Route, head: _Head, due_s: float) -> tuple[float, CloudReply]:
-        """Encoding time and the server's reply."""
+    def _offload(self, route: Route, head: _Head, due_s: float) -> tuple[float, float, wire.Reply]:
+        """Time to encode, time until the reply was there, and the reply."""
         if self._client is None:
             raise CloudError("no cloud")
         start_s = self._clock()
         encoded = tuple(self._encode(route, head, tensor) for tensor in head.tensors)
-        now_s = self._clock()
-        budget_s = self._cloud_budget_s(route, due_s - now_s)
-        point = self._folder.split_points[route.split]
-        return now_s - start_s, self._client.infer(point, encoded, budget_s)
+        sent_s = self._clock()
+        budget_s = self._cloud_budget_s(route, due_s - sent_s)
+        reply = self._client.infer(self._folder.split_points[route.split], encoded, budget_s)
+        return sent_s - start_s, self._clock() - sent_s, reply
 
     def _encode(self, route: Route, head: _Head, tensor: npt.NDArray[Any]) -> Encoded | wire.Raw:
         """A feature map quantised; anything else as it is."""

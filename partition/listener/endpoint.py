@@ -6,10 +6,12 @@ gRPC unary calls that pass raw bytes through: a protobuf bytes field costs three
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import grpc
+import numpy.typing as npt
 
 from partition.errors import (
     DeadlineExceededError,
@@ -21,11 +23,12 @@ from partition.errors import (
 from partition.listener.listener import MESSAGE_TIMEOUT_S, Listener
 from partition.model.folder import ModelFolder
 from partition.model.runtime import RUNTIME_ERRORS
-from partition.transport import rpc, wire
+from partition.transport import grpc_options, rpc, wire
+from partition.transport.load_meter import LoadMeter
 from partition.transport.tls import ServerSecurity
 
-Answer = Callable[[bytes, float], wire.Reply]
-"""From a packed request and the time that is left for it, s, to its reply."""
+Answer = Callable[[wire.Request, float], tuple[npt.NDArray[Any], ...]]
+"""From a request, and the time after which nobody waits for it, to the network's outputs."""
 
 _SLOW_LINK_BPS = 0.5e6
 """The largest message is waited for as long as it takes at this rate. A slower link is not worth
@@ -50,10 +53,12 @@ class Endpoint:
         listen: HOST:PORT; port 0 takes a free one.
         answer: called for each request, in one of the threads.
         folders: the models that a hello may name, by fingerprint.
-        load: busy share of what answers, 0..1.
+        load: of what answers; told of each request.
         n_requests: that are answered or wait at the same time.
         security: certificates and tokens.
+        answered: told the bytes of each request that was answered, and the time that it took, s.
         failed: told the gRPC code of each call that failed, in lower case.
+        clock: monotonic seconds.
 
     Attributes:
         grpc_server: where further services can be added before the start.
@@ -69,13 +74,16 @@ class Endpoint:
         listen: str,
         answer: Answer,
         folders: dict[str, ModelFolder],
-        load: Callable[[], float],
+        load: LoadMeter,
         *,
         n_requests: int,
         security: ServerSecurity | None = None,
+        answered: Callable[[int, float], object] = lambda *_: None,
         failed: Callable[[str], object] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._answer, self._folders, self._load, self._failed = answer, folders, load, failed
+        self._answer, self._folders, self._load, self._clock = answer, folders, load, clock
+        self._answered, self._failed = answered, failed
         methods = {rpc.HELLO: self._on_hello, rpc.INFER: self.on_infer, rpc.ECHO: self._on_echo}
         self._listener = Listener(
             listen,
@@ -113,13 +121,24 @@ class Endpoint:
 
     def on_infer(self, message: bytes, context: Any) -> bytes:
         """Answer one request; `context` is gRPC's."""
+        start_s = self._clock()
+        due_s = start_s + rpc.timeout_s(context.time_remaining())
         try:
-            body, request_id = rpc.split_id(message)
-            reply = self._answer(body, rpc.timeout_s(context.time_remaining()))
-            return rpc.with_id(wire.pack_reply(reply), request_id)
+            self._load.begin()
+            try:
+                request = wire.unpack_request(message)
+                self.find(request.fingerprint)
+                outputs = self._answer(request, due_s)
+            finally:
+                self._load.end()
+            elapsed_s = self._clock() - start_s
+            load, others = self._load.read()
+            reply = wire.pack_reply(wire.Reply(outputs, elapsed_s, load, others, request.number))
         except _KNOWN_ERRORS as error:
             self._abort(context, error)
             raise
+        self._answered(len(message), elapsed_s)
+        return reply
 
     def _on_hello(self, message: bytes, context: Any) -> bytes:
         try:
@@ -135,25 +154,22 @@ class Endpoint:
         return message
 
     def _on_echo(self, message: bytes, context: Any) -> bytes:
-        return wire.pack_echo(self._load())
+        return wire.pack_echo(self._load.read()[0])
 
     def _abort(self, context: Any, error: Exception) -> None:
         """End a call with what went wrong; the load goes along."""
         code = next(code for kinds, code in _CODES if isinstance(error, kinds))
         self._failed(code.name.lower())
         if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-            context.set_trailing_metadata(((rpc.LOAD_METADATA, f"{self._load():.3f}"),))
+            context.set_trailing_metadata(((rpc.LOAD_METADATA, f"{self._load.read()[0]:.3f}"),))
         context.abort(code, str(error))
 
 
-def _options(folders: Iterable[ModelFolder]) -> tuple[tuple[str, int], ...]:
+def _options(folders: Iterable[ModelFolder]) -> grpc_options.Options:
     """Limits for gRPC: no message larger than the models have use for."""
     largest = max(point.float32_bytes for each in folders for point in each.split_points)
     max_bytes = min(2 * largest + _ROOM_BYTES, wire.MAX_MESSAGE_BYTES)
-    return (
-        ("grpc.max_receive_message_length", max_bytes),
-        ("grpc.max_send_message_length", wire.MAX_MESSAGE_BYTES),
-    )
+    return (*grpc_options.SIZES, ("grpc.max_receive_message_length", max_bytes))
 
 
 def _message_timeout_s(folders: Iterable[ModelFolder]) -> float:

@@ -11,7 +11,7 @@ import grpc
 from partition.errors import CloudError
 from partition.listener.connections import Connections
 from partition.listener.gate import Gate
-from partition.transport import rpc, threads
+from partition.transport import grpc_options, rpc, threads
 from partition.transport.tls import ServerSecurity
 
 MESSAGE_TIMEOUT_S = 2.0
@@ -22,22 +22,6 @@ _SPARE_THREADS = 8
 """For echoes and hellos, and to refuse calls, while every other thread has one."""
 _MAX_CALLS = 4_096
 """That are open or wait for a thread, refused ones included: what an attack may take of memory."""
-_OPTIONS = (
-    # Without it a second server on the same port would start and steal requests.
-    ("grpc.so_reuseport", 0),
-    # What is refused, is refused with a reason in `Gate` or behind it. At a limit of gRPC's own a
-    # client that is faster than the server's bookkeeping is told that nobody is there.
-    ("grpc.max_concurrent_streams", 1_024),
-    # Clients ask whether an idle connection is alive.
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 1_000),
-    # Whoever has vanished, or never says anything, must not keep a connection.
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.ping_timeout_ms", 10_000),
-    ("grpc.max_connection_idle_ms", 60_000),
-    ("grpc.server_handshake_timeout_ms", 5_000),
-)
 
 
 class Listener:
@@ -69,7 +53,7 @@ class Listener:
         *,
         n_calls: int,
         message_timeout_s: float = MESSAGE_TIMEOUT_S,
-        options: tuple[tuple[str, int], ...] = (),
+        options: grpc_options.Options = (),
         security: ServerSecurity | None = None,
     ) -> None:
         threads.check_free()
@@ -85,7 +69,7 @@ class Listener:
         self.grpc_server = grpc.server(
             self._pool,
             interceptors=(self._gate,),
-            options=tuple({**dict(_OPTIONS), **dict(options)}.items()),
+            options=tuple({**dict(grpc_options.SERVER), **dict(options)}.items()),
             maximum_concurrent_rpcs=_MAX_CALLS,
         )
         self.grpc_server.add_generic_rpc_handlers(

@@ -51,16 +51,9 @@ class _Job(Generic[_In]):
     batch: list[_Job[_In]] | None = None
     """Set when the thread that waits for this job has to run them all."""
     answer: Any = None
-    error: BaseException | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Served(Generic[_Out]):
-    """One answer and what it took."""
-
-    answer: _Out
-    batch: int
+    batch_size: int = 0
     """Requests that were served together."""
+    error: BaseException | None = None
 
 
 class BatchQueue:
@@ -71,6 +64,7 @@ class BatchQueue:
         max_waiting: requests that may queue; one more is refused.
         max_batch: largest batch; a power of two.
         cap_s: a batch is only taken together if it will be done within this time.
+        ran: told, for each request that was answered, how many were served together.
         clock: monotonic seconds.
     """
 
@@ -80,12 +74,14 @@ class BatchQueue:
         max_waiting: int = 64,
         max_batch: int = 16,
         cap_s: float = 0.02,
+        ran: Callable[[int], object] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._free = workers
         self._max_waiting = max_waiting
         self._max_batch = max_batch
         self._cap_s = cap_s
+        self._ran = ran
         self._clock = clock
         self._lock = threading.Lock()
         self._waiting: deque[_Job[Any]] = deque()
@@ -95,7 +91,7 @@ class BatchQueue:
         """Requests that wait."""
         return len(self._waiting)
 
-    def serve(self, runner: Runner[_In, _Out], request: _In, due_s: float) -> Served[_Out]:
+    def serve(self, runner: Runner[_In, _Out], request: _In, due_s: float) -> _Out:
         """Run a request and return its answer.
 
         Args:
@@ -126,7 +122,9 @@ class BatchQueue:
                 self._hand_over()
         if job.error is not None:
             raise job.error
-        return Served(*job.answer)
+        self._ran(job.batch_size)
+        answer: _Out = job.answer
+        return answer
 
     def _run(self, batch: list[_Job[Any]]) -> None:
         """Run a batch in this thread and let those who wait for it go."""
@@ -146,7 +144,7 @@ class BatchQueue:
         try:
             answers = batch[0].runner.run([job.request for job in batch])
             for job, answer in zip(batch, answers, strict=True):
-                job.answer = (answer, len(batch))
+                job.answer, job.batch_size = answer, len(batch)
         except BaseException as error:
             for job in batch:
                 job.error = error

@@ -23,7 +23,7 @@ from partition.server.batching import BatchQueue
 from partition.server.certificate_watch import CertificateWatch
 from partition.server.health import Health
 from partition.server.metrics import ServerMetrics
-from partition.server.model_store import ModelStore
+from partition.server.model_store import ModelStore, Outputs
 from partition.transport import rpc, wire
 from partition.transport.load_meter import LoadMeter
 from partition.transport.tls import ServerSecurity
@@ -93,6 +93,7 @@ class CloudServer:
             self._limits.max_waiting,
             self._limits.max_batch,
             self._limits.batch_cap_s,
+            self._metrics.batched,
         )
         self._load = LoadMeter(max_workers)
         self._watch()
@@ -102,9 +103,10 @@ class CloudServer:
             listen,
             self._answer,
             self._models.folders,
-            self._busy_share,
+            self._load,
             n_requests=max_workers + self._limits.max_waiting,
             security=security,
+            answered=self._metrics.answered,
             failed=self._metrics.ended,
         )
         self._health = Health(("", rpc.SERVICE))
@@ -128,12 +130,9 @@ class CloudServer:
         self._health.serving = False
         self._endpoint.stop(self._limits.drain_s)
 
-    def _busy_share(self) -> float:
-        return self._load.read()[0]
-
     def _watch(self) -> None:
         watch = self._metrics.watch
-        watch("dvfo_load", "Busy share of the workers, 0..1.", self._busy_share)
+        watch("dvfo_load", "Busy share of the workers, 0..1.", lambda: self._load.read()[0])
         watch("dvfo_waiting", "Requests that wait for a worker.", lambda: float(len(self._queue)))
         watch(
             "dvfo_loaded_bytes",
@@ -141,26 +140,12 @@ class CloudServer:
             lambda: float(self._models.loaded_bytes),
         )
 
-    def _answer(self, message: bytes, remaining_s: float) -> wire.Reply:
-        self._load.begin()
-        try:
-            return self._serve(message, remaining_s)
-        finally:
-            self._load.end()
-
-    def _serve(self, message: bytes, remaining_s: float) -> wire.Reply:
-        start_s = time.monotonic()
-        request = wire.unpack_request(message)
-        self._endpoint.find(request.fingerprint)
+    def _answer(self, request: wire.Request, due_s: float) -> Outputs:
         tail = self._models.tail(request.fingerprint, request.split)
         tail.check(request.tensors)
-        if remaining_s <= 0:
+        if due_s <= time.monotonic():
             raise DeadlineExceededError("the request waited too long")
-        served = self._queue.serve(tail, request.tensors, start_s + remaining_s)
-        elapsed_s = time.monotonic() - start_s
-        self._metrics.served(len(message), elapsed_s, served.batch)
-        load, pending = self._load.read()
-        return wire.Reply(served.answer, elapsed_s, load, max(pending - 1, 0))
+        return self._queue.serve(tail, request.tensors, due_s)
 
 
 def keep_memory() -> None:

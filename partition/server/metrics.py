@@ -37,12 +37,15 @@ class ServerMetrics:
         )
         self._outcomes: dict[str, Any] = {}
 
-    def served(self, message_bytes: int, elapsed_s: float, batch: int) -> None:
+    def answered(self, message_bytes: int, elapsed_s: float) -> None:
         """A request was answered."""
         self.ended("ok")
         self._bytes.inc(message_bytes)
         self._seconds.observe(elapsed_s)
-        self._batch.observe(batch)
+
+    def batched(self, n_requests: int) -> None:
+        """A request was run together with others, itself counted."""
+        self._batch.observe(n_requests)
 
     def ended(self, outcome: str) -> None:
         """A request left, with `ok` or what gRPC calls it."""

@@ -8,11 +8,8 @@ from collections.abc import Callable, Iterator
 
 from partition.errors import PartitionError, WireError
 from partition.stages.errors import StageError, StageLostError
-from partition.stages.session import Kind, Session, pack_signal, split_number
+from partition.stages.session import Kind, Session, pack_signal
 from partition.transport import wire
-
-Frame = tuple[int, wire.Request]
-"""Its number, and the tensors at a cut."""
 
 
 class Inlet:
@@ -26,7 +23,7 @@ class Inlet:
     def __init__(self, session: Session, requests: Iterator[bytes]) -> None:
         self._requests = requests
         self._window = session.window
-        self._frames: queue.SimpleQueue[Frame | PartitionError | None] = queue.SimpleQueue()
+        self._frames: queue.SimpleQueue[wire.Request | PartitionError | None] = queue.SimpleQueue()
         self._signals: queue.SimpleQueue[bytes | PartitionError | None] = queue.SimpleQueue()
         self._guard = threading.Lock()
         self._waiting = 0
@@ -49,7 +46,7 @@ class Inlet:
         """Tell the sender to begin."""
         self._signals.put(pack_signal(Kind.READY))
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self) -> Iterator[wire.Request]:
         """Frames as they come, until the sender has no more.
 
         Raises:
@@ -62,7 +59,7 @@ class Inlet:
                 self._waiting -= 1
                 if self._cancelled is not None:
                     raise self._cancelled
-            self._signals.put(pack_signal(Kind.ROOM, frame[0]))
+            self._signals.put(pack_signal(Kind.ROOM, frame.number))
             yield frame
 
     def finish(self, error: PartitionError | None = None) -> None:
@@ -98,13 +95,12 @@ class Inlet:
         except Exception:  # gRPC raises a bare one when a call is cut
             self.cancel(StageLostError("whoever sends to this stage is gone"))
 
-    def _unpack(self, message: bytes) -> Frame:
-        body, number = split_number(message)
+    def _unpack(self, message: bytes) -> wire.Request:
+        frame = wire.unpack_request(message)
         with self._guard:
             self._waiting += 1
             crowded = self._waiting > self._window
         if crowded:
-            raise WireError(f"frame {number} was sent although there was no room for it")
-        frame = (number, wire.unpack_request(body))
-        self._signals.put(pack_signal(Kind.ARRIVED, number))
+            raise WireError(f"frame {frame.number} was sent although there was no room for it")
+        self._signals.put(pack_signal(Kind.ARRIVED, frame.number))
         return frame

@@ -184,7 +184,7 @@ class Line:
                 if self._closing:
                     return
             frame = next(frames, None)
-            message = None if frame is None else self._entry.pack(frame)
+            message = None if frame is None else self._entry.pack(frame, state.taken)
             with self._changed:
                 if message is None:
                     state.exhausted = True
@@ -266,8 +266,8 @@ class Line:
         if session.hops or session.number != self._number:
             raise StageLostError("results of a session that is over")
         inlet.ready()
-        for number, request in inlet.frames():
-            outputs = self._exit.tensors(request)
+        for result in inlet.frames():
+            outputs, number = self._exit.tensors(result), result.number
             with self._changed:
                 state = self._state
                 if number > state.expected:

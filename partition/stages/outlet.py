@@ -11,23 +11,10 @@ import grpc
 
 from partition.stages.errors import StageError, StageLostError
 from partition.stages.link_meter import LinkMeter
-from partition.stages.session import FRAMES, Kind, Session, method_path, number_bytes, unpack_signal
-from partition.transport import rpc
+from partition.stages.session import FRAMES, Kind, Session, method_path, unpack_signal
+from partition.transport import grpc_options
 from partition.transport.tls import ClientSecurity
 
-_CHANNEL_OPTIONS = (
-    *rpc.SIZE_OPTIONS,
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 500),
-    # A device that has lost its power says nothing; a slow link delays the answer by some frames.
-    ("grpc.keepalive_time_ms", 5_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.http2.ping_timeout_ms", 5_000),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.enable_retries", 0),
-    # A new session must not wait for the back-off of an old connection.
-    ("grpc.use_local_subchannel_pool", 1),
-)
 _TRANSIENT = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.CANCELLED,
@@ -49,7 +36,6 @@ class Outlet:
     def __init__(
         self, address: str, session: Session, security: ClientSecurity | None = None
     ) -> None:
-        host, _ = rpc.parse_address(address)
         self._address = address
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._changed = threading.Condition()
@@ -59,7 +45,7 @@ class Outlet:
         self._error: StageError | None = None
         self.meter = LinkMeter()
         security = security or ClientSecurity(insecure=True)
-        self._channel = security.channel(host, address, _CHANNEL_OPTIONS)
+        self._channel = security.channel(address, grpc_options.STAGE_CLIENT)
         self._outbox.put(session.pack())
         method = self._channel.stream_stream(method_path(FRAMES))
         self._call = method(iter(self._outbox.get, None), metadata=security.metadata())
@@ -87,6 +73,11 @@ class Outlet:
     def send(self, number: int, message: bytes, timeout_s: float | None = None) -> None:
         """Send a frame as soon as there is room for it.
 
+        Args:
+            number: of the frame; the message holds it too.
+            message: a packed `wire.Request`.
+            timeout_s: to wait for room; None waits as long as the stream is there.
+
         Raises:
             StageLostError: the stream broke, or there was no room in time.
             StageError: the next one refuses it.
@@ -94,9 +85,8 @@ class Outlet:
         with self._changed:
             self._wait(lambda: self._room > 0, timeout_s)
             self._room -= 1
-        framed = rpc.with_id(message, number_bytes(number))
-        self.meter.sent(number, len(framed))
-        self._outbox.put(framed)
+        self.meter.sent(number, len(message))
+        self._outbox.put(message)
 
     def check(self) -> None:
         """Notice a stream that broke.

@@ -36,14 +36,14 @@ class Crossing:
         self._codec = Codec() if codec == "int8" and not self.point.is_output else None
         self._dtypes = tuple(map(np.dtype, self.point.dtypes))
 
-    def pack(self, tensors: tuple[Array, ...]) -> bytes:
-        """As a message.
+    def pack(self, tensors: tuple[Array, ...], number: int) -> bytes:
+        """As the message of frame `number`.
 
         Raises:
             WireError: a message cannot carry them.
         """
         encoded = tuple(map(self._encode, tensors))
-        return wire.pack_request(wire.Request(self._fingerprint, self.point.index, encoded))
+        return wire.pack_request(wire.Request(self._fingerprint, self.point.index, encoded, number))
 
     def tensors(self, request: wire.Request) -> tuple[Array, ...]:
         """From a message, views of it as far as possible.
@@ -120,4 +120,4 @@ class Piece:
             WireError: it cannot be decoded.
         """
         tensors = self._before.tensors(request)
-        return self._after.pack(self._runtime.between(*self._points, tensors))
+        return self._after.pack(self._runtime.between(*self._points, tensors), request.number)

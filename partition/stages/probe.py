@@ -8,7 +8,7 @@ import grpc
 
 from partition.stages.errors import StageLostError
 from partition.stages.session import PROBE, method_path
-from partition.transport import rpc
+from partition.transport import grpc_options
 from partition.transport.tls import ClientSecurity
 
 PROBE_BYTES = 1 << 17
@@ -31,9 +31,8 @@ def link_rate_bps(address: str, timeout_s: float, security: ClientSecurity | Non
     Raises:
         StageLostError: nobody answers there.
     """
-    host, _ = rpc.parse_address(address)
     security = security or ClientSecurity(insecure=True)
-    with security.channel(host, address, rpc.SIZE_OPTIONS) as channel:
+    with security.channel(address, grpc_options.SIZES) as channel:
         call = channel.unary_unary(method_path(PROBE))
 
         def fastest_s(message: bytes) -> float:

@@ -21,7 +21,7 @@ from partition.stages.inlet import Inlet
 from partition.stages.outlet import Outlet
 from partition.stages.piece import Piece
 from partition.stages.session import FRAMES, PROBE, SERVICE, STATISTICS, Session
-from partition.transport import rpc
+from partition.transport import grpc_options, rpc
 from partition.transport.tls import ClientSecurity, ServerSecurity
 
 READY_TIMEOUT_S = 60.0
@@ -31,15 +31,6 @@ _CALLS = 16
 _DRAIN_S = 1.0
 _MESSAGE_TIMEOUT_S = MESSAGE_TIMEOUT_S + 2.0
 """A probe of the rate takes two seconds at 0.5 Mbit/s."""
-_OPTIONS = (
-    *rpc.SIZE_OPTIONS,
-    # The stage before asks more often while a large frame is under way.
-    ("grpc.http2.max_ping_strikes", 0),
-    # An upstream that has lost its power must not hold the stage.
-    ("grpc.keepalive_time_ms", 5_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.http2.ping_timeout_ms", 5_000),
-)
 
 Work = Callable[[Session, Inlet], None]
 """Handles a session until its last frame; raises a PartitionError where that fails."""
@@ -80,7 +71,7 @@ class SessionServer:
             },
             n_calls=_CALLS,
             message_timeout_s=_MESSAGE_TIMEOUT_S,
-            options=_OPTIONS,
+            options=grpc_options.STAGE_SERVER,
             security=security,
         )
         host, _ = rpc.parse_address(listen)
@@ -222,13 +213,13 @@ class Stage:
         return self._piece[1]
 
     def _serve(self, inlet: Inlet, piece: Piece, outlet: Outlet) -> None:
-        for number, request in inlet.frames():
+        for frame in inlet.frames():
             begin_s = time.perf_counter()
             try:
-                message = piece.run(request)
+                message = piece.run(frame)
             except WireError as error:
-                raise StageError(f"frame {number} is broken: {error}") from error
+                raise StageError(f"frame {frame.number} is broken: {error}") from error
             self._busy_s.append(time.perf_counter() - begin_s)
             self._frames += 1
-            outlet.send(number, message)
+            outlet.send(frame.number, message)
         outlet.finish(_FINISH_TIMEOUT_S)

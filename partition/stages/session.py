@@ -2,8 +2,8 @@
 
 A session is one stream per hop. Its first message says what the receiver has to do and who comes
 next, so that a stage knows nothing before and nothing after: moving stages is a new session. Then
-frames follow, each a `wire.Request` whose split point is the cut that it was taken at, and behind
-it the frame's number. The receiver answers with a byte and a number: that it is ready (with
+frames follow, each a `wire.Request` whose split point is the cut that it was taken at, and whose
+number is the frame's. The receiver answers with a byte and a number: that it is ready (with
 everybody behind it), that a frame has arrived, and that there is room for another.
 """
 
@@ -137,21 +137,6 @@ def unpack_signal(message: bytes) -> tuple[Kind, int]:
         return Kind(kind), number
     except (struct.error, ValueError) as error:
         raise StageError(f"a stage answers nonsense ({error})") from error
-
-
-def number_bytes(number: int) -> bytes:
-    """A frame's number, to stand behind its message."""
-    return number.to_bytes(rpc.ID_BYTES, "little")
-
-
-def split_number(message: bytes) -> tuple[Any, int]:
-    """A frame without its number, not copied, and the number.
-
-    Raises:
-        WireError: it is too short to have one.
-    """
-    body, number = rpc.split_id(message)
-    return body, int.from_bytes(number, "little")
 
 
 def method_path(name: str) -> str:

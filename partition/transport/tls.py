@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 
 from partition.errors import CloudError, CloudUnavailableError
-from partition.transport import refusals, rpc, threads
+from partition.transport import grpc_options, refusals, rpc, threads
 from partition.transport.tls_check import check_pair, client_fault
 
 _MIN_TOKEN_CHARACTERS = 16
@@ -90,21 +90,21 @@ class ClientSecurity:
         """Whether a channel to a host is."""
         return bool(self.ca or self.cert) or not (self.insecure or is_loopback(host))
 
-    def channel(self, host: str, address: str, options: Any) -> Any:
+    def channel(self, address: str, options: grpc_options.Options) -> Any:
         """A gRPC channel, past any proxy unless that is asked for.
 
         Args:
-            host: part of the address.
             address: HOST:PORT.
             options: of the channel.
 
         Raises:
-            CloudError: a file cannot be used, a token would cross the network in the clear, or
-                there is no room for gRPC's threads.
+            CloudError: the address has another form, a file cannot be used, a token would cross the
+                network in the clear, or there is no room for gRPC's threads.
         """
+        host, _ = rpc.parse_address(address)
         threads.check_free()
         if not self.proxy or is_loopback(host):
-            options = (*options, rpc.NO_PROXY)
+            options = (*options, grpc_options.NO_PROXY)
         if not self.is_encrypted(host):
             if self.token_file and not is_loopback(host):
                 raise CloudError("a token in the clear can be stolen: drop --insecure")

@@ -23,14 +23,17 @@ __all__ = ["MAX_MESSAGE_BYTES", "MAX_TENSORS", "Hello", "Raw", "Reply", "Request
 
 MAX_MESSAGE_BYTES = 64 * 2**20
 _MAGIC = b"DVFO"
-_VERSION = 2
+_VERSION = 3
 _HELLO, _REQUEST, _REPLY = 1, 2, 3
 
 _PREFIX = struct.Struct("<4sBB2x")  # magic, version, kind
 _HELLO_BODY = struct.Struct("<8s8s")  # model, cut list
-_REQUEST_BODY = struct.Struct("<8sHH4x")  # model, split point, number of tensors
+_REQUEST_BODY = struct.Struct("<8sHHI")  # model, split point, tensors, number of the request
 _ECHO_BODY = struct.Struct("<f")  # load
-_REPLY_BODY = struct.Struct("<dfIH6x")  # compute seconds, load, queue, number of outputs
+# compute seconds, load, queue, outputs, number of the request
+_REPLY_BODY = struct.Struct("<dfIH2xI")
+NUMBERS = 2**32
+"""Of requests, from 0; whoever sends more of them begins again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,8 @@ class Request:
     split: int
     tensors: tuple[Encoded | Raw, ...]
     """Up to 8: feature maps, quantised; token ids, masks and the like as they are."""
+    number: int = 0
+    """Which one of its sender's it is, below `NUMBERS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +61,16 @@ class Reply:
     """The tail's answer and the state of the server."""
 
     outputs: tuple[npt.NDArray[Any], ...]
-    """1 to 8 arrays of the types that `Raw` knows."""
+    """Of the network, 1 to 8 arrays of the types that `Raw` knows; a classifier's first one is
+    (1, n_classes)."""
     compute_s: float
-    """Time in the server, from the parsed request to the outputs."""
+    """Time in the server, waiting included."""
     load: float
-    """Share of the server's workers busy, 0..1."""
+    """Share of the server's workers busy over the last second, 0..1."""
     queue: int
     """Requests in the server beside this one."""
-
-    @property
-    def logits(self) -> npt.NDArray[Any]:
-        """The first output; of a classifier (N, n_classes)."""
-        return self.outputs[0]
+    number: int = 0
+    """Of the request that it answers."""
 
 
 def pack_hello(hello: Hello) -> bytes:
@@ -96,9 +99,11 @@ def pack_request(request: Request) -> bytes:
     """
     if not 0 <= request.split < 2**16:
         raise WireError(f"split point {request.split} is none: choose from 0 to {2**16 - 1}")
-    body = _REQUEST_BODY.pack(
-        bytes.fromhex(request.fingerprint), request.split, _count(request.tensors)
-    )
+    if not 0 <= request.number < NUMBERS:
+        raise WireError(f"request {request.number}: number requests from 0 to {NUMBERS - 1}")
+    count = _count(request.tensors)
+    model = bytes.fromhex(request.fingerprint)
+    body = _REQUEST_BODY.pack(model, request.split, count, request.number)
     parts: list[bytes | memoryview] = [_prefix(_REQUEST), body]
     for tensor in request.tensors:
         parts += wire_tensors.pack(tensor)
@@ -112,10 +117,10 @@ def unpack_request(message: bytes) -> Request:
         WireError: the bytes are no request, truncated, too long or hold values out of range.
     """
     reader = _open(message, _REQUEST)
-    model, split, count = reader.take(_REQUEST_BODY)
+    model, split, count, number = reader.take(_REQUEST_BODY)
     tensors = wire_tensors.unpack(reader, count)
     reader.end()
-    return Request(model.hex(), split, tensors)
+    return Request(model.hex(), split, tensors, number)
 
 
 def pack_reply(reply: Reply) -> bytes:
@@ -126,7 +131,7 @@ def pack_reply(reply: Reply) -> bytes:
     """
     count = _count(reply.outputs)
     queue = min(reply.queue, 2**32 - 1)
-    body = _REPLY_BODY.pack(reply.compute_s, reply.load, queue, count)
+    body = _REPLY_BODY.pack(reply.compute_s, reply.load, queue, count, reply.number)
     parts: list[bytes | memoryview] = [_prefix(_REPLY), body]
     for output in reply.outputs:
         parts += wire_tensors.pack(Raw(output))
@@ -140,7 +145,7 @@ def unpack_reply(message: bytes) -> Reply:
         WireError: the bytes are no reply, truncated, too long or hold values out of range.
     """
     reader = _open(message, _REPLY)
-    compute_s, load, queue, count = reader.take(_REPLY_BODY)
+    compute_s, load, queue, count, number = reader.take(_REPLY_BODY)
     tensors = wire_tensors.unpack(reader, count)
     reader.end()
     outputs = tuple(tensor.array for tensor in tensors if isinstance(tensor, Raw))
@@ -148,7 +153,7 @@ def unpack_reply(message: bytes) -> Reply:
         raise WireError("reply holds no output or a quantised one: the server is broken")
     if not (0 <= compute_s < math.inf and 0 <= load <= 1):
         raise WireError("reply holds values out of range: the server is broken")
-    return Reply(outputs, compute_s, load, queue)
+    return Reply(outputs, compute_s, load, queue, number)
 
 
 def pack_echo(load: float) -> bytes:
@@ -183,7 +188,10 @@ def _open(message: bytes, kind: int) -> Reader:
     if magic != _MAGIC:
         raise WireError(f"message starts with {magic!r}, not {_MAGIC!r}: not a dvfo peer")
     if version != _VERSION:
-        raise WireError(f"message has version {version}, this side speaks {_VERSION}")
+        raise WireError(
+            f"the message is of version {version} of the protocol, this side speaks {_VERSION}: "
+            "install the same version of dvfo on both sides"
+        )
     if found != kind:
         raise WireError(f"message is of kind {found}, expected {kind}")
     return reader

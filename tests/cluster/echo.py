@@ -20,8 +20,8 @@ def send_back(session, inlet):
     with Outlet(session.sink, session.behind()) as outlet:
         outlet.wait_ready(_READY_TIMEOUT_S)
         inlet.ready()
-        for number, request in inlet.frames():
-            outlet.send(number, wire.pack_request(request))
+        for frame in inlet.frames():
+            outlet.send(frame.number, wire.pack_request(frame))
 
 
 if __name__ == "__main__":

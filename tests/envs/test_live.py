@@ -22,10 +22,11 @@ from envs.sim.response import MAX_BACKLOG
 from envs.sim.split_costs import SplitCosts
 from hw.boards.sim import SimBoard
 from hw.errors import SensorReadError, WindowTooShortError
-from partition.edge.client import CloudReply, LinkEstimate
+from partition.edge.client import LinkEstimate
 from partition.edge.pipeline import SplitPipeline
 from partition.errors import CloudUnavailableError
 from partition.model.runtime import SplitRuntime
+from partition.transport.wire import Reply
 from tests.hw.fake.clock import FakeClock
 
 STEP_S = 0.25
@@ -44,7 +45,7 @@ class FakeCloud:
         if self.logits is None:
             raise CloudUnavailableError("gone")
         self.clock.sleep(self.delay_s)
-        return CloudReply((self.logits,), 0.001, 0.25, 0, self.delay_s, point.wire_bytes)
+        return Reply((self.logits,), 0.001, 0.25, 0)
 
     def refresh(self):
         self.refreshes += 1

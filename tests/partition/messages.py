@@ -44,7 +44,8 @@ def requests() -> list[wire.Request]:
         Raw(np.zeros((1, 1, 1, 1, 1, 2), np.float32)),
     ]
     alone = [wire.Request(MODEL, i, (tensor,)) for i, tensor in enumerate([*encoded, *raw])]
-    together = wire.Request(MODEL, 65535, (encoded[1], raw[0], raw[1], encoded[4], encoded[2]))
+    several = (encoded[1], raw[0], raw[1], encoded[4], encoded[2])
+    together = wire.Request(MODEL, 65535, several, wire.NUMBERS - 1)
     return [*alone, together, wire.Request(MODEL, 1, ())]
 
 
@@ -52,7 +53,8 @@ def replies() -> list[wire.Reply]:
     """Of a classifier, and of a network with outputs of several types."""
     logits = np.linspace(-1, 1, 10, dtype=np.float32)[None]
     boxes = (np.zeros((2, 3, 4), np.float16), np.arange(6).reshape(2, 3), np.ones(2, np.bool_))
-    return [wire.Reply((logits,), 0.25, 0.5, 3), wire.Reply((logits, *boxes), 1e-3, 1.0, 0)]
+    last = wire.NUMBERS - 1
+    return [wire.Reply((logits,), 0.25, 0.5, 3), wire.Reply((logits, *boxes), 1e-3, 1.0, 0, last)]
 
 
 def packed() -> list[bytes]:

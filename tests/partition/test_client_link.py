@@ -88,7 +88,7 @@ def test_requests_tell_the_rate_without_any_probe(tiny, server, encoded):
 
 def test_late_replies_lower_the_rate(tiny, client, encoded):
     know(client)
-    client._infer = too_late
+    client._stub.infer = too_late
     for _ in range(4):
         with pytest.raises(DeadlineExceededError):
             client.infer(tiny.split_points[0], encoded, 0.04)
@@ -97,7 +97,7 @@ def test_late_replies_lower_the_rate(tiny, client, encoded):
 
 
 def test_what_cannot_be_in_time_is_not_sent(tiny, client, encoded, now_s):
-    client._infer = too_late
+    client._stub.infer = too_late
     know(client, rate_bps=1e5)
     start_s = time.monotonic()
     with pytest.raises(DeadlineExceededError, match="would take"):
@@ -155,19 +155,19 @@ class TestRefresh:
         assert client.link.server_load < 1.0
 
     def test_it_returns_at_once_and_only_one_is_under_way(self, client, sizes):
-        client._echo = _Pending()
+        client._stub.echo = _Pending()
         for _ in range(3):
             client.refresh()
-        assert len(client._echo.calls) == 1
-        client._echo.finish(wire.pack_echo(0.5))
+        assert len(client._stub.echo.calls) == 1
+        client._stub.echo.finish(wire.pack_echo(0.5))
         client.refresh()
-        assert len(client._echo.calls) == 2
+        assert len(client._stub.echo.calls) == 2
 
     def test_nothing_is_measured_while_a_request_is_under_way(self, client):
-        client._echo = _Pending()
+        client._stub.echo = _Pending()
         client._count(1)
         client.refresh()
-        assert client._echo.calls == []
+        assert client._stub.echo.calls == []
 
     def test_a_dead_server_makes_the_link_unknown_until_it_answers(self, tiny, runtime):
         server = CloudServer(tiny, runtime)
@@ -182,9 +182,9 @@ class TestRefresh:
 
     def test_a_broken_answer_makes_the_link_unknown(self, client):
         client.probe()
-        client._echo = _Pending()
+        client._stub.echo = _Pending()
         client.refresh()
-        client._echo.finish(b"nonsense")
+        client._stub.echo.finish(b"nonsense")
         assert client.link is None
         assert not client._refreshing
 
@@ -233,15 +233,15 @@ class TestBreaker:
                 client.infer(point, encoded, DEADLINE_S)
 
     def test_a_late_reply_opens_it_until_the_server_answers_a_probe(self, tiny, client, encoded):
-        infer, client._infer = client._infer, too_late
+        infer, client._stub.infer = client._stub.infer, too_late
         with pytest.raises(DeadlineExceededError):
             client.infer(tiny.split_points[0], encoded, 0.1)
-        client._infer = infer
+        client._stub.infer = infer
         wait_for(lambda: client._standing.breaker.check() is None)
         client.infer(tiny.split_points[0], encoded, DEADLINE_S)
 
     def test_a_broken_connection_is_tried_once_more(self, tiny, client, encoded):
-        infer, calls = client._infer, []
+        infer, calls = client._stub.infer, []
 
         def breaks_once(message, timeout, metadata):
             calls.append(message)
@@ -249,11 +249,11 @@ class TestBreaker:
                 raise _Gone
             return infer(message, timeout=timeout, metadata=metadata)
 
-        client._infer = breaks_once
+        client._stub.infer = breaks_once
         reply = client.infer(tiny.split_points[0], encoded, DEADLINE_S)
         assert len(calls) == 2
         assert calls[0] == calls[1]  # one request, one id
-        assert reply.logits.shape == (1, tiny.n_classes)
+        assert reply.outputs[0].shape == (1, tiny.n_classes)
 
     def test_but_not_without_the_time_for_it_and_not_twice(self, tiny, client, encoded):
         calls = []
@@ -262,7 +262,7 @@ class TestBreaker:
             calls.append(message)
             raise _Gone
 
-        client._infer = breaks
+        client._stub.infer = breaks
         with pytest.raises(CloudUnavailableError):
             client.infer(tiny.split_points[0], encoded, DEADLINE_S)
         assert len(calls) == 2

@@ -179,10 +179,10 @@ def test_a_call_without_a_deadline_is_answered(service, tiny, image):
     request = wire.Request(tiny.fingerprint, 0, (wire.Raw(image),))
     with grpc.insecure_channel(service.address) as channel:
         call = channel.unary_unary(rpc.method_path(rpc.INFER))
-        reply = call.future(rpc.with_id(wire.pack_request(request), bytes(8)))
+        reply = call.future(wire.pack_request(request))
         service.take(time.monotonic() + PATIENCE_S).answer((image,))
-        body, _ = rpc.split_id(reply.result(PATIENCE_S))
-    np.testing.assert_array_equal(wire.unpack_reply(body).outputs[0], image)
+        (output,) = wire.unpack_reply(reply.result(PATIENCE_S)).outputs
+    np.testing.assert_array_equal(output, image)
 
 
 def test_no_proxy_stands_between_two_programs_of_a_machine(service, tiny, monkeypatch):

@@ -105,4 +105,4 @@ class TestDelayAndLoss:
         ):
             for _ in range(40):
                 reply = client.infer(tiny.split_points[0], encoded, 5.0)
-                np.testing.assert_allclose(reply.logits, expected, rtol=1e-4, atol=1e-5)
+                np.testing.assert_allclose(reply.outputs[0], expected, rtol=1e-4, atol=1e-5)

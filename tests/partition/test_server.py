@@ -26,7 +26,7 @@ from partition.prepare.build import prepare
 from partition.server.cloud_server import CloudServer, ServerLimits
 from partition.server.metrics import ServerMetrics
 from partition.server.model_store import ModelStore, tail_bytes
-from partition.transport import rpc, wire
+from partition.transport import grpc_options, rpc, wire
 
 DEADLINE_S = 10.0
 
@@ -83,7 +83,7 @@ def test_several_models_are_served_and_named_by_hash(tiny, other):
             point, encoded = encode(folder, runtime, 1)
             with CloudClient(address(server), folder) as client:
                 client.connect()
-                logits = client.infer(point, encoded, DEADLINE_S).logits
+                logits = client.infer(point, encoded, DEADLINE_S).outputs[0]
             decoded = tuple(map(Codec().decode, encoded))
             np.testing.assert_allclose(logits, runtime.tail(point, decoded)[0], rtol=1e-4)
         stranger = replace(tiny, fingerprint="12" * 8)
@@ -123,8 +123,7 @@ def test_a_model_beyond_the_budget_is_refused_at_the_start(tiny):
 
 def test_each_of_many_calls_on_one_connection_is_answered_or_told_that_it_is_busy(tiny, runtime):
     point, encoded = encode(tiny, runtime)
-    request = wire.pack_request(wire.Request(tiny.fingerprint, point.index, encoded))
-    message = rpc.with_id(request, bytes(rpc.ID_BYTES))
+    message = wire.pack_request(wire.Request(tiny.fingerprint, point.index, encoded))
     codes = []
     with (
         CloudServer(tiny, runtime, limits=ServerLimits(max_waiting=2)) as server,
@@ -159,9 +158,9 @@ def test_a_full_server_says_so_with_its_load_and_the_client_falls_back_at_once(t
             with pytest.raises(ServerBusyError, match="a moment ago"):  # does not even ask
                 client.infer(point, encoded, DEADLINE_S)
             held.go.set()
-            assert all(f.result(DEADLINE_S).logits.shape == (1, 10) for f in futures)
+            assert all(f.result(DEADLINE_S).outputs[0].shape == (1, 10) for f in futures)
         wait_for(lambda: client._standing.breaker.check() is None)
-        assert client.infer(point, encoded, DEADLINE_S).logits.shape == (1, 10)
+        assert client.infer(point, encoded, DEADLINE_S).outputs[0].shape == (1, 10)
     text = metrics.registry.get_sample_value
     assert text("dvfo_requests_total", {"outcome": "ok"}) == 4
     assert text("dvfo_requests_total", {"outcome": "resource_exhausted"}) == 1
@@ -188,14 +187,14 @@ def test_what_waits_is_run_as_one_batch_and_each_gets_its_own_answer(tiny, held)
         held.go.set()
         for future, logits in zip(futures, expected, strict=True):
             np.testing.assert_allclose(
-                future.result(DEADLINE_S).logits, logits, rtol=1e-3, atol=1e-5
+                future.result(DEADLINE_S).outputs[0], logits, rtol=1e-3, atol=1e-5
             )
     assert max(held.batches) > 1
 
 
 def test_a_message_larger_than_the_models_need_is_refused_before_it_is_read(tiny, server):
     with (
-        grpc.insecure_channel(address(server), options=rpc.SIZE_OPTIONS) as channel,
+        grpc.insecure_channel(address(server), options=grpc_options.SIZES) as channel,
         pytest.raises(grpc.RpcError) as error,
     ):
         channel.unary_unary(rpc.method_path(rpc.INFER))(bytes(2_000_000), timeout=DEADLINE_S)
@@ -205,13 +204,13 @@ def test_a_message_larger_than_the_models_need_is_refused_before_it_is_read(tiny
 def test_a_reply_to_another_request_is_not_taken(tiny, runtime, server):
     point, encoded = encode(tiny, runtime)
     with CloudClient(address(server), tiny) as client:
-        infer = client._infer
+        infer = client._stub.infer
 
         def mixed_up(message, **options):
-            answer = infer(message, **options)
-            return answer[: -rpc.ID_BYTES] + bytes(rpc.ID_BYTES)
+            reply = wire.unpack_reply(infer(message, **options))
+            return wire.pack_reply(replace(reply, number=(reply.number + 1) % wire.NUMBERS))
 
-        client._infer = mixed_up
+        client._stub.infer = mixed_up
         with pytest.raises(CloudError, match="another request"):
             client.infer(point, encoded, DEADLINE_S)
 
@@ -220,8 +219,8 @@ def test_a_reply_to_another_request_is_not_taken(tiny, runtime, server):
 def test_a_reply_cut_short_is_named(tiny, runtime, server, size):
     point, encoded = encode(tiny, runtime)
     with CloudClient(address(server), tiny) as client:
-        infer = client._infer
-        client._infer = lambda message, **options: infer(message, **options)[:size]
+        infer = client._stub.infer
+        client._stub.infer = lambda message, **options: infer(message, **options)[:size]
         with pytest.raises(CloudError, match="broken reply"):
             client.infer(point, encoded, DEADLINE_S)
 

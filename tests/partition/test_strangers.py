@@ -17,7 +17,6 @@ from partition.codec.codec import Codec
 from partition.edge.client import CloudClient
 from partition.edge.local_client import LocalClient
 from partition.edge.local_service import LocalService
-from partition.listener import listener
 from partition.listener.arrivals import Arrivals
 from partition.listener.connections import Connections, raise_file_limit
 from partition.listener.refusal_log import RefusalLog
@@ -25,7 +24,7 @@ from partition.model.runtime import random_inputs
 from partition.server.cloud_server import CloudServer
 from partition.stages.server import Stage
 from partition.stages.session import FRAMES, STATISTICS, method_path
-from partition.transport import rpc
+from partition.transport import grpc_options, rpc
 from partition.transport.tls import ClientSecurity, ServerSecurity
 from tests.partition.strangers import HeadersOnly, idle_connections, server_process, still_open
 
@@ -149,10 +148,10 @@ def test_a_server_says_that_its_health_cannot_be_watched(tiny, runtime):
 
 
 def test_a_silent_connection_ends(tiny, runtime, monkeypatch):
-    options = dict(listener._OPTIONS)
+    options = dict(grpc_options.SERVER)
     assert options["grpc.max_connection_idle_ms"] <= 60_000
     options["grpc.max_connection_idle_ms"] = 300
-    monkeypatch.setattr(listener, "_OPTIONS", tuple(options.items()))
+    monkeypatch.setattr(grpc_options, "SERVER", tuple(options.items()))
     with CloudServer(tiny, runtime) as server, idle_connections(server.port, 5) as held:
         wait_for(lambda: still_open(held) == 0)
 

@@ -51,11 +51,11 @@ def fields(tensor):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(tensors(), max_size=8), st.integers(0, 65535))
-def test_a_request_comes_back_as_it_went(sent, split):
-    message = wire.pack_request(wire.Request(MODEL, split, tuple(sent)))
+@given(st.lists(tensors(), max_size=8), st.integers(0, 65535), st.integers(0, 2**32 - 1))
+def test_a_request_comes_back_as_it_went(sent, split, number):
+    message = wire.pack_request(wire.Request(MODEL, split, tuple(sent), number))
     back = wire.unpack_request(message)
-    assert (back.fingerprint, back.split) == (MODEL, split)
+    assert (back.fingerprint, back.split, back.number) == (MODEL, split, number)
     assert [fields(tensor) for tensor in back.tensors] == [fields(tensor) for tensor in sent]
     assert messages.receive(message) == 1
 
@@ -84,8 +84,8 @@ def test_a_reply_comes_back_as_it_went():
         for ours, theirs in zip(sent.outputs, back.outputs, strict=True):
             assert ours.dtype == theirs.dtype
             np.testing.assert_array_equal(ours, theirs)
-        assert back.logits is back.outputs[0]
         assert (back.compute_s, back.queue) == (sent.compute_s, sent.queue)
+        assert back.number == sent.number
         assert back.load == np.float32(sent.load)
 
 
@@ -130,7 +130,7 @@ def test_a_message_of_another_version_or_kind_is_refused():
     with pytest.raises(WireError, match="kind"):
         wire.unpack_reply(bytes(message))
     message[4] = 1
-    with pytest.raises(WireError, match="version 1, this side speaks 2"):
+    with pytest.raises(WireError, match="version 1 of the protocol, this side speaks 3"):
         wire.unpack_request(bytes(message))
 
 
@@ -190,6 +190,8 @@ def test_what_does_not_fit_is_refused_by_the_sender():
     for request in (
         wire.Request(MODEL, 0, (encoded,) * 9),
         wire.Request(MODEL, 65536, ()),
+        wire.Request(MODEL, 0, (), -1),
+        wire.Request(MODEL, 0, (), 2**32),
         wire.Request(MODEL, 0, (Raw(np.zeros((0, 2), np.float32)),)),
         wire.Request(MODEL, 0, (Raw(np.float32(1).reshape(())),)),
     ):
