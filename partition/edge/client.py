@@ -164,10 +164,14 @@ class CloudClient:
         Raises:
             CloudError: the server does not answer in time.
         """
-        for _ in range(_PROBE_ROUNDS):
-            self._timed_echo(0, timeout_s)
+
+        def echo(message: bytes) -> None:
+            answer = self._call(self._stub.echo, message, timeout_s)
+            self._server_load = self._stub.load(answer)
+
+        self._estimator.probe(echo, 0, _PROBE_ROUNDS)
         for n_bytes in (_MIN_PROBE_BYTES, _MAX_PROBE_BYTES):
-            if self._timed_echo(n_bytes, timeout_s) > _PROBE_S:
+            if self._estimator.probe(echo, n_bytes) > _PROBE_S:
                 break
         estimate = self.link
         if estimate is None:
@@ -208,13 +212,6 @@ class CloudClient:
         if link.age_s < _RATE_MAX_AGE_S:
             return 0
         return round(min(max(link.rate_bps * _PROBE_S / 8, _MIN_PROBE_BYTES), _MAX_PROBE_BYTES))
-
-    def _timed_echo(self, n_bytes: int, timeout_s: float) -> float:
-        start_s = self._clock()
-        self._server_load = self._stub.load(self._call(self._stub.echo, bytes(n_bytes), timeout_s))
-        elapsed_s = self._clock() - start_s
-        self._estimator.transferred(n_bytes, elapsed_s)
-        return elapsed_s
 
     def _refreshed(self, call: Any, n_bytes: int, start_s: float) -> None:
         """Take the result of `refresh`; runs in a thread of gRPC's."""

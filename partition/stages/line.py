@@ -133,7 +133,7 @@ class Line:
         outlet = self._outlet
         return {
             "frames": self._state.expected,
-            "rate_bps": outlet.meter.rate_bps if outlet else None,
+            "rate_bps": outlet.times.rate_bps if outlet else None,
         }
 
     def renew(self, reason: str) -> None:

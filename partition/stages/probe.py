@@ -1,14 +1,13 @@
-"""The rate of a link that no frame takes: a few messages to whoever listens at its end."""
+"""Active probe: measures the rate of a link that no frame takes, with a few 128 kB messages."""
 
 from __future__ import annotations
-
-import time
 
 import grpc
 
 from partition.stages.errors import StageLostError
 from partition.stages.session import PROBE, method_path
 from partition.transport import grpc_options
+from partition.transport.link_estimator import LinkEstimator
 from partition.transport.tls import ClientSecurity
 
 PROBE_BYTES = 1 << 17
@@ -17,11 +16,10 @@ _TRIES = 3
 
 
 def link_rate_bps(address: str, timeout_s: float, security: ClientSecurity | None = None) -> float:
-    """Measure the rate to a stage or a line's end, beside whatever else is sent.
+    """Measure the rate to a stage or a line's end, beside whatever else is sent, bit/s.
 
-    What other traffic or a busy processor adds makes a link look slower, never faster, so the
-    fastest try counts, less the fastest round trip of nothing. A link that does not get a message
-    through in time is as slow as that: frames that nobody can take wait in it.
+    A link that does not get a message through in time is as slow as that: frames that nobody can
+    take wait in it.
 
     Args:
         address: HOST:PORT.
@@ -32,22 +30,21 @@ def link_rate_bps(address: str, timeout_s: float, security: ClientSecurity | Non
         StageLostError: nobody answers there.
     """
     security = security or ClientSecurity(insecure=True)
+    estimator = LinkEstimator()
     with security.channel(address, grpc_options.SIZES) as channel:
         call = channel.unary_unary(method_path(PROBE))
 
-        def fastest_s(message: bytes) -> float:
-            times_s = []
-            for _ in range(_TRIES):
-                began_s = time.monotonic()
-                call(message, timeout=timeout_s, metadata=security.metadata())
-                times_s.append(time.monotonic() - began_s)
-            return min(times_s)
+        def send(message: bytes) -> None:
+            call(message, timeout=timeout_s, metadata=security.metadata())
 
         try:
-            nothing_s, something_s = fastest_s(b""), fastest_s(bytes(PROBE_BYTES))
+            estimator.probe(send, 0, _TRIES)
+            estimator.probe(send, PROBE_BYTES, _TRIES)
         except grpc.RpcError as error:
             # The second: whoever listens has given up waiting for the message.
             if error.code() in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
                 return 8 * PROBE_BYTES / timeout_s
             raise StageLostError(f"stage {address} does not answer: {error.code().name}") from error
-    return 8 * PROBE_BYTES / max(something_s - nothing_s, 1e-9)
+    estimate = estimator.estimate()
+    assert estimate is not None  # the large message told the rate
+    return estimate.rate_bps

@@ -178,7 +178,7 @@ class Stage:
         return {
             "frames": self._frames,
             "busy_s": statistics.median(busy_s) if busy_s else None,
-            "rate_bps": outlet.meter.rate_bps if outlet else None,
+            "rate_bps": outlet.times.rate_bps if outlet else None,
         }
 
     def _work(self, session: Session, inlet: Inlet) -> None:

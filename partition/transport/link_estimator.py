@@ -1,9 +1,10 @@
 """What transfers say about a link: rate and round trip, with age and confidence.
 
-Nothing is sent for it. Each finished transfer says how long so many bits took, each missed deadline
-that they took longer than that. The round trip is the median of the last few transfers whose bits
-hardly counted; a belief over the rate on a logarithmic grid takes in all of them, small ones for as
-much as they tell, and spreads as time passes because links change.
+Each finished transfer says how long so many bits took, each missed deadline that they took longer
+than that; where nothing else is sent, messages can be sent to be timed. The round trip is the
+median of the last few transfers whose bits hardly counted; a belief over the rate on a logarithmic
+grid takes in all of them, small ones for as much as they tell, and spreads as time passes because
+links change.
 """
 
 from __future__ import annotations
@@ -104,6 +105,30 @@ class LinkEstimator:
             elapsed_s: time without the server's own, s.
         """
         self._note(_Transfer(8.0 * message_bytes, max(elapsed_s, 1e-6), self._clock(), True))
+
+    def probe(self, send: Callable[[bytes], object], message_bytes: int, tries: int = 1) -> float:
+        """Send some messages, one after the other, and take in the fastest.
+
+        Other traffic or a busy processor makes a message slower, never faster.
+
+        Args:
+            send: returns once a message has been answered.
+            message_bytes: of each, zeros.
+            tries: how many.
+
+        Returns:
+            Time that the fastest took, s.
+
+        Raises:
+            Exception: what `send` raises.
+        """
+        times_s = []
+        for _ in range(tries):
+            began_s = self._clock()
+            send(bytes(message_bytes))
+            times_s.append(self._clock() - began_s)
+        self.transferred(message_bytes, min(times_s))
+        return min(times_s)
 
     def missed(self, message_bytes: int, deadline_s: float) -> None:
         """Take in a request that had no answer within `deadline_s`: a bound of the rate."""

@@ -60,6 +60,20 @@ def test_nothing_is_known_before_the_first_transfer_that_tells_the_rate():
     assert link.is_right()
 
 
+def test_a_probe_is_not_misled_by_what_else_the_machine_does():
+    clock = FakeClock()
+    estimator = LinkEstimator(clock)
+    pauses_s = iter([0.05, 0.0, 0.1, 0.3, 0.2, 0.0])
+
+    def send(message):
+        clock.sleep(RTT_S + 8 * len(message) / 20e6 + next(pauses_s))
+
+    assert estimator.probe(send, 0, tries=3) == pytest.approx(RTT_S)
+    assert estimator.probe(send, 100_000, tries=3) == pytest.approx(RTT_S + 0.04)
+    assert estimator.estimate().rate_bps == pytest.approx(20e6, rel=0.05)
+    assert estimator.estimate().rtt_s == pytest.approx(RTT_S)
+
+
 @pytest.mark.parametrize("rate_bps", [0.5e6, 2e6, 10e6, 50e6, 200e6])
 @pytest.mark.parametrize("rtt_s", [0.001, 0.02])
 def test_rate_and_round_trip_are_found_from_a_few_transfers(rate_bps, rtt_s):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 
 from partition.stages.errors import StageError
-from partition.stages.link_meter import LinkMeter
+from partition.stages.outlet import FrameTimes
 from partition.stages.session import Hop, Kind, Session, pack_signal, unpack_signal
 
 SESSION = Session(
@@ -60,19 +61,33 @@ def test_signals():
             unpack_signal(wrong)
 
 
-def test_the_meter_takes_frames_that_follow_each_other_apart():
+def rate_after(arrivals_s, n_bytes=125_000):
+    """From frames that are handed over all at once, so that each waits for those before it."""
     now_s = 0.0
-    meter = LinkMeter(lambda: now_s)
-    arrivals_s = [1.0, 2.0, 3.5, 4.5, 6.0, 7.0, 8.5]
-    for number in range(8):
-        meter.sent(number, 125_000)  # all at once: each waits for those before it
+    times = FrameTimes(lambda: now_s)
+    for number in range(len(arrivals_s)):
+        times.sent(number, n_bytes)
     for number, arrival_s in enumerate(arrivals_s):
         now_s = arrival_s
-        meter.arrived(number)
-    assert meter.rate_bps is None
-    now_s = 9.5
-    meter.arrived(7)
-    assert meter.rate_bps == pytest.approx(1e6)
+        times.arrived(number)
+    return times.rate_bps
+
+
+def test_frames_that_follow_each_other_are_timed_apart():
+    arrivals_s = [1.0, 2.0, 3.5, 4.5, 6.0, 7.0, 8.5, 9.5]
+    assert rate_after(arrivals_s[:3]) is None
+    assert rate_after(arrivals_s) == pytest.approx(1e6, rel=0.15)
+
+
+def test_news_that_come_late_make_no_link_fast():
+    arrivals_s = np.arange(1.0, 17.0)
+    arrivals_s[3::4] += 0.99  # told with the next one's
+    assert rate_after(arrivals_s) == pytest.approx(1e6, rel=0.15)
+
+
+def test_a_link_that_slows_down_is_noticed_after_eight_frames():
+    arrivals_s = np.concatenate([np.arange(1.0, 25.0), 24.0 + 3.0 * np.arange(1.0, 9.0)])
+    assert rate_after(arrivals_s) == pytest.approx(1e6 / 3, rel=0.15)
 
 
 def test_replace_keeps_what_packs():
