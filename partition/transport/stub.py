@@ -9,7 +9,8 @@ import grpc
 
 from partition.codec.encoded import Encoded
 from partition.errors import CloudError, WireError
-from partition.model.folder import ModelFolder, SplitPoint
+from partition.model.folder import ModelFolder
+from partition.model.split_point import SplitPoint
 from partition.transport import rpc, wire
 
 
