@@ -81,7 +81,8 @@ class Outcome:
     """What one control step cost, for `n` boards; arrays of shape (n,), or broadcast over actions.
 
     Attributes:
-        energy_j: energy of the board per request, idle time and radio included.
+        energy_j: energy of the board per request expected in the step, see
+            `envs.energy_per_request`.
         latency_s: mean time from a request's arrival to its answer.
         in_time: share of requests answered within the latency target.
         accuracy: share of right answers where a table measured it, or agreement with the unsplit
@@ -165,6 +166,7 @@ class Plant(Protocol):
 
     layout: Layout
     n_steps: int
+    step_s: float
 
     def reset(self, seeds: NDArray[np.uint64]) -> Readings:
         """Begin an episode, one seed per board."""

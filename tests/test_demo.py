@@ -39,15 +39,17 @@ def test_no_finished_run_is_said(runs, capsys):
 def test_demo_reads_the_cut_from_the_line_that_deploy_prints():
     class Plant:
         dry_run, link_bps = False, 5e6
-        last_power = StepPower(5.0, 0.25, is_measured=True)
+        last_power = StepPower(5.0, 0.25, is_measured=True, uncertainty_w=0.1)
+        energy_uncertainty_j = 0.01
         clocks_in_force = (ClockInForce("cpu", 1_000_000_000, 345_600_000, "the thermal guard"),)
 
         def route_name(self, index):
             return f"block{index}"
 
-    outcome = {"power_w": 5.0, "latency_s": 0.02, "in_time": 1.0}
+    outcome = {"power_w": 5.0, "energy_j": 0.5, "latency_s": 0.02, "in_time": 1.0}
     line = live_line(Plant(), {"outcome": outcome, "route": 3})
     assert "set cpu 0.35 (asked 1.00: the thermal guard) GHz" in line
+    assert "|  5.00 W, 0.500 +- 0.010 J per request |" in line
     match = demo._LINE.match(f"{12.3:6.1f} s  {line}")
     assert (match["second"], match["cut"]) == ("12.3", "block3")
 

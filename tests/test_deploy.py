@@ -147,7 +147,9 @@ def test_summary_tells_what_was_served_and_needs_no_learning_package(
     assert 15 <= document["requests"] <= 30
     assert document["fallbacks"] == document["dropped"] == 0
     assert document["top1_agreement"] == document["in_time"] == 1.0
-    assert document["energy_per_request_j"] == document["energy_j"] / document["requests"]
+    for energy in ("energy_per_request", "energy_per_request_uncertainty"):
+        total_j = document[energy.replace("_per_request", "") + "_j"]
+        assert document[f"{energy}_j"] == pytest.approx(total_j / document["requests"])
     latencies_s = [document[f"latency_p{p}_s"] for p in (50, 95, 99)]
     assert 0.0 < latencies_s[0] <= latencies_s[1] <= latencies_s[2] < 0.1
     assert 0.0 < document["decision_median_s"] < 1e-3

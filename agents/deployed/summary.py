@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from agents.deployed.histogram import TimeHistogram
+from envs.energy_per_request import EnergyTotal
 from envs.live.plant import LivePlant
 from envs.live.supervisor import ClockInForce
 
@@ -21,7 +22,7 @@ def live_line(plant: LivePlant, info: dict[str, Any]) -> str:
     link = plant.link_bps / 1e6
     return (
         f"link {link:7.1f} Mbit/s | {_clocks(plant)} | cut {plant.route_name(info['route'])} | "
-        f"{outcome['power_w']:5.2f} W{_mark(plant)} | {1e3 * outcome['latency_s']:5.1f} ms | "
+        f"{_energy(plant, outcome)} | {1e3 * outcome['latency_s']:5.1f} ms | "
         f"in time {100 * outcome['in_time']:3.0f} %"
     )
 
@@ -44,9 +45,12 @@ def _clock(clock: ClockInForce) -> str:
     return f"{in_force} (asked {clock.requested_hz / 1e9:.2f}: {clock.cause})"
 
 
-def _mark(plant: LivePlant) -> str:
-    """Sets a power that was not measured apart."""
-    return "" if plant.last_power.is_measured else " (not measured)"
+def _energy(plant: LivePlant, outcome: dict[str, float]) -> str:
+    """Power, and energy per request with its largest error, where they were measured."""
+    power, per_request = f"{outcome['power_w']:5.2f} W", f"{outcome['energy_j']:.3f}"
+    if not plant.last_power.is_measured:
+        return f"{power} (not measured), {per_request} J per request"
+    return f"{power}, {per_request} +- {plant.energy_uncertainty_j:.3f} J per request"
 
 
 class Summary:
@@ -59,7 +63,8 @@ class Summary:
         self._algorithm, self._plant, self._clock = algorithm, plant, clock
         self._latencies, self._decisions = TimeHistogram(), TimeHistogram()
         self._cuts: Counter[str] = Counter()
-        self._energy_j = self._duration_s = self._unmeasured_s = 0.0
+        self._energy = EnergyTotal()
+        self._duration_s = self._unmeasured_s = 0.0
         self._until_s: float | None = None
         self._n_known = self._n_agreeing = 0  # requests whose right answer is known
         self._dropped = self._fallbacks = self._in_time = 0
@@ -68,12 +73,16 @@ class Summary:
         """Add the plant's last step, and the time between it and the one before."""
         plant, now_s = self._plant, self._clock()
         self._decisions.add(decision_s)
-        measured_s = plant.last_duration_s if plant.last_power.is_measured else 0.0
-        begun_s = now_s - plant.last_duration_s if self._until_s is None else self._until_s
+        power, power_w = plant.last_power, info["outcome"]["power_w"]
+        measured_s = power.duration_s if power.is_measured else 0.0
+        begun_s = now_s - power.duration_s if self._until_s is None else self._until_s
         elapsed_s, self._until_s = now_s - begun_s, now_s
         self._duration_s += elapsed_s
-        self._energy_j += info["outcome"]["power_w"] * elapsed_s
-        self._unmeasured_s += max(elapsed_s - measured_s, 0.0)
+        unmeasured_s = max(elapsed_s - measured_s, 0.0)
+        self._unmeasured_s += unmeasured_s
+        # Of what was drawn unseen nothing is known, so that all of it may be wrong.
+        uncertainty_j = power.uncertainty_w * measured_s + power_w * unmeasured_s
+        self._energy.add(power_w * elapsed_s, len(plant.served), uncertainty_j)
         self._dropped += plant.dropped
         self._cuts[plant.route_name(info["route"])] += len(plant.served)
         for served in plant.served:
@@ -88,7 +97,8 @@ class Summary:
         """Plain values, keys with units; None where nothing was served.
 
         During `unmeasured_s` of `duration_s` the last measured power stood in: between the
-        energy windows of two steps, and where power could not be measured.
+        energy windows of two steps, and where power could not be measured. The uncertainties are
+        largest errors: what the energy windows admit, and all energy of that time.
         """
         n = len(self._latencies)
         n_asked = n + self._dropped
@@ -105,8 +115,10 @@ class Summary:
             "requests": n,
             "dropped": self._dropped,
             "fallbacks": self._fallbacks,
-            "energy_j": self._energy_j,
-            "energy_per_request_j": self._energy_j / n if n else None,
+            "energy_j": self._energy.energy_j,
+            "energy_uncertainty_j": self._energy.uncertainty_j,
+            "energy_per_request_j": self._energy.per_request_j,
+            "energy_per_request_uncertainty_j": self._energy.per_request_uncertainty_j,
             "latency_p50_s": self._latencies.quantile_s(0.50),
             "latency_p95_s": self._latencies.quantile_s(0.95),
             "latency_p99_s": self._latencies.quantile_s(0.99),
@@ -130,8 +142,10 @@ class Summary:
         return (
             f"{d['requests']} requests in {d['duration_s']:.1f} s{modelled}, "
             f"{d['fallbacks']} fallbacks, {d['dropped']} dropped\n"
-            f"energy {d['energy_per_request_j']:.3f} J per request{_share_unmeasured(d)}; latency "
-            f"p50 {1e3 * d['latency_p50_s']:.1f} ms, p95 {1e3 * d['latency_p95_s']:.1f} ms; "
+            f"energy {d['energy_per_request_j']:.3f} "
+            f"+- {d['energy_per_request_uncertainty_j']:.3f} J per request{_share_unmeasured(d)}; "
+            f"latency p50 {1e3 * d['latency_p50_s']:.1f} ms, "
+            f"p95 {1e3 * d['latency_p95_s']:.1f} ms; "
             f"in time {100 * d['in_time']:.1f} %\n"
             f"{agrees}decision {1e6 * d['decision_median_s']:.0f} us median\ncuts: {cuts}"
             f"{_failures(d)}"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from agents.deciders.base import Decider
 from agents.evaluation.statistics import weighted_quantile
 from envs.arrays import Floats
+from envs.energy_per_request import energy_per_request_j
 from envs.sim.fleet import Fleet, World
 from envs.spaces import ObservationEncoder, observation_fields
 
@@ -76,7 +77,7 @@ def run_episodes(world: World, decider: Decider, seeds: NDArray[np.uint64]) -> E
         return weighted
 
     return Episodes(
-        energy_j=series["power_w"].sum(axis=0) * world.step_s / total,
+        energy_j=energy_per_request_j(series["power_w"].sum(axis=0) * world.step_s, total),
         latency_s=per_request("latency_s"),
         qos_met=per_request("in_time"),
         accuracy=per_request("accuracy"),

@@ -9,6 +9,7 @@ transitions of the policy, and a few thousand real steps follow, each learned fr
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -35,6 +36,7 @@ from agents.training.log_cost import LogCost
 from agents.training.run import CONFIG_FILE, write_json
 from agents.whole_file import written_whole
 from envs.edge_env import EdgeSplitEnv
+from envs.energy_per_request import EnergyTotal
 from envs.live.plant import LivePlant
 from envs.make import make_live
 from envs.sim.build import build_world
@@ -97,7 +99,7 @@ class Block:
     """What a policy took over some steps.
 
     Attributes:
-        energy_j: energy per request.
+        energy_j: energy per request answered; NaN where none was.
         in_time: share of requests in time.
         latency_s: mean latency.
         cost: mean cost per step.
@@ -290,6 +292,7 @@ def compare(
     """
     both = {"before": before, "after": after}
     seen: dict[str, list[list[float]]] = {name: [] for name in both}
+    drawn = {name: EnergyTotal() for name in both}
     for block in range(n_blocks):
         for name in sorted(both, reverse=block % 2 == 0):
             decide, (observation, _) = both[name](), env.reset(seed=block)
@@ -298,9 +301,15 @@ def compare(
                 outcome = info["outcome"]
                 # The first step still pays for the other policy's clocks.
                 if step and _is_measured(env):
-                    keys = ("energy_j", "in_time", "latency_s")
-                    seen[name].append([*(outcome[key] for key in keys), -float(reward)])
-    return {name: Block(*map(float, np.mean(rows, axis=0))) for name, rows in seen.items()}
+                    drawn[name].add(outcome["power_w"] * env.plant.step_s, outcome["requests"])
+                    seen[name].append([outcome["in_time"], outcome["latency_s"], -float(reward)])
+    return {name: _block(drawn[name], rows) for name, rows in seen.items()}
+
+
+def _block(drawn: EnergyTotal, rows: list[list[float]]) -> Block:
+    energy_j = drawn.per_request_j
+    means = map(float, np.mean(rows, axis=0))
+    return Block(math.nan if energy_j is None else energy_j, *means)
 
 
 def _is_measured(env: EdgeSplitEnv) -> bool:

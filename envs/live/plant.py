@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.energy_per_request import energy_per_request_j
 from envs.live.cloud_link import CloudLink
 from envs.live.model_error import FactorMeter
 from envs.live.requests import Request, Requests
@@ -83,6 +84,8 @@ class LivePlant:
         dropped: requests dropped during the last step, because too many waited or the network
             could not take them.
         last_power: power of the last step, the board's without a modelled radio.
+        energy_uncertainty_j: largest error of the last step's energy per request.
+        step_s: duration of a control step that is not late.
         shortest_step_s: time below which no step ends: half a step, or what the power sensors need.
     """
 
@@ -120,20 +123,21 @@ class LivePlant:
         self.layout = layout
         self._board, self._pipeline, self._cloud = board, pipeline, cloud
         self._supervisor = BoardSupervisor(board, layout.max_power_w, clock)
-        self._scenario, self._step_s, self._folder = scenario, step_s, folder
+        self._scenario, self.step_s, self._folder = scenario, step_s, folder
         self._clock, self._sleep = clock, sleep
         self._requests = requests
         self._routes = folder.routes
         flops = [option.edge.flops for option in self._routes]
         self._edge_share = np.array(flops) / flops[-1]
         self.shortest_step_s = max(step_s / 2, board.shortest_window_s)
-        self.last_power = StepPower(0.0, step_s, is_measured=False)
+        self.last_power = StepPower(0.0, step_s, is_measured=False, uncertainty_w=0.0)
+        self.energy_uncertainty_j = 0.0
         self.served: list[Served] = []
         self.dropped = 0
 
     def reset(self, seeds: NDArray[np.uint64]) -> Readings:
         """Begin an episode; clocks stay as they are."""
-        self._episodes = Episodes([self._scenario], seeds, self.n_steps, self._step_s)
+        self._episodes = Episodes([self._scenario], seeds, self.n_steps, self.step_s)
         self._t = 0
         self._action = np.array([[len(axis.values) - 1 for axis in self.layout.axes]])
         self._supervisor.reset()
@@ -141,7 +145,7 @@ class LivePlant:
         self._requests.reset(seeds)
         self._step_end_s = self._asked_s = self._clock()
         self._decision_s, self._busy = 0.0, 0.0
-        self._meter = FactorMeter(self._board, self._folder, self._step_s)
+        self._meter = FactorMeter(self._board, self._folder, self.step_s)
         return self.readings()
 
     def step(self, actions: Indices) -> Outcome:
@@ -268,9 +272,9 @@ class LivePlant:
 
         Points of the grid that are over, or too near to measure power until then, are left out.
         """
-        end_s = self._step_end_s + self._step_s
+        end_s = self._step_end_s + self.step_s
         late_s = self._clock() + self.shortest_step_s - end_s
-        return end_s + self._step_s * max(math.ceil(late_s / self._step_s), 0)
+        return end_s + self.step_s * max(math.ceil(late_s / self.step_s), 0)
 
     def _answer(self, request: Request, route: int, target_s: float) -> Served:
         # Whoever asked may want the answer sooner, and has waited already.
@@ -289,15 +293,18 @@ class LivePlant:
             self._latency_s = float(np.mean([s.latency_s for s in self.served]))
         in_time = sum(s.in_time for s in self.served)
         asked = max(n + self.dropped, 1)
+        self.energy_uncertainty_j = energy_per_request_j(
+            self.last_power.uncertainty_w, float(now.arrival_hz[0])
+        )
         return Outcome(
-            energy_j=self._power_w / now.arrival_hz,
+            energy_j=energy_per_request_j(one * self._power_w, now.arrival_hz),
             latency_s=one * self._latency_s,
             in_time=one * (in_time / asked if n + self.dropped else 1.0),
             accuracy=one * self._accuracy(),
             switched=switched,
             overheat_c=one * max(-self._supervisor.margin_c, 0.0),
             power_w=one * self._power_w,
-            requests=one * n * (self._step_s / self.last_duration_s),
+            requests=one * n * (self.step_s / self.last_duration_s),
             uplink_bytes=one * self._routes[int(self._action[0, -1])].wire_bytes,
             fell_back=one * sum(s.result.fallback is not None for s in self.served) / max(n, 1),
         )

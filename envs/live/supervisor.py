@@ -49,11 +49,14 @@ class StepPower:
         power_w: mean power at the board's input, W.
         duration_s: of the step.
         is_measured: False where the last measured power stands in.
+        uncertainty_w: largest error of the power, W, as the energy window admits it; where the last
+            power stands in, all of it.
     """
 
     power_w: float
     duration_s: float
     is_measured: bool
+    uncertainty_w: float
 
 
 class BoardSupervisor:
@@ -128,15 +131,24 @@ class BoardSupervisor:
         except UnreadWindowError as error:
             # A busy machine, not a broken sensor: lower clocks would make it busier yet.
             self._unread.failed(error)
-            return StepPower(self._power_w, self._clock() - self._began_s, is_measured=False)
+            return self._standing_in()
         except HardwareError as error:
             self._power.failed(error)
-            return StepPower(self._power_w, self._clock() - self._began_s, is_measured=False)
+            return self._standing_in()
         self._unread.worked()
         self._power.worked()
         self._n_dropped_readings += energy.n_failed
         self._power_w = energy.energy_j / energy.duration_s
-        return StepPower(self._power_w, energy.duration_s, is_measured=True)
+        return StepPower(
+            self._power_w,
+            energy.duration_s,
+            is_measured=True,
+            uncertainty_w=energy.uncertainty_j / energy.duration_s,
+        )
+
+    def _standing_in(self) -> StepPower:
+        duration_s = self._clock() - self._began_s
+        return StepPower(self._power_w, duration_s, is_measured=False, uncertainty_w=self._power_w)
 
     def apply(self, wanted: OperatingPoint) -> None:
         """Ask for clocks; for low ones at most where power has been unknown for long."""

@@ -37,7 +37,7 @@ class Fleet:
         self.world = world
         self.layout = world.layout
         self.n = n
-        self.n_steps = world.n_steps
+        self.n_steps, self.step_s = world.n_steps, world.step_s
         device = world.device
         self._tables = clock_tables(device)
         self._settable = [k for k, table in enumerate(self._tables) if len(table) > 1]

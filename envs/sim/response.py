@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.arrays import Floats
+from envs.energy_per_request import energy_per_request_j
 from envs.plant import SPREAD
 from envs.scenarios.surroundings import Surroundings
 from envs.sim.clocks import Clocks
@@ -151,7 +152,7 @@ def respond(
     return Response(
         latency_s=latency_s,
         in_time=in_time * (1.0 - (left - kept) / offered),
-        energy_j=power_w * (1.0 / now.arrival_hz),
+        energy_j=energy_per_request_j(power_w, now.arrival_hz),
         power_w=power_w,
         backlog=kept,
         requests=requests,

@@ -113,6 +113,21 @@ def test_energy_before_and_after_is_told(env, small_world, tmp_path):
 
 
 @pytest.mark.usefixtures("brief")
+def test_energy_is_told_per_request_that_was_answered(build):
+    """An overloaded board drops requests; those that were answered took the energy."""
+    busy = build("busy", rate_hz="1000.0")
+    env = EdgeSplitEnv(Fleet(busy, 1), busy.objective())
+    slow = constant_policy(busy.layout, (0, 0, 0, -1))
+    block = compare(env, lambda: slow.decide, lambda: slow.decide, 1)["after"]
+    env.reset(seed=0)
+    outcomes = [env.step(np.array([0, 0, 0, 4]))[-1]["outcome"] for _ in range(5)][1:]
+    assert sum(o["requests"] for o in outcomes) < 0.5 * 4 * busy.step_s * 1000.0
+    answered = sum(o["requests"] for o in outcomes)
+    expected_j = sum(o["power_w"] for o in outcomes) * busy.step_s / answered
+    assert block.energy_j == pytest.approx(expected_j)
+
+
+@pytest.mark.usefixtures("brief")
 def test_both_are_compared_on_the_same_requests(small_world):
     """The same policy against itself comes out even, block by block."""
     bursty = replace(small_world, n_steps=5)

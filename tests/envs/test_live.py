@@ -290,6 +290,18 @@ def test_a_step_without_a_request_misses_nothing(plant):
     assert idle.energy_j[0] == pytest.approx(idle.power_w[0] / 0.5)
 
 
+def test_the_error_of_a_window_is_shared_by_the_requests_expected_in_it(plant, monkeypatch):
+    live = plant({"arrivals.rate_hz": "8.0"})
+    end = live._board.end_window
+
+    def uncertain():
+        return replace(end(), uncertainty_j=0.1)
+
+    monkeypatch.setattr(live._board, "end_window", uncertain)
+    live.step(action(live))
+    assert live.energy_uncertainty_j == pytest.approx(0.1 / (8.0 * STEP_S))
+
+
 @pytest.mark.parametrize("continuous", [False, True])
 def test_both_checkers_accept_the_live_environment(plant, device, continuous):
     live = plant()

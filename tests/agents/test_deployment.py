@@ -1,0 +1,95 @@
+"""What a deployment tells, on a plant that says what it is told to say."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from agents.deployed.summary import Summary, live_line
+from envs.live.supervisor import StepPower
+from tests.hw.fake.clock import FakeClock
+
+STEP_S = 0.25
+SERVED = SimpleNamespace(
+    latency_s=0.02, in_time=True, agrees=None, result=SimpleNamespace(fallback=None)
+)
+
+
+class Plant:
+    """Draws 4 W, give or take 0.2 W, and answers or drops what it is told to."""
+
+    is_modelled = dry_run = False
+    link_bps, clocks_in_force, n_failures = 5e6, (), {}
+    energy_uncertainty_j = 0.025
+    layout = SimpleNamespace(board="board", model="network")
+
+    def run(self, answered, dropped=0, *, is_measured=True):
+        self.last_power = StepPower(4.0, STEP_S, is_measured, 0.2 if is_measured else 4.0)
+        self.served, self.dropped = [SERVED] * answered, dropped
+        return {"outcome": {"power_w": 4.0, "energy_j": 0.5}, "route": 0}
+
+    def route_name(self, index):
+        return "cut"
+
+
+@pytest.fixture
+def told():
+    """Run steps one after another; returns the summary."""
+
+    def tell(*steps, late_s=0.0):
+        plant, clock = Plant(), FakeClock()
+        summary = Summary("advised", plant, clock)
+        for answered, dropped, is_measured in steps:
+            info = plant.run(answered, dropped, is_measured=is_measured)
+            clock.sleep(STEP_S + late_s)
+            summary.add(info, 0.0)
+        return summary
+
+    return tell
+
+
+def test_energy_is_shared_by_the_requests_that_were_answered(told):
+    document = told((2, 0, True), (0, 0, True), (2, 6, True)).document()  # a pause, an overload
+    assert document["energy_j"] == pytest.approx(3 * STEP_S * 4.0)
+    assert document["energy_per_request_j"] == pytest.approx(3.0 / 4)
+
+
+def test_the_errors_of_all_windows_are_told(told):
+    summary = told((2, 0, True), (2, 0, True))
+    document = summary.document()
+    assert document["energy_uncertainty_j"] == pytest.approx(2 * STEP_S * 0.2)
+    assert document["energy_per_request_uncertainty_j"] == pytest.approx(0.1 / 4)
+    assert "energy 0.500 +- 0.025 J per request;" in summary.text()
+
+
+@pytest.mark.parametrize(
+    ("steps", "late_s", "unseen_s"),
+    [([(2, 0, True), (2, 0, False)], 0.0, STEP_S), ([(2, 0, True)] * 2, 0.05, 0.05)],
+    ids=["not measured", "between two windows"],
+)
+def test_nothing_is_known_of_what_was_drawn_unseen(told, steps, late_s, unseen_s):
+    document = told(*steps, late_s=late_s).document()
+    seen_s = sum(STEP_S for *_, is_measured in steps if is_measured)
+    assert document["unmeasured_s"] == pytest.approx(unseen_s)
+    assert document["energy_uncertainty_j"] == pytest.approx(0.2 * seen_s + 4.0 * unseen_s)
+
+
+def test_without_an_answer_there_is_no_energy_per_request(told):
+    document = told((0, 3, True)).document()
+    assert document["energy_per_request_j"] is None
+    assert document["energy_per_request_uncertainty_j"] is None
+
+
+@pytest.mark.parametrize(
+    ("is_measured", "expected"),
+    [
+        (True, "|  4.00 W, 0.500 +- 0.025 J per request |"),
+        (False, "|  4.00 W (not measured), 0.500 J per request |"),
+    ],
+)
+def test_the_live_line_tells_the_error_of_what_was_measured(is_measured, expected):
+    plant = Plant()
+    info = plant.run(2, is_measured=is_measured)
+    info["outcome"] |= {"latency_s": 0.02, "in_time": 1.0}
+    assert expected in live_line(plant, info)
