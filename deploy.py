@@ -31,6 +31,7 @@ from envs.errors import EnvError
 from envs.live.plant import LivePlant
 from envs.make import make_live
 from hw.base import Hold
+from hw.boards.registry import SIMULATED, describe_boards
 from hw.errors import HardwareError
 from hw.outage import Outage
 from partition.cli import share
@@ -187,7 +188,8 @@ def _show(line: str, printing: Outage) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--run", type=Path, required=True, help="folder that train.py wrote")
-    parser.add_argument("--board", default="sim", help="sim (default), emulated or linux")
+    boards = f"{describe_boards()}; default %(default)s"
+    parser.add_argument("--board", default=SIMULATED, help=boards)
     holds = [hold.value for hold in Hold]
     parser.add_argument("--hold", choices=holds, default="cap", help="how clocks are held (cap)")
     parser.add_argument("--model", default=None, help="model folder (default models/<name>)")

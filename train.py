@@ -30,6 +30,7 @@ from agents.training.sweep import Sweep
 from envs.errors import EnvError
 from envs.sim.build import ALL_SCENARIOS
 from envs.sim.effects import EFFECTS
+from hw.boards.registry import SIMULATED, board_names
 from hw.errors import HardwareError
 from partition.cli import share
 from partition.errors import PartitionError
@@ -94,10 +95,10 @@ def _tune(arguments: argparse.Namespace) -> int:
 
 
 def _config(arguments: argparse.Namespace) -> TrainConfig:
-    if arguments.board != "sim":
+    if arguments.board != SIMULATED:
         raise AgentError(
             f"train.py trains on the simulated board only, not on {arguments.board!r}: use --board "
-            f"sim, or --init RUN to fine-tune a trained policy on a board"
+            f"{SIMULATED}, or --init RUN to fine-tune a trained policy on a board"
         )
     return TrainConfig(
         board=arguments.board,
@@ -130,7 +131,8 @@ def _seed(text: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     names = (*DECIDERS.names(), *ABLATIONS)
-    parser.add_argument("--board", default="sim", help="sim; with --init emulated or linux, too")
+    boards = f"{SIMULATED}; with --init one of {', '.join(board_names())}"
+    parser.add_argument("--board", default=SIMULATED, help=boards)
     parser.add_argument("--device", default="tx2", help="device model, name or .toml file")
     parser.add_argument("--model", default="efficientnet-lite0", help="name or model folder")
     parser.add_argument(

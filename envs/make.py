@@ -21,8 +21,7 @@ from envs.scenarios.scenario import Scenario
 from envs.sim.build import ALL_SCENARIOS, build_world
 from envs.sim.fleet import Fleet
 from hw.base import Board, Hold
-from hw.boards.registry import open_board
-from hw.boards.sim import SimBoard
+from hw.boards.registry import SIMULATED, open_board
 from hw.errors import FrequencyRejectedError, HardwareError, SensorReadError
 from partition.data.example_inputs import example_inputs
 from partition.edge.client import CloudClient
@@ -64,7 +63,7 @@ def make_simulated(
 
 
 def make_live(
-    board: str = "sim",
+    board: str = SIMULATED,
     device: str | None = None,
     model: str = "efficientnet-lite0",
     scenario: str = "steady-wifi",
@@ -85,8 +84,8 @@ def make_live(
     """Make `EdgeSplit-v0`: a board and a split pipeline in wall-clock time.
 
     Args:
-        board: "sim" for modelled clocks and power, or a real board.
-        device: which device "sim" models, or a real board is taken for; see `hw.boards.registry`.
+        board: name of a board, see `hw.boards.registry`; modelled clocks and power if not given.
+        device: which device a modelled board models, or a real one is taken for.
         model: name of a prepared model, or its folder.
         scenario: name or TOML file.
         cloud: HOST:PORT of `partition.server`; None keeps everything on the edge.
@@ -151,10 +150,8 @@ def make_live(
 
 
 def _pipeline(board: Board, folder: ModelFolder, client: CloudClient | None) -> SplitPipeline:
-    timer = None
-    if isinstance(board, SimBoard):
-        timer = BoardPacer(board, folder.routes)
-    pipeline = SplitPipeline(folder, SplitRuntime(folder), client, timer)
+    pacer = BoardPacer(board, folder.routes)
+    pipeline = SplitPipeline(folder, SplitRuntime(folder), client, pacer)
     pipeline.warm_up()
     return pipeline
 
@@ -215,9 +212,9 @@ def _full_speed(
 ) -> tuple[float, float]:
     """Power in W and edge-only latency in s with all clocks at maximum, the cost's references.
 
-    A modelled board knows its largest power; a real one is measured while it runs the network, or,
-    where that fails `N_TRIES` times, is taken to draw what the policy was trained for. A dry run
-    takes the clocks as they are.
+    A board that does not know its largest power is measured while it runs the network, or, where
+    that fails `N_TRIES` times, is taken to draw what the policy was trained for. A dry run takes
+    the clocks as they are.
 
     Raises:
         HardwareError: that fails, and nothing is known of the board's power.
@@ -241,8 +238,8 @@ def _full_speed(
         except (SensorReadError, FrequencyRejectedError) as error:
             failure = error
             continue
-        if isinstance(board, SimBoard):
-            return board.device.max_power_w, full_speed_s
+        if board.known_max_power_w is not None:
+            return board.known_max_power_w, full_speed_s
         return energy.energy_j / energy.duration_s, full_speed_s
     if max_power_w is None:
         raise failure

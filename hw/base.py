@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
@@ -178,12 +179,17 @@ class Board(ABC):
         device: model that it is driven by, or that it is taken for; None where it has none.
         modelled: what is modelled instead of real, in words.
         dry_run: whether clocks are left alone, whatever is asked for.
+        known_max_power_w: power with everything busy at the highest clocks, W; None where it has
+            to be measured.
+        lacks_radio: whether its power leaves the radio out, so that a modelled one is to be added.
     """
 
     name: str
     device: DeviceModel | None = None
     modelled: tuple[str, ...] = ()
     dry_run: bool = False
+    known_max_power_w: float | None = None
+    lacks_radio: bool = False
     domains: Mapping[str, FrequencyDomain]
     power_sensors: Mapping[str, PowerSensor]
     thermal_zones: Mapping[str, ThermalZone]
@@ -257,6 +263,23 @@ class Board(ABC):
         Raises:
             WindowTooShortError: the sensors cannot resolve so short a time.
         """
+
+    def pace(
+        self, flops: float, traffic_bytes: float, kernels: float
+    ) -> AbstractContextManager[object]:
+        """Make a piece of a network, the body, take as long as it takes on the board.
+
+        Whatever runs on the board itself does so already.
+
+        Args:
+            flops: floating-point operations, two per multiply-add.
+            traffic_bytes: bytes of weights, layer inputs and layer outputs.
+            kernels: launched kernels after fusion.
+        """
+        return nullcontext()
+
+    def set_ambient(self, ambient_c: float) -> None:  # noqa: B027 - nobody sets the air around a board
+        """Set the temperature of the air around the board, degrees C, where it is modelled."""
 
     def look_again(self) -> None:  # noqa: B027 - few boards change while they are open
         """Take up clocks that came since the board was opened."""

@@ -18,6 +18,7 @@ from agents.policy.frozen import FrozenPolicy
 from envs.edge_env import EdgeSplitEnv
 from envs.plant import Indices, Layout
 from envs.sim.build import build_world
+from hw.boards.registry import is_machine
 from partition import json_file
 
 Decide = Callable[[NDArray[np.float32]], Indices]
@@ -72,7 +73,7 @@ class RunFolder:
 
     def device_on(self, board: str) -> str | None:
         """What a board is taken for; None if for itself."""
-        is_itself = board == "linux" and (self.leaves_clocks or self.layout.board == board)
+        is_itself = is_machine(board) and (self.leaves_clocks or self.layout.board == board)
         return None if is_itself else self.device
 
     def domains(self, board: str) -> tuple[str, ...] | None:

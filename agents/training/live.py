@@ -78,7 +78,7 @@ class Place:
     """Where and how long to tune.
 
     Attributes:
-        board: "sim", "emulated" or "linux".
+        board: a name in `hw.boards.registry`.
         scenario: name or TOML file.
         cloud: HOST:PORT of `partition.server`; None keeps everything on the edge.
         n_steps: control steps.

@@ -52,7 +52,7 @@ class TrainConfig:
     """A training run; saved as `config.json`.
 
     Attributes:
-        board: "sim".
+        board: the simulated one's name in `hw.boards.registry`.
         device: name of a device model, or a TOML file.
         model: name of the network, or its folder.
         scenario: names or TOML files.

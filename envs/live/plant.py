@@ -22,7 +22,6 @@ from envs.scenarios.scenario import Scenario
 from envs.scenarios.surroundings import Surroundings
 from envs.sim.expectation import Link
 from hw.base import Board
-from hw.boards.sim import SimBoard
 from partition.edge.pipeline import InferenceResult, SplitPipeline
 from partition.errors import PartitionError
 from partition.model.cost import Cost
@@ -53,9 +52,9 @@ class Served:
 
 
 class BoardPacer:
-    """Makes the pipeline's edge compute take as long as on the modelled board."""
+    """Makes the pipeline's edge compute take as long as on the board, which may be modelled."""
 
-    def __init__(self, board: SimBoard, options: Sequence[RouteOption]) -> None:
+    def __init__(self, board: Board, options: Sequence[RouteOption]) -> None:
         """Remember what each of the network's routes demands."""
         self._board = board
         self._options = {option.route: option for option in options}
@@ -69,8 +68,7 @@ class BoardPacer:
         return self._run(self._options[route].fallback)
 
     def _run(self, work: Cost) -> AbstractContextManager[object]:
-        demand = self._board.device.demand(work.flops, work.traffic_bytes, work.kernels)
-        return self._board.run(demand, traffic_bytes=float(work.traffic_bytes))
+        return self._board.pace(work.flops, work.traffic_bytes, work.kernels)
 
 
 class LivePlant:
@@ -152,8 +150,7 @@ class LivePlant:
         """Set the clocks, serve what arrives during one control step, and measure."""
         self._decision_s = self._clock() - self._asked_s
         now = self._requests.around(self._episodes.row(self._t + 1))
-        if isinstance(self._board, SimBoard):
-            self._board.ambient_c = float(now.ambient_c[0])
+        self._board.set_ambient(float(now.ambient_c[0]))
         self._supervisor.begin_window()
         wanted = {
             axis.name: int(axis.values[index])
@@ -335,7 +332,7 @@ class LivePlant:
 
     def _radio_j(self, now: Surroundings, route: int) -> float:
         """Modelled energy of the radio; a real board's sensors already include it."""
-        if not isinstance(self._board, SimBoard) or not self._cloud.is_there:
+        if not self._board.lacks_radio or not self._cloud.is_there:
             return 0.0
         n_sent = sum(s.result.served_by == "cloud" for s in self.served)
         rate_bps = self._cloud.estimate.rate_bps

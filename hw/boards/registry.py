@@ -1,8 +1,9 @@
-"""Boards by name."""
+"""Boards by name; a new one needs its class and an entry in `BOARDS`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from hw.base import Board, Hold
@@ -15,12 +16,85 @@ from hw.device.model import DeviceModel
 from hw.errors import BoardNotFoundError
 from hw.sysfs import Sysfs
 
+SIMULATED = "sim"
 DEFAULT_DEVICE = "tx2"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BoardOptions:
+    """How a board is to be driven, as `open_board` takes it; each kind heeds what concerns it."""
+
+    device: str | Path | None
+    root: Path
+    hold: Hold
+    domains: Sequence[str] | None
+    lock_nvidia: bool
+    dry_run: Callable[[str], object] | None
+
+    def model(self) -> DeviceModel:
+        """Device of a board that is nothing by itself."""
+        return DeviceModel.load(self.device or DEFAULT_DEVICE)
+
+
+@dataclass(frozen=True, slots=True)
+class BoardKind:
+    """An entry of the table of boards.
+
+    Attributes:
+        summary: what it is, for people.
+        build: makes one that is not open yet.
+        is_machine: whether it drives the clocks of the machine that it runs on, so that it needs
+            no device model.
+    """
+
+    summary: str
+    build: Callable[[BoardOptions], Board]
+    is_machine: bool = False
+
+
+def _simulated(options: BoardOptions) -> Board:
+    return SimBoard(options.model(), dry_run=options.dry_run is not None)
+
+
+def _emulated(options: BoardOptions) -> Board:
+    return EmulatedBoard(options.model(), Sysfs(options.root))
+
+
+def _machine(options: BoardOptions) -> Board:
+    model = DeviceModel.load(options.device) if options.device is not None else None
+    domains = options.domains
+    if model and domains is None:
+        domains = [KINDS[kind] for kind in model.settable]
+    machine = LinuxBoard(
+        Sysfs(options.root),
+        hold=options.hold,
+        domains=domains,
+        lock_nvidia=options.lock_nvidia,
+        tell=options.dry_run,
+    )
+    return TakenAs(machine, model) if model else machine
+
+
+BOARDS: Mapping[str, BoardKind] = {
+    SIMULATED: BoardKind("modelled clocks and power", _simulated),
+    "emulated": BoardKind("this machine slowed down to the clocks of a device", _emulated),
+    "linux": BoardKind("this machine's own clocks", _machine, is_machine=True),
+}
 
 
 def board_names() -> tuple[str, ...]:
     """Names that `open_board` takes."""
-    return ("sim", "emulated", "linux")
+    return tuple(BOARDS)
+
+
+def describe_boards() -> str:
+    """Names and what they stand for, as the help of a command shows them."""
+    return ", ".join(f"{name} ({kind.summary})" for name, kind in BOARDS.items())
+
+
+def is_machine(name: str) -> bool:
+    """Whether a board drives the machine that it runs on; False for a name that is unknown."""
+    return name in BOARDS and BOARDS[name].is_machine
 
 
 def open_board(
@@ -36,11 +110,10 @@ def open_board(
     """Open a board by name; use it as a context manager or close it.
 
     Args:
-        name: "sim" for a modelled device, "emulated" for this machine slowed down to the clocks of
-            a device, "linux" for this machine's own clocks.
+        name: a key of `BOARDS`.
         device: which device "sim" and "emulated" model, by name or as a `.toml` file, the TX2 if
             not given; which device "linux" is taken for, itself if not given.
-        root: where "linux" looks for /sys.
+        root: where the machine's /sys is looked for.
         hold: how "linux" holds clocks.
         domains: clocks that "linux" drives; all that are found if not given.
         lock_nvidia: whether "linux" drives NVIDIA cards by locked ranges.
@@ -52,23 +125,18 @@ def open_board(
         UnsupportedError: this machine is not like the device.
         HardwareError: this machine cannot be driven; the message says why.
     """
-    board: Board
-    if name == "sim":
-        board = SimBoard(DeviceModel.load(device or DEFAULT_DEVICE), dry_run=dry_run is not None)
-    elif name == "emulated":
-        board = EmulatedBoard(DeviceModel.load(device or DEFAULT_DEVICE), Sysfs(root))
-    elif name == "linux":
-        model = DeviceModel.load(device) if device is not None else None
-        if model and domains is None:
-            domains = [KINDS[kind] for kind in model.settable]
-        board = LinuxBoard(
-            Sysfs(root), hold=hold, domains=domains, lock_nvidia=lock_nvidia, tell=dry_run
-        )
-        if model:
-            board = TakenAs(board, model)
-    else:
+    if name not in BOARDS:
         raise BoardNotFoundError(
             f"board {name!r} is unknown; use one of {', '.join(board_names())}"
         )
+    options = BoardOptions(
+        device=device,
+        root=root,
+        hold=hold,
+        domains=domains,
+        lock_nvidia=lock_nvidia,
+        dry_run=dry_run,
+    )
+    board = BOARDS[name].build(options)
     board.open()
     return board

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from hw.base import Applied, Board, Cause, EnergyReading
 from hw.boards.sim_state import Run, SimState
@@ -22,7 +22,7 @@ class SimBoard(Board):
 
     Args:
         device: the device to model.
-        ambient_c: temperature around it, degrees C; may be changed at any time.
+        ambient_c: temperature around it, degrees C, until `set_ambient` is called.
         clock: present time, s.
         sleep: waits for a number of seconds.
         dry_run: leave the clocks alone, whatever is requested.
@@ -31,6 +31,7 @@ class SimBoard(Board):
     name = "sim"
     device: DeviceModel
     modelled = ("clocks", "power", "temperature")
+    lacks_radio = True
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class SimBoard(Board):
     ) -> None:
         super().__init__()
         self.device = device
+        self.known_max_power_w = device.max_power_w
         self.domains = {name: _SimDomain(self, name) for name in device.settable}
         self.power_sensors = {_SimSensor.name: _SimSensor(self)}
         self.thermal_zones = {_SimZone.name: _SimZone(self)}
@@ -58,16 +60,6 @@ class SimBoard(Board):
     def temperature_limit_c(self) -> float:
         """Temperature at which the modelled device begins to throttle, degrees C."""
         return self.device.throttle_c
-
-    @property
-    def ambient_c(self) -> float:
-        """Temperature around the board, degrees C."""
-        return self._state.ambient_c
-
-    @ambient_c.setter
-    def ambient_c(self, ambient_c: float) -> None:
-        with self.present() as state:
-            state.ambient_c = ambient_c
 
     @property
     def shortest_window_s(self) -> float:
@@ -135,6 +127,19 @@ class SimBoard(Board):
         finally:
             with self.present() as state:
                 state.work = None
+
+    def pace(
+        self, flops: float, traffic_bytes: float, kernels: float
+    ) -> AbstractContextManager[Run]:
+        """Make a piece of a network take as long as the model says."""
+        return self.run(
+            self.device.demand(flops, traffic_bytes, kernels), traffic_bytes=traffic_bytes
+        )
+
+    def set_ambient(self, ambient_c: float) -> None:
+        """Set the modelled temperature around the board, degrees C."""
+        with self.present() as state:
+            state.ambient_c = ambient_c
 
     def _acquire(self) -> None:
         with self.present() as state:

@@ -192,7 +192,7 @@ def test_power_readings_that_were_dropped_are_counted(step, board, supervisor, m
 
 
 def test_who_holds_a_clock_down_is_named(step, board, supervisor):
-    board.ambient_c = 99.0
+    board.set_ambient(99.0)
     for _ in range(8):
         step()
     held = [clock.cause for clock in supervisor.clocks_in_force() if clock.cause is not None]

@@ -143,7 +143,7 @@ def test_guard_of_a_board_that_tells_neither_temperature_nor_clock_asks_for_the_
 @pytest.mark.parametrize("margin_c", [2.0, 5.0])
 def test_policy_that_always_asks_for_the_maximum_never_reaches_the_limit(board, clock, margin_c):
     """A modelled TX2 in a hot enclosure under full load, for ten minutes."""
-    board.ambient_c = 62.0
+    board.set_ambient(62.0)
     board.guard = ThermalGuard(margin_c)
     demand = board.device.workloads["vgg19_tensorrt"]
     top = {name: domain.available_hz[-1] for name, domain in board.domains.items()}

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 import hw
+from hw.boards import registry
+from hw.boards.sim import SimBoard
 from hw.errors import BoardNotFoundError, DeviceFileError
 from tests.hw.fake.access import FakeSysfs
 from tests.hw.fake.boards import BOARDS
@@ -56,6 +58,37 @@ def test_other_clocks_than_the_devices_are_left_alone(tmp_path, monkeypatch):
 def test_unknown_board_lists_those_that_exist():
     with pytest.raises(BoardNotFoundError, match=r"'jetson'.*sim, emulated, linux"):
         hw.open_board("jetson")
+
+
+def test_another_kind_of_board_needs_an_entry_only(monkeypatch, tx2):
+    """It is opened, named where a name is wrong, and explained by the commands' help."""
+    seen = []
+
+    def build(options):
+        seen.append(options.device)
+        return SimBoard(options.model())
+
+    kind = registry.BoardKind("what was recorded", build, is_machine=True)
+    monkeypatch.setattr(registry, "BOARDS", {**registry.BOARDS, "replayed": kind})
+    with hw.open_board("replayed", device="tx2") as board:
+        assert board.fingerprint == tx2.fingerprint
+    assert seen == ["tx2"]
+    assert "replayed (what was recorded)" in registry.describe_boards()
+    assert registry.is_machine("replayed")
+    assert not registry.is_machine("jetson")
+    with pytest.raises(BoardNotFoundError, match="sim, emulated, linux, replayed"):
+        hw.open_board("jetson")
+
+
+def test_real_boards_pace_nothing_and_leave_the_air_alone(pi, tmp_path):
+    with hw.open_board("linux", root=tmp_path) as board:
+        before_c = board.temperature_c()
+        board.set_ambient(90.0)
+        assert board.temperature_c() == before_c
+        with board.pace(1e12, 1e12, 1e6):
+            pass
+        assert board.known_max_power_w is None
+        assert not board.lacks_radio
 
 
 def test_unknown_device_lists_those_that_exist():

@@ -168,20 +168,27 @@ def test_temperature_rises_with_power_and_follows_the_ambient(board, clock, tx2)
     idle_w = tx2.total_power_w(*TOP, cpu_util=0.0, gpu_util=0.0, traffic_bytes_per_s=0.0)
     rise_c = float(idle_w) * (tx2.thermal.fast_c_per_w + tx2.thermal.slow_c_per_w)
     assert board.temperature_c() == pytest.approx(25.0 + tx2.thermal.offset_c + rise_c)
-    board.ambient_c = 35.0
+    board.set_ambient(35.0)
     assert board.temperature_c() == pytest.approx(35.0 + tx2.thermal.offset_c + rise_c)
-    assert board.ambient_c == 35.0
+
+
+def test_a_piece_of_a_network_takes_as_long_as_the_model_says(board, clock, tx2):
+    demand = tx2.demand(2e9, 5e6, 100)
+    start_s = clock()
+    with board.pace(2e9, 5e6, 100):
+        clock.sleep(1e-3)
+    assert clock() - start_s == pytest.approx(float(tx2.latency_s(demand, *TOP)), rel=1e-3)
 
 
 def test_hot_board_is_slowed_and_recovers_its_request(board, clock):
     board.apply({"gpu": TOP[1]})
     clock.sleep(0.1)
-    board.ambient_c = board.temperature_limit_c
+    board.set_ambient(board.temperature_limit_c)
     throttled_hz = board.read_point()["gpu"]
     assert throttled_hz < TOP[1]
     assert throttled_hz in board.domains["gpu"].available_hz
     assert board.apply({"gpu": TOP[1]})["gpu"] <= throttled_hz
-    board.ambient_c = 20.0
+    board.set_ambient(20.0)
     clock.sleep(0.1)
     assert board.read_point()["gpu"] == TOP[1]
 
