@@ -18,7 +18,7 @@ from agents.advised.residuals import Residuals
 from agents.deciders.nominal import Known
 from agents.deciders.rule import Rule
 from agents.learners.safe_env import SafeEnv
-from agents.policy.thermal_mask import ThermalGuard
+from agents.policy.thermal_mask import ThermalActionMask
 from envs.arrays import Floats
 from envs.edge_env import EdgeSplitEnv
 from envs.objective import SMALLEST_COST
@@ -94,7 +94,7 @@ class Explorer:
     def __init__(self, env: EdgeSplitEnv, decider: Advised) -> None:
         """Explore around `decider`."""
         axes = env.plant.layout.axes
-        self._guard = ThermalGuard(axes, env.encoder.fields, SafeEnv.MARGIN_C)
+        self._guard = ThermalActionMask(axes, env.encoder.fields, SafeEnv.MARGIN_C)
         self._ends = np.cumsum([len(axis.values) for axis in axes])[:-1]
         self._decider = decider
         self.is_late = False

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.policy.frozen import FrozenPolicy
-from agents.policy.thermal_mask import ThermalGuard
+from agents.policy.thermal_mask import ThermalActionMask
 from envs.edge_env import EdgeSplitEnv
 from envs.objective import SMALLEST_COST
 
@@ -37,7 +37,7 @@ class SafeEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._trusted = trusted
         self._sizes = env.decoder.sizes
         axes = env.plant.layout.axes
-        self._guard = ThermalGuard(axes, env.encoder.fields, self.MARGIN_C)
+        self._guard = ThermalActionMask(axes, env.encoder.fields, self.MARGIN_C)
         self._is_late = False
 
     def reset(

@@ -23,7 +23,7 @@ from agents.errors import PolicyError
 from agents.policy import checksum
 from agents.policy.heads import BoxHead, CategoricalHead, Head, TableHead
 from agents.policy.remedy import CLOCKS, RETRAIN, shown, train_for
-from agents.policy.thermal_mask import ThermalGuard
+from agents.policy.thermal_mask import ThermalActionMask
 from agents.reach import check_reach
 from envs.errors import ActionError
 from envs.plant import Axis, Indices, Layout
@@ -189,7 +189,7 @@ class FrozenPolicy:
         if meta.head == "categorical":
             margin_c = meta.guard_margin_c
             axes = meta.layout.axes
-            guard = None if margin_c is None else ThermalGuard(axes, meta.fields, margin_c)
+            guard = None if margin_c is None else ThermalActionMask(axes, meta.fields, margin_c)
             return CategoricalHead(self.decoder.sizes, guard)
         try:
             return TableHead(self.decoder.from_indices(np.array(meta.table, dtype=np.int64)))

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.policy.thermal_mask import ThermalGuard
+from agents.policy.thermal_mask import ThermalActionMask
 from envs.plant import Indices
 from envs.spaces import ActionDecoder
 
@@ -33,7 +33,7 @@ class Head(Protocol):
 class CategoricalHead:
     """A block of scores per axis; the best of each block, of those that a guard leaves."""
 
-    def __init__(self, sizes: NDArray[np.int64], guard: ThermalGuard | None = None) -> None:
+    def __init__(self, sizes: NDArray[np.int64], guard: ThermalActionMask | None = None) -> None:
         """Prepare for axes with so many choices."""
         self.n_outputs = int(sizes.sum())
         ends = np.cumsum(sizes)

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.arrays import Floats
 from envs.plant import Axis
 from envs.spaces import ObservationEncoder, ObservationField, Observations
+from hw.boards.guard import is_near, points_left
 
 
-class ThermalGuard:
-    """Which choices a hot board leaves: the clocks in force and lower ones (zTT, MobiSys 2021)."""
+class ThermalActionMask:
+    """Which choices a hot board leaves a policy, by the rule of `hw.boards.guard`."""
 
     def __init__(
         self, axes: Sequence[Axis], fields: tuple[ObservationField, ...], margin_c: float
@@ -22,30 +24,29 @@ class ThermalGuard:
         Args:
             axes: clocks, then the route.
             fields: of the observation.
-            margin_c: distance to the throttling temperature at which the guard sets in.
+            margin_c: distance to the throttling temperature at which the mask sets in.
         """
-        names = [f.name for f in fields]
-        self._row = names.index("temperature_margin_c")
-        described = fields[self._row]
-        share = (margin_c - described.low) / (described.high - described.low)
-        self._threshold = 2.0 * share - 1.0
+        self._row = [f.name for f in fields].index("temperature_margin_c")
+        self._margin, self._margin_c = fields[self._row], margin_c
         self._encoder = ObservationEncoder(fields)
         self._tables = [np.array(axis.values) for axis in axes[:-1]]
         self._n_routes = len(axes[-1].values)
 
     def is_near(self, observation: NDArray[np.float32]) -> bool:
         """Whether one board is near the limit."""
-        return bool(observation[self._row] < self._threshold)
+        return bool(self._near(observation))
 
     def allowed(self, observations: Observations) -> NDArray[np.bool_]:
         """Choices of each axis that are left, shape (n, sum of the axes' sizes)."""
-        near = observations[:, self._row] < self._threshold
+        near = self._near(observations)[:, None]
         clocks_hz = self._encoder.decode(observations).clocks_hz
-        free = []
-        for k, table in enumerate(self._tables):
-            # Observations are float32, so that a clock read back may be rounded.
-            limit_hz = 1.001 * clocks_hz[:, k, None]
-            lower = (table <= limit_hz) | (np.arange(len(table)) == 0)
-            free.append(lower | ~near[:, None])
+        free = [
+            points_left(table, clocks_hz[:, k, None], near) for k, table in enumerate(self._tables)
+        ]
         free.append(np.ones((len(observations), self._n_routes), dtype=np.bool_))
         return np.concatenate(free, axis=1)
+
+    def _near(self, observations: Observations) -> NDArray[np.bool_]:
+        low_c, high_c = self._margin.low, self._margin.high
+        shares: Floats = 0.5 * (observations[..., self._row].astype(np.float64) + 1.0)
+        return is_near(low_c + shares * (high_c - low_c), self._margin_c)

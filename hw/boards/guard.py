@@ -1,5 +1,8 @@
 """The thermal guard: near the limit, clocks only go down.
 
+The rule is `points_left`. `ThermalGuard` lowers by it what is asked of a board;
+`agents.policy.thermal_mask.ThermalActionMask` leaves a policy only what it allows.
+
 On a hot board whoever decides may ask for what he likes: he gets current-or-lower clocks, and what
 was really set is what is reported. Merely keeping the clocks may not cool (zTT's guard cools by
 going strictly lower), so that within half the margin each step goes down one operating point.
@@ -14,6 +17,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
+
 from hw.base import Board, OperatingPoint
 from hw.errors import HardwareError
 from hw.outage import Outage
@@ -23,6 +29,39 @@ KNOWN_FOR_S = 2.0
 """Time for which the last temperature counts. A failed read or two pass within it, and a chip warms
 with a time constant of 1.5 s and more (the device models' fast node), so that what happens
 meanwhile stays within the reach of the kernel's own throttling."""
+ROUNDING = 1e-3
+"""Share by which a clock read back may lie above its operating point: observations are float32."""
+
+Floats = npt.NDArray[np.float64]
+
+
+def is_near(left_c: Floats | float, margin_c: float) -> npt.NDArray[np.bool_]:
+    """Whether boards are so near their temperature limit that no clock may be raised.
+
+    Args:
+        left_c: distances to the limit, degrees C, negative beyond it; any shape.
+        margin_c: distance from which on a board is hot, degrees C.
+    """
+    return np.asarray(left_c <= margin_c)
+
+
+def points_left(
+    points_hz: Floats, held_hz: Floats | float, near: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """Which operating points boards may have: all, and near the limit none above the present one.
+
+    zTT (Kim et al., MobiSys 2021) guards by the same rule. The lowest point is always left.
+
+    Args:
+        points_hz: ascending, shape (k,).
+        held_hz: clocks in force, shape (n, 1), or one of a single board.
+        near: of each board, shape (n, 1), see `is_near`; or of a single one.
+
+    Returns:
+        Shape (n, k); (k,) of a single board.
+    """
+    is_lowest = np.arange(len(points_hz)) == 0
+    return np.asarray((points_hz <= (1.0 + ROUNDING) * held_hz) | is_lowest | ~near)
 
 
 @dataclass(slots=True)
@@ -50,7 +89,8 @@ class ThermalGuard:
     def limit(self, board: Board, point: OperatingPoint) -> OperatingPoint:
         """The operating point to ask for instead; a sensor that fails is no error."""
         left_c = self._left_c(board)
-        if left_c > self.margin_c:
+        near = is_near(left_c, self.margin_c)
+        if not near:
             self._held_hz = dict(point)
             return point
         allowed = {}
@@ -61,7 +101,8 @@ class ThermalGuard:
                 held_hz = _present_hz(board, name)
             if left_c <= self.margin_c / 2:
                 held_hz = _next_lower(points_hz, held_hz)
-            allowed[name] = min(freq_hz, held_hz)
+            left = points_left(np.array(points_hz, dtype=np.float64), held_hz, near)
+            allowed[name] = min(freq_hz, points_hz[int(np.flatnonzero(left)[-1])])
         self._held_hz = allowed
         return allowed
 

@@ -71,6 +71,15 @@ def test_margin_is_the_users(machine, open_linux):
     assert board.apply({"cpu": 1_800_000_000}) == {"cpu": 600_000_000}
 
 
+def test_a_clock_between_two_points_is_held_at_the_lower_one(machine, open_linux):
+    """As a governor leaves it; the nearest point may be above it."""
+    sysfs = machine("raspberry-pi-4")
+    board = open_linux(sysfs)
+    sysfs.kernel.answers["sys/devices/system/cpu/cpufreq/policy0/scaling_cur_freq"] = "1060000"
+    sysfs.kernel.devices["cpu-thermal"].temp_c = LIMIT_C - 4.0
+    assert board.guard.limit(board, {"cpu": 1_800_000_000}) == {"cpu": 1_000_000_000}
+
+
 def test_machine_without_trip_points_has_no_guard(machine, open_linux):
     sysfs = machine("raspberry-pi-4")
     sysfs.kernel.remove("sys/class/thermal/thermal_zone0")
