@@ -36,7 +36,7 @@ demo: $(STAMP)  ## server, link at two rates, frozen policy: the cut changes
 	$(BIN)/python demo.py
 
 # torch comes first and with its exact version: a wider request may pull several GB of CUDA.
-$(STAMP): pyproject.toml constraints.txt $(wildcard partition/kernel/*.[ch])
+$(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet --constraint constraints.txt torch

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import platform
 import statistics
 import sys
 from collections.abc import Callable
@@ -20,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from partition import cli
-from partition.codec import kernel
-from partition.codec.codec import Codec, Encoded, Float32Array
+from partition.codec.codec import Codec, Float32Array
+from partition.codec.encoded import Encoded
 from partition.data.images import load_photographs
 from partition.errors import PartitionError
 from partition.model.folder import ModelFolder
@@ -93,8 +94,7 @@ def measure(folder: ModelFolder, source: Path | None = None, rounds: int = _ROUN
 def _measure_point(
     point: SplitPoint, tensors: list[Float32Array], methods: list[_Method], rounds: int
 ) -> list[Row]:
-    # By codecs of their own: memory of results that are held is not used again.
-    encoded = [[method.encode(tensor) for tensor in tensors] for method in _methods()]
+    encoded = [[method.encode(tensor) for tensor in tensors] for method in methods]
     samples: list[list[tuple[float, float, float]]] = [[] for _ in methods]
     target = np.empty_like(tensors[0])
     for _ in range(rounds):
@@ -221,15 +221,16 @@ def table(folder: ModelFolder, rows: list[Row], arguments: str) -> str:
         "",
         f"Made by `{COMMAND} {arguments}`. Machine: "
         f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, numpy "
-        f"{machine['numpy']}; the codec's kernel is {kernel.NAME}. Medians of interleaved rounds "
+        f"{machine['numpy']}; nothing is known of other kinds of processor than this "
+        f"{platform.machine()}. int8 and int4 are plain numpy. Medians of interleaved rounds "
         "over photographs (without `--source`, those of scikit-image); in brackets the time over "
         "that of a memcpy of the float32 tensor, measured right before. Errors are shares of the "
         "tensor's range: the largest one, and the root mean square of the worst photograph.",
         "",
-        "Bar: int8 within 2 memcpys. At cuts of 300 kB of float32 or more: encoding "
-        f"{_span([row.encode_memcpys for row in large])}, decoding "
-        f"{_span([row.decode_memcpys for row in large])}. At smaller cuts the bar is missed: "
-        "a memcpy takes 1 to 5 us there, less than a call from Python costs.",
+        "int8 beside a memcpy, at cuts of 300 kB of float32 or more: encoding "
+        f"{_span([row.encode_memcpys for row in large])} times as long, decoding "
+        f"{_span([row.decode_memcpys for row in large])}. At smaller cuts a memcpy takes 1 to "
+        "5 us, less than a call from Python costs.",
         "",
         "| cut | float32 | codec | times smaller | encode ms | decode ms | max error | RMS error |",
         "|---|---|---|---|---|---|---|---|",

@@ -17,7 +17,6 @@ import grpc
 import numpy as np
 
 from partition import cli
-from partition.codec import kernel
 from partition.codec.codec import Codec
 from partition.edge.client import CloudClient
 from partition.model.folder import ModelFolder
@@ -60,7 +59,6 @@ def measure_floors(folder: ModelFolder) -> dict[str, Any]:
         client_s, client_ratio: `CloudClient.infer` with a message of the same size (packing and
             all checks included, no network behind it), without the server's decoding.
         client_decoded_s, client_decoded_ratio: the same with the decoding.
-        codec_kernel: what the codec runs on, compiled or numpy.
         codec_s: int8 encode plus decode of 401 kB of float32.
         encode_ratio, decode_ratio: each of them over a memcpy of the float32.
         split_ratio: head plus tail over the unsplit network, per split point.
@@ -126,7 +124,6 @@ def _codec() -> dict[str, Any]:
         statistics.median(each) for each in zip(*samples[_WARM_UP_ROUNDS:], strict=True)
     )
     return {
-        "codec_kernel": kernel.NAME,
         "codec_s": encode_s + decode_s,
         "encode_ratio": encode_s / memcpy_s,
         "decode_ratio": decode_s / memcpy_s,
@@ -162,8 +159,7 @@ def _main() -> None:
         f"{floors['client_ratio']:.2f} times a bare gRPC unary call "
         f"({floors['client_decoded_ratio']:.2f} with the int8 decoding)\n"
         f"int8 encode and decode, 401 kB of float32: {floors['codec_s'] * 1e3:.3f} ms, "
-        f"{floors['encode_ratio']:.2f} and {floors['decode_ratio']:.2f} times a memcpy "
-        f"({floors['codec_kernel']} kernel)\n"
+        f"{floors['encode_ratio']:.2f} and {floors['decode_ratio']:.2f} times a memcpy\n"
     )
     for name, ratio in floors["split_ratio"].items():
         sys.stdout.write(f"head plus tail over the whole at {name}: {ratio:.3f}\n")

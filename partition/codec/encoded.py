@@ -88,7 +88,7 @@ def check_channels(channels: Uint16Array, n_channels: int) -> None:
 
 
 def check_encoded(encoded: Encoded) -> None:
-    """Refuse a tensor whose parts do not fit each other: C code reads them.
+    """Refuse a tensor whose parts do not fit each other: numpy might stretch them.
 
     Raises:
         WireError: they do not.
