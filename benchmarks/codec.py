@@ -13,7 +13,7 @@ import importlib
 import platform
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,10 @@ from typing import Any
 import numpy as np
 
 from partition import cli
+from partition.codec import quantisers
 from partition.codec.codec import Codec, Float32Array
 from partition.codec.encoded import Encoded
+from partition.codec.quantise import Quantiser
 from partition.data.images import load_photographs
 from partition.errors import PartitionError
 from partition.model.folder import ModelFolder
@@ -167,7 +169,9 @@ def _methods() -> list[_Method]:
             blosc2.decompress,
         )
 
-    def quantised_and_packed(codec: Codec) -> _Method:
+    def quantised(quantiser: Quantiser) -> Iterator[_Method]:
+        codec = Codec(quantiser.bits)
+
         def encode(x: Float32Array) -> Encoded:
             encoded = codec.encode(x)
             frame = np.frombuffer(pack.compress(encoded.payload.data.cast("B")), np.uint8)
@@ -177,9 +181,9 @@ def _methods() -> list[_Method]:
             plain = np.frombuffer(unpack.decompress(encoded.payload.data), np.uint8)
             return codec.decode(replace(encoded, payload=plain.reshape(encoded.payload_shape)))
 
-        return _Method(f"int{codec.bits} + zstd-1", encode, decode, _sent_bytes)
+        yield _Method(quantiser.name, codec.encode, codec.decode, _sent_bytes)
+        yield _Method(f"{quantiser.name} + zstd-1", encode, decode, _sent_bytes)
 
-    eight, four = Codec(8), Codec(4)
     return [
         _Method(
             "float16",
@@ -191,10 +195,7 @@ def _methods() -> list[_Method]:
         lossless("float32 + zstd-1", lambda x: pack.compress(x.data), unpack.decompress),
         blosc("LZ4", 1),
         blosc("ZSTD", _CLEVEL_BLOSC2_ZSTD),
-        _Method("int8", eight.encode, eight.decode, _sent_bytes),
-        quantised_and_packed(eight),
-        _Method("int4", four.encode, four.decode, _sent_bytes),
-        quantised_and_packed(four),
+        *(method for each in quantisers.QUANTISERS for method in quantised(each)),
     ]
 
 
@@ -221,8 +222,8 @@ def table(folder: ModelFolder, rows: list[Row], arguments: str) -> str:
         "",
         f"Made by `{COMMAND} {arguments}`. Machine: "
         f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, numpy "
-        f"{machine['numpy']}; nothing is known of other kinds of processor than this "
-        f"{platform.machine()}. int8 and int4 are plain numpy. Medians of interleaved rounds "
+        f"{machine['numpy']}; other processors than {platform.machine()} were not measured. int8 "
+        "and int4 are plain numpy. Medians of interleaved rounds "
         "over photographs (without `--source`, those of scikit-image); in brackets the time over "
         "that of a memcpy of the float32 tensor, measured right before. Errors are shares of the "
         "tensor's range: the largest one, and the root mean square of the worst photograph.",

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from partition.codec.encoded import MIN_DIMS, Bits, encoded_bytes
+from partition.codec.encoded import MIN_DIMS, encoded_bytes
 from partition.errors import WireError
 
 RAW_TYPES = ("float32", "float16", "int64", "int32", "bool")
@@ -19,7 +19,7 @@ _ALIGNMENT_BYTES = 8
 
 def request_bytes(
     shapes: tuple[tuple[int, ...], ...],
-    bits: Bits = 8,
+    bits: int = 8,
     dtypes: tuple[str, ...] | None = None,
 ) -> int:
     """Size of a request that carries tensors of these shapes with all channels.
@@ -45,7 +45,7 @@ def padding(size: int) -> int:
     return -size % _ALIGNMENT_BYTES
 
 
-def _tensor_bytes(shape: tuple[int, ...], bits: Bits, dtype: str) -> int:
+def _tensor_bytes(shape: tuple[int, ...], bits: int, dtype: str) -> int:
     """Bytes of a tensor in a message, header and padding included."""
     if dtype == "float32" and len(shape) >= MIN_DIMS:
         size = encoded_bytes(shape, bits)

@@ -7,15 +7,15 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from partition.codec.codec import Float32Array
+from partition.codec import quantisers
+from partition.codec.codec import Codec, Float32Array
+from partition.codec.encoded import encoded_bytes
 
-BITS = (8, 4)
+BITS = quantisers.all_bits()
 MESSAGE_BYTES = 64
 """Headers around one tensor in `partition.transport.wire`."""
 CHANNEL_BYTES = 2
 """Index of a channel that is sent."""
-RANGE_BYTES = 8
-"""A float32 scale and a float32 zero."""
 MIN_VALUES_PER_RANGE = 32
 """Channels below this share one range: ranges of their own would cost more than they save."""
 
@@ -57,12 +57,8 @@ def quantised(channels: Float32Array, bits: int) -> Float32Array:
     """What the cloud reads of the sent channels (n, H, W) of one input, as float32."""
     if channels.size == 0:
         return channels
-    axes = (1, 2) if has_own_range(channels.shape[1] * channels.shape[2]) else (0, 1, 2)
-    zero = channels.min(axis=axes, keepdims=True)
-    scale = (channels.max(axis=axes, keepdims=True) - zero) / np.float32(2**bits - 1)
-    per_level = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
-    levels = np.floor((channels - zero) * per_level + np.float32(0.5))
-    restored: Float32Array = levels * scale + zero
+    codec = Codec(bits)
+    restored: Float32Array = codec.decode(codec.encode(channels[None]))[0]
     return restored
 
 
@@ -73,10 +69,9 @@ def message_bytes(n_sent: int, channels: int, values_per_channel: int, bits: int
     """
     if n_sent == 0:
         return 0
-    groups = n_sent if has_own_range(values_per_channel) else 1
-    values = groups * math.ceil(n_sent // groups * values_per_channel * bits / 8)
+    values = encoded_bytes((1, n_sent, values_per_channel), bits)
     choice = 0 if n_sent == channels else n_sent * CHANNEL_BYTES
-    return MESSAGE_BYTES + groups * RANGE_BYTES + _aligned(choice) + _aligned(values)
+    return MESSAGE_BYTES + _aligned(choice) + _aligned(values)
 
 
 def _aligned(n_bytes: int) -> int:

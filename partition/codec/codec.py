@@ -1,4 +1,4 @@
-"""Feature codec: per-channel affine int8 or int4, 4 or 8 times fewer bytes than float32.
+"""Feature codec: quantised per channel, for instance int8, 4 times fewer bytes than float32.
 
 Quantisation is the one compression that always pays on a feature map; lossless compression of
 float32 saves next to nothing, and zstd on top of int8 a twentieth (results/codec.md).
@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from partition.codec import quantise
+from partition.codec import quantisers
 from partition.codec.encoded import (
     MAX_DIMS,
     MIN_DIMS,
     PARAMETER_BYTES,
-    Bits,
     Encoded,
     Uint16Array,
     check_channels,
@@ -26,7 +25,6 @@ from partition.errors import WireError
 
 __all__ = [
     "PARAMETER_BYTES",
-    "Bits",
     "Codec",
     "Encoded",
     "Float32Array",
@@ -41,16 +39,18 @@ class Codec:
     """Encoder and decoder of feature maps; may be shared by threads.
 
     Args:
-        bits: 8, or 4 for half the bytes and 17 times coarser levels. Decoding takes both.
+        bits: 8, or 4 for half the bytes and 17 times coarser levels. Decoding takes any.
+
+    Raises:
+        WireError: no quantiser has so many bits.
     """
 
-    def __init__(self, bits: Bits = 8) -> None:
-        if bits not in (4, 8):
-            raise WireError(f"codec of {bits} bits: choose 8 or 4")
-        self.bits: Bits = bits
+    def __init__(self, bits: int = quantisers.DEFAULT.bits) -> None:
+        self._quantiser = quantisers.of_bits(bits)
+        self.bits = bits
 
     def encode(self, tensor: Float32Array, channels: Uint16Array | None = None) -> Encoded:
-        """Quantise a float32 tensor (N, C, ...) to 256 or 16 levels per group.
+        """Quantise a float32 tensor (N, C, ...), each group within its own range.
 
         A constant group survives exactly; elsewhere the error is at most half a level. A range
         below 3e-36 counts as constant.
@@ -72,7 +72,7 @@ class Codec:
             check_channels(channels, shape[1])
             kept = tensor.take(channels, axis=1)
         rows = np.ascontiguousarray(kept).reshape(group_count(kept.shape), -1)
-        quantised = quantise.quantise(rows, self.bits)
+        quantised = self._quantiser.encode(rows)
         if quantised is None:
             raise WireError(f"tensor {shape} holds NaN, infinity or a range beyond float32")
         return Encoded(shape, self.bits, *quantised, channels)
@@ -105,4 +105,4 @@ class Codec:
 
 def _dequantise(encoded: Encoded, out: Float32Array) -> None:
     payload, scale, zero = encoded.payload, encoded.scale, encoded.zero
-    quantise.dequantise(payload, scale, zero, encoded.bits, out.reshape(len(scale), -1))
+    quantisers.of_bits(encoded.bits).decode(payload, scale, zero, out.reshape(len(scale), -1))

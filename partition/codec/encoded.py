@@ -1,19 +1,17 @@
-"""What a quantised tensor is, and how many bytes it takes."""
+"""A quantised tensor, and how many bytes it takes."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from partition.codec import quantise
+from partition.codec import quantisers
 from partition.codec.quantise import Float32Array, Uint8Array
 from partition.errors import WireError
 
-Bits = Literal[8, 4]
 Uint16Array = npt.NDArray[np.uint16]
 
 PARAMETER_BYTES = 8
@@ -31,8 +29,8 @@ class Encoded:
 
     shape: tuple[int, ...]
     """(N, C, ...) of the tensor that decoding gives, channels that were left out included."""
-    bits: Bits
-    """Bits of a level; two of 4 bits share a byte, the first one low."""
+    bits: int
+    """Of a level; which quantiser made them."""
     payload: Uint8Array
     """(groups, bytes per group)."""
     scale: Float32Array
@@ -63,13 +61,13 @@ def group_count(shape: tuple[int, ...]) -> int:
     return shape[0] * (shape[1] if math.prod(shape[2:]) >= _MIN_VALUES_PER_GROUP else 1)
 
 
-def payload_shape(shape: tuple[int, ...], bits: Bits) -> tuple[int, int]:
+def payload_shape(shape: tuple[int, ...], bits: int) -> tuple[int, int]:
     """Groups, and bytes per group, of a tensor (N, C, ...)."""
     groups = group_count(shape)
-    return groups, quantise.row_bytes(math.prod(shape) // groups, bits)
+    return groups, quantisers.of_bits(bits).row_bytes(math.prod(shape) // groups)
 
 
-def encoded_bytes(shape: tuple[int, ...], bits: Bits = 8) -> int:
+def encoded_bytes(shape: tuple[int, ...], bits: int = 8) -> int:
     """Payload and parameters of an encoded tensor of `shape`."""
     groups, row_bytes = payload_shape(shape, bits)
     return groups * (row_bytes + PARAMETER_BYTES)

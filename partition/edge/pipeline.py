@@ -19,8 +19,9 @@ import numpy.typing as npt
 
 from partition.attention.runtime import AttentionRuntime, EdgeAnswer
 from partition.attention.select import fused
+from partition.codec import quantisers
 from partition.codec.codec import Codec, Encoded
-from partition.codec.encoded import MIN_DIMS, Bits, Uint16Array
+from partition.codec.encoded import MIN_DIMS, Uint16Array
 from partition.edge.client import CloudClient
 from partition.errors import CloudError, PartitionError, WireError
 from partition.model.accuracy_table import AccuracyTable
@@ -147,7 +148,7 @@ class SplitPipeline:
         self._client = client
         self._timer = edge_timer or _NoTimer()
         self._clock = clock
-        self._codecs: dict[Bits, Codec] = {8: Codec(8), 4: Codec(4)}
+        self._codecs = {bits: Codec(bits) for bits in quantisers.all_bits()}
         self._halves = _halves(folder, runtime.threads)
         self._fallback_s: dict[tuple[int, bool], float] = {}
         self._told: set[int] = set()

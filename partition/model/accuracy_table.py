@@ -1,6 +1,6 @@
 """Measured accuracy of every (split point, xi, bits): `accuracy.json` of a model folder.
 
-Needs the standard library only, so that the environment can read it. Schema 1::
+Needs numpy only, so that the environment can read it. Schema 1::
 
     {"schema_version": 1, "model": NAME, "fingerprint": HEX, "data": NAME, "command": TEXT,
      "n_test": N, "n_validation": N, "whole_accuracy": 0..1,
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from partition import json_file
+from partition.codec import quantisers
 from partition.errors import PartitionError
 
 SCHEMA_VERSION = 1
@@ -209,7 +210,7 @@ def _parse_row(data: object) -> AccuracyRow:
         raise TypeError(f"a row is a {type(data).__name__}")
     _check_names(data, AccuracyRow)
     _check(isinstance(data["split"], str), "split", data["split"])
-    _check(data["bits"] in (4, 8) and _is_count(data["bits"]), "bits", data["bits"])
+    _check(data["bits"] in quantisers.all_bits() and _is_count(data["bits"]), "bits", data["bits"])
     for name in _SHARES:
         _check(_is_share(data[name]), name, data[name])
     for name in _COUNTS:

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from partition.codec.encoded import Bits
-from partition.message_sizes import request_bytes
+from partition.codec import quantisers
 from partition.model.accuracy_table import AccuracyRow, AccuracyTable
 from partition.model.attention_files import Attention
 from partition.model.cost import Cost
@@ -19,6 +18,8 @@ from partition.model.split_point import SplitPoint
 
 _FEWER_BYTES = 0.7
 """A route of the same cut must send this share of the one before it, or is left out."""
+_BITS = quantisers.DEFAULT.bits
+"""Of a plain route, and of rows in which nothing is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Route:
     xi: float = 1.0
     """Share of the cut tensor's channels that is sent, least important first. 1 is classic split
     computing; less needs attention at this split point; 0 lets its light branch answer alone."""
-    bits: Bits = 8
+    bits: int = quantisers.DEFAULT.bits
     """Of a sent value."""
 
 
@@ -112,26 +113,26 @@ def _plain(
 def _measured(point: SplitPoint, agreement: float, table: AccuracyTable) -> RouteOption:
     """A plain route with its row's accuracy; cuts of several tensors have none."""
     xi = 0.0 if point.is_output else 1.0
-    row = next((r for r in table.rows if (r.split, r.xi, r.bits) == (point.name, xi, 8)), None)
+    row = next((r for r in table.rows if (r.split, r.xi, r.bits) == (point.name, xi, _BITS)), None)
     if row is None:
         return _plain(point, agreement * table.whole_accuracy, None, table.whole_accuracy)
     return _plain(point, row.accuracy, (row.low, row.high), table.whole_accuracy)
 
 
 def _variant(point: SplitPoint, row: AccuracyRow, attention: Attention) -> RouteOption:
-    bits: Bits = 4 if row.bits == 4 else 8
-    sent = f"/int{bits}" if bits == 4 and row.sent_channels else ""
+    is_told = row.bits != _BITS and row.sent_channels
+    sent = f"/{quantisers.of_bits(row.bits).name}" if is_told else ""
     edge, fallback = point.head, point.tail
     name, whole = f"{row.split}{sent}", attention.table.whole_accuracy
-    wire_bytes = request_bytes(point.shapes, bits, point.dtypes)
+    wire_bytes = point.request_bytes(row.bits)
     if row.xi < 1:
         cut = attention.cuts[row.split]
         edge, fallback = point.head + cut.scores + cut.branch, cut.branch
         name = f"{row.split}/xi{row.xi:g}{sent}"
         wire_bytes = row.wire_bytes
-        whole = attention.table.lookup(row.split, 0.0, 8).accuracy
+        whole = attention.table.lookup(row.split, 0.0, _BITS).accuracy
     return RouteOption(
-        route=Route(point.index, row.xi, bits),
+        route=Route(point.index, row.xi, row.bits),
         name=name,
         wire_bytes=wire_bytes,
         edge=edge,
@@ -144,7 +145,7 @@ def _variant(point: SplitPoint, row: AccuracyRow, attention: Attention) -> Route
 
 
 def _is_plain(row: AccuracyRow, point: SplitPoint) -> bool:
-    return point.is_output or (row.xi == 1 and row.bits == 8)
+    return point.is_output or (row.xi == 1 and row.bits == _BITS)
 
 
 def _is_beaten(row: AccuracyRow, table: AccuracyTable) -> bool:
@@ -152,7 +153,7 @@ def _is_beaten(row: AccuracyRow, table: AccuracyTable) -> bool:
 
     On validation images: test images are for reporting.
     """
-    if row.sent_channels == 0 and row.bits != 8:
+    if row.sent_channels == 0 and row.bits != _BITS:
         return True  # bits do not matter where nothing is sent
     mine = _demands(row)
     others = (_demands(other) for other in table.rows)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from partition.codec import quantisers
 from partition.message_sizes import request_bytes
 from partition.model.cost import Cost
 
@@ -63,7 +64,11 @@ class SplitPoint:
     @property
     def wire_bytes(self) -> int:
         """Bytes of the uplink message with the int8 codec, header included; 0 on the edge."""
-        return 0 if self.is_output else request_bytes(self.shapes, dtypes=self.dtypes)
+        return 0 if self.is_output else self.request_bytes(quantisers.DEFAULT.bits)
+
+    def request_bytes(self, bits: int) -> int:
+        """Bytes of a message with the crossing tensors in so many bits a value."""
+        return request_bytes(self.shapes, bits, self.dtypes)
 
     @property
     def float32_bytes(self) -> int:

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from partition import json_file
+from partition.codec import quantisers
 from partition.placement.errors import ClusterError
 from partition.placement.toml_table import Table
 
 SCHEMA_VERSION = 1
-CODECS = ("none", "int8")
 Floats = npt.NDArray[np.float64]
 
 
@@ -85,7 +85,7 @@ class Cluster:
     """Device that the inputs come from; None: they are wherever the first stage is."""
     sink: int | None = None
     """Device that the outputs go to; None: they stay with the last stage."""
-    codec: str = "none"
+    codec: str = quantisers.NO_CODEC
     """How a tensor crosses a link."""
     queue_depth: int = 1
     """Frames that wait in front of a stage."""
@@ -103,9 +103,9 @@ class Cluster:
         version = root.whole("schema_version")
         if version != SCHEMA_VERSION:
             raise root.error("schema_version", f"is {version}: this version reads 1")
-        codec = root.text("codec", "none")
-        if codec not in CODECS:
-            raise root.error("codec", f"is {codec!r}: use one of {', '.join(CODECS)}")
+        codec, codecs = root.text("codec", quantisers.NO_CODEC), quantisers.codec_names()
+        if codec not in codecs:
+            raise root.error("codec", f"is {codec!r}: use one of {', '.join(codecs)}")
         groups = _read_devices(root, codec)
         devices = tuple(device for group in groups.values() for device in group)
         index = {device.name: i for i, device in enumerate(devices)}
@@ -164,7 +164,7 @@ def _read_device(table: Table, names: list[str], codec: str) -> list[Device]:
     codec_bytes_per_s = None
     if table.holds("codec_bytes_per_s"):
         codec_bytes_per_s = table.number("codec_bytes_per_s", positive=True)
-    elif codec != "none":
+    elif codec != quantisers.NO_CODEC:
         raise table.error(
             "codec_bytes_per_s",
             f"is missing: codec {codec!r} takes time, give float32 bytes per second "

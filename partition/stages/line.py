@@ -76,7 +76,7 @@ class Line:
         folder: the network.
         route: asked for the stages, in order, before every session; may wait for them.
         listen: HOST:PORT for the results; port 0 takes a free one.
-        codec: how tensors cross: "none" or "int8".
+        codec: how tensors cross: one of `quantisers.codec_names`.
         queue_depth: frames that may wait in front of a stage.
         patience_s: without a result for so long, the line is given up.
         stall_s: without a result for so long, a new session is tried.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from partition.codec import quantisers
 from partition.codec.codec import Codec
 from partition.codec.encoded import MIN_DIMS, Encoded
 from partition.errors import ModelFolderError, WireError
@@ -22,7 +23,7 @@ class Crossing:
     Args:
         folder: the network.
         cut: position in its list of legal cuts.
-        codec: "none" or "int8".
+        codec: one of `quantisers.codec_names`.
 
     Raises:
         StageError: no such cut.
@@ -33,7 +34,8 @@ class Crossing:
             raise StageError(f"{folder.name} has cuts 0 to {len(folder.cuts) - 1}, none {cut}")
         self.point = folder.cuts[cut]
         self._fingerprint = folder.fingerprint
-        self._codec = Codec() if codec == "int8" and not self.point.is_output else None
+        quantiser = None if self.point.is_output else quantisers.of_name(codec)
+        self._codec = None if quantiser is None else Codec(quantiser.bits)
         self._dtypes = tuple(map(np.dtype, self.point.dtypes))
 
     def pack(self, tensors: tuple[Array, ...], number: int) -> bytes:
@@ -91,7 +93,7 @@ class Piece:
         runtime: what runs it.
         start: cut that it begins at.
         end: cut that it ends at.
-        codec: "none" or "int8".
+        codec: one of `quantisers.codec_names`.
 
     Raises:
         StageError: no such cuts, or the network does not load.

@@ -16,6 +16,7 @@ from enum import IntEnum
 from typing import Any
 
 from partition import json_file
+from partition.codec import quantisers
 from partition.errors import CloudError
 from partition.stages.errors import StageError
 from partition.transport import rpc
@@ -25,7 +26,6 @@ FRAMES = "Frames"
 STATISTICS = "Statistics"
 PROBE = "Probe"
 MAX_HOPS = 1024
-CODECS = ("none", "int8")
 _MAX_OPENING_BYTES = 1 << 17
 _SIGNAL = struct.Struct("<Bq")
 
@@ -59,7 +59,7 @@ class Session:
     fingerprint: str
     """Of the network."""
     codec: str
-    """How a tensor crosses a link: "none" or "int8"."""
+    """How a tensor crosses a link: one of `quantisers.codec_names`."""
     queue_depth: int
     """Frames that may wait in front of a stage, besides the one that is on its way."""
     hops: tuple[Hop, ...]
@@ -113,7 +113,7 @@ class Session:
         whole = [self.number, self.queue_depth, *(n for h in self.hops for n in (h.start, h.end))]
         if not all(type(n) is int and n >= 0 for n in whole) or len(self.hops) > MAX_HOPS:
             raise ValueError(f"number {self.number}, queue {self.queue_depth}, hops {self.hops}")
-        if self.codec not in CODECS or not isinstance(self.fingerprint, str):
+        if self.codec not in quantisers.codec_names() or not isinstance(self.fingerprint, str):
             raise ValueError(f"codec {self.codec!r}, network {self.fingerprint!r}")
         if any(hop.start >= hop.end for hop in self.hops):
             raise ValueError(f"hops {self.hops}")

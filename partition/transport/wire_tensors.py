@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from partition.codec import quantisers
 from partition.codec.encoded import (
     MAX_DIMS,
     MIN_DIMS,
     PARAMETER_BYTES,
-    Bits,
     Encoded,
     check_channels,
     payload_shape,
 )
-from partition.codec.quantise import Float32Array, levels
+from partition.codec.quantise import Float32Array, Quantiser
 from partition.errors import WireError
 from partition.message_sizes import RAW_NAMES, RAW_TYPES, padding
 
@@ -31,8 +31,6 @@ _COMPRESSED, _SOME_CHANNELS = 1, 2
 """Flags; the first one, a payload that zstd has shrunk, was sent by none but early versions."""
 # type, number of dimensions, flags; channels kept; bytes of the payload; shape
 _HEADER = struct.Struct("<BBBxHxxI6I4x")
-_BITS: dict[int, Bits] = {1: 8, 2: 4}
-_TYPE_OF_BITS = {bits: code for code, bits in _BITS.items()}
 _RAW = {code: np.dtype(name).newbyteorder("<") for code, name in enumerate(RAW_TYPES, 16)}
 _TYPE_OF_RAW = {dtype: code for code, dtype in _RAW.items()}
 
@@ -138,7 +136,8 @@ def _pack_encoded(tensor: Encoded) -> list[Part]:
     flags = _SOME_CHANNELS * (tensor.channels is not None)
     kept = 0 if tensor.channels is None else len(tensor.channels) - 1
     payload = tensor.payload.reshape(-1)
-    header = _header(_TYPE_OF_BITS[tensor.bits], flags, kept, payload.nbytes, tensor.shape)
+    code = quantisers.of_bits(tensor.bits).wire_type
+    header = _header(code, flags, kept, payload.nbytes, tensor.shape)
     parts: list[Part] = [header, tensor.scale.data, tensor.zero.data]
     if tensor.channels is not None:
         parts += [tensor.channels.data, bytes(padding(tensor.channels.nbytes))]
@@ -173,19 +172,20 @@ def _unpack_one(reader: Reader, max_values: int) -> Encoded | Raw:
         raise WireError(f"tensor of shape {shape} takes a message beyond {MAX_VALUES} values")
     if code in _RAW and not flags and not kept:
         return _unpack_raw(reader, _RAW[code], shape, n_bytes)
-    if code in _BITS and flags & _COMPRESSED:
+    quantiser = quantisers.of_wire_type(code)
+    if quantiser is not None and flags & _COMPRESSED:
         raise WireError(
             f"tensor {shape} is compressed with zstd, as only an older version could send it: "
             "install the same version on both sides"
         )
     some = flags == _SOME_CHANNELS
-    if code not in _BITS or n_dims < MIN_DIMS or flags & ~_SOME_CHANNELS or (kept and not some):
+    if quantiser is None or n_dims < MIN_DIMS or flags & ~_SOME_CHANNELS or (kept and not some):
         raise WireError(f"tensor of type {code}, flags {flags} and shape {shape}")
     kept_shape = (shape[0], kept + 1, *shape[2:]) if some else shape
-    groups, row_bytes = payload_shape(kept_shape, _BITS[code])
+    groups, row_bytes = payload_shape(kept_shape, quantiser.bits)
     parameters = np.frombuffer(reader.raw(PARAMETER_BYTES * groups), "<f4").reshape(2, groups)
     scale, zero = parameters
-    _check_parameters(scale, zero, _BITS[code])
+    _check_parameters(scale, zero, quantiser)
     channels = None
     if some:
         channels = np.frombuffer(reader.padded(2 * (kept + 1)), "<u2")
@@ -193,12 +193,12 @@ def _unpack_one(reader: Reader, max_values: int) -> Encoded | Raw:
     if n_bytes != groups * row_bytes:
         raise WireError(f"tensor {shape} has {n_bytes} bytes, expected {groups * row_bytes}")
     payload = np.frombuffer(reader.padded(n_bytes), np.uint8).reshape(groups, row_bytes)
-    return Encoded(shape, _BITS[code], payload, scale, zero, channels)
+    return Encoded(shape, quantiser.bits, payload, scale, zero, channels)
 
 
-def _check_parameters(scale: Float32Array, zero: Float32Array, bits: Bits) -> None:
+def _check_parameters(scale: Float32Array, zero: Float32Array, quantiser: Quantiser) -> None:
     with np.errstate(over="ignore", invalid="ignore"):
-        finite = np.isfinite(scale * np.float32(levels(bits)) + zero).all()
+        finite = np.isfinite(scale * np.float32(quantiser.top) + zero).all()
     if not (finite and scale.min() >= 0):
         raise WireError("tensor has a scale or zero beyond the finite numbers of float32")
 

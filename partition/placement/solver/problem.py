@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from partition.codec import quantisers
 from partition.placement.cluster import Clock, Cluster, Device, Floats
 from partition.placement.errors import ClusterError
 
@@ -197,14 +198,15 @@ def build_problem(
     cuts = folder.cuts
     raw_bytes = np.array([cut.float32_bytes for cut in cuts], dtype=np.int64)
     cut_bytes = raw_bytes.copy()
-    if cluster.codec == "int8":
-        cut_bytes[:-1] = [cut.wire_bytes for cut in cuts[:-1]]
+    quantiser = quantisers.of_name(cluster.codec)
+    if quantiser is not None:
+        cut_bytes[:-1] = [cut.request_bytes(quantiser.bits) for cut in cuts[:-1]]
     inner = raw_bytes.astype(float)
     inner[[0, -1]] = 0.0  # what the network gets and gives is not encoded
     codec_s = np.array(
         [
             inner / device.codec_bytes_per_s
-            if cluster.codec != "none" and device.codec_bytes_per_s
+            if quantiser is not None and device.codec_bytes_per_s
             else np.zeros(len(cuts))
             for device in cluster.devices
         ]

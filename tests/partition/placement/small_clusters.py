@@ -28,6 +28,10 @@ class SmallCut:
     head_param_bytes: int
     peak_bytes: int
 
+    def request_bytes(self, bits: int) -> int:
+        """The draw's own size, whatever the codec."""
+        return self.wire_bytes
+
 
 @dataclass(frozen=True, kw_only=True)
 class SmallNetwork:

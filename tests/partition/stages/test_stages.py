@@ -113,7 +113,7 @@ def test_killed_stages_lose_and_double_nothing(tiny, runtime, processes, victims
     assert all(each.ended_s - each.began_s < 10 for each in line.breaks)
 
 
-@pytest.mark.parametrize("codec", ["none", "int8"])
+@pytest.mark.parametrize("codec", ["none", "int8", "int4"])
 def test_a_frame_that_is_not_finite_passes_and_so_do_the_others(tiny, runtime, stages, codec):
     frames = [random_inputs(tiny, seed=seed) for seed in range(3)]
     frames[1][0][0, 0, 0, 0] = -np.inf
