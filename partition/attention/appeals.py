@@ -33,11 +33,6 @@ class AppealCurve:
     ideal: tuple[float, ...]
     """First those that only the cloud classifies correctly, last those that only the edge does."""
 
-    def share_reaching(self, accuracy: float) -> float | None:
-        """Fewest appeals with which the second head reaches `accuracy`; None if it does not."""
-        pairs = zip(SHARES, self.predicted, strict=True)
-        return next((share for share, reached in pairs if reached >= accuracy), None)
-
 
 def curve(
     edge_right: BoolArray, cloud_right: BoolArray, trust: Float32Array, confidence: Float32Array

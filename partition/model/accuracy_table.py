@@ -155,21 +155,6 @@ class AccuracyTable:
             f"split point {split!r} was not measured at xi {xi:g}, {bits} bits: choose from {known}"
         )
 
-    def smallest(self, split: str, max_loss: float) -> AccuracyRow | None:
-        """Fewest bytes at `split` among rows at most `max_loss` below the unsplit network.
-
-        Both by validation accuracy; of equal bytes the more accurate. None if no row that sends
-        anything is good enough.
-        """
-        good = [
-            row
-            for row in self.rows
-            if row.split == split
-            and row.wire_bytes > 0
-            and row.validation_accuracy >= self.whole_validation_accuracy - max_loss
-        ]
-        return min(good, key=lambda row: (row.wire_bytes, -row.validation_accuracy), default=None)
-
 
 def _corrupt(path: Path, reason: str) -> AccuracyTableError:
     return AccuracyTableError(

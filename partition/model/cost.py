@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-FLOAT32_BYTES = 4
-
 
 @dataclass(frozen=True, slots=True)
 class Cost:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,26 +58,14 @@ class SplitRuntime:
         folder: the model.
         threads: threads per inference; None takes what the profile of this machine found best,
             or 1 if it was not profiled here.
-        budget_bytes: weights to keep loaded at most; beyond that, the side that was not used for
-            longest is let go. None keeps all.
-        providers: ONNX Runtime's execution providers, the first that works is used; None takes
-            TensorRT, CUDA and the CPU, as far as they are installed.
     """
 
-    def __init__(
-        self,
-        folder: ModelFolder,
-        threads: int | None = None,
-        *,
-        budget_bytes: int | None = None,
-        providers: Sequence[str] | None = None,
-    ) -> None:
+    def __init__(self, folder: ModelFolder, threads: int | None = None) -> None:
         self._folder = folder
         self._model = onnx.load(folder.path / GRAPH_FILE, load_external_data=False)
         self._threads = threads or folder.threads or 1
-        self._budget_bytes = budget_bytes
-        self._providers = installed_providers() if providers is None else list(providers)
-        self._parts: OrderedDict[tuple[tuple[str, ...], tuple[str, ...]], _Part] = OrderedDict()
+        self._providers = installed_providers()
+        self._parts: dict[tuple[tuple[str, ...], tuple[str, ...]], _Part] = {}
         self._lock = threading.Lock()
 
     @property
@@ -137,9 +124,6 @@ class SplitRuntime:
             part = self._parts.get(key)
             if part is None:
                 part = self._parts[key] = self._load(inputs, outputs)
-            self._parts.move_to_end(key)
-            if self._budget_bytes is not None:
-                self._make_room(self._budget_bytes)
             return part
 
     def _load(self, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> _Part:
@@ -165,12 +149,6 @@ class SplitRuntime:
         cache = Path.home() / ".cache" / "dvfo" / self._folder.fingerprint
         cache.mkdir(parents=True, exist_ok=True)
         return provider, {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(cache)}
-
-    def _make_room(self, budget_bytes: int) -> None:
-        held_bytes = sum(part.param_bytes for part in self._parts.values())
-        while held_bytes > budget_bytes and len(self._parts) > 1:
-            _, oldest = self._parts.popitem(last=False)
-            held_bytes -= oldest.param_bytes
 
 
 def extract(
@@ -231,7 +209,7 @@ def make_session(
         model: the graph.
         weights: the folder of its weight file; None if the graph holds them itself.
         threads: threads per inference.
-        providers: see `SplitRuntime`.
+        providers: execution providers, the first that works is used.
 
     Raises:
         what `RUNTIME_ERRORS` lists: it cannot be loaded.

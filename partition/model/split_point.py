@@ -89,16 +89,6 @@ class SplitPoint:
         return self.head.param_bytes
 
     @property
-    def head_traffic_bytes(self) -> int:
-        """Memory traffic before the cut."""
-        return self.head.traffic_bytes
-
-    @property
-    def head_kernels(self) -> int:
-        """Kernel launches before the cut."""
-        return self.head.kernels
-
-    @property
     def tail_flops(self) -> int:
         """Floating point operations after the cut."""
         return self.tail.flops
@@ -107,13 +97,3 @@ class SplitPoint:
     def tail_param_bytes(self) -> int:
         """Weights after the cut."""
         return self.tail.param_bytes
-
-    @property
-    def tail_traffic_bytes(self) -> int:
-        """Memory traffic after the cut."""
-        return self.tail.traffic_bytes
-
-    @property
-    def tail_kernels(self) -> int:
-        """Kernel launches after the cut."""
-        return self.tail.kernels

@@ -58,7 +58,7 @@ class Tail:
         self.point = point
         self.key: Hashable = (folder.fingerprint, point.index)
         # A graph exported with a batch of one cannot take more.
-        self.max_batch = 1024 if folder.dynamic_batch else 1
+        self.max_batch = _MAX_BATCH if folder.dynamic_batch else 1
         self._tail = _tail_of(folder, point, runtime)
         self._dtypes = tuple(map(np.dtype, point.dtypes))
         self._codec = Codec()

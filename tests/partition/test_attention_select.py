@@ -96,7 +96,6 @@ def test_appeals_go_from_the_edge_to_the_cloud():
     middle = len(appeals.SHARES) // 2
     assert curve.ideal[middle] > curve.predicted[middle] > curve.random[middle]
     assert (np.array(curve.ideal) >= np.array(curve.predicted)).all()
-    assert curve.share_reaching(2.0) is None
 
 
 def test_the_threshold_appeals_as_little_as_it_may():

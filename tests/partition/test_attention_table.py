@@ -65,13 +65,6 @@ def test_lookup_finds_exactly_what_was_measured():
         table().lookup("stem", 0.5, 4)
 
 
-def test_the_smallest_good_enough_row_is_chosen_on_validation_images():
-    good = row(xi=0.75, wire_bytes=700, validation_accuracy=0.905, accuracy=0.5, low=0.4)
-    some = table(row(validation_accuracy=0.88), good, row(xi=1.0, wire_bytes=900))
-    assert some.smallest("blocks.0", 0.01) == good
-    assert some.smallest("blocks.0", 0.0) is None
-
-
 def test_a_table_of_another_model_or_none_is_told(tmp_path):
     with pytest.raises(AccuracyTableError, match=r"is missing: run python -m"):
         AccuracyTable.load(tmp_path)
