@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from agents.deciders.base import axis_sizes
-from envs.plant import Indices, Layout, Plant
+from envs.plant import Indices, Plant
 from envs.spaces import Observations
 
 
@@ -39,9 +39,3 @@ class Random:
     def decide(self, observations: Observations) -> Indices:
         """Draw actions."""
         return self._generator.integers(0, self._sizes, (len(observations), len(self._sizes)))
-
-
-def max_clocks(layout: Layout, route: int) -> Static:
-    """Maximum clocks at a fixed route; negative indices count from the end."""
-    sizes = axis_sizes(layout)
-    return Static((*(size - 1 for size in sizes[:-1]), route % sizes[-1]))

@@ -55,13 +55,11 @@ class FactoredOffPolicy(OffPolicyAlgorithm):
         return [*super()._excluded_save_params(), "choices"]
 
 
-def perceptron(
-    n_inputs: int, widths: list[int], activation: type[nn.Module] = nn.ReLU
-) -> nn.Sequential:
-    """Layers of a multi-layer perceptron, each followed by its activation."""
+def perceptron(n_inputs: int, widths: list[int]) -> nn.Sequential:
+    """Layers of a multi-layer perceptron, each followed by a ReLU."""
     layers: list[nn.Module] = []
     for n_in, n_out in zip([n_inputs, *widths[:-1]], widths, strict=True):
-        layers += [nn.Linear(n_in, n_out), activation()]
+        layers += [nn.Linear(n_in, n_out), nn.ReLU()]
     return nn.Sequential(*layers)
 
 

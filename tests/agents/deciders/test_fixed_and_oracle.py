@@ -11,7 +11,8 @@ from agents.baselines.rollout import mean_cost
 from agents.deciders.base import NotSimulatedError
 from agents.deciders.learned import Learned
 from agents.deciders.oracle import Oracle, cost_table
-from agents.deciders.static import Random, Static, max_clocks
+from agents.deciders.static import Random, Static
+from agents.registry import fit
 from agents.seeds import seeds_for
 from envs.sim.fleet import Fleet
 from tests.runs import constant_policy
@@ -67,13 +68,13 @@ def test_best_static_is_the_optimum_of_exhaustive_search(swinging):
     costs = {a: mean_cost(swinging, Static(a), SEEDS) for a in product(*map(range, (3, 3, 3, 5)))}
     found = best_static(swinging, SEEDS).action
     assert costs[found] == min(costs.values())
-    assert costs[found] < mean_cost(swinging, max_clocks(swinging.layout, -1), SEEDS)
-    assert costs[found] < mean_cost(swinging, max_clocks(swinging.layout, 0), SEEDS)
+    for name in ("max-edge", "max-cloud"):
+        assert costs[found] < mean_cost(swinging, fit(name, swinging, 0).decider, SEEDS)
 
 
-def test_max_clocks_counts_split_points_from_either_end(small_world):
-    assert max_clocks(small_world.layout, 0).action == (2, 2, 2, 0)
-    assert max_clocks(small_world.layout, -1).action == (2, 2, 2, 4)
+@pytest.mark.parametrize(("name", "route"), [("max-cloud", 0), ("max-edge", 4)])
+def test_top_clocks_go_with_either_end(small_world, name, route):
+    assert fit(name, small_world, 0).decider.action == (2, 2, 2, route)
 
 
 def test_static_repeats_itself_for_every_board(fleet):

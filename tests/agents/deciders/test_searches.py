@@ -26,7 +26,6 @@ from envs.sim.fleet import EXPECTED_SLOWDOWN, Fleet
 from envs.spaces import ObservationEncoder, observation_fields
 
 SEEDS = seeds_for(99, 0, 4)
-HELD_OUT = seeds_for(99, 1, 8)
 SIZES = (3, 3, 3, 5)
 
 
