@@ -17,6 +17,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -110,7 +111,7 @@ def deploy(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Summ
     """
     run = RunFolder.load(arguments.run)
     if arguments.least_in_time is not None:
-        run = run.constrained(arguments.least_in_time)
+        run = replace(run, policy=run.policy.constrained(arguments.least_in_time))
     model = arguments.model or run.model
     env = make_live(
         arguments.board,
@@ -122,7 +123,7 @@ def deploy(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Summ
         source=arguments.source,
         listen=arguments.listen,
         n_steps=EPISODE_STEPS,
-        max_power_w=run.layout.max_power_w,
+        max_power_w=run.policy.layout.max_power_w,
         accept=run.policy.check_layout,
         hold=Hold(arguments.hold),
         domains=run.domains(arguments.board),
@@ -131,7 +132,7 @@ def deploy(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Summ
     )
     try:
         decide = run.decide_for(env, model, arguments.scenario)
-        return _control(env, run.algorithm, decide, arguments.duration, stop)
+        return _control(env, run.policy.algorithm, decide, arguments.duration, stop)
     finally:
         stop.ignore()
         env.close()

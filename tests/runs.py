@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from agents.policy.frozen import FrozenPolicy, PolicyMetadata
+from agents.policy.frozen import FrozenPolicy
+from agents.policy.metadata import PolicyMetadata
 from envs.plant import Layout
 from envs.spaces import observation_fields
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.advised.policy import Advice, Advised, pack
+from agents.advised.policy import Advice, Advised, advised_rule
 from agents.deciders.nominal import Known, every_action
 from agents.deciders.rule import Rule
 from agents.deployed.saved_rule import SavedRule, save_privileged
@@ -88,9 +88,9 @@ def test_rule_that_sets_clocks_is_refused_on_another_board(machine, save, refusa
     assert machine.kernel.writes == []
 
 
-def test_whoever_looks_into_the_simulation_drives_no_board(save, refusal):
+def test_whoever_looks_into_the_simulation_drives_no_board(save, small_world, refusal):
     run = save("oracle", GOVERNED["edge-only"])
-    save_privileged("oracle", run / "policy")
+    save_privileged("oracle", small_world.layout, run / "policy")
     assert "oracle looks into the simulation and cannot drive a board" in refusal(run)
 
 
@@ -102,9 +102,7 @@ def test_requests_in_time_can_be_a_constraint(save, small_world, main, monkeypat
     known, actions = Known.of(small_world), every_action(small_world.layout)
     shapes = [(len(actions), Advice(known, actions).n_inputs), (len(actions),)]
     layers = [tuple(np.zeros(shape, np.float32) for shape in shapes)]
-    run = save(
-        "advised", make_rule("advised", {"actions": actions.tolist(), "layers": pack(layers)})
-    )
+    run = save("advised", advised_rule(actions, layers))
     built = []
     monkeypatch.setattr(Advised, "begin", lambda self, *_: built.append(self._least_in_time))
     monkeypatch.setattr(Advised, "decide", lambda *_: actions[:1])

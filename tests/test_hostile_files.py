@@ -6,10 +6,15 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from agents.deployed.run_folder import RunFolder
+from agents.advised.policy import advised_rule
+from agents.deployed.run_folder import RunFolder, load_policy
+from agents.deployed.saved_rule import SavedRule
 from agents.errors import AgentError
+from agents.policy import checksum
+from agents.policy.folder import METADATA_FILE
 from agents.training.run import resumed
 from agents.training.sweep import Sweep
 from envs.errors import EnvError
@@ -127,6 +132,7 @@ def test_link_trace(tmp_path, text):
     refuse(EnvError, read_trace, tmp_path / "trace")
 
 
+LAYER = (np.zeros((1, 3), np.float32), np.zeros(1, np.float32))
 VALUES = (None, True, -1, 2**62, 1e300, "x" * 100, [], {}, [[[]]], {"a": {"b": 1}})
 
 
@@ -159,4 +165,23 @@ def test_a_model_folder_with_any_value_of_another_kind_opens_or_is_refused(model
                 folder = ModelFolder.open(model)
                 _ = [(cut.wire_bytes, cut.float32_bytes, cut.tail_flops) for cut in folder.cuts]
             except USER_ERRORS as error:
+                assert len(str(error)) < LONGEST  # noqa: PT017 - both outcomes are right
+
+
+@pytest.mark.parametrize("kind", ["network", "rule"])
+def test_a_policy_with_any_value_of_another_kind_loads_or_is_refused(small_world, tmp_path, kind):
+    layout, path = small_world.layout, tmp_path / METADATA_FILE
+    rule = advised_rule(np.zeros((1, 4), np.int64), [LAYER]).with_parameters(least_in_time=0.5)
+    saved = {"network": constant_policy(layout, (0, 0, 0, 0)), "rule": SavedRule("x", rule, layout)}
+    saved[kind].save(tmp_path)
+    original = json.loads(path.read_text())
+    paths = [p for p in leaves(original) if len(p) < 3]
+    assert len(paths) > 15
+    for where in paths:
+        for value in VALUES:
+            changed = replaced(original, where, value)
+            path.write_text(json.dumps(checksum.sealed(changed) if where else changed))
+            try:
+                load_policy(tmp_path)
+            except AgentError as error:
                 assert len(str(error)) < LONGEST  # noqa: PT017 - both outcomes are right

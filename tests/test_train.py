@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import train
 from agents.deployed.run_folder import RunFolder
 from agents.errors import AgentError
-from agents.training import callbacks, checkpoints, learn, run
+from agents.training import callbacks, checkpoints, run
 from agents.training.algorithms import ALGORITHMS
 from agents.training.run import TrainConfig
 from envs.scenarios.scenario import SCENARIO_DIR
@@ -153,7 +153,7 @@ def test_agent_learns_from_the_log_cost_under_a_falling_entropy_bonus(base, tmp_
         seen["ent_coef"] = agent.ent_coef
         raise AgentError("enough")
 
-    monkeypatch.setattr(learn, "freeze", stop)
+    monkeypatch.setitem(ALGORITHMS, "ppo", replace(ALGORITHMS["ppo"], freeze=stop))
     assert train.main([*base, "--total-timesteps", "160", "--out", str(tmp_path / "run")]) == 2
     # The last of four rollouts begins with a quarter of the bonus left.
     expected = ALGORITHMS["ppo"].ent_coef / 4

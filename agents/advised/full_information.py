@@ -23,12 +23,26 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
-from agents.advised.policy import ADVISED, SHARPNESS, Layers, pack
+from agents.advised.policy import SHARPNESS, advised_rule
+from agents.advised.portfolio import collect_states, complementary
 from agents.advised.vec_env import AdvisedBoards
+from agents.deciders.base import Decider
+from agents.deciders.nominal import Known
 from agents.deciders.rule import Rule
+from agents.deployed.saved_rule import SavedRule
+from agents.learners.algorithm import Algorithm, linear_to_zero
+from agents.policy.layers import Layers
+from agents.policy.metadata import PolicyMetadata
+from agents.seeds import search_seeds
+from envs.sim.fleet import World
+from envs.vec_env import EdgeSplitVecEnv
 
 SMALL = 0.005
 """Standard deviation of the last weights in the beginning."""
+
+
+PORTFOLIO = 48
+"""Actions to choose from."""
 
 
 class AdvicePolicy(ActorCriticPolicy):
@@ -166,8 +180,7 @@ class FullInformation(OnPolicyAlgorithm):
         Raises:
             TypeError: the agent has no boards, from which it takes its actions.
         """
-        parameters = {"actions": _advised(self.env).actions.tolist()}
-        return Rule(ADVISED, parameters | {"layers": pack(self.policy.layers())})
+        return advised_rule(_advised(self.env).actions, self.policy.layers())
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_stretch"]
@@ -270,3 +283,40 @@ def _advised(env: Any) -> AdvisedBoards:
     if not isinstance(env, AdvisedBoards):
         raise TypeError(f"{type(env).__name__} does not tell what all actions would cost")
     return env
+
+
+def advise(
+    env: VecEnv, boards: EdgeSplitVecEnv, seed: int, n_actions: int = PORTFOLIO
+) -> AdvisedBoards:
+    """Let the agent choose from complementary actions, by the advice of the nominal models."""
+    world = boards.fleet.world
+    known, states = Known.of(world), collect_states(world, search_seeds(seed))
+    return AdvisedBoards(env, boards.fleet, complementary(known, states, n_actions))
+
+
+def _freeze(agent: FullInformation, metadata: PolicyMetadata) -> SavedRule:
+    return SavedRule(metadata.algorithm, agent.rule(), metadata.layout)
+
+
+def _decider(agent: FullInformation, _metadata: PolicyMetadata, world: World) -> Decider:
+    return agent.rule().build(Known.of(world))
+
+
+# A look ahead of a second: more helps where a server's load lasts and adds noise elsewhere.
+RECIPE = Algorithm(
+    agent_class=FullInformation,
+    n_envs=960,
+    total_timesteps=3_000_000,
+    settings={
+        "learning_rate": linear_to_zero(4e-3),
+        "policy_kwargs": {
+            "net_arch": {"pi": [128, 128], "vf": [64, 64]},
+            "activation_fn": nn.ReLU,
+            "ortho_init": False,
+            "optimizer_kwargs": {"fused": True, "eps": 1e-8},
+        },
+    },
+    freeze=_freeze,
+    decider=_decider,
+    wrapper=advise,
+)

@@ -7,7 +7,6 @@ is worth: it has a memory, and has seen what the readings leave open.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,15 +17,13 @@ from numpy.typing import NDArray
 from agents.deciders.base import top_clocks
 from agents.deciders.nominal import Actions, Known, single
 from agents.deciders.nominal_outcome import Caution, expect
-from agents.deciders.rule import Parameters, RuleKind
+from agents.deciders.rule import Parameters, Rule, RuleKind
+from agents.policy.layers import Layers, from_named, named
 from agents.reach import check_reach
 from envs.arrays import Floats
 from envs.objective import SMALLEST_COST
 from envs.plant import Indices, Plant, Readings
 from envs.spaces import ObservationEncoder, Observations, observation_fields
-
-Layers = list[tuple[NDArray[np.float32], NDArray[np.float32]]]
-"""Weight, shape (n_out, n_in), and bias, shape (n_out,), of each layer; relu between them."""
 
 REMEMBERED = (
     *("server_idle", "link_bps", "link_age_s", "rtt_s", "latency_s"),
@@ -163,7 +160,7 @@ class Advised:
         Args:
             known: about the plant.
             actions: the portfolio, shape (k, n_axes).
-            layers: of the network.
+            layers: of the network; relu between them.
             offsets: what a board taught about the actions: how much more the logarithm of each
                 one's cost is than expected, shape (k,).
             least_in_time: of the actions only those remain that are expected to answer this share
@@ -239,46 +236,24 @@ def check_layers(layers: Layers) -> None:
     check_reach(layers, LARGEST_REGRET)
 
 
-def pack(layers: Layers) -> list[dict[str, Any]]:
-    """Turn layers into what JSON can hold."""
-    return [
-        {
-            "n_inputs": weight.shape[1],
-            "weight": base64.b64encode(weight.astype("<f4").tobytes()).decode(),
-            "bias": base64.b64encode(bias.astype("<f4").tobytes()).decode(),
-        }
-        for weight, bias in layers
-    ]
-
-
-def unpack(documents: Sequence[dict[str, Any]]) -> Layers:
-    """Undo `pack`.
-
-    Raises:
-        ValueError: it is damaged.
-    """
-    layers = []
-    for document in documents:
-        weight, bias = (
-            np.frombuffer(base64.b64decode(document[key], validate=True), dtype="<f4")
-            for key in ("weight", "bias")
-        )
-        layers.append((weight.reshape(len(bias), int(document["n_inputs"])), bias))
-    return layers
-
-
-def _build(known: Known, parameters: Parameters) -> Advised:
+def build(known: Known, parameters: Parameters) -> Advised:
+    """Make the decider of an `advised_rule`."""
     return Advised(
         known,
         np.array(parameters["actions"], dtype=np.int64),
-        unpack(parameters["layers"]),
+        from_named(parameters),
         offsets=parameters.get("offsets"),
         least_in_time=float(parameters.get("least_in_time", 0.0)),
     )
 
 
 def _check(parameters: Parameters) -> None:
-    check_layers(unpack(parameters["layers"]))
+    check_layers(from_named(parameters))
 
 
-ADVISED = RuleKind("advised", _build, check=_check)
+ADVISED = RuleKind("advised", build, check=_check, takes_constraint=True)
+
+
+def advised_rule(actions: Indices, layers: Layers) -> Rule:
+    """The rule of a portfolio and of layers that fit it, as of `Advised`."""
+    return Rule(ADVISED, {"actions": actions, **named(layers)})

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.advised.policy import SHARPNESS, Advised
+from agents.advised.policy import SHARPNESS, Advised, build
 from agents.advised.residuals import Residuals
 from agents.deciders.nominal import Known
 from agents.deciders.rule import Rule
@@ -52,8 +52,7 @@ def tune_portfolio(
     Raises:
         AgentError: what was learned so far is damaged.
     """
-    decider = rule.build(known)
-    assert isinstance(decider, Advised)
+    decider = build(known, rule.parameters)
     residuals, path = Residuals(known, decider.advice.actions), run_dir / SURPRISES_FILE
     if path.is_file():
         residuals.load(path)
@@ -75,7 +74,7 @@ def tune_portfolio(
         if cut:
             observation, _ = env.reset()
     residuals.save(path)
-    return Rule(rule.kind, rule.parameters | {"offsets": residuals.offsets().tolist()})
+    return rule.with_parameters(offsets=residuals.offsets())
 
 
 def _was_obeyed(info: dict[str, Any]) -> bool:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from agents.deciders.base import Decider
 from agents.deciders.nominal import Known
 
 Parameters = dict[str, Any]
-"""What JSON can hold."""
+"""Plain values, as JSON holds them, and arrays."""
 LARGEST = 1e12
 """Indices, seeds, seconds, joules and bits per second of rules all stay far below it."""
 
@@ -28,12 +30,15 @@ class RuleKind:
         build: makes a decider for a plant, of parameters.
         leaves_clocks: whether the clocks are the stock governors' business.
         check: refuses parameters before there is a plant; raises what `Rule.check` does.
+        takes_constraint: whether `least_in_time` is a parameter: the share of requests that an
+            action must be expected to answer in time.
     """
 
     name: str
     build: Callable[[Known, Parameters], Decider]
     leaves_clocks: bool = False
     check: Callable[[Parameters], None] = _accept
+    takes_constraint: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,10 @@ class Rule:
         """Whether the clocks are the stock governors' business."""
         return self.kind.leaves_clocks
 
+    def with_parameters(self, **changed: Any) -> Rule:
+        """The same rule with some parameters changed or added."""
+        return replace(self, parameters=self.parameters | changed)
+
     def check(self) -> None:
         """Refuse parameters that no fit comes to, before a board is opened.
 
@@ -66,10 +75,10 @@ class Rule:
             TypeError: one is of another kind.
             ValueError: one is absurd.
         """
+        self.kind.check(self.parameters)
         for value in _numbers(self.parameters):
             if not abs(value) <= LARGEST:
                 raise ValueError(f"a parameter is {value:.2g}")
-        self.kind.check(self.parameters)
 
     def build(self, known: Known) -> Decider:
         """Make the decider.
@@ -82,9 +91,11 @@ class Rule:
 
 
 def _numbers(value: object) -> Iterator[float]:
-    """Every number in plain values."""
+    """Every number in plain values, and the largest one of an array."""
     if isinstance(value, int | float):
         yield value
+    elif isinstance(value, np.ndarray):
+        yield float(np.abs(value).max(initial=0))
     elif isinstance(value, dict | list | tuple):
         for item in value.values() if isinstance(value, dict) else value:
             yield from _numbers(item)

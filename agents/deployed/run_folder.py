@@ -5,24 +5,32 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.deciders.base import Decider
 from agents.deciders.nominal import Known
-from agents.deciders.rule import Rule
-from agents.deployed.saved_rule import SavedRule, read_document
-from agents.errors import PolicyError, RunFolderError
-from agents.policy.frozen import FrozenPolicy
+from agents.deployed.saved_rule import RULE, SavedRule
+from agents.errors import RunFolderError
+from agents.policy.folder import DAMAGE, Policy, Stored, damaged, read
+from agents.policy.frozen import NETWORK, FrozenPolicy
+from agents.rules import KINDS
 from envs.edge_env import EdgeSplitEnv
-from envs.plant import Indices, Layout
+from envs.plant import Indices
 from envs.sim.build import build_world
 from hw.boards.registry import is_machine
 from partition import json_file
 
 Decide = Callable[[NDArray[np.float32]], Indices]
 """Chooses an action, shape (n_axes,), by an observation, shape (n_fields,)."""
+
+
+def one_board(decider: Decider) -> Decide:
+    """Let a decider, which has begun, decide for a single board."""
+    return lambda observation: decider.decide(observation[None])[0]
 
 
 DEVICE_FILE = "device.toml"
@@ -44,59 +52,27 @@ class RunFolder:
         path: the folder.
         device: modelled device that the policy was trained on.
         model: network that it was trained with.
-        policy: frozen, or a rule.
+        policy: what decides.
     """
 
     path: Path
     device: str
     model: str
-    policy: FrozenPolicy | SavedRule
-
-    @property
-    def algorithm(self) -> str:
-        """What decides, as `train.py --algo` calls it."""
-        if isinstance(self.policy, SavedRule):
-            return self.policy.algorithm
-        return self.policy.metadata.algorithm
-
-    @property
-    def layout(self) -> Layout:
-        """Of the plant that the policy was trained for."""
-        if isinstance(self.policy, SavedRule):
-            return self.policy.layout
-        return self.policy.metadata.layout
-
-    @property
-    def leaves_clocks(self) -> bool:
-        """Whether the clocks are the stock governors' business."""
-        return isinstance(self.policy, SavedRule) and self.policy.rule.leaves_clocks
+    policy: Policy
 
     def device_on(self, board: str) -> str | None:
         """What a board is taken for; None if for itself."""
-        is_itself = is_machine(board) and (self.leaves_clocks or self.layout.board == board)
+        is_itself = is_machine(board) and (
+            self.policy.leaves_clocks or self.policy.layout.board == board
+        )
         return None if is_itself else self.device
 
     def domains(self, board: str) -> tuple[str, ...] | None:
         """Clocks of a real board to drive; None for all that are found."""
-        if self.leaves_clocks:
+        if self.policy.leaves_clocks:
             return ()
-        return self.layout.domains if self.layout.board == board else None
-
-    def constrained(self, least_in_time: float) -> RunFolder:
-        """The same, where this quantile of the latency is expected to stay within the target.
-
-        Raises:
-            PolicyError: the policy weighs no actions by what they are expected to do.
-        """
-        if not (isinstance(self.policy, SavedRule) and self.policy.rule.name == "advised"):
-            raise PolicyError(
-                f"a policy of {self.algorithm} takes no constraint on requests in time; give a run "
-                f"of advised"
-            )
-        parameters = self.policy.rule.parameters | {"least_in_time": least_in_time}
-        return replace(
-            self, policy=replace(self.policy, rule=Rule(self.policy.rule.kind, parameters))
-        )
+        layout = self.policy.layout
+        return layout.domains if layout.board == board else None
 
     def decide_for(self, env: EdgeSplitEnv, model: str, scenario: str) -> Decide:
         """Get ready for a board.
@@ -107,21 +83,17 @@ class RunFolder:
             scenario: its requests, by name or file.
 
         Raises:
-            PolicyError: the parameters of a rule do not fit.
+            PolicyError: what the folder held does not fit.
         """
-        if isinstance(self.policy, FrozenPolicy):
-            return self.policy.decide
         try:
-            decider = self.policy.rule.build(self.known(env, model, scenario))
+            decider = self.policy.decider(partial(self.known, env, model, scenario))
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise PolicyError(
-                f"{self.path} is damaged ({type(error).__name__}: {error}); fit it again"
-            ) from None
+            raise damaged(self.path, error) from None
         decider.begin(env.plant, 1)
-        return lambda observation: decider.decide(observation[None])[0]
+        return one_board(decider)
 
     def known(self, env: EdgeSplitEnv, model: str, scenario: str) -> Known:
-        """What a rule may know about a board; arguments as of `decide_for`."""
+        """What a policy may know about a board; arguments as of `decide_for`."""
         world = build_world(self.device, model, [scenario])
         return replace(Known.of(world), layout=env.plant.layout, objective=env.objective)
 
@@ -147,7 +119,24 @@ class RunFolder:
             ) from None
         if (path / DEVICE_FILE).is_file():
             device = path / DEVICE_FILE
-        folder = path / "policy"
-        rule = read_document(folder)
-        policy = SavedRule.from_document(rule, folder) if rule else FrozenPolicy.load(folder)
-        return cls(path, str(device), str(model), policy)
+        return cls(path, str(device), str(model), load_policy(path / "policy"))
+
+
+_KINDS: dict[str, Callable[[Stored], Policy]] = {
+    NETWORK: FrozenPolicy.restored,
+    RULE: partial(SavedRule.restored, kinds=KINDS),
+}
+
+
+def load_policy(folder: Path) -> Policy:
+    """Read the folder of a policy of any kind.
+
+    Raises:
+        PolicyError: missing, half-written, damaged, of another schema version, or of a kind
+            that drives no board.
+    """
+    stored = read(folder)
+    try:
+        return _KINDS[stored.kind](stored)
+    except DAMAGE as error:
+        raise damaged(folder, error) from None

@@ -1,25 +1,22 @@
-"""A rule in a policy folder: `policy.json` alone, with its name and parameters."""
+"""A rule as a policy: its name and parameters, and the plant it was fitted to."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from agents.deciders.rule import Rule
+import numpy as np
+
+from agents.deciders.base import Decider
+from agents.deciders.nominal import Known
+from agents.deciders.rule import Rule, RuleKind
 from agents.errors import PolicyError
-from agents.policy import checksum
-from agents.policy.frozen import METADATA_FILE
-from agents.policy.remedy import CLOCKS, RETRAIN, shown, train_for
-from agents.rules import KINDS, make_rule
-from envs.plant import Axis, Layout
-from partition import json_file
+from agents.policy.folder import PRIVILEGED, Stored, unconstrained, write
+from agents.policy.remedy import CLOCKS, RETRAIN, refuse_another
+from envs.plant import Layout
 
-SCHEMA_VERSION = 2
-WITHOUT_CHECKSUM = 1
-"""The version before there was a checksum, which is read, too."""
-KIND, PRIVILEGED = "rule", "privileged"
+RULE = "rule"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +33,21 @@ class SavedRule:
     rule: Rule
     layout: Layout
 
+    @property
+    def kind(self) -> str:
+        """Name of the rule."""
+        return self.rule.name
+
+    @property
+    def leaves_clocks(self) -> bool:
+        """Whether the clocks are the stock governors' business."""
+        return self.rule.leaves_clocks
+
+    @property
+    def governed(self) -> tuple[str, ...]:
+        """None: a rule that leaves its clocks to governors models them itself."""
+        return ()
+
     def check_layout(self, layout: Layout) -> None:
         """Refuse to drive anything but what the rule was made for.
 
@@ -50,85 +62,57 @@ class SavedRule:
             ("routes of the model", mine.cut_list_fingerprint, layout.cut_list_fingerprint),
             ("routes of the model", mine.axes[-1].values, layout.axes[-1].values),
         ]
-        if not self.rule.leaves_clocks:
+        if not self.leaves_clocks:
             compared += [
                 ("board", mine.board, layout.board),
                 ("clock tables of the board", mine.board_fingerprint, layout.board_fingerprint),
                 (CLOCKS, mine.domains, layout.domains),
             ]
-        for what, fitted, found in compared:
-            if fitted != found:
-                told = f" ({shown(fitted)}, here {shown(found)})"
-                remedy = train_for(layout) if what == CLOCKS else RETRAIN
-                raise PolicyError(f"{self.algorithm} was fitted to another {what}{told}; {remedy}")
-        if not self.rule.leaves_clocks and mine.axes != layout.axes:
+        refuse_another(f"{self.algorithm} was fitted to", compared, layout)
+        if not self.leaves_clocks and mine.axes != layout.axes:
             raise PolicyError(f"{self.algorithm} was fitted to other clock points; {RETRAIN}")
 
-    def save(self, folder: Path) -> None:
-        """Write `policy.json`."""
-        rule = {"name": self.rule.name, "parameters": self.rule.parameters}
-        document = {"kind": KIND, "algorithm": self.algorithm, **rule}
-        _write(folder, document | {"layout": asdict(self.layout)})
-
-    @classmethod
-    def from_document(cls, document: dict[str, Any], folder: Path) -> SavedRule:
-        """Take what `read_document` read.
+    def constrained(self, least_in_time: float) -> SavedRule:
+        """The same, where this quantile of the latency is expected to stay within the target.
 
         Raises:
-            PolicyError: an older or newer version wrote it, or it is damaged.
+            PolicyError: the rule weighs no actions by what they are expected to do.
         """
-        version = document.get("schema_version")
-        if version not in (WITHOUT_CHECKSUM, SCHEMA_VERSION):
+        if not self.rule.kind.takes_constraint:
+            raise unconstrained(self.algorithm)
+        return replace(self, rule=self.rule.with_parameters(least_in_time=least_in_time))
+
+    def decider(self, known: Callable[[], Known]) -> Decider:
+        """Build the rule for boards of which `known` tells what is public."""
+        return self.rule.build(known())
+
+    def save(self, folder: Path) -> None:
+        """Write the folder; parameters that are arrays go to the weights."""
+        parameters = self.rule.parameters
+        tensors = {k: v for k, v in parameters.items() if isinstance(v, np.ndarray)}
+        plain = {k: v for k, v in parameters.items() if k not in tensors}
+        content = {"name": self.rule.name, "parameters": plain}
+        write(folder, Stored(RULE, self.algorithm, self.layout, content, tensors))
+
+    @classmethod
+    def restored(cls, stored: Stored, kinds: Mapping[str, RuleKind]) -> SavedRule:
+        """Build what a folder holds, a rule of one of `kinds`.
+
+        Raises:
+            PolicyError: there is no such kind.
+            KeyError, TypeError, ValueError: what it holds is nonsense.
+        """
+        name = str(stored.content["name"])
+        if name not in kinds:
             raise PolicyError(
-                f"{folder / METADATA_FILE} has schema version {version!r} of a rule, this program "
-                f"reads {WITHOUT_CHECKSUM} and {SCHEMA_VERSION}; fit it again with this version"
+                f"the policy is a rule {name!r}, which this version does not have; train another "
+                f"one with train.py --algo"
             )
-        if document["kind"] == PRIVILEGED:
-            raise PolicyError(
-                f"{document.get('algorithm')} looks into the simulation and cannot drive a board; "
-                f"deploy a learned policy or a rule"
-            )
-        try:
-            if version != WITHOUT_CHECKSUM:
-                checksum.check(document)
-            if document["name"] not in KINDS:
-                raise PolicyError(
-                    f"{folder / METADATA_FILE} holds a rule {str(document['name'])!r}, which this "
-                    f"version does not have; train another one with train.py --algo"
-                )
-            rule = make_rule(str(document["name"]), dict(document["parameters"]))
-            rule.check()
-            return cls(str(document["algorithm"]), rule, _layout(document["layout"]))
-        except (LookupError, TypeError, ValueError, OverflowError) as error:
-            raise PolicyError(
-                f"{folder} is damaged ({type(error).__name__}: {error}); copy or fit it again"
-            ) from None
+        rule = Rule(kinds[name], {**stored.content["parameters"], **stored.tensors})
+        rule.check()
+        return cls(stored.algorithm, rule, stored.layout)
 
 
-def save_privileged(algorithm: str, folder: Path) -> None:
-    """Write a `policy.json` that says why there is nothing to deploy."""
-    _write(folder, {"kind": PRIVILEGED, "algorithm": algorithm})
-
-
-def read_document(folder: Path) -> dict[str, Any] | None:
-    """Read `policy.json` if it is a rule's; None leaves it to `FrozenPolicy`."""
-    try:
-        document = json_file.read(folder / METADATA_FILE)
-    except (OSError, ValueError):
-        return None
-    is_rule = isinstance(document, dict) and document.get("kind") in {KIND, PRIVILEGED}
-    return document if is_rule else None
-
-
-def _write(folder: Path, document: dict[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    document = checksum.sealed({"schema_version": SCHEMA_VERSION, **document})
-    text = json.dumps(document, indent=1, allow_nan=False)
-    (folder / METADATA_FILE).write_text(text + "\n", encoding="utf-8")
-
-
-def _layout(document: dict[str, Any]) -> Layout:
-    axes = tuple(Axis(a["name"], tuple(a["values"])) for a in document["axes"])
-    if not 0.0 < document["max_power_w"] < float("inf"):
-        raise ValueError(f"max_power_w is {document['max_power_w']!r}")
-    return Layout(**{**document, "axes": axes})
+def save_privileged(algorithm: str, layout: Layout, folder: Path) -> None:
+    """Write a folder that says why there is nothing to deploy."""
+    write(folder, Stored(PRIVILEGED, algorithm, layout, {}, {}))

@@ -11,6 +11,7 @@ Prioritised replay is left out.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,13 @@ from stable_baselines3.common.utils import LinearSchedule, polyak_update
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
+from agents.learners.algorithm import Algorithm
 from agents.learners.categoricals import Categoricals
-from agents.learners.off_policy import FactoredOffPolicy, n_fields, perceptron
+from agents.learners.off_policy import SETTINGS, FactoredOffPolicy, n_fields, perceptron
+from agents.learners.selection_time import SelectionTimeDiscount
+from agents.policy.frozen import FrozenPolicy
+from agents.policy.metadata import PolicyMetadata
+from agents.training.export import freeze, read_layers
 
 
 class BranchingQNetwork(nn.Module):
@@ -220,3 +226,33 @@ class BranchingDQN(FactoredOffPolicy):
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "policy.optimizer"], []
+
+
+def _freeze(agent: BranchingDQN, metadata: PolicyMetadata) -> FrozenPolicy:
+    """Put the branches side by side; the state's value shifts all choices of an axis alike."""
+    network = agent.policy.q_net
+    (first, *others), activation = read_layers([*network.trunk])
+    seen: NDArray[np.float32] = network.seen.detach().numpy()
+    layers = [branch for branch in network.branches if isinstance(branch, nn.Linear)]
+    branches = [[p.detach().numpy() for p in (b.weight, b.bias)] for b in layers]
+    weight, bias = (np.concatenate(parts) for parts in zip(*branches, strict=True))
+    return freeze(
+        agent, metadata, [(first[0] * seen, first[1]), *others, (weight, bias)], activation
+    )
+
+
+RECIPE = Algorithm(
+    agent_class=BranchingDQN,
+    n_envs=64,
+    total_timesteps=400_000,
+    settings=SETTINGS,
+    freeze=_freeze,
+)
+OWN_STATE = ("cpu_hz", "gpu_hz", "emc_hz", "edge_share", "decision_s")
+"""What thinking while moving adds to the observation: the action in force, and t_AS."""
+UNAWARE = replace(RECIPE, unseen=OWN_STATE)
+FORESEEING = replace(RECIPE, settings={**SETTINGS, "gamma": 0.5})
+"""Looks ahead: discounts can be told apart only where there is one."""
+SELECTION_DISCOUNT = replace(
+    FORESEEING, wrapper=lambda env, boards, _seed: SelectionTimeDiscount(env, boards.fleet.world)
+)

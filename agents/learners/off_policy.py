@@ -11,8 +11,22 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from torch import nn
 
+from agents.learners.algorithm import linear_to_zero
 from agents.learners.categoricals import Categoricals
 from agents.learners.transitions import TransitionBuffer
+
+SETTINGS: dict[str, Any] = {
+    "learning_rate": linear_to_zero(2e-3),
+    "buffer_size": 40_000,
+    "learning_starts": 5_000,
+    "batch_size": 256,
+    "gamma": 0.0,
+    "tau": 0.02,
+    "train_freq": 1,
+    "policy_kwargs": {"net_arch": [64, 64]},
+}
+"""Of all that have a replay buffer: many boards fill it and small networks learn from it often,
+since what counts in half a minute is the number of updates."""
 
 
 class FactoredOffPolicy(OffPolicyAlgorithm):

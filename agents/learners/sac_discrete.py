@@ -20,9 +20,13 @@ from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import polyak_update
 from torch import Tensor, nn
 
+from agents.learners.algorithm import Algorithm
 from agents.learners.branching import BranchingQNetwork
 from agents.learners.categoricals import Categoricals
-from agents.learners.off_policy import FactoredOffPolicy, n_fields, perceptron
+from agents.learners.off_policy import SETTINGS, FactoredOffPolicy, n_fields, perceptron
+from agents.policy.frozen import FrozenPolicy
+from agents.policy.metadata import PolicyMetadata
+from agents.training.export import freeze, read_layers
 
 
 class SACDiscretePolicy(BasePolicy):
@@ -149,3 +153,16 @@ class SACDiscrete(FactoredOffPolicy):
 
 def _networks(modules: nn.ModuleList) -> list[BranchingQNetwork]:
     return [module for module in modules if isinstance(module, BranchingQNetwork)]
+
+
+def _freeze(agent: SACDiscrete, metadata: PolicyMetadata) -> FrozenPolicy:
+    return freeze(agent, metadata, *read_layers([*agent.policy.actor]))
+
+
+RECIPE = Algorithm(
+    agent_class=SACDiscrete,
+    n_envs=64,
+    total_timesteps=200_000,
+    settings=SETTINGS,
+    freeze=_freeze,
+)

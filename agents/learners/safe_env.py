@@ -8,10 +8,11 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.policy.frozen import FrozenPolicy
+from agents.deciders.base import Decider
 from agents.policy.thermal_mask import ThermalActionMask
 from envs.edge_env import EdgeSplitEnv
 from envs.objective import SMALLEST_COST
+from envs.plant import Indices
 
 Step = tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]
 
@@ -31,7 +32,7 @@ class SafeEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
     IN_TIME = 0.9
     MARGIN_C = 3.0
 
-    def __init__(self, env: EdgeSplitEnv, trusted: FrozenPolicy) -> None:
+    def __init__(self, env: EdgeSplitEnv, trusted: Decider) -> None:
         """Wrap `env`."""
         super().__init__(env)
         self._trusted = trusted
@@ -59,7 +60,7 @@ class SafeEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def bounded(self, action: NDArray[Any]) -> NDArray[np.int64]:
         """What is done when `action` is asked for, shape (n_axes,)."""
-        base = self._trusted.decide(self._observation).copy()
+        base: Indices = self._trusted.decide(self._observation[None])[0]
         near = base if self._is_late else np.clip(action, base - self.REACH, base + self.REACH)
         allowed = self._guard.allowed(self._observation[None])[0]
         ends = np.cumsum(self._sizes)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.errors import PolicyError
+from agents.policy.metadata import PolicyMetadata
 from agents.policy.thermal_mask import ThermalActionMask
+from envs.errors import ActionError
 from envs.plant import Indices
 from envs.spaces import ActionDecoder
 
@@ -29,17 +33,25 @@ class Head(Protocol):
     def batch(self, outputs: Outputs, observations: Outputs) -> Indices:
         """Choose by outputs of shape (n, n_outputs), result (n, n_axes)."""
 
+    def from_agent(self, actions: NDArray[Any]) -> Indices:
+        """Read what an agent that is trained for the head predicts, n rows; result (n, n_axes)."""
+
 
 class CategoricalHead:
     """A block of scores per axis; the best of each block, of those that a guard leaves."""
 
-    def __init__(self, sizes: NDArray[np.int64], guard: ThermalActionMask | None = None) -> None:
-        """Prepare for axes with so many choices."""
+    def __init__(self, metadata: PolicyMetadata) -> None:
+        """Prepare for the axes of a policy."""
+        margin_c, axes = metadata.guard_margin_c, metadata.layout.axes
+        self._decoder = ActionDecoder(axes)
+        sizes = self._decoder.sizes
         self.n_outputs = int(sizes.sum())
         ends = np.cumsum(sizes)
         self._blocks = [slice(int(e - s), int(e)) for s, e in zip(sizes, ends, strict=True)]
         self._indices = np.empty(len(sizes), dtype=np.int64)
-        self._guard = guard
+        self._guard = (
+            None if margin_c is None else ThermalActionMask(axes, metadata.fields, margin_c)
+        )
 
     def one(self, outputs: Outputs, observation: Outputs) -> Indices:
         """Take the best of each block."""
@@ -56,14 +68,18 @@ class CategoricalHead:
             outputs = np.where(self._guard.allowed(observations), outputs, -np.inf)
         return np.stack([outputs[:, block].argmax(axis=1) for block in self._blocks], axis=1)
 
+    def from_agent(self, actions: NDArray[Any]) -> Indices:
+        """Take indices, one per axis."""
+        return self._decoder.from_indices(actions)
+
 
 class BoxHead:
     """A number per axis, squashed and cut into equal bins."""
 
-    def __init__(self, decoder: ActionDecoder) -> None:
-        """Prepare for the decoder's axes."""
-        self.n_outputs = len(decoder.sizes)
-        self._decoder = decoder
+    def __init__(self, metadata: PolicyMetadata) -> None:
+        """Prepare for the axes of a policy."""
+        self._decoder = ActionDecoder(metadata.layout.axes)
+        self.n_outputs = len(self._decoder.sizes)
         self._indices = np.empty(self.n_outputs, dtype=np.int64)
 
     def one(self, outputs: Outputs, observation: Outputs) -> Indices:
@@ -75,14 +91,26 @@ class BoxHead:
         """Find the bins of each row."""
         return self._decoder.from_box(np.tanh(outputs))
 
+    def from_agent(self, actions: NDArray[Any]) -> Indices:
+        """Take numbers that are squashed already."""
+        return self._decoder.from_box(actions)
+
 
 class TableHead:
     """A score per action of a list."""
 
-    def __init__(self, table: Indices) -> None:
-        """Prepare for a list of actions, shape (k, n_axes)."""
-        self.n_outputs = len(table)
-        self._table = table
+    def __init__(self, metadata: PolicyMetadata) -> None:
+        """Prepare for the listed actions of a policy.
+
+        Raises:
+            PolicyError: a listed action is outside the axes.
+        """
+        decoder = ActionDecoder(metadata.layout.axes)
+        try:
+            self._table = decoder.from_indices(np.array(metadata.table, dtype=np.int64))
+        except ActionError as error:
+            raise PolicyError(f"the table of actions is damaged: {error}") from None
+        self.n_outputs = len(self._table)
 
     def one(self, outputs: Outputs, observation: Outputs) -> Indices:
         """Take the best action."""
@@ -93,3 +121,24 @@ class TableHead:
         """Take the best action of each row."""
         best: Indices = self._table[outputs.argmax(axis=1)]
         return best
+
+    def from_agent(self, actions: NDArray[Any]) -> Indices:
+        """Look numbers on the list up."""
+        listed: Indices = self._table[actions]
+        return listed
+
+
+HEADS: dict[str, Callable[[PolicyMetadata], Head]] = {
+    "categorical": CategoricalHead,
+    "box": BoxHead,
+    "table": TableHead,
+}
+
+
+def head_of(metadata: PolicyMetadata) -> Head:
+    """Build what turns the outputs of a policy's network into actions.
+
+    Raises:
+        PolicyError: a listed action is outside the axes.
+    """
+    return HEADS[metadata.head](metadata)

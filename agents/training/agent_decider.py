@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from agents.policy.frozen import PolicyMetadata
+from agents.policy.heads import head_of
+from agents.policy.metadata import PolicyMetadata
 from envs.plant import Indices, Plant
-from envs.spaces import ActionDecoder, Observations
+from envs.spaces import Observations
 
 
 class AgentDecider:
@@ -15,9 +15,7 @@ class AgentDecider:
 
     def __init__(self, agent: BaseAlgorithm, metadata: PolicyMetadata) -> None:
         """Wrap `agent`, whose outputs mean what `metadata` says."""
-        self._agent, self._metadata = agent, metadata
-        self._decoder = ActionDecoder(metadata.layout.axes)
-        self._table = np.array(metadata.table, dtype=np.int64)
+        self._agent, self._head = agent, head_of(metadata)
 
     def begin(self, plant: Plant, n: int) -> None:
         """Nothing is remembered between steps."""
@@ -25,9 +23,4 @@ class AgentDecider:
     def decide(self, observations: Observations) -> Indices:
         """Predict."""
         actions, _ = self._agent.predict(observations, deterministic=True)
-        if self._metadata.head == "box":
-            return self._decoder.from_box(actions)
-        if self._metadata.head == "table":
-            listed: Indices = self._table[actions]
-            return listed
-        return self._decoder.from_indices(actions)
+        return self._head.from_agent(actions)

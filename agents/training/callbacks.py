@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Figure as LoggedFigure
@@ -49,7 +48,7 @@ class EntropyDecay(BaseCallback):
         self._ent_coef = ent_coef
 
     def _on_rollout_start(self) -> None:
-        if not isinstance(self.model, PPO):
+        if not hasattr(self.model, "ent_coef"):
             raise TypeError(f"{type(self.model).__name__} has no entropy bonus to lower")
         progress_remaining = 1.0 - self.num_timesteps / self.model._total_timesteps
         self.model.ent_coef = self._ent_coef * max(progress_remaining, 0.0)

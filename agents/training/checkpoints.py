@@ -110,6 +110,16 @@ def load_into(agent: BaseAlgorithm, path: Path) -> None:
         ) from None
 
 
+def go_on(agent: BaseAlgorithm, path: Path, seed: int) -> None:
+    """Let an agent that was just built go on where another was, on episodes that are new to it.
+
+    Raises:
+        RunFolderError: the file is damaged, or of an agent that is built otherwise.
+    """
+    load_into(agent, path)
+    agent.set_random_seed((seed + agent.num_timesteps) % 2**32)
+
+
 def _variables(agent: BaseAlgorithm) -> dict[str, Tensor]:
     """Tensors that are no part of a state, as a temperature that is learned."""
     names = agent._get_torch_save_params()[1]

@@ -11,19 +11,17 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 
-from agents.advised.full_information import FullInformation
 from agents.deciders.base import Decider
 from agents.deciders.fitted import Fitted
-from agents.deciders.learned import Learned
 from agents.deciders.nominal import Known
 from agents.deciders.partly_governed import PartlyGoverned
-from agents.deployed.saved_rule import SavedRule
+from agents.learners.algorithm import Algorithm
 from agents.learners.imitation import Imitation, Lessons
-from agents.policy.frozen import FrozenPolicy
-from agents.training.agent_decider import AgentDecider
-from agents.training.algorithms import Algorithm, algorithm
+from agents.policy.folder import Policy
+from agents.training.algorithms import algorithm
 from agents.training.callbacks import EntropyDecay
-from agents.training.export import freeze, set_threads
+from agents.training.checkpoints import go_on
+from agents.training.export import set_threads
 from envs.sim.fleet import World
 from envs.vec_env import EdgeSplitVecEnv
 
@@ -39,7 +37,7 @@ class Trained:
     """
 
     agent: BaseAlgorithm
-    policy: FrozenPolicy | SavedRule
+    policy: Policy
     steps: int
 
 
@@ -79,28 +77,21 @@ def train(
     imagined = recipe.imagine(world)
     boards = recipe.boards(imagined)
     logs = str(log_dir) if log_dir else None
+    agent, metadata = recipe.build(boards, seed, logs), recipe.describe(name, world.layout)
     if checkpoint:
-        agent = recipe.load(checkpoint, boards, seed, logs)
+        go_on(agent, checkpoint, seed)
         steps = recipe.lessons.n_steps(imagined) if recipe.lessons else 0
     else:
-        agent = recipe.build(boards, seed, logs)
         steps = imitate(agent, imagined, seed, recipe.lessons, report) if recipe.lessons else 0
 
     def as_decider(agent: BaseAlgorithm) -> Decider:
-        if isinstance(agent, FullInformation):
-            return agent.rule().build(Known.of(world))
-        return AgentDecider(agent, recipe.describe(name, world.layout))
+        return recipe.decider(agent, metadata, world)
 
     callbacks = [*watchers(boards, as_decider), *_schedules(recipe)]
     total = recipe.total_timesteps if total_timesteps is None else total_timesteps
     left = max(total - agent.num_timesteps, 0)
     agent.learn(left, callback=callbacks, tb_log_name=name, reset_num_timesteps=not checkpoint)
-    policy = (
-        SavedRule(name, agent.rule(), world.layout)
-        if isinstance(agent, FullInformation)
-        else freeze(agent, recipe.describe(name, world.layout))
-    )
-    return Trained(agent, policy, steps + agent.num_timesteps)
+    return Trained(agent, recipe.freeze(agent, metadata), steps + agent.num_timesteps)
 
 
 def imitate(
@@ -126,13 +117,11 @@ def fit_learned(name: str, world: World, seed: int) -> Fitted:
     return Fitted(simulated_decider(trained.policy, world), fit_steps=trained.steps)
 
 
-def simulated_decider(policy: FrozenPolicy | SavedRule, world: World) -> Decider:
+def simulated_decider(policy: Policy, world: World) -> Decider:
     """A policy on simulated boards, whose governors have to be modelled."""
-    if isinstance(policy, SavedRule):
-        return policy.rule.build(Known.of(world))
-    learned = Learned(policy)
-    governed = policy.metadata.governed
-    return PartlyGoverned(learned, Known.of(world), governed) if governed else learned
+    decider = policy.decider(lambda: Known.of(world))
+    governed = policy.governed
+    return PartlyGoverned(decider, Known.of(world), governed) if governed else decider
 
 
 def _schedules(recipe: Algorithm) -> list[BaseCallback]:

@@ -22,16 +22,18 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from agents.advised.policy import ADVISED
 from agents.advised.tune import tune_portfolio
 from agents.deployed.run_folder import Decide, RunFolder, keep_device
 from agents.deployed.saved_rule import SavedRule
 from agents.errors import AgentError
 from agents.learners.branching import BranchingDQN
 from agents.learners.safe_env import SafeEnv
-from agents.policy.frozen import FrozenPolicy
+from agents.policy.folder import Policy
+from agents.policy.frozen import NETWORK, FrozenPolicy
 from agents.training.algorithms import ALGORITHMS
 from agents.training.checkpoints import CHECKPOINT, checkpoint_in, load_into, save_whole
-from agents.training.export import freeze, set_threads
+from agents.training.export import set_threads
 from agents.training.log_cost import LogCost
 from agents.training.run import CONFIG_FILE, write_json
 from agents.whole_file import written_whole
@@ -145,7 +147,7 @@ def tune_run(run: Path, run_dir: Path, place: Place) -> str:
     """
     source = RunFolder.load(run)
     policy = source.policy
-    if isinstance(policy, SavedRule) and policy.rule.name != "advised":
+    if policy.kind not in _TUNERS:
         raise AgentError(
             f"{run} holds a policy of {policy.algorithm}, which cannot be tuned; give a run of "
             f"advised, amortised, ppo or dvfo"
@@ -158,12 +160,13 @@ def tune_run(run: Path, run_dir: Path, place: Place) -> str:
         cloud=place.cloud,
         security=place.security,
         n_steps=max(place.n_steps, BLOCK_STEPS),
-        max_power_w=source.layout.max_power_w,
+        max_power_w=policy.layout.max_power_w,
         accept=policy.check_layout,
     )
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        after = replace(source, policy=_tuned(env, source, run_dir, place))
+        tuned = _TUNERS[policy.kind](policy, env, source, run_dir, place)
+        after = replace(source, policy=tuned)
         before, then = (
             partial(r.decide_for, env, r.model, place.scenario) for r in (source, after)
         )
@@ -178,17 +181,23 @@ def tune_run(run: Path, run_dir: Path, place: Place) -> str:
     return f"{report(blocks, run_dir)}\n{verdict}"
 
 
-def _tuned(
-    env: EdgeSplitEnv, source: RunFolder, run_dir: Path, place: Place
-) -> FrozenPolicy | SavedRule:
-    """Learn on the board as befits the policy."""
-    policy = source.policy
-    if isinstance(policy, FrozenPolicy):
-        world = build_world(source.device, source.model, [place.scenario])
-        return tune(env, world, policy, run_dir, place.n_steps, place.seed)
+def _tune_network(
+    policy: FrozenPolicy, env: EdgeSplitEnv, source: RunFolder, run_dir: Path, place: Place
+) -> Policy:
+    world = build_world(source.device, source.model, [place.scenario])
+    return tune(env, world, policy, run_dir, place.n_steps, place.seed)
+
+
+def _tune_advised(
+    policy: SavedRule, env: EdgeSplitEnv, source: RunFolder, run_dir: Path, place: Place
+) -> Policy:
     known = source.known(env, source.model, place.scenario)
     rule = tune_portfolio(env, known, policy.rule, run_dir, place.n_steps, place.seed)
     return replace(policy, rule=rule)
+
+
+_TUNERS: dict[str, Callable[..., Policy]] = {NETWORK: _tune_network, ADVISED.name: _tune_advised}
+"""How policies learn on a board, by their kinds; the others do not."""
 
 
 def warm_start(env: SafeEnv, policy: FrozenPolicy, seed: int) -> BranchingDQN:
@@ -230,7 +239,7 @@ def remember_simulation(agent: BranchingDQN, world: World, policy: FrozenPolicy,
     env, generator = LogCost(boards), np.random.default_rng(seed)
     observations = np.asarray(env.reset())
     for _ in range(N_SIMULATED // N_BOARDS):
-        actions = policy.decide_batch(observations)
+        actions = policy.decide(observations)
         strayed = actions + generator.integers(-SafeEnv.REACH, SafeEnv.REACH + 1, actions.shape)
         actions = np.clip(strayed, 0, policy.decoder.sizes - 1)
         following, rewards, dones, infos = env.step(actions)
@@ -245,7 +254,7 @@ def remember_simulation(agent: BranchingDQN, world: World, policy: FrozenPolicy,
 
 def tune(
     env: EdgeSplitEnv, world: World, policy: FrozenPolicy, run_dir: Path, n_steps: int, seed: int
-) -> FrozenPolicy:
+) -> Policy:
     """Learn on the board; goes on where a run that was killed had come to.
 
     Args:
@@ -274,9 +283,8 @@ def tune(
         agent.rehearse(N_REHEARSALS)
     left = max(n_steps - agent.num_timesteps, 0)
     agent.learn(left, callback=LiveCheckpoints(run_dir), reset_num_timesteps=is_new)
-    return freeze(
-        agent, ALGORITHMS["dvfo"].describe(policy.metadata.algorithm, policy.metadata.layout)
-    )
+    recipe = ALGORITHMS["dvfo"]
+    return recipe.freeze(agent, recipe.describe(policy.algorithm, policy.layout))
 
 
 def compare(

@@ -21,7 +21,7 @@ from agents.evaluation.evaluate import evaluate, one_by_one, run_rivals, write_c
 from agents.evaluation.plots import decisions_figure, evaluation_figure, record_decisions, save
 from agents.evaluation.report import print_rows
 from agents.evaluation.rows import EvaluationRow
-from agents.policy.frozen import METADATA_FILE
+from agents.policy.folder import METADATA_FILE
 from agents.seeds import held_out_seeds
 from agents.training.algorithms import ABLATIONS, ALGORITHMS, algorithm
 from agents.training.all_deciders import DECIDERS
@@ -221,7 +221,7 @@ def _fitted(config: TrainConfig, world: World, _run_dir: Path) -> tuple[Decider,
     fitted = DECIDERS.fit(config.algo, world, config.seed)
     print(f"fitted on {fitted.fit_steps} steps in {fitted.fit_s:.0f} s {fitted.note}".rstrip())
     if fitted.rule is None:
-        return fitted.decider, lambda folder: save_privileged(config.algo, folder)
+        return fitted.decider, lambda folder: save_privileged(config.algo, world.layout, folder)
     return fitted.decider, SavedRule(config.algo, fitted.rule, world.layout).save
 
 

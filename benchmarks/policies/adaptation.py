@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from agents.deciders.base import Decider
 from agents.deciders.oracle import Oracle
 from agents.evaluation.plots import LEARNED, MUTED, save
+from agents.learners.algorithm import UNLIKE
 from agents.seeds import held_out_seeds
-from agents.training.algorithms import UNLIKE
 from agents.training.all_deciders import DECIDERS
 from agents.training.run import open_or_prepare
 from benchmarks.page import machine, markdown, write_page

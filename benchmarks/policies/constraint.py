@@ -19,14 +19,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from agents.deciders.base import Decider
-from agents.deciders.nominal import Known
-from agents.deciders.rule import Rule
-from agents.deployed.saved_rule import SavedRule
 from agents.evaluation.episodes import run_episodes
 from agents.evaluation.plots import INK, LEARNED, MUTED, save
+from agents.policy.folder import Policy
 from agents.registry import UNLEARNED
 from agents.seeds import held_out_seeds
-from agents.training.learn import train
+from agents.training.learn import simulated_decider, train
 from agents.training.run import open_or_prepare
 from benchmarks.page import machine, markdown, write_page
 from benchmarks.policies.plan import NETWORK, OURS, VALIDATED_DEVICE
@@ -57,13 +55,12 @@ class Point:
     cost: float
 
 
-def constrained(world: World, rule: Rule) -> dict[str, Decider]:
+def constrained(world: World, policy: Policy) -> dict[str, Decider]:
     """The same policy under every constraint, by the name that it gets in the table."""
-    known = Known.of(world)
-    found: dict[str, Decider] = {OURS: rule.build(known)}
+    found = {OURS: simulated_decider(policy, world)}
     for share in SHARES:
-        bound = Rule(rule.kind, rule.parameters | {"least_in_time": share})
-        found[f"{OURS}, at least {100 * share:g} %"] = bound.build(known)
+        bound = simulated_decider(policy.constrained(share), world)
+        found[f"{OURS}, at least {100 * share:g} %"] = bound
     return found
 
 
@@ -169,8 +166,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def make() -> str:
         world = build_world(VALIDATED_DEVICE, open_or_prepare(NETWORK), ("all",))
         policy = train(OURS, world, arguments.seed).policy
-        assert isinstance(policy, SavedRule)
-        found = follow(world, constrained(world, policy.rule), N_EPISODES)
+        found = follow(world, constrained(world, policy), N_EPISODES)
         save(_figure(found), arguments.out / "constraint.png")
         return _page(found, N_EPISODES)
 

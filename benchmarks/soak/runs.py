@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from agents.policy.frozen import FrozenPolicy, PolicyMetadata
+from agents.policy.frozen import FrozenPolicy
+from agents.policy.metadata import PolicyMetadata
 from envs.live.plant import live_layout
 from envs.spaces import observation_fields
 from hw.boards.linux import LinuxBoard

@@ -10,12 +10,11 @@ from torch import nn
 
 from agents.policy.frozen import FrozenPolicy
 from agents.training.algorithms import ALGORITHMS
-from agents.training.export import freeze
 from envs.sim.build import build_world
 from envs.sim.fleet import World
 
 N_BOARDS = 4
-PERCEPTRONS = [name for name, recipe in ALGORITHMS.items() if not recipe.portfolio]
+PERCEPTRONS = [name for name in ALGORITHMS if name != "advised"]
 
 
 @pytest.fixture(scope="session", params=PERCEPTRONS)
@@ -36,7 +35,8 @@ def untrained(request, small_world):
 
 @pytest.fixture(scope="session")
 def policy(untrained) -> FrozenPolicy:
-    return freeze(*untrained)
+    agent, metadata = untrained
+    return ALGORITHMS[metadata.algorithm].freeze(agent, metadata)
 
 
 SCENARIO = """

@@ -9,8 +9,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import HumanOutputFormat, Logger
 
 from agents.deciders.static import Random
+from agents.learners.algorithm import linear_to_zero
 from agents.training.agent_decider import AgentDecider
-from agents.training.algorithms import ALGORITHMS, linear_to_zero
+from agents.training.algorithms import ALGORITHMS
 from agents.training.callbacks import EntropyDecay, TrainingReport
 from envs.vec_env import EdgeSplitVecEnv
 
@@ -68,7 +69,7 @@ def test_agent_decides_without_exploring(untrained, policy):
     observations = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
     decided = decider.decide(observations)
     np.testing.assert_array_equal(decided, decider.decide(observations))
-    assert (decided == policy.decide_batch(observations)).all(axis=1).mean() > 0.98
+    assert (decided == policy.decide(observations)).all(axis=1).mean() > 0.98
 
 
 class Record(HumanOutputFormat):

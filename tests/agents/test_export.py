@@ -11,6 +11,7 @@ from torch import nn
 from agents.errors import PolicyError
 from agents.training import export
 from agents.training.agent_decider import AgentDecider
+from agents.training.algorithms import ALGORITHMS
 from agents.training.export import freeze, set_threads
 
 N_FIELDS = 23
@@ -25,14 +26,14 @@ def test_frozen_policy_decides_as_the_agent(untrained, policy):
     observations = observations_like(policy, 5, 2000)
     expected = AgentDecider(*untrained).decide(observations)
     assert len(np.unique(expected, axis=0)) > 1
-    single = np.stack([policy.decide(o).copy() for o in observations])
-    for decided in (single, policy.decide_batch(observations)):
+    single = np.concatenate([policy.decide(o[None]) for o in observations])
+    for decided in (single, policy.decide(observations)):
         assert (decided == expected).all(axis=1).mean() > 0.99
 
 
 def test_frozen_weights_do_not_follow_the_agent(untrained):
     agent, metadata = untrained
-    policy = freeze(agent, metadata)
+    policy = ALGORITHMS[metadata.algorithm].freeze(agent, metadata)
     before = [(weight.copy(), bias.copy()) for weight, bias in policy.weights]
     saved = copy.deepcopy(agent.policy.state_dict())
     with torch.no_grad():
@@ -46,24 +47,18 @@ def test_frozen_weights_do_not_follow_the_agent(untrained):
         agent.policy.load_state_dict(saved)
 
 
-def test_freezing_refuses_a_policy_that_decides_otherwise(untrained, monkeypatch):
-    extract = export._layers
-
-    def tampered(modules):
-        weights, activation = extract(modules)
-        weights[0][0][:, 0] += 5.0
-        return weights, activation
-
-    monkeypatch.setattr(export, "_layers", tampered)
+def test_freezing_refuses_a_policy_that_decides_otherwise(untrained, policy):
+    layers = [(weight.copy(), bias) for weight, bias in policy.weights]
+    layers[0][0][:, 0] += 5.0
     with pytest.raises(PolicyError, match="decides otherwise than the agent"):
-        freeze(*untrained)
+        freeze(*untrained, layers, "relu")
 
 
 def test_freezing_passes_over_ties_only(untrained, policy):
     """A score that beats another by rounding only may be ranked either way."""
     agent = AgentDecider(*untrained)
     observations = observations_like(policy, 6, 50)
-    decided = policy.decide_batch(observations)
+    decided = policy.decide(observations)
     assert export._all_ties(agent, observations, decided)
     other = (decided + 1) % policy.decoder.sizes
     assert not export._all_ties(agent, observations, other)
@@ -72,14 +67,14 @@ def test_freezing_passes_over_ties_only(untrained, policy):
 def test_freezing_refuses_another_activation(untrained):
     agent, metadata = untrained
     with pytest.raises(PolicyError, match=r"relu.*tanh"):
-        freeze(agent, replace(metadata, activation="tanh"))
+        ALGORITHMS[metadata.algorithm].freeze(agent, replace(metadata, activation="tanh"))
 
 
 def test_freezing_refuses_what_is_no_plain_network():
     with pytest.raises(PolicyError, match="cannot freeze a LayerNorm"):
-        export._layers([nn.Linear(2, 2), nn.LayerNorm(2)])
+        export.read_layers([nn.Linear(2, 2), nn.LayerNorm(2)])
     with pytest.raises(PolicyError, match=r"relu.*tanh"):
-        export._layers([nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 2), nn.ReLU()])
+        export.read_layers([nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 2), nn.ReLU()])
 
 
 def test_training_takes_one_thread():

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from torch import nn
 
-from agents.deciders.learned import Learned
 from agents.deciders.oracle import Oracle
 from agents.deciders.static import Random
 from agents.errors import AgentError
 from agents.evaluation.episodes import run_episodes
+from agents.learners.algorithm import linear_to_zero
 from agents.seeds import held_out_seeds
-from agents.training.algorithms import ALGORITHMS, algorithm, linear_to_zero
+from agents.training.algorithms import ALGORITHMS, algorithm
 from agents.training.learn import train
 
 N_BOARDS = 32
@@ -41,13 +41,13 @@ def costs(world, deciders) -> list[float]:
 def test_learning_goes_most_of_the_way_from_random_to_the_oracle(small_world):
     policy = trained(small_world, 0, 24_000)
     rivals = (Random(0), Oracle())
-    learned, random, oracle = costs(small_world, [Learned(policy), *rivals])
+    learned, random, oracle = costs(small_world, [policy, *rivals])
     assert (random - learned) / (random - oracle) > 0.8
 
 
 def test_learning_finds_the_known_optimum_where_nothing_changes(calm):
     policy = trained(calm, 0, 24_000)
-    learned, oracle = costs(calm, [Learned(policy), Oracle()])
+    learned, oracle = costs(calm, [policy, Oracle()])
     assert learned < 1.05 * oracle
 
 

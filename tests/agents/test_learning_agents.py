@@ -8,9 +8,10 @@ import pytest
 
 from agents.deciders.oracle import Oracle
 from agents.evaluation.episodes import run_episodes
+from agents.learners.algorithm import linear_to_zero
 from agents.learners.imitation import Lessons
 from agents.seeds import held_out_seeds
-from agents.training.algorithms import ALGORITHMS, linear_to_zero
+from agents.training.algorithms import ALGORITHMS
 from agents.training.learn import simulated_decider, train
 
 ON_POLICY = {"learning_rate": linear_to_zero(6e-3), "n_steps": 10, "batch_size": 160}

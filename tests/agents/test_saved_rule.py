@@ -5,11 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
-from agents.advised.policy import pack
-from agents.deployed.saved_rule import SavedRule, read_document, save_privileged
+from agents.advised.policy import advised_rule
+from agents.deployed.run_folder import load_policy
+from agents.deployed.saved_rule import SavedRule, save_privileged
 from agents.errors import PolicyError
 from agents.policy import checksum
+from agents.policy.folder import METADATA_FILE, WEIGHTS_FILE
 from agents.rules import make_rule
 from envs.plant import Axis
 from tests.runs import constant_policy
@@ -29,32 +32,14 @@ def folder(layout, tmp_path):
     return tmp_path
 
 
-def load(folder) -> SavedRule:
-    return SavedRule.from_document(read_document(folder), folder)
-
-
 def rewrite(folder, **changes) -> None:
     path = folder / "policy.json"
     path.write_text(json.dumps(checksum.sealed(json.loads(path.read_text()) | changes)))
 
 
 def test_saving_and_loading_keeps_everything(folder, layout):
-    assert load(folder) == SavedRule("bayes", STATIC, layout)
-    assert [path.name for path in folder.iterdir()] == ["policy.json"]
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"kind": "network"}', '{"schema_version": 2}'])
-def test_what_is_no_rule_is_left_to_the_frozen_policy(tmp_path, text):
-    (tmp_path / "policy.json").write_text(text)
-    assert read_document(tmp_path) is None
-    assert read_document(tmp_path / "nowhere") is None
-
-
-@pytest.mark.parametrize("version", [0, 3, None, "1"])
-def test_another_schema_is_refused(folder, version):
-    rewrite(folder, schema_version=version)
-    with pytest.raises(PolicyError, match=r"schema version .* fit it again"):
-        load(folder)
+    assert load_policy(folder) == SavedRule("bayes", STATIC, layout)
+    assert sorted(path.name for path in folder.iterdir()) == [METADATA_FILE, WEIGHTS_FILE]
 
 
 @pytest.mark.parametrize(
@@ -68,14 +53,14 @@ def test_another_schema_is_refused(folder, version):
 def test_damage_is_refused(folder, change):
     rewrite(folder, **change)
     with pytest.raises(PolicyError, match="is damaged"):
-        load(folder)
+        load_policy(folder)
 
 
 @pytest.mark.parametrize("name", ["bandit", ["static"]])
 def test_a_rule_that_there_is_no_longer_is_refused_with_what_to_do(folder, name):
     rewrite(folder, name=name)
     with pytest.raises(PolicyError, match=r"a rule .* does not have; train another"):
-        load(folder)
+        load_policy(folder)
 
 
 @pytest.mark.parametrize("max_power_w", [0.0, -1.0, "x"])
@@ -83,7 +68,7 @@ def test_a_largest_power_that_is_no_power_is_refused(folder, max_power_w):
     layout = json.loads((folder / "policy.json").read_text())["layout"]
     rewrite(folder, layout=layout | {"max_power_w": max_power_w})
     with pytest.raises(PolicyError, match="is damaged"):
-        load(folder)
+        load_policy(folder)
 
 
 def test_what_was_changed_since_it_was_written_is_refused(folder):
@@ -92,18 +77,7 @@ def test_what_was_changed_since_it_was_written_is_refused(folder):
     changed = json.loads(path.read_text()) | {"parameters": {"action": [0, 1, 2, 2]}}
     path.write_text(json.dumps(changed))
     with pytest.raises(PolicyError, match=r"is damaged .*sha256 is that of another content"):
-        load(folder)
-
-
-def test_a_rule_from_before_the_checksum_is_read(folder):
-    path = folder / "policy.json"
-    document = json.loads(path.read_text()) | {"schema_version": 1}
-    del document["sha256"]
-    path.write_text(json.dumps(document))
-    assert load(folder).rule == STATIC
-    path.write_text(json.dumps(document | {"schema_version": 2}))
-    with pytest.raises(PolicyError, match="is damaged"):
-        load(folder)
+        load_policy(folder)
 
 
 @pytest.mark.parametrize("value", [3e37, -1e13])
@@ -111,27 +85,57 @@ def test_a_rule_from_before_the_checksum_is_read(folder):
 def test_an_absurd_parameter_is_refused(folder, value, where):
     rewrite(folder, parameters={"action": where(value)})
     with pytest.raises(PolicyError, match=r"is damaged .*a parameter is"):
-        load(folder)
+        load_policy(folder)
 
 
-def advised(value: float) -> dict[str, object]:
+@pytest.mark.parametrize("dtype", [np.float64, np.int64])
+def test_an_absurd_number_of_an_array_is_refused(layout, tmp_path, dtype):
+    rule = make_rule("static", {"action": np.full((2, 2), 10**15, dtype)})
+    SavedRule("mine", rule, layout).save(tmp_path)
+    with pytest.raises(PolicyError, match=r"is damaged .*a parameter is"):
+        load_policy(tmp_path)
+
+
+def advised(layout, value: float) -> SavedRule:
     layers = [(np.full((2, 3), value, np.float32), np.zeros(2, np.float32))]
-    return {"name": "advised", "parameters": {"actions": [[0, 0]], "layers": pack(layers)}}
+    return SavedRule("advised", advised_rule(np.zeros((2, 4), np.int64), layers), layout)
+
+
+def test_arrays_are_kept_to_the_last_bit(layout, tmp_path):
+    saved = advised(layout, 0.1).rule.with_parameters(offsets=np.array([0.1, np.pi]))
+    SavedRule("advised", saved, layout).save(tmp_path)
+    assert sorted(load_file(tmp_path / WEIGHTS_FILE)) == [
+        "0.bias",
+        "0.weight",
+        "actions",
+        "offsets",
+    ]
+    for name, array in load_policy(tmp_path).rule.parameters.items():
+        assert array.dtype == saved.parameters[name].dtype
+        np.testing.assert_array_equal(array, saved.parameters[name])
 
 
 @pytest.mark.parametrize(("value", "told"), [(3e37, "absurd"), (np.nan, "not finite")])
-def test_absurd_weights_of_an_advised_policy_are_refused(folder, value, told):
-    rewrite(folder, **advised(1.0))
-    load(folder)
-    rewrite(folder, **advised(value))
+def test_absurd_weights_of_an_advised_policy_are_refused(layout, tmp_path, value, told):
+    advised(layout, 1.0).save(tmp_path)
+    load_policy(tmp_path)
+    advised(layout, value).save(tmp_path)
     with pytest.raises(PolicyError, match=f"is damaged .*{told}"):
-        load(folder)
+        load_policy(tmp_path)
 
 
-def test_the_privileged_are_refused(tmp_path):
-    save_privileged("oracle", tmp_path)
+def test_weights_of_another_policy_are_refused(layout, tmp_path):
+    for number, value in enumerate((1.0, 2.0)):
+        advised(layout, value).save(tmp_path / str(number))
+    (tmp_path / "0" / WEIGHTS_FILE).write_bytes((tmp_path / "1" / WEIGHTS_FILE).read_bytes())
+    with pytest.raises(PolicyError, match=r"is damaged .*weights\.safetensors is not what"):
+        load_policy(tmp_path / "0")
+
+
+def test_the_privileged_are_refused(layout, tmp_path):
+    save_privileged("oracle", layout, tmp_path)
     with pytest.raises(PolicyError, match="oracle looks into the simulation"):
-        load(tmp_path)
+        load_policy(tmp_path)
 
 
 @pytest.mark.parametrize(

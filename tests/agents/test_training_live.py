@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from agents.deployed.run_folder import one_board
 from agents.deployed.saved_rule import SavedRule
 from agents.errors import AgentError
 from agents.learners.safe_env import SafeEnv
@@ -36,9 +37,7 @@ def learned(small_world):
     """A frozen policy with hidden layers and random weights."""
     recipe = ALGORITHMS["ppo"]
     agent = recipe.build(recipe.boards(small_world), 0, None)
-    from agents.training.export import freeze
-
-    return freeze(agent, recipe.describe("ppo", small_world.layout))
+    return recipe.freeze(agent, recipe.describe("ppo", small_world.layout))
 
 
 @pytest.fixture
@@ -54,15 +53,13 @@ def test_the_agent_begins_as_the_policy(env, learned):
     shape = (500, len(learned.metadata.fields))
     observations = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
     actions, _ = agent.predict(observations, deterministic=True)
-    assert (actions == learned.decide_batch(observations)).all(axis=1).mean() > 0.99
+    assert (actions == learned.decide(observations)).all(axis=1).mean() > 0.99
 
 
 def test_a_policy_without_scores_per_axis_is_refused(env, small_world):
     recipe = ALGORITHMS["dqn"]
-    from agents.training.export import freeze
-
     agent = recipe.build(recipe.boards(small_world), 0, None)
-    listed = freeze(agent, recipe.describe("dqn", small_world.layout))
+    listed = recipe.freeze(agent, recipe.describe("dqn", small_world.layout))
     with pytest.raises(AgentError, match="cannot be tuned"):
         warm_start(SafeEnv(env, constant_policy(small_world.layout, (0, 0, 0, 0))), listed, 0)
 
@@ -105,7 +102,7 @@ def test_memory_that_is_damaged_is_refused(env, learned, tmp_path):
 def test_energy_before_and_after_is_told(env, small_world, tmp_path):
     fast = constant_policy(small_world.layout, (2, 2, 2, -1))
     slow = constant_policy(small_world.layout, (1, 1, 1, -1))
-    blocks = compare(env, lambda: fast.decide, lambda: slow.decide, 2)
+    blocks = compare(env, lambda: one_board(fast), lambda: one_board(slow), 2)
     assert blocks["after"].energy_j < blocks["before"].energy_j
     line = report(blocks, tmp_path)
     assert f"{blocks['before'].energy_j:.4f} J before" in line
@@ -137,7 +134,7 @@ def test_both_are_compared_on_the_same_requests(small_world):
 
     def fresh():
         asked.append(True)
-        return policy.decide
+        return one_board(policy)
 
     blocks = compare(env, fresh, fresh, 3)
     assert blocks["before"] == blocks["after"]

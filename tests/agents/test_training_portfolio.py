@@ -7,13 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents.advised.policy import SHARPNESS, Advice, pack
+from agents.advised.policy import SHARPNESS, Advice, advised_rule
 from agents.advised.tune import Explorer, tune_portfolio
 from agents.baselines.rollout import mean_cost
 from agents.deciders.nominal import Known, every_action
 from agents.deciders.rule import Rule
 from agents.deployed.saved_rule import SavedRule
-from agents.rules import make_rule
 from agents.seeds import seeds_for
 from agents.training import live
 from agents.training.live import Place, tune_run
@@ -29,7 +28,7 @@ def uncorrected(known: Known, actions, corrections=0.0) -> Rule:
     n_inputs = Advice(known, actions).n_inputs
     bias = np.zeros(len(actions), np.float32) + np.float32(corrections)
     layers = [(np.zeros((len(actions), n_inputs), np.float32), bias)]
-    return make_rule("advised", {"actions": actions.tolist(), "layers": pack(layers)})
+    return advised_rule(actions, layers)
 
 
 @pytest.fixture

@@ -5,24 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agents.advised.policy import Advice, pack
+from agents.advised.policy import Advice, advised_rule
 from agents.deciders.nominal import Known, every_action
-from agents.deciders.rule import Rule
+from agents.deployed.saved_rule import SavedRule
 from agents.evaluation.plots import save
-from agents.rules import make_rule
 from benchmarks.policies import constraint
 from benchmarks.policies.constraint import SHARES, constrained, follow
 
 
 @pytest.fixture(scope="module")
-def careless(swinging) -> Rule:
+def careless(swinging) -> SavedRule:
     """A policy that sends everything away, over whatever link."""
     known, actions = Known.of(swinging), every_action(swinging.layout)[::3]
     n_inputs = Advice(known, actions).n_inputs
     shapes = [(4, n_inputs), (len(actions), 4)]
     layers = [(np.zeros(shape, np.float32), np.zeros(shape[0], np.float32)) for shape in shapes]
     layers[-1][1][actions[:, -1].argmin()] = 1e4
-    return make_rule("advised", {"actions": actions.tolist(), "layers": pack(layers)})
+    return SavedRule("advised", advised_rule(actions, layers), swinging.layout)
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
@@ -14,8 +12,7 @@ from agents.advised.policy import (
     REMEMBERED,
     Advice,
     Advised,
-    pack,
-    unpack,
+    advised_rule,
 )
 from agents.advised.portfolio import collect_states, complementary
 from agents.baselines.model_search import ModelSearch, SearchSettings
@@ -23,7 +20,6 @@ from agents.baselines.rollout import mean_cost
 from agents.deciders.base import top_clocks
 from agents.deciders.nominal import Known, every_action
 from agents.deciders.pareto import useful_actions
-from agents.rules import make_rule
 from agents.seeds import seeds_for
 from envs.sim.fleet import Fleet
 from envs.spaces import ObservationEncoder, observation_fields
@@ -111,26 +107,21 @@ def test_the_best_action_has_no_regret_and_none_has_too_much(swinging, known):
     assert (regrets <= LARGEST_REGRET).all()
 
 
-def test_layers_survive_json(known, actions):
-    generator = np.random.default_rng(0)
-    layers = [(generator.random((5, 3), np.float32), generator.random(5, np.float32))]
-    again = unpack(json.loads(json.dumps(pack(layers))))
-    for one, other in zip(layers[0], again[0], strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
-@pytest.mark.parametrize("damage", ["shape", "nan", "outputs", "text"])
+@pytest.mark.parametrize("damage", ["shape", "nan", "outputs", "bias", "kind", "none"])
 def test_damaged_layers_are_refused(known, actions, damage):
     layers = silent(known, actions)
+    if damage == "shape":
+        layers = layers[1:]
     if damage == "nan":
         layers[0][0][0, 0] = np.nan
     if damage == "outputs":
         layers[-1] = (layers[-1][0][:-1], layers[-1][1][:-1])
-    documents = pack(layers[1:] if damage == "shape" else layers)
-    if damage == "text":
-        documents[0]["bias"] = "?"
-    with pytest.raises(ValueError, match=r"layer|finite|outputs|base64|data"):
-        make_rule("advised", {"actions": actions.tolist(), "layers": documents}).build(known)
+    if damage == "bias":
+        layers[0] = (layers[0][0], layers[0][1][:, None])
+    if damage == "kind":
+        layers[0] = (layers[0][0].astype(np.float64), layers[0][1])
+    with pytest.raises(ValueError, match=r"layer|finite|outputs"):
+        advised_rule(actions, [] if damage == "none" else layers).build(known)
 
 
 def decided(decider, world):

@@ -9,7 +9,6 @@ import pytest
 from agents.baselines.best_static import best_static
 from agents.baselines.rollout import mean_cost
 from agents.deciders.base import NotSimulatedError
-from agents.deciders.learned import Learned
 from agents.deciders.oracle import Oracle, cost_table
 from agents.deciders.static import Random, Static
 from agents.registry import fit
@@ -90,7 +89,7 @@ def test_random_reaches_every_choice_and_nothing_else(fleet):
 
 def test_learned_policy_decides_by_the_observation_alone(small_world):
     policy = constant_policy(small_world.layout, (1, 0, 2, 3))
-    decided = Learned(policy).decide(np.zeros((3, len(policy.metadata.fields)), np.float32))
+    decided = policy.decide(np.zeros((3, len(policy.metadata.fields)), np.float32))
     np.testing.assert_array_equal(decided, [[1, 0, 2, 3]] * 3)
 
 

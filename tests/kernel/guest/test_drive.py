@@ -242,7 +242,8 @@ def test_energy_of_a_window_is_the_models_within_the_uncertainty_told(plant):
 def test_frozen_policy_drives_200_control_steps(plant, capfd):
     import numpy as np
 
-    from agents.policy.frozen import FrozenPolicy, PolicyMetadata
+    from agents.policy.frozen import FrozenPolicy
+    from agents.policy.metadata import PolicyMetadata
     from envs.plant import Axis, Layout
     from envs.spaces import observation_fields
 
@@ -261,7 +262,7 @@ def test_frozen_policy_drives_200_control_steps(plant, capfd):
         observation = np.zeros(len(fields), np.float32)
         chosen, times_s, powers_w = set(), [], []
         for _ in range(N_STEPS):
-            indices = policy.decide(observation)[:-1]
+            indices = policy.decide(observation[None])[0, :-1]
             wanted = {a.name: int(a.values[i]) for a, i in zip(axes, indices, strict=True)}
             board.begin_window()
             began_s = time.perf_counter()

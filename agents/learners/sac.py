@@ -1,0 +1,27 @@
+"""Recipe of Stable-Baselines3's SAC: a number per axis, cut into equal bins."""
+
+from __future__ import annotations
+
+from stable_baselines3 import SAC
+
+from agents.learners.algorithm import Algorithm
+from agents.learners.off_policy import SETTINGS
+from agents.policy.frozen import FrozenPolicy
+from agents.policy.metadata import PolicyMetadata
+from agents.training.export import freeze, read_layers
+
+
+def _freeze(agent: SAC, metadata: PolicyMetadata) -> FrozenPolicy:
+    actor = agent.policy.actor
+    return freeze(agent, metadata, *read_layers([*actor.latent_pi, actor.mu]))
+
+
+RECIPE = Algorithm(
+    agent_class=SAC,
+    n_envs=64,
+    total_timesteps=180_000,
+    # The temperature is adapted too slowly to begin at 1.
+    settings={**SETTINGS, "ent_coef": "auto_0.05"},
+    freeze=_freeze,
+    head="box",
+)

@@ -1,0 +1,35 @@
+"""Everything about the policy of a network but its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from envs.plant import Layout
+from envs.spaces import ObservationField
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyMetadata:
+    """Everything about a policy but its weights.
+
+    Attributes:
+        algorithm: that trained it.
+        layout: of the plant it was trained for.
+        fields: of its observation.
+        activation: between layers.
+        head: "categorical" (one block of scores per axis), "box" (one number per axis) or "table"
+            (one score per listed action).
+        table: the listed actions as indices, for that head only.
+        guard_margin_c: no clock is raised once the board is so near its throttling temperature;
+            None raises them always.
+        governed: clocks that are left to the kernel's governors, below what the action says.
+    """
+
+    algorithm: str
+    layout: Layout
+    fields: tuple[ObservationField, ...]
+    activation: str
+    head: str
+    table: tuple[tuple[int, ...], ...] = ()
+    guard_margin_c: float | None = None
+    governed: tuple[str, ...] = ()

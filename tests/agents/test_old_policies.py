@@ -1,0 +1,124 @@
+"""Policy folders of schema versions 1 to 3."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from agents.advised.policy import advised_rule
+from agents.deployed.run_folder import load_policy
+from agents.errors import PolicyError
+from agents.policy import checksum
+from agents.policy.folder import METADATA_FILE, WEIGHTS_FILE
+from tests.runs import constant_policy
+
+LAYERS = [
+    (np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3), np.ones(2, np.float32)),
+    (np.full((4, 2), 0.1, np.float32), np.zeros(4, np.float32)),
+]
+
+
+def write(folder, document, version, *, sealed) -> None:
+    folder.mkdir(exist_ok=True)
+    document = document | {"schema_version": version}
+    document = checksum.sealed(document) if sealed else document
+    (folder / METADATA_FILE).write_text(json.dumps(document))
+
+
+def rule(layout, name="static", **parameters) -> dict[str, object]:
+    parts = {"kind": "rule", "algorithm": "mine", "name": name, "parameters": parameters}
+    return parts | {"layout": asdict(layout)}
+
+
+def packed(layers) -> list[dict[str, object]]:
+    """Weights in JSON, as version 2 kept those of `advised`."""
+    return [
+        {
+            "n_inputs": weight.shape[1],
+            "weight": base64.b64encode(weight.tobytes()).decode(),
+            "bias": base64.b64encode(bias.tobytes()).decode(),
+        }
+        for weight, bias in layers
+    ]
+
+
+@pytest.fixture
+def layout(small_world):
+    return small_world.layout
+
+
+@pytest.fixture
+def network(layout, tmp_path):
+    """A folder with a network's weights, and its document without versions and checksum."""
+    constant_policy(layout, (2, 0, 1, 3)).save(tmp_path)
+    document = json.loads((tmp_path / METADATA_FILE).read_text())
+    for key in ("kind", "schema_version", checksum.KEY):
+        del document[key]
+    return document
+
+
+@pytest.mark.parametrize(("version", "sealed"), [(2, False), (3, True)])
+def test_networks_are_read(network, tmp_path, version, sealed):
+    write(tmp_path, network, version, sealed=sealed)
+    policy = load_policy(tmp_path)
+    assert policy.kind == "network"
+    decided = policy.decide(np.zeros((1, len(policy.metadata.fields)), np.float32))
+    assert decided.tolist() == [[2, 0, 1, 3]]
+
+
+def test_weights_of_old_networks_are_checked(network, tmp_path):
+    write(tmp_path, network, 3, sealed=True)
+    (tmp_path / WEIGHTS_FILE).write_bytes((tmp_path / WEIGHTS_FILE).read_bytes()[:-1])
+    with pytest.raises(PolicyError, match=r"weights\.safetensors is not what"):
+        load_policy(tmp_path)
+
+
+@pytest.mark.parametrize(("version", "sealed"), [(1, False), (2, True)])
+def test_rules_are_read(layout, tmp_path, version, sealed):
+    write(tmp_path, rule(layout, action=[0, 1, 2, 3]), version, sealed=sealed)
+    policy = load_policy(tmp_path)
+    assert (policy.kind, policy.algorithm, policy.layout) == ("static", "mine", layout)
+    assert policy.rule.parameters == {"action": [0, 1, 2, 3]}
+
+
+def test_an_advised_policy_decides_by_the_same_numbers(layout, tmp_path):
+    actions = np.arange(16).reshape(4, 4) % 3
+    document = rule(layout, "advised", actions=actions.tolist(), layers=packed(LAYERS))
+    write(tmp_path, document, 2, sealed=True)
+    found = load_policy(tmp_path).rule.parameters
+    expected = advised_rule(actions, LAYERS).parameters
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array)
+
+
+def test_what_was_changed_since_it_was_written_is_refused(layout, network, tmp_path):
+    for number, (document, version) in enumerate([(network, 3), (rule(layout, action=[0]), 2)]):
+        write(tmp_path / str(number), document, version, sealed=False)
+        with pytest.raises(PolicyError, match="sha256 is that of another content"):
+            load_policy(tmp_path / str(number))
+
+
+@pytest.mark.parametrize("layers", [7, [{}], [{"n_inputs": 3, "weight": "?", "bias": ""}]])
+def test_damaged_layers_are_refused(layout, tmp_path, layers):
+    write(tmp_path, rule(layout, "advised", actions=[], layers=layers), 2, sealed=True)
+    with pytest.raises(PolicyError, match="is damaged"):
+        load_policy(tmp_path)
+
+
+def test_a_version_that_no_such_policy_had_is_refused(layout, network, tmp_path):
+    for number, (document, version) in enumerate([(network, 1), (rule(layout, action=[0]), 3)]):
+        write(tmp_path / str(number), document, version, sealed=True)
+        with pytest.raises(PolicyError, match=r"is damaged .*schema version .*train it again"):
+            load_policy(tmp_path / str(number))
+
+
+def test_the_privileged_are_refused(tmp_path):
+    document = {"kind": "privileged", "algorithm": "oracle"}
+    write(tmp_path, document, 2, sealed=True)
+    with pytest.raises(PolicyError, match="oracle looks into the simulation"):
+        load_policy(tmp_path)
