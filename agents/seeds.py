@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 N_HELD_OUT = 48
+N_TRIED = 8
+"""Search episodes on which a setting is tried."""
 _HELD_OUT, _SEARCH = 0x0E7A1, 0x5EA2C
 
 

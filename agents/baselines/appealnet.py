@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from agents.deciders.governor import Routes
+from agents.deciders.base import axis_sizes
+from agents.deciders.governor import Routes, routing
+from agents.deciders.nominal import Known
+from agents.deciders.rule import Fit, Parameters
 from envs.plant import Readings
+from envs.sim.world import World
 
 ASSUMED_SHARE = 0.2
 """Share of appeals where no table of the network tells one. The paper (DAC 2021) draws curves over
@@ -40,3 +44,19 @@ class AppealNet:
         self._credit -= appeals
         route = self._appeal if appeals else self._edge
         return np.full(len(readings.link_bps), route, dtype=np.int64)
+
+
+def _fit(world: World, _seed: int) -> Fit:
+    measured = world.appeal_share
+    share = ASSUMED_SHARE if measured is None else measured
+    edge_route = axis_sizes(world.layout)[-1] - 1
+    parameters = {"edge_route": edge_route, "appeal_route": 0, "share": share}
+    note = f"{share:.0%} of the steps appeal, {'assumed' if measured is None else 'as measured'}"
+    return Fit(parameters, note=note)
+
+
+def _router(_known: Known, p: Parameters) -> AppealNet:
+    return AppealNet(int(p["edge_route"]), int(p["appeal_route"]), float(p["share"]))
+
+
+APPEALNET = routing("appealnet", _router, _fit)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from agents.baselines.cut_times import CutTimes
-from agents.deciders.governor import Routes
+from agents.deciders.governor import Routes, routing
 from agents.deciders.nominal import Known, faithful_routes
+from agents.deciders.rule import Fit
 from envs.plant import Readings
 
 
@@ -36,3 +37,8 @@ class DynamicSplitting:
             self._times.total_s(readings)[:, self._allowed].argmin(axis=1)
         ]
         return chosen
+
+
+DYNAMIC_SPLIT = routing(
+    "dynamic-split", lambda known, _p: DynamicSplitting(known), lambda _world, _seed: Fit({})
+)

@@ -7,6 +7,7 @@ import numpy as np
 from agents.deciders.base import top_clocks
 from agents.deciders.nominal import Actions, Known
 from agents.deciders.nominal_outcome import Caution, expect
+from agents.deciders.rule import Parameters, RuleKind
 from envs.arrays import Floats
 from envs.plant import Indices, Plant
 from envs.spaces import ObservationEncoder, Observations, observation_fields
@@ -79,3 +80,14 @@ class DynaSplit:
         soonest = np.lexsort((outcome.latency_s, -in_time), axis=1)[:, 0]
         self._held = self._actions.indices[np.where(feasible.any(axis=1), cheapest, soonest)]
         return self._held
+
+
+def _front(parameters: Parameters) -> Indices:
+    return np.array(parameters["front"], dtype=np.int64)
+
+
+DYNASPLIT = RuleKind("dynasplit", lambda known, p: DynaSplit(known, _front(p)))
+PUBLISHED = RuleKind(
+    "dynasplit-published",
+    lambda known, p: PublishedDynaSplit(known, _front(p), np.array(p["latency_s"])),
+)

@@ -10,6 +10,7 @@ from agents.deciders.base import top_clocks
 from agents.deciders.nominal import Actions, Known, single
 from agents.deciders.nominal_outcome import Caution, expect
 from agents.deciders.pareto import useful_actions
+from agents.deciders.rule import RuleKind
 from envs.arrays import Floats
 from envs.plant import Indices, Plant, Readings
 from envs.spaces import ObservationEncoder, Observations, observation_fields
@@ -85,3 +86,6 @@ class ModelSearch:
         outcome = expect(self._known, actions, readings, held, self._caution)
         outcome = replace(outcome, switched=outcome.switched / self._settings.dwell_steps)
         return self._known.objective.cost(outcome, single(readings.eta)[:, None])
+
+
+MODEL_SEARCH = RuleKind("model-search", lambda known, p: ModelSearch(known, SearchSettings(**p)))

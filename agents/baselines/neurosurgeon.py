@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from agents.baselines.cut_times import CutTimes
-from agents.deciders.governor import Routes
+from agents.baselines.rollout import mean_cost
+from agents.deciders.governor import Routes, routing
 from agents.deciders.nominal import Known, faithful_routes
+from agents.deciders.rule import Fit, Parameters
+from agents.seeds import N_TRIED, search_seeds
 from envs.plant import Readings
+from envs.sim.world import World
 
 Goal = Literal["latency", "energy"]
 
@@ -41,3 +46,18 @@ class Neurosurgeon:
             criterion = self._times.head_j + radio_j
         chosen: Routes = self._allowed[criterion[:, self._allowed].argmin(axis=1)]
         return chosen
+
+
+def _fit(world: World, seed: int) -> Fit:
+    """Take the goal that costs less on search episodes."""
+    seeds, known = search_seeds(seed, N_TRIED), Known.of(world)
+    options: Sequence[Parameters] = [{"goal": "latency"}, {"goal": "energy"}]
+    costs = [mean_cost(world, NEUROSURGEON.build(known, p), seeds) for p in options]
+    best = options[costs.index(min(costs))]
+    steps = len(options) * len(seeds) * world.n_steps
+    return Fit(best, steps, f"its goal is {best['goal']}")
+
+
+NEUROSURGEON = routing(
+    "neurosurgeon", lambda known, p: Neurosurgeon(known, p["goal"]), _fit, searched=True
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -9,9 +10,11 @@ from numpy.typing import NDArray
 
 from agents.deciders.base import axis_sizes
 from agents.deciders.nominal import Known, read_clocks
+from agents.deciders.rule import Fit, Fitting, Parameters, RuleKind
 from envs.arrays import Floats
 from envs.plant import Indices, Plant, Readings
 from envs.sim.split_costs import SplitCosts
+from envs.sim.world import World
 from envs.spaces import ObservationEncoder, Observations, observation_fields
 
 Routes = NDArray[np.int64]
@@ -109,3 +112,34 @@ class Governed:
         actions[:, :-1] = self._governor.clocks(readings)
         actions[:, -1] = self._router.routes(readings)
         return actions
+
+
+def routing(
+    name: str,
+    router: Callable[[Known, Parameters], Router],
+    fit: Fitting | None = None,
+    *,
+    searched: bool = False,
+) -> RuleKind:
+    """A kind of rule that chooses routes alone."""
+    return RuleKind(
+        name,
+        lambda known, p: Governed(known, router(known, p)),
+        fit,
+        searched=searched,
+        leaves_clocks=True,
+    )
+
+
+FIXED_ROUTE = routing("fixed-route", lambda _known, p: FixedRoute(int(p["route"])))
+
+
+def fit_route(route: int, note: str = "") -> Fitting:
+    """Fit `FIXED_ROUTE` to a route; negative ones count from the end."""
+
+    def fit(world: World, _seed: int) -> Fit:
+        n_routes = axis_sizes(world.layout)[-1]
+        modelled = f"clocks by modelled stock governors{note}"
+        return Fit({"route": route % n_routes}, note=modelled)
+
+    return fit

@@ -10,11 +10,31 @@ import numpy as np
 
 from agents.deciders.base import Decider
 from agents.deciders.nominal import Known
+from envs.sim.world import World
 
 Parameters = dict[str, Any]
 """Plain values, as JSON holds them, and arrays."""
 LARGEST = 1e12
 """Indices, seeds, seconds, joules and bits per second of rules all stay far below it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What fitting a rule to a world came to.
+
+    Attributes:
+        parameters: of the rule.
+        n_steps: simulated control steps it took, over all boards.
+        note: what a reader of its results should know, one sentence or none.
+    """
+
+    parameters: Parameters
+    n_steps: int = 0
+    note: str = ""
+
+
+Fitting = Callable[[World, int], Fit]
+"""Fits a rule to a world, by a seed."""
 
 
 def _accept(_parameters: Parameters) -> None:
@@ -28,6 +48,8 @@ class RuleKind:
     Attributes:
         name: that it is saved under.
         build: makes a decider for a plant, of parameters.
+        fit: fits the decider of the same name; None where deciders of other names are such rules.
+        searched: whether that takes simulated control steps.
         leaves_clocks: whether the clocks are the stock governors' business.
         check: refuses parameters before there is a plant; raises what `Rule.check` does.
         takes_constraint: whether `least_in_time` is a parameter: the share of requests that an
@@ -36,6 +58,8 @@ class RuleKind:
 
     name: str
     build: Callable[[Known, Parameters], Decider]
+    fit: Fitting | None = None
+    searched: bool = False
     leaves_clocks: bool = False
     check: Callable[[Parameters], None] = _accept
     takes_constraint: bool = False

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from agents.deciders.base import axis_sizes
+from agents.deciders.rule import Fit, Fitting, RuleKind
 from envs.plant import Indices, Plant
+from envs.sim.world import World
 from envs.spaces import Observations
 
 
@@ -39,3 +41,21 @@ class Random:
     def decide(self, observations: Observations) -> Indices:
         """Draw actions."""
         return self._generator.integers(0, self._sizes, (len(observations), len(self._sizes)))
+
+
+def fit_max_clocks(route: int) -> Fitting:
+    """Fit `STATIC` to maximum clocks at a fixed route; negative indices count from the end."""
+
+    def fit(world: World, _seed: int) -> Fit:
+        sizes = axis_sizes(world.layout)
+        return Fit({"action": [*(size - 1 for size in sizes[:-1]), route % sizes[-1]]})
+
+    return fit
+
+
+STATIC = RuleKind("static", lambda _known, p: Static(tuple(int(i) for i in p["action"])))
+RANDOM = RuleKind(
+    "random",
+    lambda _known, p: Random(int(p["seed"])),
+    lambda _world, seed: Fit({"seed": seed}),
+)
