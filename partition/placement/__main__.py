@@ -16,13 +16,10 @@ from partition.placement import report
 from partition.placement.cluster import Cluster
 from partition.placement.errors import PlacementError
 from partition.placement.plan import Plan
-from partition.placement.solver.cpsat import CpSatResult, solve_cpsat
 from partition.placement.solver.problem import Problem, build_problem
 from partition.placement.solver.solve import OBJECTIVES, Wish, solve
 from partition.placement.what_if import find_changes
 
-_ROUNDING_S = 2e-9
-"""CP-SAT counts whole nanoseconds."""
 _SHARE_OF_CHANGES = 0.2
 """Of the time, kept for what changes of the cluster would bring; more where the plan took less."""
 
@@ -64,9 +61,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="for the plan and what changes would bring, together (10)",
     )
-    parser.add_argument(
-        "--check", action="store_true", help="solve it once more with OR-Tools CP-SAT"
-    )
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--picture", type=Path, metavar="FILE.png", help="draw it")
     return parser
@@ -91,9 +85,6 @@ def _main() -> None:
     say(report.text(folder.name, cluster, plan))
     if arguments.picture:
         _draw(folder.name, cluster, problem, plan, arguments.picture)
-    check = _check(problem, wish, plan) if arguments.check else None
-    if check is not None:
-        say(report.check(check) + "\n")
     changes = []
     for change in find_changes(problem, wish, plan, left_s):
         say(report.change(plan, change) + "\n")
@@ -103,7 +94,6 @@ def _main() -> None:
         result["fingerprint"] = folder.fingerprint
         result["left_out"] = [asdict(device) for device in cluster.left_out]
         result |= plan.to_json() | {"changes": changes}
-        result["check"] = None if check is None else check.to_json()
         _say(json.dumps(result, allow_nan=False) + "\n")
 
 
@@ -114,20 +104,6 @@ def _say(text: str) -> None:
 
 def _nothing(_: str) -> None:
     pass
-
-
-def _check(problem: Problem, wish: Wish, plan: Plan) -> CpSatResult:
-    """The shortest period by another road; a plan that it beats or refutes is a fault."""
-    if wish.objective != "throughput" or wish.max_replicas > 1 or wish.max_latency_s:
-        raise PlacementError("--check knows the shortest period alone: leave other wishes out")
-    check = solve_cpsat(problem, at_most_s=plan.period_s, time_limit_s=wish.time_limit_s)
-    refuted = check.bound_s > plan.period_s + _ROUNDING_S  # or no placement at all
-    if refuted or check.period_s < plan.bound - _ROUNDING_S:
-        raise PlacementError(
-            f"CP-SAT finds {check.period_s:.9g} s and at least {check.bound_s:.9g} s, the plan has "
-            f"{plan.period_s:.9g} s and at least {plan.bound:.9g} s: please report this cluster"
-        )
-    return check
 
 
 def _draw(model: str, cluster: Cluster, problem: Problem, plan: Plan, path: Path) -> None:

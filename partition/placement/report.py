@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 from partition.placement.cluster import Cluster, LeftOut
 from partition.placement.plan import Plan, Stage
-from partition.placement.solver.cpsat import CpSatResult
 from partition.placement.what_if import Change
 
 _MS = 1e3
@@ -80,14 +77,6 @@ def change(plan: Plan, found: Change) -> str:
         return f"{found.what}: {found.value:.4g} J, {saves}"
     faster = "" if plan.objective == "latency" else f" ({_rate(found.value)})"
     return f"{found.what}: {_noun(plan)} {_ms(found.value)}{faster}, {saves}"
-
-
-def check(found: CpSatResult) -> str:
-    """What CP-SAT says of the shortest period."""
-    if math.isinf(found.period_s):
-        return "CP-SAT: found nothing in time"
-    period_ms, bound_ms = found.period_s * _MS, found.bound_s * _MS
-    return f"CP-SAT: period {period_ms:.6g} ms, none below {bound_ms:.6g} ms"
 
 
 def _ms(seconds: float) -> str:

@@ -16,7 +16,6 @@ from partition.placement import __main__ as command
 from partition.placement import what_if
 from partition.placement.cluster import Cluster
 from partition.placement.errors import PlacementError
-from partition.placement.solver.cpsat import CpSatResult
 from partition.placement.solver.problem import build_problem
 from partition.placement.solver.solve import Wish, solve
 from partition.placement.what_if import find_changes
@@ -64,7 +63,6 @@ def strict(text):
 
 WISHES = [
     (),
-    ("--check",),
     ("--replicas", "2"),
     ("--max-latency", "1"),
     ("--memory-limit", "26000000"),
@@ -82,23 +80,12 @@ POWERED = [("--objective", "energy", "--rate", "5")]
     ids=lambda each: each if isinstance(each, str) else " ".join(each),
 )
 def test_every_wish_can_be_had_as_json(run, tmp_path, file, wish):
-    if "--check" in wish:
-        pytest.importorskip("ortools")
     words = (CLUSTERS / file, *wish, "--picture", tmp_path / "placed.png")
     result = strict(run(*words, "--json"))
     assert result["proved"] is True
     assert result["left_out"] == []
     assert len(result["changes"]) == 3
-    assert bool(result["check"]) == ("--check" in wish)
     assert "proved: no placement has less" in run(*words)
-
-
-def test_a_check_that_found_nothing_in_time_is_json_too(run, monkeypatch):
-    nothing = CpSatResult(period_s=np.inf, bound_s=0.0, proved=False)
-    monkeypatch.setattr(command, "solve_cpsat", lambda *_, **__: nothing)
-    words = (CLUSTERS / "three-tiers.toml", "--check")
-    assert strict(run(*words, "--json"))["check"]["period_s"] is None
-    assert "CP-SAT: found nothing in time" in run(*words)
 
 
 def test_the_plan_is_printed_before_anything_else_is_looked_for(run, monkeypatch, capsys):
@@ -153,21 +140,6 @@ def test_draws(run, tmp_path):
     assert (tmp_path / "placed.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(PlacementError, match="cannot be written"):
         run(CLUSTERS / "shelf.toml", "--picture", tmp_path / "no" / "placed.png")
-
-
-def test_cp_sat_checks_the_plan(run):
-    pytest.importorskip("ortools")
-    assert "CP-SAT: period" in run(CLUSTERS / "three-tiers.toml", "--check")
-    with pytest.raises(PlacementError, match="leave other wishes out"):
-        run(CLUSTERS / "three-tiers.toml", "--check", "--objective", "latency")
-
-
-def test_plans_without_or_tools_and_names_the_extra_for_the_check(run, monkeypatch):
-    for name in ("ortools", "ortools.sat", "ortools.sat.python"):
-        monkeypatch.setitem(sys.modules, name, None)
-    assert "proved" in run(CLUSTERS / "three-tiers.toml")
-    with pytest.raises(PlacementError, match=r"'\.\[cluster\]'"):
-        run(CLUSTERS / "three-tiers.toml", "--check")
 
 
 def test_lmos_is_latency_under_a_memory_limit(lite0: ModelFolder, tmp_path):
