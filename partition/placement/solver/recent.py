@@ -15,6 +15,8 @@ from partition.placement.solver.problem import Bools
 from partition.placement.solver.reach import Counters
 from partition.placement.solver.threshold import Step, Threshold
 
+MAX_STAGES = 9
+"""With more of them walks go round in longer circles, which this does not rule out."""
 MAX_CHOICES = 64
 """A cut takes the cube of this in bytes."""
 _State = tuple[int, int, int]

@@ -5,8 +5,7 @@ A period is answered yes (a placement within it), no (proved that there is none)
 - few devices, or few kinds of them: an exhaustive search, `reach.py` with all of them tracked;
 - more: prices, which refute it, or leave so little that all of it is looked at, or lead a beam to a
   placement (`labels.py`);
-- then, where few stages are needed, walks that take no device again soon (`recent.py`) and colour
-  coding (`colours.py`);
+- then, where few stages are needed, walks that take no device again soon (`recent.py`);
 - then the search with only those devices tracked that walks take twice. Between such rounds the
   best placement is taken apart and put together anew (`improve.py`).
 
@@ -24,13 +23,12 @@ import numpy as np
 
 from partition.placement.cluster import Floats
 from partition.placement.solver.choices import Choices, list_choices
-from partition.placement.solver.colours import MAX_STAGES, Colours
 from partition.placement.solver.improve import Improver
 from partition.placement.solver.labels import LabelSearch
 from partition.placement.solver.prices import Ascent
 from partition.placement.solver.problem import Bools, Problem
 from partition.placement.solver.reach import Depth, Digits, Reach, n_states
-from partition.placement.solver.recent import MAX_CHOICES, Recent
+from partition.placement.solver.recent import MAX_CHOICES, MAX_STAGES, Recent
 from partition.placement.solver.threshold import Step, Threshold
 
 Clock = Callable[[], float]
@@ -81,8 +79,6 @@ class _Effort:
     """Sets of devices that are told apart."""
     depth: int
     """States of a search in depth."""
-    colourings: int
-    """Random ones, where few stages are needed."""
     fineness: float
     """Periods that are closer together are left to the next effort."""
     improve_s: float
@@ -96,7 +92,6 @@ _EFFORTS = (
         width=60,
         states=1 << 11,
         depth=1000,
-        colourings=10,
         fineness=0.02,
         improve_s=0.2,
     ),
@@ -106,7 +101,6 @@ _EFFORTS = (
         width=500,
         states=1 << 13,
         depth=4000,
-        colourings=20,
         fineness=0.005,
         improve_s=0.5,
     ),
@@ -116,7 +110,6 @@ _EFFORTS = (
         width=3000,
         states=1 << 16,
         depth=15000,
-        colourings=50,
         fineness=0.003,
         improve_s=2.0,
     ),
@@ -126,7 +119,6 @@ _EFFORTS = (
         width=5000,
         states=1 << 18,
         depth=60000,
-        colourings=200,
         fineness=0.0,
         improve_s=10.0,
     ),
@@ -171,7 +163,6 @@ class _Search:
         self._period_s = np.inf
         self._refuted_s = -np.inf
         self._prices: Floats | None = None
-        self._colours = Colours()
         self._improver = Improver(choices, period_of)
         self._tracked: list[int] = []
         self._tracking_answered = False
@@ -295,15 +286,10 @@ class _Search:
         return bool(self._open_s) and threshold.period_s < min(self._open_s)
 
     def _by_recent(self, threshold: Threshold, effort: _Effort) -> _Answer:
-        """Refute by what no device does again soon; with few stages find a placement, too."""
-        alive = self._alive(threshold)
-        recent = Recent(threshold, alive)
+        """Refute by what no device does again soon, or find a placement in depth."""
+        recent = Recent(threshold, self._alive(threshold))
         if not recent.ends_reached:
             return _Answer((), refuted=True)
-        n_stages = int(threshold.stages_to_go()[0])
-        steps = self._colours.find(threshold, alive, n_stages, effort.colourings, self._in_time)
-        if steps:
-            return _Answer(steps, refuted=False)
         steps = recent.find(effort.depth, self._in_time)
         return _Answer(steps, refuted=not steps and not recent.gave_up)
 
