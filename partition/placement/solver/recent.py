@@ -7,12 +7,12 @@ neighbourhoods). Searched in depth it finds a placement, or that there is none.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from partition.placement.solver.choices import Choices
 from partition.placement.solver.problem import Bools
-from partition.placement.solver.reach import Counters
 from partition.placement.solver.threshold import Step, Threshold
 
 MAX_STAGES = 9
@@ -39,7 +39,7 @@ class Recent:
         self._fits[:-1] = ~threshold.choices.conflicts()
         self._ended: list[Bools | None] = [None] * (self._last + 1)
         self._begun: list[Bools | None] = [None] * self._last
-        self._counters = Counters(threshold.choices)
+        self._counters = _Counters(threshold.choices)
         self._budget = 0
         self._dead: set[tuple[int, _State, int]] = set()
         for cut in range(self._last):
@@ -133,3 +133,35 @@ class Recent:
                     return ()
         self._dead.add(key)
         return ()
+
+
+class _Counters:
+    """How many devices of each class are taken, in one number.
+
+    A counter is set so that one device too many reaches its top bit.
+    """
+
+    def __init__(self, choices: Choices) -> None:
+        widths = [int(count).bit_length() + 1 for count in choices.counts]
+        offsets = [sum(widths[:k]) for k in range(len(widths))]
+        tops = [1 << (width - 1) for width in widths]
+        self._full = sum(top << offset for top, offset in zip(tops, offsets, strict=True))
+        # What a counter shows where nothing is taken.
+        first = [top - 1 - int(n) for top, n in zip(tops, choices.counts, strict=True)]
+        self.none = sum(shows << offset for shows, offset in zip(first, offsets, strict=True))
+        self._adds = [
+            sum(int(n) << offset for n, offset in zip(uses, offsets, strict=True))
+            for uses in choices.uses
+        ]
+
+    def add(self, taken: int, choice: int) -> int | None:
+        """With a choice's devices taken too; None where there are too few."""
+        more = taken + self._adds[choice]
+        return None if more & self._full else more
+
+    def add_all(self, chosen: Iterable[int]) -> int | None:
+        """The devices of some choices; None where there are too few."""
+        taken: int | None = self.none
+        for choice in chosen:
+            taken = None if taken is None else self.add(taken, choice)
+        return taken

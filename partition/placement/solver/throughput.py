@@ -27,7 +27,7 @@ from partition.placement.solver.improve import Improver
 from partition.placement.solver.labels import LabelSearch
 from partition.placement.solver.prices import Ascent
 from partition.placement.solver.problem import Bools, Problem
-from partition.placement.solver.reach import Depth, Digits, Reach, n_states
+from partition.placement.solver.reach import Digits, Reach, n_states
 from partition.placement.solver.recent import MAX_CHOICES, MAX_STAGES, Recent
 from partition.placement.solver.threshold import Step, Threshold
 
@@ -320,7 +320,10 @@ class _Search:
         return _Answer(found.steps, refuted=found.complete and not found.steps)
 
     def _by_tracking(self, threshold: Threshold, effort: _Effort) -> _Answer:
-        """Track the devices that walks take twice, more and more of them."""
+        """Track the devices that walks take twice, more and more of them.
+
+        Decremental state-space relaxation (Righini and Salani 2008).
+        """
         counts = self._choices.counts
         alive = self._alive(threshold)
         tracked = list(self._tracked)
@@ -332,11 +335,10 @@ class _Search:
                 break
             if not reach.ends_reached:
                 return _Answer((), refuted=True)
-            depth = Depth(reach, effort.depth, self._in_time)
-            steps = depth.find()
-            if steps or not depth.gave_up:
-                return _Answer(steps, refuted=not steps)
-            over = threshold.overuse(reach.walk())
+            steps = reach.walk()
+            over = threshold.overuse(steps)
+            if (over <= 0).all():
+                return _Answer(steps, refuted=False)
             more = [int(k) for k in np.argsort(-over)[:_MORE_TRACKED] if over[k] > 0]
             while more and n_states(counts, tracked + more) > effort.states:
                 more.pop()

@@ -19,7 +19,7 @@ from partition.placement.errors import PlacementError
 from partition.placement.solver import throughput
 from partition.placement.solver.choices import list_choices
 from partition.placement.solver.problem import build_problem, memory_of_stages
-from partition.placement.solver.reach import Depth, Digits, Reach
+from partition.placement.solver.reach import Digits, Reach
 from partition.placement.solver.recent import Recent
 from partition.placement.solver.solve import Wish, solve
 from partition.placement.solver.threshold import Threshold
@@ -361,9 +361,19 @@ def test_a_search_of_few_stages_gives_up_when_it_may_look_no_further():
     assert recent.gave_up
 
 
+def reached(problem, period_s, tracked=None):
+    """What a search that tracks some devices, or all, gets to within a period."""
+    choices = list_choices(problem)
+    everything = list(range(len(choices.counts)))
+    threshold = Threshold(choices, period_s)
+    after, _ = threshold.price_to_go(np.zeros(len(choices.counts)))
+    digits = Digits(choices.uses, choices.counts, everything if tracked is None else tracked)
+    return threshold, Reach(threshold, digits, np.isfinite(after))
+
+
 @pytest.mark.parametrize("chunk", range(4))
-def test_a_search_in_depth_is_right_whichever_devices_are_tracked(chunk):
-    n_asked = 0
+def test_whatever_is_tracked_no_placement_is_missed_and_tracked_devices_are_taken_once(chunk):
+    n_asked = n_twice = 0
     for seed in range(chunk * 100, (chunk + 1) * 100):
         problem = random_problem(seed, n=5, n_blocks=6)
         truth = least_period(problem)
@@ -372,30 +382,29 @@ def test_a_search_in_depth_is_right_whichever_devices_are_tracked(chunk):
         choices = list_choices(problem)
         order = np.random.default_rng(seed).permutation(len(choices.counts)).tolist()
         for n_tracked in range(len(order) + 1):
-            digits = Digits(choices.uses, choices.counts, order[:n_tracked])
-            depths = []
-            for period_s in (truth, np.nextafter(truth, 0.0)):
-                threshold = Threshold(choices, period_s)
-                after, _ = threshold.price_to_go(np.zeros(len(choices.counts)))
-                depths.append(Depth(Reach(threshold, digits, np.isfinite(after)), 10**6))
-            within, below = depths
-            assert throughput.period_of(choices, within.find()) == truth, (seed, n_tracked)
-            assert below.find() == (), (seed, n_tracked)
-            assert not within.gave_up
-            assert not below.gave_up
+            threshold, reach = reached(problem, truth, order[:n_tracked])
+            assert reach.ends_reached
+            steps = reach.walk()
+            assert throughput.period_of(choices, steps) <= truth, (seed, n_tracked)
+            over = threshold.overuse(steps)
+            assert (over[order[:n_tracked]] <= 0).all(), (seed, n_tracked)
+            n_twice += (over > 0).any()
             n_asked += 1
+        _, below = reached(problem, np.nextafter(truth, 0.0))
+        assert not below.ends_reached, seed
+        assert below.walk() == ()
     assert n_asked > 300
+    assert n_twice > 0
 
 
 def test_a_search_with_tracked_devices_gives_up_when_time_is_up():
-    choices = list_choices(random_problem(5, n=5, n_blocks=7))
-    threshold = Threshold(choices, choices.largest_s)
-    after, _ = threshold.price_to_go(np.zeros(len(choices.counts)))
-    digits = Digits(choices.uses, choices.counts, list(range(len(choices.counts))))
-    whole = Reach(threshold, digits, np.isfinite(after))
+    problem = random_problem(5, n=5, n_blocks=7)
+    choices = list_choices(problem)
+    threshold, whole = reached(problem, choices.largest_s)
     assert whole.ends_reached
     assert not whole.gave_up
+    after, _ = threshold.price_to_go(np.zeros(len(choices.counts)))
+    digits = Digits(choices.uses, choices.counts, [])
     cut = Reach(threshold, digits, np.isfinite(after), lambda: False)
     assert cut.gave_up
     assert not cut.ends_reached
-    assert Depth(whole, 1000, lambda: False).find() == ()
