@@ -9,52 +9,59 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta, structs
 
 from partition import json_file
 from partition.codec import quantisers
 from partition.placement.errors import ClusterError
-from partition.placement.toml_table import Table
+from partition.schema import Count, NonNegative, Positive, Table, Text, convert, read_toml
 
 SCHEMA_VERSION = 1
 Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Clock:
+class Clock(Table, frozen=True):
     """A clock that a device can be set to."""
 
-    hz: float
-    speed: float
-    """Share of the device's speed at its fastest clock, above 0 to 1."""
-    busy_w: float
+    hz: Positive
+    speed: Annotated[float, Meta(gt=0.0, le=1.0)]
+    """Share of the device's speed at its fastest clock."""
+    busy_w: NonNegative
     """Power of the whole device while it computes."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Device:
-    """A device; its speed is either counted work per second or measured times."""
-
-    name: str
-    memory_bytes: int
-    reserve_bytes: int
+class _DeviceFields(Table, frozen=True):
+    name: Text
+    memory_bytes: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    reserve_bytes: Count = 0
     """Taken by the system, the run-time and the worker, whatever it computes."""
-    flops_per_s: float | None = None
-    block_s: tuple[float, ...] | None = None
+    flops_per_s: Positive | None = None
+    block_s: Annotated[tuple[NonNegative, ...], Meta(min_length=1)] | None = None
     """Measured seconds per block between neighbouring legal cuts, at the fastest clock."""
-    fingerprint: str | None = None
-    """Of the network that `block_s` was measured with, when a profile says so."""
-    codec_bytes_per_s: float | None = None
+    codec_bytes_per_s: Positive | None = None
     """float32 bytes that it encodes or decodes per second."""
     clocks: tuple[Clock, ...] = ()
-    """Fastest last; none where clocks are left alone."""
-    idle_w: float = 0.0
-    send_w: float = 0.0
+    """None where clocks are left alone."""
+    idle_w: NonNegative = 0.0
+    send_w: NonNegative = 0.0
     """Extra power while it sends."""
-    position: tuple[float, float] | None = None
+    position: tuple[NonNegative, NonNegative] | None = None
     """Where a picture shows it."""
+
+
+class Device(_DeviceFields, frozen=True):
+    """A device; its speed is either counted work per second or measured times.
+
+    Its clocks are sorted, fastest last.
+    """
+
+    fingerprint: str | None = None
+    """Of the network that `block_s` was measured with, when a profile says so."""
 
     @property
     def free_bytes(self) -> int:
@@ -99,32 +106,24 @@ class Cluster:
         Raises:
             ClusterError: it is missing, malformed, or nothing leads from the source or to the sink.
         """
-        root = Table.load(path)
-        version = root.whole("schema_version")
-        if version != SCHEMA_VERSION:
-            raise root.error("schema_version", f"is {version}: this version reads 1")
-        codec, codecs = root.text("codec", quantisers.NO_CODEC), quantisers.codec_names()
-        if codec not in codecs:
-            raise root.error("codec", f"is {codec!r}: use one of {', '.join(codecs)}")
-        groups = _read_devices(root, codec)
-        devices = tuple(device for group in groups.values() for device in group)
+        file = read_toml(path, _File, "cluster file", ClusterError)
+        groups = [_build(path, i, table) for i, table in enumerate(file.devices)]
+        devices = tuple(device for group in groups for device in group)
         index = {device.name: i for i, device in enumerate(devices)}
-        members = {n: [index[device.name] for device in group] for n, group in groups.items()}
-        members |= {
-            device.name: [i] for device, i in zip(devices, range(len(devices)), strict=True)
-        }
-        rate_bps, delay_s = _read_links(root, members, len(devices))
+        members = {name: [i] for name, i in index.items()}
+        for table, group in zip(file.devices, groups, strict=True):
+            members[table.name] = [index[device.name] for device in group]
+        rate_bps, delay_s = _connect(file, members, len(devices))
         cluster = cls(
             name=path.stem,
             devices=devices,
             rate_bps=rate_bps,
             delay_s=delay_s,
-            source=_end(root, "source", index),
-            sink=_end(root, "sink", index),
-            codec=codec,
-            queue_depth=root.whole("queue_depth", 1),
+            source=None if file.source is None else index[file.source],
+            sink=None if file.sink is None else index[file.sink],
+            codec=file.codec,
+            queue_depth=file.queue_depth,
         )
-        root.finish()
         _check_ends(path, cluster)
         left_out = _find_unlinked(cluster)
         return replace(cluster.without([each.name for each in left_out]), left_out=left_out)
@@ -142,136 +141,134 @@ class Cluster:
         )
 
 
-def _read_devices(root: Table, codec: str) -> dict[str, list[Device]]:
-    tables = root.tables("devices")
-    if not tables:
-        raise root.error("devices", "is missing: add at least one [[devices]] table")
-    groups: dict[str, list[Device]] = {}
-    taken: set[str] = set()
-    for table in tables:
-        name = table.text("name")
-        count = table.whole("count", 0)
-        names = [name] if not count else [f"{name}-{k + 1}" for k in range(count)]
-        if taken & {name, *names}:
-            raise table.error("name", f"= {name!r} is taken: give every device its own")
-        taken |= {name, *names}
-        groups[name] = _read_device(table, names, codec)
-    return groups
+class _Switch(Table, frozen=True):
+    rate_bps: Positive
+    delay_s: NonNegative = 0.0
 
 
-def _read_device(table: Table, names: list[str], codec: str) -> list[Device]:
-    flops_per_s, block_s, fingerprint = _read_speed(table)
-    codec_bytes_per_s = None
-    if table.holds("codec_bytes_per_s"):
-        codec_bytes_per_s = table.number("codec_bytes_per_s", positive=True)
-    elif codec != quantisers.NO_CODEC:
-        raise table.error(
-            "codec_bytes_per_s",
-            f"is missing: codec {codec!r} takes time, give float32 bytes per second "
-            "(python -m benchmarks.codec measures it)",
-        )
-    memory_bytes = table.whole("memory_bytes", low=1)
-    reserve_bytes = table.whole("reserve_bytes", 0)
-    if reserve_bytes >= memory_bytes:
-        raise table.error(
-            "reserve_bytes", f"is {reserve_bytes}, all of memory_bytes: leave room for a stage"
-        )
-    position = table.numbers("position") if table.holds("position") else None
-    if position is not None and (len(position) != 2 or len(names) > 1):
-        raise table.error("position", "must be [x, y] of a single device")
-    clocks = _read_clocks(table)
-    idle_w, send_w = table.number("idle_w", 0.0), table.number("send_w", 0.0)
-    table.finish()
-    return [
-        Device(
-            name=name,
-            memory_bytes=memory_bytes,
-            reserve_bytes=reserve_bytes,
-            flops_per_s=flops_per_s,
-            block_s=block_s,
-            fingerprint=fingerprint,
-            codec_bytes_per_s=codec_bytes_per_s,
-            clocks=clocks,
-            idle_w=idle_w,
-            send_w=send_w,
-            position=None if position is None else (position[0], position[1]),
-        )
-        for name in names
-    ]
+class _Link(Table, frozen=True, rename={"start": "from", "end": "to"}):
+    start: Text
+    end: Text
+    rate_bps: Positive
+    delay_s: NonNegative = 0.0
+    one_way: bool = False
 
 
-def _read_speed(table: Table) -> tuple[float | None, tuple[float, ...] | None, str | None]:
-    given = [key for key in ("flops_per_s", "block_s", "profile") if table.holds(key)]
-    if len(given) != 1:
-        raise table.error(
-            "flops_per_s",
-            f"or block_s or profile: give exactly one of them, not {' and '.join(given) or 'none'}",
-        )
-    if given == ["flops_per_s"]:
-        return table.number("flops_per_s", positive=True), None, None
-    if given == ["block_s"]:
-        return None, table.numbers("block_s"), None
-    path = table.path.parent / table.text("profile")
+class _Block(msgspec.Struct, frozen=True):
+    latency_s: NonNegative
+
+
+class _Profile(msgspec.Struct, frozen=True):
+    """What is used of a file of `partition.profile`."""
+
+    fingerprint: str
+    blocks: tuple[_Block, ...]
+
+
+class _Devices(_DeviceFields, frozen=True):
+    """A `[[devices]]` table."""
+
+    count: Annotated[int, Meta(ge=0, le=1024)] = 0  # links between many more fill the memory
+    profile: Text | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what does not go together."""
+        speeds = ("flops_per_s", "block_s", "profile")
+        given = [key for key in speeds if getattr(self, key) is not None]
+        if len(given) != 1:
+            told = " and ".join(given) or "none"
+            raise ValueError(f"{' or '.join(speeds)}; give exactly one of them, not {told}")
+        if self.reserve_bytes >= self.memory_bytes:
+            told = f"is {self.reserve_bytes}, all of memory_bytes"
+            raise ValueError(f"reserve_bytes {told}; leave room for a stage")
+        if self.position and self.count > 1:
+            raise ValueError("position must be [x, y] of a single device")
+        if self.clocks and all(clock.speed != 1 for clock in self.clocks):
+            raise ValueError("clocks lack one of speed 1; the device's times belong to it")
+
+    @property
+    def names(self) -> list[str]:
+        return [f"{self.name}-{k + 1}" for k in range(self.count)] if self.count else [self.name]
+
+    def build(self, folder: Path) -> list[Device]:
+        """The devices; raises OSError and ValueError for a profile that cannot be read."""
+        same = structs.asdict(self)
+        del same["count"], same["profile"]
+        same["clocks"] = tuple(sorted(self.clocks, key=lambda clock: clock.speed))
+        if self.profile is not None:
+            profile = convert(json_file.read(folder / self.profile), _Profile)
+            same["block_s"] = tuple(block.latency_s for block in profile.blocks)
+            same["fingerprint"] = profile.fingerprint
+        return [Device(**{**same, "name": name}) for name in self.names]
+
+
+class _File(Table, frozen=True):
+    """All of it."""
+
+    schema_version: int
+    devices: tuple[_Devices, ...] = ()
+    switch: _Switch | None = None
+    links: tuple[_Link, ...] = ()
+    codec: str = quantisers.NO_CODEC
+    source: str | None = None
+    sink: str | None = None
+    queue_depth: Count = 1
+
+    def __post_init__(self) -> None:
+        """Refuse names that stand for nothing, or for two things."""
+        if self.schema_version != SCHEMA_VERSION:
+            raise ValueError(f"schema_version is {self.schema_version}; this version reads 1")
+        codecs = quantisers.codec_names()
+        if self.codec not in codecs:
+            raise ValueError(f"codec is {self.codec!r}; use one of {', '.join(codecs)}")
+        if not self.devices:
+            raise ValueError("devices is missing; add at least one [[devices]] table")
+        taken: set[str] = set()
+        for i, table in enumerate(self.devices):
+            if taken & {table.name, *table.names}:
+                name = f"devices[{i}].name = {table.name!r}"
+                raise ValueError(f"{name} is taken; give every device its own")
+            taken |= {table.name, *table.names}
+            if table.codec_bytes_per_s is None and self.codec != quantisers.NO_CODEC:
+                raise ValueError(
+                    f"devices[{i}].codec_bytes_per_s is missing; codec {self.codec!r} takes time, "
+                    "give float32 bytes per second (python -m benchmarks.codec measures it)"
+                )
+        single = [name for table in self.devices for name in table.names]
+        ends: dict[str, tuple[str | None, Collection[str]]] = {
+            "source": (self.source, single),
+            "sink": (self.sink, single),
+        }
+        for i, link in enumerate(self.links):
+            ends |= {f"links[{i}].from": (link.start, taken), f"links[{i}].to": (link.end, taken)}
+        for key, (end, names) in ends.items():
+            if end is not None and end not in names:
+                known = ", ".join(sorted(names)[:8])
+                raise ValueError(f"{key} = {end!r} is no device; use one of {known}")
+
+
+def _build(path: Path, i: int, table: _Devices) -> list[Device]:
     try:
-        data = json_file.read(path)
-        block_s = tuple(float(block["latency_s"]) for block in data["blocks"])
-        return None, block_s, str(data["fingerprint"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise table.error(
-            "profile",
-            f"= {str(path)!r} cannot be read ({error}): write it with python -m partition.profile",
+        return table.build(path.parent)
+    except (OSError, ValueError) as error:
+        raise ClusterError(
+            f"{path}: devices[{i}].profile = {str(path.parent / str(table.profile))!r} cannot be "
+            f"read ({error}); write it with python -m partition.profile"
         ) from error
 
 
-def _read_clocks(table: Table) -> tuple[Clock, ...]:
-    clocks = []
-    for entry in table.tables("clocks"):
-        clock = Clock(
-            hz=entry.number("hz", positive=True),
-            speed=entry.number("speed", positive=True),
-            busy_w=entry.number("busy_w"),
-        )
-        if clock.speed > 1:
-            raise entry.error("speed", f"is {clock.speed:g}: the fastest clock is 1")
-        entry.finish()
-        clocks.append(clock)
-    clocks.sort(key=lambda clock: clock.speed)
-    if clocks and clocks[-1].speed != 1:
-        raise table.error("clocks", "lack one of speed 1: the device's times belong to it")
-    return tuple(clocks)
-
-
-def _read_links(root: Table, members: dict[str, list[int]], n: int) -> tuple[Floats, Floats]:
+def _connect(file: _File, members: dict[str, list[int]], n: int) -> tuple[Floats, Floats]:
     rate_bps, delay_s = np.zeros((n, n)), np.zeros((n, n))
-    if root.holds("switch"):
-        switch = root.table("switch")
-        rate_bps[:] = switch.number("rate_bps", positive=True)
-        delay_s[:] = switch.number("delay_s", 0.0)
-        switch.finish()
-    for link in root.tables("links"):
-        ends = [link.text("from"), link.text("to")]
-        for key, end in zip(("from", "to"), ends, strict=True):
-            if end not in members:
-                raise link.error(key, f"= {end!r} is no device: use a name under [[devices]]")
-        rate, delay = link.number("rate_bps", positive=True), link.number("delay_s", 0.0)
-        one_way = link.flag("one_way")
-        link.finish()
-        pairs = [np.ix_(members[ends[0]], members[ends[1]])]
-        pairs += [] if one_way else [np.ix_(members[ends[1]], members[ends[0]])]
+    if file.switch:
+        rate_bps[:], delay_s[:] = file.switch.rate_bps, file.switch.delay_s
+    for link in file.links:
+        pairs = [np.ix_(members[link.start], members[link.end])]
+        pairs += [] if link.one_way else [np.ix_(members[link.end], members[link.start])]
         for pair in pairs:
-            rate_bps[pair], delay_s[pair] = rate, delay
+            rate_bps[pair], delay_s[pair] = link.rate_bps, link.delay_s
     np.fill_diagonal(rate_bps, 0.0)
     np.fill_diagonal(delay_s, 0.0)
     return rate_bps, delay_s
-
-
-def _end(root: Table, key: str, index: dict[str, int]) -> int | None:
-    if not root.holds(key):
-        return None
-    name = root.text(key)
-    if name not in index:
-        raise root.error(key, f"= {name!r} is no device: use one of {', '.join(list(index)[:8])}")
-    return index[name]
 
 
 def _check_ends(path: Path, cluster: Cluster) -> None:

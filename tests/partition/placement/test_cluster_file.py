@@ -67,16 +67,16 @@ DEVICE = '[[devices]]\nname = "x"\nmemory_bytes = 1e9\n'
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (GOOD + "colour = 3\n", "devices[1].colour = 3 is no known field"),
-        ("wifi = 1\n" + GOOD, "wifi = 1 is no known field"),
-        (GOOD.replace("1e8", "0"), "switch.rate_bps is 0: give a finite number above 0"),
+        (GOOD + "colour = 3\n", "devices[1].colour = 3 is no known key; remove it"),
+        ("wifi = 1\n" + GOOD, "wifi = 1 is no known key; remove it"),
+        (GOOD.replace("1e8", "0"), "switch.rate_bps is 0; give a number > 0"),
         (
             GOOD + '[[links]]\nfrom = "pi"\nto = "nano"\nrate_bps = 0.0\n',
-            "links[0].rate_bps is 0.0: give a finite number above 0",
+            "links[0].rate_bps is 0; give a number > 0",
         ),
-        (GOOD.replace("4e10", "0"), "devices[1].flops_per_s is 0: give a finite number above 0"),
-        (GOOD.replace("4e10", "nan"), "devices[1].flops_per_s is nan: give a finite number above"),
-        (GOOD.replace("4e10", '"fast"'), "devices[1].flops_per_s is 'fast': give a number"),
+        (GOOD.replace("4e10", "0"), "devices[1].flops_per_s is 0; give a number > 0"),
+        (GOOD.replace("4e10", "nan"), "devices[1].flops_per_s is nan; give a finite number"),
+        (GOOD.replace("4e10", '"fast"'), "devices[1].flops_per_s is 'fast'; give a number"),
         (
             GOOD + '[[links]]\nfrom = "pi-3"\nto = "nano"\nrate_bps = 1e6\n',
             "links[0].from = 'pi-3' is no device",
@@ -90,26 +90,47 @@ DEVICE = '[[devices]]\nname = "x"\nmemory_bytes = 1e9\n'
         (GOOD.replace("schema_version = 1", 'schema_version = 1\nsource = "pi"'), "source = 'pi'"),
         (
             GOOD.replace("schema_version = 1", 'schema_version = 1\ncodec = "zip"'),
-            "codec is 'zip': use one of none, int8",
+            "codec is 'zip'; use one of none, int8",
         ),
         (
             GOOD.replace("schema_version = 1", 'schema_version = 1\ncodec = "int8"'),
-            "devices[0].codec_bytes_per_s is missing: codec 'int8' takes time",
+            "devices[0].codec_bytes_per_s is missing; codec 'int8' takes time",
         ),
-        (GOOD + DEVICE.replace('"x"', '"pi-1"'), "devices[2].name = 'pi-1' is taken"),
-        (GOOD.replace("1e9", "-5"), "devices[0].memory_bytes is -5: give a whole number from 1"),
+        (
+            GOOD + DEVICE.replace('"x"', '"pi-1"') + "flops_per_s = 1\n",
+            "devices[2].name = 'pi-1' is taken",
+        ),
+        (GOOD.replace("1e9", "-5"), "devices[0].memory_bytes is -5; give a whole number >= 1"),
         (GOOD.replace("2e8", "1e9"), "devices[0].reserve_bytes is 1000000000, all of memory"),
-        (GOOD + "block_s = []\n", "flops_per_s or block_s or profile"),
+        (
+            GOOD + "block_s = [1]\n",
+            "devices[1].flops_per_s or block_s or profile; give exactly one",
+        ),
+        (GOOD + "block_s = []\n", "devices[1].block_s is a list of 0; give a list of length >= 1"),
+        (GOOD.replace("1e9", '"1e9"'), "devices[0].memory_bytes is '1e9'; give a whole number"),
+        (GOOD.replace("1e9", "true"), "devices[0].memory_bytes is True; give a whole number"),
+        (GOOD.replace("1e9", "1.5"), "devices[0].memory_bytes is 1.5; give a whole number"),
+        (GOOD.replace("1e9", "9" * 30), "devices[0].memory_bytes is 9999"),
+        (GOOD.replace("4e10", "inf"), "devices[1].flops_per_s is inf; give a finite number"),
+        (GOOD.replace("4e10", "9" * 400), "is 9999999999"),
+        (GOOD.replace("count = 2", "count = 1e15"), "devices[0].count is 1000000000000000; give"),
+        (
+            GOOD.replace('name = "nano"', 'name = " "'),
+            "devices[1].name is ' '; give a text that is",
+        ),
+        ("devices = 3\n" + GOOD[:20], "devices is 3; give a list"),
+        (GOOD + '"a - at `$.b`" = 1\n', "no known"),
+        ('"a` - at `$.b" = 1\n' + GOOD, "b: Object contains unknown field `a`"),
         (
             GOOD + "clocks = [{hz = 1e9, speed = 0.5, busy_w = 3}]\n",
             "devices[1].clocks lack one of speed 1",
         ),
         (
             GOOD + "clocks = [{hz = 1e9, speed = 2, busy_w = 3}]\n",
-            "devices[1].clocks[0].speed is 2: the fastest clock is 1",
+            "devices[1].clocks[0].speed is 2; give a number <= 1",
         ),
-        (GOOD + "position = [1]\n", "devices[1].position must be [x, y]"),
-        ("schema_version = 1\n", "devices is missing: add at least one"),
+        (GOOD + "position = [1]\n", "devices[1].position is a list of 1; give a list of length 2"),
+        ("schema_version = 1\n", "devices is missing; add at least one"),
         ("schema_version =\n", "cannot be read"),
     ],
 )
@@ -184,14 +205,6 @@ def test_a_source_cannot_reach_against_the_direction_of_links(tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ClusterError, match=r"nothing\.toml does not exist"):
         Cluster.load(tmp_path / "nothing.toml")
-
-
-def with_memory(cluster, *bytes_of):
-    devices = [
-        replace(device, memory_bytes=n, reserve_bytes=0)
-        for device, n in zip(cluster.devices, bytes_of, strict=True)
-    ]
-    return replace(cluster, devices=tuple(devices))
 
 
 def by_weights(sizes, room, cuts=None, queue_depth=0):

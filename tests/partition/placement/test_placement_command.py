@@ -195,7 +195,7 @@ LINKED = DEVICES + LINK
     ("text", "sentence"),
     [
         ("schema_version = 1\n", "devices is missing"),
-        (LINKED + "colour = 1\n", "links[0].colour = 1 is no known field"),
+        (LINKED + "colour = 1\n", "links[0].colour = 1 is no known key"),
         (LINKED.replace("rate_bps = 1e6", "rate_bps = 0"), "links[0].rate_bps is 0"),
         (DEVICES, "device 'nano' cannot be reached from 'pi'"),
     ],

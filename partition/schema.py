@@ -1,0 +1,111 @@
+"""Typed reading of TOML and JSON by msgspec, which converts no type; errors in our words.
+
+`hw` and `partition` know nothing of each other: each has a copy of this file; a test compares them.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from functools import reduce
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FormT = TypeVar("FormT")
+Text = Annotated[str, Meta(pattern=r"\S")]
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+NonNegative = Annotated[float, Meta(ge=0.0, le=sys.float_info.max)]
+Positive = Annotated[float, Meta(gt=0.0, le=sys.float_info.max)]
+
+_WORDS = {
+    **{"float": "a number", "int": "a whole number", "str": "a text", "bool": "true or false"},
+    **{"array": "a list", "object": "a table", r" matching regex '\\S'": " that is not blank"},
+    f" <= {sys.float_info.max}": "",
+}
+_LONGEST = 60
+"""Characters of a value in a message."""
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table that users write; unknown keys are refused."""
+
+
+def read_toml(path: Path, form: type[FormT], kind: str, error_class: type[Exception]) -> FormT:
+    """Read a TOML file of a kind as `convert` does; a whole number may be written `4e9`.
+
+    Raises:
+        Exception: `error_class`, if it is missing, unreadable, not TOML or of another form.
+    """
+    if not path.is_file():
+        raise error_class(f"{kind} {path} does not exist; check the path")
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=_number)
+    except (OSError, ValueError, RecursionError) as error:
+        raise error_class(f"{kind} {path} cannot be read: {error}; correct the file") from None
+    try:
+        return convert(document, form)
+    except ValueError as error:
+        raise error_class(f"{path}: {error}") from None
+
+
+def convert(document: Any, form: type[FormT], prefix: str = "") -> FormT:
+    """A parsed document as a `msgspec.Struct` or dataclass; `prefix` stands before its keys.
+
+    Raises:
+        ValueError: it is of another form; the message names the key, its value and the remedy. What
+            `__post_init__` raises begins with a key, too.
+    """
+    try:
+        return msgspec.convert(document, form)
+    except msgspec.ValidationError as error:
+        raise ValueError(prefix + _sentence(str(error), document)) from None
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: tables and lists by their kind, and the rest cut short."""
+    if isinstance(value, dict | list):
+        return "a table" if isinstance(value, dict) else f"a list of {len(value)}"
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _sentence(told: str, document: Any) -> str:
+    """What msgspec told, in our words; its place is written like `$.devices[1].name`."""
+    problem, place = re.findall(r"(.*?)(?: - at `\$\.?([^`]*)`)?\Z", told, re.DOTALL)[0]
+    start = f"{place}." if place else ""
+    try:
+        value = reduce(_inside, re.findall(r"[^.\[\]]+", place), document)
+        if lack := re.fullmatch("Object missing required field `(.*)`", problem):
+            return f"{start}{lack[1]} is missing; add it"
+        if stray := re.fullmatch("Object contains unknown field `(.*)`", problem, re.DOTALL):
+            told = f"{start}{stray[1]} = {shown(value[stray[1]])}"
+            return f"{told} is no known key; remove it or correct its name"
+    except (LookupError, TypeError, ValueError):  # a key that looks like a place
+        return f"{place}: {problem}"
+    if problem == "Number out of range":
+        return f"{place} is {shown(value)}; give a smaller number"
+    if expected := re.fullmatch("Expected `([^`]*)`(.*?)(?:, got .*)?", problem):
+        words = (_WORDS.get(word, word) for word in expected[1].split(" | ") if word != "null")
+        wanted = " or ".join(words) + _WORDS.get(expected[2], expected[2].removesuffix(".0"))
+        if isinstance(value, float) and not abs(value) <= sys.float_info.max:
+            wanted = wanted.replace("a number", "a finite number")
+        return f"{place or 'it'} is {shown(value)}; give {wanted}"
+    return f"{start}{problem}"
+
+
+def _inside(value: Any, step: str) -> Any:
+    return value[int(step) if isinstance(value, list) else step]
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
