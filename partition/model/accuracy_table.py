@@ -1,6 +1,6 @@
 """Measured accuracy of every (split point, xi, bits): `accuracy.json` of a model folder.
 
-Needs numpy only, so that the environment can read it. Schema 1::
+Needs no graph library, so that the environment can read it. Schema 1::
 
     {"schema_version": 1, "model": NAME, "fingerprint": HEX, "data": NAME, "command": TEXT,
      "n_test": N, "n_validation": N, "whole_accuracy": 0..1,
@@ -15,19 +15,18 @@ Needs numpy only, so that the environment can read it. Schema 1::
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta, field, to_builtins
 
 from partition import json_file
 from partition.codec import quantisers
 from partition.errors import PartitionError
+from partition.schema import Count, Share, Table, convert
 
 SCHEMA_VERSION = 1
 ACCURACY_FILE = "accuracy.json"
-_SHARES = ("xi", "accuracy", "low", "high", "validation_accuracy", "edge_weight")
-_COUNTS = ("channels", "sent_channels", "wire_bytes", "float32_bytes", "edge_flops", "cloud_flops")
 _SAME_XI = 1e-6
 
 
@@ -35,38 +34,46 @@ class AccuracyTableError(PartitionError):
     """An accuracy table is missing, corrupt, of another model, or lacks a row."""
 
 
-@dataclass(frozen=True, slots=True)
-class AccuracyRow:
+class AccuracyRow(Table, frozen=True):
     """One way to serve an image, and what came of it on the test images."""
 
     split: str
     """Name of the split point in the model folder."""
-    xi: float
+    xi: Share
     """Share of channels sent."""
     bits: int
     """Of a sent value."""
-    accuracy: float
+    accuracy: Share
     """Share of the test images that were classified correctly."""
-    low: float
+    low: Share
     """95 % interval of `accuracy` (Wilson)."""
-    high: float
-    validation_accuracy: float
+    high: Share
+    validation_accuracy: Share
     """To choose by; the test images are for reporting."""
-    edge_weight: float
+    edge_weight: Share
     """lambda: weight of the edge's logits in the answer."""
-    channels: int
-    sent_channels: int
-    wire_bytes: int
+    channels: Count
+    sent_channels: Count
+    wire_bytes: Count
     """Uplink, headers included."""
-    float32_bytes: int
+    float32_bytes: Count
     """Of the whole cut tensor."""
-    edge_flops: int
+    edge_flops: Count
     """Head, attention and light branch."""
-    cloud_flops: int
+    cloud_flops: Count
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that contradict each other."""
+        if self.bits not in quantisers.all_bits():
+            known = " or ".join(map(str, sorted(quantisers.all_bits())))
+            raise ValueError(f"bits is {self.bits}; use {known}")
+        if not self.low <= self.accuracy <= self.high:
+            raise ValueError(f"accuracy is {self.accuracy}, outside {self.low} to {self.high}")
+        if self.sent_channels > self.channels:
+            raise ValueError(f"sent_channels is {self.sent_channels}, more than {self.channels}")
 
 
-@dataclass(frozen=True, slots=True)
-class AccuracyTable:
+class AccuracyTable(Table, frozen=True):
     """All rows of one model."""
 
     model: str
@@ -74,14 +81,20 @@ class AccuracyTable:
     """Of the model folder."""
     data: str
     command: str
-    n_test: int
-    n_validation: int
-    whole_accuracy: float
+    n_test: Annotated[int, Meta(ge=1)]
+    n_validation: Annotated[int, Meta(ge=1)]
+    whole_accuracy: Share
     """Of the unsplit float32 network on the same test images."""
-    whole_validation_accuracy: float
-    rows: tuple[AccuracyRow, ...]
+    whole_validation_accuracy: Share
+    rows: Annotated[tuple[AccuracyRow, ...], Meta(min_length=1)]
     appeals: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Early exit per split point: see `partition.attention.appeals`."""
+
+    def __post_init__(self) -> None:
+        """Refuse a choice that was measured twice."""
+        keys = [(row.split, row.xi, row.bits) for row in self.rows]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            raise ValueError(f"rows has {twice[0]} twice")
 
     @classmethod
     def load(cls, folder: Path, fingerprint: str | None = None) -> AccuracyTable:
@@ -127,7 +140,7 @@ class AccuracyTable:
         """
         path = folder / ACCURACY_FILE
         scratch = path.with_name(f".{path.name}.new")
-        text = json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=1)
+        text = json.dumps({"schema_version": SCHEMA_VERSION, **to_builtins(self)}, indent=1)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             scratch.write_text(text + "\n", encoding="utf-8")
@@ -163,64 +176,13 @@ def _corrupt(path: Path, reason: str) -> AccuracyTableError:
 
 
 def _parse(path: Path, data: object) -> AccuracyTable:
-    if not isinstance(data, dict):
-        raise _corrupt(path, f"it holds a {type(data).__name__}, not an object")
-    version = data.pop("schema_version", None)
+    version = data.pop("schema_version", None) if isinstance(data, dict) else SCHEMA_VERSION
     if version != SCHEMA_VERSION:
         raise AccuracyTableError(
             f"{path} is of schema {version!r}, this version reads {SCHEMA_VERSION}: "
             "run python -m partition.train_attention again"
         )
     try:
-        _check_names(data, AccuracyTable)
-        rows = tuple(_parse_row(row) for row in data["rows"])
-        for name in ("model", "fingerprint", "data", "command"):
-            _check(isinstance(data[name], str), name, data[name])
-        for name in ("n_test", "n_validation"):
-            _check(_is_count(data[name]) and data[name] > 0, name, data[name])
-        for name in ("whole_accuracy", "whole_validation_accuracy"):
-            _check(_is_share(data[name]), name, data[name])
-        _check(isinstance(data["appeals"], dict), "appeals", data["appeals"])
-        _check(bool(rows), "rows", "none")
-        keys = [(row.split, row.xi, row.bits) for row in rows]
-        twice = next((key for key in keys if keys.count(key) > 1), None)
-        _check(twice is None, "rows", f"{twice} twice")
-    except (TypeError, ValueError, KeyError) as error:
+        return convert(data, AccuracyTable)
+    except ValueError as error:
         raise _corrupt(path, str(error)) from error
-    return AccuracyTable(**{**data, "rows": rows})
-
-
-def _parse_row(data: object) -> AccuracyRow:
-    if not isinstance(data, dict):
-        raise TypeError(f"a row is a {type(data).__name__}")
-    _check_names(data, AccuracyRow)
-    _check(isinstance(data["split"], str), "split", data["split"])
-    _check(data["bits"] in quantisers.all_bits() and _is_count(data["bits"]), "bits", data["bits"])
-    for name in _SHARES:
-        _check(_is_share(data[name]), name, data[name])
-    for name in _COUNTS:
-        _check(_is_count(data[name]), name, data[name])
-    _check(data["low"] <= data["accuracy"] <= data["high"], "interval", data["accuracy"])
-    _check(data["sent_channels"] <= data["channels"], "sent_channels", data["sent_channels"])
-    return AccuracyRow(**data)
-
-
-def _check_names(data: dict[str, Any], kind: type) -> None:
-    names = {f.name for f in fields(kind)}
-    wrong = names ^ data.keys()
-    if wrong:
-        raise ValueError(f"{kind.__name__} lacks or does not know {', '.join(sorted(wrong))}")
-
-
-def _check(good: bool, name: str, value: object) -> None:
-    if not good:
-        raise ValueError(f"{name} is {value!r}")
-
-
-def _is_share(value: object) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value) and 0 <= value <= 1  # type: ignore[arg-type, operator]
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

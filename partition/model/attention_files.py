@@ -1,6 +1,6 @@
 """What training leaves in a model folder: `accuracy.json` and `attention/<split point>/`.
 
-Standard library only, so that simulators can read it. A split point's folder holds `scores.onnx`,
+No graph library, so that simulators can read it. A split point's folder holds `scores.onnx`,
 `branch.onnx`, `tail.onnx` and `costs.json`, the counted work of the first two.
 """
 
@@ -17,6 +17,7 @@ from partition import json_file
 from partition.errors import ModelFolderError
 from partition.model.accuracy_table import ACCURACY_FILE, AccuracyTable
 from partition.model.cost import Cost
+from partition.schema import convert
 
 ATTENTION_FOLDER = "attention"
 SCORES_FILE = "scores.onnx"
@@ -96,17 +97,9 @@ def write_costs(folder: Path, cut: TrainedCut) -> None:
 def _read_costs(folder: Path) -> TrainedCut:
     path = folder / COSTS_FILE
     try:
-        data = json_file.read(path)
-        return TrainedCut(_cost(data["scores"]), _cost(data["branch"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return convert(json_file.read(path), TrainedCut)
+    except (OSError, ValueError) as error:
         raise _broken(path, error) from error
-
-
-def _cost(data: dict[str, int]) -> Cost:
-    cost = Cost(**data)
-    if not all(isinstance(n, int) and n >= 0 for n in asdict(cost).values()):
-        raise ValueError(f"a cost of {cost}")
-    return cost
 
 
 def _broken(path: Path, error: Exception) -> ModelFolderError:

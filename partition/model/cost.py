@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from partition.schema import Count
+
 
 @dataclass(frozen=True, slots=True)
 class Cost:
     """Work of a piece of the graph, counted, not measured."""
 
-    flops: int = 0
+    flops: Count = 0
     """Two per multiply-accumulate; one per output element of any other operator."""
-    param_bytes: int = 0
-    traffic_bytes: int = 0
+    param_bytes: Count = 0
+    traffic_bytes: Count = 0
     """float32 weights, inputs and outputs of every kernel."""
-    kernels: int = 0
+    kernels: Count = 0
 
     def __add__(self, other: Cost) -> Cost:
         """Cost of both pieces."""

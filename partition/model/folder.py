@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from partition.model.cost import Cost
 from partition.model.machine import describe_processor
 from partition.model.routes import RouteOption
 from partition.model.split_point import Preprocess, SplitPoint, TensorSpec
+from partition.schema import convert
 
 SCHEMA_VERSION = 2
 PROFILE_SCHEMA_VERSION = 1
@@ -174,7 +175,7 @@ def _read_json(path: Path, name: str, schema_version: int = SCHEMA_VERSION) -> d
 def _parse(path: Path, data: dict[str, Any]) -> ModelFolder:
     try:
         inputs = tuple(_parse_spec(spec) for spec in data["inputs"])
-        total = _parse_cost(data["cuts"][-1]["head"])
+        total = convert(data["cuts"][-1]["head"], Cost, "head.")
         cuts = tuple(_parse_cut(i, cut, total) for i, cut in enumerate(data["cuts"]))
         cuts = (replace(cuts[0], is_input=True), *cuts[1:-1], replace(cuts[-1], is_output=True))
         return ModelFolder(
@@ -212,7 +213,7 @@ def _parse_preprocess(data: dict[str, Any] | None, size: int) -> Preprocess | No
 
 
 def _parse_cut(index: int, data: dict[str, Any], total: Cost) -> SplitPoint:
-    head = _parse_cost(data["head"])
+    head = convert(data["head"], Cost, "head.")
     tail = total - head
     tensors = tuple(str(name) for name in data["tensors"])
     shapes = tuple(tuple(int(n) for n in shape) for shape in data["shapes"])
@@ -233,13 +234,6 @@ def _parse_cut(index: int, data: dict[str, Any], total: Cost) -> SplitPoint:
         is_input=False,
         is_output=False,
     )
-
-
-def _parse_cost(data: dict[str, Any]) -> Cost:
-    cost = Cost(**data)
-    if not all(isinstance(n, int) and n >= 0 for n in asdict(cost).values()):
-        raise ValueError("a cost")
-    return cost
 
 
 def _with_profile(folder: ModelFolder) -> ModelFolder:

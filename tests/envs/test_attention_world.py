@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from envs.sim.build import build_world
 from envs.sim.fleet import Fleet
@@ -107,7 +108,9 @@ def test_a_late_cloud_leaves_the_accuracy_of_the_light_branch(world, folder):
 
 def test_the_smallest_measured_share_of_appeals_is_known(folder, tiny):
     appeals = {"a": {"share_of_appeals": 0.3}, "b": {"share_of_appeals": 0.2}}
-    attention = replace(folder.attention, table=replace(folder.attention.table, appeals=appeals))
+    attention = replace(
+        folder.attention, table=structs.replace(folder.attention.table, appeals=appeals)
+    )
     world = build_world("tx2", replace(folder, attention=attention), ["steady-wifi"])
     assert world.appeal_share == 0.2
     assert build_world("tx2", folder, ["steady-wifi"]).appeal_share is None
