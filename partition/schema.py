@@ -1,7 +1,4 @@
-"""Typed reading of TOML and JSON by msgspec, which converts no type; errors in our words.
-
-`hw` and `partition` know nothing of each other: each has a copy of this file; a test compares them.
-"""
+"""Typed reading of TOML and JSON by msgspec, which converts no type; errors in our words."""
 
 from __future__ import annotations
 
@@ -36,11 +33,15 @@ _LONGEST = 60
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A table that users write; unknown keys are refused."""
+    """A table without keys but its own: what a user misspells is told."""
 
 
-def read_toml(path: Path, form: type[FormT], kind: str, error_class: type[Exception]) -> FormT:
+def read_toml(
+    path: Path, form: type[FormT], kind: str, error_class: type[Exception], version: object = None
+) -> FormT:
     """Read a TOML file of a kind as `convert` does; a whole number may be written `4e9`.
+
+    Another `schema_version` than this, if there is one, is told before anything else.
 
     Raises:
         Exception: `error_class`, if it is missing, unreadable, not TOML or of another form.
@@ -52,13 +53,15 @@ def read_toml(path: Path, form: type[FormT], kind: str, error_class: type[Except
     except (OSError, ValueError, RecursionError) as error:
         raise error_class(f"{kind} {path} cannot be read: {error}; correct the file") from None
     try:
+        if (found := document.get("schema_version", version)) != version:
+            raise ValueError(f"schema_version is {shown(found)}; this version reads {version}")
         return convert(document, form)
     except ValueError as error:
         raise error_class(f"{path}: {error}") from None
 
 
-def convert(document: Any, form: type[FormT], prefix: str = "") -> FormT:
-    """A parsed document as a `msgspec.Struct` or dataclass; `prefix` stands before its keys.
+def convert(document: Any, form: type[FormT], place: str = "") -> FormT:
+    """A parsed document, or what is at a place in one, as a `msgspec.Struct` or dataclass.
 
     Raises:
         ValueError: it is of another form; the message names the key, its value and the remedy. What
@@ -67,7 +70,7 @@ def convert(document: Any, form: type[FormT], prefix: str = "") -> FormT:
     try:
         return msgspec.convert(document, form)
     except msgspec.ValidationError as error:
-        raise ValueError(prefix + _sentence(str(error), document)) from None
+        raise ValueError(_sentence(str(error), document, place)) from None
 
 
 def shown(value: object) -> str:
@@ -78,16 +81,17 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
-def _sentence(told: str, document: Any) -> str:
+def _sentence(told: str, document: Any, start: str) -> str:
     """What msgspec told, in our words; its place is written like `$.devices[1].name`."""
-    problem, place = re.findall(r"(.*?)(?: - at `\$\.?([^`]*)`)?\Z", told, re.DOTALL)[0]
-    start = f"{place}." if place else ""
+    problem, inside = re.findall(r"(.*?)(?: - at `\$([^`]*)`)?\Z", told, re.DOTALL)[0]
+    place = f"{start}{inside}".lstrip(".")
+    outer = f"{place}." if place else ""
     try:
-        value = reduce(_inside, re.findall(r"[^.\[\]]+", place), document)
+        value = reduce(_inside, re.findall(r"[^.\[\]]+", inside), document)
         if lack := re.fullmatch("Object missing required field `(.*)`", problem):
-            return f"{start}{lack[1]} is missing; add it"
+            return f"{outer}{lack[1]} is missing; add it"
         if stray := re.fullmatch("Object contains unknown field `(.*)`", problem, re.DOTALL):
-            told = f"{start}{stray[1]} = {shown(value[stray[1]])}"
+            told = f"{outer}{stray[1]} = {shown(value[stray[1]])}"
             return f"{told} is no known key; remove it or correct its name"
     except (LookupError, TypeError, ValueError):  # a key that looks like a place
         return f"{place}: {problem}"
@@ -99,7 +103,7 @@ def _sentence(told: str, document: Any) -> str:
         if isinstance(value, float) and not abs(value) <= sys.float_info.max:
             wanted = wanted.replace("a number", "a finite number")
         return f"{place or 'it'} is {shown(value)}; give {wanted}"
-    return f"{start}{problem}"
+    return f"{outer}{problem}"
 
 
 def _inside(value: Any, step: str) -> Any:

@@ -175,7 +175,7 @@ def _read_json(path: Path, name: str, schema_version: int = SCHEMA_VERSION) -> d
 def _parse(path: Path, data: dict[str, Any]) -> ModelFolder:
     try:
         inputs = tuple(_parse_spec(spec) for spec in data["inputs"])
-        total = convert(data["cuts"][-1]["head"], Cost, "head.")
+        total = convert(data["cuts"][-1]["head"], Cost, "head")
         cuts = tuple(_parse_cut(i, cut, total) for i, cut in enumerate(data["cuts"]))
         cuts = (replace(cuts[0], is_input=True), *cuts[1:-1], replace(cuts[-1], is_output=True))
         return ModelFolder(
@@ -213,7 +213,7 @@ def _parse_preprocess(data: dict[str, Any] | None, size: int) -> Preprocess | No
 
 
 def _parse_cut(index: int, data: dict[str, Any], total: Cost) -> SplitPoint:
-    head = convert(data["head"], Cost, "head.")
+    head = convert(data["head"], Cost, "head")
     tail = total - head
     tensors = tuple(str(name) for name in data["tensors"])
     shapes = tuple(tuple(int(n) for n in shape) for shape in data["shapes"])

@@ -106,7 +106,7 @@ class Cluster:
         Raises:
             ClusterError: it is missing, malformed, or nothing leads from the source or to the sink.
         """
-        file = read_toml(path, _File, "cluster file", ClusterError)
+        file = read_toml(path, _File, "cluster file", ClusterError, SCHEMA_VERSION)
         groups = [_build(path, i, table) for i, table in enumerate(file.devices)]
         devices = tuple(device for group in groups for device in group)
         index = {device.name: i for i, device in enumerate(devices)}
@@ -216,8 +216,6 @@ class _File(Table, frozen=True):
 
     def __post_init__(self) -> None:
         """Refuse names that stand for nothing, or for two things."""
-        if self.schema_version != SCHEMA_VERSION:
-            raise ValueError(f"schema_version is {self.schema_version}; this version reads 1")
         codecs = quantisers.codec_names()
         if self.codec not in codecs:
             raise ValueError(f"codec is {self.codec!r}; use one of {', '.join(codecs)}")
