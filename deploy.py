@@ -37,7 +37,7 @@ from hw.errors import HardwareError
 from hw.outage import Outage
 from partition.cli import share
 from partition.errors import PartitionError
-from partition.transport.link_options import add_link_options, link_security
+from partition.security.link_options import add_link_options, link_security
 
 USER_ERRORS = (AgentError, EnvError, HardwareError, PartitionError)
 LINE_PERIOD_S = 1.0

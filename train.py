@@ -34,7 +34,7 @@ from hw.boards.registry import SIMULATED, board_names
 from hw.errors import HardwareError
 from partition.cli import share
 from partition.errors import PartitionError
-from partition.transport.link_options import add_link_options, link_security
+from partition.security.link_options import add_link_options, link_security
 
 RUNS_DIR = Path("results/runs")
 USER_ERRORS = (AgentError, EnvError, HardwareError, PartitionError)

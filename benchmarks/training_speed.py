@@ -23,8 +23,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from agents.errors import AgentError
+from agents.learning.export import set_threads
 from agents.training.algorithms import ALGORITHMS
-from agents.training.export import set_threads
 from envs.edge_env import EdgeSplitEnv
 from envs.errors import EnvError
 from envs.sim.build import build_world

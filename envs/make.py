@@ -29,7 +29,7 @@ from partition.edge.local_service import LocalService
 from partition.edge.pipeline import SplitPipeline
 from partition.model.folder import ModelFolder
 from partition.model.runtime import CPU, SplitRuntime, installed_providers, random_inputs
-from partition.transport.tls import ClientSecurity
+from partition.security.tls import ClientSecurity
 
 logger = logging.getLogger(__name__)
 

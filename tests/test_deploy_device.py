@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from agents.deployed.saved_rule import SavedRule
+from agents.policy.saved_rule import SavedRule
 from agents.registry import UNLEARNED
 from agents.rules import make_rule
 from envs.sim.build import build_world

@@ -11,7 +11,7 @@ import pytest
 from agents.advised.policy import Advice, Advised, advised_rule
 from agents.deciders.nominal import Known, every_action
 from agents.deciders.rule import Rule
-from agents.deployed.saved_rule import SavedRule, save_privileged
+from agents.policy.saved_rule import SavedRule, save_privileged
 from agents.registry import UNLEARNED
 from agents.rules import make_rule
 from partition.model.runtime import SplitRuntime

@@ -9,8 +9,8 @@ import pytest
 
 from partition.certificates import make_certificates
 from partition.model.runtime import SplitRuntime
+from partition.security.tls import ServerSecurity
 from partition.server.cloud_server import CloudServer
-from partition.transport.tls import ServerSecurity
 from tests.runs import constant_policy, write_run
 
 CLOUD = (2, 1, 2, 0)

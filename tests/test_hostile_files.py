@@ -11,10 +11,10 @@ import pytest
 
 from agents.advised.policy import advised_rule
 from agents.deployed.run_folder import RunFolder, load_policy
-from agents.deployed.saved_rule import SavedRule
 from agents.errors import AgentError
 from agents.policy import checksum
 from agents.policy.folder import METADATA_FILE
+from agents.policy.saved_rule import SavedRule
 from agents.training.run import resumed
 from agents.training.sweep import Sweep
 from envs.errors import EnvError

@@ -29,10 +29,10 @@ from agents.advised.vec_env import AdvisedBoards
 from agents.deciders.base import Decider
 from agents.deciders.nominal import Known
 from agents.deciders.rule import Rule
-from agents.deployed.saved_rule import SavedRule
 from agents.learners.algorithm import Algorithm, linear_to_zero
 from agents.policy.layers import Layers
 from agents.policy.metadata import PolicyMetadata
+from agents.policy.saved_rule import SavedRule
 from agents.seeds import search_seeds
 from envs.sim.fleet import World
 from envs.vec_env import EdgeSplitVecEnv

@@ -17,7 +17,7 @@ from agents.advised.policy import SHARPNESS, Advised, build
 from agents.advised.residuals import Residuals
 from agents.deciders.nominal import Known
 from agents.deciders.rule import Rule
-from agents.learners.safe_env import SafeEnv
+from agents.learning.safe_env import SafeEnv
 from agents.policy.thermal_mask import ThermalActionMask
 from envs.arrays import Floats
 from envs.edge_env import EdgeSplitEnv

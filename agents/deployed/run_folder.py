@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from agents.deciders.base import Decider
 from agents.deciders.nominal import Known
-from agents.deployed.saved_rule import RULE, SavedRule
 from agents.errors import RunFolderError
 from agents.policy.folder import DAMAGE, Policy, Stored, damaged, read
 from agents.policy.frozen import NETWORK, FrozenPolicy
+from agents.policy.saved_rule import RULE, SavedRule
 from agents.rules import KINDS
 from envs.edge_env import EdgeSplitEnv
 from envs.plant import Indices

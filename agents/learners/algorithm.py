@@ -11,13 +11,13 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.deciders.base import Decider
-from agents.learners.governed import GovernedClocks
 from agents.learners.imitation import Lessons
-from agents.learners.tables import TableActions
+from agents.learning.agent_decider import AgentDecider
+from agents.learning.governed import GovernedClocks
+from agents.learning.log_cost import LogCost
+from agents.learning.tables import TableActions
 from agents.policy.folder import Policy
 from agents.policy.metadata import PolicyMetadata
-from agents.training.agent_decider import AgentDecider
-from agents.training.log_cost import LogCost
 from envs.plant import Indices, Layout
 from envs.scenarios.randomisation import Randomisation
 from envs.sim.fleet import World

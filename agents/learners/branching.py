@@ -25,12 +25,12 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from agents.learners.algorithm import Algorithm
-from agents.learners.categoricals import Categoricals
 from agents.learners.off_policy import SETTINGS, FactoredOffPolicy, n_fields, perceptron
-from agents.learners.selection_time import SelectionTimeDiscount
+from agents.learning.categoricals import Categoricals
+from agents.learning.export import freeze, read_layers
+from agents.learning.selection_time import SelectionTimeDiscount
 from agents.policy.frozen import FrozenPolicy
 from agents.policy.metadata import PolicyMetadata
-from agents.training.export import freeze, read_layers
 
 
 class BranchingQNetwork(nn.Module):

@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from agents.learners.algorithm import Algorithm, linear_to_zero
-from agents.learners.categoricals import Categoricals
 from agents.learners.imitation import Lessons
-from agents.learners.rollout import Minibatch, Rollout
+from agents.learning.categoricals import Categoricals
+from agents.learning.export import freeze, read_layers
+from agents.learning.rollout import Minibatch, Rollout
 from agents.policy.frozen import FrozenPolicy
 from agents.policy.metadata import PolicyMetadata
-from agents.training.export import freeze, read_layers
 
 TINY = 1e-8
 

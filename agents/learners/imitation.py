@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from agents.deciders.base import axis_sizes
 from agents.deciders.oracle import cost_table
-from agents.learners.categoricals import Categoricals
+from agents.learning.categoricals import Categoricals
 from agents.seeds import seeds_for
 from envs.objective import SMALLEST_COST
 from envs.plant import Indices

@@ -12,8 +12,8 @@ from stable_baselines3.common.policies import BasePolicy
 from torch import nn
 
 from agents.learners.algorithm import linear_to_zero
-from agents.learners.categoricals import Categoricals
-from agents.learners.transitions import TransitionBuffer
+from agents.learning.categoricals import Categoricals
+from agents.learning.transitions import TransitionBuffer
 
 SETTINGS: dict[str, Any] = {
     "learning_rate": linear_to_zero(2e-3),

@@ -6,9 +6,9 @@ from stable_baselines3 import SAC
 
 from agents.learners.algorithm import Algorithm
 from agents.learners.off_policy import SETTINGS
+from agents.learning.export import freeze, read_layers
 from agents.policy.frozen import FrozenPolicy
 from agents.policy.metadata import PolicyMetadata
-from agents.training.export import freeze, read_layers
 
 
 def _freeze(agent: SAC, metadata: PolicyMetadata) -> FrozenPolicy:

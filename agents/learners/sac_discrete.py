@@ -22,11 +22,11 @@ from torch import Tensor, nn
 
 from agents.learners.algorithm import Algorithm
 from agents.learners.branching import BranchingQNetwork
-from agents.learners.categoricals import Categoricals
 from agents.learners.off_policy import SETTINGS, FactoredOffPolicy, n_fields, perceptron
+from agents.learning.categoricals import Categoricals
+from agents.learning.export import freeze, read_layers
 from agents.policy.frozen import FrozenPolicy
 from agents.policy.metadata import PolicyMetadata
-from agents.training.export import freeze, read_layers
 
 
 class SACDiscretePolicy(BasePolicy):

@@ -17,11 +17,11 @@ from agents.deciders.nominal import Known
 from agents.deciders.partly_governed import PartlyGoverned
 from agents.learners.algorithm import Algorithm
 from agents.learners.imitation import Imitation, Lessons
+from agents.learning.export import set_threads
 from agents.policy.folder import Policy
 from agents.training.algorithms import algorithm
 from agents.training.callbacks import EntropyDecay
 from agents.training.checkpoints import go_on
-from agents.training.export import set_threads
 from envs.sim.fleet import World
 from envs.vec_env import EdgeSplitVecEnv
 

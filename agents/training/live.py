@@ -25,16 +25,16 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from agents.advised.policy import ADVISED
 from agents.advised.tune import tune_portfolio
 from agents.deployed.run_folder import Decide, RunFolder, keep_device
-from agents.deployed.saved_rule import SavedRule
 from agents.errors import AgentError
 from agents.learners.branching import BranchingDQN
-from agents.learners.safe_env import SafeEnv
+from agents.learning.export import set_threads
+from agents.learning.log_cost import LogCost
+from agents.learning.safe_env import SafeEnv
 from agents.policy.folder import Policy
 from agents.policy.frozen import NETWORK, FrozenPolicy
+from agents.policy.saved_rule import SavedRule
 from agents.training.algorithms import ALGORITHMS
 from agents.training.checkpoints import CHECKPOINT, checkpoint_in, load_into, save_whole
-from agents.training.export import set_threads
-from agents.training.log_cost import LogCost
 from agents.training.run import CONFIG_FILE, write_json
 from agents.whole_file import written_whole
 from envs.edge_env import EdgeSplitEnv
@@ -44,7 +44,7 @@ from envs.make import make_live
 from envs.sim.build import build_world
 from envs.sim.fleet import World
 from envs.vec_env import EdgeSplitVecEnv
-from partition.transport.tls import ClientSecurity
+from partition.security.tls import ClientSecurity
 
 TEMPERATURE = 0.05
 """Log cost per score of a policy, as `agents.learners.imitation` labels them."""

@@ -15,13 +15,13 @@ from stable_baselines3.common.callbacks import BaseCallback
 from agents.deciders.base import Decider
 from agents.deciders.oracle import Oracle
 from agents.deployed.run_folder import DEVICE_FILE, keep_device
-from agents.deployed.saved_rule import SavedRule, save_privileged
 from agents.errors import RunFolderError
 from agents.evaluation.evaluate import evaluate, one_by_one, run_rivals, write_csv
 from agents.evaluation.plots import decisions_figure, evaluation_figure, record_decisions, save
 from agents.evaluation.report import print_rows
 from agents.evaluation.rows import EvaluationRow
 from agents.policy.folder import METADATA_FILE
+from agents.policy.saved_rule import SavedRule, save_privileged
 from agents.seeds import held_out_seeds
 from agents.training.algorithms import ABLATIONS, ALGORITHMS, algorithm
 from agents.training.all_deciders import DECIDERS

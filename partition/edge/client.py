@@ -15,10 +15,10 @@ from partition.edge.standing import Standing
 from partition.errors import CloudError, DeadlineExceededError, ServerBusyError
 from partition.model.folder import ModelFolder
 from partition.model.split_point import SplitPoint
+from partition.security.tls import ClientSecurity
 from partition.transport import grpc_options, refusals, rpc, wire
 from partition.transport.link_estimator import LinkEstimate, LinkEstimator
 from partition.transport.stub import Stub
-from partition.transport.tls import ClientSecurity
 
 __all__ = ["CloudClient", "LinkEstimate"]
 

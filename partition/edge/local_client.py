@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from partition.errors import CloudUnavailableError, WireError
 from partition.model.folder import ModelFolder
+from partition.security.tls import ClientSecurity
 from partition.transport import grpc_options, refusals, rpc, wire
 from partition.transport.stub import Stub
-from partition.transport.tls import ClientSecurity
 
 _HELLO_S = 2.0
 

@@ -20,10 +20,10 @@ import numpy.typing as npt
 from partition.errors import CloudError, DeadlineExceededError, ServerBusyError, WireError
 from partition.listener.endpoint import Endpoint
 from partition.listener.listener import check_free
+from partition.listener.load_meter import LoadMeter
 from partition.model.folder import ModelFolder
+from partition.security.tls import is_loopback
 from partition.transport import rpc, wire
-from partition.transport.load_meter import LoadMeter
-from partition.transport.tls import is_loopback
 
 Arrays = tuple[npt.NDArray[Any], ...]
 N_ARRIVALS = 32

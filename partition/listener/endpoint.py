@@ -21,11 +21,11 @@ from partition.errors import (
     WireError,
 )
 from partition.listener.listener import MESSAGE_TIMEOUT_S, Listener
+from partition.listener.load_meter import LoadMeter
 from partition.model.folder import ModelFolder
 from partition.model.runtime import RUNTIME_ERRORS
+from partition.security.tls import ServerSecurity
 from partition.transport import grpc_options, rpc, wire
-from partition.transport.load_meter import LoadMeter
-from partition.transport.tls import ServerSecurity
 
 Answer = Callable[[wire.Request, float], tuple[npt.NDArray[Any], ...]]
 """From a request, and the time after which nobody waits for it, to the network's outputs."""

@@ -16,7 +16,7 @@ import grpc
 from partition.listener.arrivals import Arrivals
 from partition.listener.connections import Connections
 from partition.listener.refusal_log import RefusalLog
-from partition.transport.tls import TokenCheck
+from partition.security.tls import TokenCheck
 
 _HEALTH = "/grpc.health."
 _ASIDE = (_HEALTH, "/grpc.reflection.")

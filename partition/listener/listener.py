@@ -11,8 +11,8 @@ import grpc
 from partition.errors import CloudError
 from partition.listener.connections import Connections
 from partition.listener.gate import Gate
+from partition.security.tls import ServerSecurity
 from partition.transport import grpc_options, rpc, threads
-from partition.transport.tls import ServerSecurity
 
 MESSAGE_TIMEOUT_S = 2.0
 """For the first message of a call, beside what it takes on a slow link."""

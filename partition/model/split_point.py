@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from partition.codec import quantisers
-from partition.message_sizes import request_bytes
+from partition.codec.message_sizes import request_bytes
 from partition.model.cost import Cost
 
 

@@ -17,9 +17,9 @@ import numpy as np
 
 from partition.codec.codec import Codec
 from partition.codec.encoded import MIN_DIMS
+from partition.codec.message_sizes import request_bytes
 from partition.data.images import load_crops, load_photographs, typical_jpeg_bytes
 from partition.errors import ImageError, PartitionError
-from partition.message_sizes import request_bytes
 from partition.model.folder import PROFILE_SCHEMA_VERSION, ModelFolder
 from partition.model.machine import describe_machine
 from partition.model.runtime import Array, SplitRuntime, random_inputs

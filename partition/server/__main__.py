@@ -12,10 +12,10 @@ from pathlib import Path
 from partition import cli
 from partition.errors import CloudError
 from partition.model.folder import ModelFolder
+from partition.security.tls import ServerSecurity, is_loopback
 from partition.server.cloud_server import CloudServer, ServerLimits, keep_memory
 from partition.server.metrics import ServerMetrics
 from partition.transport import rpc
-from partition.transport.tls import ServerSecurity, is_loopback
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -17,16 +17,16 @@ from grpc_reflection.v1alpha import reflection
 
 from partition.errors import DeadlineExceededError
 from partition.listener.endpoint import Endpoint
+from partition.listener.load_meter import LoadMeter
 from partition.model.folder import ModelFolder
 from partition.model.runtime import SplitRuntime
+from partition.security.tls import ServerSecurity
 from partition.server.batching import BatchQueue
 from partition.server.certificate_watch import CertificateWatch
 from partition.server.health import Health
 from partition.server.metrics import ServerMetrics
 from partition.server.model_store import ModelStore, Outputs
 from partition.transport import rpc, wire
-from partition.transport.load_meter import LoadMeter
-from partition.transport.tls import ServerSecurity
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = 256 * 2**20

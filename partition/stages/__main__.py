@@ -10,9 +10,9 @@ import threading
 from partition import cli
 from partition.errors import CloudError
 from partition.model.folder import ModelFolder
+from partition.security.tls import is_loopback
 from partition.stages.server import Stage
 from partition.transport import rpc
-from partition.transport.tls import is_loopback
 
 
 def _main() -> None:

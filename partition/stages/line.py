@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 from partition.errors import PartitionError
 from partition.model.folder import ModelFolder
 from partition.model.runtime import Array
+from partition.security.tls import ClientSecurity, ServerSecurity
 from partition.stages.errors import StageError, StageLostError
 from partition.stages.inlet import Inlet
 from partition.stages.outlet import Outlet
 from partition.stages.piece import Crossing
 from partition.stages.server import READY_TIMEOUT_S, SessionServer
 from partition.stages.session import Hop, Session
-from partition.transport.tls import ClientSecurity, ServerSecurity
 
 Frame = tuple[Array, ...]
 _RETRY_S = 0.2

@@ -11,11 +11,11 @@ from typing import Any
 
 import grpc
 
+from partition.security.tls import ClientSecurity
 from partition.stages.errors import StageError, StageLostError
 from partition.stages.session import FRAMES, Kind, Session, method_path, unpack_signal
 from partition.transport import grpc_options
 from partition.transport.link_estimator import LinkEstimator
-from partition.transport.tls import ClientSecurity
 
 _TRANSIENT = (
     grpc.StatusCode.UNAVAILABLE,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import grpc
 
+from partition.security.tls import ClientSecurity
 from partition.stages.errors import StageLostError
 from partition.stages.session import PROBE, method_path
 from partition.transport import grpc_options
 from partition.transport.link_estimator import LinkEstimator
-from partition.transport.tls import ClientSecurity
 
 PROBE_BYTES = 1 << 17
 """Takes a quarter of a second at 4 Mbit/s, and more than a busy processor adds at 100."""

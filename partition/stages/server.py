@@ -16,13 +16,13 @@ from partition.errors import PartitionError, WireError
 from partition.listener.listener import MESSAGE_TIMEOUT_S, Listener
 from partition.model.folder import ModelFolder
 from partition.model.runtime import SplitRuntime
+from partition.security.tls import ClientSecurity, ServerSecurity
 from partition.stages.errors import StageError, StageLostError
 from partition.stages.inlet import Inlet
 from partition.stages.outlet import Outlet
 from partition.stages.piece import Piece
 from partition.stages.session import FRAMES, PROBE, SERVICE, STATISTICS, Session
 from partition.transport import grpc_options, rpc
-from partition.transport.tls import ClientSecurity, ServerSecurity
 
 READY_TIMEOUT_S = 60.0
 _FINISH_TIMEOUT_S = 60.0

@@ -19,9 +19,9 @@ from partition.codec.encoded import (
     check_channels,
     payload_shape,
 )
+from partition.codec.message_sizes import RAW_NAMES, RAW_TYPES, padding
 from partition.codec.quantise import Float32Array, Quantiser
 from partition.errors import WireError
-from partition.message_sizes import RAW_NAMES, RAW_TYPES, padding
 
 MAX_TENSORS = 8
 MAX_VALUES = 64 * 2**20

@@ -10,7 +10,7 @@ from stable_baselines3.common.logger import HumanOutputFormat, Logger
 
 from agents.deciders.static import Random
 from agents.learners.algorithm import linear_to_zero
-from agents.training.agent_decider import AgentDecider
+from agents.learning.agent_decider import AgentDecider
 from agents.training.algorithms import ALGORITHMS
 from agents.training.callbacks import EntropyDecay, TrainingReport
 from envs.vec_env import EdgeSplitVecEnv

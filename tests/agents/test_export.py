@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from agents.errors import PolicyError
-from agents.training import export
-from agents.training.agent_decider import AgentDecider
+from agents.learning import export
+from agents.learning.agent_decider import AgentDecider
+from agents.learning.export import freeze, set_threads
 from agents.training.algorithms import ALGORITHMS
-from agents.training.export import freeze, set_threads
 
 N_FIELDS = 23
 

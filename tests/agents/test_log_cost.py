@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from agents.training.log_cost import LogCost
+from agents.learning.log_cost import LogCost
 from envs.objective import SMALLEST_COST
 from envs.vec_env import EdgeSplitVecEnv
 

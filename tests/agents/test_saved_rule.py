@@ -9,10 +9,10 @@ from safetensors.numpy import load_file
 
 from agents.advised.policy import advised_rule
 from agents.deployed.run_folder import load_policy
-from agents.deployed.saved_rule import SavedRule, save_privileged
 from agents.errors import PolicyError
 from agents.policy import checksum
 from agents.policy.folder import METADATA_FILE, WEIGHTS_FILE
+from agents.policy.saved_rule import SavedRule, save_privileged
 from agents.rules import make_rule
 from envs.plant import Axis
 from tests.runs import constant_policy

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from agents.deployed.run_folder import one_board
-from agents.deployed.saved_rule import SavedRule
 from agents.errors import AgentError
-from agents.learners.safe_env import SafeEnv
+from agents.learning.safe_env import SafeEnv
+from agents.policy.saved_rule import SavedRule
 from agents.rules import make_rule
 from agents.training import live
 from agents.training.algorithms import ALGORITHMS

@@ -12,7 +12,7 @@ from agents.advised.tune import Explorer, tune_portfolio
 from agents.baselines.rollout import mean_cost
 from agents.deciders.nominal import Known, every_action
 from agents.deciders.rule import Rule
-from agents.deployed.saved_rule import SavedRule
+from agents.policy.saved_rule import SavedRule
 from agents.seeds import seeds_for
 from agents.training import live
 from agents.training.live import Place, tune_run

@@ -13,7 +13,7 @@ from partition.codec.codec import Codec
 from partition.edge.client import CloudClient
 from partition.model.folder import ModelFolder
 from partition.model.runtime import SplitRuntime, random_inputs
-from partition.transport.tls import ClientSecurity
+from partition.security.tls import ClientSecurity
 
 DEADLINE_S = 20.0
 

@@ -15,10 +15,10 @@ from partition.edge.local_client import LocalClient
 from partition.edge.local_service import LocalService
 from partition.errors import CloudError
 from partition.model.runtime import random_inputs
+from partition.security.tls import ClientSecurity, ServerSecurity
 from partition.server.cloud_server import CloudServer
 from partition.stages.probe import link_rate_bps
 from partition.stages.server import Stage
-from partition.transport.tls import ClientSecurity, ServerSecurity
 from tests.partition.swallowing_relay import SwallowingRelay
 
 DEADLINE_S = 5.0

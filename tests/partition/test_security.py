@@ -19,9 +19,9 @@ from partition import certificates as certificates_module
 from partition.certificates import make_certificates
 from partition.edge.client import CloudClient
 from partition.errors import CloudError, CloudUnavailableError
+from partition.security.tls import ClientSecurity, ServerSecurity, is_loopback
 from partition.server.certificate_watch import CertificateWatch
 from partition.server.cloud_server import CloudServer
-from partition.transport.tls import ClientSecurity, ServerSecurity, is_loopback
 
 TIMEOUT_S = 3.0
 TOKEN = "0123456789abcdef" * 2

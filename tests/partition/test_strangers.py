@@ -21,11 +21,11 @@ from partition.listener.arrivals import Arrivals
 from partition.listener.connections import Connections, raise_file_limit
 from partition.listener.refusal_log import RefusalLog
 from partition.model.runtime import random_inputs
+from partition.security.tls import ClientSecurity, ServerSecurity
 from partition.server.cloud_server import CloudServer
 from partition.stages.server import Stage
 from partition.stages.session import FRAMES, STATISTICS, method_path
 from partition.transport import grpc_options, rpc
-from partition.transport.tls import ClientSecurity, ServerSecurity
 from tests.partition.strangers import HeadersOnly, idle_connections, server_process, still_open
 
 DEADLINE_S = 5.0

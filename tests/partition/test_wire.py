@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from partition.codec.codec import Codec
+from partition.codec.message_sizes import request_bytes
 from partition.errors import WireError
-from partition.message_sizes import request_bytes
 from partition.transport import wire, wire_tensors
 from partition.transport.wire import Raw
 from tests.partition import messages

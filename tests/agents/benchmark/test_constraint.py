@@ -7,8 +7,8 @@ import pytest
 
 from agents.advised.policy import Advice, advised_rule
 from agents.deciders.nominal import Known, every_action
-from agents.deployed.saved_rule import SavedRule
 from agents.evaluation.plots import save
+from agents.policy.saved_rule import SavedRule
 from benchmarks.policies import constraint
 from benchmarks.policies.constraint import SHARES, constrained, follow
 

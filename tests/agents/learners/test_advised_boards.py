@@ -7,7 +7,7 @@ import pytest
 
 from agents.advised.policy import REMEMBERED
 from agents.advised.vec_env import AdvisedBoards
-from agents.training.log_cost import LogCost
+from agents.learning.log_cost import LogCost
 from envs.vec_env import EdgeSplitVecEnv
 
 ACTIONS = np.array([[1, 1, 1, 4], [0, 0, 0, 0], [0, 1, 0, 2]])

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from agents.learners.branching import BranchingDQN, BranchingQNetwork
-from agents.training.log_cost import LogCost
+from agents.learning.log_cost import LogCost
 from envs.vec_env import EdgeSplitVecEnv
 
 N_BOARDS = 4

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.distributions import Categorical
 
-from agents.learners.categoricals import Categoricals
+from agents.learning.categoricals import Categoricals
 
 SIZES = [3, 1, 5]
 

@@ -7,8 +7,8 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import RolloutBuffer
 
 from agents.learners.fast_ppo import FastPPO
-from agents.learners.rollout import Minibatch, Rollout
-from agents.training.log_cost import LogCost
+from agents.learning.log_cost import LogCost
+from agents.learning.rollout import Minibatch, Rollout
 from envs.vec_env import EdgeSplitVecEnv
 
 N_BOARDS, N_STEPS = 8, 6

@@ -15,11 +15,11 @@ from agents.baselines.rollout import mean_cost
 from agents.deciders.nominal import Known
 from agents.deployed.run_folder import load_policy
 from agents.learners.algorithm import linear_to_zero
-from agents.learners.tables import TableActions
+from agents.learning.log_cost import LogCost
+from agents.learning.tables import TableActions
 from agents.seeds import seeds_for
 from agents.training.algorithms import ALGORITHMS
 from agents.training.learn import simulated_decider, train
-from agents.training.log_cost import LogCost
 from envs.vec_env import EdgeSplitVecEnv
 
 SEEDS = seeds_for(99, 0, 8)

@@ -7,8 +7,8 @@ from torch import nn
 
 from agents.deciders.base import axis_sizes
 from agents.deciders.oracle import Oracle, cost_table
-from agents.learners.categoricals import Categoricals
 from agents.learners.imitation import Imitation, Lessons, soft_labels
+from agents.learning.categoricals import Categoricals
 from envs.sim.fleet import Fleet
 from envs.spaces import ObservationEncoder, observation_fields
 

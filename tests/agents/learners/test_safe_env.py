@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agents.learners.safe_env import SafeEnv
+from agents.learning.safe_env import SafeEnv
 from envs.edge_env import EdgeSplitEnv
 from envs.sim.fleet import Fleet
 from tests.runs import constant_policy

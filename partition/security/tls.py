@@ -12,8 +12,8 @@ from typing import Any
 import grpc
 
 from partition.errors import CloudError, CloudUnavailableError
+from partition.security.tls_check import check_pair, client_fault
 from partition.transport import grpc_options, refusals, rpc, threads
-from partition.transport.tls_check import check_pair, client_fault
 
 _MIN_TOKEN_CHARACTERS = 16
 

@@ -13,7 +13,7 @@ from envs.spaces import ObservationEncoder, observation_fields
 class SelectionTimeDiscount(VecEnvWrapper):
     """Discounts each transition by gamma ** (t_AS / H), though it lasts a whole period H.
 
-    So DVFO is understood to do (arXiv 2306.01811). See `agents.learners.transitions` for why it is
+    So DVFO is understood to do (arXiv 2306.01811). See `agents.learning.transitions` for why it is
     not the default.
     """
 

@@ -11,10 +11,10 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import nn
 
 from agents.errors import PolicyError
+from agents.learning.agent_decider import AgentDecider
 from agents.policy.frozen import FrozenPolicy
 from agents.policy.layers import Layers
 from agents.policy.metadata import PolicyMetadata
-from agents.training.agent_decider import AgentDecider
 
 N_PARITY = 4096
 N_NUDGES = 64

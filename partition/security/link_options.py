@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from partition.transport.tls import ClientSecurity
+from partition.security.tls import ClientSecurity
 
 
 def add_link_options(parser: argparse._ActionsContainer) -> None:

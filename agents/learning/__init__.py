@@ -1,0 +1,1 @@
+"""What learners are built of: distributions, buffers, wrappers, export to a frozen policy."""

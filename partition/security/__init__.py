@@ -1,0 +1,1 @@
+"""TLS, tokens and the options for them."""
