@@ -5,7 +5,7 @@ python demo.py [--run results/runs/<run>]; the board's clocks and power are mode
 
 from __future__ import annotations
 
-from partition import command
+from common import command
 
 if __name__ == "__main__":
     command.begin()  # before what takes long to import

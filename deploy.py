@@ -5,7 +5,7 @@ python deploy.py --run results/runs/<run> [--board sim] [--cloud HOST:PORT] [--d
 
 from __future__ import annotations
 
-from partition import command
+from common import command
 
 if __name__ == "__main__":
     command.begin()  # before what takes long to import

@@ -9,7 +9,7 @@ python train.py --init RUN --board emulated [--cloud HOST:PORT] [--total-timeste
 
 from __future__ import annotations
 
-from partition import command
+from common import command
 
 if __name__ == "__main__":
     command.begin()  # before what takes long to import

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from partition import command
+from common import command
 
 if command.is_started_from(__name__):
     command.begin()

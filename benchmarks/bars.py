@@ -23,10 +23,10 @@ from benchmarks.policies.plan import OURS
 from benchmarks.policies.run import decision_s
 from benchmarks.simulator_speed import N_BOARDS, grid_s, steps_per_s, with_more_routes
 from benchmarks.split_overhead import measure_floors
+from common import command
 from envs.sim.build import build_world
 from hw.calibrate.fit import calibrate
 from hw.errors import HardwareError
-from partition import command
 from partition.errors import PartitionError
 from partition.model.folder import ModelFolder
 

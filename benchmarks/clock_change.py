@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from hw import command
+from common import command
 from hw.base import Hold
 from hw.boards.linux import LinuxBoard
 from hw.sysfs import Sysfs

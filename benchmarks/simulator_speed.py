@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from common import command
 from envs.errors import EnvError
 from envs.sim.build import build_world
 from envs.sim.fleet import Fleet
@@ -18,7 +19,6 @@ from envs.sim.split_costs import SplitCosts
 from envs.sim.world import World
 from envs.vec_env import EdgeSplitVecEnv
 from hw.errors import HardwareError
-from partition import command
 from partition.errors import PartitionError
 
 N_BOARDS = 4096

@@ -25,12 +25,12 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from agents.errors import AgentError
 from agents.learning.export import set_threads
 from agents.training.algorithms import ALGORITHMS
+from common import command
 from envs.edge_env import EdgeSplitEnv
 from envs.errors import EnvError
 from envs.sim.build import build_world
 from envs.sim.fleet import Fleet, World
 from hw.errors import HardwareError
-from partition import command
 from partition.errors import PartitionError
 
 N_PLAIN = 8

@@ -6,7 +6,7 @@ Importing this package registers `EdgeSplitSim-v0` (everything simulated) and `E
 
 from __future__ import annotations
 
-from partition import command
+from common import command
 
 if command.is_started_from(__name__):
     command.begin()

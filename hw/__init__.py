@@ -6,7 +6,7 @@ gymnasium or Stable-Baselines3.
 
 from __future__ import annotations
 
-from hw import command
+from common import command
 
 if command.is_started_from(__name__):
     command.begin()

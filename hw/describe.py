@@ -16,7 +16,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from hw import command
+from common import command
 from hw.device.file import device_path
 from hw.device.match import KINDS, devices_like, of_kind
 from hw.device.model import DeviceModel

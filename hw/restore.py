@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hw import command
+from common import command
 from hw.errors import HardwareError
 from hw.session.journal import STATE_DIR, Journal
 from hw.session.session import restore_journal

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from partition import command
+from common import command
 
 if command.is_started_from(__name__):
     command.begin()

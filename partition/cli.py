@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from partition import command
+from common import command
 from partition.errors import PartitionError
 
 

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from hw import command
+from common import command
 from tests.conftest import REPOSITORY
 
 COMMANDS = [
@@ -62,7 +62,7 @@ def test_a_signal_while_a_command_imports_ends_it_in_one_word(arguments, number,
 
 def call(code: str, *numbers: int, gigabytes: float | None = None) -> subprocess.Popen:
     """A process that runs `code` in a function `main` of a command."""
-    text = f"import signal, sys\nfrom hw import command\ncommand.begin()\n{code}\n"
+    text = f"import signal, sys\nfrom common import command\ncommand.begin()\n{code}\n"
     limit = None if gigabytes is None else int(gigabytes * GIGABYTE)
 
     def bound() -> None:
@@ -152,7 +152,7 @@ def test_any_other_error_keeps_its_traceback():
 
 def test_an_output_that_nobody_reads_is_one_sentence():
     code = "def main(): sys.stdout.write('x' * 100_000)"
-    text = f"import sys\nfrom hw import command\ncommand.begin()\n{code}\n"
+    text = f"import sys\nfrom common import command\ncommand.begin()\n{code}\n"
     with subprocess.Popen(
         [sys.executable, "-c", text + "sys.exit(command.run(main))"],
         cwd=REPOSITORY,
@@ -163,12 +163,6 @@ def test_an_output_that_nobody_reads_is_one_sentence():
         process.stdout.close()
         assert process.stderr.read().startswith("error: nobody reads the output")
         assert process.wait(timeout=30) == 2
-
-
-def test_both_copies_are_the_same():
-    """`hw` and `partition` know nothing of each other."""
-    copies = [(REPOSITORY / package / "command.py").read_text() for package in ("hw", "partition")]
-    assert copies[0] == copies[1]
 
 
 @pytest.mark.parametrize("package", ["agents", "envs", "hw", "partition"])

@@ -20,6 +20,7 @@ from PIL import Image
 
 import deploy
 from agents.policy import checksum
+from common import command
 from envs.live.plant import live_layout
 from hw.boards.emulated import EmulatedBoard
 from hw.boards.linux import LinuxBoard
@@ -27,7 +28,6 @@ from hw.device.model import DeviceModel
 from hw.session.journal import STATE_DIR
 from hw.settings.cgroup import QuotaGroup
 from hw.sysfs import Sysfs
-from partition import command
 from partition.model.runtime import CPU, PROVIDERS, SplitRuntime
 from partition.server.cloud_server import CloudServer
 from tests.conftest import LEARNING_PACKAGES, REPOSITORY, one_sentence

@@ -23,7 +23,7 @@ from benchmarks.pinned.differences import Values, differences
 from benchmarks.pinned.placements import large_placements, small_placements
 from benchmarks.pinned.policies import policies
 from benchmarks.pinned.wire import messages, tensors
-from partition import command
+from common import command
 from partition.model.machine import describe_machine
 
 STORED = Path(__file__).with_name("values.json")

@@ -22,9 +22,9 @@ from benchmarks.policies.run import run_jobs
 from benchmarks.policies.table import Row, over_all
 from benchmarks.policies.traces import recorded_scenarios
 from benchmarks.policies.verdict import Bar
+from common import command
 from envs.errors import EnvError
 from hw.errors import HardwareError
-from partition import command
 from partition.errors import PartitionError
 
 JOBS = Path("results/runs/benchmark")

@@ -26,9 +26,9 @@ from agents.training.run import open_or_prepare
 from agents.training.workers import fresh_processes, n_cores
 from benchmarks.page import machine, markdown, write_page
 from benchmarks.policies.plan import NETWORK, VALIDATED_DEVICE
+from common import command
 from envs.arrays import Floats
 from envs.sim.build import build_world
-from partition import command
 from partition.cli import positive
 
 SCENARIO = "slow-decisions"

@@ -29,13 +29,13 @@ from agents.training.all_deciders import DECIDERS
 from agents.training.run import open_or_prepare
 from benchmarks.page import machine, markdown, write_page
 from benchmarks.policies.plan import NETWORK, OURS, VALIDATED_DEVICE
+from common import command
 from envs.arrays import Floats
 from envs.scenarios.randomisation import Randomisation
 from envs.sim.build import build_world
 from envs.sim.fleet import Fleet
 from envs.sim.world import World
 from envs.spaces import ObservationEncoder, observation_fields
-from partition import command
 
 TIMES = 3.0
 """Boards are so many times as unlike the model as in training."""

@@ -28,9 +28,9 @@ from agents.training.learn import simulated_decider, train
 from agents.training.run import open_or_prepare
 from benchmarks.page import machine, markdown, write_page
 from benchmarks.policies.plan import NETWORK, OURS, VALIDATED_DEVICE
+from common import command
 from envs.sim.build import build_world
 from envs.sim.world import World
-from partition import command
 
 SHARES = (0.8, 0.9, 0.95, 0.99, 1.0)
 RIVALS = ("oracle", "model-search", "dynasplit")

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
+from common import command
 from envs.arrays import Floats
 from envs.errors import EnvError, ScenarioError
 from envs.scenarios.signals import KNOT_PERIOD_S, fit
-from partition import command
 
 MAHIMAHI_PACKET_BYTES = 1500
 MIN_SECONDS = 10

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hw import command
+from common import command
 from hw.calibrate import sources
 from hw.calibrate.fit import calibrate
 from hw.device.file import DEVICES

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hw import command
+from common import command
 from hw.calibrate.boards import device_toml, quantity, read_table
 from hw.device.file import DEVICES
 from hw.device.model import DeviceModel

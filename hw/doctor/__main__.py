@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
-from hw import command
+from common import command
 from hw.device.match import devices_like
 from hw.doctor.record import record
 from hw.doctor.survey import ClockSurvey, RailSurvey, Survey, ZoneSurvey, survey

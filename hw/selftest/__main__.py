@@ -19,7 +19,7 @@ from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 
-from hw import command
+from common import command
 from hw.doctor.privacy import Secrets
 from hw.errors import HardwareError, PermissionDeniedError, UnsupportedError
 from hw.selftest.bench import Bench, Surroundings

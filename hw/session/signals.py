@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-from hw import command
+from common import command
 
 logger = logging.getLogger(__name__)
 

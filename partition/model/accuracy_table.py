@@ -20,10 +20,10 @@ from typing import Annotated, Any
 
 from msgspec import Meta, field, to_builtins
 
+from common.schema import Count, Share, Table, convert
 from partition import json_file
 from partition.codec import quantisers
 from partition.errors import PartitionError
-from partition.schema import Count, Share, Table, convert
 
 SCHEMA_VERSION = 1
 ACCURACY_FILE = "accuracy.json"

@@ -13,11 +13,11 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from common.schema import convert
 from partition import json_file
 from partition.errors import ModelFolderError
 from partition.model.accuracy_table import ACCURACY_FILE, AccuracyTable
 from partition.model.cost import Cost
-from partition.schema import convert
 
 ATTENTION_FOLDER = "attention"
 SCORES_FILE = "scores.onnx"

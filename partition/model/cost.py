@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from partition.schema import Count
+from common.schema import Count
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from common.schema import convert
 from partition import json_file
 from partition.errors import ModelFolderError, ModelNotFoundError
 from partition.model import attention_files, routes
@@ -20,7 +21,6 @@ from partition.model.cost import Cost
 from partition.model.machine import describe_processor
 from partition.model.routes import RouteOption
 from partition.model.split_point import Preprocess, SplitPoint, TensorSpec
-from partition.schema import convert
 
 SCHEMA_VERSION = 2
 PROFILE_SCHEMA_VERSION = 1

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta, structs
 
+from common.schema import Count, NonNegative, Positive, Table, Text, convert, read_toml
 from partition import json_file
 from partition.codec import quantisers
 from partition.placement.errors import ClusterError
-from partition.schema import Count, NonNegative, Positive, Table, Text, convert, read_toml
 
 SCHEMA_VERSION = 1
 Floats = npt.NDArray[np.float64]

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hw import command, restore
+from common import command
+from hw import restore
 from hw.base import Hold
 from hw.boards.linux import LinuxBoard
 from hw.errors import BusyError, HardwareError, JournalError, PermissionDeniedError

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from hw import command as commands
+from common import command as commands
 from hw.selftest import __main__ as command
 from hw.selftest.findings import save
 from hw.selftest.load import busy_processors

@@ -1,7 +1,6 @@
 """How a command ends before its work begins, by a signal, or for want of memory or threads.
 
-Imports nothing that takes time, so that it is in force while everything else is imported. `hw` and
-`partition` know nothing of each other: each has a copy of this file, and a test compares them.
+Imports nothing that takes time, so that it is in force while everything else is imported.
 """
 
 from __future__ import annotations
