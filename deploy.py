@@ -110,8 +110,8 @@ def deploy(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Summ
         PartitionError: the model, the photographs or the cloud.
     """
     run = RunFolder.load(arguments.run)
-    if arguments.least_in_time is not None:
-        run = replace(run, policy=run.policy.constrained(arguments.least_in_time))
+    if arguments.min_on_time is not None:
+        run = replace(run, policy=run.policy.constrained(arguments.min_on_time))
     model = arguments.model or run.model
     env = make_live(
         arguments.board,
@@ -211,7 +211,7 @@ def _parser() -> argparse.ArgumentParser:
         help="answer an application on this machine instead (docs/application.md)",
     )
     parser.add_argument(
-        "--least-in-time",
+        "--min-on-time",
         type=share,
         default=None,
         metavar="SHARE",

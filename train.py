@@ -151,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
         "--target",
         type=share,
         default=None,
-        help="stop at this share of the way from the best static setting to the oracle",
+        help="stop at this fraction of the gap between the best static setting and the oracle",
     )
     parser.add_argument(
         "--without",

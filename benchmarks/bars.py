@@ -132,16 +132,16 @@ def _training(seed: int, out: Path) -> Iterator[Bar]:
     with (out / "evaluation.csv").open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     for row in rows:
-        if row["policy"] == OURS and row["share_of_way"] != "nan":
+        if row["policy"] == OURS and row["gap_closed"] != "nan":
             yield _share(row, seed, shown)
     yield _decision_time(RunFolder.load(out), seed, shown)
 
 
 def _share(row: dict[str, str], seed: int, command: str) -> Bar:
     mean, low, high = (
-        100 * float(row[key]) for key in ("share_of_way", "share_of_way_low", "share_of_way_high")
+        100 * float(row[key]) for key in ("gap_closed", "gap_closed_low", "gap_closed_high")
     )
-    what = f"way from best-static to oracle, {row['scenario']}, seed {seed}"
+    what = f"gap closed from best-static to oracle, {row['scenario']}, seed {seed}"
     return Bar(what, ">= 90 %", f"{mean:.1f} % ({low:.1f} to {high:.1f})", mean >= 90.0, command)
 
 

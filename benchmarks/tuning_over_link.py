@@ -67,7 +67,7 @@ def tune(run: Path, tuned: Path, steps: int) -> str:
 
 def page(found: dict[str, tuple[str, dict[str, dict[str, float]]]], steps: int) -> str:
     """The results for people."""
-    names = {"energy_j": "J per request", "in_time": "in time", "latency_s": "mean s"}
+    names = {"energy_j": "J per request", "deadline_hit_rate": "in time", "latency_s": "mean s"}
     names["cost"] = "cost per step"
     lines = [["policy", *names.values()], ["---"] * (1 + len(names))]
     for algorithm, (_, blocks) in found.items():

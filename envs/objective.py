@@ -51,7 +51,7 @@ class Objective:
         return {
             "energy": (eta / reference_j) * outcome.energy_j,
             "time": ((1.0 - eta) / self.reference_latency_s) * outcome.latency_s,
-            "deadline": self.deadline_weight * (1.0 - outcome.in_time),
+            "deadline": self.deadline_weight * (1.0 - outcome.deadline_hit_rate),
             "accuracy": self.accuracy_weight * (1.0 - outcome.accuracy),
             "switching": self.switching_weight * outcome.switched,
             "thermal": self.thermal_weight_per_c * outcome.overheat_c,

@@ -84,7 +84,7 @@ class Outcome:
         energy_j: energy of the board per request expected in the step, see
             `envs.energy_per_request`.
         latency_s: mean time from a request's arrival to its answer.
-        in_time: share of requests answered within the latency target.
+        deadline_hit_rate: share of requests answered within the latency target.
         accuracy: share of right answers where a table measured it, or agreement with the unsplit
             network.
         switched: share of action axes that changed against the step before.
@@ -99,7 +99,7 @@ class Outcome:
 
     energy_j: Floats
     latency_s: Floats
-    in_time: Floats
+    deadline_hit_rate: Floats
     accuracy: Floats
     switched: Floats
     overheat_c: Floats

@@ -46,7 +46,7 @@ def test_demo_reads_the_cut_from_the_line_that_deploy_prints():
         def route_name(self, index):
             return f"block{index}"
 
-    outcome = {"power_w": 5.0, "energy_j": 0.5, "latency_s": 0.02, "in_time": 1.0}
+    outcome = {"power_w": 5.0, "energy_j": 0.5, "latency_s": 0.02, "deadline_hit_rate": 1.0}
     line = live_line(Plant(), {"outcome": outcome, "route": 3})
     assert "set cpu 0.35 (asked 1.00: the thermal guard) GHz" in line
     assert "|  5.00 W, 0.500 +- 0.010 J per request |" in line

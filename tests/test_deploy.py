@@ -146,7 +146,7 @@ def test_summary_tells_what_was_served_and_needs_no_learning_package(
     assert document["duration_s"] >= 2.0
     assert 15 <= document["requests"] <= 30
     assert document["fallbacks"] == document["dropped"] == 0
-    assert document["top1_agreement"] == document["in_time"] == 1.0
+    assert document["top1_agreement"] == document["deadline_hit_rate"] == 1.0
     for energy in ("energy_per_request", "energy_per_request_uncertainty"):
         total_j = document[energy.replace("_per_request", "") + "_j"]
         assert document[f"{energy}_j"] == pytest.approx(total_j / document["requests"])

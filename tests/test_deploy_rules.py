@@ -56,7 +56,7 @@ def test_model_search_drives_a_board_without_any_learning_package(
     document = last_document(result.stdout)
     assert (document["policy"], document["board"]) == ("model-search", "tx2")
     assert document["requests"] >= 5
-    assert document["in_time"] == 1.0
+    assert document["deadline_hit_rate"] == 1.0
 
 
 def test_governors_are_modelled_on_a_modelled_board(save, main, capsys):
@@ -104,13 +104,13 @@ def test_requests_in_time_can_be_a_constraint(save, small_world, main, monkeypat
     layers = [tuple(np.zeros(shape, np.float32) for shape in shapes)]
     run = save("advised", advised_rule(actions, layers))
     built = []
-    monkeypatch.setattr(Advised, "begin", lambda self, *_: built.append(self._least_in_time))
+    monkeypatch.setattr(Advised, "begin", lambda self, *_: built.append(self._min_on_time))
     monkeypatch.setattr(Advised, "decide", lambda *_: actions[:1])
-    assert main(run, "--duration", 1.0, "--least-in-time", 0.9) == 0
+    assert main(run, "--duration", 1.0, "--min-on-time", 0.9) == 0
     assert main(run, "--duration", 1.0) == 0
     assert built == [0.9, 0.0]
 
 
 def test_constraint_on_a_policy_that_weighs_nothing_is_refused(save, refusal):
     run = save("edge-only", GOVERNED["edge-only"])
-    assert "edge-only takes no constraint" in refusal(run, "--least-in-time", 0.9)
+    assert "edge-only takes no constraint" in refusal(run, "--min-on-time", 0.9)

@@ -171,7 +171,7 @@ def test_a_model_folder_with_any_value_of_another_kind_opens_or_is_refused(model
 @pytest.mark.parametrize("kind", ["network", "rule"])
 def test_a_policy_with_any_value_of_another_kind_loads_or_is_refused(small_world, tmp_path, kind):
     layout, path = small_world.layout, tmp_path / METADATA_FILE
-    rule = advised_rule(np.zeros((1, 4), np.int64), [LAYER]).with_parameters(least_in_time=0.5)
+    rule = advised_rule(np.zeros((1, 4), np.int64), [LAYER]).with_parameters(min_on_time=0.5)
     saved = {"network": constant_policy(layout, (0, 0, 0, 0)), "rule": SavedRule("x", rule, layout)}
     saved[kind].save(tmp_path)
     original = json.loads(path.read_text())

@@ -23,7 +23,7 @@ TAGS = [
     "board/energy_per_inference_j",
     "board/latency_s",
     "board/power_w",
-    "board/qos_met",
+    "board/deadline_hit_rate",
     "board/accuracy",
     "clocks/cpu_hz",
     "clocks/gpu_hz",
@@ -37,7 +37,7 @@ TAGS = [
     "validation/oracle_gap",
     "validation/energy_per_inference_j",
     "validation/latency_s",
-    "validation/qos_met",
+    "validation/deadline_hit_rate",
 ]
 
 

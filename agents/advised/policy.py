@@ -55,11 +55,11 @@ class Advice:
         actions: the portfolio, shape (k, n_axes).
         n_inputs: per board; the last k are the logarithms of the expected costs above the best.
         log_costs: logarithms of what each action is expected to cost, shape (n, k).
-        in_time: share of the requests that each is expected to answer in time, shape (n, k).
+        deadline_hit_rate: of each, as expected, shape (n, k).
     """
 
     log_costs: Floats
-    in_time: Floats
+    deadline_hit_rate: Floats
 
     def __init__(self, known: Known, actions: Indices) -> None:
         """Prepare the portfolio."""
@@ -120,7 +120,7 @@ class Advice:
         rows = max(CHUNK // len(self.actions), 1)
         chunks = [slice(i, i + rows) for i in range(0, len(held), rows)]
         parts = [self._expected(readings.select(boards), held[boards]) for boards in chunks]
-        costs, self.in_time = (np.concatenate(part) for part in zip(*parts, strict=True))
+        costs, self.deadline_hit_rate = (np.concatenate(part) for part in zip(*parts, strict=True))
         self.log_costs = np.log(np.maximum(costs, SMALLEST_COST))
         best = self.log_costs.min(axis=1, keepdims=True)
         return np.minimum(self.log_costs - best, LARGEST_REGRET)
@@ -131,7 +131,7 @@ class Advice:
         outcome = replace(outcome, switched=outcome.switched / DWELL_STEPS)
         costs = self._known.objective.cost(outcome, single(readings.eta)[:, None])
         shape = (len(held), len(self.actions))
-        return np.broadcast_to(costs, shape), np.broadcast_to(outcome.in_time, shape)
+        return np.broadcast_to(costs, shape), np.broadcast_to(outcome.deadline_hit_rate, shape)
 
 
 class Advised:
@@ -153,7 +153,7 @@ class Advised:
         layers: Layers,
         *,
         offsets: Sequence[float] | Floats | None = None,
-        least_in_time: float = 0.0,
+        min_on_time: float = 0.0,
     ) -> None:
         """Check that the layers fit together.
 
@@ -163,21 +163,21 @@ class Advised:
             layers: of the network; relu between them.
             offsets: what a board taught about the actions: how much more the logarithm of each
                 one's cost is than expected, shape (k,).
-            least_in_time: of the actions only those remain that are expected to answer this share
+            min_on_time: of the actions only those remain that are expected to answer this share
                 of the requests in time; where none does, those that come closest.
 
         Raises:
             ValueError: they do not, or there is no such share.
         """
-        if not 0.0 <= least_in_time <= 1.0:
-            raise ValueError(f"least_in_time is {least_in_time}, not a share")
+        if not 0.0 <= min_on_time <= 1.0:
+            raise ValueError(f"min_on_time is {min_on_time}, not a share")
         offsets = np.zeros(len(actions)) if offsets is None else offsets
         self._offsets = np.array(offsets, dtype=np.float32)
         if self._offsets.shape != (len(actions),):
             raise ValueError(f"there are no {len(actions)} offsets")
         if not (np.abs(self._offsets) <= LARGEST_OFFSET).all():
             raise ValueError(f"an offset is not within {-LARGEST_OFFSET} and {LARGEST_OFFSET}")
-        self._least_in_time = least_in_time
+        self._min_on_time = min_on_time
         self._known, self.advice, self._layers = known, Advice(known, actions), layers
         check_layers(layers)
         n_inputs, n_outputs = layers[0][0].shape[1], len(layers[-1][1])
@@ -216,8 +216,10 @@ class Advised:
 
     def _allowed(self) -> Any:
         """Which actions the constraint leaves, shape (n, k), at least one."""
-        in_time = self.advice.in_time
-        return in_time >= np.minimum(in_time.max(axis=1, keepdims=True), self._least_in_time)
+        deadline_hit_rate = self.advice.deadline_hit_rate
+        return deadline_hit_rate >= np.minimum(
+            deadline_hit_rate.max(axis=1, keepdims=True), self._min_on_time
+        )
 
 
 def check_layers(layers: Layers) -> None:
@@ -243,7 +245,7 @@ def build(known: Known, parameters: Parameters) -> Advised:
         np.array(parameters["actions"], dtype=np.int64),
         from_named(parameters),
         offsets=parameters.get("offsets"),
-        least_in_time=float(parameters.get("least_in_time", 0.0)),
+        min_on_time=float(parameters.get("min_on_time", 0.0)),
     )
 
 

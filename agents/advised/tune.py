@@ -68,7 +68,7 @@ def tune_portfolio(
         if _was_obeyed(info):
             cost = -reward - info["reward_terms"]["switching"]  # which is no surprise
             residuals.add(number, chances, np.log(max(cost, SMALLEST_COST)) - expected)
-        explorer.is_late = info["outcome"]["in_time"] < SafeEnv.IN_TIME
+        explorer.is_late = info["outcome"]["deadline_hit_rate"] < SafeEnv.MIN_DEADLINE_HIT_RATE
         if step % CHECKPOINT_EVERY == CHECKPOINT_EVERY - 1:
             residuals.save(path)
         if cut:

@@ -52,7 +52,7 @@ def bayes(world: World, seeds: NDArray[np.uint64], seed: int) -> tuple[tuple[int
         series = measure(world, np.array([action], dtype=np.int64), seeds)
         steps += series.n_steps
         costs[action] = float(series.cost.mean())
-        trial.set_constraint("missed", 1.0 - float(series.in_time.mean()) - MAX_MISSED)
+        trial.set_constraint("missed", 1.0 - float(series.deadline_hit_rate.mean()) - MAX_MISSED)
         study.tell(trial, costs[action])
     return min(costs, key=lambda action: costs[action]), steps
 

@@ -47,12 +47,12 @@ class DynaSplit:
 
     Extremes are seeded, each third of the link rates has its own front, and the front is measured
     again on other episodes. Online, energy and latency of its members are those expected under
-    the present link, load and queue by the nominal models; of those with `IN_TIME` of the requests
-    expected in time the least energy is taken, else whoever is expected to be in time most often.
+    the present link, load and queue by the nominal models; of those that are expected to reach
+    `MIN_DEADLINE_HIT_RATE` the one of least energy is taken, else the one of the highest rate.
     What is in force stays unless that saves `HYSTERESIS`.
     """
 
-    IN_TIME = 0.99
+    MIN_DEADLINE_HIT_RATE = 0.99
     HYSTERESIS = 0.03
     CAUTION = Caution(link_share=0.9, time_margin=1.03)
 
@@ -71,13 +71,13 @@ class DynaSplit:
         readings = self._encoder.decode(observations)
         outcome = expect(self._known, self._actions, readings, self._held, self.CAUTION)
         shape = (len(observations), len(self._actions.indices))
-        in_time = np.broadcast_to(outcome.in_time, shape)
+        deadline_hit_rate = np.broadcast_to(outcome.deadline_hit_rate, shape)
         energy_j = np.broadcast_to(outcome.energy_j, shape)
         saved = 1.0 - self.HYSTERESIS * (outcome.switched == 0.0)
-        feasible = in_time >= self.IN_TIME
+        feasible = deadline_hit_rate >= self.MIN_DEADLINE_HIT_RATE
         cheapest = np.where(feasible, energy_j * saved, np.inf).argmin(axis=1)
         # Of equal shares in time, the faster: energy per request hides how late the others are.
-        soonest = np.lexsort((outcome.latency_s, -in_time), axis=1)[:, 0]
+        soonest = np.lexsort((outcome.latency_s, -deadline_hit_rate), axis=1)[:, 0]
         self._held = self._actions.indices[np.where(feasible.any(axis=1), cheapest, soonest)]
         return self._held
 

@@ -19,7 +19,7 @@ class Series:
     Attributes:
         latency_s: mean latency.
         energy_j: energy per request.
-        in_time: share of requests in time.
+        deadline_hit_rate: share of requests in time.
         accuracy: of the answers.
         cost: of the step.
         link_bps: rate as estimated before the step.
@@ -27,7 +27,7 @@ class Series:
 
     latency_s: Floats
     energy_j: Floats
-    in_time: Floats
+    deadline_hit_rate: Floats
     accuracy: Floats
     cost: Floats
     link_bps: Floats
@@ -53,7 +53,7 @@ def measure(world: World, actions: Indices, seeds: NDArray[np.uint64]) -> Series
             [
                 outcome.latency_s,
                 outcome.energy_j,
-                outcome.in_time,
+                outcome.deadline_hit_rate,
                 outcome.accuracy,
                 objective.cost(outcome, eta),
                 link_bps,

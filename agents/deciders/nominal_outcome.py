@@ -57,7 +57,7 @@ def expect(
     return Outcome(
         energy_j=response.energy_j * single(readings.power_factor)[:, None],
         latency_s=response.latency_s,
-        in_time=response.in_time,
+        deadline_hit_rate=response.deadline_hit_rate,
         accuracy=accuracy + response.fell_back * (actions.costs.fallback_accuracy - accuracy),
         switched=(actions.indices != held[:, None, :]).mean(axis=-1, dtype=np.float32),
         overheat_c=np.zeros(1, dtype=np.float32),

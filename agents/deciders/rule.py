@@ -52,7 +52,7 @@ class RuleKind:
         searched: whether that takes simulated control steps.
         leaves_clocks: whether the clocks are the stock governors' business.
         check: refuses parameters before there is a plant; raises what `Rule.check` does.
-        takes_constraint: whether `least_in_time` is a parameter: the share of requests that an
+        takes_constraint: whether `min_on_time` is a parameter: the share of requests that an
             action must be expected to answer in time.
     """
 

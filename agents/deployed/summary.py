@@ -23,7 +23,7 @@ def live_line(plant: LivePlant, info: dict[str, Any]) -> str:
     return (
         f"link {link:7.1f} Mbit/s | {_clocks(plant)} | cut {plant.route_name(info['route'])} | "
         f"{_energy(plant, outcome)} | {1e3 * outcome['latency_s']:5.1f} ms | "
-        f"in time {100 * outcome['in_time']:3.0f} %"
+        f"in time {100 * outcome['deadline_hit_rate']:3.0f} %"
     )
 
 
@@ -67,7 +67,7 @@ class Summary:
         self._duration_s = self._unmeasured_s = 0.0
         self._until_s: float | None = None
         self._n_known = self._n_agreeing = 0  # requests whose right answer is known
-        self._dropped = self._fallbacks = self._in_time = 0
+        self._dropped = self._fallbacks = self._n_met = 0
 
     def add(self, info: dict[str, Any], decision_s: float) -> None:
         """Add the plant's last step, and the time between it and the one before."""
@@ -91,7 +91,7 @@ class Summary:
             if served.agrees is not None:
                 self._n_known += 1
                 self._n_agreeing += served.agrees
-            self._in_time += served.in_time
+            self._n_met += served.met_deadline
 
     def document(self) -> dict[str, Any]:
         """Plain values, keys with units; None where nothing was served.
@@ -122,7 +122,7 @@ class Summary:
             "latency_p50_s": self._latencies.quantile_s(0.50),
             "latency_p95_s": self._latencies.quantile_s(0.95),
             "latency_p99_s": self._latencies.quantile_s(0.99),
-            "in_time": self._in_time / n_asked if n_asked else None,
+            "deadline_hit_rate": self._n_met / n_asked if n_asked else None,
             "top1_agreement": self._n_agreeing / self._n_known if self._n_known else None,
             "decision_median_s": self._decisions.quantile_s(0.5),
             "requests_per_cut": dict(self._cuts.most_common()),
@@ -146,7 +146,7 @@ class Summary:
             f"+- {d['energy_per_request_uncertainty_j']:.3f} J per request{_share_unmeasured(d)}; "
             f"latency p50 {1e3 * d['latency_p50_s']:.1f} ms, "
             f"p95 {1e3 * d['latency_p95_s']:.1f} ms; "
-            f"in time {100 * d['in_time']:.1f} %\n"
+            f"in time {100 * d['deadline_hit_rate']:.1f} %\n"
             f"{agrees}decision {1e6 * d['decision_median_s']:.0f} us median\ncuts: {cuts}"
             f"{_failures(d)}"
         )

@@ -25,7 +25,7 @@ class Episodes:
     Attributes:
         energy_j: energy per request.
         latency_s: mean latency of a request.
-        qos_met: share of requests in time.
+        deadline_hit_rate: share of requests in time.
         accuracy: mean agreement with the unsplit network.
         cost: mean cost per step.
         steps_s: latency of each step at `QUANTILES`, shape (n_quantiles, n_steps, n).
@@ -34,7 +34,7 @@ class Episodes:
 
     energy_j: Floats
     latency_s: Floats
-    qos_met: Floats
+    deadline_hit_rate: Floats
     accuracy: Floats
     cost: Floats
     steps_s: Floats
@@ -57,7 +57,8 @@ def run_episodes(world: World, decider: Decider, seeds: NDArray[np.uint64]) -> E
     readings = fleet.reset(seeds)
     decider.begin(fleet, fleet.n)
     record: dict[str, list[Floats]] = {
-        key: [] for key in ("power_w", "requests", "latency_s", "in_time", "accuracy", "cost")
+        key: []
+        for key in ("power_w", "requests", "latency_s", "deadline_hit_rate", "accuracy", "cost")
     }
     steps_s = []
     for _ in range(world.n_steps):
@@ -79,7 +80,7 @@ def run_episodes(world: World, decider: Decider, seeds: NDArray[np.uint64]) -> E
     return Episodes(
         energy_j=energy_per_request_j(series["power_w"].sum(axis=0) * world.step_s, total),
         latency_s=per_request("latency_s"),
-        qos_met=per_request("in_time"),
+        deadline_hit_rate=per_request("deadline_hit_rate"),
         accuracy=per_request("accuracy"),
         cost=series["cost"].mean(axis=0),
         steps_s=np.array(steps_s).swapaxes(0, 1),

@@ -13,7 +13,7 @@ import numpy as np
 
 from agents.deciders.base import Decider
 from agents.evaluation.episodes import Episodes, run_episodes
-from agents.evaluation.rows import ALL, SHORTEST_WAY, EvaluationRow
+from agents.evaluation.rows import ALL, SMALLEST_GAP, EvaluationRow
 from agents.evaluation.statistics import Bootstrap, Interval
 from agents.registry import UNLEARNED
 from agents.seeds import N_HELD_OUT, held_out_seeds
@@ -118,11 +118,12 @@ def _row(
     bootstrap: Bootstrap,
 ) -> EvaluationRow:
     energy, latency, qos, cost = (
-        bootstrap.mean(values) for values in (run.energy_j, run.latency_s, run.qos_met, run.cost)
+        bootstrap.mean(values)
+        for values in (run.energy_j, run.latency_s, run.deadline_hit_rate, run.cost)
     )
     way = Interval(math.nan, math.nan, math.nan)
-    if static.mean() > (1.0 + SHORTEST_WAY) * oracle.mean():
-        way = bootstrap.share_of_way(static, run.cost, oracle)
+    if static.mean() > (1.0 + SMALLEST_GAP) * oracle.mean():
+        way = bootstrap.gap_closed(static, run.cost, oracle)
     return EvaluationRow(
         scenario=scenario,
         policy=policy,
@@ -133,15 +134,15 @@ def _row(
         latency_s_low=latency.low,
         latency_s_high=latency.high,
         p95_latency_s=run.p95_latency_s(),
-        qos_met=qos.mean,
-        qos_met_low=qos.low,
-        qos_met_high=qos.high,
+        deadline_hit_rate=qos.mean,
+        deadline_hit_rate_low=qos.low,
+        deadline_hit_rate_high=qos.high,
         accuracy=float(run.accuracy.mean()),
         cost=cost.mean,
         cost_low=cost.low,
         cost_high=cost.high,
         oracle_gap=cost.mean / float(oracle.mean()) - 1.0,
-        share_of_way=way.mean,
-        share_of_way_low=way.low,
-        share_of_way_high=way.high,
+        gap_closed=way.mean,
+        gap_closed_low=way.low,
+        gap_closed_high=way.high,
     )

@@ -23,7 +23,7 @@ _PANELS = (
     ("cost", "cost (lower is better)", 1.0),
     ("energy_j", "energy per inference, J", 1.0),
     ("p95_latency_s", "95th percentile latency, ms", 1e3),
-    ("qos_met", "requests in time, %", 100.0),
+    ("deadline_hit_rate", "requests in time, %", 100.0),
 )
 
 

@@ -12,11 +12,11 @@ from agents.evaluation.rows import EvaluationRow
 
 
 def print_rows(rows: Sequence[EvaluationRow]) -> None:
-    """Print one line per policy and scenario; the share of the way in percent."""
+    """Print one line per policy and scenario; the fraction of the gap that it closes in percent."""
     table = Table(title="held-out episodes (modelled)", title_justify="left")
     table.add_column("scenario")
     table.add_column("policy")
-    for title in ("J/inference", "ms", "p95 ms", "in time %", "cost", "way to oracle %"):
+    for title in ("J/inference", "ms", "p95 ms", "in time %", "cost", "gap closed %"):
         table.add_column(title, justify="right")
     previous = None
     for row in rows:
@@ -28,7 +28,7 @@ def print_rows(rows: Sequence[EvaluationRow]) -> None:
             f"{row.energy_j:.3f}",
             f"{1e3 * row.latency_s:.1f}",
             f"{1e3 * row.p95_latency_s:.0f}",
-            f"{100 * row.qos_met:.1f}",
+            f"{100 * row.deadline_hit_rate:.1f}",
             f"{row.cost:.3f}",
             _way(row),
         )
@@ -37,10 +37,10 @@ def print_rows(rows: Sequence[EvaluationRow]) -> None:
 
 
 def _way(row: EvaluationRow) -> str:
-    """Share of the way from best-static to the oracle; meaningless where the two are close."""
-    if math.isnan(row.share_of_way):
+    """Share of the gap between best-static and the oracle; meaningless where the two are close."""
+    if math.isnan(row.gap_closed):
         return "-"
     mean, low, high = (
-        100.0 * share for share in (row.share_of_way, row.share_of_way_low, row.share_of_way_high)
+        100.0 * share for share in (row.gap_closed, row.gap_closed_low, row.gap_closed_high)
     )
     return f"{mean:.0f} ({low:.0f} to {high:.0f})"

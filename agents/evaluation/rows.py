@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 ALL = "all"
 """Scenario of the rows over all scenarios."""
-SHORTEST_WAY = 0.05
+SMALLEST_GAP = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRow:
     """One line of `evaluation.csv`: a policy in a scenario, with 95 % bootstrap intervals.
 
-    `oracle_gap` is cost over the oracle's cost, minus one; `share_of_way` is how much of the way
-    from `best-static` to the oracle the policy goes, not a number where that way is shorter than
-    `SHORTEST_WAY` of the oracle's cost.
+    `oracle_gap` is cost over the oracle's cost, minus one; `gap_closed` is the fraction of
+    the gap between `best-static` and the oracle that the policy closes, not a number where that
+    gap is smaller than `SMALLEST_GAP` of the oracle's cost.
     """
 
     scenario: str
@@ -27,14 +27,14 @@ class EvaluationRow:
     latency_s_low: float
     latency_s_high: float
     p95_latency_s: float
-    qos_met: float
-    qos_met_low: float
-    qos_met_high: float
+    deadline_hit_rate: float
+    deadline_hit_rate_low: float
+    deadline_hit_rate_high: float
     accuracy: float
     cost: float
     cost_low: float
     cost_high: float
     oracle_gap: float
-    share_of_way: float
-    share_of_way_low: float
-    share_of_way_high: float
+    gap_closed: float
+    gap_closed_low: float
+    gap_closed_high: float

@@ -36,7 +36,7 @@ class Bootstrap:
         """Interval of the mean of one value per episode."""
         return interval(float(per_episode.mean()), per_episode[self._picks].mean(axis=1))
 
-    def share_of_way(self, start: Floats, here: Floats, goal: Floats) -> Interval:
+    def gap_closed(self, start: Floats, here: Floats, goal: Floats) -> Interval:
         """Interval of (start - here) / (start - goal) in the mean, paired over episodes."""
         a, b, c = (values[self._picks].mean(axis=1) for values in (start, here, goal))
         mean = (start.mean() - here.mean()) / (start.mean() - goal.mean())

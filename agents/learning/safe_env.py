@@ -29,7 +29,7 @@ class SafeEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
     """
 
     REACH = 1
-    IN_TIME = 0.9
+    MIN_DEADLINE_HIT_RATE = 0.9
     MARGIN_C = 3.0
 
     def __init__(self, env: EdgeSplitEnv, trusted: Decider) -> None:
@@ -53,7 +53,7 @@ class SafeEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         """Bound the action and apply it."""
         executed = self.bounded(np.asarray(action))
         self._observation, reward, ended, cut, info = self.env.step(executed)
-        self._is_late = info["outcome"]["in_time"] < self.IN_TIME
+        self._is_late = info["outcome"]["deadline_hit_rate"] < self.MIN_DEADLINE_HIT_RATE
         info["executed"] = executed
         log_cost = float(np.log(max(-float(reward), SMALLEST_COST)))
         return self._observation, -log_cost, ended, cut, info

@@ -67,7 +67,7 @@ class Policy(Protocol):
             PolicyError: another board, other clocks, another model or other routes.
         """
 
-    def constrained(self, least_in_time: float) -> Policy:
+    def constrained(self, min_on_time: float) -> Policy:
         """The same, where this quantile of the latency is expected to stay within the target.
 
         Raises:

@@ -97,7 +97,7 @@ class FrozenPolicy:
         """Decide by observations alone."""
         return self
 
-    def constrained(self, least_in_time: float) -> FrozenPolicy:
+    def constrained(self, min_on_time: float) -> FrozenPolicy:
         """Refuse: the network expects nothing of its actions.
 
         Raises:

@@ -72,7 +72,7 @@ class SavedRule:
         if not self.leaves_clocks and mine.axes != layout.axes:
             raise PolicyError(f"{self.algorithm} was fitted to other clock points; {RETRAIN}")
 
-    def constrained(self, least_in_time: float) -> SavedRule:
+    def constrained(self, min_on_time: float) -> SavedRule:
         """The same, where this quantile of the latency is expected to stay within the target.
 
         Raises:
@@ -80,7 +80,7 @@ class SavedRule:
         """
         if not self.rule.kind.takes_constraint:
             raise unconstrained(self.algorithm)
-        return replace(self, rule=self.rule.with_parameters(least_in_time=least_in_time))
+        return replace(self, rule=self.rule.with_parameters(min_on_time=min_on_time))
 
     def decider(self, known: Callable[[], Known]) -> Decider:
         """Build the rule for boards of which `known` tells what is public."""

@@ -32,7 +32,7 @@ _OUTCOME_TAGS = {
     "energy_j": "board/energy_per_inference_j",
     "power_w": "board/power_w",
     "latency_s": "board/latency_s",
-    "in_time": "board/qos_met",
+    "deadline_hit_rate": "board/deadline_hit_rate",
     "accuracy": "board/accuracy",
     "uplink_bytes": "split/uplink_bytes",
     "fell_back": "split/fallbacks",
@@ -77,8 +77,8 @@ class TrainingReport(BaseCallback):
             env: that the agent is trained in.
             total_timesteps: of the whole training.
             decider: makes the agent one.
-            target: share of the way from the best setting for all scenarios to the oracle at which
-                training stops; never if not given.
+            target: fraction of the gap between the best setting for all scenarios and the oracle,
+                at which training stops once it is closed; never if not given.
         """
         super().__init__()
         self._world, self._env, self._total = env.fleet.world, env, total_timesteps
@@ -137,7 +137,10 @@ class TrainingReport(BaseCallback):
                 ["validation/energy_per_inference_j", "board/energy_per_inference_j"],
             ],
             "latency, s": ["Multiline", ["validation/latency_s", "board/latency_s"]],
-            "requests in time": ["Multiline", ["validation/qos_met", "board/qos_met"]],
+            "requests in time": [
+                "Multiline",
+                ["validation/deadline_hit_rate", "board/deadline_hit_rate"],
+            ],
             "clocks while exploring, Hz": ["Multiline", clocks],
             "reward terms while exploring": ["Multiline", [f"reward/{name}" for name in TERMS]],
         }
@@ -153,7 +156,7 @@ class TrainingReport(BaseCallback):
         ]
 
     def _cost_at(self, share: float) -> float:
-        """Cost after a share of the way from the best static setting to the oracle."""
+        """Cost at which a share of the gap from the best static setting to the oracle is closed."""
         static = best_static(self._world, search_seeds(0))
         start = float(run_episodes(self._world, static, self._seeds).cost.mean())
         return start - share * (start - self._oracle_cost)
@@ -168,7 +171,7 @@ class TrainingReport(BaseCallback):
         self.logger.record("validation/oracle_gap", gap)
         self.logger.record("validation/energy_per_inference_j", float(result.energy_j.mean()))
         self.logger.record("validation/latency_s", float(result.latency_s.mean()))
-        self.logger.record("validation/qos_met", float(result.qos_met.mean()))
+        self.logger.record("validation/deadline_hit_rate", float(result.deadline_hit_rate.mean()))
         self._bar.set_postfix_str(
             f"cost {cost:.3f}, oracle {self._oracle_cost:.3f}, gap {100.0 * gap:.1f} %"
         )

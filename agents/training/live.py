@@ -102,13 +102,13 @@ class Block:
 
     Attributes:
         energy_j: energy per request answered; NaN where none was.
-        in_time: share of requests in time.
+        deadline_hit_rate: share of requests in time.
         latency_s: mean latency.
         cost: mean cost per step.
     """
 
     energy_j: float
-    in_time: float
+    deadline_hit_rate: float
     latency_s: float
     cost: float
 
@@ -310,7 +310,9 @@ def compare(
                 # The first step still pays for the other policy's clocks.
                 if step and _is_measured(env):
                     drawn[name].add(outcome["power_w"] * env.plant.step_s, outcome["requests"])
-                    seen[name].append([outcome["in_time"], outcome["latency_s"], -float(reward)])
+                    seen[name].append(
+                        [outcome["deadline_hit_rate"], outcome["latency_s"], -float(reward)]
+                    )
     return {name: _block(drawn[name], rows) for name, rows in seen.items()}
 
 
@@ -332,8 +334,8 @@ def report(blocks: dict[str, Block], run_dir: Path) -> str:
     return (
         f"energy per request {before.energy_j:.4f} J before, {after.energy_j:.4f} J after "
         f"({100 * (after.energy_j / before.energy_j - 1):+.1f} %); in time "
-        f"{100 * before.in_time:.1f} % and {100 * after.in_time:.1f} %; cost {before.cost:.4f} and "
-        f"{after.cost:.4f}"
+        f"{100 * before.deadline_hit_rate:.1f} % and {100 * after.deadline_hit_rate:.1f} %; cost "
+        f"{before.cost:.4f} and {after.cost:.4f}"
     )
 
 

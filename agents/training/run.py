@@ -61,7 +61,7 @@ class TrainConfig:
         seed: of everything random.
         without: effects that are not simulated.
         blocking: boards wait for each decision rather than going on meanwhile.
-        target: share of the way from the best static setting to the oracle at which to stop.
+        target: fraction of the gap between the best static setting and the oracle at which to stop.
     """
 
     board: str

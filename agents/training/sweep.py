@@ -163,8 +163,8 @@ def _print_table(runs: list[SweepRun]) -> None:
                 *(str(value) for value in run.values.values()),
                 f"{float(row['energy_j']):.3f}",
                 f"{1e3 * float(row['latency_s']):.1f}",
-                f"{100 * float(row['qos_met']):.1f}",
+                f"{100 * float(row['deadline_hit_rate']):.1f}",
                 f"{float(row['cost']):.4f}",
-                f"{100 * float(row['share_of_way']):.1f}",
+                f"{100 * float(row['gap_closed']):.1f}",
             )
     Console(width=130).print(table)

@@ -92,7 +92,7 @@ def _document(rows: Sequence[Row], bars: Sequence[Bar]) -> dict[str, object]:
                 "energy_j": row.energy_j.mean,
                 "latency_s": row.latency_s.mean,
                 "p95_latency_s": row.p95_latency_s,
-                "qos_met": row.qos_met.mean,
+                "deadline_hit_rate": row.deadline_hit_rate.mean,
                 "accuracy": row.accuracy.mean,
                 "cost": row.cost.mean,
                 "oracle_gap": row.oracle_gap.mean,
@@ -112,7 +112,7 @@ def _text(rows: Sequence[Row], bars: Sequence[Bar], out: Path) -> str:
     lines = [f"{first.device}, {first.model}, over all scenarios (modelled)"]
     lines += [
         f"{row.decider:20} {row.energy_j.mean:6.3f} J {1e3 * row.latency_s.mean:7.1f} ms "
-        f"{100 * row.qos_met.mean:6.2f} % in time  cost {row.cost.mean:.4f}"
+        f"{100 * row.deadline_hit_rate.mean:6.2f} % in time  cost {row.cost.mean:.4f}"
         for row in over_all(mine)
     ]
     lines += [f"{'met   ' if b.is_met else 'missed'} {b.what}: {b.found} ({b.bar})" for b in bars]

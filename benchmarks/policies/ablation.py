@@ -64,7 +64,7 @@ def run_one(variant: str, seed: int) -> Result:
     return {
         "energy_j": run.energy_j,
         "latency_s": run.latency_s,
-        "in_time": run.qos_met,
+        "deadline_hit_rate": run.deadline_hit_rate,
         "cost": run.cost,
         "least": least,
     }
@@ -85,7 +85,7 @@ def page(found: Mapping[str, Result], n_seeds: int) -> str:
                 "nothing" if variant == WHOLE else variant,
                 f"{run['energy_j'].mean():.3f}",
                 f"{1e3 * run['latency_s'].mean():.1f}",
-                f"{100 * run['in_time'].mean():.2f}",
+                f"{100 * run['deadline_hit_rate'].mean():.2f}",
                 _text(above),
                 "-" if variant == WHOLE else _text(more),
             ]

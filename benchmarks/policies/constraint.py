@@ -1,7 +1,7 @@
 """What it costs to answer more requests in time: `python -m benchmarks.policies.constraint`.
 
 Writes `constraint.md` and `constraint.png`. The latency target as a constraint, as
-`deploy.py --least-in-time` sets it: of the actions only those remain that are expected to answer a
+`deploy.py --min-on-time` sets it: of the actions only those remain that are expected to answer a
 given share of the requests in time, beside the same policy without it and its rivals.
 """
 
@@ -45,13 +45,13 @@ class Point:
     Attributes:
         energy_j: per request.
         latency_s: mean.
-        in_time: share of requests in time.
+        deadline_hit_rate: share of requests in time.
         cost: mean cost of a step.
     """
 
     energy_j: float
     latency_s: float
-    in_time: float
+    deadline_hit_rate: float
     cost: float
 
 
@@ -77,7 +77,9 @@ def follow(world: World, ours: Mapping[str, Decider], n_episodes: int) -> dict[s
         single = replace(world, scenarios=(scenario,))
         deciders = {name: UNLEARNED.fit(name, single, 0).decider for name in RIVALS} | dict(ours)
         runs = {name: run_episodes(single, decider, seeds) for name, decider in deciders.items()}
-        found.append([[r.energy_j, r.latency_s, r.qos_met, r.cost] for r in runs.values()])
+        found.append(
+            [[r.energy_j, r.latency_s, r.deadline_hit_rate, r.cost] for r in runs.values()]
+        )
     means = np.mean(found, axis=(0, 3))
     return {name: Point(*row) for name, row in zip(runs, means.tolist(), strict=True)}
 
@@ -87,7 +89,7 @@ def _page(found: Mapping[str, Point], n_episodes: int) -> str:
     lines += [
         [
             name,
-            f"{100 * point.in_time:.2f}",
+            f"{100 * point.deadline_hit_rate:.2f}",
             f"{point.energy_j:.3f}",
             f"{1e3 * point.latency_s:.1f}",
             f"{point.cost:.4f}",
@@ -102,7 +104,7 @@ All boards are modelled: {VALIDATED_DEVICE} with {NETWORK}, all scenarios alike,
 held-out episodes each. "At least": of its actions `{OURS}` takes only those that are expected to
 answer that share of the requests within their latency target, which is to say that this quantile
 of the latency stays within it; where none does, the one that comes closest
-(`deploy.py --least-in-time`). Nothing is trained anew. Targets that nobody can meet are among the
+(`deploy.py --min-on-time`). Nothing is trained anew. Targets that nobody can meet are among the
 scenarios, so that no column reaches 100 %.
 
 ![Energy over requests in time](constraint.png)
@@ -133,7 +135,11 @@ def _name(
 def _figure(found: Mapping[str, Point]) -> Figure:
     figure = Figure(figsize=(8.0, 4.2), layout="constrained")
     axes = figure.subplots()
-    ours = [(100 * p.in_time, p.energy_j) for name, p in found.items() if name.startswith(OURS)]
+    ours = [
+        (100 * p.deadline_hit_rate, p.energy_j)
+        for name, p in found.items()
+        if name.startswith(OURS)
+    ]
     axes.plot(*zip(*ours, strict=True), "o-", color=LEARNED, label=f"{OURS}, ever tighter")
     labels = ["no constraint", *(f"{100 * share:g} %" for share in SHARES)]
     offsets = [(0, 10), (0, 10), *((6, -11) for _ in SHARES[1:])]
@@ -141,7 +147,10 @@ def _figure(found: Mapping[str, Point]) -> Figure:
         right = "right" if label == labels[0] else "left"
         _name(axes, label, at, offset, right)
     for name in RIVALS:
-        at, (offset, side) = (100 * found[name].in_time, found[name].energy_j), _BESIDE[name]
+        at, (offset, side) = (
+            (100 * found[name].deadline_hit_rate, found[name].energy_j),
+            _BESIDE[name],
+        )
         axes.plot(*at, "s", color=MUTED)
         _name(axes, name, at, offset, side)
     axes.margins(x=0.2, y=0.1)

@@ -83,17 +83,22 @@ def _gap_figure(main: Sequence[Row], title: str) -> Figure:
 def _tradeoff_figure(main: Sequence[Row], title: str) -> Figure:
     """Energy against requests in time, over all scenarios; the best ones enlarged."""
     rows = over_all(main)
-    best = max(row.qos_met.mean for row in rows)
-    near = [row for row in rows if row.qos_met.mean >= best - _NEAR]
+    best = max(row.deadline_hit_rate.mean for row in rows)
+    near = [row for row in rows if row.deadline_hit_rate.mean >= best - _NEAR]
     figure = Figure(figsize=(12.0, 5.2), layout="constrained")
     whole, enlarged = figure.subplots(1, 2)
     _points(whole, rows)
     for row in rows:
         whole.errorbar(
             row.energy_j.mean,
-            100 * row.qos_met.mean,
+            100 * row.deadline_hit_rate.mean,
             xerr=_error(row.energy_j.mean, row.energy_j.low, row.energy_j.high, 1.0),
-            yerr=_error(row.qos_met.mean, row.qos_met.low, row.qos_met.high, 100.0),
+            yerr=_error(
+                row.deadline_hit_rate.mean,
+                row.deadline_hit_rate.low,
+                row.deadline_hit_rate.high,
+                100.0,
+            ),
             fmt="none",
             ecolor=_colour(row),
             elinewidth=0.8,
@@ -113,7 +118,7 @@ def _tradeoff_figure(main: Sequence[Row], title: str) -> Figure:
 def _points(axes: Axes, rows: Sequence[Row]) -> None:
     for row in rows:
         size = 9 if row.decider in (OURS, ORACLE) else 5
-        point = (row.energy_j.mean, 100 * row.qos_met.mean)
+        point = (row.energy_j.mean, 100 * row.deadline_hit_rate.mean)
         axes.plot(*point, "o", color=_colour(row), markersize=size)
 
 
@@ -121,7 +126,7 @@ def _name_beside(axes: Axes, rows: Sequence[Row]) -> None:
     """Name points that are apart; those that coincide share a label."""
     named: dict[tuple[float, float], list[str]] = {}
     for row in rows:
-        point = (round(row.energy_j.mean, 3), round(100 * row.qos_met.mean, 1))
+        point = (round(row.energy_j.mean, 3), round(100 * row.deadline_hit_rate.mean, 1))
         named.setdefault(point, []).append(row.decider)
     for point, names in named.items():
         axes.annotate(
@@ -136,7 +141,7 @@ def _name_beside(axes: Axes, rows: Sequence[Row]) -> None:
 
 def _name_in_a_column(axes: Axes, rows: Sequence[Row]) -> None:
     """Name points that are close together on the right, each with a line to its name."""
-    ordered = sorted(rows, key=lambda row: (row.qos_met.mean, -row.energy_j.mean))
+    ordered = sorted(rows, key=lambda row: (row.deadline_hit_rate.mean, -row.energy_j.mean))
     low, high = axes.get_ylim()
     heights = np.linspace(low + 0.04 * (high - low), high, len(ordered))
     left, right = axes.get_xlim()
@@ -144,7 +149,7 @@ def _name_in_a_column(axes: Axes, rows: Sequence[Row]) -> None:
     for row, height in zip(ordered, heights, strict=True):
         axes.annotate(
             row.decider,
-            (row.energy_j.mean, 100 * row.qos_met.mean),
+            (row.energy_j.mean, 100 * row.deadline_hit_rate.mean),
             xytext=(column, height),
             va="center",
             fontsize=8,

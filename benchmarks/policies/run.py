@@ -30,7 +30,7 @@ from envs.sim.fleet import Fleet, World
 from envs.spaces import ObservationEncoder, observation_fields
 from partition import json_file
 
-PER_EPISODE = ("energy_j", "latency_s", "qos_met", "accuracy", "cost")
+PER_EPISODE = ("energy_j", "latency_s", "deadline_hit_rate", "accuracy", "cost")
 _PACKAGES = ("agents", "envs", "hw", "partition")
 _N_TIMED = 200
 

@@ -15,7 +15,7 @@ from benchmarks.policies.run import PER_EPISODE, Measured
 from envs.arrays import Floats
 
 ORACLE, STATIC = "oracle", "best-static"
-SHORTEST_WAY = 0.05
+SMALLEST_GAP = 0.05
 """Of the oracle's cost; where best-static is nearer than this, the share says nothing."""
 N_RESAMPLES = 1000
 
@@ -28,11 +28,11 @@ class Row:
         energy_j: energy of the board per inference.
         latency_s: mean from a request's arrival to its answer.
         p95_latency_s: over all requests, the mean of the seeds; over all scenarios their mean.
-        qos_met: share of requests within the latency target.
+        deadline_hit_rate: share of requests within the latency target.
         accuracy: share of answers as the unsplit network's, or of right ones where that is known.
         cost: `envs.objective`.
         oracle_gap: cost over the oracle's, minus one.
-        share_of_way: from best-static to the oracle, in cost; nan where the two are close.
+        gap_closed: from best-static to the oracle, in cost; nan where the two are close.
         n_seeds: of the episodes, and of fitting where the decider is learned.
     """
 
@@ -44,11 +44,11 @@ class Row:
     energy_j: Interval
     latency_s: Interval
     p95_latency_s: float
-    qos_met: Interval
+    deadline_hit_rate: Interval
     accuracy: Interval
     cost: Interval
     oracle_gap: Interval
-    share_of_way: Interval
+    gap_closed: Interval
     n_seeds: int
 
 
@@ -145,10 +145,10 @@ def over_all(main: Sequence[Row]) -> list[Row]:
     return sorted((row for row in main if row.scenario == scenario), key=lambda row: row.cost.mean)
 
 
-def share_of_way(samples: Samples, decider: str, scenario: str) -> Interval:
-    """Of the way from best-static to the oracle, in cost."""
+def gap_closed(samples: Samples, decider: str, scenario: str) -> Interval:
+    """Fraction closed of the gap between best-static and the oracle, in cost."""
     static, here, oracle = (samples.mean(d, scenario, "cost") for d in (STATIC, decider, ORACLE))
-    if static < (1.0 + SHORTEST_WAY) * oracle:
+    if static < (1.0 + SMALLEST_GAP) * oracle:
         return Interval(math.nan, math.nan, math.nan)
     a, b, c = (samples.resampled(d, scenario, "cost") for d in (STATIC, decider, ORACLE))
     return interval((static - here) / (static - oracle), (a - b) / (a - c))
@@ -205,10 +205,10 @@ def _row(key: Key, samples: Samples, decider: str, scenario: str) -> Row:
         metric("energy_j"),
         metric("latency_s"),
         samples.mean(decider, scenario, "p95_latency_s"),
-        metric("qos_met"),
+        metric("deadline_hit_rate"),
         metric("accuracy"),
         metric("cost"),
         Interval(gap.mean - 1.0, gap.low - 1.0, gap.high - 1.0),
-        share_of_way(samples, decider, scenario),
+        gap_closed(samples, decider, scenario),
         len(samples.seeds),
     )

@@ -41,13 +41,13 @@ class Served:
     Attributes:
         result: of the pipeline.
         latency_s: from arrival to answer, waiting included.
-        in_time: whether that is within the latency target.
+        met_deadline: whether that is within the latency target.
         agrees: whether the top-1 label is the unsplit network's; None if that is not known.
     """
 
     result: InferenceResult
     latency_s: float
-    in_time: bool
+    met_deadline: bool
     agrees: bool | None
 
 
@@ -279,16 +279,16 @@ class LivePlant:
         result = self._pipeline.infer(request.inputs, self._routes[route].route, deadline_s)
         is_awaited = request.answer(result.outputs)
         latency_s = self._clock() - request.arrived_s
-        in_time = is_awaited and latency_s <= target_s
+        met_deadline = is_awaited and latency_s <= target_s
         agrees = None if request.label is None else int(result.logits.argmax()) == request.label
-        return Served(result, latency_s, in_time, agrees)
+        return Served(result, latency_s, met_deadline, agrees)
 
     def _outcome(self, now: Surroundings, switched: NDArray[np.float64]) -> Outcome:
         one = np.ones(1)
         n = len(self.served)
         if n:
             self._latency_s = float(np.mean([s.latency_s for s in self.served]))
-        in_time = sum(s.in_time for s in self.served)
+        n_met = sum(s.met_deadline for s in self.served)
         asked = max(n + self.dropped, 1)
         self.energy_uncertainty_j = energy_per_request_j(
             self.last_power.uncertainty_w, float(now.arrival_hz[0])
@@ -296,7 +296,7 @@ class LivePlant:
         return Outcome(
             energy_j=energy_per_request_j(one * self._power_w, now.arrival_hz),
             latency_s=one * self._latency_s,
-            in_time=one * (in_time / asked if n + self.dropped else 1.0),
+            deadline_hit_rate=one * (n_met / asked if n + self.dropped else 1.0),
             accuracy=one * self._accuracy(),
             switched=switched,
             overheat_c=one * max(-self._supervisor.margin_c, 0.0),

@@ -334,7 +334,7 @@ def _outcome(
     return Outcome(
         energy_j=response.energy_j,
         latency_s=response.latency_s,
-        in_time=response.in_time,
+        deadline_hit_rate=response.deadline_hit_rate,
         accuracy=costs.accuracy + response.fell_back * (costs.fallback_accuracy - costs.accuracy),
         switched=switched,
         overheat_c=overheat_c,

@@ -49,7 +49,7 @@ class Response:
     """
 
     latency_s: Floats
-    in_time: Floats
+    deadline_hit_rate: Floats
     energy_j: Floats
     power_w: Floats
     backlog: Floats
@@ -146,12 +146,12 @@ def respond(
     calm_s = service_s * (1.0 + 0.5 * (backlog + kept))
     if paused_s is not None:
         calm_s = calm_s + paused_s * (paused_s * (0.5 / step_s))
-    latency_s, in_time, scatter = _latency(calm_s, service_s, now, effects)
+    latency_s, deadline_hit_rate, scatter = _latency(calm_s, service_s, now, effects)
     served_hz = requests * (1.0 / step_s)
     power_w = _power_w(device, costs, clocks, now, service, served_hz)
     return Response(
         latency_s=latency_s,
-        in_time=in_time * (1.0 - (left - kept) / offered),
+        deadline_hit_rate=deadline_hit_rate * (1.0 - (left - kept) / offered),
         energy_j=energy_per_request_j(power_w, now.arrival_hz),
         power_w=power_w,
         backlog=kept,
@@ -208,8 +208,8 @@ def _latency(
     mean_s = delay_s / np.maximum(share, SMALLEST_SHARE)
     slack = (calm_s - now.latency_target_s) / np.maximum(mean_s, SHORTEST_S)
     late = share * np.exp(np.clip(slack, LEAST_EXPONENT, 0.0))
-    in_time = _in_time(calm_s, now.latency_target_s) * (1.0 - late)
-    return calm_s + delay_s, in_time, _Scatter(share, mean_s)
+    deadline_hit_rate = _in_time(calm_s, now.latency_target_s) * (1.0 - late)
+    return calm_s + delay_s, deadline_hit_rate, _Scatter(share, mean_s)
 
 
 def _in_time(latency_s: Floats, target_s: Floats) -> Floats:

@@ -104,7 +104,9 @@ def test_report_logs_means_of_the_boards_over_a_rollout(agent, small_world):
     last = slice(-N_STEPS, None)
     assert logged["board/power_w"] == pytest.approx(np.mean([o.power_w for o in seen[last]]))
     assert logged["board/latency_s"] == pytest.approx(np.mean([o.latency_s for o in seen[last]]))
-    assert logged["board/qos_met"] == pytest.approx(np.mean([o.in_time for o in seen[last]]))
+    assert logged["board/deadline_hit_rate"] == pytest.approx(
+        np.mean([o.deadline_hit_rate for o in seen[last]])
+    )
     clocks_hz = np.mean(seen_hz[last], axis=(0, 1))
     for k, domain in enumerate(("cpu", "gpu", "emc")):
         assert logged[f"clocks/{domain}_hz"] == pytest.approx(clocks_hz[k])

@@ -12,7 +12,7 @@ from tests.hw.fake.clock import FakeClock
 
 STEP_S = 0.25
 SERVED = SimpleNamespace(
-    latency_s=0.02, in_time=True, agrees=None, result=SimpleNamespace(fallback=None)
+    latency_s=0.02, met_deadline=True, agrees=None, result=SimpleNamespace(fallback=None)
 )
 
 
@@ -91,5 +91,5 @@ def test_without_an_answer_there_is_no_energy_per_request(told):
 def test_the_live_line_tells_the_error_of_what_was_measured(is_measured, expected):
     plant = Plant()
     info = plant.run(2, is_measured=is_measured)
-    info["outcome"] |= {"latency_s": 0.02, "in_time": 1.0}
+    info["outcome"] |= {"latency_s": 0.02, "deadline_hit_rate": 1.0}
     assert expected in live_line(plant, info)

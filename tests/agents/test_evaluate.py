@@ -45,7 +45,7 @@ def test_a_single_scenario_gets_no_second_table(calm):
 def test_pooled_means_are_the_means_of_the_scenarios(rows):
     for policy in POLICIES:
         wifi, lte, both = (row for row in rows if row.policy == policy)
-        for name in ("energy_j", "latency_s", "qos_met", "accuracy", "cost"):
+        for name in ("energy_j", "latency_s", "deadline_hit_rate", "accuracy", "cost"):
             mean = 0.5 * (getattr(wifi, name) + getattr(lte, name))
             assert getattr(both, name) == pytest.approx(mean)
         lower, higher = sorted((wifi.p95_latency_s, lte.p95_latency_s))
@@ -60,7 +60,7 @@ def test_oracle_gap_is_relative_to_the_oracle_of_the_scenario(rows):
 
 def test_intervals_enclose_their_means(rows):
     for row in rows:
-        for name in ("energy_j", "latency_s", "qos_met", "cost"):
+        for name in ("energy_j", "latency_s", "deadline_hit_rate", "cost"):
             low, high = getattr(row, f"{name}_low"), getattr(row, f"{name}_high")
             assert low <= getattr(row, name) + 1e-12
             assert getattr(row, name) <= high + 1e-12
@@ -68,17 +68,17 @@ def test_intervals_enclose_their_means(rows):
 
 def test_way_runs_from_best_static_to_the_oracle(swinging):
     rows = {row.policy: row for row in evaluate(swinging, {}, 0, n_episodes=8)}
-    assert rows["oracle"].share_of_way == pytest.approx(1.0)
-    assert rows["best-static"].share_of_way == pytest.approx(0.0)
+    assert rows["oracle"].gap_closed == pytest.approx(1.0)
+    assert rows["best-static"].gap_closed == pytest.approx(0.0)
     edge = rows["max-edge"]
     static, oracle = rows["best-static"].cost, rows["oracle"].cost
-    assert edge.share_of_way == pytest.approx((static - edge.cost) / (static - oracle))
-    assert edge.share_of_way_low < edge.share_of_way < edge.share_of_way_high
+    assert edge.gap_closed == pytest.approx((static - edge.cost) / (static - oracle))
+    assert edge.gap_closed_low < edge.gap_closed < edge.gap_closed_high
 
 
 def test_a_way_too_short_to_measure_is_no_number(calm):
     rows = evaluate(calm, {}, 0, n_episodes=2)
-    assert all(math.isnan(row.share_of_way) for row in rows)
+    assert all(math.isnan(row.gap_closed) for row in rows)
 
 
 def test_results_of_an_episode_are_those_of_the_fleet(swinging):
@@ -144,7 +144,7 @@ def test_csv_has_the_columns_that_scripts_rely_on(rows, tmp_path):
     write_csv(rows, tmp_path / "evaluation.csv")
     with (tmp_path / "evaluation.csv").open() as stream:
         read = list(csv.DictReader(stream))
-    contract = "policy energy_j latency_s p95_latency_s qos_met accuracy cost oracle_gap"
+    contract = "policy energy_j latency_s p95_latency_s deadline_hit_rate accuracy cost oracle_gap"
     assert set(contract.split()) <= set(read[0])
     assert list(read[0]) == [f.name for f in fields(EvaluationRow)]
     assert [line["policy"] for line in read] == [row.policy for row in rows]

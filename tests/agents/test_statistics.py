@@ -26,9 +26,9 @@ def test_share_of_way_is_0_at_the_start_1_at_the_goal_and_half_between():
     generator = np.random.default_rng(2)
     start, goal = generator.uniform(2.0, 3.0, 30), generator.uniform(0.5, 1.0, 30)
     bootstrap = Bootstrap(30)
-    at_start = bootstrap.share_of_way(start, start, goal)
-    at_goal = bootstrap.share_of_way(start, goal, goal)
-    halfway = bootstrap.share_of_way(start, 0.5 * (start + goal), goal)
+    at_start = bootstrap.gap_closed(start, start, goal)
+    at_goal = bootstrap.gap_closed(start, goal, goal)
+    halfway = bootstrap.gap_closed(start, 0.5 * (start + goal), goal)
     for interval, share in ((at_start, 0.0), (at_goal, 1.0), (halfway, 0.5)):
         # Paired over episodes: the spread between episodes does not widen the interval.
         assert (interval.mean, interval.low, interval.high) == pytest.approx([share] * 3, abs=1e-12)
@@ -36,7 +36,7 @@ def test_share_of_way_is_0_at_the_start_1_at_the_goal_and_half_between():
 
 def test_share_of_way_is_negative_beyond_the_start():
     start, goal = np.full(5, 2.0), np.full(5, 1.0)
-    assert Bootstrap(5).share_of_way(start, np.full(5, 3.0), goal).mean == pytest.approx(-1.0)
+    assert Bootstrap(5).gap_closed(start, np.full(5, 3.0), goal).mean == pytest.approx(-1.0)
 
 
 @pytest.mark.parametrize(

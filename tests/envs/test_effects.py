@@ -41,7 +41,7 @@ def test_without_effects_a_step_is_the_same_whatever_came_before(fleet):
         for what in before:
             boards.step(low(boards) if what == "low" else action(boards, split=CLOUD))
         outcomes.append(boards.step(action(boards, cpu=3, gpu=3, emc=3)))
-    for name in ("energy_j", "latency_s", "in_time", "power_w", "switched", "overheat_c"):
+    for name in ("energy_j", "latency_s", "deadline_hit_rate", "power_w", "switched", "overheat_c"):
         assert len({float(getattr(o, name)[0]) for o in outcomes}) == 1, name
 
 
@@ -127,7 +127,7 @@ def test_irregular_arrivals_make_some_requests_late(pair):
     boards, ideal = pair("latency_tails", irregular)
     scattered, mean_only = (b.step(action(b)) for b in (boards, ideal))
     assert scattered.latency_s[0] == pytest.approx(mean_only.latency_s[0], rel=0.01)
-    assert scattered.in_time[0] < mean_only.in_time[0] == 1.0
+    assert scattered.deadline_hit_rate[0] < mean_only.deadline_hit_rate[0] == 1.0
     assert scattered.latency_quantile_s(0.95)[0] > 1.5 * scattered.latency_s[0]
 
 
@@ -184,6 +184,6 @@ def test_the_oracle_looks_through_every_effect(fleet):
         grid = boards.every_outcome(slice(0, 1))
         sizes = tuple(len(axis.values) for axis in boards.layout.axes)
         outcome = boards.step(action(boards, cpu=2, gpu=3, emc=1, split=CLOUD))
-        for name in ("energy_j", "latency_s", "in_time", "accuracy", "switched"):
+        for name in ("energy_j", "latency_s", "deadline_hit_rate", "accuracy", "switched"):
             values = np.broadcast_to(getattr(grid, name), (1, *sizes))
             assert values[0, 2, 3, 1, CLOUD] == pytest.approx(getattr(outcome, name)[0]), name

@@ -113,11 +113,11 @@ def test_a_backlog_grows_under_overload_up_to_its_limit_and_is_worked_off(fleet)
         waiting.append(boards.readings().backlog[0])
     assert waiting[0] == 0.0 < waiting[1]
     assert waiting[-1] == MAX_BACKLOG
-    assert outcome.in_time[0] < 1.0
+    assert outcome.deadline_hit_rate[0] < 1.0
     for _ in range(10):
         outcome = boards.step(fast)
     assert boards.readings().backlog[0] == 0.0
-    assert outcome.in_time[0] == pytest.approx(1.0)
+    assert outcome.deadline_hit_rate[0] == pytest.approx(1.0)
 
 
 def test_a_dead_link_sends_every_request_back_with_full_accuracy(fleet):
@@ -190,7 +190,15 @@ def oracle_fleet(fleet):
 def test_every_outcome_is_what_a_step_would_give(oracle_fleet):
     grid = oracle_fleet().every_outcome(slice(0, 3))
     sizes = [len(axis.values) for axis in oracle_fleet().layout.axes]
-    names = ("energy_j", "latency_s", "in_time", "accuracy", "switched", "overheat_c", "fell_back")
+    names = (
+        "energy_j",
+        "latency_s",
+        "deadline_hit_rate",
+        "accuracy",
+        "switched",
+        "overheat_c",
+        "fell_back",
+    )
     for choice in np.random.default_rng(0).integers(0, sizes, (12, len(sizes))):
         outcome = oracle_fleet().step(np.tile(choice, (3, 1)))
         for name in names:
@@ -206,7 +214,14 @@ def test_outcomes_of_some_actions_are_what_a_step_would_give(oracle_fleet):
     found = oracle_fleet().outcomes(some, slice(1, 3))
     for k, choice in enumerate(some):
         outcome = oracle_fleet().step(np.tile(choice, (3, 1)))
-        for name in ("energy_j", "latency_s", "in_time", "accuracy", "switched", "fell_back"):
+        for name in (
+            "energy_j",
+            "latency_s",
+            "deadline_hit_rate",
+            "accuracy",
+            "switched",
+            "fell_back",
+        ):
             values = np.broadcast_to(getattr(found, name), (2, len(some)))[:, k]
             expected = getattr(outcome, name)[1:]
             np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-5, err_msg=name)
@@ -218,7 +233,7 @@ def test_settled_outcomes_do_not_depend_on_what_was_decided(oracle_fleet):
     other.step(action(other, cpu=3, split=3))
     some = np.concatenate([action(one, cpu=1, split=2), action(one, gpu=2, split=3)])[[0, 3]]
     pair = [boards.outcomes(some, slice(0, 3), settled=True) for boards in (one, other)]
-    for name in ("energy_j", "latency_s", "in_time", "switched"):
+    for name in ("energy_j", "latency_s", "deadline_hit_rate", "switched"):
         np.testing.assert_array_equal(*(getattr(outcome, name) for outcome in pair))
     apart = [boards.outcomes(some, slice(0, 3)).latency_s for boards in (one, other)]
     assert (apart[0] != apart[1]).any()
@@ -276,7 +291,7 @@ def test_a_clock_with_a_single_value_is_no_axis(fleet, cpu_only):
     assert some.readings().clocks_hz.tolist() == [[cpu_only.cpu_hz[5]]] * 2
     grid, full = some.every_outcome(slice(0, 2)), all_three.every_outcome(slice(0, 2))
     sizes = [len(axis.values) for axis in world.layout.axes]
-    for name in ("energy_j", "latency_s", "in_time", "accuracy"):
+    for name in ("energy_j", "latency_s", "deadline_hit_rate", "accuracy"):
         found = np.broadcast_to(getattr(grid, name), (2, *sizes))
         expected = np.broadcast_to(
             getattr(full, name), (2, *tuple(len(a.values) for a in all_three.layout.axes))

@@ -124,7 +124,7 @@ def test_edge_only_takes_the_modelled_latency(plant, device, tiny_costs):
     top = (device.cpu_hz[-1], device.gpu_hz[-1], device.emc_hz[-1])
     expected_s = device.latency_s(tiny_costs.head, *top)[-1]
     assert outcome.latency_s[0] == pytest.approx(expected_s, abs=1e-4)
-    assert outcome.in_time[0] == outcome.accuracy[0] == 1.0
+    assert outcome.deadline_hit_rate[0] == outcome.accuracy[0] == 1.0
     assert outcome.fell_back[0] == outcome.uplink_bytes[0] == 0.0
 
 
@@ -158,7 +158,7 @@ def test_live_and_simulated_boards_agree(plant, fleet, tiny_costs):
     for setting in ({}, {"cpu": 2, "gpu": 3, "emc": 2}):
         steps = [action(live, **setting)] * 8
         real, simulated = ([plant.step(a) for a in steps] for plant in (live, boards))
-        for name in ("energy_j", "latency_s", "in_time"):
+        for name in ("energy_j", "latency_s", "deadline_hit_rate"):
             means = [np.mean([getattr(o, name) for o in side]) for side in (real, simulated)]
             assert means[0] == pytest.approx(means[1], rel=0.03), name
 
@@ -223,7 +223,7 @@ def test_an_answer_with_another_label_costs_accuracy(plant, clock, logits):
 def test_an_answer_after_the_target_is_late(plant, clock, logits):
     live = plant(cloud=FakeCloud(clock, logits=logits, delay_s=0.11))
     outcome = live.step(action(live, split=0))
-    assert outcome.in_time[0] == 0.0
+    assert outcome.deadline_hit_rate[0] == 0.0
     assert outcome.latency_s[0] >= 0.11
 
 
@@ -231,7 +231,7 @@ def test_an_answer_after_the_target_is_late(plant, clock, logits):
 def test_without_an_answer_the_edge_finishes(plant, clock, has_client):
     live = plant(cloud=FakeCloud(clock) if has_client else None)
     outcome = live.step(action(live, split=0))
-    assert outcome.fell_back[0] == outcome.accuracy[0] == outcome.in_time[0] == 1.0
+    assert outcome.fell_back[0] == outcome.accuracy[0] == outcome.deadline_hit_rate[0] == 1.0
     assert {s.result.served_by for s in live.served} == {"edge"}
 
 
@@ -273,8 +273,8 @@ def test_an_overload_queues_up_to_the_limit_and_drops_the_rest(plant):
     for _ in range(4):
         outcome = live.step(slow)
     assert live.dropped > 0
-    share = sum(s.in_time for s in live.served) / (len(live.served) + live.dropped)
-    assert outcome.in_time[0] == pytest.approx(share)
+    share = sum(s.deadline_hit_rate for s in live.served) / (len(live.served) + live.dropped)
+    assert outcome.deadline_hit_rate[0] == pytest.approx(share)
     assert share < 1.0
     one_service = 1000.0 * outcome.latency_s[0]
     assert live.readings().backlog[0] <= MAX_BACKLOG + one_service
@@ -285,7 +285,7 @@ def test_a_step_without_a_request_misses_nothing(plant):
     first, idle = (live.step(action(live)) for _ in range(2))
     assert live.served == []
     assert idle.requests[0] == 0.0
-    assert idle.in_time[0] == idle.accuracy[0] == 1.0
+    assert idle.deadline_hit_rate[0] == idle.accuracy[0] == 1.0
     assert idle.latency_s[0] == first.latency_s[0]
     assert idle.energy_j[0] == pytest.approx(idle.power_w[0] / 0.5)
 

@@ -94,7 +94,7 @@ def test_a_dead_link_costs_no_more_than_the_target_when_the_edge_makes_it(serve,
     response = serve(CLOUD, link_bps=1e4, arrival_hz=1.0, latency_target_s=target_s)
     assert response.fell_back[0] == 1.0
     assert response.latency_s[0] == pytest.approx(target_s, rel=1e-9)
-    assert response.in_time[0] == pytest.approx(0.5)
+    assert response.deadline_hit_rate[0] == pytest.approx(0.5)
 
 
 def test_when_the_edge_would_hardly_make_it_the_cloud_gets_all_the_time(serve, edge_s):
@@ -103,7 +103,7 @@ def test_when_the_edge_would_hardly_make_it_the_cloud_gets_all_the_time(serve, e
     response = serve(CLOUD, link_bps=1e4, arrival_hz=1.0, latency_target_s=target_s)
     assert response.fell_back[0] == 1.0
     assert response.latency_s[0] == pytest.approx(target_s + tail_s, rel=1e-9)
-    assert response.in_time[0] == 0.0
+    assert response.deadline_hit_rate[0] == 0.0
 
 
 def test_falling_back_costs_the_boards_energy(serve):
@@ -116,7 +116,7 @@ def test_falling_back_costs_the_boards_energy(serve):
 def test_latencies_scatter_by_five_percent_around_the_target(serve, edge_s):
     head_s, _ = edge_s(EDGE)
     shares = [
-        serve(EDGE, arrival_hz=1.0, latency_target_s=factor * head_s).in_time[0]
+        serve(EDGE, arrival_hz=1.0, latency_target_s=factor * head_s).deadline_hit_rate[0]
         for factor in (0.94, 0.975, 1.0, 1.025, 1.06)
     ]
     assert shares == pytest.approx([0.0, 0.25, 0.5, 0.75, 1.0])
@@ -127,7 +127,9 @@ def test_an_overload_waits_up_to_the_limit_and_the_rest_is_late(serve, edge_s):
     done = STEP_S / edge_s(EDGE)[0]
     assert response.requests[0] == pytest.approx(done)
     assert response.backlog[0] == MAX_BACKLOG
-    assert response.in_time[0] == pytest.approx(1.0 - (250.0 - done - MAX_BACKLOG) / 250.0)
+    assert response.deadline_hit_rate[0] == pytest.approx(
+        1.0 - (250.0 - done - MAX_BACKLOG) / 250.0
+    )
 
 
 def test_a_light_overload_leaves_its_excess_waiting(serve, edge_s):
@@ -203,7 +205,7 @@ def test_arrays_give_what_single_boards_give(device, costs, now, top, serve):
     together = respond(device, rows, top, now, np.zeros(1), STEP_S)
     for split in range(4):
         alone = serve(split)
-        for name in ("latency_s", "energy_j", "in_time", "backlog", "fell_back"):
+        for name in ("latency_s", "energy_j", "deadline_hit_rate", "backlog", "fell_back"):
             np.testing.assert_allclose(getattr(together, name)[split], getattr(alone, name)[0])
 
 
@@ -223,10 +225,10 @@ def test_the_share_in_time_and_a_quantile_follow_the_exponential_wait(serve, edg
     # Half of the requests wait, head_s / 2 * 2 on average.
     assert response.held_up[0] == pytest.approx(0.5)
     assert response.delay_s[0] == pytest.approx(head_s)
-    assert response.in_time[0] == pytest.approx(1.0 - 0.5 * np.exp(-1.5))
+    assert response.deadline_hit_rate[0] == pytest.approx(1.0 - 0.5 * np.exp(-1.5))
     draws = np.random.default_rng(0)
     waits_s = draws.exponential(head_s, 200_000) * (draws.random(200_000) < 0.5)
-    assert response.in_time[0] == pytest.approx(np.mean(waits_s <= slack_s), abs=0.005)
+    assert response.deadline_hit_rate[0] == pytest.approx(np.mean(waits_s <= slack_s), abs=0.005)
 
 
 def test_whoever_pauses_serves_less_and_later(serve, device, costs, top, now):

@@ -15,7 +15,7 @@ def test_page_tells_each_variant_beside_the_whole():
     found = {}
     for n, variant in enumerate(VARIANTS):
         cost = 1.02 + 0.1 * n + 0.001 * generator.random(12)
-        rest = {key: np.full(12, 0.5) for key in ("energy_j", "latency_s", "in_time")}
+        rest = {key: np.full(12, 0.5) for key in ("energy_j", "latency_s", "deadline_hit_rate")}
         found[variant] = rest | {"cost": cost, "least": least}
     lines = [line for line in page(found, 3).splitlines() if line.startswith("| ")]
     whole, *others = lines[2:]

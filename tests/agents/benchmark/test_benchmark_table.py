@@ -9,7 +9,7 @@ import pytest
 from agents.evaluation.rows import ALL
 from benchmarks.policies.plan import OURS, Job
 from benchmarks.policies.run import PER_EPISODE, Measured
-from benchmarks.policies.table import Samples, by_case, difference, ratio, rows, share_of_way
+from benchmarks.policies.table import Samples, by_case, difference, gap_closed, ratio, rows
 from benchmarks.policies.verdict import bars, strongest_published
 
 N_SEEDS, N_EPISODES = 4, 5
@@ -19,7 +19,13 @@ KEY = ("tx2", "net")
 def measured(decider: str, seed: int, cost: float, spread: float = 0.1, **means: float) -> Measured:
     """Episodes whose luck is the same for every decider of a seed."""
     luck = np.random.default_rng(seed).normal(size=N_EPISODES)
-    values = {"energy_j": 1.0, "latency_s": 0.05, "qos_met": 0.9, "accuracy": 1.0, **means}
+    values = {
+        "energy_j": 1.0,
+        "latency_s": 0.05,
+        "deadline_hit_rate": 0.9,
+        "accuracy": 1.0,
+        **means,
+    }
     values["cost"] = cost
     job = Job(
         device="tx2",
@@ -54,7 +60,7 @@ def samples() -> Samples:
 
 
 def test_share_of_the_way_is_paired(samples):
-    way = share_of_way(samples, OURS, ALL)
+    way = gap_closed(samples, OURS, ALL)
     assert way.mean == pytest.approx(0.9)
     # Luck that all share does not widen the interval.
     assert way.low == pytest.approx(0.9)
@@ -76,7 +82,7 @@ def test_over_all_is_the_mean_of_the_scenarios(samples):
 
 def test_no_share_where_the_way_is_short():
     samples = Samples(case(oracle=1.0, best_static=1.04, edge_only=4.0))
-    assert math.isnan(share_of_way(samples, "edge-only", ALL).mean)
+    assert math.isnan(gap_closed(samples, "edge-only", ALL).mean)
 
 
 def test_ratio_and_difference_have_the_sign_of_their_words(samples):
@@ -130,6 +136,6 @@ def test_bars_say_met_only_where_they_are():
     ]
     verdict = {bar.what: bar.is_met for bar in bars(Samples(results))}
     assert verdict["energy below edge-only, the strongest published"]
-    assert verdict["of the way from best-static to the oracle"]
+    assert verdict["of the gap between best-static and the oracle"]
     assert not verdict["latency below edge-only"]
     assert verdict["requests in time, of the oracle's"]

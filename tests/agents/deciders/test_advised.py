@@ -137,16 +137,16 @@ def test_the_latency_target_can_be_a_constraint(swinging, known, actions):
     lowest_clocks = actions.sum(axis=1).argmin()
     layers[-1][1][lowest_clocks] = 1e4  # preferred, whatever it is expected to do
     observations, free = decided(Advised(known, actions, layers), swinging)
-    _, bound = decided(Advised(known, actions, layers, least_in_time=0.9), swinging)
+    _, bound = decided(Advised(known, actions, layers, min_on_time=0.9), swinging)
     advice = Advice(known, actions)
     advice.begin()
     advice.see(observations, top_clocks(swinging.layout, len(SEEDS)))
 
     def expected(chosen):
         which = (actions[None] == chosen[:, None]).all(axis=2).argmax(axis=1)
-        return advice.in_time[np.arange(len(SEEDS)), which]
+        return advice.deadline_hit_rate[np.arange(len(SEEDS)), which]
 
-    within_reach = np.minimum(advice.in_time.max(axis=1), 0.9)
+    within_reach = np.minimum(advice.deadline_hit_rate.max(axis=1), 0.9)
     assert (expected(free) < within_reach).any()
     assert (expected(bound) >= within_reach).all()
 
@@ -154,4 +154,4 @@ def test_the_latency_target_can_be_a_constraint(swinging, known, actions):
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
 def test_a_constraint_is_a_share(known, actions, share):
     with pytest.raises(ValueError, match="share"):
-        Advised(known, actions, silent(known, actions), least_in_time=share)
+        Advised(known, actions, silent(known, actions), min_on_time=share)
