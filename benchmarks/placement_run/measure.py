@@ -76,9 +76,9 @@ class _Cable:
         self._server = SessionServer(f"{self._ip}:0", self._receive, dict).__enter__()
         session = Session(
             number=1, fingerprint="", codec="int8", queue_depth=1,
-            hops=(Hop(self._echo, 0, 1),), sink=self._server.address,
+            hops=(Hop((self._echo,), 0, 1),), sink=self._server.address,
         )  # fmt: skip
-        self._outlet = Outlet(self._echo, session)
+        self._outlet = Outlet(session)
         self._outlet.wait_ready(_TIMEOUT_S)
         return self
 
@@ -93,7 +93,7 @@ class _Cable:
         assert self._arrived.wait(_TIMEOUT_S)
         return self._request
 
-    def _receive(self, session, inlet):
+    def _receive(self, inlet):
         inlet.ready()
         for self._request in inlet.frames():
             self._arrived.set()

@@ -12,24 +12,18 @@ from partition.stages.session import Kind, Session, pack_signal
 from partition.transport import wire
 
 
-class Inlet:
-    """The frames of one session, in order; signals to the sender say when there is room.
+class InStream:
+    """What one sender sends, and the signals that it gets: when there is room for another frame.
 
     Args:
-        session: as it was opened.
-        requests: gRPC's iterator over what follows the opening.
+        window: frames that the sender may have on their way or waiting.
     """
 
-    def __init__(self, session: Session, requests: Iterator[bytes]) -> None:
-        self._requests = requests
-        self._window = session.window
-        self._frames: queue.SimpleQueue[wire.Request | PartitionError | None] = queue.SimpleQueue()
+    def __init__(self, window: int) -> None:
+        self._window = window
         self._signals: queue.SimpleQueue[bytes | PartitionError | None] = queue.SimpleQueue()
         self._guard = threading.Lock()
         self._waiting = 0
-        self._on_cancel: list[Callable[[StageError], None]] = []
-        self._cancelled: StageError | None = None
-        threading.Thread(target=self._read, daemon=True, name="inlet").start()
 
     def signals(self) -> Iterator[bytes]:
         """What to answer on the stream, until it is finished.
@@ -46,25 +40,112 @@ class Inlet:
         """Tell the sender to begin."""
         self._signals.put(pack_signal(Kind.READY))
 
-    def frames(self) -> Iterator[wire.Request]:
-        """Frames as they come, until the sender has no more.
+    def took(self, number: int) -> None:
+        """Tell the sender that a frame waits no longer."""
+        with self._guard:
+            self._waiting -= 1
+        self._signals.put(pack_signal(Kind.ROOM, number))
+
+    def finish(self, error: PartitionError | None) -> None:
+        """End the stream, well or not."""
+        self._signals.put(error)
+
+    def unpack(self, message: bytes) -> wire.Request:
+        """A frame that has arrived.
 
         Raises:
-            StageError: the stream broke, or holds something else.
+            WireError: it is none, or there was no room for it.
         """
-        while (frame := self._frames.get()) is not None:
-            if isinstance(frame, PartitionError):
-                raise frame
+        frame = wire.unpack_request(message)
+        with self._guard:
+            self._waiting += 1
+            crowded = self._waiting > self._window
+        if crowded:
+            raise WireError(f"frame {frame.number} was sent although there was no room for it")
+        self._signals.put(pack_signal(Kind.ARRIVED, frame.number))
+        return frame
+
+
+class Inlet:
+    """The frames of one session, as they come from one sender or from several.
+
+    Args:
+        session: as it was opened.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._frames: queue.SimpleQueue[tuple[InStream, wire.Request | None] | PartitionError] = (
+            queue.SimpleQueue()
+        )
+        self._guard = threading.Lock()
+        self._streams: list[InStream] = []
+        self._is_ready = False
+        self._over: PartitionError | None = None
+        self._on_cancel: list[Callable[[StageError], None]] = []
+        self._cancelled: StageError | None = None
+
+    def open(self, requests: Iterator[bytes]) -> InStream:
+        """Begin to take what a sender sends.
+
+        Args:
+            requests: gRPC's iterator over what follows the opening.
+
+        Raises:
+            PartitionError: the session is over, or failed with it.
+            StageError: every sender of the session has its stream.
+        """
+        with self._guard:
+            if self._cancelled is not None:
+                raise self._cancelled
+            if self._over is not None:
+                raise self._over
+            if len(self._streams) == self.session.n_senders:
+                raise StageError(f"a session of {self.session.n_senders} senders got another one")
+            stream = InStream(self.session.window)
+            self._streams.append(stream)
+            if self._is_ready:
+                stream.ready()
+        reader = threading.Thread(
+            target=self._read, args=(stream, requests), daemon=True, name="inlet"
+        )
+        reader.start()
+        return stream
+
+    def ready(self) -> None:
+        """Tell the senders to begin."""
+        with self._guard:
+            self._is_ready = True
+            for stream in self._streams:
+                stream.ready()
+
+    def frames(self) -> Iterator[wire.Request]:
+        """Frames as they come, until no sender has more.
+
+        Raises:
+            StageError: a stream broke, or holds something else.
+        """
+        n_ended = 0
+        while n_ended < self.session.n_senders:
+            item = self._frames.get()
+            if isinstance(item, PartitionError):
+                raise item
+            stream, frame = item
+            if frame is None:
+                n_ended += 1
+                continue
             with self._guard:
-                self._waiting -= 1
                 if self._cancelled is not None:
                     raise self._cancelled
-            self._signals.put(pack_signal(Kind.ROOM, frame.number))
+            stream.took(frame.number)
             yield frame
 
     def finish(self, error: PartitionError | None = None) -> None:
-        """End the stream, well or not."""
-        self._signals.put(error)
+        """End all streams, well or not."""
+        with self._guard:
+            self._over = error or StageLostError("the session is over")
+            for stream in self._streams:
+                stream.finish(error)
 
     def on_cancel(self, act: Callable[[StageError], None]) -> None:
         """Have something done when the session is cancelled; at once if it is already."""
@@ -85,22 +166,12 @@ class Inlet:
             act(error)
         self._frames.put(error)
 
-    def _read(self) -> None:
+    def _read(self, stream: InStream, requests: Iterator[bytes]) -> None:
         try:
-            for message in self._requests:
-                self._frames.put(self._unpack(message))
-            self._frames.put(None)
+            for message in requests:
+                self._frames.put((stream, stream.unpack(message)))
+            self._frames.put((stream, None))
         except PartitionError as error:
             self._frames.put(error)
         except Exception:  # gRPC raises a bare one when a call is cut
             self.cancel(StageLostError("whoever sends to this stage is gone"))
-
-    def _unpack(self, message: bytes) -> wire.Request:
-        frame = wire.unpack_request(message)
-        with self._guard:
-            self._waiting += 1
-            crowded = self._waiting > self._window
-        if crowded:
-            raise WireError(f"frame {frame.number} was sent although there was no room for it")
-        self._signals.put(pack_signal(Kind.ARRIVED, frame.number))
-        return frame

@@ -2,8 +2,8 @@
 
 Stages keep nothing that could not be lost. Whoever feeds the line keeps every frame until its
 result is there; when anything on the line breaks, a new session is opened, over whatever stages
-there are by then, and the frames without a result are sent again. Results are taken in order only,
-so one that comes twice is dropped.
+and replicas there are by then, and the frames without a result are sent again. Replicas overtake
+one another: a result that comes early waits for those before it, one that comes twice is dropped.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -47,7 +46,9 @@ class Break:
 class _State:
     """What is on the line; guarded by `Line._changed`."""
 
-    unanswered: OrderedDict[int, bytes] = field(default_factory=OrderedDict)
+    unanswered: dict[int, bytes] = field(default_factory=dict)
+    early: dict[int, Frame] = field(default_factory=dict)
+    """Results that wait for those before them."""
     to_send: int = 0
     """Number of the next frame that the session has not sent."""
     taken: int = 0
@@ -133,7 +134,7 @@ class Line:
         outlet = self._outlet
         return {
             "frames": self._state.expected,
-            "rate_bps": outlet.times.rate_bps if outlet else None,
+            "rate_bps": outlet.rate_bps if outlet else None,
         }
 
     def renew(self, reason: str) -> None:
@@ -229,14 +230,13 @@ class Line:
             hops=hops,
             sink=self._sink.address,
         )
-        with Outlet(hops[0].address, session, self._security) as outlet:
+        with Outlet(session, self._security) as outlet:
             self._outlet = outlet
             try:
                 outlet.wait_ready(READY_TIMEOUT_S)
                 with self._changed:
                     self._state.to_send = self._state.expected
-                    # Each stage computes one frame, and as many wait at each hop as may.
-                    self._state.window = (session.window + 1) * len(hops) + session.window
+                    self._state.window = session.capacity
                     self._changed.notify_all()
                 while (item := self._next(outlet)) is not None:
                     outlet.send(*item, timeout_s=self._stall_s)
@@ -249,35 +249,42 @@ class Line:
         state = self._state
         with self._changed:
             waiting_since_s = time.monotonic()
-            while state.to_send == state.taken and not state.done:
+            while (number := self._unsent()) is None and not state.done:
                 outlet.check()
                 self._changed.wait(_CHECK_S)
                 stalled_s = time.monotonic() - max(waiting_since_s, state.progress_s)
                 if state.unanswered and stalled_s > self._stall_s:
                     raise StageLostError(f"no result for {self._stall_s:g} s")
-            if state.done:
+            if number is None:
                 return None
-            number = max(state.to_send, state.expected)
             state.to_send = number + 1
             return number, state.unanswered[number]
 
-    def _collect(self, session: Session, inlet: Inlet) -> None:
+    def _unsent(self) -> int | None:
+        """The first frame without a result that the session has not sent; holds `_changed`."""
+        state = self._state
+        numbers = range(state.to_send, state.taken)
+        return next((number for number in numbers if number in state.unanswered), None)
+
+    def _collect(self, inlet: Inlet) -> None:
         """Take results; runs in a thread of the sink's."""
+        session = inlet.session
         if session.hops or session.number != self._number:
             raise StageLostError("results of a session that is over")
         inlet.ready()
-        for result in inlet.frames():
-            outputs, number = self._exit.tensors(result), result.number
+        for frame in inlet.frames():
+            outputs, number = self._exit.tensors(frame), frame.number
             with self._changed:
                 state = self._state
-                if number > state.expected:
-                    raise StageLostError(f"result {number} came before {state.expected}")
-                if number < state.expected:
+                if number >= state.taken:
+                    raise StageLostError(f"result {number} is of a frame that was not sent")
+                if state.unanswered.pop(number, None) is None:
                     continue
-                del state.unanswered[number]
-                state.expected += 1
+                state.early[number] = outputs
                 state.progress_s = time.monotonic()
                 if self.breaks and self.breaks[-1].ended_s is None:
                     self.breaks[-1].ended_s = state.progress_s
-                self._results.put(outputs)
+                while (result := state.early.pop(state.expected, None)) is not None:
+                    state.expected += 1
+                    self._results.put(result)
                 self._changed.notify_all()

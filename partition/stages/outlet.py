@@ -25,7 +25,6 @@ _TRANSIENT = (
     grpc.StatusCode.UNKNOWN,
 )
 
-
 _GROUP = 4
 """Frames of which the second fastest counts: a busy processor tells of an arrival late, so that one
 frame looks slow and the next one fast. In simulations with such delays a rate a fifth off, by more
@@ -74,115 +73,61 @@ class FrameTimes:
         return estimate.rate_bps if estimate else None
 
 
-class Outlet:
-    """Sends the frames of a session to the next one; a context manager that ends the stream.
+class OutStream:
+    """Sends frames of a session to one receiver.
 
     Args:
-        address: HOST:PORT of the next one.
-        session: as the next one gets it.
-        security: certificates and token; None encrypts nothing.
-
-    Attributes:
-        times: of the frames, and what they say about the link.
+        address: HOST:PORT of the receiver.
+        session: as the receiver gets it.
+        changed: held while the attributes are read or written, told when they change.
+        security: certificates and token.
     """
 
     def __init__(
-        self, address: str, session: Session, security: ClientSecurity | None = None
+        self,
+        address: str,
+        session: Session,
+        changed: threading.Condition,
+        security: ClientSecurity,
     ) -> None:
-        self._address = address
-        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._changed = threading.Condition()
-        self._room = session.window
-        self._ready = False
-        self._ended = False
-        self._error: StageError | None = None
+        self.address = address
+        self.room = session.window
+        self.n_under_way = 0
+        """Frames that were sent and have not arrived."""
+        self.is_ready = False
+        self.has_ended = False
+        self.error: StageError | None = None
         self.times = FrameTimes()
-        security = security or ClientSecurity(insecure=True)
+        self._changed = changed
+        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._channel = security.channel(address, grpc_options.STAGE_CLIENT)
         self._outbox.put(session.pack())
         method = self._channel.stream_stream(method_path(FRAMES))
         self._call = method(iter(self._outbox.get, None), metadata=security.metadata())
         threading.Thread(target=self._listen, daemon=True, name="outlet").start()
 
-    def __enter__(self) -> Outlet:
-        """The outlet itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Cut the stream, finished or not."""
-        self.cut(StageLostError(f"the stream to {self._address} was closed"))
-        self._channel.close()
-
-    def wait_ready(self, timeout_s: float) -> None:
-        """Wait until the next one and all behind it are ready.
-
-        Raises:
-            StageLostError: one cannot be reached, or they take too long.
-            StageError: one refuses.
-        """
-        with self._changed:
-            self._wait(lambda: self._ready, timeout_s)
-
-    def send(self, number: int, message: bytes, timeout_s: float | None = None) -> None:
-        """Send a frame as soon as there is room for it.
-
-        Args:
-            number: of the frame; the message holds it too.
-            message: a packed `wire.Request`.
-            timeout_s: to wait for room; None waits as long as the stream is there.
-
-        Raises:
-            StageLostError: the stream broke, or there was no room in time.
-            StageError: the next one refuses it.
-        """
-        with self._changed:
-            self._wait(lambda: self._room > 0, timeout_s)
-            self._room -= 1
+    def send(self, number: int, message: bytes) -> None:
+        """Send a frame that there is room for."""
         self.times.sent(number, len(message))
         self._outbox.put(message)
 
-    def check(self) -> None:
-        """Notice a stream that broke.
-
-        Raises:
-            StageLostError: it did.
-            StageError: the next one refuses the session.
-        """
-        with self._changed:
-            self._wait(lambda: not (self._ended or self._error), None)
-
-    def finish(self, timeout_s: float) -> None:
-        """Say that no frame follows, and wait until all were worked on.
-
-        Raises:
-            StageLostError: the stream broke before, or it takes too long.
-            StageError: one refused a frame.
-        """
+    def finish(self) -> None:
+        """Say that no frame follows."""
         self._outbox.put(None)
-        with self._changed:
-            self._wait(lambda: self._ended, timeout_s)
 
     def cut(self, error: StageError) -> None:
         """End the stream now; whoever waits gets `error`."""
         with self._changed:
-            if not self._ended and self._error is None:
-                self._error = error
+            if not self.has_ended and self.error is None:
+                self.error = error
             self._changed.notify_all()
         self._outbox.put(None)
         self._call.cancel()
 
-    def _wait(self, condition: Any, timeout_s: float | None) -> None:
-        """Holds `_changed`."""
-        due_s = None if timeout_s is None else time.monotonic() + timeout_s
-        while not condition():
-            if self._error is not None:
-                raise self._error
-            if self._ended:
-                raise StageLostError(f"{self._address} ended the stream")
-            left_s = None if due_s is None else due_s - time.monotonic()
-            if left_s is not None and left_s <= 0:
-                raise StageLostError(f"{self._address} did not move within {timeout_s:g} s")
-            self._changed.wait(left_s)
+    def close(self) -> None:
+        """Cut the stream, finished or not, and let its connection go."""
+        self.cut(StageLostError(f"the stream to {self.address} was closed"))
+        self._channel.close()
 
     def _listen(self) -> None:
         try:
@@ -197,18 +142,19 @@ class Outlet:
     def _take(self, kind: Kind, number: int) -> None:
         if kind is Kind.ARRIVED:
             self.times.arrived(number)
-            return
         with self._changed:
-            if kind is Kind.READY:
-                self._ready = True
+            if kind is Kind.ARRIVED:
+                self.n_under_way -= 1
+            elif kind is Kind.READY:
+                self.is_ready = True
             else:
-                self._room += 1
+                self.room += 1
             self._changed.notify_all()
 
     def _end(self, error: StageError | None) -> None:
         with self._changed:
-            self._error = self._error or error
-            self._ended = error is None
+            self.error = self.error or error
+            self.has_ended = error is None
             self._changed.notify_all()
         self._outbox.put(None)
 
@@ -217,4 +163,129 @@ class Outlet:
         details = " ".join(str(error.details()).split())
         # What comes from further down the line names its own address already.
         known = details.startswith("stage ")
-        return kind(details if known else f"stage {self._address}: {details}")
+        return kind(details if known else f"stage {self.address}: {details}")
+
+
+class Outlet:
+    """Deals the frames of a session to the receivers; a context manager that ends the streams.
+
+    A frame goes to the receiver with the most room, among equals in turn: replicas that are alike
+    get equal shares, and one that falls behind gets fewer.
+
+    Args:
+        session: as the receivers get it.
+        security: certificates and token; None encrypts nothing.
+    """
+
+    def __init__(self, session: Session, security: ClientSecurity | None = None) -> None:
+        self._session = session
+        self._changed = threading.Condition()
+        self._last = 0
+        security = security or ClientSecurity(insecure=True)
+        self._streams = [
+            OutStream(address, session, self._changed, security) for address in session.addresses
+        ]
+
+    def __enter__(self) -> Outlet:
+        """The outlet itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Cut the streams, finished or not."""
+        for stream in self._streams:
+            stream.close()
+
+    @property
+    def rate_bps(self) -> float | None:
+        """Measured rate of the link to the receiver; None until enough frames have arrived.
+
+        None, too, next to replicas: frames of several streams that share a cable slow one another
+        down, as if the link were slower.
+        """
+        alone = len(self._streams) == self._session.n_senders == 1
+        return self._streams[0].times.rate_bps if alone else None
+
+    def wait_ready(self, timeout_s: float) -> None:
+        """Wait until the receivers and all behind them are ready.
+
+        Raises:
+            StageLostError: one cannot be reached, or they take too long.
+            StageError: one refuses.
+        """
+        self._wait(lambda: all(stream.is_ready for stream in self._streams), timeout_s)
+
+    def send(self, number: int, message: bytes, timeout_s: float | None = None) -> None:
+        """Send a frame as soon as there is room for it.
+
+        Args:
+            number: of the frame; the message holds it too.
+            message: a packed `wire.Request`.
+            timeout_s: to wait for room; None waits as long as the streams are there.
+
+        Raises:
+            StageLostError: a stream broke, or there was no room in time.
+            StageError: a receiver refuses what it got.
+        """
+        with self._changed:
+            self._wait(self._has_room, timeout_s)
+            n = len(self._streams)
+            turns = [(self._last + 1 + i) % n for i in range(n)]
+            self._last = max(turns, key=lambda turn: self._streams[turn].room)
+            stream = self._streams[self._last]
+            stream.room -= 1
+            stream.n_under_way += 1
+        stream.send(number, message)
+
+    def check(self) -> None:
+        """Notice a stream that broke.
+
+        Raises:
+            StageLostError: one did.
+            StageError: a receiver refuses the session.
+        """
+        self._wait(lambda: True, None)
+
+    def finish(self, timeout_s: float) -> None:
+        """Say that no frame follows, and wait until all were worked on.
+
+        Raises:
+            StageLostError: a stream broke before, or it takes too long.
+            StageError: a receiver refused a frame.
+        """
+        for stream in self._streams:
+            stream.finish()
+        self._wait(lambda: all(s.has_ended for s in self._streams), timeout_s, may_end=True)
+
+    def cut(self, error: StageError) -> None:
+        """End the streams now; whoever waits gets `error`."""
+        for stream in self._streams:
+            stream.cut(error)
+
+    def _has_room(self) -> bool:
+        """Whether a receiver has room, and this end has: its memory is counted for one receiver."""
+        n_under_way = sum(stream.n_under_way for stream in self._streams)
+        room = any(stream.room > 0 for stream in self._streams)
+        return room and n_under_way <= self._session.queue_depth
+
+    def _wait(
+        self, condition: Callable[[], bool], timeout_s: float | None, *, may_end: bool = False
+    ) -> None:
+        due_s = None if timeout_s is None else time.monotonic() + timeout_s
+        with self._changed:
+            while True:
+                self._check(may_end=may_end)
+                if condition():
+                    return
+                left_s = None if due_s is None else due_s - time.monotonic()
+                if left_s is not None and left_s <= 0:
+                    receivers = " and ".join(stream.address for stream in self._streams)
+                    raise StageLostError(f"{receivers} did not move within {timeout_s:g} s")
+                self._changed.wait(left_s)
+
+    def _check(self, *, may_end: bool) -> None:
+        """Holds `_changed`."""
+        for stream in self._streams:
+            if stream.error is not None:
+                raise stream.error
+            if stream.has_ended and not may_end:
+                raise StageLostError(f"{stream.address} ended the stream")

@@ -27,12 +27,13 @@ from partition.transport import grpc_options, rpc
 READY_TIMEOUT_S = 60.0
 _FINISH_TIMEOUT_S = 60.0
 _TIMED_FRAMES = 32
-_CALLS = 16
+_CALLS = 64
+"""At once: while a session is taken over, each sender of a hop may have two."""
 _DRAIN_S = 1.0
 _MESSAGE_TIMEOUT_S = MESSAGE_TIMEOUT_S + 2.0
 """A probe of the rate takes two seconds at 0.5 Mbit/s."""
 
-Work = Callable[[Session, Inlet], None]
+Work = Callable[[Inlet], None]
 """Handles a session until its last frame; raises a PartitionError where that fails."""
 
 
@@ -60,7 +61,7 @@ class SessionServer:
         self._statistics = statistics
         self._turn = threading.Lock()
         self._guard = threading.Lock()
-        self._current: tuple[int, Inlet] | None = None
+        self._current: Inlet | None = None
         self._listener = Listener(
             listen,
             SERVICE,
@@ -87,16 +88,13 @@ class SessionServer:
         with self._guard:
             current = self._current
         if current is not None:
-            current[1].cancel(StageLostError("the stage was stopped"))
+            current.cancel(StageLostError("the stage was stopped"))
         self._listener.stop(_DRAIN_S)
 
     def _on_frames(self, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
         try:
             session = Session.unpack(next(requests))
-            inlet = Inlet(session, requests)
-            self._take_over(session, inlet)
-            threading.Thread(target=self._run, args=(session, inlet), daemon=True).start()
-            yield from inlet.signals()
+            yield from self._inlet(session).open(requests).signals()
         except StopIteration:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the stream holds no session")
         except StageLostError as error:
@@ -104,20 +102,26 @@ class SessionServer:
         except PartitionError as error:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
 
-    def _take_over(self, session: Session, inlet: Inlet) -> None:
+    def _inlet(self, session: Session) -> Inlet:
+        """Where a session's frames go; its first stream ends an earlier session."""
         with self._guard:
-            earlier = self._current
-            if earlier is not None and earlier[0] > session.number:
-                inlet.cancel(StageLostError("a later session has begun"))
+            current = self._current
+            if current is not None and current.session.number > session.number:
                 raise StageLostError("a later session has begun")
-            self._current = (session.number, inlet)
-        if earlier is not None:
-            earlier[1].cancel(StageLostError("a later session took over"))
+            if current is not None and current.session.number == session.number:
+                if current.session != session:
+                    raise StageError("a session asks one device for two stages")
+                return current
+            inlet = self._current = Inlet(session)
+        if current is not None:
+            current.cancel(StageLostError("a later session took over"))
+        threading.Thread(target=self._run, args=(inlet,), daemon=True).start()
+        return inlet
 
-    def _run(self, session: Session, inlet: Inlet) -> None:
+    def _run(self, inlet: Inlet) -> None:
         with self._turn:  # the earlier one lets its memory go first
             try:
-                self._work(session, inlet)
+                self._work(inlet)
                 inlet.finish()
             except PartitionError as error:
                 inlet.finish(error)
@@ -169,19 +173,20 @@ class Stage:
         self._server.__exit__()
 
     def statistics(self) -> dict[str, Any]:
-        """Frames, median seconds per frame, and the rate of the link to the next stage.
+        """Frames of its stage, median seconds per frame, and the rate of the link to the next.
 
-        Both are None until enough frames have passed.
+        Seconds and rate are None until enough frames have passed, the rate also next to replicas.
         """
         outlet = self._outlet
         busy_s = list(self._busy_s)
         return {
             "frames": self._frames,
             "busy_s": statistics.median(busy_s) if busy_s else None,
-            "rate_bps": outlet.times.rate_bps if outlet else None,
+            "rate_bps": outlet.rate_bps if outlet else None,
         }
 
-    def _work(self, session: Session, inlet: Inlet) -> None:
+    def _work(self, inlet: Inlet) -> None:
+        session = inlet.session
         if session.fingerprint != self._folder.fingerprint:
             raise StageError(
                 f"this device holds {self._folder.name} {self._folder.fingerprint}, not "
@@ -190,7 +195,7 @@ class Stage:
         if not session.hops:
             raise StageError("a stage was taken for the end of the line")
         # The next ones load their pieces while this one does.
-        with Outlet(session.next_address, session.behind(), self._security) as outlet:
+        with Outlet(session.behind(), self._security) as outlet:
             inlet.on_cancel(outlet.cut)
             self._outlet = outlet
             try:
@@ -209,6 +214,7 @@ class Stage:
             self._piece = None
             self._runtime.release()
             self._busy_s.clear()
+            self._frames = 0
             self._piece = wanted, Piece(self._folder, self._runtime, *wanted)
         return self._piece[1]
 

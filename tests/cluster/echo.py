@@ -16,8 +16,8 @@ from partition.transport import wire
 _READY_TIMEOUT_S = 30
 
 
-def send_back(session, inlet):
-    with Outlet(session.sink, session.behind()) as outlet:
+def send_back(inlet):
+    with Outlet(inlet.session.behind()) as outlet:
         outlet.wait_ready(_READY_TIMEOUT_S)
         inlet.ready()
         for frame in inlet.frames():

@@ -76,6 +76,28 @@ def test_a_killed_stage_is_back_and_no_frame_is_lost(tiny, local_ray, cluster_fi
     assert not local_ray.actors("StageActor")
 
 
+def test_a_killed_replica_leaves_its_share_and_comes_back(tiny, local_ray, cluster_file):
+    arguments = command(tiny, cluster_file, local_ray.address)
+    process = local_ray.popen(*arguments, "--frames", 6000, "--json", "--replicas", 2)
+    due_s = time.monotonic() + 180
+    while len(stages := local_ray.actors("StageActor")) < 2:
+        assert time.monotonic() < due_s, "no stages"
+        time.sleep(0.2)
+    time.sleep(2)
+    os.kill(max(stages, key=cpu_s), signal.SIGKILL)
+    out, error = process.communicate(timeout=280)
+    assert process.returncode == 0, error
+    result = json.loads(out.splitlines()[-1])
+    assert (result["frames"], result["wrong"]) == (6000, 0)
+    (placement,) = result["placements"]
+    assert [stage["device"] for stage in placement["stages"]] == ["a", "b"]
+    assert len({(stage["start"], stage["end"]) for stage in placement["stages"]}) == 1
+    assert all(stage["frames"] > 0 for stage in placement["stages"])
+    lost, *back = result["breaks"]
+    assert lost["seconds"] < 10
+    assert [each["reason"].split()[0] for each in back] == ["replica"]
+
+
 def test_a_device_without_a_node_is_named(tiny, local_ray, cluster_file):
     cluster_file.write_text(CLUSTER.replace('"b"', '"absent"'))
     sentence = one_sentence(local_ray.run(*command(tiny, cluster_file, local_ray.address)))

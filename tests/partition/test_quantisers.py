@@ -42,7 +42,7 @@ SESSION = Session(
     fingerprint="0" * 16,
     codec="int2",
     queue_depth=1,
-    hops=(Hop("a:2", 0, 1),),
+    hops=(Hop(("a:2",), 0, 1),),
     sink="a:1",
 )
 

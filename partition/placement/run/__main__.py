@@ -18,14 +18,21 @@ from partition.model.folder import ModelFolder
 from partition.placement import report as placement_report
 from partition.placement.cluster import Cluster
 from partition.placement.errors import PlacementError
-from partition.placement.run.replan import device_of
+from partition.placement.run.replan import devices_of
 
 if TYPE_CHECKING:
     from partition.placement.run.supervisor import Placed
 
 
 def run(
-    model: str, cluster_file: Path, address: str, n_frames: int, *, spares: int = 0, quiet: bool
+    model: str,
+    cluster_file: Path,
+    address: str,
+    n_frames: int,
+    *,
+    max_replicas: int = 1,
+    spares: int = 0,
+    quiet: bool,
 ) -> dict[str, Any]:
     """Run a network on a cluster with random frames.
 
@@ -34,6 +41,7 @@ def run(
         cluster_file: TOML.
         address: HOST:PORT of Ray's head, or "auto".
         n_frames: to send.
+        max_replicas: most devices that share a stage.
         spares: processes that wait on each device with a stage.
         quiet: print nothing meanwhile.
 
@@ -63,7 +71,7 @@ def run(
         report(placement_report.left_out(device))
     with (
         ray_cluster.joined(address),
-        Supervisor(folder, cluster, report, spares) as supervisor,
+        Supervisor(folder, cluster, report, max_replicas=max_replicas, spares=spares) as supervisor,
     ):
         result = supervisor.run(n_frames)
         placed = supervisor.placed
@@ -86,19 +94,21 @@ def run(
 def _describe(version: int, placed: Placed, seconds: list[tuple[float, int]]) -> dict[str, Any]:
     plan = placed.plan
     measured = frames_per_s(
-        [when_s for when_s, used in seconds if used == version], len(plan.stages)
+        [when_s for when_s, used in seconds if used == version], len(devices_of(plan))
     )
     return {
         "reason": placed.reason,
         "stages": [
             {
-                "device": device_of(stage),
+                "device": device,
                 "start": stage.start,
                 "end": stage.end,
+                "frames": placed.frames.get(device),
                 "expected_s": stage.compute_s,
-                "measured_s": placed.busy_s.get(device_of(stage)),
+                "measured_s": placed.busy_s.get(device),
             }
             for stage in plan.stages
+            for device in stage.devices
         ],
         "links": [
             {"from": a, "to": b, "measured_bps": rate_bps}
@@ -150,6 +160,9 @@ def _main() -> None:
     parser.add_argument("--ray", default="auto", metavar="ADDRESS", help="Ray cluster (this one's)")
     parser.add_argument("--frames", type=cli.positive, default=200, help="to send (200)")
     parser.add_argument(
+        "--replicas", type=cli.positive, default=1, help="most devices that share a stage (1)"
+    )
+    parser.add_argument(
         "--spare",
         action="store_true",
         help="keep a second process ready on every device with a stage, for when one is killed",
@@ -161,6 +174,7 @@ def _main() -> None:
         arguments.cluster,
         arguments.ray,
         arguments.frames,
+        max_replicas=arguments.replicas,
         spares=int(arguments.spare),
         quiet=arguments.json,
     )

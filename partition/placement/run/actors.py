@@ -9,7 +9,8 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,28 @@ from partition.stages.session import Hop
 
 LABEL = "dvfo-device"
 """Of a Ray node: the device's name in the cluster file."""
-PlacedStage = tuple[tuple[Any, ...], int, int]
-"""Its actors on one device, of which one works and others are spare; first and last cut."""
 _ADDRESS_TIMEOUT_S = 2.0
 _PREFER_S = 0.5
-"""To wait for the one that worked before, where a spare one has answered."""
+"""To wait for the one that worked before, or for another replica, where one has answered."""
 _PROBE_TIMEOUT_S = 3.0
 _INPUTS = 4
 """Different frames, sent in turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedStage:
+    """Actors that compute between two cuts."""
+
+    devices: tuple[str, ...]
+    """More than one are replicas."""
+    actors: tuple[tuple[Any, ...], ...]
+    """On each device; one of them works, the others are spare."""
+    start: int
+    end: int
+
+
+_Asked = tuple[Any, Any]
+"""An actor, and its answer to come: where it listens."""
 
 
 class StageActor:
@@ -74,6 +89,7 @@ class LineActor:
         self._stages: tuple[PlacedStage, ...] = ()
         self._version = 0
         self._working: tuple[Any, ...] = ()
+        self._left_out: dict[str, list[Any]] = {}
         self._guard = threading.Lock()
         self._results: list[tuple[float, int]] = []
         self._line = Line(
@@ -122,6 +138,14 @@ class LineActor:
         """Results so far, and the rate of the link to the first stage."""
         return self._line.statistics()
 
+    def rejoin(self) -> None:
+        """Have replicas take part again that did not answer when stages were last asked."""
+        for device, answers in self._left_out.items():
+            if _is_back(answers):
+                self._left_out = {}
+                self._line.renew(f"replica {device} is back")
+                return
+
     def probe(self, address: str) -> float:
         """Bits per second to a stage that listens at an address."""
         return link_rate_bps(address, _PROBE_TIMEOUT_S)
@@ -132,33 +156,48 @@ class LineActor:
             yield samples[number % len(samples)]
 
     def _route(self) -> tuple[Hop, ...]:
+        """The stages on those replicas that answer: one of each stage, or more."""
         with self._guard:
             stages = self._stages
-        actors = [sorted(some, key=lambda a: a not in self._working) for some, _, _ in stages]
-        found = _addresses(actors)
-        self._working = tuple(actor for actor, _ in found)
-        return tuple(
-            Hop(address, start, end)
-            for (_, address), (_, start, end) in zip(found, stages, strict=True)
-        )
+        asked = [[self._ask(actors) for actors in stage.actors] for stage in stages]
+        ready = _wait_for_each(asked)
+        hops, working = [], []
+        left_out: dict[str, list[Any]] = {}
+        for stage, replicas in zip(stages, asked, strict=True):
+            found = []
+            lost = StageLostError("a stage has not come back yet")
+            for device, replica in zip(stage.devices, replicas, strict=True):
+                try:
+                    found.append(_first([pair for pair in replica if pair[1] in ready]))
+                except StageLostError as error:
+                    lost = error
+                    left_out[device] = [answer for _, answer in replica]
+            if not found:
+                raise lost
+            working += [actor for actor, _ in found]
+            hops.append(Hop(tuple(address for _, address in found), stage.start, stage.end))
+        self._working, self._left_out = tuple(working), left_out
+        return tuple(hops)
+
+    def _ask(self, actors: tuple[Any, ...]) -> list[_Asked]:
+        """Actors of a device, the one that worked before first, and where each listens."""
+        preferred = sorted(actors, key=lambda actor: actor not in self._working)
+        return [(actor, actor.address.remote()) for actor in preferred]
 
 
-def _addresses(stages: list[list[Any]]) -> list[tuple[Any, str]]:
-    """Per stage, the first of its actors that answers, and where it listens."""
-    asked = [[actor.address.remote() for actor in actors] for actors in stages]
-    answers = [answer for some in asked for answer in some]
+def _wait_for_each(stages: list[list[list[_Asked]]]) -> set[Any]:
+    """Answers that are there once each stage has one; the others are not waited for."""
+    pending = [[answer for replica in stage for _, answer in replica] for stage in stages]
+    answers = [answer for some in pending for answer in some]
     due_s = time.monotonic() + _ADDRESS_TIMEOUT_S
-    ready = ray.wait(answers, num_returns=len(answers), timeout=_PREFER_S)[0]
-    while not all(set(some) & set(ready) for some in asked) and time.monotonic() < due_s:
-        ready = ray.wait(answers, num_returns=len(answers), timeout=_PREFER_S)[0]
-    found = []
-    for actors, some in zip(stages, asked, strict=True):
-        there = [pair for pair in zip(actors, some, strict=True) if pair[1] in ready]
-        found.append(_first(there))
-    return found
+    while True:
+        ready = set(ray.wait(answers, num_returns=len(answers), timeout=_PREFER_S)[0])
+        if all(ready.intersection(some) for some in pending) or time.monotonic() > due_s:
+            return ready
 
 
-def _first(answers: list[tuple[Any, Any]]) -> tuple[Any, str]:
+def _first(answers: list[_Asked]) -> tuple[Any, str]:
+    """The first of a device's actors that has answered, and where it listens."""
     lost = StageLostError("a stage has not come back yet")
     for actor, answer in answers:
         try:
@@ -168,6 +207,15 @@ def _first(answers: list[tuple[Any, Any]]) -> tuple[Any, str]:
         except ray.exceptions.RayTaskError as error:
             raise StageError(f"a stage does not start: {error.cause}") from error
     raise lost
+
+
+def _is_back(answers: list[Any]) -> bool:
+    """Whether one of a device's actors has answered since."""
+    for answer in ray.wait(answers, num_returns=len(answers), timeout=0)[0]:
+        with suppress(ray.exceptions.RayError):
+            ray.get(answer)
+            return True
+    return False
 
 
 def sample_inputs(folder: ModelFolder) -> list[tuple[Array, ...]]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from itertools import pairwise
+from itertools import chain, pairwise, product
 
 from partition.model.folder import ModelFolder
 from partition.placement.cluster import Cluster
 from partition.placement.errors import ClusterError
-from partition.placement.plan import Plan, Stage
+from partition.placement.plan import Plan
 from partition.placement.solver.problem import build_problem
-from partition.placement.solver.solve import Wish, solve
+from partition.placement.solver.solve import Wish, placed_period_s, solve
 
 CHANGE = 0.2
 """Share by which a link's rate has to change before stages are placed anew."""
@@ -28,13 +28,20 @@ class Planner:
     Args:
         folder: the network.
         cluster: as its file describes it.
+        max_replicas: most devices that share a stage.
         time_limit_s: for one search.
     """
 
-    def __init__(self, folder: ModelFolder, cluster: Cluster, time_limit_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        folder: ModelFolder,
+        cluster: Cluster,
+        max_replicas: int = 1,
+        time_limit_s: float = 5.0,
+    ) -> None:
         self._folder = folder
         self._cluster = replace(cluster, rate_bps=cluster.rate_bps.copy())
-        self._time_limit_s = time_limit_s
+        self._wish = Wish(max_replicas=max_replicas, time_limit_s=time_limit_s)
         self._index = {device.name: i for i, device in enumerate(cluster.devices)}
 
     def place(self, absent: Collection[str] = ()) -> Plan:
@@ -46,21 +53,18 @@ class Planner:
         Raises:
             InfeasibleError: the network does not fit what is left.
             ClusterError: inputs come from, or outputs go to, an absent device.
+            PlacementError: there are too many ways to group replicas.
         """
         cluster = _without(self._cluster, absent)
-        wish = Wish(time_limit_s=self._time_limit_s)
-        return solve(build_problem(self._folder, cluster), wish)
+        return solve(build_problem(self._folder, cluster), self._wish)
 
     def period_s(self, plan: Plan) -> float:
         """What the slowest stage or transfer of a placement takes now."""
-        problem = build_problem(self._folder, self._cluster)
-        devices = [self._index[device_of(stage)] for stage in plan.stages]
-        links_s = [
-            problem.transfer_s(stage.end, a, b)
-            for (a, b), stage in zip(pairwise(devices), plan.stages, strict=False)
+        placed = [
+            (tuple(self._index[name] for name in stage.devices), stage.start, stage.end)
+            for stage in plan.stages
         ]
-        ends_s = [problem.entry_s[devices[0]], problem.exit_s[devices[-1]]]
-        return float(max([*(stage.period_s for stage in plan.stages), *links_s, *ends_s]))
+        return placed_period_s(build_problem(self._folder, self._cluster), placed)
 
     def measured(self, plan: Plan, rates_bps: Mapping[Link, float]) -> tuple[Link, ...]:
         """Take note of measured rates.
@@ -100,9 +104,9 @@ class Planner:
         return float(self._cluster.rate_bps[self._at(link)])
 
     def entry(self, plan: Plan) -> str:
-        """The device that feeds the line: where inputs come from."""
+        """The device that feeds the line: where inputs come from, or a first stage is."""
         source = self._cluster.source
-        return device_of(plan.stages[0]) if source is None else self._cluster.devices[source].name
+        return plan.stages[0].devices[0] if source is None else self._cluster.devices[source].name
 
     def links(self, plan: Plan) -> tuple[Link, ...]:
         """The links that frames take on their way to the last stage."""
@@ -111,18 +115,18 @@ class Planner:
     def _bytes_on(self, plan: Plan) -> dict[Link, int]:
         """Bytes of a frame on each link that a placement uses."""
         cuts = build_problem(self._folder, self._cluster).cut_bytes
-        ends = [self.entry(plan), *map(device_of, plan.stages)]
+        ends = [(self.entry(plan),), *(stage.devices for stage in plan.stages)]
         return {
             (a, b): int(cuts[stage.start])
-            for (a, b), stage in zip(pairwise(ends), plan.stages, strict=True)
+            for (senders, receivers), stage in zip(pairwise(ends), plan.stages, strict=True)
+            for a, b in product(senders, receivers)
             if a != b
         }
 
 
-def device_of(stage: Stage) -> str:
-    """Its one device."""
-    (device,) = stage.devices
-    return device
+def devices_of(plan: Plan) -> tuple[str, ...]:
+    """The devices of all stages, replicas one after the other."""
+    return tuple(chain.from_iterable(stage.devices for stage in plan.stages))
 
 
 def is_other(known_s: float, measured_s: float) -> bool:

@@ -16,8 +16,8 @@ from partition.model.runtime import SplitRuntime
 from partition.placement.cluster import Cluster
 from partition.placement.errors import PlacementError
 from partition.placement.plan import Plan
-from partition.placement.run.actors import LABEL, LineActor, StageActor, sample_inputs
-from partition.placement.run.replan import WORTH, Link, Planner, device_of
+from partition.placement.run.actors import LABEL, LineActor, PlacedStage, StageActor, sample_inputs
+from partition.placement.run.replan import WORTH, Link, Planner, devices_of
 
 _LOOK_S = 1.0
 _MEASURE_S = 3.0
@@ -36,6 +36,8 @@ class Placed:
 
     plan: Plan
     reason: str
+    frames: dict[str, int] = field(default_factory=dict)
+    """That a device has worked on in its stage, when it was last asked."""
     busy_s: dict[str, float] = field(default_factory=dict)
     """Measured seconds per frame of a device's stage, as far as they are known."""
     rates_bps: dict[Link, float] = field(default_factory=dict)
@@ -49,6 +51,7 @@ class Supervisor:
         folder: the network; it lies at the same path on every node.
         cluster: its devices are labels of Ray nodes.
         report: called with a line of progress.
+        max_replicas: most devices that share a stage.
         spares: processes that wait on each device with a stage, to take over when it is killed.
 
     Raises:
@@ -60,13 +63,15 @@ class Supervisor:
         folder: ModelFolder,
         cluster: Cluster,
         report: Callable[[str], None] = lambda _: None,
+        *,
+        max_replicas: int = 1,
         spares: int = 0,
     ) -> None:
         self._folder = folder.plain
         self._cluster = cluster
         self._report = report
         self._processes = 1 + spares
-        self._planner = Planner(self._folder, cluster)
+        self._planner = Planner(self._folder, cluster, max_replicas)
         self._stages: dict[str, tuple[Any, ...]] = {}
         self._measured_s = 0.0
         self.placed: list[Placed] = []
@@ -125,21 +130,24 @@ class Supervisor:
             ray.kill(line)
 
     def _place(self, line: Any, plan: Plan, reason: str) -> None:
-        used = [device_of(stage) for stage in plan.stages]
+        used = devices_of(plan)
         self._keep(used)
         self._start(used)
         if not self.placed:  # spare ones that still start would slow the first frames down
             self._wait_for_all()
         self.placed.append(Placed(plan, reason))
-        ray.get(
-            line.place.remote(
-                tuple((self._stages[device_of(s)], s.start, s.end) for s in plan.stages),
-                len(self.placed) - 1,
-            ),
-            timeout=_START_TIMEOUT_S,
+        stages = tuple(
+            PlacedStage(
+                each.devices,
+                tuple(self._stages[device] for device in each.devices),
+                each.start,
+                each.end,
+            )
+            for each in plan.stages
         )
-        stages = ", ".join(f"{device_of(s)} {s.start}-{s.end}" for s in plan.stages)
-        self._report(f"{reason}: {stages}, {1 / plan.period_s:.2f} frames/s expected")
+        ray.get(line.place.remote(stages, len(self.placed) - 1), timeout=_START_TIMEOUT_S)
+        where = ", ".join(f"{' + '.join(s.devices)} {s.start}-{s.end}" for s in plan.stages)
+        self._report(f"{reason}: {where}, {1 / plan.period_s:.2f} frames/s expected")
 
     def _start(self, devices: Iterable[str]) -> None:
         for device in devices:
@@ -162,10 +170,11 @@ class Supervisor:
         )
 
     def _look(self, line: Any) -> None:
-        """Place anew if a device has gone or a link has changed."""
+        """Place anew if a device has gone or a link has changed; take replicas back."""
+        line.rejoin.remote()
         current = self.placed[-1].plan
         alive = self._alive()
-        gone = [device for device in map(device_of, current.stages) if device not in alive]
+        gone = [device for device in devices_of(current) if device not in alive]
         if gone:
             absent = {device.name for device in self._cluster.devices} - alive
             for device in gone:
@@ -184,7 +193,7 @@ class Supervisor:
             a, b = changed[0]
             self._place(line, better, f"link {a} to {b} has changed")
         else:
-            self._keep(map(device_of, current.stages))
+            self._keep(devices_of(current))
 
     def _better(self, line: Any, current: Plan, absent: set[str]) -> Plan | None:
         """A placement that is worth moving to once the links that it would use have been tried."""
@@ -196,7 +205,7 @@ class Supervisor:
             untried = [link for link in self._planner.links(plan) if link not in tried]
             if not untried:
                 return plan
-            self._start(map(device_of, plan.stages))
+            self._start(devices_of(plan))
             self._planner.measured(plan, self._tried(line, untried, self._planner.entry(plan)))
             tried.update(untried)
         return plan
@@ -216,7 +225,7 @@ class Supervisor:
 
     def _measure(self, line: Any, placed: Placed) -> None:
         """Ask the stages how they are doing; one that does not answer is left out."""
-        names = [device_of(stage) for stage in placed.plan.stages]
+        names = devices_of(placed.plan)
         asked = [actor.statistics.remote() for name in names for actor in self._stages[name]]
         try:
             first, *rest = ray.get([line.progress.remote(), *asked], timeout=_ANSWER_TIMEOUT_S)
@@ -224,15 +233,19 @@ class Supervisor:
             return
         n = self._processes
         # The one that works has a link to the next stage; spare ones have none.
-        answers = [
-            max(rest[i : i + n], key=lambda each: (each["rate_bps"] or 0.0, each["frames"]))
-            for i in range(0, len(rest), n)
-        ]
-        for name, answer in zip(names, answers, strict=True):
+        answers = {
+            name: max(rest[i : i + n], key=lambda each: (each["rate_bps"] or 0.0, each["frames"]))
+            for name, i in zip(names, range(0, len(rest), n), strict=True)
+        }
+        for name, answer in answers.items():
+            placed.frames[name] = answer["frames"]
             if answer["busy_s"]:
                 placed.busy_s[name] = answer["busy_s"]
-        ends = [self._planner.entry(placed.plan), *names]
-        for link, answer in zip(pairwise(ends), [first, *answers], strict=False):
+        # Next to replicas no rate is measured, so that the first of them stands for all.
+        firsts = [stage.devices[0] for stage in placed.plan.stages]
+        ends = [self._planner.entry(placed.plan), *firsts]
+        answered = [first, *(answers[name] for name in firsts)]
+        for link, answer in zip(pairwise(ends), answered, strict=False):
             if answer["rate_bps"] and link[0] != link[1]:
                 placed.rates_bps[link] = answer["rate_bps"]
 

@@ -11,8 +11,9 @@ import pytest
 from partition.placement.cluster import Cluster, Device
 from partition.placement.errors import ClusterError, InfeasibleError
 from partition.placement.run.__main__ import frames_per_s, run
-from partition.placement.run.replan import NOISE_S, Planner, blamed, device_of, is_other
+from partition.placement.run.replan import NOISE_S, Planner, blamed, devices_of, is_other
 from partition.placement.run.supervisor import Placed, Supervisor
+from partition.stages.errors import StageLostError
 
 
 def devices(n, **changes):
@@ -38,9 +39,9 @@ def test_a_link_is_another_beyond_a_fifth_and_the_noise(known_s):
 def test_a_device_that_is_gone_is_not_used(tiny):
     planner = Planner(tiny, cluster())
     plan = planner.place()
-    gone = device_of(plan.stages[0])
+    gone = devices_of(plan)[0]
     left = planner.place({gone})
-    assert gone not in {device_of(stage) for stage in left.stages}
+    assert gone not in devices_of(left)
     assert left.period_s > plan.period_s
     assert (left.stages[0].start, left.stages[-1].end) == (0, len(tiny.cuts) - 1)
 
@@ -58,7 +59,7 @@ def test_devices_that_no_link_leads_to_are_said_to_be_left_out(tiny, tmp_path, m
 
         placed = ()
 
-        def __init__(self, folder, cluster, report, spares):
+        def __init__(self, folder, cluster, report, **_):
             asked.extend(device.name for device in cluster.devices)
 
         def __enter__(self):
@@ -96,7 +97,7 @@ def test_too_little_is_left(tiny):
 def test_a_slower_link_is_avoided(tiny):
     planner = Planner(tiny, cluster())
     plan = planner.place()
-    link = (device_of(plan.stages[0]), device_of(plan.stages[1]))
+    link = devices_of(plan)[:2]
     assert planner.links(plan)[0] == link
     assert planner.measured(plan, {link: 0.95e8}) == ()
     assert planner.period_s(plan) == pytest.approx(plan.period_s)
@@ -104,10 +105,7 @@ def test_a_slower_link_is_avoided(tiny):
     assert planner.measured(plan, {link: 1e5}) == ()
     now_s = planner.period_s(plan)
     better = planner.place()
-    pairs = [
-        (device_of(a), device_of(b)) for a, b in zip(better.stages, better.stages[1:], strict=False)
-    ]
-    assert link not in pairs
+    assert link not in itertools.pairwise(devices_of(better))
     assert better.period_s < now_s
 
 
@@ -129,12 +127,12 @@ def test_a_cable_is_blamed_where_no_other_link_of_it_is_sound(slower, others, de
 def test_a_slow_cable_makes_its_unused_links_slow(tiny):
     planner = Planner(tiny, cluster(4))
     plan = planner.place()
-    names = [device_of(stage) for stage in plan.stages]
+    names = devices_of(plan)
     assert len(names) >= 3
     links = list(itertools.pairwise(names))
     rates_bps = dict.fromkeys(links, 1e8) | {links[0]: 1e5, links[1]: 2e5}
     assert planner.measured(plan, rates_bps) == (links[0], links[1])
-    better = [device_of(stage) for stage in planner.place().stages]
+    better = devices_of(planner.place())
     assert names[1] not in better or len(better) == 1
 
 
@@ -142,7 +140,7 @@ def test_the_cluster_that_was_given_stays_as_it_is(tiny):
     given = cluster()
     planner = Planner(tiny, given)
     plan = planner.place()
-    planner.measured(plan, {(device_of(plan.stages[0]), device_of(plan.stages[1])): 1e5})
+    planner.measured(plan, {devices_of(plan)[:2]: 1e5})
     assert given.rate_bps.max() == given.rate_bps[given.rate_bps > 0].min() == 1e8
 
 
@@ -190,3 +188,98 @@ def test_what_was_tried_is_counted_on(tiny, moving):
     plan = better(1e5)
     assert tried
     assert slow.period_s(plan) == pytest.approx(plan.period_s, rel=0.01)
+
+
+def shared(tiny):
+    """Where one block takes longest by far: two of the three devices share its stage."""
+    block_s = [0.001] * (len(tiny.cuts) - 1)
+    block_s[len(block_s) // 2] = 0.1
+    return cluster(devices=devices(3, flops_per_s=None, block_s=tuple(block_s)))
+
+
+def test_replicas_share_a_stage_where_they_are_allowed(tiny):
+    alone = Planner(tiny, shared(tiny)).place()
+    planner = Planner(tiny, shared(tiny), max_replicas=2)
+    plan = planner.place()
+    assert max(len(stage.devices) for stage in plan.stages) == 2
+    assert planner.period_s(plan) == pytest.approx(plan.period_s)
+    assert plan.period_s == pytest.approx(alone.period_s / 2, rel=0.1)
+    gone = next(stage.devices[1] for stage in plan.stages if len(stage.devices) == 2)
+    assert gone not in devices_of(planner.place({gone}))
+
+
+def test_every_link_between_replicas_counts(tiny):
+    planner = Planner(tiny, shared(tiny), max_replicas=2)
+    plan = planner.place()
+    one, two = plan.stages
+    links = set(itertools.product(one.devices, two.devices))
+    assert len(links) == 2
+    assert links <= set(planner.links(plan))
+    before_s = planner.period_s(plan)
+    slow, sound = links
+    assert planner.measured(plan, {slow: 1e5, sound: 1e8}) == (slow,)
+    assert planner.period_s(plan) > 2 * before_s
+
+
+class Answer:
+    """What an actor of Ray's answers, or that it does not."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def remote(self):
+        return self
+
+
+class Actor:
+    def __init__(self, address=None):
+        self.address = Answer(address)
+
+
+@pytest.fixture
+def feeding(tiny, monkeypatch):
+    """A line without Ray whose actors answer at once or never."""
+    ray = pytest.importorskip("ray")
+    from partition.placement.run import actors
+
+    monkeypatch.setattr(actors, "_ADDRESS_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: "127.0.0.1")
+    monkeypatch.setattr(
+        ray, "wait", lambda answers, **_: ([each for each in answers if each.value], [])
+    )
+    monkeypatch.setattr(ray, "get", lambda answer: answer.value)
+    line = actors.LineActor(tiny.path, "none", 1)
+    renewed = []
+    line._line.renew = renewed.append
+    return line, renewed
+
+
+def placed(actors, start=0, end=3):
+    from partition.placement.run.actors import PlacedStage
+
+    names = tuple(f"d{i}" for i in range(len(actors)))
+    return PlacedStage(names, tuple((actor,) for actor in actors), start, end)
+
+
+def test_a_replica_that_does_not_answer_is_left_out_until_it_is_back(feeding):
+    line, renewed = feeding
+    lost = Actor()
+    line.place((placed([Actor("10.0.0.1:1"), lost]), placed([Actor("10.0.0.3:3")], 3, 9)), 0)
+    assert renewed.pop() == "stages are placed anew"
+    assert [hop.addresses for hop in line._route()] == [("10.0.0.1:1",), ("10.0.0.3:3",)]
+    line.rejoin()
+    assert renewed == []
+    lost.address.value = "10.0.0.2:2"
+    line.rejoin()
+    line.rejoin()
+    assert renewed == ["replica d1 is back"]
+    assert line._route()[0].addresses == ("10.0.0.1:1", "10.0.0.2:2")
+    line.rejoin()
+    assert renewed == ["replica d1 is back"]
+
+
+def test_a_stage_without_any_replica_is_lost(feeding):
+    line, _ = feeding
+    line.place((placed([Actor(), Actor()]),), 0)
+    with pytest.raises(StageLostError, match="has not come back"):
+        line._route()

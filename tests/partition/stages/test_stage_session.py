@@ -17,15 +17,29 @@ SESSION = Session(
     fingerprint="0123456789abcdef",
     codec="int8",
     queue_depth=2,
-    hops=(Hop("10.0.0.1:5", 0, 3), Hop("10.0.0.2:6", 3, 9)),
+    hops=(Hop(("10.0.0.1:5",), 0, 3), Hop(("10.0.0.2:6", "10.0.0.4:8"), 3, 9)),
     sink="10.0.0.3:7",
 )
 
 
 def test_an_opening_comes_back_and_points_on():
     assert Session.unpack(SESSION.pack()) == SESSION
-    assert SESSION.next_address == "10.0.0.2:6"
-    assert SESSION.behind().next_address == SESSION.behind().behind().sink == "10.0.0.3:7"
+    assert SESSION.addresses == ("10.0.0.1:5",)
+    second = SESSION.behind()
+    assert (second.addresses, second.n_senders) == (("10.0.0.2:6", "10.0.0.4:8"), 1)
+    results = second.behind()
+    assert (results.addresses, results.n_senders) == (("10.0.0.3:7",), 2)
+    assert Session.unpack(results.pack()) == results
+
+
+@pytest.mark.parametrize(("queue_depth", "n_senders", "window"), [(1, 1, 2), (3, 2, 2), (1, 3, 1)])
+def test_several_senders_share_the_memory_of_one(queue_depth, n_senders, window):
+    assert replace(SESSION, queue_depth=queue_depth, n_senders=n_senders).window == window
+
+
+def test_a_line_holds_what_is_computed_and_what_waits():
+    # 3 wait for the first stage and 2 * 3 for the second, 2 * 1 for the results; 3 are computed
+    assert SESSION.capacity == 3 + 2 * 3 + 2 * 1 + 3
 
 
 @pytest.mark.parametrize(
@@ -35,8 +49,13 @@ def test_an_opening_comes_back_and_points_on():
         {"number": True},
         {"codec": "zip"},
         {"sink": "nowhere"},
-        {"hops": [{"address": "10.0.0.1:5", "start": 3, "end": 3}]},
-        {"hops": [{"address": "10.0.0.1:5", "start": 0, "end": 1, "more": 1}]},
+        {"hops": [{"addresses": ["10.0.0.1:5"], "start": 3, "end": 3}]},
+        {"hops": [{"addresses": ["10.0.0.1:5"], "start": 0, "end": 1, "more": 1}]},
+        {"hops": [{"addresses": [], "start": 0, "end": 1}]},
+        {"hops": [{"addresses": "10.0.0.1:5", "start": 0, "end": 1}]},
+        {"hops": [{"addresses": ["10.0.0.1:5"] * 1024, "start": 0, "end": 1}]},
+        {"n_senders": 0},
+        {"n_senders": 1.0},
         {"hops": [7]},
         {"queue_depth": 1.5},
         {"extra": 1},

@@ -68,7 +68,7 @@ def stages(tiny):
 def hops_over(addresses, folder):
     """The network in equal parts."""
     cuts = np.linspace(0, len(folder.cuts) - 1, len(addresses) + 1).astype(int).tolist()
-    return tuple(map(Hop, addresses, cuts[:-1], cuts[1:]))
+    return tuple(map(Hop, zip(addresses), cuts[:-1], cuts[1:]))
 
 
 def inputs(folder, n, pace_s=0.0):
@@ -209,12 +209,10 @@ def test_a_link_that_gets_nothing_through_is_slow():
         assert link_rate_bps(address, 0.5) == 8 * PROBE_BYTES / 0.5
 
 
-@pytest.mark.parametrize(
-    ("wrong", "says"), [(Hop("", 0, 99), "has cuts 0 to"), (Hop("", 3, 5), "came to")]
-)
+@pytest.mark.parametrize(("wrong", "says"), [((0, 99), "has cuts 0 to"), ((3, 5), "came to")])
 def test_what_a_stage_refuses_is_not_tried_again(tiny, stages, wrong, says):
     begin_s = time.monotonic()
-    hop = Hop(stages[0].address, wrong.start, wrong.end)
+    hop = Hop((stages[0].address,), *wrong)
     with Line(tiny, lambda: (hop,)) as line, pytest.raises(StageError, match=says):
         list(line.run(inputs(tiny, 3)))
     assert time.monotonic() - begin_s < 5
@@ -222,13 +220,13 @@ def test_what_a_stage_refuses_is_not_tried_again(tiny, stages, wrong, says):
 
 def test_another_network_is_refused(tiny, stages):
     other = replace(tiny, fingerprint="0123456789abcdef")
-    hop = Hop(stages[0].address, 0, 1)
+    hop = Hop((stages[0].address,), 0, 1)
     with Line(other, lambda: (hop,)) as line, pytest.raises(StageError, match="this device holds"):
         list(line.run(inputs(other, 1)))
 
 
 def test_nobody_there_is_said_after_the_patience(tiny):
-    hop = Hop("127.0.0.1:1", 0, 1)
+    hop = Hop(("127.0.0.1:1",), 0, 1)
     with (
         Line(tiny, lambda: (hop,), patience_s=1) as line,
         pytest.raises(StageError, match="no res"),
