@@ -26,7 +26,8 @@ from hw.errors import (
     UnsupportedError,
 )
 from hw.left_out import Search
-from hw.nvidia.nvml import NvmlCard, NvmlZone, nvml_cards, nvml_domains, nvml_zones
+from hw.nvidia.card import NvmlCard, nvml_cards
+from hw.nvidia.nvml import NvmlZone, nvml_domains, nvml_zones
 from hw.sensors.energy_meter import EnergyMeter
 from hw.sensors.find import PowerSources, find_power
 from hw.sensors.firmware import FirmwareWatch

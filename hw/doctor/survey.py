@@ -18,7 +18,8 @@ from hw.device.model import DeviceModel
 from hw.doctor.throttle import throttle_reasons
 from hw.errors import HardwareError, PermissionDeniedError
 from hw.left_out import Search
-from hw.nvidia.nvml import NvmlCard, NvmlDomain, NvmlZone, nvml_cards, nvml_domains, nvml_zones
+from hw.nvidia.card import NvmlCard, nvml_cards
+from hw.nvidia.nvml import NvmlDomain, NvmlZone, nvml_domains, nvml_zones
 from hw.sensors.energy_meter import READINGS_PER_WINDOW
 from hw.sensors.find import PowerSources, find_power
 from hw.sensors.hwmon import HwmonPower, Ina3221Power

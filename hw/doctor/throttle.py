@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hw.left_out import leaving_out
-from hw.nvidia.nvml import NvmlCard, clock_reasons
+from hw.nvidia.card import NvmlCard
+from hw.nvidia.nvml import clock_reasons
 from hw.sensors.firmware import OVER_CURRENT, PI_BITS, over_current_events, pi_bits
 from hw.sysfs import Sysfs
 from hw.thermal.cooling import CoolingDevices, slows_a_clock

@@ -1,20 +1,15 @@
 """NVIDIA cards by NVML (package nvidia-ml-py): clocks, power, energy and temperature.
 
-Every call is probed on each card: NVML starts on Jetson boards too, and then refuses nearly
-everything. Locked clock ranges cannot be read back, so that they are only set on request, and what
+Locked clock ranges cannot be read back, so that they are only set on request, and what
 another program had locked is lost when they are reset.
 """
 
 from __future__ import annotations
 
-import importlib
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from hw.base import Applied, Cause, Hold
 from hw.errors import (
@@ -23,9 +18,10 @@ from hw.errors import (
     SensorReadError,
     UnsupportedError,
 )
+from hw.nvidia.card import NvmlCard
 from hw.plausible import plausible_c, plausible_w
-from hw.settings.settings import Changes, Value
-from hw.sysfs import Sysfs
+from hw.settings.locked_range import LOCKED_CLOCKS, LockedRange
+from hw.settings.settings import Changes
 
 HZ_PER_MHZ = 1_000_000
 SETTLE_S = 0.5
@@ -42,57 +38,6 @@ THERMAL_REASONS = 0x20 | 0x40
 """Clock event reasons: slowed down by the driver, or by the hardware, for heat."""
 IDLE_REASON = 0x1
 """An idle card rests below its locked range."""
-
-
-class NvmlCard:
-    """One card.
-
-    Args:
-        nvml: the module `pynvml`, started.
-        index: of the card.
-    """
-
-    def __init__(self, nvml: ModuleType, index: int) -> None:
-        self.nvml = nvml
-        self.handle = nvml.nvmlDeviceGetHandleByIndex(index)
-        self.name = f"nvidia{index}"
-        self.title = str(nvml.nvmlDeviceGetName(self.handle))
-        self.uuid = str(nvml.nvmlDeviceGetUUID(self.handle))
-
-    def call(self, function: str, *arguments: object) -> Any:
-        """Call a function for this card.
-
-        Raises:
-            UnsupportedError: the card or the driver lacks it.
-            PermissionDeniedError: this user may not.
-            SensorReadError: it failed.
-        """
-        nvml = self.nvml
-        if not hasattr(nvml, function):
-            raise UnsupportedError(f"nvidia-ml-py lacks {function}; update it")
-        try:
-            return getattr(nvml, function)(self.handle, *arguments)
-        except nvml.NVMLError as error:
-            code = getattr(error, "value", None)
-            if code in (nvml.NVML_ERROR_NOT_SUPPORTED, nvml.NVML_ERROR_FUNCTION_NOT_FOUND):
-                raise UnsupportedError(f"{self.title} does not support {function}") from None
-            if code == nvml.NVML_ERROR_NO_PERMISSION:
-                raise PermissionDeniedError(
-                    f"{function} of {self.title} was refused; run as root or with CAP_SYS_ADMIN"
-                ) from None
-            raise SensorReadError(f"{function} of {self.title} failed: {error}") from None
-
-    def offers(self, function: str, *arguments: object) -> bool:
-        """Whether a reading works on this card for this user."""
-        try:
-            self.call(function, *arguments)
-        except (UnsupportedError, PermissionDeniedError, SensorReadError):
-            return False
-        return True
-
-    def first(self, functions: Sequence[str], *arguments: object) -> str | None:
-        """The first of several functions that works on this card; None if none does."""
-        return next((name for name in functions if self.offers(name, *arguments)), None)
 
 
 class NvmlCounter:
@@ -148,91 +93,6 @@ class NvmlZone:
         """Read the temperature, degrees C."""
         raw_c = self._card.call(self._function, self._card.nvml.NVML_TEMPERATURE_GPU)
         return plausible_c(self.name, float(raw_c))
-
-
-@dataclass(frozen=True, slots=True)
-class _Clock:
-    """Which calls drive a clock of a card, and nvidia-smi's option that gives it back."""
-
-    suffix: str
-    lock: str
-    reset: str
-    by_hand: str
-
-
-_CLOCKS = {
-    "graphics": _Clock(
-        "", "nvmlDeviceSetGpuLockedClocks", "nvmlDeviceResetGpuLockedClocks", "--reset-gpu-clocks"
-    ),
-    "mem": _Clock(
-        "_mem",
-        "nvmlDeviceSetMemoryLockedClocks",
-        "nvmlDeviceResetMemoryLockedClocks",
-        "--reset-memory-clocks",
-    ),
-}
-
-
-class LockedRange:
-    """The locked range of one clock of a card; restored by giving it up.
-
-    Args:
-        uuid: of the card.
-        clock: "graphics" or "mem".
-        card: the card, looked up when it is needed if not given.
-    """
-
-    kind = "nvml-locked-range"
-    files: tuple[Path, ...] = ()
-
-    def __init__(self, uuid: str, clock: str, card: NvmlCard | None = None) -> None:
-        self._uuid = uuid
-        self._name = clock
-        self._clock = _CLOCKS[clock]
-        self._card = card
-        self.key = f"{uuid}/{clock}"
-
-    def read(self) -> Value:
-        """Nothing: NVML does not tell."""
-        return ""
-
-    def lock(self, low_mhz: int, high_mhz: int) -> None:
-        """Set the range."""
-        assert self._card is not None
-        self._card.call(self._clock.lock, low_mhz, high_mhz)
-
-    def is_absent(self) -> bool:
-        """Whether no card can be reached, as without the driver or nvidia-ml-py."""
-        return self._card is None and not nvml_cards()
-
-    def restore(self, value: Value) -> None:
-        """Give the range up; nothing where the card was taken out, and its range with it.
-
-        Raises:
-            UnsupportedError: no card can be reached.
-        """
-        cards = [self._card] if self._card is not None else nvml_cards()
-        if not cards:
-            raise UnsupportedError(
-                f"the NVIDIA card {self._uuid} cannot be reached; install nvidia-ml-py and its "
-                f"driver, or nvidia-smi -i {self._uuid} {self._clock.by_hand}"
-            )
-        for card in cards:
-            if card.uuid == self._uuid:
-                card.call(self._clock.reset)
-
-    @classmethod
-    def from_document(cls, _: Sysfs, document: Mapping[str, str]) -> LockedRange:
-        """Rebuild it from its description.
-
-        Raises:
-            KeyError: it describes no locked range.
-        """
-        return cls(document["uuid"], document["clock"])
-
-    def document(self) -> dict[str, str]:
-        """Describe the card and the clock."""
-        return {"kind": self.kind, "uuid": self._uuid, "clock": self._name}
 
 
 class NvmlDomain:
@@ -316,28 +176,6 @@ def clock_reasons(card: NvmlCard) -> int | None:
     return None if function is None else int(card.call(function))
 
 
-def nvml_cards(module: ModuleType | None = None) -> list[NvmlCard]:
-    """All cards; none where the package or the driver is missing.
-
-    Args:
-        module: in place of `pynvml`.
-    """
-    try:
-        nvml = module or importlib.import_module("pynvml")
-    except ImportError:
-        return []
-    try:
-        nvml.nvmlInit()
-        n_cards = nvml.nvmlDeviceGetCount()
-    except nvml.NVMLError:  # no driver, or no card
-        return []
-    cards = []
-    for index in range(n_cards):
-        with suppress(nvml.NVMLError):  # one that has dropped off the bus
-            cards.append(NvmlCard(nvml, index))
-    return cards
-
-
 def nvml_zones(cards: Sequence[NvmlCard]) -> dict[str, NvmlZone]:
     """Temperatures of the cards that tell theirs."""
     zones = {}
@@ -351,7 +189,7 @@ def nvml_zones(cards: Sequence[NvmlCard]) -> dict[str, NvmlZone]:
 def nvml_domains(card: NvmlCard, changes: Changes, hold: Hold) -> dict[str, NvmlDomain]:
     """The clocks of a card whose operating points are listed."""
     domains = {}
-    for kind, clock in _CLOCKS.items():
+    for kind, clock in LOCKED_CLOCKS.items():
         name = card.name.replace("nvidia", "gpu") + clock.suffix
         points_hz = _table_hz(card, kind)
         if points_hz:

@@ -13,7 +13,8 @@ from typing import Protocol
 from hw.base import EnergyCounter, PowerSensor
 from hw.errors import HardwareError
 from hw.left_out import Search
-from hw.nvidia.nvml import NvmlCard, NvmlCounter, NvmlPower
+from hw.nvidia.card import NvmlCard
+from hw.nvidia.nvml import NvmlCounter, NvmlPower
 from hw.sensors.battery import battery_sensors
 from hw.sensors.energy_meter import POLLED
 from hw.sensors.hwmon import hwmon_sensors
