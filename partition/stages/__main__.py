@@ -11,7 +11,7 @@ from partition import cli
 from partition.errors import CloudError
 from partition.model.folder import ModelFolder
 from partition.security.tls import is_loopback
-from partition.stages.server import Stage
+from partition.stages.server import StageServer
 from partition.transport import rpc
 
 
@@ -34,7 +34,7 @@ def _main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     folder = ModelFolder.open(arguments.model)
-    with Stage(folder, arguments.listen, arguments.threads) as stage:
+    with StageServer(folder, arguments.listen, arguments.threads) as stage:
         sys.stdout.write(f"{folder.name} {folder.fingerprint} waits on {stage.address}\n")
         sys.stdout.flush()
         stop.wait()

@@ -75,7 +75,8 @@ class Line:
 
     Args:
         folder: the network.
-        route: asked for the stages, in order, before every session; may wait for them.
+        route: asked for the stages, in order, before every session; may wait for them. A stage
+            without an address is waited for.
         listen: HOST:PORT for the results; port 0 takes a free one.
         codec: how tensors cross: one of `quantisers.codec_names`.
         queue_depth: frames that may wait in front of a stage.
@@ -220,6 +221,8 @@ class Line:
                 self.breaks.append(Break(str(error), now_s))
 
     def _session(self, hops: tuple[Hop, ...]) -> None:
+        if not all(hop.addresses for hop in hops):
+            raise StageLostError("a stage has no device left")
         # Later than any number of whoever fed these stages before.
         self._number = max(self._number + 1, time.time_ns())
         session = Session(

@@ -133,7 +133,7 @@ class SessionServer:
         return json.dumps(self._statistics()).encode()
 
 
-class Stage:
+class StageServer:
     """Runs whatever stage of a network a session asks for; a context manager.
 
     Args:
@@ -163,7 +163,7 @@ class Stage:
         self._server = SessionServer(listen, self._work, self.statistics, server_security)
         self.address = self._server.address
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> StageServer:
         """Begin to listen."""
         self._server.__enter__()
         return self

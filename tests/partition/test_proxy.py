@@ -18,7 +18,7 @@ from partition.model.runtime import random_inputs
 from partition.security.tls import ClientSecurity, ServerSecurity
 from partition.server.cloud_server import CloudServer
 from partition.stages.probe import link_rate_bps
-from partition.stages.server import Stage
+from partition.stages.server import StageServer
 from tests.partition.swallowing_relay import SwallowingRelay
 
 DEADLINE_S = 5.0
@@ -71,7 +71,7 @@ def test_loopback_goes_past_a_proxy_even_where_one_is_wanted(tiny, runtime, prox
 
 
 def test_a_stage_and_a_local_service_are_reached_past_a_proxy(tiny, proxy):
-    with Stage(tiny, "127.0.0.1:0") as stage:
+    with StageServer(tiny, "127.0.0.1:0") as stage:
         assert link_rate_bps(stage.address, DEADLINE_S) > 0
     service = LocalService(tiny, max_waiting=2)
     service.start()

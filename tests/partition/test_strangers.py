@@ -23,7 +23,7 @@ from partition.listener.refusal_log import RefusalLog
 from partition.model.runtime import random_inputs
 from partition.security.tls import ClientSecurity, ServerSecurity
 from partition.server.cloud_server import CloudServer
-from partition.stages.server import Stage
+from partition.stages.server import StageServer
 from partition.stages.session import FRAMES, STATISTICS, method_path
 from partition.transport import grpc_options, rpc
 from tests.partition.strangers import HeadersOnly, idle_connections, server_process, still_open
@@ -205,7 +205,7 @@ def test_the_local_service_serves_on(tiny, image):
 
 def test_a_stage_answers_on_and_demands_its_token_on_the_header(tiny, token_file):
     for security in (None, ServerSecurity(token_file=token_file)):
-        with Stage(tiny, "127.0.0.1:0", server_security=security) as stage:
+        with StageServer(tiny, "127.0.0.1:0", server_security=security) as stage:
             channels = [
                 grpc.insecure_channel(stage.address, OWN_CONNECTION) for _ in range(CONNECTIONS)
             ]

@@ -22,7 +22,7 @@ from partition.model.runtime import Array, random_inputs
 from partition.stages.errors import StageError, StageLostError
 from partition.stages.line import Line
 from partition.stages.probe import link_rate_bps
-from partition.stages.server import Stage
+from partition.stages.server import StageServer
 from partition.stages.session import Hop
 
 LABEL = "dvfo-device"
@@ -56,7 +56,7 @@ class StageActor:
 
     def __init__(self, model: Path) -> None:
         folder = ModelFolder.open(model)
-        self._stage = Stage(folder, f"{ray.util.get_node_ip_address()}:0").__enter__()
+        self._stage = StageServer(folder, f"{ray.util.get_node_ip_address()}:0").__enter__()
 
     def address(self) -> str:
         """HOST:PORT; another one after a restart."""
@@ -67,7 +67,7 @@ class StageActor:
         return os.getpid()
 
     def statistics(self) -> dict[str, Any]:
-        """See `Stage.statistics`."""
+        """See `StageServer.statistics`."""
         return self._stage.statistics()
 
     def probe(self, address: str) -> float:

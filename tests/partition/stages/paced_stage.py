@@ -24,6 +24,6 @@ class PacedPiece(Piece):
 
 if __name__ == "__main__":
     server.Piece = PacedPiece
-    with server.Stage(ModelFolder.open(sys.argv[1]), "127.0.0.1:0") as stage:
+    with server.StageServer(ModelFolder.open(sys.argv[1]), "127.0.0.1:0") as stage:
         print(stage.address, flush=True)
         threading.Event().wait()

@@ -18,7 +18,7 @@ from partition.stages.errors import StageError, StageLostError
 from partition.stages.line import Line
 from partition.stages.outlet import Outlet
 from partition.stages.piece import Crossing
-from partition.stages.server import SessionServer, Stage
+from partition.stages.server import SessionServer, StageServer
 from partition.stages.session import Hop, Session
 
 REPOSITORY = Path(__file__).parents[3]
@@ -73,10 +73,10 @@ def paced(tiny):
 @pytest.fixture
 def four(tiny):
     with (
-        Stage(tiny, "127.0.0.1:0") as a,
-        Stage(tiny, "127.0.0.1:0") as b,
-        Stage(tiny, "127.0.0.1:0") as c,
-        Stage(tiny, "127.0.0.1:0") as d,
+        StageServer(tiny, "127.0.0.1:0") as a,
+        StageServer(tiny, "127.0.0.1:0") as b,
+        StageServer(tiny, "127.0.0.1:0") as c,
+        StageServer(tiny, "127.0.0.1:0") as d,
     ):
         yield a, b, c, d
 
@@ -161,17 +161,20 @@ def test_the_others_take_the_share_of_a_killed_replica(tiny, runtime, paced):
     assert only.ended_s - only.began_s < 10
 
 
-def test_nobody_left_of_a_stage_is_said(tiny, paced):
+@pytest.mark.parametrize(
+    ("is_known", "says"), [(True, "a stage has no device left"), (False, "stage 127.0.0.1")]
+)
+def test_nobody_left_of_a_stage_is_said(tiny, paced, is_known, says):
     plan = plan_of(tiny, 3)
     (nth,) = (n for n, stage in enumerate(plan.stages) if len(stage.devices) == 2)
     processes = paced(plan)
-    last = hops_of(plan, processes)
-    with Line(tiny, lambda: last, patience_s=2) as line:
+    first = hops_of(plan, processes)
+    with Line(tiny, lambda: hops_of(plan, processes) if is_known else first, patience_s=2) as line:
         results = line.run(frames(tiny, 40))
         next(results)
         for device in plan.stages[nth].devices:
             processes[device].kill()
-        with pytest.raises(StageError, match="no result for 2 s"):
+        with pytest.raises(StageError, match=f"{says}.*; no result for 2 s"):
             list(results)
 
 

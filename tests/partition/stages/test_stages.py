@@ -19,7 +19,7 @@ from partition.model.runtime import random_inputs
 from partition.stages.errors import StageError, StageLostError
 from partition.stages.line import Line
 from partition.stages.probe import PROBE_BYTES, link_rate_bps
-from partition.stages.server import Stage
+from partition.stages.server import StageServer
 from partition.stages.session import STATISTICS, Hop, method_path
 
 REPOSITORY = Path(__file__).parents[3]
@@ -61,7 +61,7 @@ def processes(tiny):
 
 @pytest.fixture
 def stages(tiny):
-    with Stage(tiny, "127.0.0.1:0") as a, Stage(tiny, "127.0.0.1:0") as b:
+    with StageServer(tiny, "127.0.0.1:0") as a, StageServer(tiny, "127.0.0.1:0") as b:
         yield a, b
 
 
