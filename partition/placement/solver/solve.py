@@ -139,21 +139,21 @@ def _throughput_in_time(problem: Problem, wish: Wish, deadline_s: float) -> Plan
     return _plan(problem, wish, _singles(problem, steps), bound_s)
 
 
-Placed = list[tuple[tuple[int, ...], int, int]]
+Placement = list[tuple[tuple[int, ...], int, int]]
 """Per stage its devices as indices, first and last cut."""
 
 
-def placed_period_s(problem: Problem, placed: Placed) -> float:
+def placed_period_s(problem: Problem, placed: Placement) -> float:
     """Seconds per frame of the slowest stage or transfer of a placement."""
     stages_s = [problem.stage_s(devices[0], i, j) / len(devices) for devices, i, j in placed]
     links_s = [_receive_s(problem, placed, nth) for nth in range(len(placed))]
     return max(*stages_s, *links_s, float(problem.exit_s[list(placed[-1][0])].max()))
 
 
-def _placed(choices: Choices, steps: tuple[Step, ...]) -> Placed:
+def _placed(choices: Choices, steps: tuple[Step, ...]) -> Placement:
     """Real devices for choices among classes: those of a class in the order they are taken."""
     taken: Counter[int] = Counter()
-    placed: Placed = []
+    placed: Placement = []
     for choice, i, j in steps:
         devices = []
         for k in choices.members[choice]:
@@ -163,16 +163,16 @@ def _placed(choices: Choices, steps: tuple[Step, ...]) -> Placed:
     return placed
 
 
-def _singles(problem: Problem, steps: tuple[Step, ...]) -> Placed:
+def _singles(problem: Problem, steps: tuple[Step, ...]) -> Placement:
     taken: Counter[int] = Counter()
-    placed: Placed = []
+    placed: Placement = []
     for k, i, j in steps:
         placed.append(((problem.classes[k][taken[k]],), i, j))
         taken[k] += 1
     return placed
 
 
-def _receive_s(problem: Problem, placed: Placed, nth: int) -> float:
+def _receive_s(problem: Problem, placed: Placement, nth: int) -> float:
     devices, i, _ = placed[nth]
     if nth == 0:
         return float(problem.entry_s[list(devices)].max())
@@ -181,7 +181,7 @@ def _receive_s(problem: Problem, placed: Placed, nth: int) -> float:
     return slowest / min(len(senders), len(devices))
 
 
-def _plan(problem: Problem, wish: Wish, placed: Placed, bound: float) -> Plan:
+def _plan(problem: Problem, wish: Wish, placed: Placement, bound: float) -> Plan:
     stages = []
     energy_j = 0.0
     slowdowns: list[float] = []
@@ -229,7 +229,7 @@ def _fastest_hz(problem: Problem, device: int) -> float | None:
     return clocks[-1].hz if clocks else None
 
 
-def _latency_s(problem: Problem, placed: Placed, slowdowns: list[float]) -> float:
+def _latency_s(problem: Problem, placed: Placement, slowdowns: list[float]) -> float:
     """Of a frame that waits nowhere and meets the slowest of each stage's replicas."""
     total_s = 0.0
     for (devices, i, j), slowdown in zip(placed, slowdowns, strict=True):
@@ -248,7 +248,7 @@ def _latency_s(problem: Problem, placed: Placed, slowdowns: list[float]) -> floa
     return total_s
 
 
-def _energy_j(problem: Problem, placed: Placed, period_s: float) -> float:
+def _energy_j(problem: Problem, placed: Placement, period_s: float) -> float:
     costs = energy.energy_costs(problem, period_s)
     of = {device: k for k, group in enumerate(problem.classes) for device in group}
     route = [of[devices[0]] for devices, _, _ in placed]
