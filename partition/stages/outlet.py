@@ -54,9 +54,9 @@ class FrameTimes:
             self._sent.append((number, n_bytes, self._clock()))
 
     def arrived(self, number: int) -> None:
-        """A frame has arrived; they do so in order."""
+        """A frame has arrived; they do so as they were sent, which is not always by number."""
         with self._guard:
-            while self._sent and self._sent[0][0] <= number:
+            if self._sent and self._sent[0][0] == number:
                 _, n_bytes, sent_s = self._sent.popleft()
                 now_s = self._clock()
                 self._group.append((n_bytes, now_s - max(sent_s, self._free_s)))

@@ -80,13 +80,14 @@ def test_signals():
             unpack_signal(wrong)
 
 
-def rate_after(arrivals_s, n_bytes=125_000):
+def rate_after(arrivals_s, numbers=None, n_bytes=125_000):
     """From frames that are handed over all at once, so that each waits for those before it."""
     now_s = 0.0
     times = FrameTimes(lambda: now_s)
-    for number in range(len(arrivals_s)):
+    numbers = range(len(arrivals_s)) if numbers is None else numbers
+    for number in numbers:
         times.sent(number, n_bytes)
-    for number, arrival_s in enumerate(arrivals_s):
+    for number, arrival_s in zip(numbers, arrivals_s, strict=True):
         now_s = arrival_s
         times.arrived(number)
     return times.rate_bps
@@ -96,6 +97,11 @@ def test_frames_that_follow_each_other_are_timed_apart():
     arrivals_s = [1.0, 2.0, 3.5, 4.5, 6.0, 7.0, 8.5, 9.5]
     assert rate_after(arrivals_s[:3]) is None
     assert rate_after(arrivals_s) == pytest.approx(1e6, rel=0.15)
+
+
+def test_frames_that_overtook_one_another_are_timed_apart():
+    numbers = [1, 0, 3, 2, 5, 4, 7, 6]
+    assert rate_after(np.arange(1.0, 9.0), numbers) == pytest.approx(1e6, rel=0.15)
 
 
 def test_news_that_come_late_make_no_link_fast():
