@@ -10,12 +10,10 @@ from agents.policy.saved_rule import SavedRule
 from agents.registry import UNLEARNED
 from agents.rules import make_rule
 from envs.sim.build import build_world
+from tests.deploy.conftest import watch_limits
 from tests.hw.fake.access import FakeSysfs
 from tests.hw.fake.boards import BOARDS
 from tests.runs import constant_policy, write_run
-from tests.test_deploy import kept_signals, main, photographs, refusal, watch_limits
-
-__all__ = ["kept_signals", "main", "photographs", "refusal"]
 
 
 @pytest.fixture

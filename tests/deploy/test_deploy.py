@@ -9,97 +9,24 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 import deploy
 from agents.policy import checksum
 from common import command
-from envs.live.plant import live_layout
-from hw.boards.emulated import EmulatedBoard
-from hw.boards.linux import LinuxBoard
-from hw.device.model import DeviceModel
-from hw.session.journal import STATE_DIR
-from hw.settings.cgroup import QuotaGroup
-from hw.sysfs import Sysfs
-from partition.model.runtime import CPU, PROVIDERS, SplitRuntime
+from partition.model.runtime import SplitRuntime
 from partition.server.cloud_server import CloudServer
-from tests.conftest import LEARNING_PACKAGES, REPOSITORY, one_sentence
-from tests.hw.fake.access import FakeSysfs
-from tests.hw.fake.boards import BOARDS
-from tests.runs import constant_policy, write_run
-
-CLOUD, EDGE = (2, 1, 2, 0), (0, 1, 2, 4)
-BLOCKED = (*LEARNING_PACKAGES, "onnxscript")
+from tests.conftest import REPOSITORY, one_sentence
+from tests.deploy.conftest import BLOCKED
 
 
 @pytest.fixture
 def cloud(tiny):
     with CloudServer(tiny, SplitRuntime(tiny)) as server:
         yield f"127.0.0.1:{server.port}"
-
-
-@pytest.fixture
-def cloud_run(tiny, small_device, small_world, tmp_path):
-    policy = constant_policy(small_world.layout, CLOUD)
-    return write_run(tmp_path / "cloud-run", policy, small_device, tiny.path)
-
-
-@pytest.fixture
-def edge_run(tiny, small_device, small_world, tmp_path):
-    policy = constant_policy(small_world.layout, EDGE)
-    return write_run(tmp_path / "edge-run", policy, small_device, tiny.path)
-
-
-@pytest.fixture
-def photographs(tmp_path):
-    """Two small images, quicker to load than the shipped ones."""
-    folder = tmp_path / "photographs"
-    folder.mkdir()
-    for seed in range(2):
-        pixels = np.random.default_rng(seed).integers(0, 256, (40, 48, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{seed}.png")
-    return folder
-
-
-@pytest.fixture
-def kept_signals():
-    """This process's signals stay as they were: a test runner's own, and what a child inherits."""
-    before = {number: signal.getsignal(number) for number in deploy.StopRequest.SIGNALS}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-@pytest.fixture
-def main(photographs, kept_signals):
-    """Call `deploy.main`."""
-
-    def call(run, *options, **keywords) -> int:
-        arguments = ["--run", run, "--source", photographs, *options]
-        return deploy.main([str(argument) for argument in arguments], **keywords)
-
-    return call
-
-
-@pytest.fixture
-def refusal(main, capsys):
-    """Run `deploy.main` on bad input; returns its one sentence."""
-
-    def run(*arguments, **keywords) -> str:
-        assert main(*arguments, **keywords) == 2
-        lines = capsys.readouterr().err.strip().splitlines()
-        assert len(lines) == 1, lines
-        assert lines[0].startswith("error: ")
-        return lines[0]
-
-    return run
 
 
 @contextmanager
@@ -228,124 +155,11 @@ def test_requests_do_not_wait_for_a_slow_decision(main, edge_run, monkeypatch, c
     assert min(taken_s[1:]) > 0.1
 
 
-def test_a_decision_that_hangs_is_told_once_the_board_is_back(
-    machine, machine_run, refusal, monkeypatch
-):
-    before, hung = machine.kernel.snapshot(), threading.Event()
-    monkeypatch.setattr("agents.deployed.concurrent.STOP_S", 0.1)
-    monkeypatch.setattr("agents.policy.frozen.FrozenPolicy.decide", lambda *_: hung.wait(60))
-    try:
-        message = refusal(machine_run, "--board", "linux", "--duration", 0.3, root=machine.root)
-    finally:
-        hung.set()
-    assert "a decision has not come to its end" in message
-    assert machine.kernel.snapshot() == before
-
-
 def test_json_line_is_only_printed_when_asked(main, edge_run, capsys):
     assert main(edge_run, "--duration", 0.5) == 0
     text = capsys.readouterr().out
     assert "(board modelled)" in text
     assert "{" not in text
-
-
-@pytest.fixture
-def machine(tmp_path, monkeypatch):
-    """A Jetson Orin Nano's kernel, which `--board linux` reaches instead of this machine's."""
-    kernel = BOARDS["jetson-orin-nano"]("new")
-    monkeypatch.setattr("hw.boards.registry.Sysfs", lambda root: FakeSysfs(kernel, root))
-    return FakeSysfs(kernel, tmp_path / "machine")
-
-
-@pytest.fixture
-def machine_run(machine, tiny, tmp_path):
-    with LinuxBoard(machine) as board:
-        layout = live_layout(board, tiny, 10.0)
-    slowest = [0] * len(layout.domains)
-    policy = constant_policy(layout, (*slowest, 4))
-    return write_run(tmp_path / "machine-run", policy, "", tiny.path)
-
-
-def watch_limits(monkeypatch, machine: FakeSysfs) -> list[tuple[int, int]]:
-    """Limits of the first clock after each control step, kHz."""
-    seen: list[tuple[int, int]] = []
-    add = deploy.Summary.add
-
-    def watched(self, info, decision_s):
-        seen.append(machine.kernel.devices["policy0"].limits_khz())
-        add(self, info, decision_s)
-
-    monkeypatch.setattr(deploy.Summary, "add", watched)
-    return seen
-
-
-@pytest.mark.parametrize(("hold", "limits"), [("cap", (115_200, 115_200)), ("pin", None)])
-def test_real_board_is_driven_and_left_as_it_was(
-    machine, machine_run, main, monkeypatch, capsys, hold, limits
-):
-    before, seen = machine.kernel.snapshot(), watch_limits(monkeypatch, machine)
-    options = ["--board", "linux", "--hold", hold, "--duration", 0.5, "--json"]
-    assert main(machine_run, *options, root=machine.root) == 0
-    assert set(seen) == {limits or (115_200, 115_200)}
-    assert machine.kernel.snapshot() == before
-    document = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert document["board"] == "linux"
-    assert document["board_is_modelled"] is False
-    watt = machine.kernel.devices["VDD_IN"].watts
-    assert document["energy_j"] == pytest.approx(watt * document["duration_s"], rel=0.1)
-
-
-@pytest.mark.parametrize("number", command.SIGNALS, ids=lambda number: number.name)
-def test_real_board_is_left_as_it_was_after_a_signal(
-    machine, machine_run, main, monkeypatch, number
-):
-    before, seen = machine.kernel.snapshot(), watch_limits(monkeypatch, machine)
-    add = deploy.Summary.add
-
-    def interrupt(self, info, decision_s):
-        add(self, info, decision_s)
-        if len(seen) == 3:
-            signal.raise_signal(number)
-
-    monkeypatch.setattr(deploy.Summary, "add", interrupt)
-    assert main(machine_run, "--board", "linux", root=machine.root) == 0
-    assert len(seen) == 3
-    assert machine.kernel.snapshot() == before
-
-
-def test_real_board_is_left_as_it_was_after_a_failure(machine, machine_run, main, monkeypatch):
-    before, seen = machine.kernel.snapshot(), watch_limits(monkeypatch, machine)
-    decide = deploy.RunFolder.load(machine_run).policy.decide
-
-    def fail_later(self, observation):
-        if len(seen) == 2:
-            raise KeyboardInterrupt
-        return decide(observation)
-
-    monkeypatch.setattr("agents.policy.frozen.FrozenPolicy.decide", fail_later)
-    assert main(machine_run, "--board", "linux", root=machine.root) == 130
-    assert machine.kernel.snapshot() == before
-
-
-@pytest.mark.parametrize(
-    "error", [MemoryError(), RuntimeError("can't start new thread"), OSError(12, "no memory")]
-)
-def test_real_board_is_left_as_it_was_for_want_of_memory(
-    machine, machine_run, main, monkeypatch, capfd, error
-):
-    before, seen = machine.kernel.snapshot(), watch_limits(monkeypatch, machine)
-    decide = deploy.RunFolder.load(machine_run).policy.decide
-
-    def fail_later(self, observation):
-        if len(seen) == 2:
-            raise error
-        return decide(observation)
-
-    monkeypatch.setattr("agents.policy.frozen.FrozenPolicy.decide", fail_later)
-    arguments = (machine_run, "--board", "linux")
-    assert command.run(lambda: main(*arguments, root=machine.root)) == 2
-    assert capfd.readouterr().err.startswith("error: this process ")
-    assert machine.kernel.snapshot() == before
 
 
 @pytest.mark.parametrize("megabytes", [150, 250, 300, 350])
@@ -363,68 +177,6 @@ def test_a_small_address_space_is_one_sentence(edge_run, photographs, megabytes)
     )
     if result.returncode:
         one_sentence(result)
-
-
-def test_dry_run_prints_each_write_and_makes_none(machine, machine_run, main, monkeypatch, capsys):
-    seen = watch_limits(monkeypatch, machine)
-    options = ["--board", "linux", "--dry-run", "--duration", 1.3, "--json"]
-    assert main(machine_run, *options, root=machine.root) == 0
-    assert set(seen) == {(115_200, 1_510_400)}
-    assert machine.kernel.writes == []
-    assert [path.name for path in (machine.root / STATE_DIR).iterdir()] == ["lock"]
-    lines = capsys.readouterr().out.splitlines()
-    maximum = machine.path("sys/devices/system/cpu/cpufreq/policy0/scaling_max_freq")
-    assert f"would write 115200 to {maximum} (now 1510400)" in lines
-    assert any("would set" in line for line in lines)
-    assert json.loads(lines[-1])["dry_run"] is True
-
-
-def test_emulated_board_is_driven_and_lets_the_process_go(
-    tiny, small_device, tmp_path, main, monkeypatch, capsys
-):
-    """Shares of the processor are compared: energy hangs on what else the machine does."""
-    device, allow = DeviceModel.load(small_device), QuotaGroup.allow
-    allowed: list[float] = []
-
-    def watched(self: QuotaGroup, share: float) -> None:
-        allowed.append(share)
-        allow(self, share)
-
-    def run(number: int) -> dict[str, object]:
-        allowed.clear()
-        with EmulatedBoard(device, Sysfs(), journal=tmp_path) as board:
-            layout = live_layout(board, tiny, 10.0)
-        policy = constant_policy(layout, (number, 4))
-        path = write_run(tmp_path / f"emulated-run{number}", policy, small_device, tiny.path)
-        assert main(path, "--board", "emulated", "--duration", 1.5, "--json") == 0
-        return json.loads(capsys.readouterr().out.splitlines()[-1])
-
-    monkeypatch.setattr(QuotaGroup, "allow", watched)
-    before = Path("/proc/self/cgroup").read_text()
-    lowest_hz, *_, highest_hz = device.domains["cpu"].available_hz
-    slow = run(0)
-    assert allowed == [lowest_hz / highest_hz]
-    assert run(-1)["energy_j"] > 0.0
-    assert allowed == []
-    assert Path("/proc/self/cgroup").read_text() == before
-    assert (slow["board"], slow["board_is_modelled"]) == ("tx2", True)
-    assert slow["energy_j"] > 0.0
-
-
-@pytest.mark.parametrize(("providers", "told"), [([CPU], 1), ([*PROVIDERS], 0)])
-def test_a_gpu_that_computes_nothing_is_told(
-    machine, machine_run, main, monkeypatch, caplog, providers, told
-):
-    monkeypatch.setattr("envs.make.installed_providers", lambda: providers)
-    options = ["--board", "linux", "--dry-run", "--duration", 0.3]
-    assert main(machine_run, *options, root=machine.root) == 0
-    assert caplog.text.count("computes on the processor only") == told
-
-
-def test_board_of_another_kind_is_refused_untouched(machine, edge_run, refusal):
-    message = refusal(edge_run, "--board", "linux", root=machine.root)
-    assert "the cpu goes up to 1510 MHz here, that of tx2 to 2035 MHz" in message
-    assert machine.kernel.writes == []
 
 
 def test_device_with_other_clocks_is_refused(edge_run, refusal):

@@ -16,10 +16,8 @@ from agents.registry import UNLEARNED
 from agents.rules import make_rule
 from partition.model.runtime import SplitRuntime
 from partition.server.cloud_server import CloudServer
+from tests.deploy.conftest import BLOCKED
 from tests.runs import write_run
-from tests.test_deploy import BLOCKED, kept_signals, machine, main, photographs, refusal
-
-__all__ = ["kept_signals", "machine", "main", "photographs", "refusal"]
 
 GOVERNED = {
     "edge-only": make_rule("fixed-route", {"route": 4}),
