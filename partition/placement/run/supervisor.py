@@ -241,12 +241,13 @@ class Supervisor:
             placed.frames[name] = answer["frames"]
             if answer["busy_s"]:
                 placed.busy_s[name] = answer["busy_s"]
-        # Next to replicas no rate is measured, so that the first of them stands for all.
-        firsts = [stage.devices[0] for stage in placed.plan.stages]
-        ends = [self._planner.entry(placed.plan), *firsts]
-        answered = [first, *(answers[name] for name in firsts)]
-        for link, answer in zip(pairwise(ends), answered, strict=False):
-            if answer["rate_bps"] and link[0] != link[1]:
+        # Next to replicas no rate is measured; what comes while all but one are lost is left out.
+        ends = [(self._planner.entry(placed.plan),), *(s.devices for s in placed.plan.stages)]
+        answered = [first, *(answers[stage.devices[0]] for stage in placed.plan.stages)]
+        for (senders, receivers), answer in zip(pairwise(ends), answered, strict=False):
+            link = (senders[0], receivers[0])
+            alone = len(senders) == len(receivers) == 1
+            if alone and answer["rate_bps"] and link[0] != link[1]:
                 placed.rates_bps[link] = answer["rate_bps"]
 
     @staticmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -283,3 +284,29 @@ def test_a_stage_without_any_replica_is_lost(feeding):
     line.place((placed([Actor(), Actor()]),), 0)
     with pytest.raises(StageLostError, match="has not come back"):
         line._route()
+
+
+@pytest.fixture
+def asked(tiny, monkeypatch):
+    """A supervisor of a plan with two replicas, whose actors answer what they are made with."""
+    ray = pytest.importorskip("ray")
+    monkeypatch.setattr(ray, "get", lambda answers, **_: [answer.value for answer in answers])
+    planner = Planner(tiny, shared(tiny), max_replicas=2)
+    supervisor = Supervisor.__new__(Supervisor)
+    supervisor._planner, supervisor._processes = planner, 1
+    return supervisor, Placed(planner.place(), "first")
+
+
+def test_frames_and_seconds_of_each_replica_are_told_and_no_rate_next_to_them(asked):
+    supervisor, placed = asked
+    line = SimpleNamespace(progress=Answer({"frames": 9, "rate_bps": 1e6}))
+    supervisor._stages = {
+        name: (
+            SimpleNamespace(statistics=Answer({"frames": i + 3, "busy_s": 0.1, "rate_bps": 1e6})),
+        )
+        for i, name in enumerate(devices_of(placed.plan))
+    }
+    supervisor._measure(line, placed)
+    assert placed.frames == {"d0": 3, "d1": 4, "d2": 5}
+    assert placed.busy_s == dict.fromkeys(placed.frames, 0.1)
+    assert placed.rates_bps == {}
