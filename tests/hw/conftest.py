@@ -83,3 +83,8 @@ def clock():
 def board(tx2, clock):
     with SimBoard(tx2, clock=clock, sleep=clock.sleep) as opened:
         yield opened
+
+
+@pytest.fixture
+def pi(machine):
+    return machine("raspberry-pi-4")

@@ -32,11 +32,6 @@ KILL_BOARDS = ("jetson-orin-nx", "jetson-nano", "rk3588", "x86-acpi", "raspberry
 ADDRESS_LIMIT_BYTES = 64
 
 
-@pytest.fixture
-def pi(machine):
-    return machine("raspberry-pi-4")
-
-
 def drive(sysfs, hold: Hold, steps: int = 3) -> None:
     """Control a board for a while, as a daemon does."""
     choose = random.Random(steps)
