@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 import deploy
+from common import command
 from envs.live.plant import live_layout
 from hw.boards.emulated import EmulatedBoard
 from hw.device.model import DeviceModel
 from hw.session.journal import STATE_DIR
 from hw.settings.cgroup import QuotaGroup
 from hw.sysfs import Sysfs
-from partition import command
 from partition.model.runtime import CPU, PROVIDERS
 from tests.deploy.conftest import watch_limits
 from tests.runs import constant_policy, write_run
