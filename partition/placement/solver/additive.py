@@ -21,7 +21,9 @@ from partition.placement.solver.problem import Problem, transfer_s
 from partition.placement.solver.threshold import Step
 
 _FIRST_WEIGHT = 3.0
+"""Overrates the rest, so that some placement is found soon, whose cost prunes the exact search."""
 _FIRST_EXPANSIONS = 400
+"""A fraction of a second: the exact search does without if that was too few."""
 _ROUNDING = 1e-9
 
 

@@ -1,7 +1,8 @@
-"""Shorten a placement's period by large neighbourhoods, one after the other.
+"""Large neighbourhood search: shorten a placement's period, one neighbourhood after the other.
 
 Around its slowest stage, and elsewhere at random, the placement is taken apart and put together
-within a shorter period, if that can be done (`neighbours.py`).
+within a shorter period, if that can be done (`neighbours.py`). It pays from about a hundred devices
+on, where a beam alone stays above the optimum.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from partition.placement.solver.problem import Bools
 from partition.placement.solver.threshold import Step, Threshold
 
 _LOOSE = 12
-"""Pieces; sets of them are bits of one number."""
+"""Pieces; sets of them are bits of one number, so 512 bytes at a node."""
 _UNUSED = 4
+"""Of them from devices without a stage; most places are for stages around the slowest."""
 _TRIES = 12
 """At one period before a longer one is tried."""
 

@@ -15,7 +15,9 @@ from partition.placement.solver.threshold import Threshold
 from partition.placement.solver.throughput import fits
 
 _EXACT = 0.01
+"""Share of the missing bytes; a board's memory comes in larger steps."""
 _ASK_S = 0.5
+"""For each amount of memory that is tried: some ten of them fit into a few seconds."""
 
 
 def check(problem: Problem) -> None:

@@ -2,8 +2,8 @@
 
 All devices together cost 1, so a partial placement leads nowhere once what it has paid and the
 least that the rest costs are more. Near the shortest period few are left, and to look at all of
-them either finds a placement or proves that there is none: dynamic programming with completion
-bounds, as routes are priced (Desaulniers, Desrosiers and Solomon, Column Generation, 2005).
+them either finds a placement or proves that there is none: label setting with completion bounds,
+as routes are priced (Desaulniers, Desrosiers and Solomon, Column Generation, 2005).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from partition.placement.solver.threshold import Step, Threshold
 Words = NDArray[np.uint64]
 _BITS = 64
 _CELLS = 1 << 19
-"""Partial placements times choices that are looked at in one go."""
+"""Partial placements times choices that are looked at in one go; their prices take 4 MiB."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Prices of devices that refute a period, or show the way to a placement (a Lagrangian bound).
 
-All devices together cost 1. A placement pays at most that, so where even the cheapest walk pays
-more there is none. Prices are raised where the cheapest walk takes a device too often (subgradient,
+Prices are the multipliers of "no device is taken more often than it is there". All devices together
+cost 1. A placement pays at most that, so where even the cheapest walk pays more there is none.
+Prices are raised where the cheapest walk takes a device too often (dual ascent along a subgradient,
 Polyak's step, halved where it stalls).
 """
 
@@ -17,6 +18,7 @@ from partition.placement.solver.threshold import Step, Threshold
 MARGIN = 1e-9
 """By which a price must be above 1 to refute; sums are exact to less."""
 _TARGET = 1.02
+"""Price that steps aim at: a little above 1, where the period is refuted."""
 _STALLED = 5
 """Prices that were no better, after which shorter steps are taken from the best ones."""
 

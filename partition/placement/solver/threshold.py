@@ -1,8 +1,9 @@
 """The graph of stages that keep within a period: what may follow what, and walks through it.
 
 A node is (cut p, choice c): the blocks before p are done and c did the last of them. A walk from
-the start to the network's end is a placement if it takes no device twice. Two relaxations let it:
-prices on devices (`prices.py`), and sets of which only some devices are remembered (`reach.py`).
+the start to the network's end is a placement if it takes no device twice. Three relaxations let
+it: prices on devices (Lagrangian, `prices.py`), sets of which only some devices are remembered
+(state-space relaxation, `reach.py`), and the last stages alone (ng-routes, `recent.py`).
 """
 
 from __future__ import annotations

@@ -3,11 +3,13 @@
 A period is answered yes (a placement within it), no (proved that there is none) or neither in time:
 
 - few devices, or few kinds of them: an exhaustive search, `reach.py` with all of them tracked;
-- more: prices, which refute it, or leave so little that all of it is looked at, or lead a beam to a
-  placement (`labels.py`);
-- then, where few stages are needed, walks that take no device again soon (`recent.py`);
-- then the search with only those devices tracked that walks take twice. Between such rounds the
-  best placement is taken apart and put together anew (`improve.py`).
+- more: prices, which refute it (a Lagrangian bound, `prices.py`), or leave so little that label
+  setting looks at all of it, or lead a beam to a placement (`labels.py`);
+- then, where few stages are needed, walks that take no device again soon, a relaxation like the
+  ng-routes of vehicle routing (`recent.py`);
+- then the search with only those devices tracked that walks take twice (decremental state-space
+  relaxation). Between such rounds large neighbourhood search shortens the best placement
+  (`improve.py`).
 
 The longest period that was refuted is a bound on every placement, whatever was given up elsewhere.
 """
@@ -33,10 +35,14 @@ from partition.placement.solver.threshold import Step, Threshold
 
 Clock = Callable[[], float]
 _FEW_STATES = 1 << 13
+"""Sets of devices up to which all are told apart: 12 unlike ones, 120 cuts take half a second."""
 _MORE_TRACKED = 3
+"""Devices at a time: each doubles the sets, but after each time the search starts afresh."""
 _COARSE = 1.3
+"""Ratio of placement to bound above which it is halved; listing all values between takes longer."""
 _NEAR = 0.985
-"""Price of the cheapest walk from which on it pays to look at all that is left."""
+"""Price of the cheapest walk from which on it pays to look at all that is left: with more slack
+than this many partial placements survive, and most searches would give up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,13 +84,16 @@ class _Effort:
     states: int
     """Sets of devices that are told apart."""
     depth: int
-    """States of a search in depth."""
+    """States of a search in depth, where few stages are needed."""
     fineness: float
     """Periods that are closer together are left to the next effort."""
     improve_s: float
     """Seconds for neighbourhoods of the best placement before that."""
 
 
+# With 50 unlike devices and 100 cuts a period takes about 0.15, 0.2, 0.6 to 5 and 1 to 8 s: most
+# periods are answered by the first two, so the costly ones are left for what stays open. Shortening
+# takes as long as one to three such periods.
 _EFFORTS = (
     _Effort(
         rounds=15,
