@@ -24,7 +24,7 @@ from pathlib import Path
 from agents.errors import AgentError
 from agents.training.algorithms import ABLATIONS
 from agents.training.all_deciders import DECIDERS
-from agents.training.live import LIVE_STEPS, Place, tune_run
+from agents.training.live import LIVE_STEPS, LiveTuningConfig, tune_run
 from agents.training.run import TrainConfig, resumed, run
 from agents.training.sweep import Sweep
 from envs.errors import EnvError
@@ -81,7 +81,7 @@ def _sweep(path: Path) -> int:
 
 def _tune(arguments: argparse.Namespace) -> int:
     run_dir = arguments.resume or arguments.out or RUNS_DIR / f"tuned-{arguments.init.name}"
-    place = Place(
+    place = LiveTuningConfig(
         board=arguments.board,
         scenario=arguments.scenario[0] if arguments.scenario else TUNING_SCENARIO,
         cloud=arguments.cloud,

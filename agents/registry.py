@@ -10,59 +10,59 @@ from agents.baselines.dynasplit import DYNASPLIT, PUBLISHED
 from agents.baselines.front_search import published_front, seeded_front
 from agents.baselines.model_search import MODEL_SEARCH
 from agents.baselines.tune_search import tune_search
-from agents.deciders.fitted import Deciders, Entry, Fitted
+from agents.deciders.fitted import DeciderEntry, Deciders, FittedDecider
 from agents.deciders.governor import FIXED_ROUTE, fit_route
-from agents.deciders.nominal import Known
+from agents.deciders.nominal import NominalModel
 from agents.deciders.oracle import Oracle
 from agents.deciders.rule import Fit, Fitting, Rule, RuleKind
 from agents.deciders.static import STATIC, fit_max_clocks
 from agents.rules import KINDS
 from agents.seeds import N_TRIED, search_seeds
-from envs.sim.world import World
+from envs.sim.world import SimConfig
 
 
-def _best_static(world: World, seed: int) -> Fit:
+def _best_static(world: SimConfig, seed: int) -> Fit:
     seeds = search_seeds(seed)
     action = list(best_static(world, seeds).action)
     return Fit({"action": action}, search_steps(world, len(seeds)))
 
 
-def _bayes(world: World, seed: int) -> Fit:
+def _bayes(world: SimConfig, seed: int) -> Fit:
     action, steps = bayes(world, search_seeds(seed, N_TRIED), seed)
     return Fit({"action": list(action)}, steps)
 
 
-def _dynasplit(world: World, seed: int) -> Fit:
+def _dynasplit(world: SimConfig, seed: int) -> Fit:
     front = seeded_front(world, search_seeds(seed, N_TRIED), seed)
     return Fit({"front": front.actions.tolist()}, front.n_steps)
 
 
-def _published_dynasplit(world: World, seed: int) -> Fit:
+def _published_dynasplit(world: SimConfig, seed: int) -> Fit:
     front = published_front(world, search_seeds(seed, N_TRIED), seed)
     parameters = {"front": front.actions.tolist(), "latency_s": front.latency_s.tolist()}
     return Fit(parameters, front.n_steps)
 
 
-def _model_search(world: World, seed: int) -> Fit:
+def _model_search(world: SimConfig, seed: int) -> Fit:
     settings, steps = tune_search(world, search_seeds(seed, N_TRIED))
     return Fit(asdict(settings), steps)
 
 
-def _entry(kind: RuleKind, fit: Fitting, *, searched: bool = False) -> Entry:
+def _entry(kind: RuleKind, fit: Fitting, *, searched: bool = False) -> DeciderEntry:
     """A decider that is a rule."""
 
-    def build(world: World, seed: int) -> Fitted:
+    def build(world: SimConfig, seed: int) -> FittedDecider:
         found = fit(world, seed)
         rule = Rule(kind, found.parameters)
-        decider = rule.build(Known.of(world))
-        return Fitted(decider, fit_steps=found.n_steps, note=found.note, rule=rule)
+        decider = rule.build(NominalModel.of(world))
+        return FittedDecider(decider, fit_steps=found.n_steps, note=found.note, rule=rule)
 
-    return Entry("searched" if searched else "rule", build)
+    return DeciderEntry("searched" if searched else "rule", build)
 
 
 UNLEARNED = Deciders(
     {
-        "oracle": Entry("privileged", lambda _world, _seed: Fitted(Oracle())),
+        "oracle": DeciderEntry("privileged", lambda _world, _seed: FittedDecider(Oracle())),
         "model-search": _entry(MODEL_SEARCH, _model_search, searched=True),
         "dynasplit": _entry(DYNASPLIT, _dynasplit, searched=True),
         "dynasplit-published": _entry(PUBLISHED, _published_dynasplit, searched=True),

@@ -24,7 +24,7 @@ from benchmarks.policies.run import decision_s
 from benchmarks.simulator_speed import N_BOARDS, grid_s, steps_per_s, with_more_routes
 from benchmarks.split_overhead import measure_floors
 from common import command
-from envs.sim.build import build_world
+from envs.sim.build import build_sim_config
 from hw.calibrate.fit import calibrate
 from hw.errors import HardwareError
 from partition.errors import PartitionError
@@ -36,7 +36,7 @@ MODEL = "efficientnet-lite0"
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class BarResult:
     """One measured figure beside what it should be.
 
     Attributes:
@@ -70,9 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if all(bar.ok for bar in bars) else 1
 
 
-def _measure(data: Path, seeds: Sequence[int], scratch: Path) -> Iterator[Bar]:
+def _measure(data: Path, seeds: Sequence[int], scratch: Path) -> Iterator[BarResult]:
     """Yield the bars, each printed as soon as it is known."""
-    parts: list[Callable[[], Iterator[Bar]]] = [
+    parts: list[Callable[[], Iterator[BarResult]]] = [
         lambda: _calibration(data),
         lambda: _split(ModelFolder.open(MODEL)),
         _simulation,
@@ -84,41 +84,41 @@ def _measure(data: Path, seeds: Sequence[int], scratch: Path) -> Iterator[Bar]:
             yield bar
 
 
-def _calibration(data: Path) -> Iterator[Bar]:
+def _calibration(data: Path) -> Iterator[BarResult]:
     command = f"python -m hw.calibrate --data {data}"
     for row in calibrate(data).rows:
         bar = f"<= {100 * row.bar:g} %" if row.bar is not None else "-"
-        yield Bar(row.source, bar, f"{100 * row.error:.2f} %", row.ok, command)
+        yield BarResult(row.source, bar, f"{100 * row.error:.2f} %", row.ok, command)
 
 
-def _split(folder: ModelFolder) -> Iterator[Bar]:
+def _split(folder: ModelFolder) -> Iterator[BarResult]:
     floors = measure_floors(folder)
     command = f"python -m benchmarks.split_overhead --model {folder.name}"
     ratio, codec_s = floors["client_ratio"], floors["codec_s"]
     worst = max(floors["split_ratio"].values())
     what = "client to reply over bare gRPC, 400 kB on loopback"
-    yield Bar(what, "<= 1.5", f"{ratio:.2f}", ratio <= 1.5, command)
+    yield BarResult(what, "<= 1.5", f"{ratio:.2f}", ratio <= 1.5, command)
     what = "int8 encode plus decode, 400 kB of float32"
-    yield Bar(what, "<= 0.25 ms", f"{1e3 * codec_s:.3f} ms", codec_s <= 0.25e-3, command)
+    yield BarResult(what, "<= 0.25 ms", f"{1e3 * codec_s:.3f} ms", codec_s <= 0.25e-3, command)
     what = "head plus tail over whole, slowest split point"
-    yield Bar(what, "<= 1.05", f"{worst:.3f}", worst <= 1.05, command)
+    yield BarResult(what, "<= 1.05", f"{worst:.3f}", worst <= 1.05, command)
 
 
-def _simulation() -> Iterator[Bar]:
+def _simulation() -> Iterator[BarResult]:
     """Speed of stepping many boards, and of looking at every action of one."""
     world, command = (
-        build_world(model=MODEL),
+        build_sim_config(model=MODEL),
         f"python -m benchmarks.simulator_speed --model {MODEL}",
     )
     rate = steps_per_s(world)
     what = f"environment steps per second, {N_BOARDS} boards, one thread"
-    yield Bar(what, ">= 400,000", f"{rate:,.0f}", rate >= 4e5, command)
+    yield BarResult(what, ">= 400,000", f"{rate:,.0f}", rate >= 4e5, command)
     n_actions, seconds = grid_s(with_more_routes(world))
     what = f"outcomes of {n_actions:,} actions in one state, one thread"
-    yield Bar(what, "<= 2 ms", f"{1e3 * seconds:.2f} ms", seconds <= 2e-3, command)
+    yield BarResult(what, "<= 2 ms", f"{1e3 * seconds:.2f} ms", seconds <= 2e-3, command)
 
 
-def _training(seed: int, out: Path) -> Iterator[Bar]:
+def _training(seed: int, out: Path) -> Iterator[BarResult]:
     """Train with the default settings and judge the run."""
     command = [sys.executable, "train.py", "--seed", str(seed), "--out", str(out)]
     shown = f"python train.py --seed {seed}"
@@ -128,7 +128,7 @@ def _training(seed: int, out: Path) -> Iterator[Bar]:
     trained = next(line for line in log.stdout.splitlines() if line.startswith("trained "))
     elapsed_s = float(trained.split()[-2])
     what = f"default training, seed {seed}"
-    yield Bar(what, "<= 300 s", f"{elapsed_s:.0f} s", elapsed_s <= 300.0, shown)
+    yield BarResult(what, "<= 300 s", f"{elapsed_s:.0f} s", elapsed_s <= 300.0, shown)
     with (out / "evaluation.csv").open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     for row in rows:
@@ -137,27 +137,29 @@ def _training(seed: int, out: Path) -> Iterator[Bar]:
     yield _decision_time(RunFolder.load(out), seed, shown)
 
 
-def _share(row: dict[str, str], seed: int, command: str) -> Bar:
+def _share(row: dict[str, str], seed: int, command: str) -> BarResult:
     mean, low, high = (
         100 * float(row[key]) for key in ("gap_closed", "gap_closed_low", "gap_closed_high")
     )
     what = f"gap closed from best-static to oracle, {row['scenario']}, seed {seed}"
-    return Bar(what, ">= 90 %", f"{mean:.1f} % ({low:.1f} to {high:.1f})", mean >= 90.0, command)
+    return BarResult(
+        what, ">= 90 %", f"{mean:.1f} % ({low:.1f} to {high:.1f})", mean >= 90.0, command
+    )
 
 
-def _decision_time(run: RunFolder, seed: int, command: str) -> Bar:
-    world = build_world(run.device, run.model)
+def _decision_time(run: RunFolder, seed: int, command: str) -> BarResult:
+    world = build_sim_config(run.device, run.model)
     median_us = 1e6 * decision_s(world, simulated_decider(run.policy, world))
     what = f"observation to decision, median, seed {seed}"
-    return Bar(what, "<= 20 us", f"{median_us:.1f} us", median_us <= 20.0, command)
+    return BarResult(what, "<= 20 us", f"{median_us:.1f} us", median_us <= 20.0, command)
 
 
-def _state(bar: Bar) -> str:
+def _state(bar: BarResult) -> str:
     """A figure without a bar is neither met nor missed."""
     return "-" if bar.bar == "-" else "ok" if bar.ok else "missed"
 
 
-def _write(bars: Sequence[Bar]) -> None:
+def _write(bars: Sequence[BarResult]) -> None:
     lines = [("", "what", "bar", "measured", "command")]
     lines += [(_state(bar), bar.what, bar.bar, bar.measured, f"`{bar.command}`") for bar in bars]
     text = (

@@ -49,7 +49,7 @@ class _Method:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class CodecRow:
     """One codec at one cut; times are medians over all photographs and rounds."""
 
     cut: str
@@ -68,7 +68,9 @@ class Row:
     """Root of the mean squared error, over the tensor's range; the worst photograph."""
 
 
-def measure(folder: ModelFolder, source: Path | None = None, rounds: int = _ROUNDS) -> list[Row]:
+def measure(
+    folder: ModelFolder, source: Path | None = None, rounds: int = _ROUNDS
+) -> list[CodecRow]:
     """Compare the codecs at every split point but the last, on the first tensor that crosses.
 
     Args:
@@ -95,7 +97,7 @@ def measure(folder: ModelFolder, source: Path | None = None, rounds: int = _ROUN
 
 def _measure_point(
     point: SplitPoint, tensors: list[Float32Array], methods: list[_Method], rounds: int
-) -> list[Row]:
+) -> list[CodecRow]:
     encoded = [[method.encode(tensor) for tensor in tensors] for method in methods]
     samples: list[list[tuple[float, float, float]]] = [[] for _ in methods]
     target = np.empty_like(tensors[0])
@@ -113,7 +115,7 @@ def _measure_point(
             for sent, tensor in zip(encoded[i], tensors, strict=True)
         ]
         rows.append(
-            Row(
+            CodecRow(
                 cut=point.name,
                 shape=tensors[0].shape,
                 codec=method.name,
@@ -213,7 +215,7 @@ def _package(name: str) -> Any:
         ) from error
 
 
-def table(folder: ModelFolder, rows: list[Row], arguments: str) -> str:
+def table(folder: ModelFolder, rows: list[CodecRow], arguments: str) -> str:
     """Markdown: the machine, the bars, the table."""
     machine = describe_machine()
     large = [row for row in rows if row.codec == "int8" and np.prod(row.shape) * 4 >= 300_000]

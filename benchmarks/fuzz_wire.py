@@ -29,7 +29,7 @@ _MIN_INPUTS_PER_SECOND = 200
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FuzzOutcome:
     """What a run of the fuzzer came to."""
 
     runs: int
@@ -52,7 +52,7 @@ class Outcome:
         )
 
 
-def fuzz(runs: int, seed: int, corpus: Path | None = None) -> Outcome:
+def fuzz(runs: int, seed: int, corpus: Path | None = None) -> FuzzOutcome:
     """Run the fuzzer in a process of its own.
 
     Args:
@@ -85,7 +85,9 @@ def fuzz(runs: int, seed: int, corpus: Path | None = None) -> Outcome:
     last = re.search(r"DONE.*?cov: (\d+).*?corp: (\d+)", log)
     assert last, log[-4000:]
     memory = tuple(int(number) for number in memory_mib)
-    return Outcome(int(done[1]), int(done[2]), int(last[1]), int(last[2]), memory, plain_memory_mib)
+    return FuzzOutcome(
+        int(done[1]), int(done[2]), int(last[1]), int(last[2]), memory, plain_memory_mib
+    )
 
 
 def _memory_limit_mib() -> int:

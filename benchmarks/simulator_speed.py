@@ -13,10 +13,10 @@ import numpy as np
 
 from common import command
 from envs.errors import EnvError
-from envs.sim.build import build_world
-from envs.sim.fleet import Fleet
+from envs.sim.build import build_sim_config
+from envs.sim.fleet import BatchedSimulator
 from envs.sim.split_costs import SplitCosts
-from envs.sim.world import World
+from envs.sim.world import SimConfig
 from envs.vec_env import EdgeSplitVecEnv
 from hw.errors import HardwareError
 from partition.errors import PartitionError
@@ -27,7 +27,7 @@ N_GRIDS = 40
 GRID_SIZE = 50_000
 
 
-def steps_per_s(world: World, n_boards: int = N_BOARDS) -> float:
+def steps_per_s(world: SimConfig, n_boards: int = N_BOARDS) -> float:
     """Environment steps per second of the vectorised twin, resets included; median of runs."""
     env = EdgeSplitVecEnv(world, n_boards)
     generator = np.random.default_rng(0)
@@ -43,9 +43,9 @@ def steps_per_s(world: World, n_boards: int = N_BOARDS) -> float:
     return statistics.median(rates)
 
 
-def grid_s(world: World) -> tuple[int, float]:
-    """Size of the grid of all actions, and the time of `Fleet.every_outcome` for one state."""
-    fleet = Fleet(world, 1)
+def grid_s(world: SimConfig) -> tuple[int, float]:
+    """Size of the grid of all actions, and the time of `every_outcome` for one state."""
+    fleet = BatchedSimulator(world, 1)
     fleet.reset(np.zeros(1, dtype=np.uint64))
     times_s = []
     for _ in range(N_GRIDS):
@@ -56,7 +56,7 @@ def grid_s(world: World) -> tuple[int, float]:
     return n_actions, statistics.median(times_s)
 
 
-def with_more_routes(world: World, n_actions: int = GRID_SIZE) -> World:
+def with_more_routes(world: SimConfig, n_actions: int = GRID_SIZE) -> SimConfig:
     """A world with routes between its routes, so many that there are at least `n_actions`."""
     sizes = [len(axis.values) for axis in world.layout.axes]
     n_routes = -(-n_actions // int(np.prod(sizes[:-1])))
@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", default="efficientnet-lite0", help="network (%(default)s)")
     arguments = parser.parse_args(argv)
     try:
-        world = build_world(arguments.device, arguments.model)
+        world = build_sim_config(arguments.device, arguments.model)
     except (EnvError, HardwareError, PartitionError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -28,8 +28,9 @@ from agents.training.algorithms import ALGORITHMS
 from common import command
 from envs.edge_env import EdgeSplitEnv
 from envs.errors import EnvError
-from envs.sim.build import build_world
-from envs.sim.fleet import Fleet, World
+from envs.sim.build import build_sim_config
+from envs.sim.fleet import BatchedSimulator
+from envs.sim.world import SimConfig
 from hw.errors import HardwareError
 from partition.errors import PartitionError
 
@@ -88,13 +89,15 @@ def measure(case: str, agent: BaseAlgorithm, seconds: float) -> Speed:
     return stopwatch.speed(case)
 
 
-def cases(world: World) -> list[tuple[str, Callable[[], BaseAlgorithm]]]:
+def cases(world: SimConfig) -> list[tuple[str, Callable[[], BaseAlgorithm]]]:
     """Name the contestants and how to build them."""
     recipe = ALGORITHMS["ppo"]
     plain = replace(recipe, agent_class=PPO)
 
     def defaults() -> BaseAlgorithm:
-        env = DummyVecEnv([lambda: EdgeSplitEnv(Fleet(world, 1), world.objective())] * N_PLAIN)
+        env = DummyVecEnv(
+            [lambda: EdgeSplitEnv(BatchedSimulator(world, 1), world.objective())] * N_PLAIN
+        )
         return PPO("MlpPolicy", env, device="cpu")
 
     def on_jax() -> BaseAlgorithm:
@@ -136,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     set_threads()
     try:
-        world = build_world(arguments.device, arguments.model)
+        world = build_sim_config(arguments.device, arguments.model)
     except (AgentError, EnvError, HardwareError, PartitionError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -18,8 +18,8 @@ from envs.live.requests import MAX_WAITING, ApplicationRequests, Inputs, Scenari
 from envs.objective import Objective
 from envs.plant import Layout
 from envs.scenarios.scenario import Scenario
-from envs.sim.build import ALL_SCENARIOS, build_world
-from envs.sim.fleet import Fleet
+from envs.sim.build import ALL_SCENARIOS, build_sim_config
+from envs.sim.fleet import BatchedSimulator
 from hw.base import Board, Hold
 from hw.boards.registry import SIMULATED, open_board
 from hw.errors import FrequencyRejectedError, HardwareError, SensorReadError
@@ -58,8 +58,8 @@ def make_simulated(
         continuous: `Box` instead of `MultiDiscrete` actions.
     """
     names = [scenario] if isinstance(scenario, str) else scenario
-    world = build_world(device, model, names, without=without)
-    return EdgeSplitEnv(Fleet(world, 1), world.objective(), continuous=continuous)
+    world = build_sim_config(device, model, names, without=without)
+    return EdgeSplitEnv(BatchedSimulator(world, 1), world.objective(), continuous=continuous)
 
 
 def make_live(

@@ -17,7 +17,8 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices,
 from envs.arrays import Floats
 from envs.edge_env import action_space, decode, episode_seeds, observation_space
 from envs.plant import Outcome
-from envs.sim.fleet import Fleet, World
+from envs.sim.fleet import BatchedSimulator
+from envs.sim.world import SimConfig
 from envs.spaces import ActionDecoder, ObservationEncoder, Observations, observation_fields
 
 
@@ -34,9 +35,9 @@ class EdgeSplitVecEnv(VecEnv):
     last_terms: dict[str, Floats]
     last_actions: NDArray[np.int64]
 
-    def __init__(self, world: World, n: int, *, continuous: bool = False) -> None:
+    def __init__(self, world: SimConfig, n: int, *, continuous: bool = False) -> None:
         """Create the boards; `seed` and `reset` begin their first episode."""
-        self.fleet = Fleet(world, n)
+        self.fleet = BatchedSimulator(world, n)
         self.objective = world.objective()
         self.encoder = ObservationEncoder(observation_fields(self.fleet.layout))
         self.decoder = ActionDecoder(self.fleet.layout.axes)

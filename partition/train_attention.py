@@ -40,7 +40,7 @@ _AUGMENT_SEED = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class TrainingJob:
     """What to train on, and for how long."""
 
     network: SplittableNetwork
@@ -51,7 +51,7 @@ class Job:
     seed: int
 
 
-def open_job(spec: str, data: str, out: Path | None, epochs: int, seed: int) -> Job:
+def open_job(spec: str, data: str, out: Path | None, epochs: int, seed: int) -> TrainingJob:
     """Find or prepare the model folder and load the data.
 
     Raises:
@@ -77,7 +77,7 @@ def open_job(spec: str, data: str, out: Path | None, epochs: int, seed: int) -> 
             pass
         case made:
             raise ModelExportError(f"model {spec!r} gave {type(made).__name__}: (network, image)")
-    return Job(SplittableNetwork(network, folder), folder, prepared, loaded, epochs, seed)
+    return TrainingJob(SplittableNetwork(network, folder), folder, prepared, loaded, epochs, seed)
 
 
 def takes_attention(point: SplitPoint, classes: int) -> bool:
@@ -91,7 +91,7 @@ def takes_attention(point: SplitPoint, classes: int) -> bool:
 
 
 def train_split(
-    job: Job, point: SplitPoint, split: TorchSplit, validation: Features, test: Features
+    job: TrainingJob, point: SplitPoint, split: TorchSplit, validation: Features, test: Features
 ) -> tuple[list[AccuracyRow], dict[str, Any]]:
     """Train one cut, write its graphs, return its rows and what its early exit does."""
     bank = training.features(split, job.preprocess, job.data.train, _AUGMENT_SEED)
@@ -125,7 +125,7 @@ def early_exit(model: AttentionSplit, validation: Features, test: Features) -> d
     }
 
 
-def run(job: Job, command: str, only: list[str] | None = None) -> AccuracyTable:
+def run(job: TrainingJob, command: str, only: list[str] | None = None) -> AccuracyTable:
     """Train every cut that takes attention, measure all, write `accuracy.json`.
 
     Args:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from envs.sim.build import build_world
-from envs.sim.fleet import World
+from envs.sim.build import build_sim_config
+from envs.sim.world import SimConfig
 from hw.device import file
 from partition.model.folder import ModelFolder
 from partition.prepare.build import prepare
@@ -37,9 +37,9 @@ def lite0(tmp_path_factory) -> ModelFolder:
 
 
 @pytest.fixture(scope="session")
-def world(tiny) -> World:
+def world(tiny) -> SimConfig:
     """A TX2 with a tiny network on a quiet link; a tenth of the usual episode."""
-    return replace(build_world("tx2", tiny, ["steady-wifi"]), n_steps=24)
+    return replace(build_sim_config("tx2", tiny, ["steady-wifi"]), n_steps=24)
 
 
 @pytest.fixture(scope="session")
@@ -57,10 +57,10 @@ def _three_points(table: re.Match[str]) -> str:
 
 
 @pytest.fixture(scope="session")
-def small_world(tiny, small_device) -> World:
+def small_world(tiny, small_device) -> SimConfig:
     """Two scenarios on the device with three points per clock, episodes of 10 s."""
     scenarios = ["steady-wifi", "lte-driving"]
-    return replace(build_world(str(small_device), tiny, scenarios), n_steps=40)
+    return replace(build_sim_config(str(small_device), tiny, scenarios), n_steps=40)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from agents.training.run import resumed
 from agents.training.sweep import Sweep
 from envs.errors import EnvError
 from envs.scenarios.link_trace import read_trace
-from envs.sim.build import build_world
+from envs.sim.build import build_sim_config
 from hw.device.model import DeviceModel
 from hw.errors import HardwareError
 from partition import json_file
@@ -28,7 +28,7 @@ from partition.model.accuracy_table import AccuracyTable
 from partition.model.folder import CUTS_FILE, PROFILE_FILE, ModelFolder
 from partition.placement.cluster import Cluster
 from partition.stages.errors import StageError
-from partition.stages.session import Session
+from partition.stages.session import StageSession
 from tests.hostile import JSON, TOML
 from tests.runs import constant_policy, write_run
 
@@ -84,7 +84,7 @@ class TestJson:
         refuse(PartitionError, AccuracyTable.read, tmp_path / "a.json")
 
     def test_opening_of_a_stage(self, text):
-        refuse(StageError, Session.unpack, text[:4096])
+        refuse(StageError, StageSession.unpack, text[:4096])
 
     def test_profile_of_a_cluster(self, tmp_path, text):
         (tmp_path / "profile.json").write_bytes(text)
@@ -105,7 +105,7 @@ class TestToml:
         refuse(HardwareError, DeviceModel.load, path)
 
     def test_scenario(self, path, tiny):
-        refuse(EnvError, build_world, "tx2", tiny, [str(path)])
+        refuse(EnvError, build_sim_config, "tx2", tiny, [str(path)])
 
     def test_cluster(self, path):
         refuse(PartitionError, Cluster.load, path)

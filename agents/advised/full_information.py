@@ -27,14 +27,14 @@ from agents.advised.policy import SHARPNESS, advised_rule
 from agents.advised.portfolio import collect_states, complementary
 from agents.advised.vec_env import AdvisedBoards
 from agents.deciders.base import Decider
-from agents.deciders.nominal import Known
+from agents.deciders.nominal import NominalModel
 from agents.deciders.rule import Rule
 from agents.learners.algorithm import Algorithm, linear_to_zero
 from agents.policy.layers import Layers
 from agents.policy.metadata import PolicyMetadata
 from agents.policy.saved_rule import SavedRule
 from agents.seeds import search_seeds
-from envs.sim.fleet import World
+from envs.sim.world import SimConfig
 from envs.vec_env import EdgeSplitVecEnv
 
 SMALL = 0.005
@@ -290,7 +290,7 @@ def advise(
 ) -> AdvisedBoards:
     """Let the agent choose from complementary actions, by the advice of the nominal models."""
     world = boards.fleet.world
-    known, states = Known.of(world), collect_states(world, search_seeds(seed))
+    known, states = NominalModel.of(world), collect_states(world, search_seeds(seed))
     return AdvisedBoards(env, boards.fleet, complementary(known, states, n_actions))
 
 
@@ -298,8 +298,8 @@ def _freeze(agent: FullInformation, metadata: PolicyMetadata) -> SavedRule:
     return SavedRule(metadata.algorithm, agent.rule(), metadata.layout)
 
 
-def _decider(agent: FullInformation, _metadata: PolicyMetadata, world: World) -> Decider:
-    return agent.rule().build(Known.of(world))
+def _decider(agent: FullInformation, _metadata: PolicyMetadata, world: SimConfig) -> Decider:
+    return agent.rule().build(NominalModel.of(world))
 
 
 # A look ahead of a second: more helps where a server's load lasts and adds noise elsewhere.

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.deciders.base import top_clocks
-from agents.deciders.nominal import Actions, Known, single
-from agents.deciders.nominal_outcome import Caution, expect
+from agents.deciders.nominal import Actions, NominalModel, single
+from agents.deciders.nominal_outcome import SafetyMargin, expect
 from agents.deciders.rule import Parameters, Rule, RuleKind
 from agents.policy.layers import Layers, from_named, named
 from agents.reach import check_reach
@@ -33,7 +33,7 @@ MEMORY_S = (1.0, 5.0)
 """Time constants of the averages."""
 LONGEST_S = 30.0
 """After which a reading that stands still tells nothing more by doing so."""
-CAUTION = Caution(link_share=1.0, time_margin=1.03)
+CAUTION = SafetyMargin(link_share=1.0, time_margin=1.03)
 DWELL_STEPS = 8.0
 """A switch is weighed as if the state lasted so many steps."""
 IDLE = (0.01, 1.0)
@@ -48,7 +48,7 @@ CHUNK = 20_000
 """Pairs of board and action that are weighed at once, so that arrays stay in the cache."""
 
 
-class Advice:
+class PolicyFeatures:
     """What the network sees: readings, how they change and how long they stand, and the advice.
 
     Attributes:
@@ -61,7 +61,7 @@ class Advice:
     log_costs: Floats
     deadline_hit_rate: Floats
 
-    def __init__(self, known: Known, actions: Indices) -> None:
+    def __init__(self, known: NominalModel, actions: Indices) -> None:
         """Prepare the portfolio."""
         self.actions = actions
         self._known, self._weighed = known, Actions(known, actions)
@@ -148,7 +148,7 @@ class Advised:
 
     def __init__(
         self,
-        known: Known,
+        known: NominalModel,
         actions: Indices,
         layers: Layers,
         *,
@@ -178,7 +178,7 @@ class Advised:
         if not (np.abs(self._offsets) <= LARGEST_OFFSET).all():
             raise ValueError(f"an offset is not within {-LARGEST_OFFSET} and {LARGEST_OFFSET}")
         self._min_on_time = min_on_time
-        self._known, self.advice, self._layers = known, Advice(known, actions), layers
+        self._known, self.advice, self._layers = known, PolicyFeatures(known, actions), layers
         check_layers(layers)
         n_inputs, n_outputs = layers[0][0].shape[1], len(layers[-1][1])
         if n_inputs != self.advice.n_inputs:
@@ -238,7 +238,7 @@ def check_layers(layers: Layers) -> None:
     check_reach(layers, LARGEST_REGRET)
 
 
-def build(known: Known, parameters: Parameters) -> Advised:
+def build(known: NominalModel, parameters: Parameters) -> Advised:
     """Make the decider of an `advised_rule`."""
     return Advised(
         known,

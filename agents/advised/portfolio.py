@@ -8,19 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.deciders.base import top_clocks
-from agents.deciders.nominal import Actions, Known
-from agents.deciders.nominal_outcome import Caution, expect
+from agents.deciders.nominal import Actions, NominalModel
+from agents.deciders.nominal_outcome import SafetyMargin, expect
 from agents.deciders.pareto import useful_actions
 from envs.plant import Indices, Readings
-from envs.sim.fleet import Fleet, World
+from envs.sim.fleet import BatchedSimulator
+from envs.sim.world import SimConfig
 
 LOOK_EVERY = 8
 """States are collected every so many steps."""
 
 
-def collect_states(world: World, seeds: NDArray[np.uint64]) -> Readings:
+def collect_states(world: SimConfig, seeds: NDArray[np.uint64]) -> Readings:
     """Readings at maximum clocks on the edge, one episode per seed, all in one row."""
-    fleet = Fleet(world, len(seeds))
+    fleet = BatchedSimulator(world, len(seeds))
     fleet.reset(seeds)
     hold = top_clocks(world.layout, fleet.n)
     collected = []
@@ -32,7 +33,7 @@ def collect_states(world: World, seeds: NDArray[np.uint64]) -> Readings:
     return Readings(*columns)
 
 
-def complementary(known: Known, states: Readings, n_actions: int) -> Indices:
+def complementary(known: NominalModel, states: Readings, n_actions: int) -> Indices:
     """Add, one by one, the action that lowers the mean of every state's best cost the most.
 
     Costs are those that the nominal models expect. The greedy choice is within 1 - 1/e of the
@@ -44,7 +45,7 @@ def complementary(known: Known, states: Readings, n_actions: int) -> Indices:
     candidates = useful_actions(known)
     actions = Actions(known, candidates)
     held = top_clocks(known.layout, len(states.link_bps))
-    outcome = replace(expect(known, actions, states, held, Caution()), switched=np.zeros(1))
+    outcome = replace(expect(known, actions, states, held, SafetyMargin()), switched=np.zeros(1))
     costs = known.objective.cost(outcome, states.eta[:, None])
     best = np.full((len(costs), 1), np.inf)
     chosen: list[int] = []

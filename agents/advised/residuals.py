@@ -14,7 +14,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.deciders.nominal import Actions, Known
+from agents.deciders.nominal import Actions, NominalModel
 from agents.errors import AgentError
 from agents.whole_file import written_whole
 from envs.arrays import Floats
@@ -29,7 +29,7 @@ LARGEST = 1.0
 class Residuals:
     """Surprises of a board, and what they say about the actions of a portfolio."""
 
-    def __init__(self, known: Known, portfolio: Indices) -> None:
+    def __init__(self, known: NominalModel, portfolio: Indices) -> None:
         """Begin with none.
 
         Args:
@@ -104,7 +104,7 @@ class Residuals:
         self._surprises = named["surprises"].tolist()
 
 
-def features(known: Known, portfolio: Indices) -> NDArray[np.float64]:
+def features(known: NominalModel, portfolio: Indices) -> NDArray[np.float64]:
     """Clocks and their squares, what runs on the board and what is sent, shape (k, n_features).
 
     Each has mean 0 and standard deviation 1 over the portfolio, or is 0 throughout.

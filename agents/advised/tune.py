@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from agents.advised.policy import SHARPNESS, Advised, build
 from agents.advised.residuals import Residuals
-from agents.deciders.nominal import Known
+from agents.deciders.nominal import NominalModel
 from agents.deciders.rule import Rule
 from agents.learning.safe_env import SafeEnv
 from agents.policy.thermal_mask import ThermalActionMask
@@ -34,7 +34,7 @@ SURPRISES_FILE = "surprises.npz"
 
 
 def tune_portfolio(
-    env: EdgeSplitEnv, known: Known, rule: Rule, run_dir: Path, n_steps: int, seed: int
+    env: EdgeSplitEnv, known: NominalModel, rule: Rule, run_dir: Path, n_steps: int, seed: int
 ) -> Rule:
     """Run on the board, and learn; goes on where a run that was killed had come to.
 

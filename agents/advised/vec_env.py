@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
-from agents.advised.policy import Advice
+from agents.advised.policy import PolicyFeatures
 from agents.deciders.base import top_clocks
-from agents.deciders.nominal import Known
+from agents.deciders.nominal import NominalModel
 from envs.objective import SMALLEST_COST
 from envs.plant import Indices, Outcome
-from envs.sim.fleet import Fleet
+from envs.sim.fleet import BatchedSimulator
 from envs.spaces import Observations
 
 N_REFERENCES = 16
@@ -26,9 +26,9 @@ CHUNK = 240
 
 
 class AdvisedBoards(VecEnvWrapper):
-    """Observations are `agents.advised.policy.Advice`, actions numbers of the portfolio."""
+    """Observations are `agents.advised.policy.PolicyFeatures`, actions numbers of the portfolio."""
 
-    def __init__(self, venv: VecEnv, fleet: Fleet, actions: Indices) -> None:
+    def __init__(self, venv: VecEnv, fleet: BatchedSimulator, actions: Indices) -> None:
         """Wrap simulated boards.
 
         Args:
@@ -38,7 +38,7 @@ class AdvisedBoards(VecEnvWrapper):
         """
         self.actions = actions
         self._fleet, self._objective = fleet, fleet.world.objective()
-        self._advice = Advice(Known.of(fleet.world), actions)
+        self._advice = PolicyFeatures(NominalModel.of(fleet.world), actions)
         seen = spaces.Box(-np.inf, np.inf, (self._advice.n_inputs,), np.float32)
         super().__init__(venv, seen, spaces.Discrete(len(actions)))
 

@@ -6,10 +6,10 @@ import numpy as np
 
 from agents.deciders.base import axis_sizes
 from agents.deciders.governor import Routes, routing
-from agents.deciders.nominal import Known
+from agents.deciders.nominal import NominalModel
 from agents.deciders.rule import Fit, Parameters
 from envs.plant import Readings
-from envs.sim.world import World
+from envs.sim.world import SimConfig
 
 ASSUMED_SHARE = 0.2
 """Share of appeals where no table of the network tells one. The paper (DAC 2021) draws curves over
@@ -46,7 +46,7 @@ class AppealNet:
         return np.full(len(readings.link_bps), route, dtype=np.int64)
 
 
-def _fit(world: World, _seed: int) -> Fit:
+def _fit(world: SimConfig, _seed: int) -> Fit:
     measured = world.appeal_share
     share = ASSUMED_SHARE if measured is None else measured
     edge_route = axis_sizes(world.layout)[-1] - 1
@@ -55,7 +55,7 @@ def _fit(world: World, _seed: int) -> Fit:
     return Fit(parameters, note=note)
 
 
-def _router(_known: Known, p: Parameters) -> AppealNet:
+def _router(_known: NominalModel, p: Parameters) -> AppealNet:
     return AppealNet(int(p["edge_route"]), int(p["appeal_route"]), float(p["share"]))
 
 

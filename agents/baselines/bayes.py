@@ -11,7 +11,7 @@ from optuna.samplers import GPSampler
 
 from agents.baselines.measure import measure
 from agents.deciders.base import axis_sizes
-from envs.sim.fleet import World
+from envs.sim.world import SimConfig
 
 N_TRIALS = 40
 N_STARTUP = 12
@@ -19,7 +19,7 @@ MAX_MISSED = 0.01
 """Share of late requests that the constraint allows."""
 
 
-def bayes(world: World, seeds: NDArray[np.uint64], seed: int) -> tuple[tuple[int, ...], int]:
+def bayes(world: SimConfig, seeds: NDArray[np.uint64], seed: int) -> tuple[tuple[int, ...], int]:
     """Search a fixed action as PolyThrottle does (Yan et al., 2023, arXiv 2310.19991).
 
     Published: constrained Bayesian optimisation of energy per query over clocks and batch size

@@ -10,14 +10,15 @@ from agents.deciders.base import axis_sizes, top_clocks
 from agents.deciders.oracle import Oracle, cost_table
 from agents.deciders.static import Static
 from envs.arrays import Floats
-from envs.sim.fleet import Fleet, World
+from envs.sim.fleet import BatchedSimulator
+from envs.sim.world import SimConfig
 
 N_FINALISTS = 48
 RANK_EVERY = 16
 """States are looked at every so many steps while ranking."""
 
 
-def best_static(world: World, seeds: NDArray[np.uint64]) -> Static:
+def best_static(world: SimConfig, seeds: NDArray[np.uint64]) -> Static:
     """Search the fixed action with the lowest mean cost over whole episodes.
 
     All actions are ranked on the states of a board held at maximum clocks, then the best
@@ -34,13 +35,13 @@ def best_static(world: World, seeds: NDArray[np.uint64]) -> Static:
     return Static(tuple(int(i) for i in finalists[means.argmin()]))
 
 
-def search_steps(world: World, n_seeds: int) -> int:
+def search_steps(world: SimConfig, n_seeds: int) -> int:
     """Simulated control steps that `best_static` takes."""
     return (N_FINALISTS + 1) * n_seeds * world.n_steps
 
 
-def _rank_on_states(world: World, seeds: NDArray[np.uint64]) -> Floats:
-    fleet = Fleet(world, len(seeds))
+def _rank_on_states(world: SimConfig, seeds: NDArray[np.uint64]) -> Floats:
+    fleet = BatchedSimulator(world, len(seeds))
     fleet.reset(seeds)
     hold = top_clocks(world.layout, fleet.n)
     total = np.zeros(axis_sizes(world.layout))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from agents.deciders.nominal import Known
+from agents.deciders.nominal import NominalModel
 from envs.arrays import Floats
 from envs.plant import Readings
 from envs.sim.clocks import clock_tables
@@ -21,7 +21,7 @@ class CutTimes:
         wire_bytes: sent per request, shape (n_routes,).
     """
 
-    def __init__(self, known: Known) -> None:
+    def __init__(self, known: NominalModel) -> None:
         """Profile every route."""
         hz = [float(table[-1]) for table in clock_tables(known.device)]
         costs = known.costs

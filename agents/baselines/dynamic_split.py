@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agents.baselines.cut_times import CutTimes
 from agents.deciders.governor import Routes, routing
-from agents.deciders.nominal import Known, faithful_routes
+from agents.deciders.nominal import NominalModel, faithful_routes
 from agents.deciders.rule import Fit
 from envs.plant import Readings
 
@@ -21,7 +21,7 @@ class DynamicSplitting:
     are compared.
     """
 
-    def __init__(self, known: Known) -> None:
+    def __init__(self, known: NominalModel) -> None:
         """Profile the network and find its bottlenecks."""
         self._times = CutTimes(known)
         routes = faithful_routes(known)

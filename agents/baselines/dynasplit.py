@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from agents.deciders.base import top_clocks
-from agents.deciders.nominal import Actions, Known
-from agents.deciders.nominal_outcome import Caution, expect
+from agents.deciders.nominal import Actions, NominalModel
+from agents.deciders.nominal_outcome import SafetyMargin, expect
 from agents.deciders.rule import Parameters, RuleKind
 from envs.arrays import Floats
 from envs.plant import Indices, Plant
@@ -26,7 +26,7 @@ class PublishedDynaSplit:
     target of the control step is the threshold.
     """
 
-    def __init__(self, known: Known, front: Indices, latency_s: Floats) -> None:
+    def __init__(self, known: NominalModel, front: Indices, latency_s: Floats) -> None:
         """Take the front by energy, ascending, with its measured latencies."""
         self._front, self._latency_s = front, latency_s
         self._encoder = ObservationEncoder(observation_fields(known.layout))
@@ -54,9 +54,9 @@ class DynaSplit:
 
     MIN_DEADLINE_HIT_RATE = 0.99
     HYSTERESIS = 0.03
-    CAUTION = Caution(link_share=0.9, time_margin=1.03)
+    CAUTION = SafetyMargin(link_share=0.9, time_margin=1.03)
 
-    def __init__(self, known: Known, front: Indices) -> None:
+    def __init__(self, known: NominalModel, front: Indices) -> None:
         """Take the front."""
         self._known = known
         self._actions = Actions(known, front)

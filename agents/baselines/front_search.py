@@ -14,11 +14,11 @@ from optuna.samplers import NSGAIIISampler
 
 from agents.baselines.measure import Series, measure
 from agents.deciders.base import axis_sizes
-from agents.deciders.nominal import Known, faithful_routes
+from agents.deciders.nominal import NominalModel, faithful_routes
 from agents.deciders.pareto import undominated
 from envs.arrays import Floats
 from envs.plant import Indices
-from envs.sim.fleet import World
+from envs.sim.world import SimConfig
 
 SHARE_OF_SPACE = 0.2
 """Of all configurations that are tried, as published."""
@@ -48,7 +48,7 @@ class Front:
     n_steps: int
 
 
-def published_front(world: World, seeds: NDArray[np.uint64], seed: int) -> Front:
+def published_front(world: SimConfig, seeds: NDArray[np.uint64], seed: int) -> Front:
     """Search as published: each trial measured once, extremes found by chance or not at all.
 
     Args:
@@ -60,7 +60,7 @@ def published_front(world: World, seeds: NDArray[np.uint64], seed: int) -> Front
     return _measured(world, actions, seeds[:1], _overall, n_steps)
 
 
-def seeded_front(world: World, seeds: NDArray[np.uint64], seed: int) -> Front:
+def seeded_front(world: SimConfig, seeds: NDArray[np.uint64], seed: int) -> Front:
     """Search with the extremes seeded and slow links apart from fast ones, and measure it again.
 
     Args:
@@ -76,7 +76,7 @@ def seeded_front(world: World, seeds: NDArray[np.uint64], seed: int) -> Front:
 
 
 def _search(
-    world: World,
+    world: SimConfig,
     seeds: NDArray[np.uint64],
     seed: int,
     objectives: Objectives,
@@ -84,7 +84,7 @@ def _search(
 ) -> tuple[Indices, int]:
     """Run a study, one generation side by side; the front of all trials, and steps simulated."""
     choices = [list(range(size)) for size in axis_sizes(world.layout)]
-    choices[-1] = faithful_routes(Known.of(world)).tolist()
+    choices[-1] = faithful_routes(NominalModel.of(world)).tolist()
     names = [axis.name for axis in world.layout.axes]
     n_trials = min(math.ceil(SHARE_OF_SPACE * math.prod(map(len, choices))), MAX_TRIALS)
     n_objectives = objectives(measure(world, np.zeros((1, len(names)), int), seeds[:1])).shape[1]
@@ -121,7 +121,7 @@ def _study(n_objectives: int, seed: int) -> optuna.Study:
 
 
 def _measured(
-    world: World,
+    world: SimConfig,
     actions: Indices,
     seeds: NDArray[np.uint64],
     objectives: Objectives,

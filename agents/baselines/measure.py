@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from envs.arrays import Floats
 from envs.plant import Indices
-from envs.sim.fleet import Fleet, World
+from envs.sim.fleet import BatchedSimulator
+from envs.sim.world import SimConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,10 @@ class Series:
         return int(self.cost.size)
 
 
-def measure(world: World, actions: Indices, seeds: NDArray[np.uint64]) -> Series:
+def measure(world: SimConfig, actions: Indices, seeds: NDArray[np.uint64]) -> Series:
     """Run every action, shape (k, n_axes), through one episode per seed."""
     shape = (len(actions), len(seeds))
-    fleet, objective = Fleet(world, shape[0] * shape[1]), world.objective()
+    fleet, objective = BatchedSimulator(world, shape[0] * shape[1]), world.objective()
     readings = fleet.reset(np.tile(seeds, shape[0]))
     held = np.repeat(actions, shape[1], axis=0)
     columns: list[list[Floats]] = []

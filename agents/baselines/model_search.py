@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from agents.deciders.base import top_clocks
-from agents.deciders.nominal import Actions, Known, single
-from agents.deciders.nominal_outcome import Caution, expect
+from agents.deciders.nominal import Actions, NominalModel, single
+from agents.deciders.nominal_outcome import SafetyMargin, expect
 from agents.deciders.pareto import useful_actions
 from agents.deciders.rule import RuleKind
 from envs.arrays import Floats
@@ -43,10 +43,10 @@ class ModelSearch:
     force is always among them.
     """
 
-    def __init__(self, known: Known, settings: SearchSettings) -> None:
+    def __init__(self, known: NominalModel, settings: SearchSettings) -> None:
         """Prepare the list of actions."""
         self._known, self._settings = known, settings
-        self._caution = Caution(settings.link_share, settings.time_margin)
+        self._caution = SafetyMargin(settings.link_share, settings.time_margin)
         self._encoder = ObservationEncoder(observation_fields(known.layout))
         self._actions = Actions(known, useful_actions(known))
 

@@ -8,11 +8,11 @@ from typing import Literal
 from agents.baselines.cut_times import CutTimes
 from agents.baselines.rollout import mean_cost
 from agents.deciders.governor import Routes, routing
-from agents.deciders.nominal import Known, faithful_routes
+from agents.deciders.nominal import NominalModel, faithful_routes
 from agents.deciders.rule import Fit, Parameters
 from agents.seeds import N_TRIED, search_seeds
 from envs.plant import Readings
-from envs.sim.world import World
+from envs.sim.world import SimConfig
 
 Goal = Literal["latency", "energy"]
 
@@ -30,7 +30,7 @@ class Neurosurgeon:
     episodes.
     """
 
-    def __init__(self, known: Known, goal: Goal) -> None:
+    def __init__(self, known: NominalModel, goal: Goal) -> None:
         """Profile the network."""
         self._times, self._goal = CutTimes(known), goal
         self._allowed = faithful_routes(known)
@@ -48,9 +48,9 @@ class Neurosurgeon:
         return chosen
 
 
-def _fit(world: World, seed: int) -> Fit:
+def _fit(world: SimConfig, seed: int) -> Fit:
     """Take the goal that costs less on search episodes."""
-    seeds, known = search_seeds(seed, N_TRIED), Known.of(world)
+    seeds, known = search_seeds(seed, N_TRIED), NominalModel.of(world)
     options: Sequence[Parameters] = [{"goal": "latency"}, {"goal": "energy"}]
     costs = [mean_cost(world, NEUROSURGEON.build(known, p), seeds) for p in options]
     best = options[costs.index(min(costs))]

@@ -6,13 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.deciders.base import Decider
-from envs.sim.fleet import Fleet, World
+from envs.sim.fleet import BatchedSimulator
+from envs.sim.world import SimConfig
 from envs.spaces import ObservationEncoder, observation_fields
 
 
-def mean_cost(world: World, decider: Decider, seeds: NDArray[np.uint64]) -> float:
+def mean_cost(world: SimConfig, decider: Decider, seeds: NDArray[np.uint64]) -> float:
     """Mean cost per step of a decider over whole episodes, one per seed."""
-    fleet, objective = Fleet(world, len(seeds)), world.objective()
+    fleet, objective = BatchedSimulator(world, len(seeds)), world.objective()
     encoder = ObservationEncoder(observation_fields(fleet.layout))
     readings = fleet.reset(seeds)
     decider.begin(fleet, fleet.n)

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from agents.baselines.model_search import ModelSearch, SearchSettings
 from agents.baselines.rollout import mean_cost
-from agents.deciders.nominal import Known
-from envs.sim.world import World
+from agents.deciders.nominal import NominalModel
+from envs.sim.world import SimConfig
 
 CHOICES = {
     "link_share": (0.9,),
@@ -21,7 +21,7 @@ CHOICES = {
 """Values tried beside the default of each setting."""
 
 
-def tune_search(world: World, seeds: NDArray[np.uint64]) -> tuple[SearchSettings, int]:
+def tune_search(world: SimConfig, seeds: NDArray[np.uint64]) -> tuple[SearchSettings, int]:
     """Keep each change that costs less.
 
     Args:
@@ -31,7 +31,7 @@ def tune_search(world: World, seeds: NDArray[np.uint64]) -> tuple[SearchSettings
     Returns:
         The settings, and the control steps simulated.
     """
-    known = Known.of(world)
+    known = NominalModel.of(world)
 
     def cost(settings: SearchSettings) -> float:
         return mean_cost(world, ModelSearch(known, settings), seeds)

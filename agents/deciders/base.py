@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from envs.plant import Indices, Layout, Plant
-from envs.sim.fleet import Fleet
+from envs.sim.fleet import BatchedSimulator
 from envs.spaces import Observations
 
 
@@ -28,13 +28,13 @@ class NotSimulatedError(TypeError):
     """A privileged decider was given a plant that has no model to look into."""
 
 
-def simulated(plant: Plant, decider: Decider) -> Fleet:
+def simulated(plant: Plant, decider: Decider) -> BatchedSimulator:
     """Return a plant whose true state can be looked at.
 
     Raises:
         NotSimulatedError: there is no such state on a real board.
     """
-    if not isinstance(plant, Fleet):
+    if not isinstance(plant, BatchedSimulator):
         raise NotSimulatedError(f"{type(decider).__name__} needs the true state of a simulation")
     return plant
 

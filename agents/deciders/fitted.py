@@ -10,13 +10,13 @@ from typing import Literal
 from agents.deciders.base import Decider
 from agents.deciders.rule import Rule
 from agents.errors import AgentError
-from envs.sim.world import World
+from envs.sim.world import SimConfig
 
 Kind = Literal["learned", "searched", "rule", "privileged"]
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class FittedDecider:
     """A decider that is ready for a world.
 
     Attributes:
@@ -35,7 +35,7 @@ class Fitted:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class DeciderEntry:
     """How to get a decider.
 
     Attributes:
@@ -45,13 +45,13 @@ class Entry:
     """
 
     kind: Kind
-    build: Callable[[World, int], Fitted]
+    build: Callable[[SimConfig, int], FittedDecider]
 
 
 class Deciders:
     """Deciders by name, in the order they are listed in."""
 
-    def __init__(self, entries: Mapping[str, Entry]) -> None:
+    def __init__(self, entries: Mapping[str, DeciderEntry]) -> None:
         """List `entries`."""
         self.entries = dict(entries)
 
@@ -59,7 +59,7 @@ class Deciders:
         """Names of all, or of those of some kinds."""
         return tuple(n for n, entry in self.entries.items() if not kinds or entry.kind in kinds)
 
-    def entry(self, name: str) -> Entry:
+    def entry(self, name: str) -> DeciderEntry:
         """Look one up.
 
         Raises:
@@ -69,7 +69,7 @@ class Deciders:
             raise AgentError(f"unknown algorithm {name!r}; choose one of {', '.join(self.entries)}")
         return self.entries[name]
 
-    def fit(self, name: str, world: World, seed: int) -> Fitted:
+    def fit(self, name: str, world: SimConfig, seed: int) -> FittedDecider:
         """Learn, search or just build one for a world.
 
         Raises:

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.deciders.base import axis_sizes
-from agents.deciders.nominal import Known, read_clocks
+from agents.deciders.nominal import NominalModel, read_clocks
 from agents.deciders.rule import Fit, Fitting, Parameters, RuleKind
 from envs.arrays import Floats
 from envs.plant import Indices, Plant, Readings
 from envs.sim.split_costs import SplitCosts
-from envs.sim.world import World
+from envs.sim.world import SimConfig
 from envs.spaces import ObservationEncoder, Observations, observation_fields
 
 Routes = NDArray[np.int64]
@@ -36,7 +36,7 @@ class GovernorModel:
     TARGET_LOAD = 0.7
     SATURATED = 0.95
 
-    def __init__(self, known: Known) -> None:
+    def __init__(self, known: NominalModel) -> None:
         """Prepare for a board; where none of its clocks is an axis, there is nothing to choose."""
         self._known = known
         self._tables = [np.array(axis.values) for axis in known.layout.axes[:-1]]
@@ -94,7 +94,7 @@ class Governed:
     On a real board its kernel's own governors set the clocks, which are then no axes.
     """
 
-    def __init__(self, known: Known, router: Router) -> None:
+    def __init__(self, known: NominalModel, router: Router) -> None:
         """Combine `router` with the governors' model."""
         self._router = router
         self._governor = GovernorModel(known)
@@ -116,7 +116,7 @@ class Governed:
 
 def routing(
     name: str,
-    router: Callable[[Known, Parameters], Router],
+    router: Callable[[NominalModel, Parameters], Router],
     fit: Fitting | None = None,
     *,
     searched: bool = False,
@@ -137,7 +137,7 @@ FIXED_ROUTE = routing("fixed-route", lambda _known, p: FixedRoute(int(p["route"]
 def fit_route(route: int, note: str = "") -> Fitting:
     """Fit `FIXED_ROUTE` to a route; negative ones count from the end."""
 
-    def fit(world: World, _seed: int) -> Fit:
+    def fit(world: SimConfig, _seed: int) -> Fit:
         n_routes = axis_sizes(world.layout)[-1]
         modelled = f"clocks by modelled stock governors{note}"
         return Fit({"route": route % n_routes}, note=modelled)

@@ -14,12 +14,12 @@ from envs.objective import Objective
 from envs.plant import Indices, Layout, Readings
 from envs.sim.clocks import DOMAINS, Clocks, clock_tables
 from envs.sim.split_costs import SplitCosts
-from envs.sim.world import World
+from envs.sim.world import SimConfig
 from hw.device.model import DeviceModel
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Known:
+class NominalModel:
     """What a rule may know before it sees a board.
 
     Attributes:
@@ -39,7 +39,7 @@ class Known:
     step_s: float
 
     @classmethod
-    def of(cls, world: World) -> Known:
+    def of(cls, world: SimConfig) -> NominalModel:
         """Leave out of a world what only an oracle may see."""
         believed = world.as_believed()
         return cls(
@@ -61,7 +61,7 @@ class Actions:
         costs: of their routes, arrays of shape (...).
     """
 
-    def __init__(self, known: Known, indices: Indices) -> None:
+    def __init__(self, known: NominalModel, indices: Indices) -> None:
         """Look up clocks and costs of `indices`."""
         self.indices = indices
         columns = {axis.name: k for k, axis in enumerate(known.layout.axes)}
@@ -85,7 +85,7 @@ def every_action(layout: Layout) -> Indices:
     return np.indices(sizes, dtype=np.int64).reshape(len(sizes), -1).T
 
 
-def read_clocks(known: Known, readings: Readings) -> Clocks:
+def read_clocks(known: NominalModel, readings: Readings) -> Clocks:
     """Clocks of n boards as read back; what cannot be set is taken to run at its top."""
     columns = {name: k for k, name in enumerate(known.layout.domains)}
     n = len(readings.clocks_hz)
@@ -97,7 +97,7 @@ def read_clocks(known: Known, readings: Readings) -> Clocks:
     )
 
 
-def faithful_routes(known: Known) -> NDArray[np.int64]:
+def faithful_routes(known: NominalModel) -> NDArray[np.int64]:
     """Routes that lose at most one point of accuracy against the whole network, ascending.
 
     Rules that know nothing of accuracy choose among these.

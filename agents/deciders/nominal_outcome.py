@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agents.deciders.nominal import Actions, Known, single
+from agents.deciders.nominal import Actions, NominalModel, single
 from envs.arrays import Floats
 from envs.plant import Indices, Outcome, Readings
-from envs.scenarios.surroundings import Surroundings
+from envs.scenarios.surroundings import OperatingConditions
 from envs.sim.response import respond
 
 
 @dataclass(frozen=True, slots=True)
-class Caution:
+class SafetyMargin:
     """How much worse than expected things are taken to be.
 
     Attributes:
@@ -30,7 +30,7 @@ class Caution:
 
 
 def expect(
-    known: Known, actions: Actions, readings: Readings, held: Indices, caution: Caution
+    known: NominalModel, actions: Actions, readings: Readings, held: Indices, caution: SafetyMargin
 ) -> Outcome:
     """Expect what each action would do in the coming step.
 
@@ -48,7 +48,7 @@ def expect(
         known.device,
         actions.costs,
         actions.clocks,
-        believed(known, readings, caution),
+        estimated_conditions(known, readings, caution),
         single(readings.backlog)[:, None],
         known.step_s,
     )
@@ -68,7 +68,9 @@ def expect(
     )
 
 
-def believed(known: Known, readings: Readings, caution: Caution) -> Surroundings:
+def estimated_conditions(
+    known: NominalModel, readings: Readings, caution: SafetyMargin
+) -> OperatingConditions:
     """Surroundings that would explain the readings, arrays of shape (n, 1)."""
 
     def column(values: Floats) -> Floats:
@@ -76,7 +78,7 @@ def believed(known: Known, readings: Readings, caution: Caution) -> Surroundings
 
     away = column(readings.away_factor)
     none = np.zeros_like(away)
-    return Surroundings(
+    return OperatingConditions(
         link_bps=caution.link_share * column(readings.link_bps) / away,
         rtt_s=column(readings.rtt_s) * away,
         server_load=1.0 - column(readings.server_idle),

@@ -9,7 +9,7 @@ import numpy as np
 from agents.deciders.base import simulated
 from envs.arrays import Floats
 from envs.plant import Indices, Plant
-from envs.sim.fleet import Fleet
+from envs.sim.fleet import BatchedSimulator
 from envs.spaces import Observations
 
 
@@ -39,7 +39,9 @@ class Oracle:
         return np.concatenate(choices).astype(np.int64)
 
 
-def cost_table(fleet: Fleet, boards: slice, dwell_steps: int = Oracle.DWELL_STEPS) -> Floats:
+def cost_table(
+    fleet: BatchedSimulator, boards: slice, dwell_steps: int = Oracle.DWELL_STEPS
+) -> Floats:
     """Cost of every action in the true state, shape (n_boards, *axes)."""
     outcome = fleet.every_outcome(boards)
     eta = fleet.eta()[boards].reshape(-1, *(1 for _ in fleet.layout.axes))

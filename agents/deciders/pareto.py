@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.deciders.nominal import Actions, Known, every_action
+from agents.deciders.nominal import Actions, NominalModel, every_action
 from envs.arrays import Floats
 from envs.plant import Indices
 
 
-def useful_actions(known: Known) -> Indices:
+def useful_actions(known: NominalModel) -> Indices:
     """Actions that are, on their route, not beaten in head time, idle power and energy at once.
 
     Cost rises with each of the three whatever link, load and request rate are, so that the rest
@@ -29,7 +29,7 @@ def useful_actions(known: Known) -> Indices:
     return actions.indices[np.sort(np.concatenate(kept))]
 
 
-def _criteria(known: Known, actions: Actions) -> Floats:
+def _criteria(known: NominalModel, actions: Actions) -> Floats:
     """Head time in s, idle power in W and energy above idle in J, shape (k, 3)."""
     clocks, costs = actions.clocks, actions.costs
     hz = (clocks.cpu_hz, clocks.gpu_hz, clocks.emc_hz)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from agents.deciders.base import Decider
 from agents.deciders.governor import GovernorModel
-from agents.deciders.nominal import Known
+from agents.deciders.nominal import NominalModel
 from envs.plant import Indices, Plant
 from envs.spaces import ObservationEncoder, Observations, observation_fields
 
@@ -14,7 +14,7 @@ from envs.spaces import ObservationEncoder, Observations, observation_fields
 class Governors:
     """The modelled governors of some clocks."""
 
-    def __init__(self, known: Known, domains: Sequence[str]) -> None:
+    def __init__(self, known: NominalModel, domains: Sequence[str]) -> None:
         """Prepare for those of `domains` that the board has."""
         self._model = GovernorModel(known)
         self._encoder = ObservationEncoder(observation_fields(known.layout))
@@ -34,7 +34,7 @@ class PartlyGoverned:
     On a real board the kernel's own governors choose below the maximum that is asked for.
     """
 
-    def __init__(self, decider: Decider, known: Known, domains: Sequence[str]) -> None:
+    def __init__(self, decider: Decider, known: NominalModel, domains: Sequence[str]) -> None:
         """Combine a decider with the governors of `domains`."""
         self._decider = decider
         self._governors = Governors(known, domains)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from agents.deciders.base import Decider
-from agents.deciders.nominal import Known
-from envs.sim.world import World
+from agents.deciders.nominal import NominalModel
+from envs.sim.world import SimConfig
 
 Parameters = dict[str, Any]
 """Plain values, as JSON holds them, and arrays."""
@@ -33,7 +33,7 @@ class Fit:
     note: str = ""
 
 
-Fitting = Callable[[World, int], Fit]
+Fitting = Callable[[SimConfig, int], Fit]
 """Fits a rule to a world, by a seed."""
 
 
@@ -57,7 +57,7 @@ class RuleKind:
     """
 
     name: str
-    build: Callable[[Known, Parameters], Decider]
+    build: Callable[[NominalModel, Parameters], Decider]
     fit: Fitting | None = None
     searched: bool = False
     leaves_clocks: bool = False
@@ -104,7 +104,7 @@ class Rule:
             if not abs(value) <= LARGEST:
                 raise ValueError(f"a parameter is {value:.2g}")
 
-    def build(self, known: Known) -> Decider:
+    def build(self, known: NominalModel) -> Decider:
         """Make the decider.
 
         Raises:

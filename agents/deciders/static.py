@@ -7,7 +7,7 @@ import numpy as np
 from agents.deciders.base import axis_sizes
 from agents.deciders.rule import Fit, Fitting, RuleKind
 from envs.plant import Indices, Plant
-from envs.sim.world import World
+from envs.sim.world import SimConfig
 from envs.spaces import Observations
 
 
@@ -46,7 +46,7 @@ class Random:
 def fit_max_clocks(route: int) -> Fitting:
     """Fit `STATIC` to maximum clocks at a fixed route; negative indices count from the end."""
 
-    def fit(world: World, _seed: int) -> Fit:
+    def fit(world: SimConfig, _seed: int) -> Fit:
         sizes = axis_sizes(world.layout)
         return Fit({"action": [*(size - 1 for size in sizes[:-1]), route % sizes[-1]]})
 

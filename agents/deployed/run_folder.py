@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.deciders.base import Decider
-from agents.deciders.nominal import Known
+from agents.deciders.nominal import NominalModel
 from agents.errors import RunFolderError
 from agents.policy.folder import DAMAGE, Policy, Stored, damaged, read
 from agents.policy.frozen import NETWORK, FrozenPolicy
@@ -20,7 +20,7 @@ from agents.policy.saved_rule import RULE, SavedRule
 from agents.rules import KINDS
 from envs.edge_env import EdgeSplitEnv
 from envs.plant import Indices
-from envs.sim.build import build_world
+from envs.sim.build import build_sim_config
 from hw.boards.registry import is_machine
 from partition import json_file
 
@@ -92,10 +92,10 @@ class RunFolder:
         decider.begin(env.plant, 1)
         return one_board(decider)
 
-    def known(self, env: EdgeSplitEnv, model: str, scenario: str) -> Known:
+    def known(self, env: EdgeSplitEnv, model: str, scenario: str) -> NominalModel:
         """What a policy may know about a board; arguments as of `decide_for`."""
-        world = build_world(self.device, model, [scenario])
-        return replace(Known.of(world), layout=env.plant.layout, objective=env.objective)
+        world = build_sim_config(self.device, model, [scenario])
+        return replace(NominalModel.of(world), layout=env.plant.layout, objective=env.objective)
 
     @classmethod
     def load(cls, path: Path) -> RunFolder:

@@ -11,7 +11,8 @@ from agents.deciders.base import Decider
 from agents.evaluation.statistics import weighted_quantile
 from envs.arrays import Floats
 from envs.energy_per_request import energy_per_request_j
-from envs.sim.fleet import Fleet, World
+from envs.sim.fleet import BatchedSimulator
+from envs.sim.world import SimConfig
 from envs.spaces import ObservationEncoder, observation_fields
 
 QUANTILES = tuple((i + 0.5) / 20 for i in range(20))
@@ -50,9 +51,9 @@ class Episodes:
         return weighted_quantile(self.steps_s.ravel(), weights.ravel(), 0.95)
 
 
-def run_episodes(world: World, decider: Decider, seeds: NDArray[np.uint64]) -> Episodes:
+def run_episodes(world: SimConfig, decider: Decider, seeds: NDArray[np.uint64]) -> Episodes:
     """Run one episode per seed."""
-    fleet, objective = Fleet(world, len(seeds)), world.objective()
+    fleet, objective = BatchedSimulator(world, len(seeds)), world.objective()
     encoder = ObservationEncoder(observation_fields(fleet.layout))
     readings = fleet.reset(seeds)
     decider.begin(fleet, fleet.n)

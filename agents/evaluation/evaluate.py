@@ -18,12 +18,12 @@ from agents.evaluation.statistics import Bootstrap, Interval
 from agents.registry import UNLEARNED
 from agents.seeds import N_HELD_OUT, held_out_seeds
 from envs.arrays import Floats
-from envs.sim.fleet import World
+from envs.sim.world import SimConfig
 
 RIVALS = ("oracle", "best-static", "governor", "max-edge", "max-cloud", "random")
 
 
-def rivals(world: World, seed: int) -> dict[str, Decider]:
+def rivals(world: SimConfig, seed: int) -> dict[str, Decider]:
     """Build every rival for one scenario; the search for the static one takes a few seconds."""
     return {name: UNLEARNED.fit(name, world, seed).decider for name in RIVALS}
 
@@ -32,19 +32,19 @@ Runs = dict[str, Episodes]
 """Everybody's episodes in one scenario."""
 
 
-def run_rivals(world: World, seed: int, n_episodes: int = N_HELD_OUT) -> Runs:
+def run_rivals(world: SimConfig, seed: int, n_episodes: int = N_HELD_OUT) -> Runs:
     """Fit the rivals to a world of one scenario, and run them on its held-out episodes."""
     seeds = held_out_seeds(seed, n_episodes)
     return {name: run_episodes(world, rival, seeds) for name, rival in rivals(world, seed).items()}
 
 
-def one_by_one(world: World) -> list[World]:
+def one_by_one(world: SimConfig) -> list[SimConfig]:
     """A world for each scenario."""
     return [replace(world, scenarios=(scenario,)) for scenario in world.scenarios]
 
 
 def evaluate(
-    world: World,
+    world: SimConfig,
     learned: Mapping[str, Decider],
     seed: int,
     *,

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from agents.deciders.base import Decider
 from agents.evaluation.rows import ALL, EvaluationRow
 from envs.arrays import Floats
-from envs.sim.fleet import Fleet, World
+from envs.sim.fleet import BatchedSimulator
+from envs.sim.world import SimConfig
 from envs.spaces import ObservationEncoder, observation_fields
 
 INK, MUTED, LEARNED, ORACLE = "#1f2933", "#9aa5b1", "#0b7285", "#e8590c"
@@ -89,9 +90,9 @@ class Decisions:
     route: NDArray[np.int64]
 
 
-def record_decisions(world: World, decider: Decider, seeds: NDArray[np.uint64]) -> Decisions:
+def record_decisions(world: SimConfig, decider: Decider, seeds: NDArray[np.uint64]) -> Decisions:
     """Run episodes and keep the link rate and the choice of every step."""
-    fleet = Fleet(world, len(seeds))
+    fleet = BatchedSimulator(world, len(seeds))
     encoder = ObservationEncoder(observation_fields(fleet.layout))
     readings = fleet.reset(seeds)
     decider.begin(fleet, fleet.n)

@@ -11,7 +11,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.deciders.base import Decider
-from agents.learners.imitation import Lessons
+from agents.learners.imitation import ImitationConfig
 from agents.learning.agent_decider import AgentDecider
 from agents.learning.governed import GovernedClocks
 from agents.learning.log_cost import LogCost
@@ -20,7 +20,7 @@ from agents.policy.folder import Policy
 from agents.policy.metadata import PolicyMetadata
 from envs.plant import Indices, Layout
 from envs.scenarios.randomisation import Randomisation
-from envs.sim.fleet import World
+from envs.sim.world import SimConfig
 from envs.spaces import observation_fields
 from envs.vec_env import EdgeSplitVecEnv
 
@@ -37,7 +37,7 @@ def linear_to_zero(initial: float) -> Callable[[float], float]:
     return schedule
 
 
-def _as_agent(agent: BaseAlgorithm, metadata: PolicyMetadata, _world: World) -> Decider:
+def _as_agent(agent: BaseAlgorithm, metadata: PolicyMetadata, _world: SimConfig) -> Decider:
     """Decide as the agent predicts."""
     return AgentDecider(agent, metadata)
 
@@ -69,21 +69,21 @@ class Algorithm:
     total_timesteps: int
     settings: dict[str, Any]
     freeze: Callable[[Any, PolicyMetadata], Policy]
-    decider: Callable[[Any, PolicyMetadata, World], Decider] = _as_agent
+    decider: Callable[[Any, PolicyMetadata, SimConfig], Decider] = _as_agent
     head: str = "categorical"
     table: Callable[[Layout], Indices] | None = None
     wrapper: Callable[[VecEnv, EdgeSplitVecEnv, int], VecEnv] | None = None
     ent_coef: float | None = None
-    lessons: Lessons | None = None
+    lessons: ImitationConfig | None = None
     governed: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
     randomisation: Randomisation = UNLIKE
 
-    def imagine(self, world: World) -> World:
+    def imagine(self, world: SimConfig) -> SimConfig:
         """The world to train in: what is believed about the board, and boards a bit unlike it."""
         return replace(world.as_believed(), randomisation=self.randomisation)
 
-    def boards(self, world: World) -> EdgeSplitVecEnv:
+    def boards(self, world: SimConfig) -> EdgeSplitVecEnv:
         """Create the simulated boards."""
         return EdgeSplitVecEnv(world, self.n_envs, continuous=self.head == "box")
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from agents.learners.algorithm import Algorithm, linear_to_zero
-from agents.learners.imitation import Lessons
+from agents.learners.imitation import ImitationConfig
 from agents.learning.categoricals import Categoricals
 from agents.learning.export import freeze, read_layers
 from agents.learning.rollout import Minibatch, Rollout
@@ -186,5 +186,5 @@ RECIPE = Algorithm(
     freeze=freeze_actor,
 )
 AMORTISED = replace(
-    RECIPE, lessons=Lessons(), settings={**RECIPE.settings, "gamma": 0.5, "gae_lambda": 0.9}
+    RECIPE, lessons=ImitationConfig(), settings={**RECIPE.settings, "gamma": 0.5, "gae_lambda": 0.9}
 )

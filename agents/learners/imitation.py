@@ -23,7 +23,8 @@ from agents.learning.categoricals import Categoricals
 from agents.seeds import seeds_for
 from envs.objective import SMALLEST_COST
 from envs.plant import Indices
-from envs.sim.fleet import Fleet, World
+from envs.sim.fleet import BatchedSimulator
+from envs.sim.world import SimConfig
 from envs.spaces import ObservationEncoder, Observations, observation_fields
 
 _LESSONS = 0x1E550
@@ -32,7 +33,7 @@ CHUNK = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Lessons:
+class ImitationConfig:
     """Settings of the imitation.
 
     Attributes:
@@ -56,7 +57,7 @@ class Lessons:
     learning_rate: float = 3e-3
     explore: float = 0.1
 
-    def n_steps(self, world: World) -> int:
+    def n_steps(self, world: SimConfig) -> int:
         """Control steps of all boards that they take."""
         return self.n_rounds * self.n_boards * world.n_steps
 
@@ -77,7 +78,7 @@ class Labels:
 
 
 def soft_labels(
-    fleet: Fleet, observations: Observations, temperature: float
+    fleet: BatchedSimulator, observations: Observations, temperature: float
 ) -> tuple[Labels, Indices]:
     """Ask the boards for the cost of everything.
 
@@ -112,7 +113,12 @@ class Imitation:
     """Teaches a policy network, and a value network to begin reinforcement learning with."""
 
     def __init__(
-        self, world: World, policy: nn.Module, value: nn.Module, seed: int, lessons: Lessons
+        self,
+        world: SimConfig,
+        policy: nn.Module,
+        value: nn.Module,
+        seed: int,
+        lessons: ImitationConfig,
     ) -> None:
         """Prepare the boards.
 
@@ -124,7 +130,7 @@ class Imitation:
             lessons: settings.
         """
         self._world, self._policy, self._value, self._lessons = world, policy, value, lessons
-        self._fleet = Fleet(world, lessons.n_boards)
+        self._fleet = BatchedSimulator(world, lessons.n_boards)
         self._encoder = ObservationEncoder(observation_fields(self._fleet.layout))
         self._choices = Categoricals(axis_sizes(self._fleet.layout))
         self._generator = np.random.default_rng(seed)

@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from agents.deciders.nominal import Known
+from agents.deciders.nominal import NominalModel
 from agents.deciders.partly_governed import Governors
-from envs.sim.fleet import World
+from envs.sim.world import SimConfig
 
 
 class GovernedClocks(VecEnvWrapper):
     """Replaces some clocks of every action by what the modelled governors choose."""
 
-    def __init__(self, venv: VecEnv, world: World, domains: Sequence[str]) -> None:
+    def __init__(self, venv: VecEnv, world: SimConfig, domains: Sequence[str]) -> None:
         """Wrap `venv`."""
         super().__init__(venv)
-        self._governors = Governors(Known.of(world), domains)
+        self._governors = Governors(NominalModel.of(world), domains)
 
     def reset(self) -> VecEnvObs:
         """Reset the boards."""

@@ -6,7 +6,7 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from envs.sim.fleet import World
+from envs.sim.world import SimConfig
 from envs.spaces import ObservationEncoder, observation_fields
 
 
@@ -17,7 +17,7 @@ class SelectionTimeDiscount(VecEnvWrapper):
     not the default.
     """
 
-    def __init__(self, venv: VecEnv, world: World) -> None:
+    def __init__(self, venv: VecEnv, world: SimConfig) -> None:
         """Wrap `venv`."""
         super().__init__(venv)
         self._encoder = ObservationEncoder(observation_fields(world.layout))

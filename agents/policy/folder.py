@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from agents.deciders.base import Decider
-from agents.deciders.nominal import Known
+from agents.deciders.nominal import NominalModel
 from agents.errors import PolicyError
 from agents.policy import checksum
 from agents.policy.old_policies import OLD_VERSIONS, upgraded
@@ -74,7 +74,7 @@ class Policy(Protocol):
             PolicyError: the policy weighs no actions by what they are expected to do.
         """
 
-    def decider(self, known: Callable[[], Known]) -> Decider:
+    def decider(self, known: Callable[[], NominalModel]) -> Decider:
         """Get ready for boards of which `known` tells what is public; not all policies ask.
 
         Raises:

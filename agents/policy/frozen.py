@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.deciders.base import Decider
-from agents.deciders.nominal import Known
+from agents.deciders.nominal import NominalModel
 from agents.errors import PolicyError
 from agents.policy import layers
 from agents.policy.folder import Stored, unconstrained, write
@@ -93,7 +93,7 @@ class FrozenPolicy:
                 self._bend(hidden)
         return self._head.one(hidden, observation)
 
-    def decider(self, _known: Callable[[], Known]) -> Decider:
+    def decider(self, _known: Callable[[], NominalModel]) -> Decider:
         """Decide by observations alone."""
         return self
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from agents.deciders.base import Decider
-from agents.deciders.nominal import Known
+from agents.deciders.nominal import NominalModel
 from agents.deciders.rule import Rule, RuleKind
 from agents.errors import PolicyError
 from agents.policy.folder import PRIVILEGED, Stored, unconstrained, write
@@ -82,7 +82,7 @@ class SavedRule:
             raise unconstrained(self.algorithm)
         return replace(self, rule=self.rule.with_parameters(min_on_time=min_on_time))
 
-    def decider(self, known: Callable[[], Known]) -> Decider:
+    def decider(self, known: Callable[[], NominalModel]) -> Decider:
         """Build the rule for boards of which `known` tells what is public."""
         return self.rule.build(known())
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from agents.deciders.fitted import Deciders, Entry
+from agents.deciders.fitted import DeciderEntry, Deciders
 from agents.registry import UNLEARNED
 from agents.training.algorithms import ALGORITHMS
 from agents.training.learn import fit_learned
 
-_LEARNED = {name: Entry("learned", partial(fit_learned, name)) for name in ALGORITHMS}
+_LEARNED = {name: DeciderEntry("learned", partial(fit_learned, name)) for name in ALGORITHMS}
 DECIDERS = Deciders(_LEARNED | UNLEARNED.entries)

@@ -12,22 +12,22 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 
 from agents.deciders.base import Decider
-from agents.deciders.fitted import Fitted
-from agents.deciders.nominal import Known
+from agents.deciders.fitted import FittedDecider
+from agents.deciders.nominal import NominalModel
 from agents.deciders.partly_governed import PartlyGoverned
 from agents.learners.algorithm import Algorithm
-from agents.learners.imitation import Imitation, Lessons
+from agents.learners.imitation import Imitation, ImitationConfig
 from agents.learning.export import set_threads
 from agents.policy.folder import Policy
 from agents.training.algorithms import algorithm
 from agents.training.callbacks import EntropyDecay
 from agents.training.checkpoints import go_on
-from envs.sim.fleet import World
+from envs.sim.world import SimConfig
 from envs.vec_env import EdgeSplitVecEnv
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class TrainingResult:
     """What a training run ends with.
 
     Attributes:
@@ -47,7 +47,7 @@ Watchers = Callable[[EdgeSplitVecEnv, AsDecider], Sequence[BaseCallback]]
 
 def train(
     name: str,
-    world: World,
+    world: SimConfig,
     seed: int,
     *,
     total_timesteps: int | None = None,
@@ -55,7 +55,7 @@ def train(
     watchers: Watchers = lambda *_: (),
     report: Callable[[str], None] = lambda _: None,
     checkpoint: Path | None = None,
-) -> Trained:
+) -> TrainingResult:
     """Learn by imitation, if the algorithm does, then by reinforcement, and freeze the policy.
 
     Args:
@@ -91,11 +91,15 @@ def train(
     total = recipe.total_timesteps if total_timesteps is None else total_timesteps
     left = max(total - agent.num_timesteps, 0)
     agent.learn(left, callback=callbacks, tb_log_name=name, reset_num_timesteps=not checkpoint)
-    return Trained(agent, recipe.freeze(agent, metadata), steps + agent.num_timesteps)
+    return TrainingResult(agent, recipe.freeze(agent, metadata), steps + agent.num_timesteps)
 
 
 def imitate(
-    agent: BaseAlgorithm, world: World, seed: int, lessons: Lessons, report: Callable[[str], None]
+    agent: BaseAlgorithm,
+    world: SimConfig,
+    seed: int,
+    lessons: ImitationConfig,
+    report: Callable[[str], None],
 ) -> int:
     """Teach an actor-critic agent the cheapest action of each state.
 
@@ -111,17 +115,17 @@ def imitate(
     return imitation.run(lambda loss: report(f"imitating the optimum, loss {loss:.2f}"))
 
 
-def fit_learned(name: str, world: World, seed: int) -> Fitted:
+def fit_learned(name: str, world: SimConfig, seed: int) -> FittedDecider:
     """Train with the default settings, for `agents.training.all_deciders`."""
     trained = train(name, world, seed)
-    return Fitted(simulated_decider(trained.policy, world), fit_steps=trained.steps)
+    return FittedDecider(simulated_decider(trained.policy, world), fit_steps=trained.steps)
 
 
-def simulated_decider(policy: Policy, world: World) -> Decider:
+def simulated_decider(policy: Policy, world: SimConfig) -> Decider:
     """A policy on simulated boards, whose governors have to be modelled."""
-    decider = policy.decider(lambda: Known.of(world))
+    decider = policy.decider(lambda: NominalModel.of(world))
     governed = policy.governed
-    return PartlyGoverned(decider, Known.of(world), governed) if governed else decider
+    return PartlyGoverned(decider, NominalModel.of(world), governed) if governed else decider
 
 
 def _schedules(recipe: Algorithm) -> list[BaseCallback]:

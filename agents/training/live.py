@@ -41,8 +41,8 @@ from envs.edge_env import EdgeSplitEnv
 from envs.energy_per_request import EnergyTotal
 from envs.live.plant import LivePlant
 from envs.make import make_live
-from envs.sim.build import build_world
-from envs.sim.fleet import World
+from envs.sim.build import build_sim_config
+from envs.sim.world import SimConfig
 from envs.vec_env import EdgeSplitVecEnv
 from partition.security.tls import ClientSecurity
 
@@ -76,7 +76,7 @@ N_BLOCKS = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class LiveTuningConfig:
     """Where and how long to tune.
 
     Attributes:
@@ -97,7 +97,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class TuningBlock:
     """What a policy took over some steps.
 
     Attributes:
@@ -128,7 +128,7 @@ class LiveCheckpoints(BaseCallback):
         return True
 
 
-def tune_run(run: Path, run_dir: Path, place: Place) -> str:
+def tune_run(run: Path, run_dir: Path, place: LiveTuningConfig) -> str:
     """Tune the policy of a run on a board and leave a run folder that deploys.
 
     Args:
@@ -182,14 +182,18 @@ def tune_run(run: Path, run_dir: Path, place: Place) -> str:
 
 
 def _tune_network(
-    policy: FrozenPolicy, env: EdgeSplitEnv, source: RunFolder, run_dir: Path, place: Place
+    policy: FrozenPolicy,
+    env: EdgeSplitEnv,
+    source: RunFolder,
+    run_dir: Path,
+    place: LiveTuningConfig,
 ) -> Policy:
-    world = build_world(source.device, source.model, [place.scenario])
+    world = build_sim_config(source.device, source.model, [place.scenario])
     return tune(env, world, policy, run_dir, place.n_steps, place.seed)
 
 
 def _tune_advised(
-    policy: SavedRule, env: EdgeSplitEnv, source: RunFolder, run_dir: Path, place: Place
+    policy: SavedRule, env: EdgeSplitEnv, source: RunFolder, run_dir: Path, place: LiveTuningConfig
 ) -> Policy:
     known = source.known(env, source.model, place.scenario)
     rule = tune_portfolio(env, known, policy.rule, run_dir, place.n_steps, place.seed)
@@ -232,7 +236,9 @@ def warm_start(env: SafeEnv, policy: FrozenPolicy, seed: int) -> BranchingDQN:
     return agent
 
 
-def remember_simulation(agent: BranchingDQN, world: World, policy: FrozenPolicy, seed: int) -> None:
+def remember_simulation(
+    agent: BranchingDQN, world: SimConfig, policy: FrozenPolicy, seed: int
+) -> None:
     """Fill the replay buffer with what the policy, straying a little, meets in simulation."""
     boards = EdgeSplitVecEnv(ALGORITHMS["amortised"].imagine(world), N_BOARDS)
     boards.seed(seed)
@@ -253,7 +259,12 @@ def remember_simulation(agent: BranchingDQN, world: World, policy: FrozenPolicy,
 
 
 def tune(
-    env: EdgeSplitEnv, world: World, policy: FrozenPolicy, run_dir: Path, n_steps: int, seed: int
+    env: EdgeSplitEnv,
+    world: SimConfig,
+    policy: FrozenPolicy,
+    run_dir: Path,
+    n_steps: int,
+    seed: int,
 ) -> Policy:
     """Learn on the board; goes on where a run that was killed had come to.
 
@@ -289,7 +300,7 @@ def tune(
 
 def compare(
     env: EdgeSplitEnv, before: Callable[[], Decide], after: Callable[[], Decide], n_blocks: int
-) -> dict[str, Block]:
+) -> dict[str, TuningBlock]:
     """Run both policies on the board on the same requests, block by block in turn.
 
     Args:
@@ -316,10 +327,10 @@ def compare(
     return {name: _block(drawn[name], rows) for name, rows in seen.items()}
 
 
-def _block(drawn: EnergyTotal, rows: list[list[float]]) -> Block:
+def _block(drawn: EnergyTotal, rows: list[list[float]]) -> TuningBlock:
     energy_j = drawn.per_request_j
     means = map(float, np.mean(rows, axis=0))
-    return Block(math.nan if energy_j is None else energy_j, *means)
+    return TuningBlock(math.nan if energy_j is None else energy_j, *means)
 
 
 def _is_measured(env: EdgeSplitEnv) -> bool:
@@ -327,7 +338,7 @@ def _is_measured(env: EdgeSplitEnv) -> bool:
     return not isinstance(env.plant, LivePlant) or env.plant.last_power.is_measured
 
 
-def report(blocks: dict[str, Block], run_dir: Path) -> str:
+def report(blocks: dict[str, TuningBlock], run_dir: Path) -> str:
     """Write `tuning.json` and tell the difference in one line."""
     write_json(run_dir / "tuning.json", {name: asdict(block) for name, block in blocks.items()})
     before, after = blocks["before"], blocks["after"]

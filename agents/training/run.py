@@ -31,9 +31,9 @@ from agents.training.learn import AsDecider, simulated_decider, train
 from agents.training.machine import describe_machine
 from agents.training.workers import fresh_processes, n_cores
 from agents.whole_file import written_whole
-from envs.sim.build import build_world
+from envs.sim.build import build_sim_config
 from envs.sim.effects import Effects
-from envs.sim.fleet import World
+from envs.sim.world import SimConfig
 from envs.vec_env import EdgeSplitVecEnv
 from partition import json_file
 from partition.errors import ModelNotFoundError
@@ -75,14 +75,14 @@ class TrainConfig:
     blocking: bool = False
     target: float | None = None
 
-    def world(self, folder: ModelFolder) -> World:
+    def world(self, folder: ModelFolder) -> SimConfig:
         """Build the simulated world.
 
         Raises:
             EnvError: a scenario or an effect.
             HardwareError: the device.
         """
-        world = build_world(self.device, folder, self.scenario)
+        world = build_sim_config(self.device, folder, self.scenario)
         return replace(world, effects=Effects.without(self.without), blocking=self.blocking)
 
     @property
@@ -193,7 +193,7 @@ def write_json(path: Path, document: object) -> None:
         stream.write(f"{json.dumps(document, indent=1)}\n".encode())
 
 
-def _learned(config: TrainConfig, world: World, run_dir: Path) -> tuple[Decider, Any]:
+def _learned(config: TrainConfig, world: SimConfig, run_dir: Path) -> tuple[Decider, Any]:
     total = config.total_timesteps or algorithm(config.algo).total_timesteps
 
     def watchers(boards: EdgeSplitVecEnv, as_decider: AsDecider) -> list[BaseCallback]:
@@ -217,7 +217,7 @@ def _learned(config: TrainConfig, world: World, run_dir: Path) -> tuple[Decider,
     return simulated_decider(trained.policy, world), trained.policy.save
 
 
-def _fitted(config: TrainConfig, world: World, _run_dir: Path) -> tuple[Decider, Any]:
+def _fitted(config: TrainConfig, world: SimConfig, _run_dir: Path) -> tuple[Decider, Any]:
     fitted = DECIDERS.fit(config.algo, world, config.seed)
     print(f"fitted on {fitted.fit_steps} steps in {fitted.fit_s:.0f} s {fitted.note}".rstrip())
     if fitted.rule is None:
@@ -227,7 +227,7 @@ def _fitted(config: TrainConfig, world: World, _run_dir: Path) -> tuple[Decider,
 
 def _draw(
     config: TrainConfig,
-    world: World,
+    world: SimConfig,
     folder: ModelFolder,
     decider: Decider,
     rows: Sequence[EvaluationRow],

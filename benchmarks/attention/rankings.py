@@ -24,7 +24,7 @@ from partition.attention import evaluation, training
 from partition.attention.select import message_bytes, sent_count
 from partition.data import datasets
 from partition.errors import PartitionError
-from partition.train_attention import Job, open_job
+from partition.train_attention import TrainingJob, open_job
 
 XI = (0.125, 0.25, 0.5, 0.75, 0.875)
 BITS = 4
@@ -34,7 +34,7 @@ Hits = npt.NDArray[np.bool_]
 """(seeds, xi, images): whether the fused answer is right."""
 
 
-def compare(job: Job, split_name: str, seeds: list[int], n_train: int) -> dict[str, Any]:
+def compare(job: TrainingJob, split_name: str, seeds: list[int], n_train: int) -> dict[str, Any]:
     """Train and judge every ranking with every seed at one split point.
 
     Raises:

@@ -17,7 +17,7 @@ from benchmarks.placement.published.instances import FAMILIES
 from benchmarks.placement.published.networks import NETWORKS
 from partition.placement.plan import Plan
 from partition.placement.solver.problem import Problem
-from partition.placement.solver.solve import Wish, solve
+from partition.placement.solver.solve import PlacementObjective, solve
 from partition.placement.solver.throughput import solve_throughput
 
 _PUBLISHED = "published"
@@ -38,11 +38,12 @@ def small_placements() -> Values:
     for family in (*FAMILIES, _PUBLISHED):
         for seed in range(_N_SEEDS):
             problem = _problem(family, _SMALL, seed)
-            throughput = solve(problem, Wish(time_limit_s=_LONG_S))
+            throughput = solve(problem, PlacementObjective(time_limit_s=_LONG_S))
             values[f"throughput, {family}, seed {seed}"] = _plan(throughput)
     for family in _SEARCHED:
         latency = solve(
-            _problem(family, _SMALL, 0), Wish(objective="latency", time_limit_s=_LONG_S)
+            _problem(family, _SMALL, 0),
+            PlacementObjective(objective="latency", time_limit_s=_LONG_S),
         )
         values[f"latency, {family}, seed 0"] = _plan(latency)
     return values

@@ -17,7 +17,7 @@ from benchmarks.pinned.content import scattered
 from benchmarks.pinned.differences import Values
 from envs.edge_env import EdgeSplitEnv
 from envs.make import make_simulated
-from envs.sim.build import build_world
+from envs.sim.build import build_sim_config
 from partition.prepare.build import prepare
 
 _TRAININGS = {"advised": 48_000, "ppo": 48_000, "dvfo": 12_800}
@@ -38,7 +38,7 @@ def policies(folder: Path) -> tuple[Values, Values]:
         Rows of the evaluation, rivals' among them, and decisions on a fixed row of observations.
     """
     model = prepare(_MODEL, folder / _MODEL)
-    scenarios = build_world(_DEVICE, model, list(_SCENARIOS))
+    scenarios = build_sim_config(_DEVICE, model, list(_SCENARIOS))
     world = replace(scenarios, n_steps=_EPISODE_STEPS)
     learned = {}
     for name, n_steps in _TRAININGS.items():

@@ -38,7 +38,7 @@ _PUBLISHED = "InceptionResNetV2"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
+class PlacementRow:
     """A family at a size; medians and worst over its instances."""
 
     family: str
@@ -52,7 +52,7 @@ class Row:
     worst_s: float
 
 
-def measure(sizes: tuple[tuple[int, int, float], ...], instances: int) -> list[Row]:
+def measure(sizes: tuple[tuple[int, int, float], ...], instances: int) -> list[PlacementRow]:
     """Solve every family at every size; single instances from 500 devices on."""
     families: dict[str, Make] = {**FAMILIES, f"published, {_PUBLISHED}, 64 MB": _published}
     return [
@@ -66,7 +66,7 @@ def _published(n: int, _: int, rng: np.random.Generator) -> Problem:
     return published_problem(chain_of(NETWORKS[_PUBLISHED]()), random_cluster(n, rng), 64 * MB)
 
 
-def _row(name: str, make: Make, size: tuple[int, int, float], instances: int) -> Row:
+def _row(name: str, make: Make, size: tuple[int, int, float], instances: int) -> PlacementRow:
     n, n_blocks, limit_s = size
     gaps, seconds, cuts = [], [], 0
     for seed in range(instances):
@@ -80,7 +80,7 @@ def _row(name: str, make: Make, size: tuple[int, int, float], instances: int) ->
         if not found.proved and not bounded:
             gaps[-1] = float("inf")
         sys.stderr.write(f"{name}, {n}: gap {gaps[-1]:.2%} in {seconds[-1]:.2f} s\n")
-    return Row(
+    return PlacementRow(
         family=name,
         devices=n,
         cuts=cuts,
@@ -93,13 +93,13 @@ def _row(name: str, make: Make, size: tuple[int, int, float], instances: int) ->
     )
 
 
-def to_json(rows: list[Row]) -> str:
+def to_json(rows: list[PlacementRow]) -> str:
     """For a file that `benchmarks.placement.compare` reads."""
     result = {"machine": describe_processor(), "rows": [asdict(row) for row in rows]}
     return json.dumps(result, indent=1) + "\n"
 
 
-def table(rows: list[Row]) -> list[str]:
+def table(rows: list[PlacementRow]) -> list[str]:
     """Markdown."""
     lines = [
         "| family | devices | cuts | proved | gap, median | worst | seconds, median | worst |",

@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.placement import bench
 from benchmarks.placement.published import tables
-from benchmarks.placement.published.tables import Harder, Identical, Run
+from benchmarks.placement.published.tables import Harder, Identical, MethodRun
 from partition import cli, json_file
 from partition.model.machine import describe_processor
 from partition.placement.errors import PlacementError
@@ -28,7 +28,7 @@ _GAP = 0.02
 _PUBLISHED_FOUR = ("MobileNetV2", "EfficientNetB1", "ResNet50", "InceptionResNetV2")
 
 
-def claims(runs: list[Run]) -> list[str]:
+def claims(runs: list[MethodRun]) -> list[str]:
     """The published means, with and without what should not be averaged."""
     lines = [
         "| clusters | k-path s | greedy s | random s | greedy over k-path | random over k-path |",
@@ -44,7 +44,7 @@ def claims(runs: list[Run]) -> list[str]:
     return lines
 
 
-def _claim(name: str, runs: list[Run], *, zeros: bool) -> str:
+def _claim(name: str, runs: list[MethodRun], *, zeros: bool) -> str:
     methods = METHODS[:3]
     rows = [[getattr(run, method) for method in methods] for run in runs]
     values = np.array(rows, dtype=float).reshape(-1, len(methods))
@@ -58,7 +58,7 @@ def _claim(name: str, runs: list[Run], *, zeros: bool) -> str:
     )
 
 
-def optimum_table(runs: list[Run]) -> list[str]:
+def optimum_table(runs: list[MethodRun]) -> list[str]:
     """Per network and capacity: every method over the true optimum, where that was proved."""
     lines = [
         "| network | MB | stages | k-path / optimum (worst) | greedy | random | no plan: k-path, "
@@ -84,7 +84,7 @@ def optimum_table(runs: list[Run]) -> list[str]:
     return lines
 
 
-def _ratio(runs: list[Run], method: str) -> str:
+def _ratio(runs: list[MethodRun], method: str) -> str:
     ratios = [getattr(run, method) / run.ours for run in runs]
     ratios = [ratio for ratio in ratios if not math.isnan(ratio)]
     return f"{np.mean(ratios):.3f} ({max(ratios):.2f})" if ratios else "-"
@@ -145,7 +145,7 @@ def identical_table(rows: list[Identical]) -> list[str]:
 
 
 def page(
-    runs: list[Run],
+    runs: list[MethodRun],
     harder: list[Harder],
     identical: list[Identical],
     bars: dict[str, object],
@@ -206,7 +206,7 @@ def page(
 
 
 def _bars_text(bars: dict[str, object]) -> list[str]:
-    rows = [bench.Row(**row) for row in bars["rows"]]  # type: ignore[attr-defined]
+    rows = [bench.PlacementRow(**row) for row in bars["rows"]]  # type: ignore[attr-defined]
     return [
         "## Bars",
         "",
@@ -220,7 +220,7 @@ def _bars_text(bars: dict[str, object]) -> list[str]:
     ]
 
 
-def _missed(rows: list[bench.Row]) -> list[str]:
+def _missed(rows: list[bench.PlacementRow]) -> list[str]:
     """Which families are further from their bound than was hoped for."""
     far = [row for row in rows if row.devices == 50 and row.worst_gap > _GAP]
     if not far:
@@ -257,7 +257,7 @@ def _say(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
-def _draw(runs: list[Run], path: Path) -> None:
+def _draw(runs: list[MethodRun], path: Path) -> None:
     from benchmarks.placement.ratios_plot import save  # noqa: PLC0415 - matplotlib is an extra
 
     save(runs, path)

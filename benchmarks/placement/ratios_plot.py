@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.placement.published.tables import Run
+from benchmarks.placement.published.tables import MethodRun
 
 _METHODS = {"k_path": ("k-path", "#4878a8"), "greedy": ("greedy", "#c06030")}
 _SPREAD = 0.16
 
 
-def save(runs: list[Run], path: Path) -> None:
+def save(runs: list[MethodRun], path: Path) -> None:
     """Draw the runs whose optimum was proved; random placements are off the scale."""
     drawn = Figure(figsize=(9.5, 4.2), layout="constrained")
     axes = drawn.subplots()

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.placement_run.trial import CAMERA, Run, kill, measure, write_cluster
+from benchmarks.placement_run.trial import CAMERA, TrialRun, kill, measure, write_cluster
 from partition.model.machine import describe_machine
 from partition.prepare.build import prepare
 from tests.cluster.bed import Bed, NodeSpec
@@ -56,12 +56,12 @@ class Trials:
         self,
         name: str,
         frames: int,
-        act: Callable[[Run], None] = lambda _: None,
+        act: Callable[[TrialRun], None] = lambda _: None,
         *,
         spare: bool = False,
     ) -> Trial:
         write_cluster(self._cluster, self._bed, measure(self._bed, self._model))
-        run = Run(self._bed, self._model, self._cluster, frames, spare=spare)
+        run = TrialRun(self._bed, self._model, self._cluster, frames, spare=spare)
         act(run)
         trial = Trial(name, run.result())
         assert trial.result["frames"] == frames, trial
@@ -140,20 +140,20 @@ def main() -> int:
         trials = Trials(bed, model, Path(scratch))
         plain = [trials.run(f"plain {i + 1}", _FRAMES) for i in range(_ROUNDS)]
 
-        def kill_one(run: Run) -> None:
+        def kill_one(run: TrialRun) -> None:
             kill(run.stages()["c"])
 
         killed = trials.run("killed", _FRAMES, kill_one)
         spared = trials.run("killed, spare", _FRAMES, kill_one, spare=True)
 
-        def slow_down(run: Run) -> None:
+        def slow_down(run: TrialRun) -> None:
             run.stages()
             bed.shape(_SLOWED, _SLOWED_BPS)
 
         slowed = trials.run("slowed", _LONG, slow_down)
         bed.shape(_SLOWED, next(s.rate_bps for s in SPECS if s.name == _SLOWED))
 
-        def cut_off(run: Run) -> None:
+        def cut_off(run: TrialRun) -> None:
             run.stages()
             bed.end_node("c")
 

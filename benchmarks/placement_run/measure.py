@@ -19,10 +19,10 @@ import numpy as np
 
 from partition.model.folder import ModelFolder
 from partition.model.runtime import SplitRuntime, random_inputs
-from partition.stages.outlet import Outlet
-from partition.stages.piece import Crossing
+from partition.stages.outlet import FrameSender
+from partition.stages.piece import CutCodec
 from partition.stages.server import SessionServer
-from partition.stages.session import Hop, Session
+from partition.stages.session import StageSession, StageSpec
 from partition.transport import wire
 
 _LARGE_BYTES = 100_000
@@ -37,7 +37,7 @@ def measure(model, seconds, echo, ip):
     tensors = [runtime.head(cut, inputs) for cut in folder.cuts]
     for (start, end), given in zip(pairwise(folder.cuts), tensors, strict=False):
         runtime.between(start, end, given)
-    crossings = [Crossing(folder, cut.index, "int8") for cut in folder.cuts]
+    crossings = [CutCodec(folder, cut.index, "int8") for cut in folder.cuts]
     large = [cut.index for cut in folder.cuts[1:-1] if cut.float32_bytes > _LARGE_BYTES]
     due_s = time.monotonic() + seconds
     blocks_s, blocks_cpu_s, crossing_cpu_s, rounds = np.zeros(len(folder.cuts) - 1), 0.0, 0.0, 0
@@ -74,11 +74,11 @@ class _Cable:
 
     def __enter__(self):
         self._server = SessionServer(f"{self._ip}:0", self._receive, dict).__enter__()
-        session = Session(
+        session = StageSession(
             number=1, fingerprint="", codec="int8", queue_depth=1,
-            hops=(Hop((self._echo,), 0, 1),), sink=self._server.address,
+            hops=(StageSpec((self._echo,), 0, 1),), sink=self._server.address,
         )  # fmt: skip
-        self._outlet = Outlet(session)
+        self._outlet = FrameSender(session)
         self._outlet.wait_ready(_TIMEOUT_S)
         return self
 

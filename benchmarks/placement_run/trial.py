@@ -70,7 +70,7 @@ def measure(bed: Bed, model: Path, seconds: float = 20) -> dict[str, dict]:
         echo.communicate()
 
 
-class Run:
+class TrialRun:
     """`python -m partition.placement.run` on the head, while something happens."""
 
     def __init__(

@@ -19,9 +19,9 @@ from agents.training.run import open_or_prepare
 from benchmarks.policies import plan
 from benchmarks.policies.report import write
 from benchmarks.policies.run import run_jobs
-from benchmarks.policies.table import Row, over_all
+from benchmarks.policies.table import TableRow, over_all
 from benchmarks.policies.traces import recorded_scenarios
-from benchmarks.policies.verdict import Bar
+from benchmarks.policies.verdict import Target
 from common import command
 from envs.errors import EnvError
 from hw.errors import HardwareError
@@ -81,7 +81,7 @@ def _command(arguments: argparse.Namespace) -> str:
     return " ".join(words)
 
 
-def _document(rows: Sequence[Row], bars: Sequence[Bar]) -> dict[str, object]:
+def _document(rows: Sequence[TableRow], bars: Sequence[Target]) -> dict[str, object]:
     return {
         "rows": [
             {
@@ -106,7 +106,7 @@ def _document(rows: Sequence[Row], bars: Sequence[Bar]) -> dict[str, object]:
     }
 
 
-def _text(rows: Sequence[Row], bars: Sequence[Bar], out: Path) -> str:
+def _text(rows: Sequence[TableRow], bars: Sequence[Target], out: Path) -> str:
     first = rows[0]
     mine = [row for row in rows if (row.device, row.model) == (first.device, first.model)]
     lines = [f"{first.device}, {first.model}, over all scenarios (modelled)"]

@@ -28,7 +28,7 @@ from benchmarks.page import machine, markdown, write_page
 from benchmarks.policies.plan import NETWORK, VALIDATED_DEVICE
 from common import command
 from envs.arrays import Floats
-from envs.sim.build import build_world
+from envs.sim.build import build_sim_config
 from partition.cli import positive
 
 SCENARIO = "slow-decisions"
@@ -55,7 +55,7 @@ def run_one(variant: str, seed: int) -> Result:
         seed: of learning and of the episodes.
     """
     algorithm, waits = VARIANTS[variant]
-    moving = build_world(VALIDATED_DEVICE, NETWORK, (SCENARIO,))
+    moving = build_sim_config(VALIDATED_DEVICE, NETWORK, (SCENARIO,))
     world = replace(moving, blocking=waits)
     policy = train(algorithm, world, seed).policy
     seeds = held_out_seeds(seed, N_EPISODES)

@@ -32,9 +32,9 @@ from benchmarks.policies.plan import NETWORK, OURS, VALIDATED_DEVICE
 from common import command
 from envs.arrays import Floats
 from envs.scenarios.randomisation import Randomisation
-from envs.sim.build import build_world
-from envs.sim.fleet import Fleet
-from envs.sim.world import World
+from envs.sim.build import build_sim_config
+from envs.sim.fleet import BatchedSimulator
+from envs.sim.world import SimConfig
 from envs.spaces import ObservationEncoder, observation_fields
 
 TIMES = 3.0
@@ -53,7 +53,7 @@ UNLIKE_BELIEVED = "unlike"
 
 
 def gaps(
-    worlds: Mapping[str, World], deciders: Mapping[str, Decider], n_episodes: int
+    worlds: Mapping[str, SimConfig], deciders: Mapping[str, Decider], n_episodes: int
 ) -> dict[tuple[str, str], Floats]:
     """Cost above the oracle's by requests since the start.
 
@@ -74,7 +74,7 @@ def gaps(
     return found
 
 
-def _costs(world: World, decider: Decider, n_episodes: int) -> Floats:
+def _costs(world: SimConfig, decider: Decider, n_episodes: int) -> Floats:
     """Mean cost of a step from each of `EDGES` to the next one, all scenarios alike."""
     seeds = held_out_seeds(0, n_episodes)
     means: Floats = np.mean(
@@ -84,9 +84,9 @@ def _costs(world: World, decider: Decider, n_episodes: int) -> Floats:
     return means
 
 
-def _curve(world: World, decider: Decider, seeds: NDArray[np.uint64]) -> Floats:
+def _curve(world: SimConfig, decider: Decider, seeds: NDArray[np.uint64]) -> Floats:
     """The same in one scenario."""
-    fleet, objective = Fleet(world, len(seeds)), world.objective()
+    fleet, objective = BatchedSimulator(world, len(seeds)), world.objective()
     encoder = ObservationEncoder(observation_fields(fleet.layout))
     readings = fleet.reset(seeds)
     decider.begin(fleet, fleet.n)
@@ -165,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     def make() -> str:
-        world = build_world(VALIDATED_DEVICE, open_or_prepare(NETWORK), ("all",))
+        world = build_sim_config(VALIDATED_DEVICE, open_or_prepare(NETWORK), ("all",))
         deciders = {
             name: DECIDERS.fit(name, world, arguments.seed).decider for name in (OURS, *RIVALS)
         }

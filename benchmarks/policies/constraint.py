@@ -29,8 +29,8 @@ from agents.training.run import open_or_prepare
 from benchmarks.page import machine, markdown, write_page
 from benchmarks.policies.plan import NETWORK, OURS, VALIDATED_DEVICE
 from common import command
-from envs.sim.build import build_world
-from envs.sim.world import World
+from envs.sim.build import build_sim_config
+from envs.sim.world import SimConfig
 
 SHARES = (0.8, 0.9, 0.95, 0.99, 1.0)
 RIVALS = ("oracle", "model-search", "dynasplit")
@@ -55,7 +55,7 @@ class Point:
     cost: float
 
 
-def constrained(world: World, policy: Policy) -> dict[str, Decider]:
+def constrained(world: SimConfig, policy: Policy) -> dict[str, Decider]:
     """The same policy under every constraint, by the name that it gets in the table."""
     found = {OURS: simulated_decider(policy, world)}
     for share in SHARES:
@@ -64,7 +64,7 @@ def constrained(world: World, policy: Policy) -> dict[str, Decider]:
     return found
 
 
-def follow(world: World, ours: Mapping[str, Decider], n_episodes: int) -> dict[str, Point]:
+def follow(world: SimConfig, ours: Mapping[str, Decider], n_episodes: int) -> dict[str, Point]:
     """Run everybody on held-out episodes of each scenario.
 
     Args:
@@ -173,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     def make() -> str:
-        world = build_world(VALIDATED_DEVICE, open_or_prepare(NETWORK), ("all",))
+        world = build_sim_config(VALIDATED_DEVICE, open_or_prepare(NETWORK), ("all",))
         policy = train(OURS, world, arguments.seed).policy
         found = follow(world, constrained(world, policy), N_EPISODES)
         save(_figure(found), arguments.out / "constraint.png")

@@ -13,7 +13,7 @@ from agents.evaluation.plots import INK, LEARNED, MUTED, save
 from agents.evaluation.plots import ORACLE as ORACLE_COLOUR
 from agents.evaluation.rows import ALL
 from benchmarks.policies.plan import OURS
-from benchmarks.policies.table import ORACLE, Row, over_all
+from benchmarks.policies.table import ORACLE, TableRow, over_all
 
 _KIND_COLOURS = {
     "learned": "#7048e8",
@@ -29,7 +29,7 @@ _DARK = 45.0
 """Gaps from here on, %, have a dark ground."""
 
 
-def draw(table: Sequence[Row], out: Path) -> list[Path]:
+def draw(table: Sequence[TableRow], out: Path) -> list[Path]:
     """Draw the first device and network of a table; returns the files."""
     first = table[0]
     main = [row for row in table if (row.device, row.model) == (first.device, first.model)]
@@ -44,11 +44,11 @@ def draw(table: Sequence[Row], out: Path) -> list[Path]:
     return [out / name for name in named]
 
 
-def _colour(row: Row) -> str:
+def _colour(row: TableRow) -> str:
     return LEARNED if row.decider == OURS else _KIND_COLOURS[row.kind]
 
 
-def _gap_figure(main: Sequence[Row], title: str) -> Figure:
+def _gap_figure(main: Sequence[TableRow], title: str) -> Figure:
     """How much more each decider costs than the oracle, over all scenarios."""
     rows = over_all(main)[::-1]
     figure = Figure(figsize=(8.5, 0.6 + 0.3 * len(rows)), layout="constrained")
@@ -80,7 +80,7 @@ def _gap_figure(main: Sequence[Row], title: str) -> Figure:
     return figure
 
 
-def _tradeoff_figure(main: Sequence[Row], title: str) -> Figure:
+def _tradeoff_figure(main: Sequence[TableRow], title: str) -> Figure:
     """Energy against requests in time, over all scenarios; the best ones enlarged."""
     rows = over_all(main)
     best = max(row.deadline_hit_rate.mean for row in rows)
@@ -115,14 +115,14 @@ def _tradeoff_figure(main: Sequence[Row], title: str) -> Figure:
     return figure
 
 
-def _points(axes: Axes, rows: Sequence[Row]) -> None:
+def _points(axes: Axes, rows: Sequence[TableRow]) -> None:
     for row in rows:
         size = 9 if row.decider in (OURS, ORACLE) else 5
         point = (row.energy_j.mean, 100 * row.deadline_hit_rate.mean)
         axes.plot(*point, "o", color=_colour(row), markersize=size)
 
 
-def _name_beside(axes: Axes, rows: Sequence[Row]) -> None:
+def _name_beside(axes: Axes, rows: Sequence[TableRow]) -> None:
     """Name points that are apart; those that coincide share a label."""
     named: dict[tuple[float, float], list[str]] = {}
     for row in rows:
@@ -139,7 +139,7 @@ def _name_beside(axes: Axes, rows: Sequence[Row]) -> None:
         )
 
 
-def _name_in_a_column(axes: Axes, rows: Sequence[Row]) -> None:
+def _name_in_a_column(axes: Axes, rows: Sequence[TableRow]) -> None:
     """Name points that are close together on the right, each with a line to its name."""
     ordered = sorted(rows, key=lambda row: (row.deadline_hit_rate.mean, -row.energy_j.mean))
     low, high = axes.get_ylim()
@@ -163,7 +163,7 @@ def _error(mean: float, low: float, high: float, factor: float) -> list[list[flo
     return [[factor * max(mean - low, 0.0)], [factor * max(high - mean, 0.0)]]
 
 
-def _scenario_figure(main: Sequence[Row], title: str) -> Figure:
+def _scenario_figure(main: Sequence[TableRow], title: str) -> Figure:
     """Cost above the oracle's of every decider in every scenario."""
     scenarios = [name for name in dict.fromkeys(row.scenario for row in main) if name != ALL]
     order = over_all(main)

@@ -9,9 +9,9 @@ from pathlib import Path
 from agents.evaluation.rows import ALL
 from agents.evaluation.statistics import Interval
 from benchmarks.page import machine, markdown
-from benchmarks.policies.run import Measured
-from benchmarks.policies.table import Key, Row, SpeedRow, over_all
-from benchmarks.policies.verdict import Bar
+from benchmarks.policies.run import MeasuredDecider
+from benchmarks.policies.table import Key, SpeedRow, TableRow, over_all
+from benchmarks.policies.verdict import Target
 
 _COLUMNS = (
     *(
@@ -38,10 +38,10 @@ fraction of the gap between best-static and the oracle that is closed."""
 
 
 def page(
-    table: Sequence[Row],
+    table: Sequence[TableRow],
     speed: Sequence[SpeedRow],
-    verdict: Sequence[Bar],
-    cases: dict[Key, list[Measured]],
+    verdict: Sequence[Target],
+    cases: dict[Key, list[MeasuredDecider]],
     pictures: Sequence[Path],
     command: str,
 ) -> str:
@@ -78,12 +78,12 @@ def page(
     return "\n\n".join([*parts, f"Machine:\n\n{machine()}"]) + "\n"
 
 
-def _bars(verdict: Sequence[Bar]) -> str:
+def _bars(verdict: Sequence[Target]) -> str:
     lines = [["met" if b.is_met else "missed", b.what, b.bar, b.found] for b in verdict]
     return markdown([("", "what", "bar", "found"), *lines])
 
 
-def _over_all(main: Sequence[Row], speed: Sequence[SpeedRow]) -> str:
+def _over_all(main: Sequence[TableRow], speed: Sequence[SpeedRow]) -> str:
     times = {(row.device, row.model, row.decider): row for row in speed}
     lines = []
     for row in over_all(main):
@@ -99,7 +99,7 @@ def _over_all(main: Sequence[Row], speed: Sequence[SpeedRow]) -> str:
     return markdown([_COLUMNS, *lines])
 
 
-def _by_scenario(main: Sequence[Row]) -> str:
+def _by_scenario(main: Sequence[TableRow]) -> str:
     scenarios = [name for name in dict.fromkeys(row.scenario for row in main) if name != ALL]
     cost = {(row.decider, row.scenario): row.cost.mean for row in main}
     lines = [
@@ -109,7 +109,7 @@ def _by_scenario(main: Sequence[Row]) -> str:
     return markdown([("decider", *scenarios), *lines])
 
 
-def _elsewhere(table: Sequence[Row], keys: Sequence[Key]) -> str:
+def _elsewhere(table: Sequence[TableRow], keys: Sequence[Key]) -> str:
     lines = [
         [
             *(row.device, row.model, row.decider, _pm(row.energy_j, 1, 3)),
@@ -127,7 +127,7 @@ def _elsewhere(table: Sequence[Row], keys: Sequence[Key]) -> str:
     return markdown([("device", "network", "decider", *columns), *lines])
 
 
-def _costs(row: Row) -> list[str]:
+def _costs(row: TableRow) -> list[str]:
     return [_pm(row.cost, 1, 4), _pm(row.oracle_gap, 100, 1), _pm(row.gap_closed, 100, 1)]
 
 

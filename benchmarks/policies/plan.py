@@ -65,7 +65,7 @@ class Case:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Job:
+class BenchmarkJob:
     """One fit of a decider of a case, run in every scenario.
 
     Attributes:
@@ -122,7 +122,7 @@ def quick_plan() -> list[Case]:
     ]
 
 
-def jobs(cases: Sequence[Case]) -> list[Job]:
+def jobs(cases: Sequence[Case]) -> list[BenchmarkJob]:
     """All jobs, case by case and seed by seed: who stops early has all rows, of fewer seeds.
 
     A learned decider is fitted anew for each seed; whatever else is fitted is so once, and run on
@@ -131,9 +131,9 @@ def jobs(cases: Sequence[Case]) -> list[Job]:
     return [job for case in cases for job in sorted(_jobs(case), key=lambda job: job.fit_seed)]
 
 
-def _jobs(case: Case) -> list[Job]:
+def _jobs(case: Case) -> list[BenchmarkJob]:
     return [
-        Job(
+        BenchmarkJob(
             device=case.device,
             model=case.model,
             scenarios=case.scenarios,

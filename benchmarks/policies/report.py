@@ -12,14 +12,16 @@ from agents.evaluation.statistics import Interval
 from benchmarks.policies.figures import draw
 from benchmarks.policies.page import page
 from benchmarks.policies.plan import OURS
-from benchmarks.policies.run import Measured
-from benchmarks.policies.table import ORACLE, STATIC, Row, Samples, by_case, rows, speed_rows
-from benchmarks.policies.verdict import Bar, bars
+from benchmarks.policies.run import MeasuredDecider
+from benchmarks.policies.table import ORACLE, STATIC, Samples, TableRow, by_case, rows, speed_rows
+from benchmarks.policies.verdict import Target, bars
 
 TABLE, SPEED, PAGE = "benchmark.csv", "benchmark-speed.csv", "benchmark.md"
 
 
-def write(results: Sequence[Measured], out: Path, command: str) -> tuple[list[Row], list[Bar]]:
+def write(
+    results: Sequence[MeasuredDecider], out: Path, command: str
+) -> tuple[list[TableRow], list[Target]]:
     """Write everything to `out`.
 
     Args:
@@ -52,15 +54,15 @@ def write(results: Sequence[Measured], out: Path, command: str) -> tuple[list[Ro
     return table, verdict
 
 
-def _is_whole(case: Sequence[Measured]) -> bool:
+def _is_whole(case: Sequence[MeasuredDecider]) -> bool:
     """Whether a case has what the others are compared with."""
     return {ORACLE, STATIC} <= {r.job.decider for r in case}
 
 
-def _flat(row: Row) -> dict[str, object]:
+def _flat(row: TableRow) -> dict[str, object]:
     """A row with three columns for each interval."""
     found: dict[str, object] = {}
-    for field in fields(Row):
+    for field in fields(TableRow):
         value = getattr(row, field.name)
         if isinstance(value, Interval):
             found[field.name] = _short(value.mean)

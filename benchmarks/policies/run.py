@@ -16,17 +16,18 @@ from typing import Any
 import numpy as np
 
 from agents.deciders.base import Decider
-from agents.deciders.fitted import Fitted
+from agents.deciders.fitted import FittedDecider
 from agents.evaluation.episodes import Episodes, run_episodes
 from agents.evaluation.rows import ALL
 from agents.seeds import held_out_seeds
 from agents.training.all_deciders import DECIDERS
 from agents.training.workers import fresh_processes
 from agents.whole_file import written_whole
-from benchmarks.policies.plan import Job
+from benchmarks.policies.plan import BenchmarkJob
 from benchmarks.policies.traces import recorded_scenarios
-from envs.sim.build import build_world
-from envs.sim.fleet import Fleet, World
+from envs.sim.build import build_sim_config
+from envs.sim.fleet import BatchedSimulator
+from envs.sim.world import SimConfig
 from envs.spaces import ObservationEncoder, observation_fields
 from partition import json_file
 
@@ -36,7 +37,7 @@ _N_TIMED = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredDecider:
     """What one job found.
 
     Attributes:
@@ -50,7 +51,7 @@ class Measured:
             `p95_latency_s`, for each seed one value.
     """
 
-    job: Job
+    job: BenchmarkJob
     kind: str
     fit_s: float
     fit_steps: int
@@ -60,12 +61,12 @@ class Measured:
 
 
 def run_jobs(
-    jobs: Sequence[Job],
+    jobs: Sequence[BenchmarkJob],
     folder: Path,
     trace: Path | None,
     n_processes: int,
     report: Callable[[str], None],
-) -> list[Measured]:
+) -> list[MeasuredDecider]:
     """Do all jobs that `folder` does not hold yet.
 
     Args:
@@ -94,17 +95,17 @@ def run_jobs(
     return [measured for job in jobs if (measured := _load(folder, job, code))]
 
 
-def measure(job: Job, trace: Path | None) -> Measured:
+def measure(job: BenchmarkJob, trace: Path | None) -> MeasuredDecider:
     """Fit a decider and run it in every scenario on held-out episodes.
 
     A learned one is fitted once, to all scenarios together; any other one to each scenario by
     itself, which favours it.
     """
-    world = build_world(job.device, job.model, job.scenarios)
+    world = build_sim_config(job.device, job.model, job.scenarios)
     kind = DECIDERS.entry(job.decider).kind
     seeds = np.concatenate([held_out_seeds(seed, job.n_episodes) for seed in job.episode_seeds])
     recorded = recorded_scenarios(trace) if trace else ()
-    fits: dict[str, Fitted] = {}
+    fits: dict[str, FittedDecider] = {}
     episodes = {}
     for scenario in (*world.scenarios, *recorded):
         base = scenario.name.rpartition("@")[2]  # of a recording, the scenario it replaces
@@ -116,7 +117,7 @@ def measure(job: Job, trace: Path | None) -> Measured:
         run = run_episodes(single, fits[key].decider, seeds)
         episodes[scenario.name] = _by_seed(run, job.n_episodes)
     first = next(iter(fits.values()))
-    return Measured(
+    return MeasuredDecider(
         job=job,
         kind=kind,
         fit_s=sum(fitted.fit_s for fitted in fits.values()),
@@ -127,9 +128,9 @@ def measure(job: Job, trace: Path | None) -> Measured:
     )
 
 
-def decision_s(world: World, decider: Decider) -> float:
+def decision_s(world: SimConfig, decider: Decider) -> float:
     """Median time of a decision for one board, the observation given."""
-    fleet = Fleet(world, 1)
+    fleet = BatchedSimulator(world, 1)
     encoder = ObservationEncoder(observation_fields(fleet.layout))
     readings = fleet.reset(held_out_seeds(0, 1))
     decider.begin(fleet, 1)
@@ -172,13 +173,13 @@ def _by_seed(run: Episodes, n_episodes: int) -> dict[str, list[list[float]]]:
     return {**found, "p95_latency_s": [[part.p95_latency_s()] for part in parts]}
 
 
-def _save(folder: Path, measured: Measured, code: str) -> None:
+def _save(folder: Path, measured: MeasuredDecider, code: str) -> None:
     document = {"code": code, **asdict(measured)}
     with written_whole(folder / f"{measured.job.name}.json") as stream:
         stream.write(f"{json.dumps(document, allow_nan=False)}\n".encode())
 
 
-def _load(folder: Path, job: Job, code: str) -> Measured | None:
+def _load(folder: Path, job: BenchmarkJob, code: str) -> MeasuredDecider | None:
     try:
         document: dict[str, Any] = json_file.read(folder / f"{job.name}.json")
     except (OSError, ValueError):
@@ -186,4 +187,4 @@ def _load(folder: Path, job: Job, code: str) -> Measured | None:
     kept = json.loads(json.dumps(asdict(job)))
     if document.pop("code") != code or document["job"] != kept:
         return None
-    return Measured(**{**document, "job": job})
+    return MeasuredDecider(**{**document, "job": job})

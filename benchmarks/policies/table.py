@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from agents.evaluation.rows import ALL
 from agents.evaluation.statistics import Interval, interval
-from benchmarks.policies.run import PER_EPISODE, Measured
+from benchmarks.policies.run import PER_EPISODE, MeasuredDecider
 from envs.arrays import Floats
 
 ORACLE, STATIC = "oracle", "best-static"
@@ -21,7 +21,7 @@ N_RESAMPLES = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """A decider in a scenario, or over all of them; modelled.
 
     Attributes:
@@ -76,7 +76,7 @@ class Samples:
     differences between deciders are paired.
     """
 
-    def __init__(self, results: Sequence[Measured]) -> None:
+    def __init__(self, results: Sequence[MeasuredDecider]) -> None:
         """Sort the results of one case; seeds that a decider has not finished are left out."""
         self.deciders = {r.job.decider: r.kind for r in results}
         self.scenarios = list(results[0].episodes)
@@ -125,21 +125,21 @@ class Samples:
         return self._resampled[key]
 
 
-def by_case(results: Iterable[Measured]) -> dict[Key, list[Measured]]:
+def by_case(results: Iterable[MeasuredDecider]) -> dict[Key, list[MeasuredDecider]]:
     """Results by device and network."""
-    cases: dict[Key, list[Measured]] = {}
+    cases: dict[Key, list[MeasuredDecider]] = {}
     for result in results:
         cases.setdefault((result.job.device, result.job.model), []).append(result)
     return cases
 
 
-def rows(key: Key, samples: Samples) -> list[Row]:
+def rows(key: Key, samples: Samples) -> list[TableRow]:
     """All rows of a device and network: each scenario, then all of them."""
     names = samples.scenarios if len(samples.scenarios) == 1 else [*samples.scenarios, ALL]
     return [_row(key, samples, decider, name) for name in names for decider in samples.deciders]
 
 
-def over_all(main: Sequence[Row]) -> list[Row]:
+def over_all(main: Sequence[TableRow]) -> list[TableRow]:
     """The rows of one device and network over all its scenarios, the cheapest first."""
     scenario = ALL if any(row.scenario == ALL for row in main) else main[0].scenario
     return sorted((row for row in main if row.scenario == scenario), key=lambda row: row.cost.mean)
@@ -172,7 +172,7 @@ def difference(samples: Samples, metric: str, decider: str, other: str, scenario
     return interval(mean, resampled)
 
 
-def speed_rows(key: Key, results: Sequence[Measured]) -> list[SpeedRow]:
+def speed_rows(key: Key, results: Sequence[MeasuredDecider]) -> list[SpeedRow]:
     """Times of each decider."""
     found = []
     for decider in dict.fromkeys(r.job.decider for r in results):
@@ -190,14 +190,14 @@ def speed_rows(key: Key, results: Sequence[Measured]) -> list[SpeedRow]:
     return found
 
 
-def _row(key: Key, samples: Samples, decider: str, scenario: str) -> Row:
+def _row(key: Key, samples: Samples, decider: str, scenario: str) -> TableRow:
     def metric(name: str) -> Interval:
         return interval(
             samples.mean(decider, scenario, name), samples.resampled(decider, scenario, name)
         )
 
     gap = ratio(samples, "cost", decider, ORACLE, scenario)
-    return Row(
+    return TableRow(
         *key,
         scenario,
         decider,

@@ -23,7 +23,7 @@ CARRIES_OVER = (
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class Target:
     """One line: what was hoped for, what was found, and whether it is met."""
 
     what: str
@@ -38,7 +38,7 @@ def strongest_published(samples: Samples) -> str:
     return min(there, key=lambda name: samples.mean(name, ALL, "cost"))
 
 
-def bars(samples: Samples) -> list[Bar]:
+def bars(samples: Samples) -> list[Target]:
     """All of them, averaged over scenarios."""
     return [
         *_against_published(samples),
@@ -55,48 +55,52 @@ def bars(samples: Samples) -> list[Bar]:
     ]
 
 
-def _against_published(samples: Samples) -> list[Bar]:
+def _against_published(samples: Samples) -> list[Target]:
     rival = strongest_published(samples)
     saved = _less(ratio(samples, "energy_j", OURS, rival, ALL))
     hits = difference(samples, "deadline_hit_rate", OURS, rival, ALL)
     return [
-        Bar(
+        Target(
             f"energy below {rival}, the strongest published",
             ">= 33 %",
             _percent(saved),
             saved.mean >= 0.33,
         ),
-        Bar(f"requests in time, against {rival}", ">= 0 points", _points(hits), hits.mean >= 0.0),
+        Target(
+            f"requests in time, against {rival}", ">= 0 points", _points(hits), hits.mean >= 0.0
+        ),
     ]
 
 
-def _latency(samples: Samples, rival: str) -> Bar:
+def _latency(samples: Samples, rival: str) -> Target:
     less = _less(ratio(samples, "latency_s", OURS, rival, ALL))
-    return Bar(f"latency below {rival}", ">= 28.6 %", _percent(less), less.mean >= 0.286)
+    return Target(f"latency below {rival}", ">= 28.6 %", _percent(less), less.mean >= 0.286)
 
 
-def _accuracy(samples: Samples) -> Bar:
+def _accuracy(samples: Samples) -> Target:
     lost = difference(samples, "accuracy", "edge-only", OURS, ALL)
-    return Bar(
+    return Target(
         "accuracy lost against edge-only", "<= 0.5 points", _points(lost), lost.mean <= 0.005
     )
 
 
-def _deadlines(samples: Samples) -> Bar:
+def _deadlines(samples: Samples) -> Target:
     share = ratio(samples, "deadline_hit_rate", OURS, ORACLE, ALL)
-    return Bar("requests in time, of the oracle's", ">= 99 %", _percent(share), share.mean >= 0.99)
+    return Target(
+        "requests in time, of the oracle's", ">= 99 %", _percent(share), share.mean >= 0.99
+    )
 
 
-def _way(samples: Samples) -> Bar:
+def _way(samples: Samples) -> Target:
     way = gap_closed(samples, OURS, ALL)
-    return Bar(
+    return Target(
         "of the gap between best-static and the oracle", ">= 95 %", _percent(way), way.mean >= 0.95
     )
 
 
-def _ahead(samples: Samples, rival: str, scenario: str) -> Bar:
+def _ahead(samples: Samples, rival: str, scenario: str) -> Target:
     less = _less(ratio(samples, "cost", OURS, rival, scenario))
-    return Bar(
+    return Target(
         f"cost below {rival} in {scenario}",
         "> 0 outside the interval",
         _percent(less),

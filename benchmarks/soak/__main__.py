@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.soak.kinds import ALL
 from benchmarks.soak.signals import COLD_SHARE, SignalReport, send_signals
-from benchmarks.soak.soak import Plan, Report, soak
+from benchmarks.soak.soak import SoakPlan, SoakReport, soak
 from partition.prepare.build import prepare
 
 
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for number, kinds in enumerate(sets if arguments.duration else []):
             place = folder / f"soak-{number}"
             place.mkdir()
-            plan = Plan(
+            plan = SoakPlan(
                 kinds=kinds,
                 seconds=arguments.duration,
                 seed=arguments.seed,
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(n_findings > 0)
 
 
-def _tell(name: str, report: Report, in_short: bool) -> None:
+def _tell(name: str, report: SoakReport, in_short: bool) -> None:
     print(f"{name}: {'FAILED' if report.findings else 'held'}", flush=True)
     for words in report.findings:
         print(f"  {words}")

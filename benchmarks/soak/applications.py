@@ -16,7 +16,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 
-from benchmarks.soak.ledger import PATIENT_S, Example, Ledger
+from benchmarks.soak.ledger import PATIENT_S, KnownExample, Ledger
 from partition.edge.local_client import LocalClient
 from partition.errors import CloudError
 from partition.model.folder import ModelFolder
@@ -42,7 +42,7 @@ class Applications:
     """
 
     def __init__(
-        self, address: str, model: Path, known: list[Example], ledger: Ledger, seed: int
+        self, address: str, model: Path, known: list[KnownExample], ledger: Ledger, seed: int
     ) -> None:
         self._address, self._model, self._known, self._ledger = address, model, known, ledger
         self._seed = seed

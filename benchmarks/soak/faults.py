@@ -14,7 +14,7 @@ from benchmarks.soak.programs import Program
 
 
 @dataclass
-class Surroundings:
+class SoakSurroundings:
     """Everything around a daemon that faults can get at.
 
     Attributes:
@@ -52,7 +52,7 @@ class Fault:
     kind: str = field(default="", compare=False)
 
 
-Draw = Callable[[random.Random, Surroundings], Fault]
+Draw = Callable[[random.Random, SoakSurroundings], Fault]
 """Draws what a kind of fault does this time."""
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
 from benchmarks.soak.cloud import LIES
-from benchmarks.soak.faults import Draw, Fault, Surroundings
+from benchmarks.soak.faults import Draw, Fault, SoakSurroundings
 
 STAYS_S = 15.0
 """Time that a helper may take beyond a fault's own."""
@@ -36,7 +36,7 @@ def _meanwhile(what: str, seconds: float, act: Callable[[], object], group: str 
     )
 
 
-def stop(draw: random.Random, around: Surroundings) -> Fault:
+def stop(draw: random.Random, around: SoakSurroundings) -> Fault:
     """The daemon loses the processor: a suspended laptop, a swapped-out page."""
     return Fault(
         what="SIGSTOP",
@@ -47,7 +47,7 @@ def stop(draw: random.Random, around: Surroundings) -> Fault:
     )
 
 
-def hog(draw: random.Random, around: Surroundings) -> Fault:
+def hog(draw: random.Random, around: SoakSurroundings) -> Fault:
     """Other programs want all processors."""
     spinning: list[subprocess.Popen[bytes]] = []
     n = draw.choice((2, 4))
@@ -66,7 +66,7 @@ def hog(draw: random.Random, around: Surroundings) -> Fault:
 # The cloud and the link
 
 
-def cloud_killed(draw: random.Random, around: Surroundings) -> Fault:
+def cloud_killed(draw: random.Random, around: SoakSurroundings) -> Fault:
     """The server dies and is started again."""
     return Fault(
         what="the cloud is killed",
@@ -77,7 +77,7 @@ def cloud_killed(draw: random.Random, around: Surroundings) -> Fault:
     )
 
 
-def cloud_stopped(draw: random.Random, around: Surroundings) -> Fault:
+def cloud_stopped(draw: random.Random, around: SoakSurroundings) -> Fault:
     """The server hangs."""
     return Fault(
         what="the cloud hangs",
@@ -88,7 +88,7 @@ def cloud_stopped(draw: random.Random, around: Surroundings) -> Fault:
     )
 
 
-def cloud_lies(draw: random.Random, around: Surroundings) -> Fault:
+def cloud_lies(draw: random.Random, around: SoakSurroundings) -> Fault:
     """The server answers with what no network says."""
     lie = draw.choice(LIES)
     return Fault(
@@ -101,7 +101,7 @@ def cloud_lies(draw: random.Random, around: Surroundings) -> Fault:
 
 
 def _of_link(attribute: str, value: object, normal: object) -> Draw:
-    def draw_fault(draw: random.Random, around: Surroundings) -> Fault:
+    def draw_fault(draw: random.Random, around: SoakSurroundings) -> Fault:
         return Fault(
             what=f"{attribute} of the link is {value}",
             seconds=draw.uniform(0.5, 5.0),
@@ -113,7 +113,7 @@ def _of_link(attribute: str, value: object, normal: object) -> Draw:
     return draw_fault
 
 
-def link_reset(draw: random.Random, around: Surroundings) -> Fault:
+def link_reset(draw: random.Random, around: SoakSurroundings) -> Fault:
     """Every connection breaks."""
     return Fault(what="connections break", seconds=0.5, begin=around.link.reset, group="link")
 
@@ -121,27 +121,27 @@ def link_reset(draw: random.Random, around: Surroundings) -> Fault:
 # Applications
 
 
-def crowd(draw: random.Random, around: Surroundings) -> Fault:
+def crowd(draw: random.Random, around: SoakSurroundings) -> Fault:
     """Many applications ask at once."""
     n, seconds = draw.choice((12, 14, 20, 50)), draw.uniform(1.0, 3.0)
     act = partial(around.applications.crowd, n, seconds)
     return _meanwhile(f"{n} callers", seconds, act, "applications")
 
 
-def malformed(draw: random.Random, around: Surroundings) -> Fault:
+def malformed(draw: random.Random, around: SoakSurroundings) -> Fault:
     """An application asks what cannot be answered."""
     act = partial(around.applications.malformed, random.Random(draw.random()))
     return _meanwhile("malformed requests", 1.0, act)
 
 
-def headers(draw: random.Random, around: Surroundings) -> Fault:
+def headers(draw: random.Random, around: SoakSurroundings) -> Fault:
     """An application opens calls and sends nothing."""
     seconds = draw.uniform(4.0, 14.0)
     act = partial(around.applications.headers_only, 120, seconds)
     return _meanwhile("120 calls without a message", seconds, act, "applications")
 
 
-def mortal(draw: random.Random, around: Surroundings) -> Fault:
+def mortal(draw: random.Random, around: SoakSurroundings) -> Fault:
     """An application dies while it waits."""
     seconds = draw.uniform(0.1, 1.0)
     act = partial(around.applications.die, seconds)

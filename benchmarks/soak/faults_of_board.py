@@ -7,8 +7,8 @@ import random
 from collections.abc import Sequence
 from functools import partial
 
-from benchmarks.soak.faults import Draw, Fault, Surroundings, fill
-from benchmarks.soak.gate import WRITE, Rule
+from benchmarks.soak.faults import Draw, Fault, SoakSurroundings, fill
+from benchmarks.soak.gate import WRITE, FaultRule
 from benchmarks.soak.machine import Machine
 from tests.hw.fake.cpufreq import CpufreqPolicy
 from tests.hw.fake.devfreq import DevfreqDevice
@@ -67,7 +67,7 @@ def _has_counters(machine: Machine) -> bool:
 
 def _ruled(machine: Machine, what: str, seconds: float, **rule) -> Fault:
     """A fault that is a rule at the gate, and no more."""
-    made = Rule(**rule)
+    made = FaultRule(**rule)
     return Fault(
         what=what,
         seconds=seconds,
@@ -76,7 +76,7 @@ def _ruled(machine: Machine, what: str, seconds: float, **rule) -> Fault:
     )
 
 
-def read_error(draw: random.Random, around: Surroundings) -> Fault:
+def read_error(draw: random.Random, around: SoakSurroundings) -> Fault:
     """Reading some files fails, once or for a while."""
     name, files = _files(draw, around.machine)
     code = draw.choice(READ_CODES)
@@ -85,7 +85,7 @@ def read_error(draw: random.Random, around: Surroundings) -> Fault:
     return _ruled(around.machine, what, seconds, files=files, code=getattr(errno, code))
 
 
-def garbage(draw: random.Random, around: Surroundings) -> Fault:
+def garbage(draw: random.Random, around: SoakSurroundings) -> Fault:
     """Some files hold what is no number."""
     name, files = _files(draw, around.machine)
     text = draw.choice(GARBAGE)
@@ -93,7 +93,7 @@ def garbage(draw: random.Random, around: Surroundings) -> Fault:
     return _ruled(around.machine, f"{text!r} in {name}", seconds, files=files, text=text)
 
 
-def implausible_power(draw: random.Random, around: Surroundings) -> Fault:
+def implausible_power(draw: random.Random, around: SoakSurroundings) -> Fault:
     """A power that cannot be, or a counter that steps."""
     seconds = draw.choice((0.1, 1.0, 4.0))
     if _has_counters(around.machine):
@@ -111,7 +111,7 @@ def implausible_power(draw: random.Random, around: Surroundings) -> Fault:
     return _ruled(around.machine, f"{name} at rail {number}", seconds, files=files, text=text)
 
 
-def implausible_temperature(draw: random.Random, around: Surroundings) -> Fault:
+def implausible_temperature(draw: random.Random, around: SoakSurroundings) -> Fault:
     """A temperature that cannot be."""
     name = draw.choice(sorted(TEMPERATURES))
     zone = draw.choice((r"\d+", "0", "1"))
@@ -120,7 +120,7 @@ def implausible_temperature(draw: random.Random, around: Surroundings) -> Fault:
     return _ruled(around.machine, f"{name} in zone {zone}", seconds, files=files, text=text)
 
 
-def stuck(draw: random.Random, around: Surroundings) -> Fault:
+def stuck(draw: random.Random, around: SoakSurroundings) -> Fault:
     """What was read last is read again."""
     name, files = _files(draw, around.machine)
     seen: list[str] = []
@@ -132,7 +132,7 @@ def stuck(draw: random.Random, around: Surroundings) -> Fault:
     return _ruled(around.machine, f"{name} stands still", 5.0, files=files, change=hold)
 
 
-def slow_read(draw: random.Random, around: Surroundings) -> Fault:
+def slow_read(draw: random.Random, around: SoakSurroundings) -> Fault:
     """Reading some files takes longer than a control step."""
     name, files = _files(draw, around.machine)
     delay_s = draw.choice((0.3, 0.7, 3.0))
@@ -141,7 +141,7 @@ def slow_read(draw: random.Random, around: Surroundings) -> Fault:
     return _ruled(around.machine, what, seconds, files=files, delay_s=delay_s)
 
 
-def write_error(draw: random.Random, around: Surroundings) -> Fault:
+def write_error(draw: random.Random, around: SoakSurroundings) -> Fault:
     """Setting limits fails for a while."""
     code = draw.choice(WRITE_CODES)
     seconds = draw.choice((0.3, 1.0, 3.0))
@@ -149,13 +149,13 @@ def write_error(draw: random.Random, around: Surroundings) -> Fault:
     return _ruled(around.machine, f"{code} of writes", seconds, **rule)
 
 
-def read_only(draw: random.Random, around: Surroundings) -> Fault:
+def read_only(draw: random.Random, around: SoakSurroundings) -> Fault:
     """All of /sys is mounted read-only for a while."""
     rule = {"files": "sys/.*", "operations": WRITE, "code": errno.EROFS, "closes": True}
     return _ruled(around.machine, "/sys is read-only", draw.choice((0.3, 3.0)), **rule)
 
 
-def vanish(draw: random.Random, around: Surroundings) -> Fault:
+def vanish(draw: random.Random, around: SoakSurroundings) -> Fault:
     """A device goes away and comes back."""
     kernel = around.machine.kernel
     folders = {
@@ -173,7 +173,7 @@ def vanish(draw: random.Random, around: Surroundings) -> Fault:
     return _ruled(around.machine, f"{name} is away", seconds, files=files, hides=True)
 
 
-def status(draw: random.Random, around: Surroundings) -> Fault:
+def status(draw: random.Random, around: SoakSurroundings) -> Fault:
     """The power mode's status file is empty, torn or away for a moment."""
     name, rule = draw.choice(
         [("empty", {"text": ""}), ("torn", {"text": "pmo"}), ("away", {"hides": True})]
@@ -182,7 +182,7 @@ def status(draw: random.Random, around: Surroundings) -> Fault:
     return _ruled(around.machine, f"nvpmodel's status is {name}", seconds, files=STATUS, **rule)
 
 
-def heat(draw: random.Random, around: Surroundings) -> Fault:
+def heat(draw: random.Random, around: SoakSurroundings) -> Fault:
     """The board becomes hot: the guard has to act, or the kernel does."""
     machine, heat_c = around.machine, draw.choice(HEAT_C)
 
@@ -198,7 +198,7 @@ def heat(draw: random.Random, around: Surroundings) -> Fault:
     )
 
 
-def cap(draw: random.Random, around: Surroundings) -> Fault:
+def cap(draw: random.Random, around: SoakSurroundings) -> Fault:
     """A cooling device is held at a state for a while."""
     kernel, cooled = around.machine.kernel, around.machine.cooled
     name = draw.choice(sorted(n for n in kernel.devices if n.startswith("cooling_device")))
@@ -212,11 +212,13 @@ def cap(draw: random.Random, around: Surroundings) -> Fault:
     )
 
 
-def power_mode(draw: random.Random, around: Surroundings) -> Fault:
+def power_mode(draw: random.Random, around: SoakSurroundings) -> Fault:
     """The owner chooses another power mode; it stays. The status file follows late, or is empty."""
     machine = around.machine
     mode = draw.choice(sorted(machine.kernel.devices["nvpmodel"].modes))
-    rule = draw.choice([None, Rule(files=STATUS, text=""), Rule(files=STATUS, hides=True)])
+    rule = draw.choice(
+        [None, FaultRule(files=STATUS, text=""), FaultRule(files=STATUS, hides=True)]
+    )
 
     def switch() -> None:
         if rule is not None:
@@ -233,7 +235,7 @@ def power_mode(draw: random.Random, around: Surroundings) -> Fault:
     )
 
 
-def offline(draw: random.Random, around: Surroundings) -> Fault:
+def offline(draw: random.Random, around: SoakSurroundings) -> Fault:
     """The last cluster goes offline and comes back."""
     machine = around.machine
     cpus = _cpu_clocks(machine.kernel)[-1].cpus
@@ -255,7 +257,7 @@ def offline(draw: random.Random, around: Surroundings) -> Fault:
     )
 
 
-def rival(draw: random.Random, around: Surroundings) -> Fault:
+def rival(draw: random.Random, around: SoakSurroundings) -> Fault:
     """Another program sets limits or a governor; that stays."""
     machine, number = around.machine, draw.randrange(len(_clocks(around.machine.kernel)))
     how, share = draw.choice(("maximum", "both", "governor")), draw.random()
@@ -264,7 +266,7 @@ def rival(draw: random.Random, around: Surroundings) -> Fault:
     return Fault(what=what, seconds=2.0, begin=begin, group="limits")
 
 
-def disk_full(draw: random.Random, around: Surroundings) -> Fault:
+def disk_full(draw: random.Random, around: SoakSurroundings) -> Fault:
     """No room for the journal, while another program changes all that was saved."""
     machine, share = around.machine, draw.random()
     numbers = range(len(_clocks(machine.kernel)))

@@ -22,7 +22,7 @@ READ, WRITE = frozenset({"read", "run"}), frozenset({"write"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rule:
+class FaultRule:
     """What becomes of some accesses while it is in force.
 
     Attributes:
@@ -50,7 +50,7 @@ class Rule:
         return re.fullmatch(self.files, real) is not None
 
 
-class Gate:
+class FaultGate:
     """Lets accesses through to a kernel, in real time, as far as the rules in force allow.
 
     Attributes:
@@ -63,15 +63,15 @@ class Gate:
         self.accesses = 0
         self._ahead_s = kernel.now_s - time.monotonic()
         self._touched_s = 0.0
-        self._rules: list[Rule] = []
+        self._rules: list[FaultRule] = []
         self._lock = threading.Lock()
 
-    def add(self, rule: Rule) -> None:
+    def add(self, rule: FaultRule) -> None:
         """Put a rule in force."""
         with self._lock:
             self._rules = [*self._rules, rule]
 
-    def remove(self, rule: Rule) -> None:
+    def remove(self, rule: FaultRule) -> None:
         """Put it out of force."""
         with self._lock:
             self._rules = [each for each in self._rules if each is not rule]
@@ -119,6 +119,6 @@ class Gate:
             return answer.text
         return answer.change(result) if answer is not None and answer.change else result
 
-    def _is_hidden(self, path: str, rules: list[Rule]) -> bool:
+    def _is_hidden(self, path: str, rules: list[FaultRule]) -> bool:
         hiding = [rule for rule in rules if rule.hides]
         return bool(hiding) and any(rule.matches(self.kernel.real_path(path)) for rule in hiding)

@@ -26,7 +26,7 @@ _ROW = "{:<10} {:>8} {:>8} {:>6} {:>6} {:>9} {:>6} {:>10}"
 
 
 @dataclass(frozen=True)
-class Example:
+class KnownExample:
     """An input with every answer that is right: each cut rounds what it sends."""
 
     inputs: tuple[np.ndarray, ...]
@@ -40,7 +40,7 @@ class Example:
         )
 
 
-def examples(folder: ModelFolder) -> list[Example]:
+def examples(folder: ModelFolder) -> list[KnownExample]:
     """Some inputs and their answers; the first is the unsplit network's."""
     runtime, codec, found = SplitRuntime(folder), Codec(), []
     for seed in range(N_INPUTS):
@@ -49,7 +49,7 @@ def examples(folder: ModelFolder) -> list[Example]:
         for point in folder.split_points[:-1]:
             sent = tuple(map(codec.encode, runtime.head(point, inputs)))
             answers.append(runtime.tail(point, tuple(map(codec.decode, sent)))[0].copy())
-        found.append(Example(inputs, tuple(answers)))
+        found.append(KnownExample(inputs, tuple(answers)))
     return found
 
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.soak.gate import Gate
+from benchmarks.soak.gate import FaultGate
 from benchmarks.soak.remote import SHARED, KernelServer
 from tests.hw.fake.boards import BOARDS
 from tests.hw.fake.cpufreq import CpufreqPolicy
@@ -46,7 +46,7 @@ class Machine:
 
     def __init__(self, board: str, scratch: Path, seed: int = 0) -> None:
         self.kernel, self.twin = BOARDS[board](NEW), BOARDS[board](NEW)
-        self.gate = Gate(self.kernel)
+        self.gate = FaultGate(self.kernel)
         self.root = scratch / "root"
         for name in ("folder", "devtmpfs"):
             (self.root / SHARED / name).mkdir(parents=True)

@@ -74,7 +74,7 @@ class SignalReport:
 
 
 @dataclass(frozen=True)
-class Trial:
+class SignalTrial:
     """One signal.
 
     Attributes:
@@ -100,12 +100,12 @@ class Trial:
     is_giving_back: bool
 
 
-def draw_trials(n_signals: int, n_cold: int, seed: int) -> list[Trial]:
+def draw_trials(n_signals: int, n_cold: int, seed: int) -> list[SignalTrial]:
     """Trials of all kinds in equal numbers, cold starts spread among them."""
     draw = random.Random(seed)
     cold = set(draw.sample(range(n_signals), n_cold))
     return [
-        Trial(
+        SignalTrial(
             number,
             KINDS[number % len(KINDS)],
             number in cold,
@@ -145,7 +145,7 @@ def send_signals(
             place = scratch / f"machine-{number}"
             place.mkdir()
             with Machine(board, place, seed + number) as machine:
-                bench = Bench(machine, launcher, run, cloud.port, report, lock, log)
+                bench = SignalBench(machine, launcher, run, cloud.port, report, lock, log)
                 while True:
                     with lock:
                         trial = next(todo, None)
@@ -159,7 +159,7 @@ def send_signals(
     return report
 
 
-class Bench:
+class SignalBench:
     """A machine on which one daemon after the other gets its signal."""
 
     def __init__(
@@ -175,7 +175,7 @@ class Bench:
         self._machine, self._launcher, self._run = machine, launcher, run
         self._cloud_port, self._report, self._lock, self._log = cloud_port, report, lock, log
 
-    def send(self, trial: Trial) -> None:
+    def send(self, trial: SignalTrial) -> None:
         """Start a daemon, send it its signal, and look at what it leaves."""
         n_writes, n_accesses = len(self._machine.kernel.writes), self._machine.gate.accesses
         start = self._launcher.cold if trial.is_cold else self._launcher.warm
@@ -213,7 +213,7 @@ class Bench:
         for stream in (daemon.output, daemon.errors):
             stream.unlink(missing_ok=True)
 
-    def _strike(self, trial: Trial, daemon: Program) -> None:
+    def _strike(self, trial: SignalTrial, daemon: Program) -> None:
         """Send the signal, or both."""
         if trial.kind in ENDING:
             daemon.send(ENDING[trial.kind])
@@ -232,7 +232,7 @@ class Bench:
             daemon.wait(trial.second_s)
             daemon.send(trial.second)
 
-    def _give_back(self, trial: Trial) -> list[str]:
+    def _give_back(self, trial: SignalTrial) -> list[str]:
         """Let hw.restore, or the next daemon, give the board back after SIGKILL."""
         program, arguments = "restore", []
         if not trial.by_restore:
@@ -247,7 +247,7 @@ class Bench:
         return daemon_options(self._run, hold, free_address(), self._cloud_port)
 
 
-def _is_end_of(trial: Trial, code: int | None, has_asked: bool, is_under_way: bool) -> bool:
+def _is_end_of(trial: SignalTrial, code: int | None, has_asked: bool, is_under_way: bool) -> bool:
     """Whether a daemon may end so.
 
     Args:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.soak.applications import Applications
 from benchmarks.soak.cloud import Cloud, ProxyTrap, RoughLink
-from benchmarks.soak.faults import Fault, Surroundings
+from benchmarks.soak.faults import Fault, SoakSurroundings
 from benchmarks.soak.kinds import AT_START, KINDS, OF_JETSONS
 from benchmarks.soak.ledger import Ledger, examples
 from benchmarks.soak.machine import Machine
@@ -45,7 +45,7 @@ _SHOWN = 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class SoakPlan:
     """What to do.
 
     Attributes:
@@ -64,7 +64,7 @@ class Plan:
 
 
 @dataclass
-class Report:
+class SoakReport:
     """What came of it.
 
     Attributes:
@@ -95,7 +95,7 @@ class Weather:
         log: file that each beginning and end is written to, a line of JSON each.
     """
 
-    def __init__(self, plan: Plan, around: Surroundings, log: Path) -> None:
+    def __init__(self, plan: SoakPlan, around: SoakSurroundings, log: Path) -> None:
         self.drawn: Counter[str] = Counter()
         self.last: list[str] = []
         self.failures: list[str] = []
@@ -157,7 +157,7 @@ class Weather:
                 file.write(json.dumps({**line, "seconds": fault.seconds}) + "\n")
 
 
-def soak(model: Path, plan: Plan, scratch: Path, log: Path) -> Report:
+def soak(model: Path, plan: SoakPlan, scratch: Path, log: Path) -> SoakReport:
     """Run a daemon under faults.
 
     Args:
@@ -168,7 +168,7 @@ def soak(model: Path, plan: Plan, scratch: Path, log: Path) -> Report:
     """
     folder = ModelFolder.open(model)
     run = restless_run(plan.board, folder, scratch)
-    report, ledger = Report(), Ledger()
+    report, ledger = SoakReport(), Ledger()
     with ExitStack() as stack:
         machine = stack.enter_context(Machine(plan.board, scratch, plan.seed))
         can_fill = stack.enter_context(small_disk(machine.journal))
@@ -188,7 +188,7 @@ def soak(model: Path, plan: Plan, scratch: Path, log: Path) -> Report:
         stack.callback(daemon.close)
         known = examples(folder)
         applications = Applications(address, model, known, ledger, plan.seed)
-        around = Surroundings(machine, daemon, cloud, link, applications, can_fill)
+        around = SoakSurroundings(machine, daemon, cloud, link, applications, can_fill)
         weather = Weather(plan, around, log)
         with applications:
             _endure(plan, around, weather, ledger, report)
@@ -210,7 +210,7 @@ def soak(model: Path, plan: Plan, scratch: Path, log: Path) -> Report:
 
 
 def _endure(
-    plan: Plan, around: Surroundings, weather: Weather, ledger: Ledger, report: Report
+    plan: SoakPlan, around: SoakSurroundings, weather: Weather, ledger: Ledger, report: SoakReport
 ) -> None:
     """Let faults happen until the time is up or the daemon has ended."""
     daemon = around.daemon
@@ -232,7 +232,7 @@ def _endure(
     weather.end()
 
 
-def _finish(around: Surroundings, ledger: Ledger, report: Report) -> None:
+def _finish(around: SoakSurroundings, ledger: Ledger, report: SoakReport) -> None:
     """Without faults it must serve, end when told, and have left the board as others set it."""
     daemon, machine = around.daemon, around.machine
     machine.bring_online()
@@ -254,7 +254,7 @@ def _finish(around: Surroundings, ledger: Ledger, report: Report) -> None:
         _check_summary(daemon, machine, ledger, report)
 
 
-def _check_summary(daemon: Program, machine: Machine, ledger: Ledger, report: Report) -> None:
+def _check_summary(daemon: Program, machine: Machine, ledger: Ledger, report: SoakReport) -> None:
     """What the daemon says at its end, against what is known."""
     try:
         summary = json.loads(daemon.printed()[-1])

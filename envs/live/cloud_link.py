@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from envs.scenarios.episodes import MIN_LINK_BPS
-from envs.sim.fleet import PROBE_PERIOD_S
+from envs.sim.sensors import PROBE_PERIOD_S
 from hw.outage import Outage
 from partition.edge.client import CloudClient, LinkEstimate
 from partition.edge.pipeline import InferenceResult

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from envs.sim.clocks import DOMAINS, Clocks, clock_tables
-from envs.sim.expectation import Factors, Link, Measured
+from envs.sim.expectation import Link, ModelErrorRatios, StepMeasurement
 from envs.sim.split_costs import SplitCosts
 from hw.base import Board
 from partition.edge.pipeline import InferenceResult
 from partition.model.folder import ModelFolder
 
 
-class FactorMeter:
+class ModelErrorTracker:
     """Follows the factors of one board; they stay at 1 where no model of it is at hand.
 
     Attributes:
@@ -24,7 +24,7 @@ class FactorMeter:
     def __init__(self, board: Board, folder: ModelFolder, step_s: float) -> None:
         """Take the model of the board, if it has one, and the network."""
         self._device = board.device
-        self.factors = Factors(self._device, 1, step_s)
+        self.factors = ModelErrorRatios(self._device, 1, step_s)
         if self._device is not None:
             self._rows = SplitCosts.of(self._device, folder.routes).rows()
 
@@ -54,7 +54,7 @@ class FactorMeter:
         one = np.ones(1)
         tables = zip(DOMAINS, clock_tables(self._device), strict=True)
         clocks = Clocks(*(one * clocks_hz.get(name, float(table[-1])) for name, table in tables))
-        seen = Measured(
+        seen = StepMeasurement(
             served_hz=one * len(results) / duration_s,
             fell_back=one * np.mean([r.fallback is not None for r in results]),
             edge_s=one * np.mean([r.edge_s for r in results]),

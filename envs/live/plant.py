@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from envs.energy_per_request import energy_per_request_j
 from envs.live.cloud_link import CloudLink
-from envs.live.model_error import FactorMeter
-from envs.live.requests import Request, Requests
+from envs.live.model_error import ModelErrorTracker
+from envs.live.requests import PendingRequest, Requests
 from envs.live.supervisor import BoardSupervisor, ClockInForce, StepPower
 from envs.plant import Axis, Indices, Layout, Outcome, Readings
-from envs.scenarios.episodes import Episodes
+from envs.scenarios.episodes import EpisodeConditions
 from envs.scenarios.scenario import Scenario
-from envs.scenarios.surroundings import Surroundings
+from envs.scenarios.surroundings import OperatingConditions
 from envs.sim.expectation import Link
 from hw.base import Board
 from partition.edge.pipeline import InferenceResult, SplitPipeline
@@ -35,7 +35,7 @@ _REQUEST_ERRORS: tuple[type[Exception], ...] = (PartitionError, *RUNTIME_ERRORS)
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class ServedRequest:
     """One request that was answered.
 
     Attributes:
@@ -130,12 +130,12 @@ class LivePlant:
         self.shortest_step_s = max(step_s / 2, board.shortest_window_s)
         self.last_power = StepPower(0.0, step_s, is_measured=False, uncertainty_w=0.0)
         self.energy_uncertainty_j = 0.0
-        self.served: list[Served] = []
+        self.served: list[ServedRequest] = []
         self.dropped = 0
 
     def reset(self, seeds: NDArray[np.uint64]) -> Readings:
         """Begin an episode; clocks stay as they are."""
-        self._episodes = Episodes([self._scenario], seeds, self.n_steps, self.step_s)
+        self._episodes = EpisodeConditions([self._scenario], seeds, self.n_steps, self.step_s)
         self._t = 0
         self._action = np.array([[len(axis.values) - 1 for axis in self.layout.axes]])
         self._supervisor.reset()
@@ -143,7 +143,7 @@ class LivePlant:
         self._requests.reset(seeds)
         self._step_end_s = self._asked_s = self._clock()
         self._decision_s, self._busy = 0.0, 0.0
-        self._meter = FactorMeter(self._board, self._folder, self.step_s)
+        self._meter = ModelErrorTracker(self._board, self._folder, self.step_s)
         return self.readings()
 
     def step(self, actions: Indices) -> Outcome:
@@ -248,7 +248,7 @@ class LivePlant:
         """Readable name of a route: where it cuts, and what it sends if not everything in int8."""
         return self._routes[index].name
 
-    def _serve(self, route: int, now: Surroundings) -> None:
+    def _serve(self, route: int, now: OperatingConditions) -> None:
         """Answer what arrives until the step ends; requests queue behind one another."""
         target_s = float(now.latency_target_s[0])
         self._step_end_s = self._next_end_s()
@@ -273,7 +273,7 @@ class LivePlant:
         late_s = self._clock() + self.shortest_step_s - end_s
         return end_s + self.step_s * max(math.ceil(late_s / self.step_s), 0)
 
-    def _answer(self, request: Request, route: int, target_s: float) -> Served:
+    def _answer(self, request: PendingRequest, route: int, target_s: float) -> ServedRequest:
         # Whoever asked may want the answer sooner, and has waited already.
         deadline_s = min(target_s, request.due_s - self._clock())
         result = self._pipeline.infer(request.inputs, self._routes[route].route, deadline_s)
@@ -281,9 +281,9 @@ class LivePlant:
         latency_s = self._clock() - request.arrived_s
         met_deadline = is_awaited and latency_s <= target_s
         agrees = None if request.label is None else int(result.logits.argmax()) == request.label
-        return Served(result, latency_s, met_deadline, agrees)
+        return ServedRequest(result, latency_s, met_deadline, agrees)
 
-    def _outcome(self, now: Surroundings, switched: NDArray[np.float64]) -> Outcome:
+    def _outcome(self, now: OperatingConditions, switched: NDArray[np.float64]) -> Outcome:
         one = np.ones(1)
         n = len(self.served)
         if n:
@@ -313,7 +313,7 @@ class LivePlant:
             return float(np.mean(known)) if known else 1.0
         return self._routes[int(self._action[0, -1])].accuracy
 
-    def _observe(self, now: Surroundings, route: int) -> None:
+    def _observe(self, now: OperatingConditions, route: int) -> None:
         """Compare what was served with what the board's model expects."""
         results = [s.result for s in self.served]
         self._busy = min(sum(r.edge_s for r in results) / self.last_duration_s, 1.0)
@@ -330,7 +330,7 @@ class LivePlant:
         clocks_hz = {name: float(hz) for name, hz in self._supervisor.point.items()}
         self._meter.take(results, route, clocks_hz, around, self._power_w, self.last_duration_s)
 
-    def _radio_j(self, now: Surroundings, route: int) -> float:
+    def _radio_j(self, now: OperatingConditions, route: int) -> float:
         """Modelled energy of the radio; a real board's sensors already include it."""
         if not self._board.lacks_radio or not self._cloud.is_there:
             return 0.0

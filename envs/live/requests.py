@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.arrays import Floats
-from envs.scenarios.surroundings import Surroundings
+from envs.scenarios.surroundings import OperatingConditions
 from envs.sim.response import MAX_BACKLOG
 from hw.outage import Outage
 from partition.edge.local_service import LocalRequest, LocalService
@@ -31,7 +31,7 @@ _PAUSE = 8.0
 """Gaps between requests; of random ones 1 in 3000 is as long."""
 
 
-class Request(Protocol):
+class PendingRequest(Protocol):
     """Somebody waits for the network's answer to this."""
 
     @property
@@ -69,16 +69,16 @@ class Requests(Protocol):
     def reset(self, seeds: NDArray[np.uint64]) -> None:
         """Begin anew."""
 
-    def around(self, expected: Surroundings) -> Surroundings:
+    def around(self, expected: OperatingConditions) -> OperatingConditions:
         """A scenario's surroundings with the requests as they are."""
 
     def announced_hz(self, expected_hz: Floats) -> Floats:
         """The rate that is known beforehand, where a scenario announces `expected_hz`."""
 
-    def take(self, around: Surroundings, until_s: float) -> Request | None:
+    def take(self, around: OperatingConditions, until_s: float) -> PendingRequest | None:
         """Wait for the next request; None if there is none until then."""
 
-    def waiting(self, around: Surroundings) -> float:
+    def waiting(self, around: OperatingConditions) -> float:
         """Requests that have come and were not taken yet."""
 
     def dropped(self) -> int:
@@ -171,7 +171,7 @@ class ScenarioRequests:
         self._generator = np.random.default_rng(seeds)
         self._next_s = self._clock()
 
-    def around(self, expected: Surroundings) -> Surroundings:
+    def around(self, expected: OperatingConditions) -> OperatingConditions:
         """As the scenario says."""
         return expected
 
@@ -179,7 +179,7 @@ class ScenarioRequests:
         """As the scenario says."""
         return expected_hz
 
-    def take(self, around: Surroundings, until_s: float) -> Example | None:
+    def take(self, around: OperatingConditions, until_s: float) -> Example | None:
         """The next input when its time has come."""
         while self._next_s < until_s:
             arrived_s = self._next_s
@@ -194,7 +194,7 @@ class ScenarioRequests:
             self._n_dropped += 1
         return None
 
-    def waiting(self, around: Surroundings) -> float:
+    def waiting(self, around: OperatingConditions) -> float:
         """Requests that have come by now, were they evenly spaced."""
         return max(self._clock() - self._next_s, 0.0) * float(around.arrival_hz[0])
 
@@ -206,7 +206,7 @@ class ScenarioRequests:
     def close(self) -> None:
         """Nothing to do."""
 
-    def _interval_s(self, around: Surroundings) -> float:
+    def _interval_s(self, around: OperatingConditions) -> float:
         """Time to the next arrival; gamma distributed, so that any variability is possible."""
         rate_hz, scv = float(around.arrival_hz[0]), float(around.arrival_scv[0])
         if scv == 0.0:
@@ -234,7 +234,7 @@ class ApplicationRequests:
     def reset(self, seeds: NDArray[np.uint64]) -> None:
         """Go on: nothing is drawn."""
 
-    def around(self, expected: Surroundings) -> Surroundings:
+    def around(self, expected: OperatingConditions) -> OperatingConditions:
         """With measured arrivals."""
         rate_hz, scv = self._measured(expected.arrival_hz)
         found = expected.arrival_scv if scv is None else np.array([scv])
@@ -244,11 +244,11 @@ class ApplicationRequests:
         """The measured rate: applications announce nothing."""
         return np.array([self._measured(expected_hz)[0]])
 
-    def take(self, around: Surroundings, until_s: float) -> LocalRequest | None:
+    def take(self, around: OperatingConditions, until_s: float) -> LocalRequest | None:
         """The next request."""
         return self._service.take(until_s)
 
-    def waiting(self, around: Surroundings) -> float:
+    def waiting(self, around: OperatingConditions) -> float:
         """Requests in the queue."""
         return float(self._service.waiting())
 

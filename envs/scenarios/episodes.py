@@ -15,7 +15,7 @@ from envs.scenarios.jump_processes import OnOff
 from envs.scenarios.randomisation import Randomisation
 from envs.scenarios.scenario import SIGNALS, Scenario
 from envs.scenarios.signals import Signal, at_steps, n_knots
-from envs.scenarios.surroundings import Surroundings
+from envs.scenarios.surroundings import OperatingConditions
 
 MIN_LINK_BPS = 1e4
 """Rate of a link that delivers nothing for now; keeps transfer times finite."""
@@ -50,7 +50,7 @@ class _Draws:
     build: Floats
 
 
-class Episodes:
+class EpisodeConditions:
     """Surroundings of `n` boards for a whole episode.
 
     Row 0 is the moment before the first step, row t + 1 holds during step t.
@@ -92,10 +92,10 @@ class Episodes:
             self._build = randomisation.build(draws.build)
             self._values["link_bps"] = self._values["link_bps"] * randomisation.link(draws.build)
 
-    def row(self, index: int) -> Surroundings:
+    def row(self, index: int) -> OperatingConditions:
         """Surroundings at one row."""
         values: dict[str, Any] = {name: _at(v, index) for name, v in self._values.items()}
-        return Surroundings(**values, build=self._build)
+        return OperatingConditions(**values, build=self._build)
 
     def announced_hz(self, index: int) -> Floats:
         """Request rate that is known before a row: bursts are not announced, they are noticed."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from envs.arrays import Floats
-from envs.scenarios.surroundings import Build
+from envs.scenarios.surroundings import UnitVariation
 
 LARGEST_SD = 2.5
 """Factors further out than so many standard deviations are moved there."""
@@ -34,13 +34,13 @@ class Randomisation:
         """Whether anything is drawn."""
         return max(self.latency_sd, self.power_sd, self.thermal_sd, self.link_sd) > 0.0
 
-    def build(self, normal: Floats) -> Build:
+    def build(self, normal: Floats) -> UnitVariation:
         """Factors of boards.
 
         Args:
             normal: standard normal, shape (n, 5).
         """
-        return Build(
+        return UnitVariation(
             work=_factor(self.latency_sd, normal[:, 0]),
             idle_power=_factor(self.power_sd, normal[:, 1]),
             busy_power=_factor(self.power_sd, normal[:, 2]),

@@ -14,7 +14,7 @@ ONE = np.ones(1)
 
 
 @dataclass(frozen=True, slots=True)
-class Build:
+class UnitVariation:
     """How single boards differ from the model of their kind, factors of shape (n,).
 
     Attributes:
@@ -31,7 +31,7 @@ class Build:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class OperatingConditions:
     """Surroundings of `n` boards during one control step; arrays of shape (n,).
 
     Those with a default are neutral, for whoever plans without them.
@@ -82,9 +82,9 @@ class Surroundings:
     temperature_bias_c: Floats = field(default_factory=lambda: NONE)
     link_blind: Floats = field(default_factory=lambda: NONE)
     power_stuck: Floats = field(default_factory=lambda: NONE)
-    build: Build | None = None
+    build: UnitVariation | None = None
 
-    def for_actions(self, boards: slice, n_axes: int) -> Surroundings:
+    def for_actions(self, boards: slice, n_axes: int) -> OperatingConditions:
         """Pick some boards and give every array `n_axes` more, to broadcast over actions.
 
         In single precision, which halves the time that many actions take.
@@ -97,5 +97,7 @@ class Surroundings:
             f.name: widen(getattr(self, f.name)) for f in fields(self) if f.name != "build"
         }
         if self.build is not None:
-            changes["build"] = Build(*(widen(getattr(self.build, f.name)) for f in fields(Build)))
-        return Surroundings(**changes)
+            changes["build"] = UnitVariation(
+                *(widen(getattr(self.build, f.name)) for f in fields(UnitVariation))
+            )
+        return OperatingConditions(**changes)

@@ -8,7 +8,7 @@ from envs.scenarios.randomisation import Randomisation
 from envs.scenarios.scenario import Scenario, scenario_names
 from envs.sim.effects import Effects
 from envs.sim.split_costs import SplitCosts
-from envs.sim.world import Believed, World
+from envs.sim.world import NominalSimConfig, SimConfig
 from hw.device.model import DeviceModel
 from partition.model.folder import ModelFolder
 
@@ -27,7 +27,7 @@ def load_scenarios(names: Sequence[str]) -> tuple[Scenario, ...]:
     return tuple(Scenario.load(name) for name in expanded)
 
 
-def build_world(
+def build_sim_config(
     device: str = "tx2",
     model: str | ModelFolder = "efficientnet-lite0",
     scenarios: Sequence[str] = (ALL_SCENARIOS,),
@@ -35,7 +35,7 @@ def build_world(
     without: Sequence[str] = (),
     nominal: str | None = None,
     randomisation: Randomisation | None = None,
-) -> World:
+) -> SimConfig:
     """Build a simulated world.
 
     Args:
@@ -54,7 +54,7 @@ def build_world(
     """
     folder = model if isinstance(model, ModelFolder) else ModelFolder.open(model)
     device_model = DeviceModel.load(device)
-    return World(
+    return SimConfig(
         device=device_model,
         model=folder.name,
         cut_list_fingerprint=folder.cut_list_fingerprint,
@@ -67,9 +67,9 @@ def build_world(
     )
 
 
-def _believed(device: str, folder: ModelFolder) -> Believed:
+def _believed(device: str, folder: ModelFolder) -> NominalSimConfig:
     model = DeviceModel.load(device)
-    return Believed(model, SplitCosts.of(model, folder.routes))
+    return NominalSimConfig(model, SplitCosts.of(model, folder.routes))
 
 
 def _appeal_share(folder: ModelFolder) -> float | None:

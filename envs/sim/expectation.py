@@ -31,7 +31,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class StepMeasurement:
     """One control step as the board's own meters show it, arrays of shape (n,).
 
     Attributes:
@@ -49,7 +49,7 @@ class Measured:
     power_w: Floats
 
 
-class Factors:
+class ModelErrorRatios:
     """Measured over expected for `n` boards; see `envs.plant.Readings` for their meaning.
 
     Attributes:
@@ -70,7 +70,7 @@ class Factors:
         self._fading = step_s / FORGETTING_S
         self.latency, self.away, self.power = np.ones(n), np.ones(n), np.ones(n)
 
-    def update(self, costs: SplitCosts, clocks: Clocks, link: Link, seen: Measured) -> None:
+    def update(self, costs: SplitCosts, clocks: Clocks, link: Link, seen: StepMeasurement) -> None:
         """Take a control step in.
 
         Args:
@@ -101,7 +101,9 @@ class Factors:
         self.power = _follow(self.power, seen.power_w, board_w + radio_w)
         self._update_away(costs, link, send_s, seen)
 
-    def _update_away(self, costs: SplitCosts, link: Link, send_s: Floats, seen: Measured) -> None:
+    def _update_away(
+        self, costs: SplitCosts, link: Link, send_s: Floats, seen: StepMeasurement
+    ) -> None:
         cloud_s = costs.tail_flops / (link.server_flops_per_s * link.server_idle)
         sent = costs.wire_bytes > 0.0
         expected_s = np.where(sent, send_s + link.rtt_s + cloud_s, 0.0)

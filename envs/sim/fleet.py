@@ -10,15 +10,13 @@ from numpy.typing import NDArray
 
 from envs.arrays import Floats
 from envs.plant import Indices, Outcome, Readings
-from envs.scenarios.episodes import Episodes
-from envs.scenarios.surroundings import Surroundings
+from envs.scenarios.episodes import EpisodeConditions
+from envs.scenarios.surroundings import OperatingConditions
 from envs.sim.clocks import DOMAINS, Clocks, clock_tables
 from envs.sim.response import Response, respond
-from envs.sim.sensors import PROBE_PERIOD_S, Sensors
+from envs.sim.sensors import Sensors
 from envs.sim.split_costs import SplitCosts
-from envs.sim.world import World
-
-__all__ = ["EXPECTED_SLOWDOWN", "PROBE_PERIOD_S", "Fleet", "World"]
+from envs.sim.world import SimConfig
 
 EXPECTED_SLOWDOWN = 1.03
 """Background work that whoever plans ahead counts with; 1.0 would cut every deadline too fine."""
@@ -29,10 +27,10 @@ GRID = len(DOMAINS) + 1
 """Axes of a grid over all actions, those with a single clock included."""
 
 
-class Fleet:
+class BatchedSimulator:
     """`n` boards with the same device, network and list of scenarios; a `Plant` for any n."""
 
-    def __init__(self, world: World, n: int) -> None:
+    def __init__(self, world: SimConfig, n: int) -> None:
         """Create `n` boards; call `reset` before `step`."""
         self.world = world
         self.layout = world.layout
@@ -61,7 +59,7 @@ class Fleet:
     def reset(self, seeds: NDArray[np.uint64]) -> Readings:
         """Begin an episode on every board, all clocks at maximum, everything on the edge."""
         world = self.world
-        self._episodes = Episodes(
+        self._episodes = EpisodeConditions(
             world.scenarios, seeds, world.n_steps, world.step_s, world.randomisation
         )
         self._t = 0
@@ -199,7 +197,7 @@ class Fleet:
     def close(self) -> None:
         """Nothing is held."""
 
-    def _now(self, row: int) -> Surroundings:
+    def _now(self, row: int) -> OperatingConditions:
         """Surroundings at a row, as far as they are simulated."""
         now, effects = self._episodes.row(row), self.world.effects
         spared = np.clip(1.0 - self._battery / self._episodes.low_level, 0.0, 1.0)
@@ -213,14 +211,19 @@ class Fleet:
             link_blind=now.link_blind if effects.stale_readings else off,
         )
 
-    def _thinking(self, now: Surroundings) -> Floats:
+    def _thinking(self, now: OperatingConditions) -> Floats:
         """Share of the step during which the action before is still in force."""
         if self.world.blocking:
             return np.zeros_like(now.decision_s)
         return np.minimum(now.decision_s / self.world.step_s, 1.0)
 
     def _respond(
-        self, costs: SplitCosts, sent: Floats, clocks: Clocks, now: Surroundings, backlog: Floats
+        self,
+        costs: SplitCosts,
+        sent: Floats,
+        clocks: Clocks,
+        now: OperatingConditions,
+        backlog: Floats,
     ) -> Response:
         world = self.world
         now = replace(now, rtt_s=now.rtt_s * sent)
@@ -236,7 +239,7 @@ class Fleet:
             asked[k] = self._tables[k][actions[:, column]]
         return asked
 
-    def _allowed_hz(self, clocks_hz: list[Floats], now: Surroundings) -> list[Floats]:
+    def _allowed_hz(self, clocks_hz: list[Floats], now: OperatingConditions) -> list[Floats]:
         """Lower clocks to what a hot board is still given, on its table."""
         temperature_c = self._temperature_c(now)
         is_cool = (temperature_c <= self.world.device.throttle_c).all()
@@ -280,17 +283,17 @@ class Fleet:
             total = total + weight * changed.reshape(shape)
         return total
 
-    def _warm(self, power_w: Floats, now: Surroundings) -> None:
+    def _warm(self, power_w: Floats, now: OperatingConditions) -> None:
         """Let a step's power warm the boards; a larger resistance acts like more power."""
         if self.world.effects.thermal:
             self._fast_c, self._slow_c = self.world.device.thermal_step(
                 self._fast_c, self._slow_c, power_w * _resistance(now), self.world.step_s
             )
 
-    def _temperature_c(self, now: Surroundings) -> Floats:
+    def _temperature_c(self, now: OperatingConditions) -> Floats:
         return self.world.device.temperature_c(now.ambient_c, self._fast_c, self._slow_c)
 
-    def _slow_at_rest_c(self, now: Surroundings) -> Floats:
+    def _slow_at_rest_c(self, now: OperatingConditions) -> Floats:
         """Heat of the slow node after a long time without load at the top clocks."""
         if not self.world.effects.thermal:
             return np.zeros(self.n)
@@ -306,7 +309,7 @@ def _single(values: Floats) -> Floats:
     return values.astype(np.float32)
 
 
-def _resistance(now: Surroundings) -> Floats:
+def _resistance(now: OperatingConditions) -> Floats:
     return now.resistance_scale * (1.0 if now.build is None else now.build.resistance)
 
 

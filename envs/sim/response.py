@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from envs.arrays import Floats
 from envs.energy_per_request import energy_per_request_j
 from envs.plant import SPREAD
-from envs.scenarios.surroundings import Surroundings
+from envs.scenarios.surroundings import OperatingConditions
 from envs.sim.clocks import Clocks
 from envs.sim.effects import Effects
 from envs.sim.split_costs import SplitCosts
@@ -117,7 +117,7 @@ def respond(
     device: DeviceModel,
     costs: SplitCosts,
     clocks: Clocks,
-    now: Surroundings,
+    now: OperatingConditions,
     backlog: Floats,
     step_s: float,
     effects: Effects = ALL,
@@ -166,7 +166,7 @@ def respond(
     )
 
 
-def _serve(costs: SplitCosts, clocks: Clocks, now: Surroundings) -> _Service:
+def _serve(costs: SplitCosts, clocks: Clocks, now: OperatingConditions) -> _Service:
     """Follow one request through the board, the link and the server."""
     slowdown = now.slowdown if now.build is None else now.slowdown * now.build.work
     head = _busy(costs.head, clocks, slowdown, now.background_load)
@@ -192,7 +192,7 @@ def _busy(demand: Demand, clocks: Clocks, slowdown: Floats, background_load: Flo
 
 
 def _latency(
-    calm_s: Floats, service_s: Floats, now: Surroundings, effects: Effects
+    calm_s: Floats, service_s: Floats, now: OperatingConditions, effects: Effects
 ) -> tuple[Floats, Floats, _Scatter]:
     """Mean latency and share in time of requests that take `calm_s` unless they are held up."""
     utilisation = np.minimum(now.arrival_hz * service_s, MAX_UTILISATION)
@@ -222,7 +222,7 @@ def _power_w(
     device: DeviceModel,
     costs: SplitCosts,
     clocks: Clocks,
-    now: Surroundings,
+    now: OperatingConditions,
     service: _Service,
     served_hz: Floats,
 ) -> Floats:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from envs.arrays import Floats
-from envs.scenarios.surroundings import Surroundings
+from envs.scenarios.surroundings import OperatingConditions
 from envs.sim.clocks import Clocks
-from envs.sim.expectation import Factors, Link, Measured
+from envs.sim.expectation import Link, ModelErrorRatios, StepMeasurement
 from envs.sim.response import Response
 from envs.sim.split_costs import SplitCosts
-from envs.sim.world import World
+from envs.sim.world import SimConfig
 
 PROBE_PERIOD_S = 1.0
 """The rate of an idle link is probed this often, so that its estimate never gets much older."""
@@ -35,13 +35,13 @@ class Sensors:
         factors: measured over expected.
     """
 
-    def __init__(self, world: World, n: int, now: Surroundings) -> None:
+    def __init__(self, world: SimConfig, n: int, now: OperatingConditions) -> None:
         """Begin an episode in these surroundings."""
         zeros = np.zeros(n)
         self._exact = not world.effects.stale_readings
         self._step_s = world.step_s
         self._device = world.believed.device
-        self.factors = Factors(self._device, n, world.step_s)
+        self.factors = ModelErrorRatios(self._device, n, world.step_s)
         self.link_bps, self.link_age_s = now.link_bps * now.estimate_noise, zeros
         self.rtt_s, self.server_load = now.rtt_s, now.server_load
         self.latency_s, self.power_w, self.busy, self.decision_s = zeros, zeros, zeros, zeros
@@ -49,7 +49,7 @@ class Sensors:
 
     def see(
         self,
-        now: Surroundings,
+        now: OperatingConditions,
         costs: SplitCosts,
         sent: Floats,
         clocks: Clocks,
@@ -78,12 +78,12 @@ class Sensors:
         self.cpu_util, self.gpu_util = response.cpu_util, response.gpu_util
         self.busy = np.minimum(response.served_hz * response.edge_s, 1.0)
         self.decision_s = now.decision_s
-        seen = Measured(
+        seen = StepMeasurement(
             response.served_hz, response.fell_back, response.edge_s, response.away_s, self.power_w
         )
         self.factors.update(costs, clocks, self._link(now, sent), seen)
 
-    def temperature_c(self, now: Surroundings, true_c: Floats) -> Floats:
+    def temperature_c(self, now: OperatingConditions, true_c: Floats) -> Floats:
         """Temperature as a thermal zone shows it."""
         if self._exact:
             return true_c
@@ -91,12 +91,12 @@ class Sensors:
         rounded: Floats = np.round(shown_c) * TEMPERATURE_STEP_C
         return rounded
 
-    def _power_reading(self, now: Surroundings, true_w: Floats) -> Floats:
+    def _power_reading(self, now: OperatingConditions, true_w: Floats) -> Floats:
         if self._exact:
             return true_w
         return np.where(now.power_stuck > 0.0, self.power_w, self._device.quantise_w(true_w))
 
-    def _link(self, now: Surroundings, sent: Floats) -> Link:
+    def _link(self, now: OperatingConditions, sent: Floats) -> Link:
         rate_bps = now.link_bps if self._exact else self.link_bps
         return Link(
             rate_bps=rate_bps,

@@ -15,7 +15,7 @@ from hw.device.model import DeviceModel
 
 
 @dataclass(frozen=True, slots=True)
-class Believed:
+class NominalSimConfig:
     """The model that a board is taken to follow.
 
     Attributes:
@@ -28,7 +28,7 @@ class Believed:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class World:
+class SimConfig:
     """Everything that is the same for all boards of a fleet.
 
     Attributes:
@@ -53,7 +53,7 @@ class World:
     cut_list_fingerprint: str
     costs: SplitCosts
     scenarios: tuple[Scenario, ...]
-    nominal: Believed | None = None
+    nominal: NominalSimConfig | None = None
     effects: Effects = field(default_factory=Effects)
     randomisation: Randomisation = field(default_factory=Randomisation)
     appeal_share: float | None = None
@@ -62,11 +62,11 @@ class World:
     step_s: float = 0.25
 
     @property
-    def believed(self) -> Believed:
+    def believed(self) -> NominalSimConfig:
         """Model of the device that a decider may rest on."""
-        return self.nominal or Believed(self.device, self.costs)
+        return self.nominal or NominalSimConfig(self.device, self.costs)
 
-    def as_believed(self) -> World:
+    def as_believed(self) -> SimConfig:
         """The world in which the nominal model is true and all boards are alike."""
         believed = self.believed
         # Clock tables are read from the board, so nobody can be wrong about them.

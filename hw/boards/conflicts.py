@@ -11,7 +11,7 @@ from hw.sysfs import Sysfs
 
 
 @dataclass(frozen=True, slots=True)
-class Rival:
+class ConflictingProgram:
     """A program that sets clocks.
 
     Attributes:
@@ -27,39 +27,45 @@ class Rival:
 
 _DAEMONS = (
     # Names of a process' program or script; its own name is cut to 15 characters, or "python3".
-    (("tuned",), Rival("TuneD", "sudo systemctl stop tuned")),
-    (("auto-cpufreq",), Rival("auto-cpufreq", "sudo systemctl stop auto-cpufreq")),
+    (("tuned",), ConflictingProgram("TuneD", "sudo systemctl stop tuned")),
+    (("auto-cpufreq",), ConflictingProgram("auto-cpufreq", "sudo systemctl stop auto-cpufreq")),
     (
         ("power-profiles-daemon",),
-        Rival("power-profiles-daemon", "sudo systemctl stop power-profiles-daemon"),
+        ConflictingProgram("power-profiles-daemon", "sudo systemctl stop power-profiles-daemon"),
     ),
-    (("thermald",), Rival("thermald", "sudo systemctl stop thermald")),
-    (("tlp-pd",), Rival("TLP's profile daemon", "sudo systemctl stop tlp-pd")),
-    (("tuned-ppd",), Rival("tuned-ppd", "sudo systemctl stop tuned-ppd")),
+    (("thermald",), ConflictingProgram("thermald", "sudo systemctl stop thermald")),
+    (("tlp-pd",), ConflictingProgram("TLP's profile daemon", "sudo systemctl stop tlp-pd")),
+    (("tuned-ppd",), ConflictingProgram("tuned-ppd", "sudo systemctl stop tuned-ppd")),
     (
         ("system76-power", "com.system76.PowerDaemon"),
-        Rival("system76-power", "sudo systemctl stop com.system76.PowerDaemon"),
+        ConflictingProgram("system76-power", "sudo systemctl stop com.system76.PowerDaemon"),
     ),
-    (("gamemoded",), Rival("gamemoded", "systemctl --user stop gamemoded")),
-    (("cpufreqd",), Rival("cpufreqd", "sudo systemctl stop cpufreqd")),
+    (("gamemoded",), ConflictingProgram("gamemoded", "systemctl --user stop gamemoded")),
+    (("cpufreqd",), ConflictingProgram("cpufreqd", "sudo systemctl stop cpufreqd")),
     (
         ("cpupower-gui", "cpupower-gui-helper", "cpupower-gui-user"),
-        Rival("cpupower-gui", "close it, and sudo systemctl stop cpupower-gui"),
+        ConflictingProgram("cpupower-gui", "close it, and sudo systemctl stop cpupower-gui"),
     ),
-    (("asusd",), Rival("asusd", "sudo systemctl stop asusd")),
-    (("tccd",), Rival("TUXEDO Control Center", "sudo systemctl stop tccd")),
-    (("lact",), Rival("LACT", "sudo systemctl stop lactd")),
-    (("corectrl", "corectrl_helper"), Rival("CoreCtrl", "close it")),
-    (("intel-undervolt",), Rival("intel-undervolt", "sudo systemctl stop intel-undervolt-loop")),
-    (("throttled.py", "lenovo_fix.py"), Rival("throttled", "sudo systemctl stop throttled")),
-    (("laptop_mode",), Rival("laptop-mode-tools", "sudo systemctl stop laptop-mode")),
-    (("nvphsd",), Rival("NVIDIA's power hints (nvphs)", "sudo systemctl stop nvphs")),
-    (("nvpower.sh", "nvpower"), Rival("nvpower", "wait until it has finished")),
-    (("nvpmodel",), Rival("nvpmodel", "wait until it has finished")),
-    (("jetson_clocks",), Rival("jetson_clocks", "wait until it has finished")),
+    (("asusd",), ConflictingProgram("asusd", "sudo systemctl stop asusd")),
+    (("tccd",), ConflictingProgram("TUXEDO Control Center", "sudo systemctl stop tccd")),
+    (("lact",), ConflictingProgram("LACT", "sudo systemctl stop lactd")),
+    (("corectrl", "corectrl_helper"), ConflictingProgram("CoreCtrl", "close it")),
+    (
+        ("intel-undervolt",),
+        ConflictingProgram("intel-undervolt", "sudo systemctl stop intel-undervolt-loop"),
+    ),
+    (
+        ("throttled.py", "lenovo_fix.py"),
+        ConflictingProgram("throttled", "sudo systemctl stop throttled"),
+    ),
+    (("laptop_mode",), ConflictingProgram("laptop-mode-tools", "sudo systemctl stop laptop-mode")),
+    (("nvphsd",), ConflictingProgram("NVIDIA's power hints (nvphs)", "sudo systemctl stop nvphs")),
+    (("nvpower.sh", "nvpower"), ConflictingProgram("nvpower", "wait until it has finished")),
+    (("nvpmodel",), ConflictingProgram("nvpmodel", "wait until it has finished")),
+    (("jetson_clocks",), ConflictingProgram("jetson_clocks", "wait until it has finished")),
     (
         ("jtop",),
-        Rival(
+        ConflictingProgram(
             "jtop (jetson-stats, when somebody changes modes or clocks in its window)",
             "leave those pages alone, or sudo systemctl stop jtop",
         ),
@@ -69,19 +75,19 @@ PROGRAMS = frozenset(name for names, _ in _DAEMONS for name in names)
 _INTERPRETER = re.compile(r"(platform-)?(python|perl|sh|bash|dash)[\d.]*")
 _TRACES = (
     # TLP is no daemon: it writes at start and on events, and leaves this.
-    ("run/tlp/last_pwr", Rival("TLP", "sudo systemctl stop tlp")),
+    ("run/tlp/last_pwr", ConflictingProgram("TLP", "sudo systemctl stop tlp")),
 )
 
 
-JETSON_CLOCKS = Rival(
+JETSON_CLOCKS = ConflictingProgram(
     "jetson_clocks (all clocks are pinned)", "sudo jetson_clocks --restore", "etc/nvpmodel.conf"
 )
 """It ends at once; what it leaves is minimum == maximum everywhere."""
 
 
-def find_rivals(sysfs: Sysfs) -> list[Rival]:
+def find_conflicts(sysfs: Sysfs) -> list[ConflictingProgram]:
     """Find the programs that run, each once."""
-    found: dict[str, Rival] = {}
+    found: dict[str, ConflictingProgram] = {}
     for folder in sysfs.glob("proc/[0-9]*"):
         words = _program_words(sysfs, folder.name)
         for names, rival in _DAEMONS:

@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hw.base import Applied, Board, Cause, EnergyReading, FrequencyDomain
-from hw.device.match import clocks_of, of_kind
+from hw.device.match import match_domains, of_kind
 from hw.device.model import DeviceModel
 
 SAME_POINT = 0.005
 """Two clocks that differ by less are the same operating point."""
 
 
-class TakenAs(Board):
+class DeviceView(Board):
     """A machine that is driven, and reports, in terms of a device.
 
     Args:
@@ -28,7 +28,7 @@ class TakenAs(Board):
     """
 
     device: DeviceModel
-    domains: dict[str, _Kind]
+    domains: dict[str, _MergedDomain]
 
     def __init__(self, machine: Board, device: DeviceModel) -> None:
         super().__init__()
@@ -76,12 +76,12 @@ class TakenAs(Board):
     def _acquire(self) -> None:
         try:
             self._machine.open()
-            found = clocks_of(self.device, tuple(self._machine.domains.values()))
+            found = match_domains(self.device, tuple(self._machine.domains.values()))
         except BaseException:
             self._machine.close()
             raise
         self.domains = {
-            kind: _Kind(kind, self.device.domains[kind].available_hz, members)
+            kind: _MergedDomain(kind, self.device.domains[kind].available_hz, members)
             for kind, members in found.items()
         }
         self.power_sensors = self._machine.power_sensors
@@ -92,7 +92,7 @@ class TakenAs(Board):
         self._machine.close()
 
 
-class _Kind:
+class _MergedDomain:
     """One clock of the device: all of its kind on the machine.
 
     A member that gave what was asked of it, or its highest point where that is lower, is as the

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hw.base import Applied, Board, Cause, EnergyReading, Hold
-from hw.boards.conflicts import find_rivals
+from hw.boards.conflicts import find_conflicts
 from hw.boards.guard import DEFAULT_MARGIN_C, ThermalGuard
 from hw.clocks.context import ClockContext
 from hw.clocks.cpufreq import POLICIES, as_found, group_of, new_policies
@@ -243,7 +243,7 @@ class LinuxBoard(Board):
             logger.warning("not measured: %s", text)
         self._find_zones(cards)
         self._firmware = FirmwareWatch(self._sysfs, self._clock)
-        for rival in find_rivals(self._sysfs):
+        for rival in find_conflicts(self._sysfs):
             logger.warning("%s sets clocks too; %s", rival.name, rival.remedy)
 
     def _find_zones(self, cards: Sequence[NvmlCard]) -> None:

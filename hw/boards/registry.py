@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hw.base import Board, Hold
-from hw.boards.device_view import TakenAs
+from hw.boards.device_view import DeviceView
 from hw.boards.emulated import EmulatedBoard
 from hw.boards.linux import LinuxBoard
 from hw.boards.sim import SimBoard
@@ -72,7 +72,7 @@ def _machine(options: BoardOptions) -> Board:
         lock_nvidia=options.lock_nvidia,
         tell=options.dry_run,
     )
-    return TakenAs(machine, model) if model else machine
+    return DeviceView(machine, model) if model else machine
 
 
 BOARDS: Mapping[str, BoardKind] = {

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from hw.base import Applied, Board, Cause, EnergyReading
-from hw.boards.sim_state import Run, SimState
+from hw.boards.sim_state import SimState, SimWork
 from hw.device.model import Demand, DeviceModel
 from hw.errors import SensorReadError, UnsupportedError
 from hw.sensors.energy_meter import check_duration, shortest_modelled_window_s
@@ -96,7 +96,7 @@ class SimBoard(Board):
         return EnergyReading(used_j["total_w"], duration_s, mean_w, n_samples=0, uncertainty_j=0.0)
 
     @contextmanager
-    def run(self, demand: Demand, *, traffic_bytes: float = 0.0) -> Iterator[Run]:
+    def run(self, demand: Demand, *, traffic_bytes: float = 0.0) -> Iterator[SimWork]:
         """Do some work: the body does it for real, the board takes as long as the model says.
 
         The board is busy while the body runs; afterwards the rest of the modelled latency is
@@ -113,7 +113,7 @@ class SimBoard(Board):
         Raises:
             UnsupportedError: other work is running.
         """
-        work = Run(demand, traffic_bytes)
+        work = SimWork(demand, traffic_bytes)
         with self.present() as state:
             if state.work is not None:
                 raise UnsupportedError(
@@ -130,7 +130,7 @@ class SimBoard(Board):
 
     def pace(
         self, flops: float, traffic_bytes: float, kernels: float
-    ) -> AbstractContextManager[Run]:
+    ) -> AbstractContextManager[SimWork]:
         """Make a piece of a network take as long as the model says."""
         return self.run(
             self.device.demand(flops, traffic_bytes, kernels), traffic_bytes=traffic_bytes
@@ -149,7 +149,7 @@ class SimBoard(Board):
         for name, freq_hz in self._found_hz.items():
             self.domains[name].request(freq_hz)
 
-    def _remaining_s(self, work: Run) -> float:
+    def _remaining_s(self, work: SimWork) -> float:
         """Time until the work is done or a clock changes, whichever comes first, s."""
         with self.present() as state:
             return 0.0 if work.done else state.until_event_s()

@@ -15,7 +15,7 @@ DONE = 1.0 - 1e-9
 
 
 @dataclass(slots=True)
-class Run:
+class SimWork:
     """Work that the modelled board is doing.
 
     Attributes:
@@ -55,7 +55,7 @@ class SimState:
         self.now_s = now_s
         self.ambient_c = ambient_c
         self.energy_j = dict.fromkeys(RailPower._fields, 0.0)
-        self.work: Run | None = None
+        self.work: SimWork | None = None
         self._device = device
         self._nodes_c = (0.0, 0.0)
         self._request_hz = {name: d.available_hz[-1] for name, d in device.domains.items()}
@@ -103,7 +103,7 @@ class SimState:
         self._pending[domain] = (self.now_s + model.actuation_delay_s, target_hz)
         return self.capped_hz(domain, target_hz)
 
-    def start(self, work: Run) -> None:
+    def start(self, work: SimWork) -> None:
         """Begin some work."""
         if self._latency_s(work) == 0.0:
             work.progress = 1.0
@@ -148,5 +148,5 @@ class SimState:
     def _clocks_hz(self) -> tuple[int, int, int]:
         return self.clock_hz("cpu"), self.clock_hz("gpu"), self.clock_hz("emc")
 
-    def _latency_s(self, work: Run) -> float:
+    def _latency_s(self, work: SimWork) -> float:
         return float(self._device.latency_s(work.demand, *self._clocks_hz()))

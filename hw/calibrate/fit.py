@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from hw.calibrate import latency, power, sources, tx2
-from hw.calibrate.report import Report, Row
+from hw.calibrate.report import CalibrationReport
 
-__all__ = ["Report", "Row", "calibrate"]
+__all__ = ["CalibrationReport", "calibrate"]
 
 
-def calibrate(data_dir: Path) -> Report:
+def calibrate(data_dir: Path) -> CalibrationReport:
     """Refit the Jetson TX2 and take every error on configurations that were not fitted on.
 
     Deterministic: draws are seeded. The coefficients of the device file are then fitted to all
@@ -49,7 +49,7 @@ def calibrate(data_dir: Path) -> Report:
     rows.append(latency.scaling_row(xception_rows, xception))
     rows.append(power.light_load_row(model, light_rows))
     network = latency.fit_scaling(xception)
-    return Report(tuple(rows), tx2.device_toml(network, model, workloads))
+    return CalibrationReport(tuple(rows), tx2.device_toml(network, model, workloads))
 
 
 def _require(name: str, present: set[str], file: str) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.optimize import least_squares, nnls
 
 from hw.calibrate.networks import NetworkSize, xception
-from hw.calibrate.report import Row
+from hw.calibrate.report import BarRow
 from hw.calibrate.sources import DataError, LatencyRows
 from hw.device.latency import Demand, NetworkScaling
 from hw.device.units import Floats
@@ -82,7 +82,7 @@ def fit(rows: LatencyRows, *, cpu: bool, free_norm: bool) -> Demand:
     return demand(found.x)
 
 
-def tensorrt_row(name: str, rows: LatencyRows) -> Row:
+def tensorrt_row(name: str, rows: LatencyRows) -> BarRow:
     """Error on the configurations left over by fits to ten; mean over seeded draws."""
     errors = []
     for seed in range(N_SPLITS):
@@ -92,7 +92,7 @@ def tensorrt_row(name: str, rows: LatencyRows) -> Row:
         held_out = rows.take(~fitted)
         demand = fit(rows.take(fitted), cpu=False, free_norm=True)
         errors.append(mean_error(predict_s(demand, held_out), held_out.latency_s))
-    return Row(
+    return BarRow(
         f"TensorRT latency, {name}, mean of {N_SPLITS} draws",
         N_FITTED_TENSORRT,
         len(rows.latency_s) - N_FITTED_TENSORRT,
@@ -101,7 +101,7 @@ def tensorrt_row(name: str, rows: LatencyRows) -> Row:
     )
 
 
-def leave_one_out_row(rows: LatencyRows) -> Row:
+def leave_one_out_row(rows: LatencyRows) -> BarRow:
     """Mean error at each configuration of the unnamed light load, fitted to the others."""
     n_rows = len(rows.latency_s)
     errors = []
@@ -110,7 +110,7 @@ def leave_one_out_row(rows: LatencyRows) -> Row:
         one = rows.take(held_out)
         demand = fit(rows.take(~held_out), cpu=True, free_norm=False)
         errors.append(mean_error(predict_s(demand, one), one.latency_s))
-    return Row(
+    return BarRow(
         "unicorn latency, memory from 204 MHz, each left out once",
         n_rows - 1,
         n_rows,
@@ -118,7 +118,7 @@ def leave_one_out_row(rows: LatencyRows) -> Row:
     )
 
 
-def flexibo_row(workloads: dict[tuple[str, int], LatencyRows]) -> Row:
+def flexibo_row(workloads: dict[tuple[str, int], LatencyRows]) -> BarRow:
     """Mean error over workloads, each fitted to half of its clock triples."""
     errors, n_fitted, n_held_out = [], 0, 0
     for rows in workloads.values():
@@ -130,7 +130,7 @@ def flexibo_row(workloads: dict[tuple[str, int], LatencyRows]) -> Row:
         errors.append(mean_error(predict_s(demand, held_out), held_out.latency_s))
         n_fitted += int(fitted.sum())
         n_held_out += int((~fitted).sum())
-    return Row(
+    return BarRow(
         f"FlexiBO latency, mean of {len(errors)} workloads, 2 or more cores",
         n_fitted,
         n_held_out,
@@ -165,7 +165,7 @@ def fit_scaling(demands: dict[int, Demand]) -> NetworkScaling:
     )
 
 
-def scaling_row(workloads: dict[int, LatencyRows], demands: dict[int, Demand]) -> Row:
+def scaling_row(workloads: dict[int, LatencyRows], demands: dict[int, Demand]) -> BarRow:
     """Error at each input size of Xception when the scaling is fitted to the other sizes."""
     errors = []
     for px, rows in workloads.items():
@@ -174,7 +174,7 @@ def scaling_row(workloads: dict[int, LatencyRows], demands: dict[int, Demand]) -
         demand = fit_scaling(others).demand(size.flops, size.traffic_bytes, size.kernels)
         errors.append(mean_error(predict_s(demand, rows), rows.latency_s))
     n_rows = sum(len(rows.latency_s) for rows in workloads.values())
-    return Row(
+    return BarRow(
         "Xception latency scaled from its other input sizes",
         n_rows * (len(workloads) - 1) // len(workloads),
         n_rows,

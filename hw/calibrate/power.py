@@ -9,7 +9,7 @@ from scipy.optimize import least_squares, nnls
 
 from hw.calibrate.latency import fit, mean_error, predict_s
 from hw.calibrate.networks import vgg19
-from hw.calibrate.report import Row
+from hw.calibrate.report import BarRow
 from hw.calibrate.sources import LatencyRows, RailRows, Vgg19Rows
 from hw.device.latency import Demand
 from hw.device.power import PowerModel, RailPower
@@ -113,7 +113,7 @@ def vgg19_rails_w(power: PowerModel, gpu_hz: Floats, demand: Demand) -> RailPowe
     )
 
 
-def vgg19_rows(light: LightLoad, rows: Vgg19Rows, latency: LatencyRows) -> list[Row]:
+def vgg19_rows(light: LightLoad, rows: Vgg19Rows, latency: LatencyRows) -> list[BarRow]:
     """Errors per rail on every second GPU clock, fitted to the others, and of the optimum.
 
     Args:
@@ -136,7 +136,7 @@ def vgg19_rows(light: LightLoad, rows: Vgg19Rows, latency: LatencyRows) -> list[
     }
     n_fitted, n_held_out = int(fitted.sum()), int((~fitted).sum())
     result = [
-        Row(
+        BarRow(
             f"VGG19 {name} power",
             n_fitted,
             n_held_out,
@@ -150,7 +150,7 @@ def vgg19_rows(light: LightLoad, rows: Vgg19Rows, latency: LatencyRows) -> list[
     # As a share of the nearer end of the allowed band, so that a bar of 0 means inside it.
     outside = max(OPTIMUM_HZ[0] / rows.gpu_hz[best], rows.gpu_hz[best] / OPTIMUM_HZ[1]) - 1.0
     result.append(
-        Row(
+        BarRow(
             f"VGG19 energy optimum ({rows.gpu_hz[best] / 1e6:.0f} MHz) outside 854-931 MHz",
             n_fitted,
             n_held_out,
@@ -161,7 +161,7 @@ def vgg19_rows(light: LightLoad, rows: Vgg19Rows, latency: LatencyRows) -> list[
     return result
 
 
-def light_load_row(power: PowerModel, rows: RailRows) -> Row:
+def light_load_row(power: PowerModel, rows: RailRows) -> BarRow:
     """Error of the whole model on the light load, its GPU taken as idle; for information."""
     clocks = rows.clocks
     demand = fit(clocks, cpu=True, free_norm=False)
@@ -175,7 +175,7 @@ def light_load_row(power: PowerModel, rows: RailRows) -> Row:
         traffic_bytes_per_s=0.0,
     )
     n_rows = len(rows.total_w)
-    return Row(
+    return BarRow(
         "light load total power (GPU idle; in sample)",
         n_rows,
         n_rows,

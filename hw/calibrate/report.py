@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class BarRow:
     """Error of one fit on configurations that it was not fitted on.
 
     Attributes:
@@ -30,7 +30,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class CalibrationReport:
     """What a calibration found.
 
     Attributes:
@@ -38,7 +38,7 @@ class Report:
         device_toml: the device file with the refitted coefficients.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[BarRow, ...]
     device_toml: str
 
     @property

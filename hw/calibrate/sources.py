@@ -75,7 +75,7 @@ class Vgg19Rows:
     energy_j: Floats
 
 
-class Table:
+class SourceTable:
     """A CSV file by columns."""
 
     def __init__(self, path: Path) -> None:
@@ -119,7 +119,7 @@ class Table:
 
 def tensorrt(folder: Path) -> dict[str, LatencyRows]:
     """TensorRT engines over GPU and memory clocks; the CPU clock is unknown (given as 1 Hz)."""
-    table = Table(folder / TENSORRT)
+    table = SourceTable(folder / TENSORRT)
     rows = LatencyRows(
         np.ones(len(table.texts("network"))),
         table.numbers("gpu_mhz", 1e6),
@@ -132,7 +132,7 @@ def tensorrt(folder: Path) -> dict[str, LatencyRows]:
 
 def flexibo(folder: Path) -> dict[tuple[str, int], LatencyRows]:
     """Networks at input sizes over all three clocks, two or more cores."""
-    table = Table(folder / FLEXIBO)
+    table = SourceTable(folder / FLEXIBO)
     names = np.array(table.texts("model"))
     sizes_px = table.numbers("input_px").astype(int)
     emc_hz = table.numbers("emc_mhz", 1e6)
@@ -152,13 +152,13 @@ def flexibo(folder: Path) -> dict[tuple[str, int], LatencyRows]:
 
 def unicorn_latency(folder: Path) -> LatencyRows:
     """An unnamed light load over all three clocks: median latency."""
-    rows = _unicorn_clocks(Table(folder / UNICORN))
+    rows = _unicorn_clocks(SourceTable(folder / UNICORN))
     return rows.take(rows.emc_hz >= LOWEST_EMC_HZ)
 
 
 def light_load(folder: Path) -> RailRows:
     """Rail power of the same load; only rows whose mean power could be told apart."""
-    table = Table(folder / UNICORN)
+    table = SourceTable(folder / UNICORN)
     clocks = _unicorn_clocks(table)
     rows = RailRows(
         clocks,
@@ -170,7 +170,7 @@ def light_load(folder: Path) -> RailRows:
     return rows.take(clear & (clocks.emc_hz >= LOWEST_EMC_HZ))
 
 
-def _unicorn_clocks(table: Table) -> LatencyRows:
+def _unicorn_clocks(table: SourceTable) -> LatencyRows:
     return LatencyRows(
         table.numbers("cpu_mhz", 1e6),
         table.numbers("gpu_mhz", 1e6),
@@ -181,7 +181,7 @@ def _unicorn_clocks(table: Table) -> LatencyRows:
 
 def vgg19(folder: Path) -> Vgg19Rows:
     """VGG19 under TensorRT, memory at 1866 MHz."""
-    table = Table(folder / VGG19_POWER)
+    table = SourceTable(folder / VGG19_POWER)
     return Vgg19Rows(
         gpu_hz=table.numbers("gpu_mhz", 1e6),
         latency_s=table.numbers("latency_ms", 1e-3),

@@ -18,7 +18,7 @@ LARGEST_DIFFERENCE = 0.2
 """Of the highest clocks; a machine that differs more is another one."""
 
 
-class Clock(Protocol):
+class MatchedClock(Protocol):
     """What is compared: a domain of an open board, or what a survey found."""
 
     @property
@@ -30,7 +30,7 @@ class Clock(Protocol):
         """Ascending operating points, Hz."""
 
 
-AnyClock = TypeVar("AnyClock", bound=Clock)
+AnyClock = TypeVar("AnyClock", bound=MatchedClock)
 
 
 def of_kind(kind: str, clocks: Iterable[AnyClock]) -> list[AnyClock]:
@@ -38,7 +38,9 @@ def of_kind(kind: str, clocks: Iterable[AnyClock]) -> list[AnyClock]:
     return [clock for clock in clocks if re.fullmatch(KINDS[kind], clock.name)]
 
 
-def clocks_of(device: DeviceModel, clocks: Sequence[AnyClock]) -> dict[str, tuple[AnyClock, ...]]:
+def match_domains(
+    device: DeviceModel, clocks: Sequence[AnyClock]
+) -> dict[str, tuple[AnyClock, ...]]:
     """Find a machine's clocks for all that a device model sets.
 
     Raises:
@@ -65,7 +67,7 @@ def clocks_of(device: DeviceModel, clocks: Sequence[AnyClock]) -> dict[str, tupl
     return found
 
 
-def devices_like(clocks: Sequence[Clock], boards: Sequence[str]) -> tuple[str, ...]:
+def devices_like(clocks: Sequence[MatchedClock], boards: Sequence[str]) -> tuple[str, ...]:
     """Names of the shipped device models whose policies could drive a machine, best first.
 
     The nearer the highest points of their clocks, the better. A machine whose GPU can be set is
@@ -82,7 +84,7 @@ def devices_like(clocks: Sequence[Clock], boards: Sequence[str]) -> tuple[str, .
     for name in device_names():
         device = DeviceModel.load(name)
         try:
-            mine = clocks_of(device, clocks)
+            mine = match_domains(device, clocks)
         except UnsupportedError:
             continue
         if "gpu" in mine or not of_kind("gpu", clocks):
@@ -94,6 +96,6 @@ def devices_like(clocks: Sequence[Clock], boards: Sequence[str]) -> tuple[str, .
     return tuple(name for _, name in sorted(found))
 
 
-def _top_hz(clocks: Iterable[Clock]) -> int:
+def _top_hz(clocks: Iterable[MatchedClock]) -> int:
     """Of several clusters the fastest counts."""
     return max(clock.available_hz[-1] for clock in clocks)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from hw.boards.conflicts import find_rivals
+from hw.boards.conflicts import find_conflicts
 from hw.clocks.emc import BPMP_CLOCK, OVERRIDE
 from hw.doctor.privacy import PRIVATE_NAME, Secrets, program_alone
 from hw.doctor.survey import TEGRA, survey
@@ -158,7 +158,7 @@ def read_tree(sysfs: Sysfs) -> Tree:
         with suppress(HardwareError):  # most boards have neither
             recorder.run(command)
     tree = recorder.tree
-    for rival in find_rivals(sysfs):
+    for rival in find_conflicts(sysfs):
         text = sysfs.read_text(sysfs.path(rival.evidence))
         is_process = rival.evidence.startswith("proc/")
         tree.files[rival.evidence] = program_alone(text) if is_process else text

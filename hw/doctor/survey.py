@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from hw.base import Hold, PowerSensor
-from hw.boards.conflicts import JETSON_CLOCKS, Rival, find_rivals
+from hw.boards.conflicts import JETSON_CLOCKS, ConflictingProgram, find_conflicts
 from hw.clocks.context import ClockContext
 from hw.clocks.find import KernelDomain, find_domains
 from hw.clocks.limits_domain import LimitsDomain
@@ -138,7 +138,7 @@ class Survey:
     shortest_window_s: float | None
     zones: tuple[ZoneSurvey, ...]
     throttled: tuple[str, ...]
-    rivals: tuple[Rival, ...]
+    rivals: tuple[ConflictingProgram, ...]
     unread: tuple[str, ...]
     left_out: tuple[str, ...]
     doubts: tuple[str, ...]
@@ -183,7 +183,7 @@ def _survey(sysfs: Sysfs, cards: Sequence[NvmlCard], power: PowerSources) -> Sur
         shortest_window_s=READINGS_PER_WINDOW * max(periods_s) if periods_s else None,
         zones=tuple(zones),
         throttled=tuple(throttled),
-        rivals=tuple(r for r in find_rivals(sysfs) if driver is None or r != JETSON_CLOCKS),
+        rivals=tuple(r for r in find_conflicts(sysfs) if driver is None or r != JETSON_CLOCKS),
         unread=tuple(power.unread),
         left_out=tuple(dict.fromkeys(left_out)),
         doubts=tuple(_doubts(rails, clocks, boards, may_be_zero=total.may_be_zero)),

@@ -22,7 +22,7 @@ from types import FrameType
 from common import command
 from hw.doctor.privacy import Secrets
 from hw.errors import HardwareError, PermissionDeniedError, UnsupportedError
-from hw.selftest.bench import Bench, Surroundings
+from hw.selftest.bench import SelfTestBench, Surroundings
 from hw.selftest.findings import Verdict, save
 from hw.selftest.load import busy_processors
 from hw.selftest.other_checks import jtop_power_w
@@ -190,7 +190,7 @@ def _surroundings(sysfs: Sysfs, stop: StopRequest) -> Surroundings:
     )
 
 
-def _summary(bench: Bench, file: Path) -> str:
+def _summary(bench: SelfTestBench, file: Path) -> str:
     checks = bench.findings.checks
     counts = ", ".join(
         f"{sum(check.verdict is verdict for check in checks)} {verdict.value}"

@@ -39,7 +39,7 @@ class Surroundings:
     tell: Callable[[str], object]
 
 
-class Bench:
+class SelfTestBench:
     """Where a machine is tested.
 
     Args:

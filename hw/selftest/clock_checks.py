@@ -6,7 +6,7 @@ from hw.base import Cause, Hold
 from hw.boards.linux import LinuxBoard
 from hw.clocks.cpufreq import MEASURING_DRIVERS, POLICIES
 from hw.errors import HardwareError
-from hw.selftest.bench import Bench
+from hw.selftest.bench import SelfTestBench
 from hw.selftest.findings import ClockStep, Verdict, worst
 from hw.sysfs import Sysfs
 
@@ -24,7 +24,7 @@ _BOUNDS = (Cause.POWER_MODE, Cause.LIMIT)
 _OTHERS = (Cause.THERMAL, Cause.GUARD, Cause.PROGRAM, Cause.OFFLINE)
 
 
-def check_clocks(bench: Bench, hold: Hold) -> None:
+def check_clocks(bench: SelfTestBench, hold: Hold) -> None:
     """Drive all clocks, one after another, with the processors busy: else governors would idle.
 
     Raises:
@@ -35,7 +35,7 @@ def check_clocks(bench: Bench, hold: Hold) -> None:
             _check_clock(bench, board, name, hold)
 
 
-def _check_clock(bench: Bench, board: LinuxBoard, name: str, hold: Hold) -> None:
+def _check_clock(bench: SelfTestBench, board: LinuxBoard, name: str, hold: Hold) -> None:
     title = f"clock {name} by {hold.value}"
     verdicts, words = [], []
     for end in STEPS:
@@ -52,7 +52,7 @@ def _check_clock(bench: Bench, board: LinuxBoard, name: str, hold: Hold) -> None
     bench.note(title, worst(verdicts), "; ".join(words[-2:]))
 
 
-def drive_to(bench: Bench, board: LinuxBoard, name: str, hold: Hold, end: str) -> ClockStep:
+def drive_to(bench: SelfTestBench, board: LinuxBoard, name: str, hold: Hold, end: str) -> ClockStep:
     """Ask for one end of a clock and wait until it is in force.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hw.clocks.devfreq import DEVFREQ
 from hw.clocks.emc import BPMP_CLOCK, CAPS, OVERRIDE
 from hw.errors import HardwareError
-from hw.selftest.bench import Bench
+from hw.selftest.bench import SelfTestBench
 from hw.selftest.findings import Verdict
 from hw.sysfs import Sysfs
 from hw.thermal.cooling import CoolingDevices
@@ -49,7 +49,7 @@ def read_settings(sysfs: Sysfs) -> dict[str, str]:
     return found
 
 
-def check_given_back(bench: Bench) -> None:
+def check_given_back(bench: SelfTestBench) -> None:
     """Compare all settings with those before the test."""
     before = bench.findings.settings["before"]
     deadline_s = bench.clock() + SETTLES_WITHIN_S

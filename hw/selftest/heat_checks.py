@@ -7,13 +7,13 @@ from collections import Counter
 from hw.base import Hold
 from hw.errors import HardwareError, ImplausibleReadingError
 from hw.left_out import Search
-from hw.selftest.bench import Bench
+from hw.selftest.bench import SelfTestBench
 from hw.selftest.findings import Verdict, ZoneFacts
 from hw.thermal.trips import ZONES, Trip, read_trips
 from hw.thermal.zones import SysfsThermalZone, all_zones
 
 
-def check_heat(bench: Bench) -> None:
+def check_heat(bench: SelfTestBench) -> None:
     """Look at every zone, and at the limit that the board is kept below.
 
     Raises:
@@ -33,7 +33,7 @@ def check_heat(bench: Bench) -> None:
             bench.note("heat guard", Verdict.UNTOLD, str(error))
 
 
-def _check_zone(bench: Bench, zone: SysfsThermalZone, search: Search) -> None:
+def _check_zone(bench: SelfTestBench, zone: SysfsThermalZone, search: Search) -> None:
     folder = bench.sysfs.path(ZONES) / zone.name.partition(".")[0]
     trips = read_trips(bench.sysfs, folder, search)
     temperature_c, verdict, text = None, Verdict.PASSED, ""

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hw.base import Hold
-from hw.boards.conflicts import find_rivals
+from hw.boards.conflicts import find_conflicts
 from hw.doctor.survey import survey
 from hw.doctor.throttle import throttle_reasons
 from hw.errors import HardwareError
-from hw.selftest.bench import Bench
+from hw.selftest.bench import SelfTestBench
 from hw.selftest.findings import Verdict
 from hw.sensors.find import JTOP_SOCKET
 from hw.sensors.jtop import JtopClient
@@ -26,7 +26,7 @@ JTOP_SHARE, JTOP_FLOOR_W = 0.3, 0.5
 """jtop averages over a second, and neither reads at the same instant."""
 
 
-def check_nvpmodel(bench: Bench) -> None:
+def check_nvpmodel(bench: SelfTestBench) -> None:
     """Whether this project takes the power mode for what nvpmodel says it is."""
     if not bench.sysfs.exists(bench.sysfs.path(CONF)):
         return
@@ -42,7 +42,7 @@ def check_nvpmodel(bench: Bench) -> None:
     bench.note("nvpmodel", Verdict.PASSED if agrees else Verdict.FAILED, text)
 
 
-def check_jtop(bench: Bench) -> None:
+def check_jtop(bench: SelfTestBench) -> None:
     """Whether jetson-stats shows the same power for the rails of the same name.
 
     Raises:
@@ -93,7 +93,7 @@ def jtop_power_w(sysfs: Sysfs) -> dict[str, float] | None:
         client.close()
 
 
-def check_survey(bench: Bench) -> None:
+def check_survey(bench: SelfTestBench) -> None:
     """What the doctor could not read, and what it doubts."""
     found = survey(bench.sysfs)
     for text in found.left_out:
@@ -102,15 +102,15 @@ def check_survey(bench: Bench) -> None:
         bench.note("doubts", Verdict.UNTOLD, text)
 
 
-def check_rivals(bench: Bench) -> None:
+def check_rivals(bench: SelfTestBench) -> None:
     """Which programs set clocks too."""
-    rivals = find_rivals(bench.sysfs)
+    rivals = find_conflicts(bench.sysfs)
     text = "; ".join(f"{rival.name} sets clocks too: {rival.remedy}" for rival in rivals)
     verdict = Verdict.UNTOLD if rivals else Verdict.PASSED
     bench.note("other programs", verdict, text or "none that sets clocks")
 
 
-def look_at_throttling(bench: Bench, when: str) -> Sequence[str]:
+def look_at_throttling(bench: SelfTestBench, when: str) -> Sequence[str]:
     """Why clocks are or were held down."""
     try:
         reasons = throttle_reasons(bench.sysfs)
@@ -120,7 +120,7 @@ def look_at_throttling(bench: Bench, when: str) -> Sequence[str]:
     return reasons
 
 
-def check_throttling(bench: Bench) -> None:
+def check_throttling(bench: SelfTestBench) -> None:
     """Whether something slowed the machine down since the start of the test."""
     before = bench.findings.throttled.get("before", [])
     reasons = [reason for reason in look_at_throttling(bench, "after") if reason not in before]

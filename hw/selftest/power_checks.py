@@ -11,7 +11,7 @@ from statistics import median
 from hw.base import Hold
 from hw.boards.linux import LinuxBoard
 from hw.errors import HardwareError
-from hw.selftest.bench import Bench
+from hw.selftest.bench import SelfTestBench
 from hw.selftest.clock_checks import HIGHEST, LOWEST, drive_to
 from hw.selftest.findings import PowerWindow, RailSeries, Verdict
 
@@ -32,7 +32,7 @@ SHORTEST_S, LONGEST_S = 1.5, 6.0
 MOST_CLOCKS = 12
 
 
-def check_rails(bench: Bench) -> None:
+def check_rails(bench: SelfTestBench) -> None:
     """Read each rail many times in a row, with the processors busy so that it changes.
 
     Raises:
@@ -52,7 +52,7 @@ def check_rails(bench: Bench) -> None:
 
 
 def read_series(
-    bench: Bench,
+    bench: SelfTestBench,
     rail: str,
     period_s: float,
     read: Callable[[], float],
@@ -97,7 +97,7 @@ def _shortest_change_s(values: list[tuple[float, float]]) -> float | None:
     return min(t - s for s, t in pairwise(changes_s))
 
 
-def _note_series(bench: Bench, series: RailSeries) -> None:
+def _note_series(bench: SelfTestBench, series: RailSeries) -> None:
     bench.findings.series.append(series)
     title = f"rail {series.rail}"
     if series.n_failed > MOST_FAILED * series.n_reads:
@@ -121,7 +121,7 @@ def _note_series(bench: Bench, series: RailSeries) -> None:
     )
 
 
-def check_power(bench: Bench) -> None:
+def check_power(bench: SelfTestBench) -> None:
     """Power with each clock pinned at its ends, idle and with the processors busy.
 
     Raises:
@@ -142,7 +142,7 @@ def check_power(bench: Bench) -> None:
         )
 
 
-def _check_power(bench: Bench, board: LinuxBoard, name: str, window_s: float) -> None:
+def _check_power(bench: SelfTestBench, board: LinuxBoard, name: str, window_s: float) -> None:
     windows = []
     for is_loaded in (False, True):
         with bench.load() if is_loaded else nullcontext():
@@ -158,7 +158,7 @@ def _check_power(bench: Bench, board: LinuxBoard, name: str, window_s: float) ->
 
 
 def _measure(
-    bench: Bench, board: LinuxBoard, name: str, end: str, is_loaded: bool, window_s: float
+    bench: SelfTestBench, board: LinuxBoard, name: str, end: str, is_loaded: bool, window_s: float
 ) -> PowerWindow:
     drive_to(bench, board, name, Hold.PIN, end)
     bench.wait(SETTLE_S)

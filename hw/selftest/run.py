@@ -11,7 +11,7 @@ from importlib import metadata
 from hw.base import Hold
 from hw.doctor.record import read_tree
 from hw.errors import BoardNotFoundError, BusyError, HardwareError, PermissionDeniedError
-from hw.selftest.bench import Bench, Stopped, Surroundings
+from hw.selftest.bench import SelfTestBench, Stopped, Surroundings
 from hw.selftest.clock_checks import check_clocks
 from hw.selftest.findings import Findings, Verdict
 from hw.selftest.given_back import check_given_back, read_settings
@@ -31,7 +31,7 @@ from hw.thermal.zones import machine_title
 
 PACKAGES = ("dvfo", "numpy", "nvidia-ml-py", "jetson-stats")
 KERNEL = "proc/sys/kernel/osrelease"
-PARTS: tuple[tuple[str, Callable[[Bench], object]], ...] = (
+PARTS: tuple[tuple[str, Callable[[SelfTestBench], object]], ...] = (
     ("the doctor", check_survey),
     ("other programs", check_rivals),
     ("nvpmodel", check_nvpmodel),
@@ -44,7 +44,7 @@ PARTS: tuple[tuple[str, Callable[[Bench], object]], ...] = (
 )
 
 
-def begin(sysfs: Sysfs, around: Surroundings) -> Bench:
+def begin(sysfs: Sysfs, around: Surroundings) -> SelfTestBench:
     """Look at the machine before anything is changed.
 
     Raises:
@@ -56,7 +56,7 @@ def begin(sysfs: Sysfs, around: Surroundings) -> Bench:
         versions=_versions(sysfs),
         load=WORDS,
     )
-    bench = Bench(sysfs, around, findings)
+    bench = SelfTestBench(sysfs, around, findings)
     try:
         with bench.open(Hold.CAP):
             pass  # gives back what a killed process left, too
@@ -69,7 +69,7 @@ def begin(sysfs: Sysfs, around: Surroundings) -> Bench:
     return bench
 
 
-def run(bench: Bench, save: Callable[[], object]) -> None:
+def run(bench: SelfTestBench, save: Callable[[], object]) -> None:
     """Go through all parts, and compare the machine with what it was.
 
     A part that cannot be gone through is a check that failed; the others follow.

@@ -50,7 +50,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class JournalEntry:
     """One saved setting.
 
     Attributes:
@@ -73,7 +73,7 @@ class Content:
         damaged: lines that cannot be understood, in words.
     """
 
-    entries: list[Entry]
+    entries: list[JournalEntry]
     damaged: list[str]
 
 
@@ -185,7 +185,7 @@ class Journal:
             os.close(self._lock)
             self._lock = None
 
-    def append(self, entry: Entry) -> None:
+    def append(self, entry: JournalEntry) -> None:
         """Save a setting; on disk when this returns.
 
         Raises:
@@ -220,13 +220,13 @@ class Journal:
             return Content([], [])
         except OSError as error:
             raise self._error(error) from None
-        entries: dict[str, Entry] = {}
+        entries: dict[str, JournalEntry] = {}
         damaged = []
         for number, line in enumerate(lines, start=1):
             try:
                 document = json.loads(line)
                 boot = Boot(document.pop("boot_id"), float(document.pop("boot_s", 0.0)))
-                entry = Entry(**document)
+                entry = JournalEntry(**document)
                 if boot.is_same(self._boot):
                     entries[json.dumps(entry.setting, sort_keys=True)] = entry
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -245,7 +245,7 @@ class Journal:
             *(self.path, aside),
         )
 
-    def keep(self, entries: Sequence[Entry]) -> None:
+    def keep(self, entries: Sequence[JournalEntry]) -> None:
         """Forget everything but what could not be restored.
 
         Raises:
@@ -270,7 +270,7 @@ class Journal:
             replace(aside, read_own(self.path), _JOURNAL_MODE)
         return aside
 
-    def _line(self, entry: Entry) -> bytes:
+    def _line(self, entry: JournalEntry) -> bytes:
         boot = {"boot_id": self._boot.boot_id, "boot_s": self._boot.began_s}
         return json.dumps({**boot, **asdict(entry)}).encode() + b"\n"
 

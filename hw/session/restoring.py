@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hw.errors import CappedError, HardwareError
-from hw.session.journal import Entry
+from hw.session.journal import JournalEntry
 from hw.settings.known import is_emc_cap
 from hw.settings.power_mode import PowerModes
 from hw.settings.settings import Attribute, LimitPair, Limits, Setting, Value
@@ -24,7 +24,7 @@ LOOK_AGAIN_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
+class SavedSetting:
     """A setting with what is to be put back.
 
     Attributes:
@@ -39,13 +39,13 @@ class Saved:
     power_mode: str | None
 
     @property
-    def entry(self) -> Entry:
+    def entry(self) -> JournalEntry:
         """It as a line of the journal."""
-        return Entry(self.setting.document(), self.value, self.power_mode)
+        return JournalEntry(self.setting.document(), self.value, self.power_mode)
 
 
 @dataclass
-class Outcome:
+class RestoreOutcome:
     """What became of settings that were to be put back.
 
     Attributes:
@@ -54,12 +54,12 @@ class Outcome:
         doubtful: limits under a power mode that the configuration does not know.
     """
 
-    failed: list[tuple[Saved, str]] = field(default_factory=list)
-    absent: list[Saved] = field(default_factory=list)
-    doubtful: list[Saved] = field(default_factory=list)
+    failed: list[tuple[SavedSetting, str]] = field(default_factory=list)
+    absent: list[SavedSetting] = field(default_factory=list)
+    doubtful: list[SavedSetting] = field(default_factory=list)
 
     @property
-    def owed(self) -> list[Saved]:
+    def owed(self) -> list[SavedSetting]:
         """All that is still to be put back."""
         return [*self.absent, *self.doubtful, *(saved for saved, _ in self.failed)]
 
@@ -69,14 +69,14 @@ class Outcome:
         return [reason for _, reason in self.failed]
 
 
-def restore_all(saved: Sequence[Saved], power_modes: PowerModes) -> Outcome:
+def restore_all(saved: Sequence[SavedSetting], power_modes: PowerModes) -> RestoreOutcome:
     """Put settings back, last first; what fails is tried again after all others.
 
     Where another power mode was chosen since, the files that it sets get what it set, for what was
     saved belongs to another mode, and what stands there may be what this process wrote later. What
     a mode sets that the configuration does not know nobody can tell: limits then stay as they are.
     """
-    outcome = Outcome()
+    outcome = RestoreOutcome()
     mode = _mode_now(saved, power_modes)
     left = list(reversed(saved))
     for wait_s in (*RETRIES_S, None):
@@ -106,19 +106,19 @@ def restore_all(saved: Sequence[Saved], power_modes: PowerModes) -> Outcome:
     return outcome
 
 
-def is_doubtful(item: Saved, mode: str | None, power_modes: PowerModes) -> bool:
+def is_doubtful(item: SavedSetting, mode: str | None, power_modes: PowerModes) -> bool:
     """Whether a power mode may have set limits since, and the configuration does not know it."""
     if mode is None or item.power_mode in (None, mode) or power_modes.knows(mode):
         return False
     return isinstance(item.setting, LimitPair) or is_emc_cap(item.setting.files)
 
 
-def _differs(item: Saved) -> bool:
+def _differs(item: SavedSetting) -> bool:
     found = item.setting.read()
     return found != (Limits.of(item.value) if isinstance(item.setting, LimitPair) else item.value)
 
 
-def _restore_one(item: Saved, mode: str | None, power_modes: PowerModes) -> None:
+def _restore_one(item: SavedSetting, mode: str | None, power_modes: PowerModes) -> None:
     setting = item.setting
     if mode is None or item.power_mode in (None, mode):
         setting.restore(item.value)
@@ -155,7 +155,7 @@ def _end(text: str | None, present: int) -> int:
     return int(text) if text is not None and text.isdigit() else present
 
 
-def _under(mode: str | None, item: Saved, power_modes: PowerModes) -> Saved:
+def _under(mode: str | None, item: SavedSetting, power_modes: PowerModes) -> SavedSetting:
     """What is to be put back later of something that is absent under another power mode.
 
     The mode could not set it. If it returns under this mode it gets back what it had, as far as the
@@ -172,7 +172,7 @@ def _under(mode: str | None, item: Saved, power_modes: PowerModes) -> Saved:
     return replace(item, value=value, power_mode=mode)
 
 
-def _mode_now(saved: Sequence[Saved], power_modes: PowerModes) -> str | None:
+def _mode_now(saved: Sequence[SavedSetting], power_modes: PowerModes) -> str | None:
     """The mode in force; None where there is none, or if it is not told even after a moment."""
     mode = power_modes.current()
     if mode is None and any(item.power_mode is not None for item in saved):

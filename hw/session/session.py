@@ -13,7 +13,7 @@ from pathlib import Path
 from hw.errors import HardwareError, JournalError
 from hw.session.factory import setting_from
 from hw.session.journal import Journal, overlay_under
-from hw.session.restoring import Outcome, Saved, is_doubtful, restore_all
+from hw.session.restoring import RestoreOutcome, SavedSetting, is_doubtful, restore_all
 from hw.session.signals import end_on_signals, signals_wait
 from hw.settings.power_mode import CONF, PowerModes
 from hw.settings.settings import LimitPair, Limits, Setting, Value
@@ -46,8 +46,8 @@ class Session:
         self._sysfs = sysfs
         self._journal = Journal.of_machine(sysfs, folder, drives_machine=drives_machine)
         self._power_modes = PowerModes(sysfs)
-        self._saved: dict[str, Saved] = {}
-        self._owed: dict[str, Saved] = {}
+        self._saved: dict[str, SavedSetting] = {}
+        self._owed: dict[str, SavedSetting] = {}
         self._looks: list[Callable[[], None]] = []
         self._process = os.getpid()
         self._turn = threading.RLock()
@@ -115,7 +115,7 @@ class Session:
         if value is None:
             value = self.owed(setting)
         value = setting.read() if value is None else value
-        saved, before = Saved(setting, value, self._power_modes.current()), dict(self._saved)
+        saved, before = SavedSetting(setting, value, self._power_modes.current()), dict(self._saved)
         # Known before it is written: a signal in between must not leave the line to nobody.
         self._saved[setting.key] = saved
         try:
@@ -195,7 +195,7 @@ def restore_journal(sysfs: Sysfs, journal: Journal) -> int:
     return n_entries - len(outcome.owed)
 
 
-def _replay(sysfs: Sysfs, journal: Journal) -> tuple[Outcome, int, str]:
+def _replay(sysfs: Sysfs, journal: Journal) -> tuple[RestoreOutcome, int, str]:
     """What became of a journal, how many settings it had, and what went wrong, in words."""
     content = journal.read()
     saved, damaged = [], list(content.damaged)
@@ -204,7 +204,7 @@ def _replay(sysfs: Sysfs, journal: Journal) -> tuple[Outcome, int, str]:
             setting = setting_from(sysfs, entry.setting)
             if isinstance(setting, LimitPair):
                 Limits.of(entry.saved)
-            saved.append(Saved(setting, entry.saved, entry.power_mode))
+            saved.append(SavedSetting(setting, entry.saved, entry.power_mode))
         except JournalError as error:
             damaged.append(str(error))
     if saved:
@@ -218,7 +218,7 @@ def _replay(sysfs: Sysfs, journal: Journal) -> tuple[Outcome, int, str]:
     return outcome, len(saved), _finish(outcome, damaged, journal)
 
 
-def _finish(outcome: Outcome, problems: list[str], journal: Journal) -> str:
+def _finish(outcome: RestoreOutcome, problems: list[str], journal: Journal) -> str:
     """Keep in the journal what was not put back, and tell it; what went wrong, in words."""
     problems = [*outcome.reasons, *problems]
     try:

@@ -17,7 +17,7 @@ from partition.placement.cluster import Cluster
 from partition.placement.errors import PlacementError
 from partition.placement.plan import Plan
 from partition.placement.solver.problem import Problem, build_problem
-from partition.placement.solver.solve import OBJECTIVES, Wish, solve
+from partition.placement.solver.solve import OBJECTIVES, PlacementObjective, solve
 from partition.placement.what_if import find_changes
 
 _SHARE_OF_CHANGES = 0.2
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _main() -> None:
     arguments = _parser().parse_args()
-    wish = Wish(
+    wish = PlacementObjective(
         objective=arguments.objective,
         rate_hz=arguments.rate,
         max_latency_s=arguments.max_latency,

@@ -25,7 +25,7 @@ SCHEMA_VERSION = 1
 Floats = npt.NDArray[np.float64]
 
 
-class Clock(Table, frozen=True):
+class ClockPoint(Table, frozen=True):
     """A clock that a device can be set to."""
 
     hz: Positive
@@ -45,7 +45,7 @@ class _DeviceFields(Table, frozen=True):
     """Measured seconds per block between neighbouring legal cuts, at the fastest clock."""
     codec_bytes_per_s: Positive | None = None
     """float32 bytes that it encodes or decodes per second."""
-    clocks: tuple[Clock, ...] = ()
+    clocks: tuple[ClockPoint, ...] = ()
     """None where clocks are left alone."""
     idle_w: NonNegative = 0.0
     send_w: NonNegative = 0.0

@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Stage:
+class PlannedStage:
     """Blocks between two cuts, and where they run."""
 
     start: int
@@ -39,7 +39,7 @@ class Plan:
 
     objective: str
     """throughput, latency or energy."""
-    stages: tuple[Stage, ...]
+    stages: tuple[PlannedStage, ...]
     send_s: float
     """Seconds of the output's way to the sink; 0 without one."""
     period_s: float

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from partition.placement.cluster import Cluster, LeftOut
-from partition.placement.plan import Plan, Stage
+from partition.placement.plan import Plan, PlannedStage
 from partition.placement.what_if import Change
 
 _MS = 1e3
@@ -51,7 +51,7 @@ def _table(plan: Plan) -> list[str]:
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
-def _clock(stage: Stage) -> str:
+def _clock(stage: PlannedStage) -> str:
     return "" if stage.clock_hz is None else f" @ {stage.clock_hz / 1e6:.0f} MHz"
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from partition.placement.errors import PlacementError
 from partition.placement.plan import Plan
 from partition.placement.solver.problem import Problem, with_more
-from partition.placement.solver.solve import Wish, solve
+from partition.placement.solver.solve import PlacementObjective, solve
 
 _MAX_KINDS = 3
 """Of devices to add: each is solved anew, and the fastest ones bring most."""
@@ -32,7 +32,9 @@ class Change:
     """Whether it cannot bring more."""
 
 
-def find_changes(problem: Problem, wish: Wish, plan: Plan, time_limit_s: float) -> Iterator[Change]:
+def find_changes(
+    problem: Problem, wish: PlacementObjective, plan: Plan, time_limit_s: float
+) -> Iterator[Change]:
     """The best further device, the slowest link twice as fast, twice the memory everywhere.
 
     Args:
@@ -65,7 +67,7 @@ def find_changes(problem: Problem, wish: Wish, plan: Plan, time_limit_s: float) 
     )
 
 
-def _change(what: str, changed: Problem, wish: Wish, plan: Plan) -> Change:
+def _change(what: str, changed: Problem, wish: PlacementObjective, plan: Plan) -> Change:
     unknown = Change(what=what, value=plan.value, saves=0.0, proved=False)
     if wish.time_limit_s <= 0:  # many devices take a while before a search begins
         return unknown

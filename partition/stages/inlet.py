@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from partition.errors import PartitionError, WireError
 from partition.stages.errors import StageError, StageLostError
-from partition.stages.session import Kind, Session, pack_signal
+from partition.stages.session import SignalKind, StageSession, pack_signal
 from partition.transport import wire
 
 
@@ -38,13 +38,13 @@ class InStream:
 
     def ready(self) -> None:
         """Tell the sender to begin."""
-        self._signals.put(pack_signal(Kind.READY))
+        self._signals.put(pack_signal(SignalKind.READY))
 
     def took(self, number: int) -> None:
         """Tell the sender that a frame waits no longer."""
         with self._guard:
             self._waiting -= 1
-        self._signals.put(pack_signal(Kind.ROOM, number))
+        self._signals.put(pack_signal(SignalKind.ROOM, number))
 
     def finish(self, error: PartitionError | None) -> None:
         """End the stream, well or not."""
@@ -62,18 +62,18 @@ class InStream:
             crowded = self._waiting > self._window
         if crowded:
             raise WireError(f"frame {frame.number} was sent although there was no room for it")
-        self._signals.put(pack_signal(Kind.ARRIVED, frame.number))
+        self._signals.put(pack_signal(SignalKind.ARRIVED, frame.number))
         return frame
 
 
-class Inlet:
+class FrameReceiver:
     """The frames of one session, as they come from one sender or from several.
 
     Args:
         session: as it was opened.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: StageSession) -> None:
         self.session = session
         self._frames: queue.SimpleQueue[tuple[InStream, wire.Request | None] | PartitionError] = (
             queue.SimpleQueue()

@@ -19,11 +19,11 @@ from partition.model.folder import ModelFolder
 from partition.model.runtime import Array
 from partition.security.tls import ClientSecurity, ServerSecurity
 from partition.stages.errors import StageError, StageLostError
-from partition.stages.inlet import Inlet
-from partition.stages.outlet import Outlet
-from partition.stages.piece import Crossing
+from partition.stages.inlet import FrameReceiver
+from partition.stages.outlet import FrameSender
+from partition.stages.piece import CutCodec
 from partition.stages.server import READY_TIMEOUT_S, SessionServer
-from partition.stages.session import Hop, Session
+from partition.stages.session import StageSession, StageSpec
 
 Frame = tuple[Array, ...]
 _RETRY_S = 0.2
@@ -44,7 +44,7 @@ class Break:
 
 @dataclass(slots=True)
 class _State:
-    """What is on the line; guarded by `Line._changed`."""
+    """What is on the line; guarded by `PipelineDriver._changed`."""
 
     unanswered: dict[int, bytes] = field(default_factory=dict)
     early: dict[int, Frame] = field(default_factory=dict)
@@ -70,7 +70,7 @@ class _State:
         return self.exhausted and not self.unanswered
 
 
-class Line:
+class PipelineDriver:
     """Feeds stages and collects their results; a context manager.
 
     Args:
@@ -89,7 +89,7 @@ class Line:
     def __init__(
         self,
         folder: ModelFolder,
-        route: Callable[[], tuple[Hop, ...]],
+        route: Callable[[], tuple[StageSpec, ...]],
         listen: str = "127.0.0.1:0",
         *,
         codec: str = "none",
@@ -106,18 +106,18 @@ class Line:
         self._patience_s = patience_s
         self._stall_s = stall_s
         self._security = client_security
-        self._entry = Crossing(self._folder, 0, codec)
-        self._exit = Crossing(self._folder, len(folder.cuts) - 1, codec)
+        self._entry = CutCodec(self._folder, 0, codec)
+        self._exit = CutCodec(self._folder, len(folder.cuts) - 1, codec)
         self._changed = threading.Condition()
         self._state = _State()
         self._results: queue.SimpleQueue[Frame | StageError | None] = queue.SimpleQueue()
-        self._outlet: Outlet | None = None
+        self._outlet: FrameSender | None = None
         self._closing = False
         self._number = 0
         self.breaks: list[Break] = []
         self._sink = SessionServer(listen, self._collect, self.statistics, server_security)
 
-    def __enter__(self) -> Line:
+    def __enter__(self) -> PipelineDriver:
         """Begin to listen for results."""
         self._sink.__enter__()
         return self
@@ -220,12 +220,12 @@ class Line:
             if began and (not self.breaks or self.breaks[-1].ended_s is not None):
                 self.breaks.append(Break(str(error), now_s))
 
-    def _session(self, hops: tuple[Hop, ...]) -> None:
+    def _session(self, hops: tuple[StageSpec, ...]) -> None:
         if not all(hop.addresses for hop in hops):
             raise StageLostError("a stage has no device left")
         # Later than any number of whoever fed these stages before.
         self._number = max(self._number + 1, time.time_ns())
-        session = Session(
+        session = StageSession(
             number=self._number,
             fingerprint=self._folder.fingerprint,
             codec=self._codec,
@@ -233,7 +233,7 @@ class Line:
             hops=hops,
             sink=self._sink.address,
         )
-        with Outlet(session, self._security) as outlet:
+        with FrameSender(session, self._security) as outlet:
             self._outlet = outlet
             try:
                 outlet.wait_ready(READY_TIMEOUT_S)
@@ -247,7 +247,7 @@ class Line:
             finally:
                 self._outlet = None
 
-    def _next(self, outlet: Outlet) -> tuple[int, bytes] | None:
+    def _next(self, outlet: FrameSender) -> tuple[int, bytes] | None:
         """The next frame to send; None when every result is there."""
         state = self._state
         with self._changed:
@@ -269,7 +269,7 @@ class Line:
         numbers = range(state.to_send, state.taken)
         return next((number for number in numbers if number in state.unanswered), None)
 
-    def _collect(self, inlet: Inlet) -> None:
+    def _collect(self, inlet: FrameReceiver) -> None:
         """Take results; runs in a thread of the sink's."""
         session = inlet.session
         if session.hops or session.number != self._number:

@@ -13,7 +13,7 @@ import grpc
 
 from partition.security.tls import ClientSecurity
 from partition.stages.errors import StageError, StageLostError
-from partition.stages.session import FRAMES, Kind, Session, method_path, unpack_signal
+from partition.stages.session import FRAMES, SignalKind, StageSession, method_path, unpack_signal
 from partition.transport import grpc_options
 from partition.transport.link_estimator import LinkEstimator
 
@@ -86,7 +86,7 @@ class OutStream:
     def __init__(
         self,
         address: str,
-        session: Session,
+        session: StageSession,
         changed: threading.Condition,
         security: ClientSecurity,
     ) -> None:
@@ -139,13 +139,13 @@ class OutStream:
         except StageError as error:
             self._end(error)
 
-    def _take(self, kind: Kind, number: int) -> None:
-        if kind is Kind.ARRIVED:
+    def _take(self, kind: SignalKind, number: int) -> None:
+        if kind is SignalKind.ARRIVED:
             self.times.arrived(number)
         with self._changed:
-            if kind is Kind.ARRIVED:
+            if kind is SignalKind.ARRIVED:
                 self.n_under_way -= 1
-            elif kind is Kind.READY:
+            elif kind is SignalKind.READY:
                 self.is_ready = True
             else:
                 self.room += 1
@@ -166,7 +166,7 @@ class OutStream:
         return kind(details if known else f"stage {self.address}: {details}")
 
 
-class Outlet:
+class FrameSender:
     """Deals the frames of a session to the receivers; a context manager that ends the streams.
 
     A frame goes to the receiver with the most room, among equals in turn: replicas that are alike
@@ -177,7 +177,7 @@ class Outlet:
         security: certificates and token; None encrypts nothing.
     """
 
-    def __init__(self, session: Session, security: ClientSecurity | None = None) -> None:
+    def __init__(self, session: StageSession, security: ClientSecurity | None = None) -> None:
         self._session = session
         self._changed = threading.Condition()
         self._last = 0
@@ -186,7 +186,7 @@ class Outlet:
             OutStream(address, session, self._changed, security) for address in session.addresses
         ]
 
-    def __enter__(self) -> Outlet:
+    def __enter__(self) -> FrameSender:
         """The outlet itself."""
         return self
 

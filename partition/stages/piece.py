@@ -17,7 +17,7 @@ from partition.transport import wire
 _LOAD_ERRORS: tuple[type[Exception], ...] = (ModelFolderError, *RUNTIME_ERRORS)
 
 
-class Crossing:
+class CutCodec:
     """Tensors at a cut, before and after they crossed a link; the output crosses as it is.
 
     Args:
@@ -85,7 +85,7 @@ class Crossing:
         return self._codec.decode(tensor)
 
 
-class Piece:
+class StageModel:
     """The network between two cuts, from message to message.
 
     Args:
@@ -103,8 +103,8 @@ class Piece:
         self, folder: ModelFolder, runtime: SplitRuntime, start: int, end: int, codec: str
     ) -> None:
         self._runtime = runtime
-        self._before = Crossing(folder, start, codec)
-        self._after = Crossing(folder, end, codec)
+        self._before = CutCodec(folder, start, codec)
+        self._after = CutCodec(folder, end, codec)
         self._points: tuple[SplitPoint, SplitPoint] = (self._before.point, self._after.point)
         try:
             runtime.between(*self._points, self._before.zeros())

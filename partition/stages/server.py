@@ -18,10 +18,10 @@ from partition.model.folder import ModelFolder
 from partition.model.runtime import SplitRuntime
 from partition.security.tls import ClientSecurity, ServerSecurity
 from partition.stages.errors import StageError, StageLostError
-from partition.stages.inlet import Inlet
-from partition.stages.outlet import Outlet
-from partition.stages.piece import Piece
-from partition.stages.session import FRAMES, PROBE, SERVICE, STATISTICS, Session
+from partition.stages.inlet import FrameReceiver
+from partition.stages.outlet import FrameSender
+from partition.stages.piece import StageModel
+from partition.stages.session import FRAMES, PROBE, SERVICE, STATISTICS, StageSession
 from partition.transport import grpc_options, rpc
 
 READY_TIMEOUT_S = 60.0
@@ -33,7 +33,7 @@ _DRAIN_S = 1.0
 _MESSAGE_TIMEOUT_S = MESSAGE_TIMEOUT_S + 2.0
 """A probe of the rate takes two seconds at 0.5 Mbit/s."""
 
-Work = Callable[[Inlet], None]
+Work = Callable[[FrameReceiver], None]
 """Handles a session until its last frame; raises a PartitionError where that fails."""
 
 
@@ -61,7 +61,7 @@ class SessionServer:
         self._statistics = statistics
         self._turn = threading.Lock()
         self._guard = threading.Lock()
-        self._current: Inlet | None = None
+        self._current: FrameReceiver | None = None
         self._listener = Listener(
             listen,
             SERVICE,
@@ -93,7 +93,7 @@ class SessionServer:
 
     def _on_frames(self, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
         try:
-            session = Session.unpack(next(requests))
+            session = StageSession.unpack(next(requests))
             yield from self._inlet(session).open(requests).signals()
         except StopIteration:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the stream holds no session")
@@ -102,7 +102,7 @@ class SessionServer:
         except PartitionError as error:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
 
-    def _inlet(self, session: Session) -> Inlet:
+    def _inlet(self, session: StageSession) -> FrameReceiver:
         """Where a session's frames go; its first stream ends an earlier session."""
         with self._guard:
             current = self._current
@@ -112,13 +112,13 @@ class SessionServer:
                 if current.session != session:
                     raise StageError("a session asks one device for two stages")
                 return current
-            inlet = self._current = Inlet(session)
+            inlet = self._current = FrameReceiver(session)
         if current is not None:
             current.cancel(StageLostError("a later session took over"))
         threading.Thread(target=self._run, args=(inlet,), daemon=True).start()
         return inlet
 
-    def _run(self, inlet: Inlet) -> None:
+    def _run(self, inlet: FrameReceiver) -> None:
         with self._turn:  # the earlier one lets its memory go first
             try:
                 self._work(inlet)
@@ -158,8 +158,8 @@ class StageServer:
         self._security = client_security
         self._busy_s: deque[float] = deque(maxlen=_TIMED_FRAMES)
         self._frames = 0
-        self._outlet: Outlet | None = None
-        self._piece: tuple[tuple[int, int, str], Piece] | None = None
+        self._outlet: FrameSender | None = None
+        self._piece: tuple[tuple[int, int, str], StageModel] | None = None
         self._server = SessionServer(listen, self._work, self.statistics, server_security)
         self.address = self._server.address
 
@@ -185,7 +185,7 @@ class StageServer:
             "rate_bps": outlet.rate_bps if outlet else None,
         }
 
-    def _work(self, inlet: Inlet) -> None:
+    def _work(self, inlet: FrameReceiver) -> None:
         session = inlet.session
         if session.fingerprint != self._folder.fingerprint:
             raise StageError(
@@ -195,7 +195,7 @@ class StageServer:
         if not session.hops:
             raise StageError("a stage was taken for the end of the line")
         # The next ones load their pieces while this one does.
-        with Outlet(session.behind(), self._security) as outlet:
+        with FrameSender(session.behind(), self._security) as outlet:
             inlet.on_cancel(outlet.cut)
             self._outlet = outlet
             try:
@@ -206,7 +206,7 @@ class StageServer:
             finally:
                 self._outlet = None
 
-    def _load(self, session: Session) -> Piece:
+    def _load(self, session: StageSession) -> StageModel:
         """The piece that a session asks for; the last one is kept, others are let go."""
         hop = session.hops[0]
         wanted = (hop.start, hop.end, session.codec)
@@ -215,10 +215,10 @@ class StageServer:
             self._runtime.release()
             self._busy_s.clear()
             self._frames = 0
-            self._piece = wanted, Piece(self._folder, self._runtime, *wanted)
+            self._piece = wanted, StageModel(self._folder, self._runtime, *wanted)
         return self._piece[1]
 
-    def _serve(self, inlet: Inlet, piece: Piece, outlet: Outlet) -> None:
+    def _serve(self, inlet: FrameReceiver, piece: StageModel, outlet: FrameSender) -> None:
         for frame in inlet.frames():
             begin_s = time.perf_counter()
             try:

@@ -32,7 +32,7 @@ _MAX_OPENING_BYTES = 1 << 17
 _SIGNAL = struct.Struct("<Bq")
 
 
-class Kind(IntEnum):
+class SignalKind(IntEnum):
     """Of a receiver's signal."""
 
     READY = 0
@@ -44,7 +44,7 @@ class Kind(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Hop:
+class StageSpec:
     """A stage: where it listens, and between which cuts it computes."""
 
     addresses: tuple[str, ...]
@@ -54,7 +54,7 @@ class Hop:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class StageSession:
     """The opening of a stream, as the receiver gets it."""
 
     number: int
@@ -65,7 +65,7 @@ class Session:
     """How a tensor crosses a link: one of `quantisers.codec_names`."""
     queue_depth: int
     """Frames that may wait in front of a stage, besides the one that is on its way."""
-    hops: tuple[Hop, ...]
+    hops: tuple[StageSpec, ...]
     """The receiver's stage and those behind it; none: the receiver takes the results."""
     sink: str
     """Where the results go."""
@@ -91,7 +91,7 @@ class Session:
         waiting = len(self.addresses) * self.n_senders * self.window
         return waiting + (len(self.addresses) + self.behind().capacity if self.hops else 0)
 
-    def behind(self) -> Session:
+    def behind(self) -> StageSession:
         """The same session as the next ones get it; only while `hops` has some."""
         return replace(self, hops=self.hops[1:], n_senders=len(self.addresses))
 
@@ -100,7 +100,7 @@ class Session:
         return json.dumps(asdict(self)).encode()
 
     @classmethod
-    def unpack(cls, message: bytes) -> Session:
+    def unpack(cls, message: bytes) -> StageSession:
         """The opening from bytes, checked.
 
         Raises:
@@ -110,7 +110,7 @@ class Session:
             raise StageError(f"an opening of {len(message)} bytes is over {_MAX_OPENING_BYTES}")
         try:
             data: dict[str, Any] = json_file.parse(message)
-            hops = tuple(Hop(tuple(hop.pop("addresses")), **hop) for hop in data.pop("hops"))
+            hops = tuple(StageSpec(tuple(hop.pop("addresses")), **hop) for hop in data.pop("hops"))
             session = cls(hops=hops, **data)
             session.check()
         except (ValueError, TypeError, KeyError, AttributeError, CloudError) as error:
@@ -138,12 +138,12 @@ class Session:
             rpc.parse_address(address)
 
 
-def pack_signal(kind: Kind, number: int = 0) -> bytes:
+def pack_signal(kind: SignalKind, number: int = 0) -> bytes:
     """A receiver's signal about a frame."""
     return _SIGNAL.pack(kind, number)
 
 
-def unpack_signal(message: bytes) -> tuple[Kind, int]:
+def unpack_signal(message: bytes) -> tuple[SignalKind, int]:
     """A signal and the frame's number.
 
     Raises:
@@ -151,7 +151,7 @@ def unpack_signal(message: bytes) -> tuple[Kind, int]:
     """
     try:
         kind, number = _SIGNAL.unpack(message)
-        return Kind(kind), number
+        return SignalKind(kind), number
     except (struct.error, ValueError) as error:
         raise StageError(f"a stage answers nonsense ({error})") from error
 

@@ -10,8 +10,8 @@ from torch import nn
 
 from agents.policy.frozen import FrozenPolicy
 from agents.training.algorithms import ALGORITHMS
-from envs.sim.build import build_world
-from envs.sim.fleet import World
+from envs.sim.build import build_sim_config
+from envs.sim.world import SimConfig
 
 N_BOARDS = 4
 PERCEPTRONS = [name for name in ALGORITHMS if name != "advised"]
@@ -70,22 +70,22 @@ def build(tiny, small_device, tmp_path_factory):
 
     def build_one(
         name: str, rate_mbps: str = "50.0", rate_hz: str = "10.0", kind: str = "periodic"
-    ) -> World:
+    ) -> SimConfig:
         path = tmp_path_factory.mktemp("scenarios") / f"{name}.toml"
         path.write_text(SCENARIO.format(name=name, rate_mbps=rate_mbps, rate_hz=rate_hz, kind=kind))
-        return replace(build_world(str(small_device), tiny, [str(path)]), n_steps=40)
+        return replace(build_sim_config(str(small_device), tiny, [str(path)]), n_steps=40)
 
     return build_one
 
 
 @pytest.fixture(scope="session")
-def calm(build) -> World:
+def calm(build) -> SimConfig:
     """Nothing ever changes."""
     return build("calm")
 
 
 @pytest.fixture(scope="session")
-def swinging(build) -> World:
+def swinging(build) -> SimConfig:
     """The link is either fast or nearly dead, so that no fixed action is good."""
     rate_mbps = (
         "{ quantiles = [0.05, 0.051, 0.052, 300.0, 301.0, 302.0], correlation_time_s = 2.0 }"

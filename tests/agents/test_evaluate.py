@@ -16,7 +16,7 @@ from agents.evaluation.rows import ALL, EvaluationRow
 from agents.seeds import held_out_seeds, search_seeds, seeds_for
 from agents.training.callbacks import _VALIDATION
 from envs.sim.effects import Effects
-from envs.sim.fleet import Fleet
+from envs.sim.fleet import BatchedSimulator
 
 POLICIES = ["mine", "oracle", "best-static", "governor", "max-edge", "max-cloud", "random"]
 
@@ -83,7 +83,7 @@ def test_a_way_too_short_to_measure_is_no_number(calm):
 
 def test_results_of_an_episode_are_those_of_the_fleet(swinging):
     seeds, action = held_out_seeds(0, 3), np.array([2, 1, 2, 3])
-    fleet, objective = Fleet(swinging, 3), swinging.objective()
+    fleet, objective = BatchedSimulator(swinging, 3), swinging.objective()
     eta = fleet.reset(seeds).eta
     outcomes = [fleet.step(np.tile(action, (3, 1))) for _ in range(swinging.n_steps)]
     requests = sum(o.requests for o in outcomes)

@@ -9,7 +9,7 @@ import pytest
 from agents.deciders.oracle import Oracle
 from agents.evaluation.episodes import run_episodes
 from agents.learners.algorithm import linear_to_zero
-from agents.learners.imitation import Lessons
+from agents.learners.imitation import ImitationConfig
 from agents.seeds import held_out_seeds
 from agents.training.algorithms import ALGORITHMS
 from agents.training.learn import simulated_decider, train
@@ -28,7 +28,8 @@ def quick(name: str):
         recipe,
         n_envs=16 if is_off_policy else 32,
         settings=recipe.settings | (OFF_POLICY if is_off_policy else ON_POLICY),
-        lessons=recipe.lessons and Lessons(n_rounds=2, n_boards=8, look_every=8, batch_size=64),
+        lessons=recipe.lessons
+        and ImitationConfig(n_rounds=2, n_boards=8, look_every=8, batch_size=64),
     )
 
 

@@ -13,7 +13,7 @@ from agents.rules import make_rule
 from agents.training import live
 from agents.training.algorithms import ALGORITHMS
 from agents.training.live import (
-    Place,
+    LiveTuningConfig,
     compare,
     load_memory,
     report,
@@ -23,13 +23,13 @@ from agents.training.live import (
     warm_start,
 )
 from envs.edge_env import EdgeSplitEnv
-from envs.sim.fleet import Fleet
+from envs.sim.fleet import BatchedSimulator
 from tests.runs import constant_policy, write_run
 
 
 @pytest.fixture
 def env(small_world) -> EdgeSplitEnv:
-    return EdgeSplitEnv(Fleet(small_world, 1), small_world.objective())
+    return EdgeSplitEnv(BatchedSimulator(small_world, 1), small_world.objective())
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_a_policy_without_scores_per_axis_is_refused(env, small_world):
 def test_a_rule_is_refused_with_what_can_be_tuned(small_world, small_device, tiny, tmp_path):
     saved = SavedRule("model-search", make_rule("model-search", {}), small_world.layout)
     run = write_run(tmp_path / "run", saved, small_device, tiny.path)
-    place = Place(board="sim", scenario="steady-wifi", cloud=None, n_steps=10, seed=0)
+    place = LiveTuningConfig(board="sim", scenario="steady-wifi", cloud=None, n_steps=10, seed=0)
     with pytest.raises(
         AgentError, match=r"model-search, which cannot be tuned; give a run of advised"
     ):
@@ -113,7 +113,7 @@ def test_energy_before_and_after_is_told(env, small_world, tmp_path):
 def test_energy_is_told_per_request_that_was_answered(build):
     """An overloaded board drops requests; those that were answered took the energy."""
     busy = build("busy", rate_hz="1000.0")
-    env = EdgeSplitEnv(Fleet(busy, 1), busy.objective())
+    env = EdgeSplitEnv(BatchedSimulator(busy, 1), busy.objective())
     slow = constant_policy(busy.layout, (0, 0, 0, -1))
     block = compare(env, lambda: slow.decide, lambda: slow.decide, 1)["after"]
     env.reset(seed=0)
@@ -128,7 +128,7 @@ def test_energy_is_told_per_request_that_was_answered(build):
 def test_both_are_compared_on_the_same_requests(small_world):
     """The same policy against itself comes out even, block by block."""
     bursty = replace(small_world, n_steps=5)
-    env = EdgeSplitEnv(Fleet(bursty, 1), bursty.objective())
+    env = EdgeSplitEnv(BatchedSimulator(bursty, 1), bursty.objective())
     policy = constant_policy(small_world.layout, (1, 1, 1, -1))
     asked = []
 

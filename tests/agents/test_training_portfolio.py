@@ -7,34 +7,34 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents.advised.policy import SHARPNESS, Advice, advised_rule
+from agents.advised.policy import SHARPNESS, PolicyFeatures, advised_rule
 from agents.advised.tune import Explorer, tune_portfolio
 from agents.baselines.rollout import mean_cost
-from agents.deciders.nominal import Known, every_action
+from agents.deciders.nominal import NominalModel, every_action
 from agents.deciders.rule import Rule
 from agents.policy.saved_rule import SavedRule
 from agents.seeds import seeds_for
 from agents.training import live
-from agents.training.live import Place, tune_run
+from agents.training.live import LiveTuningConfig, tune_run
 from envs.edge_env import EdgeSplitEnv
-from envs.sim.fleet import Fleet
+from envs.sim.fleet import BatchedSimulator
 from tests.runs import write_run
 
 SEEDS = seeds_for(77, 0, 6)
 
 
-def uncorrected(known: Known, actions, corrections=0.0) -> Rule:
+def uncorrected(known: NominalModel, actions, corrections=0.0) -> Rule:
     """A policy that takes its model at its word, but for corrections that are always the same."""
-    n_inputs = Advice(known, actions).n_inputs
+    n_inputs = PolicyFeatures(known, actions).n_inputs
     bias = np.zeros(len(actions), np.float32) + np.float32(corrections)
     layers = [(np.zeros((len(actions), n_inputs), np.float32), bias)]
     return advised_rule(actions, layers)
 
 
 @pytest.fixture
-def wrong(small_world) -> Known:
+def wrong(small_world) -> NominalModel:
     """Knows a device that high clocks cost nothing."""
-    known = Known.of(small_world)
+    known = NominalModel.of(small_world)
     free = dict.fromkeys(("gpu_idle_w_per_hz3", "cpu_idle_w_per_hz3", "soc_w_per_emc_hz"), 0.0)
     free |= dict.fromkeys(("cpu_busy_w_per_hz3", "gpu_busy_w_per_hz", "ddr_w_per_emc_hz"), 0.0)
     power = replace(known.device.power, **free)
@@ -43,7 +43,7 @@ def wrong(small_world) -> Known:
 
 @pytest.fixture
 def env(small_world) -> EdgeSplitEnv:
-    return EdgeSplitEnv(Fleet(small_world, 1), small_world.objective())
+    return EdgeSplitEnv(BatchedSimulator(small_world, 1), small_world.objective())
 
 
 def test_a_board_that_draws_more_at_high_clocks_is_learned(env, small_world, wrong, tmp_path):
@@ -54,7 +54,7 @@ def test_a_board_that_draws_more_at_high_clocks_is_learned(env, small_world, wro
 
 
 def test_a_board_as_expected_is_left_alone(env, small_world, tmp_path):
-    known = Known.of(small_world)
+    known = NominalModel.of(small_world)
     rule = uncorrected(known, every_action(small_world.layout))
     tuned = tune_portfolio(env, known, rule, tmp_path, 300, 0)
     before, after = (mean_cost(small_world, r.build(known), SEEDS) for r in (rule, tuned))
@@ -73,7 +73,7 @@ def test_what_the_network_knows_is_not_learned_twice(env, small_world, wrong, tm
 
 
 def test_clocks_that_were_not_obeyed_teach_nothing(env, small_world, tmp_path, monkeypatch):
-    rule = uncorrected(Known.of(small_world), every_action(small_world.layout))
+    rule = uncorrected(NominalModel.of(small_world), every_action(small_world.layout))
     step = EdgeSplitEnv.step
 
     def held(self, action):
@@ -81,7 +81,7 @@ def test_clocks_that_were_not_obeyed_teach_nothing(env, small_world, tmp_path, m
         return *rest, info | {"applied": {name: hz / 2 for name, hz in info["applied"].items()}}
 
     monkeypatch.setattr(EdgeSplitEnv, "step", held)
-    tuned = tune_portfolio(env, Known.of(small_world), rule, tmp_path, 30, 0)
+    tuned = tune_portfolio(env, NominalModel.of(small_world), rule, tmp_path, 30, 0)
     assert not any(tuned.parameters["offsets"])
 
 
@@ -104,7 +104,7 @@ def test_tuning_that_was_killed_goes_on(env, wrong, small_world, tmp_path, monke
 
 
 def test_a_hot_board_raises_no_clock_and_a_late_one_does_not_explore(env, small_world):
-    known = Known.of(small_world)
+    known = NominalModel.of(small_world)
     decider = uncorrected(known, every_action(small_world.layout)).build(known)
     observation, _ = env.reset(seed=0)
     names = [f.name for f in env.encoder.fields]
@@ -131,10 +131,10 @@ def test_train_init_tunes_the_default_policy(
 ):
     monkeypatch.setattr(live, "BLOCK_STEPS", 2)
     monkeypatch.setattr(live, "N_BLOCKS", 1)
-    rule = uncorrected(Known.of(small_world), every_action(small_world.layout))
+    rule = uncorrected(NominalModel.of(small_world), every_action(small_world.layout))
     saved = SavedRule("advised", rule, small_world.layout)
     run = write_run(tmp_path / "run", saved, small_device, tiny.path)
-    place = Place(board="sim", scenario="steady-wifi", cloud=None, n_steps=8, seed=0)
+    place = LiveTuningConfig(board="sim", scenario="steady-wifi", cloud=None, n_steps=8, seed=0)
     said = tune_run(run, tmp_path / "tuned", place)
     assert "energy per request" in said
     assert (tmp_path / "tuned" / "policy" / "policy.json").is_file()

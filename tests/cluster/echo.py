@@ -9,7 +9,7 @@ import sys
 import threading
 from contextlib import ExitStack
 
-from partition.stages.outlet import Outlet
+from partition.stages.outlet import FrameSender
 from partition.stages.server import SessionServer
 from partition.transport import wire
 
@@ -17,7 +17,7 @@ _READY_TIMEOUT_S = 30
 
 
 def send_back(inlet):
-    with Outlet(inlet.session.behind()) as outlet:
+    with FrameSender(inlet.session.behind()) as outlet:
         outlet.wait_ready(_READY_TIMEOUT_S)
         inlet.ready()
         for frame in inlet.frames():

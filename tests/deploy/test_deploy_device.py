@@ -9,7 +9,7 @@ import pytest
 from agents.policy.saved_rule import SavedRule
 from agents.registry import UNLEARNED
 from agents.rules import make_rule
-from envs.sim.build import build_world
+from envs.sim.build import build_sim_config
 from tests.deploy.conftest import watch_limits
 from tests.hw.fake.access import FakeSysfs
 from tests.hw.fake.boards import BOARDS
@@ -26,7 +26,7 @@ def machine(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def world(tiny):
-    return build_world("tx2", tiny.path)
+    return build_sim_config("tx2", tiny.path)
 
 
 def run_of(policy, tiny, tmp_path):

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.advised.policy import Advice, Advised, advised_rule
-from agents.deciders.nominal import Known, every_action
+from agents.advised.policy import Advised, PolicyFeatures, advised_rule
+from agents.deciders.nominal import NominalModel, every_action
 from agents.deciders.rule import Rule
 from agents.policy.saved_rule import SavedRule, save_privileged
 from agents.registry import UNLEARNED
@@ -97,8 +97,8 @@ def test_rule_whose_parameters_do_not_fit_is_refused(save, refusal):
 
 
 def test_requests_in_time_can_be_a_constraint(save, small_world, main, monkeypatch):
-    known, actions = Known.of(small_world), every_action(small_world.layout)
-    shapes = [(len(actions), Advice(known, actions).n_inputs), (len(actions),)]
+    known, actions = NominalModel.of(small_world), every_action(small_world.layout)
+    shapes = [(len(actions), PolicyFeatures(known, actions).n_inputs), (len(actions),)]
     layers = [tuple(np.zeros(shape, np.float32) for shape in shapes)]
     run = save("advised", advised_rule(actions, layers))
     built = []

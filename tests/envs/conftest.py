@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from envs.scenarios.scenario import Scenario
-from envs.sim.fleet import Fleet, World
+from envs.sim.fleet import BatchedSimulator
 from envs.sim.split_costs import SplitCosts
+from envs.sim.world import SimConfig
 from hw.device.model import DeviceModel
 from partition.model.cost import Cost
 from partition.model.routes import Route, RouteOption
@@ -115,13 +116,13 @@ def constant(scenario_file) -> Callable[..., Scenario]:
 
 
 @pytest.fixture
-def fleet(device, costs, constant) -> Callable[..., Fleet]:
+def fleet(device, costs, constant) -> Callable[..., BatchedSimulator]:
     """Boards in a constant scenario with some keys changed, reset."""
 
     def build(
         changes: Mapping[str, str] | None = None, n: int = 1, n_steps: int = 40, **settings: object
-    ) -> Fleet:
-        world = World(
+    ) -> BatchedSimulator:
+        world = SimConfig(
             device=device,
             model="made-up",
             cut_list_fingerprint="0" * 16,
@@ -130,7 +131,7 @@ def fleet(device, costs, constant) -> Callable[..., Fleet]:
             n_steps=n_steps,
             **settings,
         )
-        boards = Fleet(world, n)
+        boards = BatchedSimulator(world, n)
         boards.reset(np.arange(n, dtype=np.uint64))
         return boards
 

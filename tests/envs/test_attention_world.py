@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from msgspec import structs
 
-from envs.sim.build import build_world
-from envs.sim.fleet import Fleet
+from envs.sim.build import build_sim_config
+from envs.sim.fleet import BatchedSimulator
 from partition.model.accuracy_table import AccuracyRow, AccuracyTable
 from partition.model.attention_files import Attention, TrainedCut
 from partition.model.cost import Cost
@@ -55,7 +55,7 @@ def folder(tiny):
 
 @pytest.fixture(scope="module")
 def world(folder):
-    return replace(build_world("tx2", folder, ["steady-wifi"]), n_steps=8)
+    return replace(build_sim_config("tx2", folder, ["steady-wifi"]), n_steps=8)
 
 
 def test_the_last_axis_counts_routes(world, folder):
@@ -68,7 +68,7 @@ def test_the_last_axis_counts_routes(world, folder):
 
 # The first moments of a step still run as the step before: accuracies are told to a thousandth.
 def outcome_of(world, name, folder):
-    boards = Fleet(world, 2)
+    boards = BatchedSimulator(world, 2)
     boards.reset(np.arange(2, dtype=np.uint64))
     route = [option.name for option in folder.routes].index(name)
     action = [len(axis.values) - 1 for axis in world.layout.axes[:-1]] + [route]
@@ -111,7 +111,7 @@ def test_the_smallest_measured_share_of_appeals_is_known(folder, tiny):
     attention = replace(
         folder.attention, table=structs.replace(folder.attention.table, appeals=appeals)
     )
-    world = build_world("tx2", replace(folder, attention=attention), ["steady-wifi"])
+    world = build_sim_config("tx2", replace(folder, attention=attention), ["steady-wifi"])
     assert world.appeal_share == 0.2
-    assert build_world("tx2", folder, ["steady-wifi"]).appeal_share is None
-    assert build_world("tx2", tiny, ["steady-wifi"]).appeal_share is None
+    assert build_sim_config("tx2", folder, ["steady-wifi"]).appeal_share is None
+    assert build_sim_config("tx2", tiny, ["steady-wifi"]).appeal_share is None

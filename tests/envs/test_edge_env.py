@@ -16,13 +16,13 @@ import envs  # noqa: F401  # registers the environments
 from envs.edge_env import EdgeSplitEnv
 from envs.errors import ActionError
 from envs.objective import TERMS
-from envs.sim.fleet import Fleet
+from envs.sim.fleet import BatchedSimulator
 from envs.spaces import observation_fields
 
 
 @pytest.fixture
 def env(world):
-    return EdgeSplitEnv(Fleet(world, 1), world.objective())
+    return EdgeSplitEnv(BatchedSimulator(world, 1), world.objective())
 
 
 @pytest.mark.parametrize("continuous", [False, True])
@@ -107,7 +107,7 @@ def test_an_action_outside_the_space_is_refused(env, action):
 
 
 def test_a_continuous_action_that_is_no_number_is_refused(world):
-    env = EdgeSplitEnv(Fleet(world, 1), world.objective(), continuous=True)
+    env = EdgeSplitEnv(BatchedSimulator(world, 1), world.objective(), continuous=True)
     env.reset(seed=0)
     with pytest.raises(ActionError, match="not finite"):
         env.step(np.full(4, np.nan, dtype=np.float32))

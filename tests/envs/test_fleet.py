@@ -10,9 +10,10 @@ from envs.scenarios.randomisation import Randomisation
 from envs.scenarios.scenario import Scenario
 from envs.scenarios.signals import Signal
 from envs.sim.effects import Effects
-from envs.sim.fleet import EXPECTED_SLOWDOWN, PROBE_PERIOD_S, Fleet
+from envs.sim.fleet import EXPECTED_SLOWDOWN, BatchedSimulator
 from envs.sim.response import MAX_BACKLOG
-from envs.sim.world import Believed
+from envs.sim.sensors import PROBE_PERIOD_S
+from envs.sim.world import NominalSimConfig
 
 CLOUD, EDGE = 0, 3
 
@@ -158,7 +159,7 @@ def test_the_application_knows_its_next_requests(fleet):
 
 def test_equal_seeds_give_equal_episodes_in_any_company(fleet):
     world = replace(fleet().world, scenarios=(Scenario.load("lte-driving"),))
-    many, one = Fleet(world, 3), Fleet(world, 1)
+    many, one = BatchedSimulator(world, 3), BatchedSimulator(world, 1)
     many.reset(np.array([5, 6, 7], dtype=np.uint64))
     one.reset(np.array([6], dtype=np.uint64))
     for step in range(20):
@@ -178,7 +179,7 @@ def oracle_fleet(fleet):
     world = replace(fleet().world, scenarios=(scenario,))
 
     def build():
-        boards = Fleet(world, 3)
+        boards = BatchedSimulator(world, 3)
         boards.reset(np.array([1, 2, 3], dtype=np.uint64))
         for split in (0, 2, 3):
             boards.step(action(boards, cpu=2, split=split))
@@ -281,7 +282,7 @@ def test_an_oracle_does_not_foresee_background_work(fleet):
 def test_a_clock_with_a_single_value_is_no_axis(fleet, cpu_only):
     world = replace(fleet().world, device=cpu_only)
     assert [axis.name for axis in world.layout.axes] == ["cpu", "route"]
-    some, all_three = Fleet(world, 2), fleet(n=2)
+    some, all_three = BatchedSimulator(world, 2), fleet(n=2)
     some.reset(np.arange(2, dtype=np.uint64))
     for cpu, split in ((3, EDGE), (3, 1), (5, CLOUD)):
         expected = all_three.step(action(all_three, cpu=cpu, split=split))
@@ -366,7 +367,7 @@ def test_a_closed_case_warms_as_its_resistance_says(fleet):
 def test_randomised_boards_differ_and_keep_to_their_seed(fleet):
     settings = Randomisation(latency_sd=0.2, power_sd=0.1, thermal_sd=0.1, link_sd=0.3)
     boards, alike = fleet(n=400, randomisation=settings), fleet(n=400)
-    one = Fleet(boards.world, 1)
+    one = BatchedSimulator(boards.world, 1)
     one.reset(np.array([7], dtype=np.uint64))
     calm = Effects.without(["latency_tails"])
     boards.world, alike.world, one.world = (
@@ -387,8 +388,8 @@ def test_randomised_boards_differ_and_keep_to_their_seed(fleet):
 
 def test_what_is_believed_is_what_the_factors_and_the_references_rest_on(fleet, costs, device):
     believed = replace(costs, head=costs.head.scaled(0.5), tail=costs.tail.scaled(0.5))
-    world = replace(fleet().world, nominal=Believed(device, believed))
-    boards = Fleet(world, 1)
+    world = replace(fleet().world, nominal=NominalSimConfig(device, believed))
+    boards = BatchedSimulator(world, 1)
     boards.reset(np.zeros(1, np.uint64))
     for _ in range(20):
         boards.step(action(boards))
@@ -398,13 +399,13 @@ def test_what_is_believed_is_what_the_factors_and_the_references_rest_on(fleet, 
     imagined = world.as_believed()
     assert imagined.nominal is None
     assert imagined.layout == world.layout
-    dream = Fleet(imagined, 1)
+    dream = BatchedSimulator(imagined, 1)
     dream.reset(np.zeros(1, np.uint64))
     half_s = dream.step(action(dream)).latency_s[0]
     assert half_s < 0.6 * boards.step(action(boards)).latency_s[0]
 
 
 def test_another_board_may_be_believed_without_its_clock_tables(fleet, cpu_only, costs):
-    world = replace(fleet().world, nominal=Believed(replace(cpu_only, name="other"), costs))
+    world = replace(fleet().world, nominal=NominalSimConfig(replace(cpu_only, name="other"), costs))
     assert world.as_believed().layout.axes == world.layout.axes
     assert world.as_believed().layout.board_fingerprint == world.layout.board_fingerprint

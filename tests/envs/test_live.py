@@ -17,7 +17,7 @@ from envs.live.requests import ScenarioRequests
 from envs.objective import Objective
 from envs.scenarios.episodes import MIN_LINK_BPS
 from envs.sim.effects import Effects
-from envs.sim.fleet import Fleet
+from envs.sim.fleet import BatchedSimulator
 from envs.sim.response import MAX_BACKLOG
 from envs.sim.split_costs import SplitCosts
 from hw.boards.sim import SimBoard
@@ -152,7 +152,7 @@ def test_irregular_arrivals_keep_the_rate(plant):
 
 def test_live_and_simulated_boards_agree(plant, fleet, tiny_costs):
     effects = Effects.without(["latency_tails"])  # this machine holds nobody up
-    boards = Fleet(replace(fleet().world, costs=tiny_costs, effects=effects), 1)
+    boards = BatchedSimulator(replace(fleet().world, costs=tiny_costs, effects=effects), 1)
     boards.reset(np.zeros(1, np.uint64))
     live = plant()
     for setting in ({}, {"cpu": 2, "gpu": 3, "emc": 2}):

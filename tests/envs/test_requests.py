@@ -12,7 +12,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from envs.live.plant import STEP_S
 from envs.live.requests import MAX_WAITING, ApplicationRequests, ScenarioRequests
 from envs.make import make_live
-from envs.scenarios.episodes import Episodes
+from envs.scenarios.episodes import EpisodeConditions
 from hw.errors import HardwareError
 from partition.edge.local_client import LocalClient
 from partition.edge.local_service import N_ARRIVALS
@@ -36,7 +36,7 @@ class Arrivals:
 @pytest.fixture
 def expected(constant):
     """Surroundings as the scenario expects them: 8 periodic requests per second."""
-    return Episodes([constant()], np.zeros(1, np.uint64), 4, 0.25).row(1)
+    return EpisodeConditions([constant()], np.zeros(1, np.uint64), 4, 0.25).row(1)
 
 
 def measured(arrivals, now_s, expected):

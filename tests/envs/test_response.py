@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from envs.scenarios.episodes import Episodes
-from envs.scenarios.surroundings import Surroundings
+from envs.scenarios.episodes import EpisodeConditions
+from envs.scenarios.surroundings import OperatingConditions
 from envs.sim.clocks import Clocks
 from envs.sim.response import MAX_BACKLOG, MAX_UTILISATION, respond
 from envs.sim.split_costs import SplitCosts
@@ -18,8 +18,8 @@ CLOUD, EARLY, LATE, EDGE = range(4)
 
 
 @pytest.fixture
-def now(constant) -> Surroundings:
-    now = Episodes([constant()], np.zeros(1, np.uint64), 4, STEP_S).row(1)
+def now(constant) -> OperatingConditions:
+    now = EpisodeConditions([constant()], np.zeros(1, np.uint64), 4, STEP_S).row(1)
     return replace(now, tail_share=np.zeros(1))  # nobody is held up
 
 

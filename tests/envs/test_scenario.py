@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from envs.errors import ScenarioError
-from envs.scenarios.episodes import MIN_LINK_BPS, TAIL_SHARE, Episodes
+from envs.scenarios.episodes import MIN_LINK_BPS, TAIL_SHARE, EpisodeConditions
 from envs.scenarios.scenario import SIGNALS, Scenario, scenario_names
 from envs.scenarios.signals import Recording, Signal
-from envs.scenarios.surroundings import Surroundings
+from envs.scenarios.surroundings import OperatingConditions
 from envs.sim.build import load_scenarios
 from envs.sim.effects import EFFECTS
 
@@ -21,13 +21,13 @@ BURSTY = {
     "arrivals.burst_factor": "3.0",
     "arrivals.bursts": "{ share = 0.25, mean_s = 2.0 }",
 }
-NAMES = [f.name for f in fields(Surroundings) if f.name != "build"]
+NAMES = [f.name for f in fields(OperatingConditions) if f.name != "build"]
 
 
 @pytest.mark.parametrize("name", scenario_names())
 def test_shipped_scenarios_load_and_draw_values_within_their_tables(name):
     scenario = Scenario.load(name)
-    episodes = Episodes([scenario], SEEDS, 40, 0.25)
+    episodes = EpisodeConditions([scenario], SEEDS, 40, 0.25)
     assert scenario.description.count(".") == 1 + scenario.description.count(". ")
     most = {"arrival_hz": scenario.burst.factor if scenario.burst else 1.0}
     if scenario.targets:
@@ -48,8 +48,8 @@ def test_all_stands_for_every_shipped_scenario():
 
 def test_values_arrive_in_si_units(constant):
     changes = {"link.radio_w_per_mbps": "0.1", "server.gflop_per_s": "2.0"}
-    now = Episodes([constant(changes)], SEEDS, 8, 0.25).row(3)
-    seen = {f.name: getattr(now, f.name) for f in fields(Surroundings)}
+    now = EpisodeConditions([constant(changes)], SEEDS, 8, 0.25).row(3)
+    seen = {f.name: getattr(now, f.name) for f in fields(OperatingConditions)}
     noise = seen.pop("estimate_noise")
     assert seen.pop("build") is None
     assert set(seen.pop("tail_share").tolist()) <= set(TAIL_SHARE)
@@ -78,15 +78,15 @@ def test_values_arrive_in_si_units(constant):
 
 
 def test_a_dead_link_keeps_transfer_times_finite(constant):
-    now = Episodes([constant({"link.rate_mbps": "0.0"})], SEEDS, 8, 0.25).row(0)
+    now = EpisodeConditions([constant({"link.rate_mbps": "0.0"})], SEEDS, 8, 0.25).row(0)
     assert (now.link_bps == MIN_LINK_BPS).all()
 
 
 def test_an_episode_depends_on_its_own_seed_only():
     scenarios = load_scenarios(["all"])
     seeds = np.array([11, 12, 13], dtype=np.uint64)
-    together = Episodes(scenarios, seeds, 24, 0.25)
-    alone = Episodes(scenarios, seeds[1:2], 24, 0.25)
+    together = EpisodeConditions(scenarios, seeds, 24, 0.25)
+    alone = EpisodeConditions(scenarios, seeds[1:2], 24, 0.25)
     for row in (0, 1, 24):
         for name in NAMES:
             values = getattr(together.row(row), name)
@@ -96,14 +96,14 @@ def test_an_episode_depends_on_its_own_seed_only():
 
 def test_every_scenario_of_a_list_is_picked(constant):
     scenarios = [constant({"eta": eta}) for eta in ("0.1", "0.2", "0.3")]
-    picked = Episodes(scenarios, np.arange(60, dtype=np.uint64), 4, 0.25).row(0).eta
+    picked = EpisodeConditions(scenarios, np.arange(60, dtype=np.uint64), 4, 0.25).row(0).eta
     values, counts = np.unique(picked, return_counts=True)
     assert values.tolist() == [0.1, 0.2, 0.3]
     assert counts.min() > 8
 
 
 def test_a_grid_row_broadcasts_over_all_actions(constant):
-    now = Episodes([constant()], SEEDS, 4, 0.25).row(0).for_actions(slice(1, 3), 4)
+    now = EpisodeConditions([constant()], SEEDS, 4, 0.25).row(0).for_actions(slice(1, 3), 4)
     assert {getattr(now, name).shape for name in NAMES} == {(2, 1, 1, 1, 1)}
 
 
@@ -218,7 +218,7 @@ MANY = np.arange(300, dtype=np.uint64)
 
 
 def test_bursts_come_and_go_and_are_noticed_a_step_late(constant):
-    episodes = Episodes([constant(BURSTY)], MANY, 80, 0.25)
+    episodes = EpisodeConditions([constant(BURSTY)], MANY, 80, 0.25)
     rates_hz = np.stack([episodes.row(row).arrival_hz for row in range(81)])
     assert set(np.unique(rates_hz).tolist()) == {10.0, 30.0}
     burst = rates_hz == 30.0
@@ -231,7 +231,7 @@ def test_bursts_come_and_go_and_are_noticed_a_step_late(constant):
 
 def test_weibull_targets_are_drawn_anew_every_step(constant):
     scenario = constant({"requests.latency_target_ms": None, "requests.weibull": WEIBULL})
-    episodes = Episodes([scenario], MANY, 80, 0.25)
+    episodes = EpisodeConditions([scenario], MANY, 80, 0.25)
     targets_s = np.stack([episodes.row(row).latency_target_s for row in range(81)])
     assert targets_s.min() >= 0.05
     assert targets_s.mean() == pytest.approx(0.15, rel=0.02)
@@ -241,7 +241,7 @@ def test_weibull_targets_are_drawn_anew_every_step(constant):
 
 def test_faults_are_on_for_their_share_of_the_time(constant):
     faults = {"faults.link_dropout": "{ share = 0.3, mean_s = 2.0 }"}
-    episodes = Episodes([constant(faults)], MANY, 80, 0.25)
+    episodes = EpisodeConditions([constant(faults)], MANY, 80, 0.25)
     blind = np.stack([episodes.row(row).link_blind for row in range(81)])
     assert blind.mean() == pytest.approx(0.3, abs=0.03)
     assert (episodes.row(1).power_stuck == 0.0).all()
@@ -250,7 +250,7 @@ def test_faults_are_on_for_their_share_of_the_time(constant):
 def test_a_scenario_keeps_its_draws_beside_others(constant):
     """What only another scenario has leaves a board of this one alone."""
     seeds = np.arange(40, dtype=np.uint64)
-    both = Episodes([constant(), constant({**BURSTY, "eta": "0.1"})], seeds, 8, 0.25)
+    both = EpisodeConditions([constant(), constant({**BURSTY, "eta": "0.1"})], seeds, 8, 0.25)
     mine = both.row(3).eta == 0.5
     assert 5 < mine.sum() < 35
     assert set(both.row(3).arrival_hz[mine].tolist()) == {10.0}

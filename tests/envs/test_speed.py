@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from benchmarks.simulator_speed import grid_s, main, with_more_routes
-from envs.sim.fleet import Fleet
+from envs.sim.fleet import BatchedSimulator
 
 N_BOARDS = 20_000
 
@@ -25,7 +25,7 @@ def test_an_action_of_the_grid_costs_far_less_than_a_step(world):
     large = with_more_routes(world)
     sizes = [len(axis.values) for axis in large.layout.axes]
     assert np.prod(sizes) >= 50_000
-    boards, one = Fleet(large, N_BOARDS), Fleet(large, 1)
+    boards, one = BatchedSimulator(large, N_BOARDS), BatchedSimulator(large, 1)
     boards.reset(np.arange(N_BOARDS, dtype=np.uint64))
     one.reset(np.zeros(1, dtype=np.uint64))
     actions = np.random.default_rng(0).integers(0, sizes, (N_BOARDS, len(sizes)))

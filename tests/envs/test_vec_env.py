@@ -10,7 +10,7 @@ import pytest
 from envs.edge_env import EdgeSplitEnv
 from envs.objective import TERMS
 from envs.scenarios.scenario import Scenario
-from envs.sim.fleet import Fleet
+from envs.sim.fleet import BatchedSimulator
 from envs.vec_env import EdgeSplitVecEnv
 
 N = 5
@@ -25,7 +25,8 @@ def short_world(world):
 
 def singles(world, *, continuous=False):
     envs = [
-        EdgeSplitEnv(Fleet(world, 1), world.objective(), continuous=continuous) for _ in range(N)
+        EdgeSplitEnv(BatchedSimulator(world, 1), world.objective(), continuous=continuous)
+        for _ in range(N)
     ]
     first = np.stack([env.reset(seed=SEED + i)[0] for i, env in enumerate(envs)])
     return envs, first

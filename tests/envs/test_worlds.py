@@ -10,8 +10,8 @@ import envs  # noqa: F401  # registers the environments
 from envs.edge_env import EdgeSplitEnv
 from envs.errors import EnvError
 from envs.scenarios.randomisation import Randomisation
-from envs.sim.build import build_world
-from envs.sim.fleet import Fleet
+from envs.sim.build import build_sim_config
+from envs.sim.fleet import BatchedSimulator
 from hw.device.file import device_names
 
 
@@ -22,13 +22,13 @@ def test_effects_are_left_out_by_name(tiny):
     assert not effects.queueing
     assert effects.hidden_load
     with pytest.raises(EnvError, match="'magic'"):
-        build_world("tx2", tiny, without=["magic"])
+        build_sim_config("tx2", tiny, without=["magic"])
 
 
 @pytest.mark.parametrize("device", device_names())
 def test_every_device_runs_an_episode(tiny, device):
-    world = replace(build_world(device, tiny), n_steps=4)
-    env = EdgeSplitEnv(Fleet(world, 1), world.objective())
+    world = replace(build_sim_config(device, tiny), n_steps=4)
+    env = EdgeSplitEnv(BatchedSimulator(world, 1), world.objective())
     env.action_space.seed(0)
     observation, _ = env.reset(seed=0)
     for _ in range(4):
@@ -40,8 +40,8 @@ def test_every_device_runs_an_episode(tiny, device):
 
 
 def test_a_board_that_is_taken_for_another_shows_in_its_factors(tiny):
-    world = build_world("orin-nano", tiny, ["steady-wifi"], nominal="nano")
-    boards = Fleet(world, 1)
+    world = build_sim_config("orin-nano", tiny, ["steady-wifi"], nominal="nano")
+    boards = BatchedSimulator(world, 1)
     boards.reset(np.zeros(1, dtype=np.uint64))
     top = [[len(axis.values) - 1 for axis in world.layout.axes]]
     for _ in range(12):
@@ -52,6 +52,6 @@ def test_a_board_that_is_taken_for_another_shows_in_its_factors(tiny):
 
 
 def test_randomisation_is_off_unless_asked_for(tiny):
-    assert not build_world("tx2", tiny).randomisation.is_on
+    assert not build_sim_config("tx2", tiny).randomisation.is_on
     settings = Randomisation(latency_sd=0.1)
-    assert build_world("tx2", tiny, randomisation=settings).randomisation == settings
+    assert build_sim_config("tx2", tiny, randomisation=settings).randomisation == settings

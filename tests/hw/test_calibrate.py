@@ -9,7 +9,7 @@ pytest.importorskip("scipy", reason="needs the extra calibrate")
 
 from hw.calibrate import fit as command
 from hw.calibrate import sources
-from hw.calibrate.report import Report, Row
+from hw.calibrate.report import BarRow, CalibrationReport
 from hw.device.file import device_path
 from hw.device.model import DeviceModel
 
@@ -105,7 +105,7 @@ def test_unwritable_device_file_is_an_error(tmp_path, capsys):
 
 
 def test_missed_bar_leaves_the_device_alone(tmp_path, capsys, monkeypatch):
-    missed = Report((Row("VGG19 GPU power", 7, 6, 0.05, 0.03),), "name = 1")
+    missed = CalibrationReport((BarRow("VGG19 GPU power", 7, 6, 0.05, 0.03),), "name = 1")
     monkeypatch.setattr(command, "calibrate", lambda data_dir: missed)
     out = tmp_path / "new.toml"
     assert command.main(["--data", str(tmp_path), "--out", str(out)]) == 1

@@ -7,7 +7,7 @@ import errno
 import pytest
 
 from hw.base import Applied, Cause, Hold
-from hw.boards.device_view import TakenAs
+from hw.boards.device_view import DeviceView
 from hw.boards.linux import LinuxBoard
 from hw.device.model import DeviceModel
 from hw.session.journal import Journal
@@ -158,7 +158,7 @@ def test_cluster_that_comes_online_is_driven_from_then_on(in_7_watts, hold):
     machine = LinuxBoard(in_7_watts, hold=hold, clock=kernel.clock, sleep=kernel.sleep)
     device = DeviceModel.load("orin-nano")
     lowest_hz = device.domains["cpu"].available_hz[0]
-    with TakenAs(machine, device) as board:
+    with DeviceView(machine, device) as board:
         board.apply({"cpu": lowest_hz})
         switch(kernel, (4, 5), True)
         came = late.limits_khz()
@@ -257,7 +257,7 @@ def test_device_waits_for_no_cluster_that_is_offline(machine):
     kernel = sysfs.kernel
     machine_ = LinuxBoard(sysfs, hold=Hold.CAP, clock=kernel.clock, sleep=kernel.sleep)
     device = DeviceModel.load("orin-nano")
-    with TakenAs(machine_, device) as board:
+    with DeviceView(machine_, device) as board:
         top_hz = device.domains["cpu"].available_hz[-1]
         board.apply({"cpu": top_hz})
         switch(kernel, (4, 5), False)

@@ -7,7 +7,7 @@ import pytest
 from hw.base import Cause, Hold
 from hw.boards.linux import LinuxBoard
 from hw.session.journal import Journal
-from hw.session.restoring import Saved, restore_all
+from hw.session.restoring import SavedSetting, restore_all
 from hw.settings.power_mode import PowerModes
 from hw.settings.settings import LimitPair
 from tests.hw.changed import leave_changed, restored
@@ -135,7 +135,7 @@ def test_one_end_is_the_new_modes_and_the_other_is_given_back(tmp_path, end, fil
     minimum, maximum = (sysfs.path(f"{folder}/scaling_{end}_freq") for end in ("min", "max"))
     pair = LimitPair(sysfs, minimum, maximum)
     pair.write(pair.read()._replace(raw_max=1_000_000))  # by this process, after the new mode
-    outcome = restore_all([Saved(pair, [600_000, 1_500_000], "0")], PowerModes(sysfs))
+    outcome = restore_all([SavedSetting(pair, [600_000, 1_500_000], "0")], PowerModes(sysfs))
     assert outcome.reasons == []
     assert pair.read() == expected
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hw.base import Cause
-from hw.boards.device_view import TakenAs
+from hw.boards.device_view import DeviceView
 from hw.boards.linux import LinuxBoard
 from hw.describe import describe, main
 from hw.device.match import devices_like
@@ -68,7 +68,7 @@ def test_described_machine_can_be_taken_for_its_description(sysfs, tmp_path, rec
     device = DeviceModel.load(out)
     assert (device.name, device.validated_on) == ("mine", ())
     assert device.max_power_w > DeviceModel.load("orin-nano").power.board_w
-    with TakenAs(LinuxBoard(sysfs(name), sleep=lambda _: None), device) as board:
+    with DeviceView(LinuxBoard(sysfs(name), sleep=lambda _: None), device) as board:
         for kind in device.settable:
             top_hz = board.domains[kind].available_hz[-1]
             lowered = board.apply({kind: top_hz})[kind] < top_hz

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hw.boards.conflicts import find_rivals
+from hw.boards.conflicts import find_conflicts
 from tests.hw.fake.boards import BOARDS
 from tests.hw.fake.system import start_daemon, start_program, stop_program
 
@@ -54,24 +54,24 @@ HARMLESS = [
 
 @pytest.mark.parametrize("name", BOARDS)
 def test_quiet_machine_has_no_rivals(machine, name):
-    assert find_rivals(machine(name)) == []
+    assert find_conflicts(machine(name)) == []
 
 
 @pytest.mark.parametrize("daemon", REMEDIES)
 def test_daemon_is_named_once_with_its_remedy_while_it_runs(machine, daemon):
     sysfs = machine("x86-amd")
     pids = [start_daemon(sysfs.kernel, daemon) for _ in range(2)]
-    (rival,) = find_rivals(sysfs)
+    (rival,) = find_conflicts(sysfs)
     assert (rival.name, rival.remedy) == REMEDIES[daemon]
     for pid in pids:
         stop_program(sysfs.kernel, pid)
-    assert find_rivals(sysfs) == []
+    assert find_conflicts(sysfs) == []
 
 
 def test_tlp_is_known_by_what_it_leaves(machine):
     sysfs = machine("x86-intel")
     sysfs.kernel.add({"run/tlp/last_pwr": "0"})
-    (rival,) = find_rivals(sysfs)
+    (rival,) = find_conflicts(sysfs)
     assert (rival.name, rival.remedy) == ("TLP", "sudo systemctl stop tlp")
 
 
@@ -79,21 +79,21 @@ def test_tlp_is_known_by_what_it_leaves(machine):
 def test_script_is_known_behind_its_interpreter(machine, command_line, name):
     sysfs = machine("x86-amd")
     start_program(sysfs.kernel, command_line)
-    assert [rival.name for rival in find_rivals(sysfs)] == [name]
+    assert [rival.name for rival in find_conflicts(sysfs)] == [name]
 
 
 @pytest.mark.parametrize("command_line", HARMLESS, ids=" ".join)
 def test_program_that_only_mentions_a_rival_is_none(machine, command_line):
     sysfs = machine("x86-amd")
     start_program(sysfs.kernel, command_line)
-    assert find_rivals(sysfs) == []
+    assert find_conflicts(sysfs) == []
 
 
 def test_all_are_told_in_order(machine):
     sysfs = machine("x86-amd")
     for daemon in ("tuned", "thermald", "auto-cpufreq", "tlp"):
         start_daemon(sysfs.kernel, daemon)
-    names = [rival.name for rival in find_rivals(sysfs)]
+    names = [rival.name for rival in find_conflicts(sysfs)]
     assert names == sorted(names)
     assert {"TuneD", "thermald", "auto-cpufreq", "TLP"} <= set(names)
 
@@ -101,9 +101,9 @@ def test_all_are_told_in_order(machine):
 @pytest.mark.parametrize("board", ["jetson-nano", "jetson-orin-nano", "jetson-agx-orin"])
 def test_jetson_clocks_is_known_by_what_it_leaves(machine, board):
     sysfs = machine(board)
-    assert find_rivals(sysfs) == []
+    assert find_conflicts(sysfs) == []
     sysfs.kernel.devices["nvpmodel"].jetson_clocks()
-    (rival,) = find_rivals(sysfs)
+    (rival,) = find_conflicts(sysfs)
     assert rival.name.startswith("jetson_clocks")
     assert rival.remedy == "sudo jetson_clocks --restore"
 

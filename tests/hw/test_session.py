@@ -18,7 +18,7 @@ from hw import restore
 from hw.base import Hold
 from hw.boards.linux import LinuxBoard
 from hw.errors import BusyError, HardwareError, JournalError, PermissionDeniedError
-from hw.session.journal import Entry, Journal
+from hw.session.journal import Journal, JournalEntry
 from hw.session.session import Session, restore_journal
 from hw.settings.settings import Attribute
 from tests.hw.fake.access import FakeSysfs, Kill, run_child
@@ -401,12 +401,12 @@ def test_command_leaves_a_living_controller_alone(pi, tmp_path, monkeypatch, cap
 def test_entries_survive_the_way_through_the_file(pi, tmp_path):
     journal = Journal.of_machine(pi)
     journal.lock()
-    entries = [Entry({"kind": "limits", "minimum": "a", "maximum": "b"}, [1, 2], "3")]
-    entries.append(Entry({"kind": "attribute", "path": "c", "shown": "d"}, "text"))
+    entries = [JournalEntry({"kind": "limits", "minimum": "a", "maximum": "b"}, [1, 2], "3")]
+    entries.append(JournalEntry({"kind": "attribute", "path": "c", "shown": "d"}, "text"))
     for entry in entries:
         journal.append(entry)
-    journal.append(Entry(entries[0].setting, [5, 6], "3"))
-    assert journal.read().entries == [Entry(entries[0].setting, [5, 6], "3"), entries[1]]
+    journal.append(JournalEntry(entries[0].setting, [5, 6], "3"))
+    assert journal.read().entries == [JournalEntry(entries[0].setting, [5, 6], "3"), entries[1]]
     journal.keep([])
     journal.unlock()
     assert journal.read().entries == []

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from hw.base import Cause, Hold
-from hw.boards.device_view import TakenAs
+from hw.boards.device_view import DeviceView
 from hw.boards.linux import LinuxBoard
 from hw.device.model import DeviceModel
 from hw.errors import UnsupportedError
@@ -38,12 +38,12 @@ def taken(tmp_path):
         device: str | DeviceModel,
         clocks: list[str] | None = None,
         hold: Hold = Hold.PIN,
-    ) -> TakenAs:
+    ) -> DeviceView:
         kernel = kernel_of(machine)
         sysfs = FakeSysfs(kernel, tmp_path)
         linux = LinuxBoard(sysfs, hold=hold, domains=clocks, sleep=lambda _: None)
         model = device if isinstance(device, DeviceModel) else DeviceModel.load(device)
-        board = TakenAs(linux, model)
+        board = DeviceView(linux, model)
         opened.append((board, kernel, kernel.snapshot()))
         board.open()
         return board
@@ -146,7 +146,7 @@ def test_processors_that_are_offline_make_nobody_wait(taken):
 
 
 def test_a_machine_that_cannot_be_opened_is_given_back(tmp_path, monkeypatch):
-    board = TakenAs(
+    board = DeviceView(
         LinuxBoard(FakeSysfs(kernel_of("jetson-tx2"), tmp_path)), DeviceModel.load("tx2")
     )
     closed, close = [], board._machine.close

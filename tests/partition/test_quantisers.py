@@ -21,8 +21,8 @@ from partition.placement.cluster import Cluster
 from partition.placement.errors import ClusterError
 from partition.placement.solver.problem import build_problem
 from partition.stages.errors import StageError
-from partition.stages.piece import Crossing
-from partition.stages.session import Hop, Session
+from partition.stages.piece import CutCodec
+from partition.stages.session import StageSession, StageSpec
 from partition.transport import wire
 
 CLUSTER = """
@@ -37,12 +37,12 @@ memory_bytes = 1e9
 flops_per_s = 5e9
 codec_bytes_per_s = 1e9
 """
-SESSION = Session(
+SESSION = StageSession(
     number=1,
     fingerprint="0" * 16,
     codec="int2",
     queue_depth=1,
-    hops=(Hop(("a:2",), 0, 1),),
+    hops=(StageSpec(("a:2",), 0, 1),),
     sink="a:1",
 )
 
@@ -104,7 +104,7 @@ def test_what_is_not_listed_is_refused_everywhere(tiny, tmp_path):
     with pytest.raises(WireError, match="codec of 2 bits: choose 8 or 4"):
         Codec(2)
     with pytest.raises(StageError, match="int2"):
-        Session.unpack(SESSION.pack())
+        StageSession.unpack(SESSION.pack())
     (tmp_path / "pis.toml").write_text(CLUSTER)
     with pytest.raises(ClusterError, match="use one of none, int8, int4"):
         Cluster.load(tmp_path / "pis.toml")
@@ -115,11 +115,11 @@ def test_what_is_not_listed_is_refused_everywhere(tiny, tmp_path):
 
 @pytest.mark.usefixtures("int2")
 def test_another_one_is_known_to_stages_placement_tables_and_routes(tiny, tmp_path):
-    assert Session.unpack(SESSION.pack()) == SESSION
+    assert StageSession.unpack(SESSION.pack()) == SESSION
     tensors = tuple(np.full(shape, 0.5, np.float32) for shape in tiny.cuts[1].shapes)
-    packed = Crossing(tiny, 1, "int2").pack(tensors)
+    packed = CutCodec(tiny, 1, "int2").pack(tensors)
     assert len(packed) == wire.request_bytes(tiny.cuts[1].shapes, 2)
-    found = Crossing(tiny, 1, "int2").tensors(wire.unpack_request(packed))
+    found = CutCodec(tiny, 1, "int2").tensors(wire.unpack_request(packed))
     np.testing.assert_array_equal(found, tensors)
 
     (tmp_path / "pis.toml").write_text(CLUSTER)

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from benchmarks.soak.cloud import RoughLink
-from benchmarks.soak.faults import Surroundings
-from benchmarks.soak.gate import WRITE, Gate, Rule
+from benchmarks.soak.faults import SoakSurroundings
+from benchmarks.soak.gate import WRITE, FaultGate, FaultRule
 from benchmarks.soak.kinds import ALL, KINDS
 from benchmarks.soak.ledger import PATIENT_S, Ledger, examples
 from benchmarks.soak.machine import Machine
 from benchmarks.soak.remote import SocketSysfs
 from benchmarks.soak.signals import KINDS as SIGNALS
 from benchmarks.soak.signals import draw_trials, send_signals
-from benchmarks.soak.soak import Plan, soak
+from benchmarks.soak.soak import SoakPlan, soak
 from partition.errors import CloudUnavailableError, DeadlineExceededError, ServerBusyError
 from partition.model.folder import ModelFolder
 from tests.hw.fake.access import FakeSysfs
@@ -32,7 +32,7 @@ MAXIMUM = "sys/devices/system/cpu/cpufreq/policy0/scaling_max_freq"
 
 @pytest.mark.timeout(600)
 def test_a_daemon_lives_through_two_minutes_of_all_faults(tiny, tmp_path):
-    plan = Plan(kinds=ALL, seconds=SECONDS, board=BOARD)
+    plan = SoakPlan(kinds=ALL, seconds=SECONDS, board=BOARD)
     report = soak(tiny.path, plan, tmp_path, tmp_path / "faults.jsonl")
     print(report.table)
     assert report.findings == [], report.diagnosis
@@ -58,7 +58,7 @@ def test_signals_at_any_moment_leave_the_board_as_it_was(tiny, tmp_path):
 
 @pytest.fixture
 def gate():
-    return Gate(BOARDS[BOARD]("new"))
+    return FaultGate(BOARDS[BOARD]("new"))
 
 
 @pytest.fixture
@@ -70,9 +70,9 @@ def machine(tmp_path):
 def test_a_rule_spoils_what_it_names_as_long_as_it_is_in_force(gate):
     usual = gate.access("read", MAXIMUM)
     rules = [
-        Rule(files=".*scaling_max_freq", code=errno.EIO),
-        Rule(files=".*scaling_max_freq", text="xyzzy\n"),
-        Rule(files=".*scaling_max_freq", change=lambda text: text * 2),
+        FaultRule(files=".*scaling_max_freq", code=errno.EIO),
+        FaultRule(files=".*scaling_max_freq", text="xyzzy\n"),
+        FaultRule(files=".*scaling_max_freq", change=lambda text: text * 2),
     ]
     found = []
     for rule in rules:
@@ -88,13 +88,13 @@ def test_a_rule_spoils_what_it_names_as_long_as_it_is_in_force(gate):
 
 def test_what_is_hidden_is_nowhere_and_what_is_closed_cannot_be_written(gate):
     folder = MAXIMUM.rpartition("/")[0]
-    gate.add(Rule(files=rf"{folder}(/.*)?", hides=True))
+    gate.add(FaultRule(files=rf"{folder}(/.*)?", hides=True))
     assert not gate.access("exists", MAXIMUM)
     assert folder not in gate.access("glob", "sys/devices/system/cpu/cpufreq/policy*")
     with pytest.raises(OSError, match="No such file"):
         gate.access("read", MAXIMUM)
     other = MAXIMUM.replace("policy0", "policy4")
-    gate.add(Rule(files="sys/.*", operations=WRITE, code=errno.EROFS, closes=True))
+    gate.add(FaultRule(files="sys/.*", operations=WRITE, code=errno.EROFS, closes=True))
     assert not gate.access("is_writable", other)
     with pytest.raises(OSError, match="Read-only"):
         gate.access("write", other, "115200")
@@ -118,7 +118,7 @@ def test_what_a_daemon_leaves_is_told_apart_from_what_others_set(machine):
 
 def test_a_read_that_blocks_holds_up_nobody_else(machine):
     sysfs = SocketSysfs(machine.address, machine.root)
-    machine.gate.add(Rule(files=".*scaling_max_freq", delay_s=0.5))
+    machine.gate.add(FaultRule(files=".*scaling_max_freq", delay_s=0.5))
     began_s = time.monotonic()
     sysfs.read_text(sysfs.path(MAXIMUM.replace("max", "min")))
     quick_s = time.monotonic() - began_s
@@ -164,7 +164,7 @@ def test_a_wrong_answer_is_a_violation(tiny):
 
 
 def test_the_same_seed_draws_the_same_faults(machine):
-    around = Surroundings(
+    around = SoakSurroundings(
         machine, _Anything(), _Anything(), _Anything(), _Anything(), can_fill=False
     )
 

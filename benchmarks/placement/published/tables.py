@@ -34,7 +34,7 @@ _BYTES_PER_MBIT = 125_000.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Run:
+class MethodRun:
     """One cluster; seconds of the longest transfer, nan where a method finds no plan."""
 
     network: str
@@ -52,9 +52,9 @@ class Run:
     """Processor time of our search."""
 
 
-def published_runs(trials: int, limit_s: float, say: Callable[[str], None]) -> list[Run]:
+def published_runs(trials: int, limit_s: float, say: Callable[[str], None]) -> list[MethodRun]:
     """Every network, capacity and number of nodes that needs more than one node."""
-    runs: list[Run] = []
+    runs: list[MethodRun] = []
     for network, make in NETWORKS.items():
         chain = chain_of(make())
         for capacity_mb in CAPACITIES_MB:
@@ -69,7 +69,7 @@ def published_runs(trials: int, limit_s: float, say: Callable[[str], None]) -> l
 
 def _run(
     network: str, chain: Chain, capacity_mb: int, nodes: int, seed: int, limit_s: float
-) -> Run:
+) -> MethodRun:
     rng = np.random.default_rng(seed)
     rate = random_cluster(nodes, rng)
     capacity = capacity_mb * MB
@@ -82,7 +82,7 @@ def _run(
     def period(plan: matching.Plan | None) -> float:
         return math.nan if plan is None else matching.period_s(chain, rate, plan)
 
-    return Run(
+    return MethodRun(
         network=network,
         capacity_mb=capacity_mb,
         nodes=nodes,

@@ -21,7 +21,7 @@ from partition.placement.errors import PlacementError
 from partition.placement.run.replan import devices_of
 
 if TYPE_CHECKING:
-    from partition.placement.run.supervisor import Placed
+    from partition.placement.run.supervisor import PlacementRecord
 
 
 def run(
@@ -91,7 +91,9 @@ def run(
     }
 
 
-def _describe(version: int, placed: Placed, seconds: list[tuple[float, int]]) -> dict[str, Any]:
+def _describe(
+    version: int, placed: PlacementRecord, seconds: list[tuple[float, int]]
+) -> dict[str, Any]:
     plan = placed.plan
     measured = frames_per_s(
         [when_s for when_s, used in seconds if used == version], len(devices_of(plan))

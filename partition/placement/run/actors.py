@@ -20,10 +20,10 @@ import ray
 from partition.model.folder import ModelFolder
 from partition.model.runtime import Array, random_inputs
 from partition.stages.errors import StageError, StageLostError
-from partition.stages.line import Line
+from partition.stages.line import PipelineDriver
 from partition.stages.probe import link_rate_bps
 from partition.stages.server import StageServer
-from partition.stages.session import Hop
+from partition.stages.session import StageSpec
 
 LABEL = "dvfo-device"
 """Of a Ray node: the device's name in the cluster file."""
@@ -92,7 +92,7 @@ class LineActor:
         self._left_out: dict[str, list[Any]] = {}
         self._guard = threading.Lock()
         self._results: list[tuple[float, int]] = []
-        self._line = Line(
+        self._line = PipelineDriver(
             self._folder,
             self._route,
             f"{ray.util.get_node_ip_address()}:0",
@@ -155,7 +155,7 @@ class LineActor:
         for number in range(n_frames):
             yield samples[number % len(samples)]
 
-    def _route(self) -> tuple[Hop, ...]:
+    def _route(self) -> tuple[StageSpec, ...]:
         """The stages on those replicas that answer: one of each stage, or more."""
         with self._guard:
             stages = self._stages
@@ -175,7 +175,7 @@ class LineActor:
             if not found:
                 raise lost
             working += [actor for actor, _ in found]
-            hops.append(Hop(tuple(address for _, address in found), stage.start, stage.end))
+            hops.append(StageSpec(tuple(address for _, address in found), stage.start, stage.end))
         self._working, self._left_out = tuple(working), left_out
         return tuple(hops)
 

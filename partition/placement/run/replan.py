@@ -11,7 +11,7 @@ from partition.placement.cluster import Cluster
 from partition.placement.errors import ClusterError
 from partition.placement.plan import Plan
 from partition.placement.solver.problem import build_problem
-from partition.placement.solver.solve import Wish, placed_period_s, solve
+from partition.placement.solver.solve import PlacementObjective, placed_period_s, solve
 
 CHANGE = 0.2
 """Share by which a link's rate has to change before stages are placed anew."""
@@ -22,7 +22,7 @@ WORTH = 0.05
 Link = tuple[str, str]
 
 
-class Planner:
+class Replanner:
     """Places a network on the devices that are there, over links as they were last measured.
 
     Args:
@@ -41,7 +41,7 @@ class Planner:
     ) -> None:
         self._folder = folder
         self._cluster = replace(cluster, rate_bps=cluster.rate_bps.copy())
-        self._wish = Wish(max_replicas=max_replicas, time_limit_s=time_limit_s)
+        self._wish = PlacementObjective(max_replicas=max_replicas, time_limit_s=time_limit_s)
         self._index = {device.name: i for i, device in enumerate(cluster.devices)}
 
     def place(self, absent: Collection[str] = ()) -> Plan:

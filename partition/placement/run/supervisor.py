@@ -17,7 +17,7 @@ from partition.placement.cluster import Cluster
 from partition.placement.errors import PlacementError
 from partition.placement.plan import Plan
 from partition.placement.run.actors import LABEL, LineActor, PlacedStage, StageActor, sample_inputs
-from partition.placement.run.replan import WORTH, Link, Planner, devices_of
+from partition.placement.run.replan import WORTH, Link, Replanner, devices_of
 
 _LOOK_S = 1.0
 _MEASURE_S = 3.0
@@ -31,7 +31,7 @@ _FEW_CPUS = 0.001
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class PlacementRecord:
     """A placement that was used, and why it was made."""
 
     plan: Plan
@@ -71,10 +71,10 @@ class Supervisor:
         self._cluster = cluster
         self._report = report
         self._processes = 1 + spares
-        self._planner = Planner(self._folder, cluster, max_replicas)
+        self._planner = Replanner(self._folder, cluster, max_replicas)
         self._stages: dict[str, tuple[Any, ...]] = {}
         self._measured_s = 0.0
-        self.placed: list[Placed] = []
+        self.placed: list[PlacementRecord] = []
         missing = [d.name for d in cluster.devices if d.name not in self._alive()]
         if missing:
             raise PlacementError(
@@ -135,7 +135,7 @@ class Supervisor:
         self._start(used)
         if not self.placed:  # spare ones that still start would slow the first frames down
             self._wait_for_all()
-        self.placed.append(Placed(plan, reason))
+        self.placed.append(PlacementRecord(plan, reason))
         stages = tuple(
             PlacedStage(
                 each.devices,
@@ -223,7 +223,7 @@ class Supervisor:
             rates_bps[a, b] = rate_bps
         return rates_bps
 
-    def _measure(self, line: Any, placed: Placed) -> None:
+    def _measure(self, line: Any, placed: PlacementRecord) -> None:
         """Ask the stages how they are doing; one that does not answer is left out."""
         names = devices_of(placed.plan)
         asked = [actor.statistics.remote() for name in names for actor in self._stages[name]]

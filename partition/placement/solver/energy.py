@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from partition.placement.cluster import Clock, Floats
+from partition.placement.cluster import ClockPoint, Floats
 from partition.placement.errors import PlacementError
 from partition.placement.solver import additive
 from partition.placement.solver.additive import Costs
@@ -46,7 +46,7 @@ def energy_costs(problem: Problem, period_s: float) -> Costs:
     )
 
 
-def best_clock(problem: Problem, device: int, i: int, j: int, period_s: float) -> Clock:
+def best_clock(problem: Problem, device: int, i: int, j: int, period_s: float) -> ClockPoint:
     """The clock that stage [i, j) takes least energy at."""
     return problem.clocks[device][int(_stage_j(problem, device, period_s)[:, i, j].argmin())]
 

@@ -27,7 +27,7 @@ _CELLS = 1 << 19
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class LabelSearchResult:
     """What was found out.
 
     Attributes:
@@ -152,16 +152,16 @@ class LabelSearch:
         self._waiting: list[list[_Labels]] = [[] for _ in range(self._last + 1)]
         self._kept: list[_Labels | None] = [None] * (self._last + 1)
 
-    def run(self) -> Outcome:
+    def run(self) -> LabelSearchResult:
         """A placement, if there is one and it was not left out."""
         nobody = np.zeros(1, np.int64)
         root = _Labels(self._packed.none, nobody, np.zeros(1), nobody, nobody)
         for cut in range(self._last):
             labels = self._keep(cut) if cut else root
             if labels is not None and not self._extend(cut, labels):
-                return Outcome((), complete=False)
+                return LabelSearchResult((), complete=False)
         done = self._keep(self._last)
-        return Outcome(() if done is None else self._trace(self._last), self._complete)
+        return LabelSearchResult(() if done is None else self._trace(self._last), self._complete)
 
     def furthest(self) -> tuple[Step, ...]:
         """After `run`: stages of as many of the first blocks as it got to."""

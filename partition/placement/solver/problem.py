@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from partition.codec import quantisers
-from partition.placement.cluster import Clock, Cluster, Device, Floats
+from partition.placement.cluster import ClockPoint, Cluster, Device, Floats
 from partition.placement.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Problem:
     delay_s: Floats
     source: int | None = None
     sink: int | None = None
-    clocks: tuple[tuple[Clock, ...], ...] = ()
+    clocks: tuple[tuple[ClockPoint, ...], ...] = ()
     idle_w: Floats | None = None
     send_w: Floats | None = None
     memory_limit_bytes: int | None = None

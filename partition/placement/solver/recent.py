@@ -23,7 +23,7 @@ _State = tuple[int, int, int]
 """The choice of the last stage, of the one before, and of the one before that; C for none."""
 
 
-class Recent:
+class NgRoutes:
     """Everything that such walks reach within a period.
 
     Args:

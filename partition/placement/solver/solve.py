@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from partition.placement.errors import InfeasibleError, PlacementError
-from partition.placement.plan import Plan, Stage
+from partition.placement.plan import Plan, PlannedStage
 from partition.placement.solver import additive, energy, infeasible
 from partition.placement.solver.choices import Choices
 from partition.placement.solver.problem import Problem
@@ -23,7 +23,7 @@ _EXPLAIN_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wish:
+class PlacementObjective:
     """What a placement is for."""
 
     objective: str = "throughput"
@@ -56,7 +56,7 @@ class Wish:
         return np.inf if self.rate_hz is None else 1.0 / self.rate_hz
 
 
-def solve(problem: Problem, wish: Wish) -> Plan:
+def solve(problem: Problem, wish: PlacementObjective) -> Plan:
     """The best placement, or the best that was found in time, with a bound.
 
     Raises:
@@ -97,7 +97,7 @@ def _cheapest(problem: Problem, costs: additive.Costs, seconds: float) -> additi
     return additive.solve_additive(counts, costs, time_limit_s=seconds)
 
 
-def _throughput_in_time(problem: Problem, wish: Wish, deadline_s: float) -> Plan:
+def _throughput_in_time(problem: Problem, wish: PlacementObjective, deadline_s: float) -> Plan:
     """Bisection again, where each period is asked for the least latency within it."""
     assert wish.max_latency_s is not None
     most_s = additive.relaxed(wish.max_latency_s)
@@ -181,7 +181,7 @@ def _receive_s(problem: Problem, placed: Placement, nth: int) -> float:
     return slowest / min(len(senders), len(devices))
 
 
-def _plan(problem: Problem, wish: Wish, placed: Placement, bound: float) -> Plan:
+def _plan(problem: Problem, wish: PlacementObjective, placed: Placement, bound: float) -> Plan:
     stages = []
     energy_j = 0.0
     slowdowns: list[float] = []
@@ -193,7 +193,7 @@ def _plan(problem: Problem, wish: Wish, placed: Placement, bound: float) -> Plan
             clock_hz, slowdown = clock.hz, 1.0 / clock.speed
         slowdowns.append(slowdown)
         stages.append(
-            Stage(
+            PlannedStage(
                 start=i,
                 end=j,
                 first_block=problem.blocks[i],
@@ -257,7 +257,7 @@ def _energy_j(problem: Problem, placed: Placement, period_s: float) -> float:
     return float(total + costs.entry[route[0]] + costs.exit[route[-1]])
 
 
-def _binding(problem: Problem, stages: list[Stage], longest_s: float) -> str:
+def _binding(problem: Problem, stages: list[PlannedStage], longest_s: float) -> str:
     for nth, stage in enumerate(stages):
         if stage.period_s == longest_s:
             return f"compute of stage {nth + 1} on {_names(stage.devices)}"

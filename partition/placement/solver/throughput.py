@@ -30,7 +30,7 @@ from partition.placement.solver.labels import LabelSearch
 from partition.placement.solver.prices import Ascent
 from partition.placement.solver.problem import Bools, Problem
 from partition.placement.solver.reach import Digits, Reach, n_states
-from partition.placement.solver.recent import MAX_CHOICES, MAX_STAGES, Recent
+from partition.placement.solver.recent import MAX_CHOICES, MAX_STAGES, NgRoutes
 from partition.placement.solver.threshold import Step, Threshold
 
 Clock = Callable[[], float]
@@ -46,7 +46,7 @@ than this many partial placements survive, and most searches would give up."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class SearchResult:
     """A placement and what is proved about it."""
 
     steps: tuple[Step, ...]
@@ -140,7 +140,7 @@ def solve_throughput(
     max_replicas: int = 1,
     time_limit_s: float = 10.0,
     clock: Clock = time.monotonic,
-) -> Found:
+) -> SearchResult:
     """Shortest period, with the best bound that fits into the time.
 
     Args:
@@ -186,7 +186,7 @@ class _Search:
             return True
         return False if self._refuted_s == np.inf else None
 
-    def run(self) -> Found:
+    def run(self) -> SearchResult:
         """Bisect until everything is proved, or time is up."""
         if self.find_any():
             self._open_s = []
@@ -201,7 +201,7 @@ class _Search:
                 self._open_s = []
                 effort = min(effort + 1, len(_EFFORTS) - 1)
         self._thin_out()
-        return Found(
+        return SearchResult(
             steps=self._steps,
             period_s=self._period_s,
             bound_s=min(max(self._refuted_s, 0.0), self._period_s),
@@ -296,7 +296,7 @@ class _Search:
 
     def _by_recent(self, threshold: Threshold, effort: _Effort) -> _Answer:
         """Refute by what no device does again soon, or find a placement in depth."""
-        recent = Recent(threshold, self._alive(threshold))
+        recent = NgRoutes(threshold, self._alive(threshold))
         if not recent.ends_reached:
             return _Answer((), refuted=True)
         steps = recent.find(effort.depth, self._in_time)

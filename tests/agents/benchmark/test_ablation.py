@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agents.training.learn import Trained
+from agents.training.learn import TrainingResult
 from benchmarks.policies import ablation
 from benchmarks.policies.ablation import VARIANTS, WHOLE, page
 
@@ -31,7 +31,7 @@ def test_a_board_that_waits_is_simulated_as_such(swinging, monkeypatch):
 
     def untrained(name, world, seed):
         worlds.append((name, world.blocking, seed))
-        return Trained(None, None, 0)
+        return TrainingResult(None, None, 0)
 
     monkeypatch.setattr(ablation, "build_world", lambda *_: swinging)
     monkeypatch.setattr(ablation, "train", untrained)

@@ -8,16 +8,16 @@ import pytest
 from agents.errors import AgentError
 from benchmarks.policies import plan, run
 from benchmarks.policies.__main__ import main
-from benchmarks.policies.plan import Case, Job
+from benchmarks.policies.plan import BenchmarkJob, Case
 from benchmarks.policies.report import write
-from benchmarks.policies.run import Measured
+from benchmarks.policies.run import MeasuredDecider
 from benchmarks.policies.traces import BASES, recorded_scenarios
 
 DECIDERS = ("oracle", "best-static", "random")
 
 
 @pytest.fixture(scope="module")
-def jobs(tiny, small_device) -> list[Job]:
+def jobs(tiny, small_device) -> list[BenchmarkJob]:
     case = Case(
         device=str(small_device),
         model=str(tiny.path),
@@ -35,7 +35,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def results(jobs, folder) -> list[Measured]:
+def results(jobs, folder) -> list[MeasuredDecider]:
     return run.run_jobs(jobs, folder, None, 2, lambda _: None)
 
 

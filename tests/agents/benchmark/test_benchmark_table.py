@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from agents.evaluation.rows import ALL
-from benchmarks.policies.plan import OURS, Job
-from benchmarks.policies.run import PER_EPISODE, Measured
+from benchmarks.policies.plan import OURS, BenchmarkJob
+from benchmarks.policies.run import PER_EPISODE, MeasuredDecider
 from benchmarks.policies.table import Samples, by_case, difference, gap_closed, ratio, rows
 from benchmarks.policies.verdict import bars, strongest_published
 
@@ -16,7 +16,9 @@ N_SEEDS, N_EPISODES = 4, 5
 KEY = ("tx2", "net")
 
 
-def measured(decider: str, seed: int, cost: float, spread: float = 0.1, **means: float) -> Measured:
+def measured(
+    decider: str, seed: int, cost: float, spread: float = 0.1, **means: float
+) -> MeasuredDecider:
     """Episodes whose luck is the same for every decider of a seed."""
     luck = np.random.default_rng(seed).normal(size=N_EPISODES)
     values = {
@@ -27,7 +29,7 @@ def measured(decider: str, seed: int, cost: float, spread: float = 0.1, **means:
         **means,
     }
     values["cost"] = cost
-    job = Job(
+    job = BenchmarkJob(
         device="tx2",
         model="net",
         scenarios=("a",),
@@ -43,10 +45,10 @@ def measured(decider: str, seed: int, cost: float, spread: float = 0.1, **means:
         }
         for scenario, shift in (("a", 1.0), ("b", 2.0))
     }
-    return Measured(job, "rule", 1.0, 10, 0.001, "", episodes)
+    return MeasuredDecider(job, "rule", 1.0, 10, 0.001, "", episodes)
 
 
-def case(**costs: float) -> list[Measured]:
+def case(**costs: float) -> list[MeasuredDecider]:
     return [
         measured(name.replace("_", "-"), seed, cost)
         for name, cost in costs.items()

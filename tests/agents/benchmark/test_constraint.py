@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agents.advised.policy import Advice, advised_rule
-from agents.deciders.nominal import Known, every_action
+from agents.advised.policy import PolicyFeatures, advised_rule
+from agents.deciders.nominal import NominalModel, every_action
 from agents.evaluation.plots import save
 from agents.policy.saved_rule import SavedRule
 from benchmarks.policies import constraint
@@ -16,8 +16,8 @@ from benchmarks.policies.constraint import SHARES, constrained, follow
 @pytest.fixture(scope="module")
 def careless(swinging) -> SavedRule:
     """A policy that sends everything away, over whatever link."""
-    known, actions = Known.of(swinging), every_action(swinging.layout)[::3]
-    n_inputs = Advice(known, actions).n_inputs
+    known, actions = NominalModel.of(swinging), every_action(swinging.layout)[::3]
+    n_inputs = PolicyFeatures(known, actions).n_inputs
     shapes = [(4, n_inputs), (len(actions), 4)]
     layers = [(np.zeros(shape, np.float32), np.zeros(shape[0], np.float32)) for shape in shapes]
     layers[-1][1][actions[:, -1].argmin()] = 1e4

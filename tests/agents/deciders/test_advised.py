@@ -10,26 +10,26 @@ from agents.advised.policy import (
     LONGEST_S,
     MEMORY_S,
     REMEMBERED,
-    Advice,
     Advised,
+    PolicyFeatures,
     advised_rule,
 )
 from agents.advised.portfolio import collect_states, complementary
 from agents.baselines.model_search import ModelSearch, SearchSettings
 from agents.baselines.rollout import mean_cost
 from agents.deciders.base import top_clocks
-from agents.deciders.nominal import Known, every_action
+from agents.deciders.nominal import NominalModel, every_action
 from agents.deciders.pareto import useful_actions
 from agents.seeds import seeds_for
-from envs.sim.fleet import Fleet
+from envs.sim.fleet import BatchedSimulator
 from envs.spaces import ObservationEncoder, observation_fields
 
 SEEDS = seeds_for(99, 0, 4)
 
 
 @pytest.fixture(scope="module")
-def known(swinging) -> Known:
-    return Known.of(swinging)
+def known(swinging) -> NominalModel:
+    return NominalModel.of(swinging)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def actions(swinging):
 
 def silent(known, actions):
     """Layers that correct nothing."""
-    n_inputs = Advice(known, actions).n_inputs
+    n_inputs = PolicyFeatures(known, actions).n_inputs
     shapes = [(8, n_inputs), (len(actions), 8)]
     return [(np.zeros(shape, np.float32), np.zeros(shape[0], np.float32)) for shape in shapes]
 
@@ -62,14 +62,17 @@ def test_corrections_outweigh_the_advice(swinging, known, actions):
     layers = silent(known, actions)
     layers[-1][1][4] = 1e4
     decider = Advised(known, actions, layers)
-    decider.begin(Fleet(swinging, 3), 3)
-    fleet, encoder = Fleet(swinging, 3), ObservationEncoder(observation_fields(swinging.layout))
+    decider.begin(BatchedSimulator(swinging, 3), 3)
+    fleet, encoder = (
+        BatchedSimulator(swinging, 3),
+        ObservationEncoder(observation_fields(swinging.layout)),
+    )
     decided = decider.decide(encoder.encode(fleet.reset(SEEDS[:3])))
     np.testing.assert_array_equal(decided, np.tile(actions[4], (3, 1)))
 
 
 def test_memory_by_hand(swinging, known, actions):
-    advice = Advice(known, actions)
+    advice = PolicyFeatures(known, actions)
     held = top_clocks(swinging.layout, 1)
     names = [f.name for f in observation_fields(swinging.layout)]
     column, n = names.index("rtt_s"), REMEMBERED.index("rtt_s")
@@ -96,9 +99,9 @@ def test_memory_by_hand(swinging, known, actions):
 
 
 def test_the_best_action_has_no_regret_and_none_has_too_much(swinging, known):
-    advice = Advice(known, every_action(swinging.layout))
+    advice = PolicyFeatures(known, every_action(swinging.layout))
     encoder = ObservationEncoder(observation_fields(swinging.layout))
-    fleet = Fleet(swinging, 4)
+    fleet = BatchedSimulator(swinging, 4)
     advice.begin()
     inputs = advice.see(encoder.encode(fleet.reset(SEEDS)), top_clocks(swinging.layout, 4))
     regrets = inputs[:, -len(advice.actions) :]
@@ -126,7 +129,10 @@ def test_damaged_layers_are_refused(known, actions, damage):
 
 def decided(decider, world):
     """Actions in the first step of a few episodes."""
-    fleet, encoder = Fleet(world, len(SEEDS)), ObservationEncoder(observation_fields(world.layout))
+    fleet, encoder = (
+        BatchedSimulator(world, len(SEEDS)),
+        ObservationEncoder(observation_fields(world.layout)),
+    )
     observations = encoder.encode(fleet.reset(SEEDS))
     decider.begin(fleet, fleet.n)
     return observations, decider.decide(observations)
@@ -138,7 +144,7 @@ def test_the_latency_target_can_be_a_constraint(swinging, known, actions):
     layers[-1][1][lowest_clocks] = 1e4  # preferred, whatever it is expected to do
     observations, free = decided(Advised(known, actions, layers), swinging)
     _, bound = decided(Advised(known, actions, layers, min_on_time=0.9), swinging)
-    advice = Advice(known, actions)
+    advice = PolicyFeatures(known, actions)
     advice.begin()
     advice.see(observations, top_clocks(swinging.layout, len(SEEDS)))
 

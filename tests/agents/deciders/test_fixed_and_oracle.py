@@ -13,16 +13,16 @@ from agents.deciders.oracle import Oracle, cost_table
 from agents.deciders.static import Random, Static
 from agents.registry import fit
 from agents.seeds import seeds_for
-from envs.sim.fleet import Fleet
+from envs.sim.fleet import BatchedSimulator
 from tests.runs import constant_policy
 
 SEEDS = seeds_for(99, 0, 4)
 
 
 @pytest.fixture
-def fleet(small_world) -> Fleet:
+def fleet(small_world) -> BatchedSimulator:
     """Ten boards, more than the oracle searches at once, a few steps into their episodes."""
-    fleet = Fleet(small_world, 10)
+    fleet = BatchedSimulator(small_world, 10)
     fleet.reset(seeds_for(99, 1, 10))
     generator = np.random.default_rng(0)
     for _ in range(5):

@@ -12,8 +12,8 @@ from agents.baselines.cut_times import CutTimes
 from agents.baselines.dynamic_split import DynamicSplitting
 from agents.baselines.neurosurgeon import Neurosurgeon
 from agents.deciders.governor import FixedRoute, Governed, GovernorModel
-from agents.deciders.nominal import Known, read_clocks
-from envs.sim.fleet import Fleet
+from agents.deciders.nominal import NominalModel, read_clocks
+from envs.sim.fleet import BatchedSimulator
 from envs.sim.split_costs import SplitCosts
 from envs.spaces import ObservationEncoder, observation_fields
 
@@ -21,20 +21,20 @@ SEEDS = np.arange(3, dtype=np.uint64)
 
 
 @pytest.fixture
-def known(world) -> Known:
-    return Known.of(world)
+def known(world) -> NominalModel:
+    return NominalModel.of(world)
 
 
 @pytest.fixture
 def readings(world):
-    return Fleet(world, 3).reset(SEEDS)
+    return BatchedSimulator(world, 3).reset(SEEDS)
 
 
 def governed(world, readings, *, busy: float, indices: tuple[int, ...]) -> list[int]:
     tables = [axis.values for axis in world.layout.axes[:-1]]
     clocks_hz = [[table[i] for table, i in zip(tables, indices, strict=True)]]
     seen = replace(readings.select(slice(1)), busy=np.array([busy]), clocks_hz=np.array(clocks_hz))
-    return GovernorModel(Known.of(world)).clocks(seen)[0].tolist()
+    return GovernorModel(NominalModel.of(world)).clocks(seen)[0].tolist()
 
 
 def test_governor_lowers_all_clocks_when_idle(world, readings):
@@ -59,7 +59,7 @@ def test_governor_asks_for_headroom_on_the_cpu_and_a_target_load_on_the_gpu(worl
 
 
 def test_governed_rule_combines_both(world, known):
-    fleet = Fleet(world, 3)
+    fleet = BatchedSimulator(world, 3)
     encoder = ObservationEncoder(observation_fields(world.layout))
     observations = encoder.encode(fleet.reset(SEEDS))
     rule = Governed(known, FixedRoute(2))

@@ -8,14 +8,14 @@ import pytest
 
 from agents.baselines.appealnet import ASSUMED_SHARE
 from agents.baselines.rollout import mean_cost
-from agents.deciders.nominal import Known
+from agents.deciders.nominal import NominalModel
 from agents.errors import AgentError
 from agents.registry import UNLEARNED
 from agents.rules import make_rule
 from agents.seeds import seeds_for
 from agents.training.all_deciders import DECIDERS
-from envs.sim.build import build_world
-from envs.sim.fleet import Fleet
+from envs.sim.build import build_sim_config
+from envs.sim.fleet import BatchedSimulator
 from envs.spaces import ObservationEncoder, observation_fields
 
 SEEDS = seeds_for(99, 0, 4)
@@ -39,7 +39,7 @@ def test_what_can_be_saved_decides_the_same_when_it_is_built_again(swinging, fit
         assert found.rule is None
         return
     parameters = json.loads(json.dumps(found.rule.parameters))
-    again = make_rule(found.rule.name, parameters).build(Known.of(swinging))
+    again = make_rule(found.rule.name, parameters).build(NominalModel.of(swinging))
     first, second = (mean_cost(swinging, decider, SEEDS) for decider in (found.decider, again))
     assert first == second
 
@@ -52,7 +52,7 @@ def test_deciders_forget_between_episodes(swinging, fitted):
 
 @pytest.fixture(scope="module")
 def board_without_gpu_clocks(tiny):
-    return replace(build_world("pi4", tiny, ["lte-driving"]), n_steps=8)
+    return replace(build_sim_config("pi4", tiny, ["lte-driving"]), n_steps=8)
 
 
 @pytest.mark.parametrize("name", UNLEARNED.names())
@@ -61,7 +61,10 @@ def test_axes_that_a_board_lacks_are_nobody_s_business(board_without_gpu_clocks,
     sizes = [len(axis.values) for axis in world.layout.axes]
     assert len(sizes) == 2
     decider = UNLEARNED.fit(name, world, 0).decider
-    fleet, encoder = Fleet(world, 3), ObservationEncoder(observation_fields(world.layout))
+    fleet, encoder = (
+        BatchedSimulator(world, 3),
+        ObservationEncoder(observation_fields(world.layout)),
+    )
     observations = encoder.encode(fleet.reset(SEEDS[:3]))
     decider.begin(fleet, 3)
     for _ in range(3):

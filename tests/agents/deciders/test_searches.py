@@ -15,14 +15,14 @@ from agents.baselines.measure import measure
 from agents.baselines.model_search import ModelSearch, SearchSettings
 from agents.baselines.rollout import mean_cost
 from agents.baselines.tune_search import tune_search
-from agents.deciders.nominal import Actions, Known, every_action
-from agents.deciders.nominal_outcome import Caution, expect
+from agents.deciders.nominal import Actions, NominalModel, every_action
+from agents.deciders.nominal_outcome import SafetyMargin, expect
 from agents.deciders.oracle import Oracle, cost_table
 from agents.deciders.pareto import undominated, useful_actions
 from agents.deciders.static import Static
 from agents.seeds import seeds_for
 from envs.sim.effects import EFFECTS, Effects
-from envs.sim.fleet import EXPECTED_SLOWDOWN, Fleet
+from envs.sim.fleet import EXPECTED_SLOWDOWN, BatchedSimulator
 from envs.spaces import ObservationEncoder, observation_fields
 
 SEEDS = seeds_for(99, 0, 4)
@@ -56,7 +56,7 @@ def test_undominated_by_hand():
 
 def test_no_state_makes_a_useless_action_the_best(swinging):
     """Cost of the useful ones reaches the optimum of all under many links, rates and targets."""
-    known = Known.of(swinging)
+    known = NominalModel.of(swinging)
     useful = useful_actions(known)
     every = every_action(swinging.layout)
     assert 0 < len(useful) < len(every)
@@ -64,7 +64,7 @@ def test_no_state_makes_a_useless_action_the_best(swinging):
     held = np.zeros((len(readings.eta), 4), dtype=np.int64)
 
     def least(indices):
-        outcome = expect(known, Actions(known, indices), readings, held, Caution())
+        outcome = expect(known, Actions(known, indices), readings, held, SafetyMargin())
         outcome = replace(outcome, switched=np.zeros(1))
         alone = np.broadcast_to(outcome.fell_back == 0.0, (len(readings.eta), len(indices)))
         cost = known.objective.cost(outcome, readings.eta[:, None])
@@ -74,7 +74,7 @@ def test_no_state_makes_a_useless_action_the_best(swinging):
 
 
 def many_readings(world, n: int = 200):
-    fleet = Fleet(world, n)
+    fleet = BatchedSimulator(world, n)
     readings = fleet.reset(np.arange(n, dtype=np.uint64))
     generator = np.random.default_rng(0)
     return replace(
@@ -90,32 +90,32 @@ def many_readings(world, n: int = 200):
 def test_expectation_equals_the_truth_where_nothing_is_hidden(build):
     """With all effects off, readings and nominal model tell the cost of every action exactly."""
     plain = replace(build("plain"), effects=Effects.without(EFFECTS))
-    fleet, held = Fleet(plain, 1), np.array([[1, 2, 0, 4]])
+    fleet, held = BatchedSimulator(plain, 1), np.array([[1, 2, 0, 4]])
     fleet.reset(SEEDS[:1])
     fleet.step(held)
-    known, readings = Known.of(plain), fleet.readings()
+    known, readings = NominalModel.of(plain), fleet.readings()
     actions = Actions(known, every_action(plain.layout))
-    expected = expect(known, actions, readings, held, Caution(time_margin=EXPECTED_SLOWDOWN))
+    expected = expect(known, actions, readings, held, SafetyMargin(time_margin=EXPECTED_SLOWDOWN))
     expected = replace(expected, switched=np.zeros(1))
     cost = known.objective.cost(expected, readings.eta[:, None])
     np.testing.assert_allclose(cost, cost_table(fleet, slice(0, 1)).reshape(1, -1), rtol=1e-5)
 
 
 def test_model_search_reaches_the_known_optimum_where_nothing_changes(calm):
-    search = mean_cost(calm, ModelSearch(Known.of(calm), SearchSettings()), SEEDS)
+    search = mean_cost(calm, ModelSearch(NominalModel.of(calm), SearchSettings()), SEEDS)
     assert search <= 1.03 * mean_cost(calm, Oracle(), SEEDS)
 
 
 def test_model_search_goes_its_way_where_the_link_is_seen_late(swinging, exhaustive):
     """An idle link is probed once a second, and changes as fast: the oracle is out of reach."""
-    search = mean_cost(swinging, ModelSearch(Known.of(swinging), SearchSettings()), SEEDS)
+    search = mean_cost(swinging, ModelSearch(NominalModel.of(swinging), SearchSettings()), SEEDS)
     static, oracle = min(exhaustive.values()), mean_cost(swinging, Oracle(), SEEDS)
     assert (static - search) / (static - oracle) > 0.3
 
 
 def test_model_search_learns_that_the_board_is_slower_than_its_model(swinging):
     """Told a factor, it expects late answers and raises the clocks."""
-    known, fleet = Known.of(swinging), Fleet(swinging, 1)
+    known, fleet = NominalModel.of(swinging), BatchedSimulator(swinging, 1)
     encoder = ObservationEncoder(observation_fields(swinging.layout))
     conditions = {"link_bps": 1e5, "latency_target_s": 0.05, "arrival_hz": 30.0, "eta": 1.0}
     conditions = {name: np.array([value]) for name, value in conditions.items()}
@@ -134,10 +134,10 @@ def test_model_search_learns_that_the_board_is_slower_than_its_model(swinging):
 
 
 def test_model_search_stays_where_it_is_while_nothing_changes(calm):
-    fleet = Fleet(calm, 2)
+    fleet = BatchedSimulator(calm, 2)
     encoder = ObservationEncoder(observation_fields(calm.layout))
     readings = fleet.reset(SEEDS[:2])
-    search = ModelSearch(Known.of(calm), SearchSettings())
+    search = ModelSearch(NominalModel.of(calm), SearchSettings())
     search.begin(fleet, 2)
     decided = []
     for _ in range(20):
@@ -148,7 +148,7 @@ def test_model_search_stays_where_it_is_while_nothing_changes(calm):
 
 
 def test_tuning_never_costs_more_than_the_defaults(swinging):
-    known = Known.of(swinging)
+    known = NominalModel.of(swinging)
     settings, steps = tune_search(swinging, SEEDS)
     tuned, default = (
         mean_cost(swinging, ModelSearch(known, s), SEEDS) for s in (settings, SearchSettings())
@@ -187,8 +187,8 @@ def front_actions(*routes: int) -> np.ndarray:
 
 def test_published_selector_takes_the_first_that_meets_the_threshold(swinging):
     front, latency_s = front_actions(4, 2, 0), np.array([0.3, 0.1, 0.05])
-    decider = PublishedDynaSplit(Known.of(swinging), front, latency_s)
-    fleet = Fleet(swinging, 4)
+    decider = PublishedDynaSplit(NominalModel.of(swinging), front, latency_s)
+    fleet = BatchedSimulator(swinging, 4)
     readings = replace(fleet.reset(SEEDS), latency_target_s=np.array([0.5, 0.2, 0.06, 0.02]))
     decider.begin(fleet, 4)
     encoder = ObservationEncoder(observation_fields(swinging.layout))
@@ -199,8 +199,8 @@ def test_published_selector_takes_the_first_that_meets_the_threshold(swinging):
 
 def test_mended_selector_follows_the_link(swinging):
     front = np.array([[2, 2, 2, 0], [2, 2, 2, 4]])
-    decider = DynaSplit(Known.of(swinging), front)
-    fleet = Fleet(swinging, 2)
+    decider = DynaSplit(NominalModel.of(swinging), front)
+    fleet = BatchedSimulator(swinging, 2)
     readings = replace(fleet.reset(SEEDS[:2]), link_bps=np.array([3e8, 1e5]))
     decider.begin(fleet, 2)
     encoder = ObservationEncoder(observation_fields(swinging.layout))

@@ -12,7 +12,7 @@ from agents.advised.full_information import FullInformation, Stretch
 from agents.advised.vec_env import AdvisedBoards
 from agents.baselines.model_search import ModelSearch, SearchSettings
 from agents.baselines.rollout import mean_cost
-from agents.deciders.nominal import Known
+from agents.deciders.nominal import NominalModel
 from agents.deployed.run_folder import load_policy
 from agents.learners.algorithm import linear_to_zero
 from agents.learning.log_cost import LogCost
@@ -56,7 +56,7 @@ def agent(swinging):
 
 def test_learns_what_the_model_leaves_open(swinging, learn):
     """The link's estimate is stale when nothing is sent; a memory tells what to make of it."""
-    searched = mean_cost(swinging, ModelSearch(Known.of(swinging), SearchSettings()), SEEDS)
+    searched = mean_cost(swinging, ModelSearch(NominalModel.of(swinging), SearchSettings()), SEEDS)
     trained = learn(total_timesteps=5 * STEPS, gamma=0.0, temperature=(0.05, 0.001))
     found = mean_cost(swinging, simulated_decider(trained.policy, swinging), SEEDS)
     assert found < 0.97 * searched

@@ -7,17 +7,17 @@ from torch import nn
 
 from agents.deciders.base import axis_sizes
 from agents.deciders.oracle import Oracle, cost_table
-from agents.learners.imitation import Imitation, Lessons, soft_labels
+from agents.learners.imitation import Imitation, ImitationConfig, soft_labels
 from agents.learning.categoricals import Categoricals
-from envs.sim.fleet import Fleet
+from envs.sim.fleet import BatchedSimulator
 from envs.spaces import ObservationEncoder, observation_fields
 
-QUICK = Lessons(n_rounds=2, n_boards=16, look_every=4, n_epochs=30, batch_size=64)
+QUICK = ImitationConfig(n_rounds=2, n_boards=16, look_every=4, n_epochs=30, batch_size=64)
 
 
 @pytest.fixture
-def fleet(small_world) -> Fleet:
-    boards = Fleet(small_world, 6)
+def fleet(small_world) -> BatchedSimulator:
+    boards = BatchedSimulator(small_world, 6)
     boards.reset(np.arange(6, dtype=np.uint64))
     return boards
 
@@ -61,7 +61,7 @@ def taught(world, seed: int = 0):
 
 def test_imitation_finds_the_optimum_where_nothing_changes(calm):
     policy, choices = taught(calm)
-    fleet = Fleet(calm, 1)
+    fleet = BatchedSimulator(calm, 1)
     fleet.reset(np.array([5], dtype=np.uint64))
     encoder = ObservationEncoder(observation_fields(fleet.layout))
     for _ in range(8):

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from agents.advised.residuals import LARGEST, Residuals, features
-from agents.deciders.nominal import Known, every_action
+from agents.deciders.nominal import NominalModel, every_action
 from agents.errors import AgentError
 
 
 @pytest.fixture(scope="module")
-def known(swinging) -> Known:
-    return Known.of(swinging)
+def known(swinging) -> NominalModel:
+    return NominalModel.of(swinging)
 
 
 @pytest.fixture(scope="module")

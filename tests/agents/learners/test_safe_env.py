@@ -5,7 +5,7 @@ import pytest
 
 from agents.learning.safe_env import SafeEnv
 from envs.edge_env import EdgeSplitEnv
-from envs.sim.fleet import Fleet
+from envs.sim.fleet import BatchedSimulator
 from tests.runs import constant_policy
 
 TRUSTED = (1, 1, 1, 2)
@@ -13,7 +13,7 @@ TRUSTED = (1, 1, 1, 2)
 
 @pytest.fixture
 def safe(small_world) -> SafeEnv:
-    env = EdgeSplitEnv(Fleet(small_world, 1), small_world.objective())
+    env = EdgeSplitEnv(BatchedSimulator(small_world, 1), small_world.objective())
     wrapped = SafeEnv(env, constant_policy(small_world.layout, TRUSTED))
     wrapped.reset(seed=0)
     return wrapped

@@ -6,7 +6,7 @@ import json
 from contextlib import nullcontext
 
 from hw.doctor.privacy import Secrets
-from hw.selftest.bench import Bench, Surroundings
+from hw.selftest.bench import SelfTestBench, Surroundings
 from hw.selftest.run import begin, run
 from tests.hw.fake.access import FakeSysfs
 
@@ -22,23 +22,23 @@ def surroundings(sysfs, load=nullcontext, *, jtop_w=None, pause=None, tell=len) 
     return Surroundings(clock, sleep, pause or wait, load, lambda: jtop_w, tell)
 
 
-def self_test(sysfs: FakeSysfs, load=nullcontext, **options) -> Bench:
+def self_test(sysfs: FakeSysfs, load=nullcontext, **options) -> SelfTestBench:
     """Run the whole test; returns its bench with all findings."""
     bench = begin(sysfs, surroundings(sysfs, load, **options))
     run(bench, lambda: None)
     return bench
 
 
-def document_of(bench: Bench) -> dict:
+def document_of(bench: SelfTestBench) -> dict:
     """What the file holds, as read from disk."""
     return json.loads(json.dumps(bench.findings.document(Secrets.of(bench.sysfs))))
 
 
-def verdicts(bench: Bench) -> dict[str, str]:
+def verdicts(bench: SelfTestBench) -> dict[str, str]:
     """Verdict of each check by its name."""
     return {check.name: check.verdict.value for check in bench.findings.checks}
 
 
-def texts(bench: Bench) -> dict[str, str]:
+def texts(bench: SelfTestBench) -> dict[str, str]:
     """Text of each check by its name."""
     return {check.name: check.text for check in bench.findings.checks}

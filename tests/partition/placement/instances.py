@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from partition.placement.cluster import Clock
+from partition.placement.cluster import ClockPoint
 from partition.placement.solver.problem import Problem, memory_of_stages
 
 
@@ -39,7 +39,7 @@ def random_problem(seed: int, n: int | None = None, n_blocks: int | None = None)
     np.fill_diagonal(bytes_per_s, 0.0)
     codec_s = rng.uniform(0, 0.05, (1, n_blocks + 1)) / speed[:, None]
     end = 0 if rng.integers(2) else None
-    clocks = (Clock(hz=1e9, speed=0.5, busy_w=3.0), Clock(hz=2e9, speed=1.0, busy_w=8.0))
+    clocks = (ClockPoint(hz=1e9, speed=0.5, busy_w=3.0), ClockPoint(hz=2e9, speed=1.0, busy_w=8.0))
     return Problem(
         devices=tuple(f"device {k}" for k in range(n)),
         blocks=tuple(f"block {k}" for k in range(n_blocks)),

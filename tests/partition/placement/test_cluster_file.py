@@ -15,7 +15,7 @@ from partition.placement.cluster import Cluster
 from partition.placement.errors import ClusterError, InfeasibleError, PlacementError
 from partition.placement.solver import infeasible
 from partition.placement.solver.problem import build_problem, memory_of_stages
-from partition.placement.solver.solve import Wish, solve
+from partition.placement.solver.solve import PlacementObjective, solve
 
 GOOD = """
 schema_version = 1
@@ -156,7 +156,7 @@ def test_a_device_without_a_link_is_left_out_and_named(tmp_path, tiny):
     assert [(left.name, left.reason) for left in cluster.left_out] == [("spare", "has no link")]
     assert [device.name for device in cluster.devices] == ["pi-1", "pi-2", "nano"]
     assert cluster.rate_bps.shape == cluster.delay_s.shape == (3, 3)
-    assert solve(build_problem(tiny, cluster), Wish()).proved
+    assert solve(build_problem(tiny, cluster), PlacementObjective()).proved
 
 
 def test_what_no_frame_can_get_to_or_away_from_is_left_out(tmp_path):
@@ -226,7 +226,7 @@ def by_weights(sizes, room, cuts=None, queue_depth=0):
 
 def test_a_block_that_no_device_holds_is_named_with_the_missing_bytes():
     with pytest.raises(InfeasibleError) as error:
-        solve(by_weights([3, 27, 4], [10, 20]), Wish())
+        solve(by_weights([3, 27, 4], [10, 20]), PlacementObjective())
     sentence = str(error.value)
     assert "block 'block 1' needs 27 bytes, 7 more than the largest device 'device 1'" in sentence
     assert "has free (20), and no other cuts need less: add memory or a larger device" in sentence
@@ -235,10 +235,10 @@ def test_a_block_that_no_device_holds_is_named_with_the_missing_bytes():
 def test_a_block_that_needs_more_alone_than_with_its_neighbours_is_no_reason_to_refuse():
     # The first two blocks alone need 10 + 4 * 50 bytes and more, both in one stage 20 + 4 * 1.
     fits = by_weights([10, 10, 10], [24, 14], cuts=[0, 50, 1, 0], queue_depth=3)
-    assert [(s.start, s.end) for s in solve(fits, Wish()).stages] == [(0, 2), (2, 3)]
+    assert [(s.start, s.end) for s in solve(fits, PlacementObjective()).stages] == [(0, 2), (2, 3)]
     sentence = "blocks 'block 0' to 'block 1' in one stage need 24 bytes, 4 more than the largest"
     with pytest.raises(InfeasibleError, match=sentence):
-        solve(replace(fits, capacity_bytes=np.array([20, 14])), Wish())
+        solve(replace(fits, capacity_bytes=np.array([20, 14])), PlacementObjective())
 
 
 def test_blocks_that_each_fit_in_some_stage_but_not_in_one_row_are_refused_with_a_true_size():
@@ -250,29 +250,29 @@ def test_blocks_that_each_fit_in_some_stage_but_not_in_one_row_are_refused_with_
     problem = replace(by_weights([1, 1, 1], [5, 5]), stage_bytes=stage_bytes)
     stage_bytes[0, 3] = 8
     with pytest.raises(InfeasibleError, match="need 8 bytes, 3 more than the largest"):
-        solve(problem, Wish())
+        solve(problem, PlacementObjective())
 
 
 def test_more_memory_is_no_remedy_where_the_memory_limit_binds(tmp_path, tiny):
     cluster = load(tmp_path, GOOD)
     with pytest.raises(InfeasibleError, match=r"more than the largest .*: raise --memory-limit$"):
-        solve(build_problem(tiny, cluster, memory_limit_bytes=9), Wish())
+        solve(build_problem(tiny, cluster, memory_limit_bytes=9), PlacementObjective())
     problem = replace(by_weights([10] * 4, [15, 15]), memory_limit_bytes=15)
     with pytest.raises(InfeasibleError, match=r"together.*: raise --memory-limit, add memory or"):
-        solve(problem, Wish())
+        solve(problem, PlacementObjective())
 
 
 def test_too_little_memory_in_total_says_how_much():
     sentence = r"needs 40 bytes on all devices together, 10 more than they have free \(30\)"
     with pytest.raises(InfeasibleError, match=sentence):
-        solve(by_weights([10, 10, 10, 10], [15, 15]), Wish())
+        solve(by_weights([10, 10, 10, 10], [15, 15]), PlacementObjective())
 
 
 def test_memory_that_fits_in_total_but_not_in_pieces_says_where_and_how_much():
     with pytest.raises(InfeasibleError) as error:
-        solve(by_weights([6, 6, 6], [9, 9]), Wish())
+        solve(by_weights([6, 6, 6], [9, 9]), PlacementObjective())
     assert "from block 'block 2' on there is no room, 3 bytes are missing" in str(error.value)
-    assert solve(by_weights([6, 6, 6], [12, 12]), Wish()).proved
+    assert solve(by_weights([6, 6, 6], [12, 12]), PlacementObjective()).proved
 
 
 def test_links_that_lead_nowhere_are_said_to_be_missing():
@@ -280,10 +280,10 @@ def test_links_that_lead_nowhere_are_said_to_be_missing():
     one_way = np.zeros((3, 3))
     one_way[0, [1, 2]] = 1e6
     with pytest.raises(InfeasibleError, match="from block 'block 2' on there is no room, 3 bytes"):
-        solve(replace(problem, bytes_per_s=one_way), Wish())
+        solve(replace(problem, bytes_per_s=one_way), PlacementObjective())
     alone = replace(problem, bytes_per_s=np.zeros((3, 3)), source=0, sink=1)
     with pytest.raises(InfeasibleError, match="no links lead from device to device"):
-        solve(alone, Wish())
+        solve(alone, PlacementObjective())
 
 
 def test_no_bytes_are_named_where_time_was_too_short_to_find_them():
@@ -300,21 +300,21 @@ def test_no_bytes_are_named_where_time_was_too_short_to_find_them():
 def test_a_rate_that_cannot_be_kept_says_so(tmp_path, tiny):
     problem = build_problem(tiny, load(tmp_path, GOOD))
     with pytest.raises(InfeasibleError, match="keeps up at 1e\\+09 frames per second"):
-        solve(problem, Wish(objective="latency", rate_hz=1e9))
+        solve(problem, PlacementObjective(objective="latency", rate_hz=1e9))
 
 
 def test_a_latency_that_cannot_be_met_says_what_can(tmp_path, tiny):
     problem = build_problem(tiny, load(tmp_path, GOOD))
     with pytest.raises(InfeasibleError, match="no placement answers within 1e-09 s"):
-        solve(problem, Wish(max_latency_s=1e-9))
+        solve(problem, PlacementObjective(max_latency_s=1e-9))
 
 
 def test_energy_needs_power_and_a_rate(tmp_path, tiny):
     problem = build_problem(tiny, load(tmp_path, GOOD))
     with pytest.raises(PlacementError, match="device 'pi-1' has no clocks with busy_w"):
-        solve(problem, Wish(objective="energy", rate_hz=1.0))
+        solve(problem, PlacementObjective(objective="energy", rate_hz=1.0))
     with pytest.raises(PlacementError, match="energy needs --rate"):
-        Wish(objective="energy")
+        PlacementObjective(objective="energy")
 
 
 @pytest.mark.parametrize(
@@ -327,7 +327,7 @@ def test_energy_needs_power_and_a_rate(tmp_path, tiny):
 )
 def test_wishes_that_contradict_themselves_are_refused(wish, sentence):
     with pytest.raises(PlacementError, match=sentence):
-        Wish(**wish)
+        PlacementObjective(**wish)
 
 
 def test_times_come_from_a_profile_of_the_same_network(tmp_path, tiny):

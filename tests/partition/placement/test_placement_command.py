@@ -17,7 +17,7 @@ from partition.placement import what_if
 from partition.placement.cluster import Cluster
 from partition.placement.errors import PlacementError
 from partition.placement.solver.problem import build_problem
-from partition.placement.solver.solve import Wish, solve
+from partition.placement.solver.solve import PlacementObjective, solve
 from partition.placement.what_if import find_changes
 
 CLUSTERS = Path(__file__).parents[3] / "docs/clusters"
@@ -109,7 +109,7 @@ def test_the_time_limit_is_for_the_plan_and_the_changes_together(run, monkeypatc
         """Takes all the time that it may."""
         asked_s.append(wish.time_limit_s)
         now_s[0] += wish.time_limit_s
-        return replace(solve(problem, Wish()), bound=0.0)
+        return replace(solve(problem, PlacementObjective()), bound=0.0)
 
     for module in (command, what_if):
         monkeypatch.setattr(module, "solve", slow)
@@ -147,9 +147,11 @@ def test_lmos_is_latency_under_a_memory_limit(lite0: ModelFolder, tmp_path):
     text = (CLUSTERS / "three-tiers.toml").read_text()
     path.write_text(text.replace("flops_per_s = 6e9", "flops_per_s = 1e8"))
     cluster = Cluster.load(path)
-    free = solve(build_problem(lite0, cluster), Wish(objective="latency"))
+    free = solve(build_problem(lite0, cluster), PlacementObjective(objective="latency"))
     limit_bytes = max(stage.memory_bytes for stage in free.stages) - 1
-    limited = solve(build_problem(lite0, cluster, limit_bytes), Wish(objective="latency"))
+    limited = solve(
+        build_problem(lite0, cluster, limit_bytes), PlacementObjective(objective="latency")
+    )
     assert limited.latency_s > free.latency_s
     assert all(stage.memory_bytes <= limit_bytes for stage in limited.stages)
     assert limited.proved
@@ -158,8 +160,8 @@ def test_lmos_is_latency_under_a_memory_limit(lite0: ModelFolder, tmp_path):
 def test_changes_are_what_a_new_search_finds(lite0):
     cluster = Cluster.load(CLUSTERS / "shelf.toml")
     problem = build_problem(lite0, cluster)
-    plan = solve(problem, Wish())
-    changes = list(find_changes(problem, Wish(), plan, 10.0))
+    plan = solve(problem, PlacementObjective())
+    changes = list(find_changes(problem, PlacementObjective(), plan, 10.0))
     assert all(0 <= change.saves < 1 and change.value <= plan.value for change in changes)
     faster = next(change for change in changes if "link from camera" in change.what)
     assert plan.binding.startswith("transfer of the input from camera")
@@ -169,10 +171,14 @@ def test_changes_are_what_a_new_search_finds(lite0):
 def test_twice_the_memory_is_not_said_to_help_where_the_memory_limit_binds(lite0):
     cluster = Cluster.load(CLUSTERS / "shelf.toml")
     problem = build_problem(lite0, cluster, memory_limit_bytes=15_000_000)
-    changes = list(find_changes(problem, Wish(), solve(problem, Wish()), 10.0))
+    changes = list(
+        find_changes(problem, PlacementObjective(), solve(problem, PlacementObjective()), 10.0)
+    )
     assert changes[-1].what == "twice the memory everywhere and twice --memory-limit"
     free = build_problem(lite0, cluster)
-    changes = list(find_changes(free, Wish(), solve(free, Wish()), 10.0))
+    changes = list(
+        find_changes(free, PlacementObjective(), solve(free, PlacementObjective()), 10.0)
+    )
     assert changes[-1].what == "twice the memory everywhere"
 
 
@@ -235,7 +241,7 @@ def test_the_shelf_takes_deeper_queues(lite0, tmp_path):
     path.write_text("queue_depth = 3\n" + (CLUSTERS / "shelf.toml").read_text())
     problem = build_problem(lite0, Cluster.load(path))
     assert np.diagonal(problem.stage_bytes, offset=1).max() > problem.capacity_bytes.max()
-    plan = solve(problem, Wish())
+    plan = solve(problem, PlacementObjective())
     assert plan.proved
     assert plan.period_s == pytest.approx(0.01205, rel=1e-3)
 

@@ -20,8 +20,8 @@ from partition.placement.solver import throughput
 from partition.placement.solver.choices import list_choices
 from partition.placement.solver.problem import build_problem, memory_of_stages
 from partition.placement.solver.reach import Digits, Reach
-from partition.placement.solver.recent import Recent
-from partition.placement.solver.solve import Wish, solve
+from partition.placement.solver.recent import NgRoutes
+from partition.placement.solver.solve import PlacementObjective, solve
 from partition.placement.solver.threshold import Threshold
 from partition.placement.solver.throughput import solve_throughput
 
@@ -142,7 +142,7 @@ def test_what_is_found_is_a_placement():
         problem = random_problem(seed, n=5, n_blocks=7)
         if not math.isfinite(least_period(problem)):
             continue
-        plan = solve(problem, Wish(time_limit_s=LONG_S))
+        plan = solve(problem, PlacementObjective(time_limit_s=LONG_S))
         devices = [device for stage in plan.stages for device in stage.devices]
         assert len(set(devices)) == len(devices)
         assert [plan.stages[0].start, plan.stages[-1].end] == [0, problem.n_blocks]
@@ -159,9 +159,9 @@ def test_least_latency_is_that_of_brute_force(chunk):
         truth = min((latency(problem, s) for s in all_placements(problem)), default=math.inf)
         if math.isinf(truth):
             with pytest.raises(PlacementError):
-                solve(problem, Wish(objective="latency", time_limit_s=LONG_S))
+                solve(problem, PlacementObjective(objective="latency", time_limit_s=LONG_S))
             continue
-        plan = solve(problem, Wish(objective="latency", time_limit_s=LONG_S))
+        plan = solve(problem, PlacementObjective(objective="latency", time_limit_s=LONG_S))
         assert plan.latency_s == pytest.approx(truth, rel=1e-9), seed
         assert plan.bound == pytest.approx(truth, rel=1e-9), seed
 
@@ -174,7 +174,10 @@ def test_least_energy_is_that_of_brute_force_over_all_clocks():
         if math.isinf(period_s):
             continue
         truth = min(energy(problem, s, period_s) for s in all_placements(problem))
-        plan = solve(problem, Wish(objective="energy", rate_hz=1 / period_s, time_limit_s=LONG_S))
+        plan = solve(
+            problem,
+            PlacementObjective(objective="energy", rate_hz=1 / period_s, time_limit_s=LONG_S),
+        )
         assert plan.energy_j == pytest.approx(truth, rel=1e-9), seed
         assert plan.bound == pytest.approx(truth, rel=1e-9), seed
         assert plan.period_s <= period_s * (1 + 1e-12)
@@ -191,7 +194,7 @@ def test_shortest_period_within_a_latency_is_that_of_brute_force():
             continue
         limit_s = 1.2 * min(t for _, t in both)
         truth = min(p for p, t in both if t <= limit_s)
-        plan = solve(problem, Wish(max_latency_s=limit_s, time_limit_s=LONG_S))
+        plan = solve(problem, PlacementObjective(max_latency_s=limit_s, time_limit_s=LONG_S))
         assert plan.period_s == pytest.approx(truth, rel=1e-12), seed
         assert plan.bound == pytest.approx(truth, rel=1e-12), seed
 
@@ -206,11 +209,13 @@ def test_a_rate_of_exactly_one_over_a_period_can_be_kept(objective):
             continue
         n_rounded += 1 / (1 / period_s) < period_s
         rate_hz = np.nextafter(1 / period_s, math.inf)
-        plan = solve(problem, Wish(objective=objective, rate_hz=rate_hz, time_limit_s=LONG_S))
+        plan = solve(
+            problem, PlacementObjective(objective=objective, rate_hz=rate_hz, time_limit_s=LONG_S)
+        )
         assert plan.proved, seed
         assert plan.period_s == pytest.approx(period_s, rel=1e-8), seed
         with pytest.raises(PlacementError, match="keeps up"):
-            solve(problem, Wish(objective=objective, rate_hz=rate_hz * (1 + 1e-6)))
+            solve(problem, PlacementObjective(objective=objective, rate_hz=rate_hz * (1 + 1e-6)))
     assert n_rounded > 0
 
 
@@ -221,11 +226,13 @@ def test_a_latency_of_exactly_the_least_can_be_asked_for():
         if not 0.0 < least_s < math.inf:
             continue
         limit_s = np.nextafter(least_s, 0.0)
-        assert solve(problem, Wish(max_latency_s=limit_s, time_limit_s=LONG_S)).proved
+        assert solve(problem, PlacementObjective(max_latency_s=limit_s, time_limit_s=LONG_S)).proved
         with pytest.raises(PlacementError, match="allow that much") as error:
-            solve(problem, Wish(max_latency_s=least_s * (1 - 1e-6)))
+            solve(problem, PlacementObjective(max_latency_s=least_s * (1 - 1e-6)))
         allowed_s = float(re.search(r"is (\S+) s or more", str(error.value))[1])
-        assert solve(problem, Wish(max_latency_s=allowed_s, time_limit_s=LONG_S)).proved
+        assert solve(
+            problem, PlacementObjective(max_latency_s=allowed_s, time_limit_s=LONG_S)
+        ).proved
 
 
 def _parts(problem, steps):
@@ -326,11 +333,11 @@ def test_memory_of_a_stage_is_weights_peak_and_what_waits_at_its_ends():
 
 
 def search_of_few_stages(problem, period_s):
-    """What `Recent` says of a period."""
+    """What `NgRoutes` says of a period."""
     choices = list_choices(problem)
     threshold = Threshold(choices, period_s)
     alive = np.isfinite(threshold.price_to_go(np.zeros(len(choices.counts)))[0])
-    recent = Recent(threshold, alive)
+    recent = NgRoutes(threshold, alive)
     return choices, recent.find(10**6), recent.gave_up
 
 
@@ -356,7 +363,7 @@ def test_a_search_of_few_stages_gives_up_when_it_may_look_no_further():
     choices = list_choices(problem)
     threshold = Threshold(choices, choices.largest_s)
     alive = np.isfinite(threshold.price_to_go(np.zeros(len(choices.counts)))[0])
-    recent = Recent(threshold, alive)
+    recent = NgRoutes(threshold, alive)
     assert recent.find(0) == ()
     assert recent.gave_up
 

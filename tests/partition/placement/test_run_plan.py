@@ -12,8 +12,8 @@ import pytest
 from partition.placement.cluster import Cluster, Device
 from partition.placement.errors import ClusterError, InfeasibleError
 from partition.placement.run.__main__ import frames_per_s, run
-from partition.placement.run.replan import NOISE_S, Planner, blamed, devices_of, is_other
-from partition.placement.run.supervisor import Placed, Supervisor
+from partition.placement.run.replan import NOISE_S, Replanner, blamed, devices_of, is_other
+from partition.placement.run.supervisor import PlacementRecord, Supervisor
 from partition.stages.errors import StageLostError
 
 
@@ -38,7 +38,7 @@ def test_a_link_is_another_beyond_a_fifth_and_the_noise(known_s):
 
 
 def test_a_device_that_is_gone_is_not_used(tiny):
-    planner = Planner(tiny, cluster())
+    planner = Replanner(tiny, cluster())
     plan = planner.place()
     gone = devices_of(plan)[0]
     left = planner.place({gone})
@@ -81,7 +81,7 @@ def test_devices_that_no_link_leads_to_are_said_to_be_left_out(tiny, tmp_path, m
 
 
 def test_an_end_of_the_line_cannot_be_gone(tiny):
-    planner = Planner(tiny, cluster(source=1))
+    planner = Replanner(tiny, cluster(source=1))
     assert planner.entry(planner.place()) == "d1"
     with pytest.raises(ClusterError, match="d1"):
         planner.place({"d1"})
@@ -89,14 +89,14 @@ def test_an_end_of_the_line_cannot_be_gone(tiny):
 
 def test_too_little_is_left(tiny):
     small = devices(2, memory_bytes=100_000)[1]
-    planner = Planner(tiny, cluster(2, devices=(devices(1)[0], small)))
+    planner = Replanner(tiny, cluster(2, devices=(devices(1)[0], small)))
     planner.place()
     with pytest.raises(InfeasibleError):
         planner.place({"d0"})
 
 
 def test_a_slower_link_is_avoided(tiny):
-    planner = Planner(tiny, cluster())
+    planner = Replanner(tiny, cluster())
     plan = planner.place()
     link = devices_of(plan)[:2]
     assert planner.links(plan)[0] == link
@@ -126,7 +126,7 @@ def test_a_cable_is_blamed_where_no_other_link_of_it_is_sound(slower, others, de
 
 
 def test_a_slow_cable_makes_its_unused_links_slow(tiny):
-    planner = Planner(tiny, cluster(4))
+    planner = Replanner(tiny, cluster(4))
     plan = planner.place()
     names = devices_of(plan)
     assert len(names) >= 3
@@ -139,7 +139,7 @@ def test_a_slow_cable_makes_its_unused_links_slow(tiny):
 
 def test_the_cluster_that_was_given_stays_as_it_is(tiny):
     given = cluster()
-    planner = Planner(tiny, given)
+    planner = Replanner(tiny, given)
     plan = planner.place()
     planner.measured(plan, {devices_of(plan)[:2]: 1e5})
     assert given.rate_bps.max() == given.rate_bps[given.rate_bps > 0].min() == 1e8
@@ -153,13 +153,13 @@ def test_the_rate_leaves_the_filling_of_the_line_out():
 @pytest.fixture
 def moving(tiny):
     """A supervisor without actors whose first link has slowed down, and what it has tried."""
-    planner, tried = Planner(tiny, cluster()), []
+    planner, tried = Replanner(tiny, cluster()), []
     plan = planner.place()
     slow = planner.links(plan)[0]
     planner.measured(plan, {slow: 1e5})
     supervisor = Supervisor.__new__(Supervisor)
     supervisor._planner, supervisor._start = planner, lambda _: None
-    supervisor.placed = [Placed(plan, "first", rates_bps={slow: 1e5})]
+    supervisor.placed = [PlacementRecord(plan, "first", rates_bps={slow: 1e5})]
 
     def better(rate_bps):
         def answer(_line, links, _entry):
@@ -183,7 +183,7 @@ def test_links_are_tried_before_stages_move_onto_them(moving):
 def test_what_was_tried_is_counted_on(tiny, moving):
     """All links are as slow: the plan holds on them, one that trusts them does not."""
     planner, _, tried, better = moving
-    slow = Planner(tiny, cluster(rate_bps=1e5))
+    slow = Replanner(tiny, cluster(rate_bps=1e5))
     trusting = planner.place()
     assert slow.period_s(trusting) > 2 * trusting.period_s
     plan = better(1e5)
@@ -199,8 +199,8 @@ def shared(tiny):
 
 
 def test_replicas_share_a_stage_where_they_are_allowed(tiny):
-    alone = Planner(tiny, shared(tiny)).place()
-    planner = Planner(tiny, shared(tiny), max_replicas=2)
+    alone = Replanner(tiny, shared(tiny)).place()
+    planner = Replanner(tiny, shared(tiny), max_replicas=2)
     plan = planner.place()
     assert max(len(stage.devices) for stage in plan.stages) == 2
     assert planner.period_s(plan) == pytest.approx(plan.period_s)
@@ -210,7 +210,7 @@ def test_replicas_share_a_stage_where_they_are_allowed(tiny):
 
 
 def test_every_link_between_replicas_counts(tiny):
-    planner = Planner(tiny, shared(tiny), max_replicas=2)
+    planner = Replanner(tiny, shared(tiny), max_replicas=2)
     plan = planner.place()
     one, two = plan.stages
     links = set(itertools.product(one.devices, two.devices))
@@ -291,10 +291,10 @@ def asked(tiny, monkeypatch):
     """A supervisor of a plan with two replicas, whose actors answer what they are made with."""
     ray = pytest.importorskip("ray")
     monkeypatch.setattr(ray, "get", lambda answers, **_: [answer.value for answer in answers])
-    planner = Planner(tiny, shared(tiny), max_replicas=2)
+    planner = Replanner(tiny, shared(tiny), max_replicas=2)
     supervisor = Supervisor.__new__(Supervisor)
     supervisor._planner, supervisor._processes = planner, 1
-    return supervisor, Placed(planner.place(), "first")
+    return supervisor, PlacementRecord(planner.place(), "first")
 
 
 def test_frames_and_seconds_of_each_replica_are_told_and_no_rate_next_to_them(asked):

@@ -24,10 +24,10 @@ import numpy as np
 
 from partition.placement.cluster import Cluster
 from partition.placement.errors import ClusterError, InfeasibleError, PlacementError
-from partition.placement.plan import Plan, Stage
+from partition.placement.plan import Plan, PlannedStage
 from partition.placement.solver import throughput
 from partition.placement.solver.problem import build_problem
-from partition.placement.solver.solve import Wish, solve
+from partition.placement.solver.solve import PlacementObjective, solve
 from partition.placement.what_if import Change, find_changes
 from tests.partition.placement.brute_force import SAME, Group, Measures, Placement, World
 from tests.partition.placement.small_clusters import Instance, draw
@@ -53,7 +53,7 @@ class _Case:
 
     instance: Instance
     world: World
-    wish: Wish
+    wish: PlacementObjective
     allowed: tuple[tuple[float, Measures], ...]
     """What the wish counts, and of which placement."""
     n_placements: int
@@ -120,7 +120,9 @@ def _case(seed: int, instance: Instance, world: World) -> _Case:
     )
 
 
-def _wish(rng: np.random.Generator, instance: Instance, measured: list[Measures]) -> Wish:
+def _wish(
+    rng: np.random.Generator, instance: Instance, measured: list[Measures]
+) -> PlacementObjective:
     """Ask for a rate or a latency that some placement has exactly, nearly, or that none has."""
     near = float(rng.choice([1.0, 1.0, 1.000001, 0.999999, 1.3]))
     some = measured[rng.integers(len(measured))] if measured else None
@@ -128,7 +130,7 @@ def _wish(rng: np.random.Generator, instance: Instance, measured: list[Measures]
     limit_s = near * some.latency_s if some and some.latency_s > 0 else 1.0
     if instance.mode == "energy" and rng.random() < 0.3:
         period_s *= 2.0  # a slower clock keeps up, maybe just so
-    return Wish(
+    return PlacementObjective(
         objective=instance.mode.split()[0] if instance.mode in _OBJECTIVES else "throughput",
         rate_hz=1 / period_s if instance.mode in ("energy", "latency at a rate") else None,
         max_latency_s=limit_s if instance.mode == "max-latency" else None,
@@ -138,7 +140,7 @@ def _wish(rng: np.random.Generator, instance: Instance, measured: list[Measures]
 
 
 def _allowed(
-    world: World, wish: Wish, measured: list[Measures]
+    world: World, wish: PlacementObjective, measured: list[Measures]
 ) -> Iterator[tuple[float, Measures]]:
     """What the wish counts of each placement that it allows."""
     most_s = math.inf if wish.rate_hz is None else 1 / wish.rate_hz
@@ -187,7 +189,7 @@ def _in_order(placement: Placement) -> Placement:
     return tuple((tuple(sorted(group)), i, j) for group, i, j in placement)
 
 
-def _speed(case: _Case, placed: tuple[Group, int, int], stage: Stage) -> float:
+def _speed(case: _Case, placed: tuple[Group, int, int], stage: PlannedStage) -> float:
     clocks = case.world.tables[placed[0][0]].get("clocks", [])
     return next((clock["speed"] for clock in clocks if clock["hz"] == stage.clock_hz), 1.0)
 

@@ -11,10 +11,10 @@ import time
 
 from partition.model.folder import ModelFolder
 from partition.stages import server
-from partition.stages.piece import Piece
+from partition.stages.piece import StageModel
 
 
-class PacedPiece(Piece):
+class PacedPiece(StageModel):
     def run(self, request):
         due_s = time.monotonic() + float(sys.argv[2])
         message = super().run(request)

@@ -13,13 +13,13 @@ import pytest
 from partition.model.runtime import random_inputs
 from partition.placement.cluster import Cluster, Device
 from partition.placement.solver.problem import build_problem
-from partition.placement.solver.solve import Wish, solve
+from partition.placement.solver.solve import PlacementObjective, solve
 from partition.stages.errors import StageError, StageLostError
-from partition.stages.line import Line
-from partition.stages.outlet import Outlet
-from partition.stages.piece import Crossing
+from partition.stages.line import PipelineDriver
+from partition.stages.outlet import FrameSender
+from partition.stages.piece import CutCodec
 from partition.stages.server import SessionServer, StageServer
-from partition.stages.session import Hop, Session
+from partition.stages.session import StageSession, StageSpec
 
 REPOSITORY = Path(__file__).parents[3]
 SLOW_S, QUICK_S = 0.1, 0.005
@@ -94,13 +94,13 @@ def plan_of(folder, n_devices):
     cluster = Cluster(
         name="test", devices=devices, rate_bps=rate_bps, delay_s=np.zeros_like(rate_bps)
     )
-    return solve(build_problem(folder, cluster), Wish(max_replicas=2))
+    return solve(build_problem(folder, cluster), PlacementObjective(max_replicas=2))
 
 
 def hops_of(plan, processes):
     """The stages of a plan on those of its devices that live."""
     return tuple(
-        Hop(
+        StageSpec(
             tuple(processes[d].address for d in stage.devices if processes[d].is_alive),
             stage.start,
             stage.end,
@@ -124,7 +124,7 @@ def check(folder, runtime, results, n):
 def run(folder, runtime, route, n):
     """Frames per second once the line is full; every result is checked."""
     results, arrivals_s = [], []
-    with Line(folder, route) as line:
+    with PipelineDriver(folder, route) as line:
         for result in line.run(frames(folder, n)):
             results.append(result)
             arrivals_s.append(time.monotonic())
@@ -151,7 +151,7 @@ def test_the_others_take_the_share_of_a_killed_replica(tiny, runtime, paced):
     (replicated,) = (stage for stage in plan.stages if len(stage.devices) == 2)
     processes = paced(plan)
     results = []
-    with Line(tiny, lambda: hops_of(plan, processes)) as line:
+    with PipelineDriver(tiny, lambda: hops_of(plan, processes)) as line:
         for i, result in enumerate(line.run(frames(tiny, 40))):
             results.append(result)
             if i == 15:
@@ -169,7 +169,9 @@ def test_nobody_left_of_a_stage_is_said(tiny, paced, is_known, says):
     (nth,) = (n for n, stage in enumerate(plan.stages) if len(stage.devices) == 2)
     processes = paced(plan)
     first = hops_of(plan, processes)
-    with Line(tiny, lambda: hops_of(plan, processes) if is_known else first, patience_s=2) as line:
+    with PipelineDriver(
+        tiny, lambda: hops_of(plan, processes) if is_known else first, patience_s=2
+    ) as line:
         results = line.run(frames(tiny, 40))
         next(results)
         for device in plan.stages[nth].devices:
@@ -185,10 +187,10 @@ def test_every_replica_takes_part_and_results_are_in_order(tiny, runtime, four, 
     cuts = np.linspace(0, len(tiny.cuts) - 1, len(shape) + 1).astype(int).tolist()
     addresses = iter([stage.address for stage in four])
     hops = tuple(
-        Hop(tuple(next(addresses) for _ in range(n)), start, end)
+        StageSpec(tuple(next(addresses) for _ in range(n)), start, end)
         for n, start, end in zip(shape, cuts[:-1], cuts[1:], strict=True)
     )
-    with Line(tiny, lambda: hops) as line:
+    with PipelineDriver(tiny, lambda: hops) as line:
         results = list(line.run(frames(tiny, 60)))
     check(tiny, runtime, results, 60)
     assert line.breaks == []
@@ -199,15 +201,18 @@ def test_every_replica_takes_part_and_results_are_in_order(tiny, runtime, four, 
 
 def test_a_device_cannot_be_two_stages_of_a_line(tiny, four):
     address, last = (four[0].address,), len(tiny.cuts) - 1
-    hops = (Hop(address, 0, 2), Hop(address, 2, last))
-    with Line(tiny, lambda: hops) as line, pytest.raises(StageError, match="for two stages"):
+    hops = (StageSpec(address, 0, 2), StageSpec(address, 2, last))
+    with (
+        PipelineDriver(tiny, lambda: hops) as line,
+        pytest.raises(StageError, match="for two stages"),
+    ):
         list(line.run(frames(tiny, 1)))
 
 
 @pytest.fixture
 def packed(tiny):
     """Number and message of a frame."""
-    crossing = Crossing(tiny, 0, "none")
+    crossing = CutCodec(tiny, 0, "none")
     return lambda number: (number, crossing.pack(crossing.zeros(), number))
 
 
@@ -234,12 +239,12 @@ def receivers():
 
 def session_to(addresses, **changes):
     fields = {"number": 1, "fingerprint": "", "codec": "none", "queue_depth": 1}
-    return Session(**fields | changes, hops=(Hop(addresses, 0, 1),), sink="127.0.0.1:1")
+    return StageSession(**fields | changes, hops=(StageSpec(addresses, 0, 1),), sink="127.0.0.1:1")
 
 
 def test_a_replica_that_falls_behind_gets_fewer_frames(receivers, packed):
     addresses, (quick, slow) = receivers
-    with Outlet(session_to(addresses)) as outlet:
+    with FrameSender(session_to(addresses)) as outlet:
         outlet.wait_ready(10)
         for number in range(40):
             outlet.send(*packed(number))
@@ -252,7 +257,7 @@ def test_a_replica_that_falls_behind_gets_fewer_frames(receivers, packed):
 def test_one_sender_too_many_is_refused(receivers):
     addresses, _ = receivers
     session = session_to(addresses[:1])
-    with Outlet(session) as first, Outlet(session) as second:
+    with FrameSender(session) as first, FrameSender(session) as second:
         with pytest.raises(StageError, match="1 senders got another"):
             second.wait_ready(10)
         first.wait_ready(10)
@@ -261,17 +266,17 @@ def test_one_sender_too_many_is_refused(receivers):
 def test_a_stream_that_comes_after_the_end_is_refused(receivers):
     addresses, _ = receivers
     session = session_to(addresses[:1])
-    with Outlet(session) as outlet:
+    with FrameSender(session) as outlet:
         outlet.wait_ready(10)
         outlet.finish(10)
-    with Outlet(session) as late, pytest.raises(StageLostError, match="session is over"):
+    with FrameSender(session) as late, pytest.raises(StageLostError, match="session is over"):
         late.wait_ready(10)
 
 
 def test_a_session_waits_for_all_its_senders(receivers, packed):
     addresses, (taken, _) = receivers
     session = session_to(addresses[:1], n_senders=2, queue_depth=3)
-    with Outlet(session) as first, Outlet(session) as second:
+    with FrameSender(session) as first, FrameSender(session) as second:
         for outlet in (first, second):
             outlet.wait_ready(10)
         first.send(*packed(0))

@@ -10,26 +10,26 @@ import pytest
 
 from partition.stages.errors import StageError
 from partition.stages.outlet import FrameTimes
-from partition.stages.session import Hop, Kind, Session, pack_signal, unpack_signal
+from partition.stages.session import SignalKind, StageSession, StageSpec, pack_signal, unpack_signal
 
-SESSION = Session(
+SESSION = StageSession(
     number=7,
     fingerprint="0123456789abcdef",
     codec="int8",
     queue_depth=2,
-    hops=(Hop(("10.0.0.1:5",), 0, 3), Hop(("10.0.0.2:6", "10.0.0.4:8"), 3, 9)),
+    hops=(StageSpec(("10.0.0.1:5",), 0, 3), StageSpec(("10.0.0.2:6", "10.0.0.4:8"), 3, 9)),
     sink="10.0.0.3:7",
 )
 
 
 def test_an_opening_comes_back_and_points_on():
-    assert Session.unpack(SESSION.pack()) == SESSION
+    assert StageSession.unpack(SESSION.pack()) == SESSION
     assert SESSION.addresses == ("10.0.0.1:5",)
     second = SESSION.behind()
     assert (second.addresses, second.n_senders) == (("10.0.0.2:6", "10.0.0.4:8"), 1)
     results = second.behind()
     assert (results.addresses, results.n_senders) == (("10.0.0.3:7",), 2)
-    assert Session.unpack(results.pack()) == results
+    assert StageSession.unpack(results.pack()) == results
 
 
 @pytest.mark.parametrize(("queue_depth", "n_senders", "window"), [(1, 1, 2), (3, 2, 2), (1, 3, 1)])
@@ -64,17 +64,17 @@ def test_a_line_holds_what_is_computed_and_what_waits():
 def test_another_opening_is_refused(change):
     message = json.dumps(asdict(SESSION) | change).encode()
     with pytest.raises(StageError):
-        Session.unpack(message)
+        StageSession.unpack(message)
 
 
 @pytest.mark.parametrize("message", [b"", b"\xff", b"[]", b"{}", b"1" * 200_000])
 def test_nonsense_is_no_opening(message):
     with pytest.raises(StageError):
-        Session.unpack(message)
+        StageSession.unpack(message)
 
 
 def test_signals():
-    assert unpack_signal(pack_signal(Kind.ROOM, 12)) == (Kind.ROOM, 12)
+    assert unpack_signal(pack_signal(SignalKind.ROOM, 12)) == (SignalKind.ROOM, 12)
     for wrong in (b"", b"\x09" + bytes(8), bytes(10)):
         with pytest.raises(StageError):
             unpack_signal(wrong)
@@ -117,4 +117,4 @@ def test_a_link_that_slows_down_is_noticed_after_eight_frames():
 
 def test_replace_keeps_what_packs():
     longer = replace(SESSION, hops=SESSION.hops * 100)
-    assert Session.unpack(longer.pack()) == longer
+    assert StageSession.unpack(longer.pack()) == longer

@@ -17,10 +17,10 @@ import pytest
 
 from partition.model.runtime import random_inputs
 from partition.stages.errors import StageError, StageLostError
-from partition.stages.line import Line
+from partition.stages.line import PipelineDriver
 from partition.stages.probe import PROBE_BYTES, link_rate_bps
 from partition.stages.server import StageServer
-from partition.stages.session import STATISTICS, Hop, method_path
+from partition.stages.session import STATISTICS, StageSpec, method_path
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -68,7 +68,7 @@ def stages(tiny):
 def hops_over(addresses, folder):
     """The network in equal parts."""
     cuts = np.linspace(0, len(folder.cuts) - 1, len(addresses) + 1).astype(int).tolist()
-    return tuple(map(Hop, zip(addresses), cuts[:-1], cuts[1:]))
+    return tuple(map(StageSpec, zip(addresses), cuts[:-1], cuts[1:]))
 
 
 def inputs(folder, n, pace_s=0.0):
@@ -88,7 +88,7 @@ def check(folder, runtime, results, n):
 
 def test_three_processes_give_what_the_network_gives(tiny, runtime, processes):
     hops = hops_over([process.address for process in processes], tiny)
-    with Line(tiny, lambda: hops) as line:
+    with PipelineDriver(tiny, lambda: hops) as line:
         check(tiny, runtime, list(line.run(inputs(tiny, 50))), 50)
     assert line.breaks == []
 
@@ -99,7 +99,7 @@ def test_killed_stages_lose_and_double_nothing(tiny, runtime, processes, victims
         return hops_over([process.address for process in processes], tiny)
 
     results = []
-    with Line(tiny, route) as line:
+    with PipelineDriver(tiny, route) as line:
         for i, result in enumerate(line.run(inputs(tiny, 200, 0.005))):
             results.append(result)
             if i in (40, 120):
@@ -118,7 +118,7 @@ def test_a_frame_that_is_not_finite_passes_and_so_do_the_others(tiny, runtime, s
     frames = [random_inputs(tiny, seed=seed) for seed in range(3)]
     frames[1][0][0, 0, 0, 0] = -np.inf
     hops = hops_over([stage.address for stage in stages], tiny)
-    with Line(tiny, lambda: hops, codec=codec) as line:
+    with PipelineDriver(tiny, lambda: hops, codec=codec) as line:
         results = list(line.run(iter(frames)))
     for frame, result in zip(frames, results, strict=True):
         whole = runtime.whole(frame)[0]
@@ -131,7 +131,7 @@ def test_a_stage_that_hangs_is_noticed(tiny, runtime, processes):
         return hops_over([process.address for process in processes[:count]], tiny)
 
     count, results = 3, []
-    with Line(tiny, route, stall_s=3) as line:
+    with PipelineDriver(tiny, route, stall_s=3) as line:
         for i, result in enumerate(line.run(inputs(tiny, 60, 0.005))):
             results.append(result)
             if i == 20:
@@ -150,7 +150,7 @@ def test_back_pressure_reaches_the_source(tiny, stages):
             yield random_inputs(tiny, seed=seed)
 
     hops = hops_over([stage.address for stage in stages], tiny)
-    with Line(tiny, lambda: hops) as line:
+    with PipelineDriver(tiny, lambda: hops) as line:
         results = line.run(counted())
         next(results)
         time.sleep(1)
@@ -161,7 +161,7 @@ def test_back_pressure_reaches_the_source(tiny, stages):
 
 def test_quantised_tensors_cross_too(tiny, runtime, stages):
     hops = hops_over([stage.address for stage in stages], tiny)
-    with Line(tiny, lambda: hops, codec="int8") as line:
+    with PipelineDriver(tiny, lambda: hops, codec="int8") as line:
         results = list(line.run(inputs(tiny, 20)))
     whole = [runtime.whole(random_inputs(tiny, seed=seed)) for seed in range(20)]
     difference = np.abs(np.array(results) - np.array(whole))
@@ -172,7 +172,7 @@ def test_stages_move_while_frames_are_on_their_way(tiny, runtime, stages):
     a, b = (stage.address for stage in stages)
     orders = iter([[a, b], [b], [b, a]])
     results = []
-    with Line(tiny, lambda: hops_over(next(orders), tiny)) as line:
+    with PipelineDriver(tiny, lambda: hops_over(next(orders), tiny)) as line:
         for i, result in enumerate(line.run(inputs(tiny, 90, 0.002))):
             results.append(result)
             if i in (30, 60):
@@ -185,7 +185,10 @@ def test_statistics_say_how_long_a_frame_takes_and_how_fast_the_link_is(tiny, st
     hops = hops_over([stage.address for stage in stages], tiny)
     found = {"rate_bps": None}
     # Many more frames than are under way at once: a stage at its end no longer knows its link.
-    with Line(tiny, lambda: hops) as line, grpc.insecure_channel(stages[0].address) as channel:
+    with (
+        PipelineDriver(tiny, lambda: hops) as line,
+        grpc.insecure_channel(stages[0].address) as channel,
+    ):
         for i, _ in enumerate(line.run(inputs(tiny, 400))):
             if i == 35:
                 give_up_s = time.monotonic() + 10.0
@@ -212,23 +215,26 @@ def test_a_link_that_gets_nothing_through_is_slow():
 @pytest.mark.parametrize(("wrong", "says"), [((0, 99), "has cuts 0 to"), ((3, 5), "came to")])
 def test_what_a_stage_refuses_is_not_tried_again(tiny, stages, wrong, says):
     begin_s = time.monotonic()
-    hop = Hop((stages[0].address,), *wrong)
-    with Line(tiny, lambda: (hop,)) as line, pytest.raises(StageError, match=says):
+    hop = StageSpec((stages[0].address,), *wrong)
+    with PipelineDriver(tiny, lambda: (hop,)) as line, pytest.raises(StageError, match=says):
         list(line.run(inputs(tiny, 3)))
     assert time.monotonic() - begin_s < 5
 
 
 def test_another_network_is_refused(tiny, stages):
     other = replace(tiny, fingerprint="0123456789abcdef")
-    hop = Hop((stages[0].address,), 0, 1)
-    with Line(other, lambda: (hop,)) as line, pytest.raises(StageError, match="this device holds"):
+    hop = StageSpec((stages[0].address,), 0, 1)
+    with (
+        PipelineDriver(other, lambda: (hop,)) as line,
+        pytest.raises(StageError, match="this device holds"),
+    ):
         list(line.run(inputs(other, 1)))
 
 
 def test_nobody_there_is_said_after_the_patience(tiny):
-    hop = Hop(("127.0.0.1:1",), 0, 1)
+    hop = StageSpec(("127.0.0.1:1",), 0, 1)
     with (
-        Line(tiny, lambda: (hop,), patience_s=1) as line,
+        PipelineDriver(tiny, lambda: (hop,), patience_s=1) as line,
         pytest.raises(StageError, match="no res"),
     ):
         list(line.run(inputs(tiny, 1)))
@@ -237,7 +243,7 @@ def test_nobody_there_is_said_after_the_patience(tiny):
 def test_frames_that_are_none_end_the_run(tiny, stages):
     hops = hops_over([stage.address for stage in stages], tiny)
     bad = (np.zeros((1, 3, 5, 5), np.float32),)
-    with Line(tiny, lambda: hops) as line, pytest.raises(StageError, match="takes"):
+    with PipelineDriver(tiny, lambda: hops) as line, pytest.raises(StageError, match="takes"):
         list(line.run([bad]))
 
 
