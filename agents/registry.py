@@ -18,7 +18,7 @@ from agents.deciders.rule import Fit, Fitting, Rule, RuleKind
 from agents.deciders.static import STATIC, fit_max_clocks
 from agents.rules import KINDS
 from agents.seeds import N_TRIED, search_seeds
-from envs.sim.world import SimConfig
+from envs.sim.sim_config import SimConfig
 
 
 def _best_static(world: SimConfig, seed: int) -> Fit:

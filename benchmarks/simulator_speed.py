@@ -13,10 +13,10 @@ import numpy as np
 
 from common import command
 from envs.errors import EnvError
+from envs.sim.batched_simulator import BatchedSimulator
 from envs.sim.build import build_sim_config
-from envs.sim.fleet import BatchedSimulator
+from envs.sim.sim_config import SimConfig
 from envs.sim.split_costs import SplitCosts
-from envs.sim.world import SimConfig
 from envs.vec_env import EdgeSplitVecEnv
 from hw.errors import HardwareError
 from partition.errors import PartitionError

@@ -28,9 +28,9 @@ from agents.training.algorithms import ALGORITHMS
 from common import command
 from envs.edge_env import EdgeSplitEnv
 from envs.errors import EnvError
+from envs.sim.batched_simulator import BatchedSimulator
 from envs.sim.build import build_sim_config
-from envs.sim.fleet import BatchedSimulator
-from envs.sim.world import SimConfig
+from envs.sim.sim_config import SimConfig
 from hw.errors import HardwareError
 from partition.errors import PartitionError
 

@@ -18,8 +18,8 @@ from envs.live.requests import MAX_WAITING, ApplicationRequests, Inputs, Scenari
 from envs.objective import Objective
 from envs.plant import Layout
 from envs.scenarios.scenario import Scenario
+from envs.sim.batched_simulator import BatchedSimulator
 from envs.sim.build import ALL_SCENARIOS, build_sim_config
-from envs.sim.fleet import BatchedSimulator
 from hw.base import Board, Hold
 from hw.boards.registry import SIMULATED, open_board
 from hw.errors import FrequencyRejectedError, HardwareError, SensorReadError

@@ -17,8 +17,8 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices,
 from envs.arrays import Floats
 from envs.edge_env import action_space, decode, episode_seeds, observation_space
 from envs.plant import Outcome
-from envs.sim.fleet import BatchedSimulator
-from envs.sim.world import SimConfig
+from envs.sim.batched_simulator import BatchedSimulator
+from envs.sim.sim_config import SimConfig
 from envs.spaces import ActionDecoder, ObservationEncoder, Observations, observation_fields
 
 

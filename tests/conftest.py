@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from envs.sim.build import build_sim_config
-from envs.sim.world import SimConfig
+from envs.sim.sim_config import SimConfig
 from hw.device import file
 from partition.model.folder import ModelFolder
 from partition.prepare.build import prepare

@@ -34,7 +34,7 @@ from agents.policy.layers import Layers
 from agents.policy.metadata import PolicyMetadata
 from agents.policy.saved_rule import SavedRule
 from agents.seeds import search_seeds
-from envs.sim.world import SimConfig
+from envs.sim.sim_config import SimConfig
 from envs.vec_env import EdgeSplitVecEnv
 
 SMALL = 0.005

@@ -12,8 +12,8 @@ from agents.deciders.nominal import Actions, NominalModel
 from agents.deciders.nominal_outcome import SafetyMargin, expect
 from agents.deciders.pareto import useful_actions
 from envs.plant import Indices, Readings
-from envs.sim.fleet import BatchedSimulator
-from envs.sim.world import SimConfig
+from envs.sim.batched_simulator import BatchedSimulator
+from envs.sim.sim_config import SimConfig
 
 LOOK_EVERY = 8
 """States are collected every so many steps."""

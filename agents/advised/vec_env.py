@@ -16,7 +16,7 @@ from agents.deciders.base import top_clocks
 from agents.deciders.nominal import NominalModel
 from envs.objective import SMALLEST_COST
 from envs.plant import Indices, Outcome
-from envs.sim.fleet import BatchedSimulator
+from envs.sim.batched_simulator import BatchedSimulator
 from envs.spaces import Observations
 
 N_REFERENCES = 16

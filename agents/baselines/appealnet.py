@@ -9,7 +9,7 @@ from agents.deciders.governor import Routes, routing
 from agents.deciders.nominal import NominalModel
 from agents.deciders.rule import Fit, Parameters
 from envs.plant import Readings
-from envs.sim.world import SimConfig
+from envs.sim.sim_config import SimConfig
 
 ASSUMED_SHARE = 0.2
 """Share of appeals where no table of the network tells one. The paper (DAC 2021) draws curves over

@@ -11,7 +11,7 @@ from optuna.samplers import GPSampler
 
 from agents.baselines.measure import measure
 from agents.deciders.base import axis_sizes
-from envs.sim.world import SimConfig
+from envs.sim.sim_config import SimConfig
 
 N_TRIALS = 40
 N_STARTUP = 12

@@ -10,8 +10,8 @@ from agents.deciders.base import axis_sizes, top_clocks
 from agents.deciders.oracle import Oracle, cost_table
 from agents.deciders.static import Static
 from envs.arrays import Floats
-from envs.sim.fleet import BatchedSimulator
-from envs.sim.world import SimConfig
+from envs.sim.batched_simulator import BatchedSimulator
+from envs.sim.sim_config import SimConfig
 
 N_FINALISTS = 48
 RANK_EVERY = 16

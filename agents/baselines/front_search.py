@@ -18,7 +18,7 @@ from agents.deciders.nominal import NominalModel, faithful_routes
 from agents.deciders.pareto import undominated
 from envs.arrays import Floats
 from envs.plant import Indices
-from envs.sim.world import SimConfig
+from envs.sim.sim_config import SimConfig
 
 SHARE_OF_SPACE = 0.2
 """Of all configurations that are tried, as published."""

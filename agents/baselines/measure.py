@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from envs.arrays import Floats
 from envs.plant import Indices
-from envs.sim.fleet import BatchedSimulator
-from envs.sim.world import SimConfig
+from envs.sim.batched_simulator import BatchedSimulator
+from envs.sim.sim_config import SimConfig
 
 
 @dataclass(frozen=True, slots=True)

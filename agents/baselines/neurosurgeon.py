@@ -12,7 +12,7 @@ from agents.deciders.nominal import NominalModel, faithful_routes
 from agents.deciders.rule import Fit, Parameters
 from agents.seeds import N_TRIED, search_seeds
 from envs.plant import Readings
-from envs.sim.world import SimConfig
+from envs.sim.sim_config import SimConfig
 
 Goal = Literal["latency", "energy"]
 

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.deciders.base import Decider
-from envs.sim.fleet import BatchedSimulator
-from envs.sim.world import SimConfig
+from envs.sim.batched_simulator import BatchedSimulator
+from envs.sim.sim_config import SimConfig
 from envs.spaces import ObservationEncoder, observation_fields
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from agents.baselines.model_search import ModelSearch, SearchSettings
 from agents.baselines.rollout import mean_cost
 from agents.deciders.nominal import NominalModel
-from envs.sim.world import SimConfig
+from envs.sim.sim_config import SimConfig
 
 CHOICES = {
     "link_share": (0.9,),

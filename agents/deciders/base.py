@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from envs.plant import Indices, Layout, Plant
-from envs.sim.fleet import BatchedSimulator
+from envs.sim.batched_simulator import BatchedSimulator
 from envs.spaces import Observations
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 from agents.deciders.base import Decider
 from agents.deciders.rule import Rule
 from agents.errors import AgentError
-from envs.sim.world import SimConfig
+from envs.sim.sim_config import SimConfig
 
 Kind = Literal["learned", "searched", "rule", "privileged"]
 

@@ -13,8 +13,8 @@ from agents.deciders.nominal import NominalModel, read_clocks
 from agents.deciders.rule import Fit, Fitting, Parameters, RuleKind
 from envs.arrays import Floats
 from envs.plant import Indices, Plant, Readings
+from envs.sim.sim_config import SimConfig
 from envs.sim.split_costs import SplitCosts
-from envs.sim.world import SimConfig
 from envs.spaces import ObservationEncoder, Observations, observation_fields
 
 Routes = NDArray[np.int64]

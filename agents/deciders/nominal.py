@@ -13,8 +13,8 @@ from envs.arrays import Floats
 from envs.objective import Objective
 from envs.plant import Indices, Layout, Readings
 from envs.sim.clocks import DOMAINS, Clocks, clock_tables
+from envs.sim.sim_config import SimConfig
 from envs.sim.split_costs import SplitCosts
-from envs.sim.world import SimConfig
 from hw.device.model import DeviceModel
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from agents.deciders.nominal import Actions, NominalModel, single
 from envs.arrays import Floats
 from envs.plant import Indices, Outcome, Readings
-from envs.scenarios.surroundings import OperatingConditions
+from envs.scenarios.operating_conditions import OperatingConditions
 from envs.sim.response import respond
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from agents.deciders.base import simulated
 from envs.arrays import Floats
 from envs.plant import Indices, Plant
-from envs.sim.fleet import BatchedSimulator
+from envs.sim.batched_simulator import BatchedSimulator
 from envs.spaces import Observations
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from agents.deciders.base import Decider
 from agents.deciders.nominal import NominalModel
-from envs.sim.world import SimConfig
+from envs.sim.sim_config import SimConfig
 
 Parameters = dict[str, Any]
 """Plain values, as JSON holds them, and arrays."""

@@ -7,7 +7,7 @@ import numpy as np
 from agents.deciders.base import axis_sizes
 from agents.deciders.rule import Fit, Fitting, RuleKind
 from envs.plant import Indices, Plant
-from envs.sim.world import SimConfig
+from envs.sim.sim_config import SimConfig
 from envs.spaces import Observations
 
 

@@ -11,8 +11,8 @@ from agents.deciders.base import Decider
 from agents.evaluation.statistics import weighted_quantile
 from envs.arrays import Floats
 from envs.energy_per_request import energy_per_request_j
-from envs.sim.fleet import BatchedSimulator
-from envs.sim.world import SimConfig
+from envs.sim.batched_simulator import BatchedSimulator
+from envs.sim.sim_config import SimConfig
 from envs.spaces import ObservationEncoder, observation_fields
 
 QUANTILES = tuple((i + 0.5) / 20 for i in range(20))

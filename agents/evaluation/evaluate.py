@@ -18,7 +18,7 @@ from agents.evaluation.statistics import Bootstrap, Interval
 from agents.registry import UNLEARNED
 from agents.seeds import N_HELD_OUT, held_out_seeds
 from envs.arrays import Floats
-from envs.sim.world import SimConfig
+from envs.sim.sim_config import SimConfig
 
 RIVALS = ("oracle", "best-static", "governor", "max-edge", "max-cloud", "random")
 

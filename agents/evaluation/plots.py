@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from agents.deciders.base import Decider
 from agents.evaluation.rows import ALL, EvaluationRow
 from envs.arrays import Floats
-from envs.sim.fleet import BatchedSimulator
-from envs.sim.world import SimConfig
+from envs.sim.batched_simulator import BatchedSimulator
+from envs.sim.sim_config import SimConfig
 from envs.spaces import ObservationEncoder, observation_fields
 
 INK, MUTED, LEARNED, ORACLE = "#1f2933", "#9aa5b1", "#0b7285", "#e8590c"

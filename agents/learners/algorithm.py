@@ -20,7 +20,7 @@ from agents.policy.folder import Policy
 from agents.policy.metadata import PolicyMetadata
 from envs.plant import Indices, Layout
 from envs.scenarios.randomisation import Randomisation
-from envs.sim.world import SimConfig
+from envs.sim.sim_config import SimConfig
 from envs.spaces import observation_fields
 from envs.vec_env import EdgeSplitVecEnv
 

@@ -23,8 +23,8 @@ from agents.learning.categoricals import Categoricals
 from agents.seeds import seeds_for
 from envs.objective import SMALLEST_COST
 from envs.plant import Indices
-from envs.sim.fleet import BatchedSimulator
-from envs.sim.world import SimConfig
+from envs.sim.batched_simulator import BatchedSimulator
+from envs.sim.sim_config import SimConfig
 from envs.spaces import ObservationEncoder, Observations, observation_fields
 
 _LESSONS = 0x1E550

@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 
 from agents.deciders.nominal import NominalModel
 from agents.deciders.partly_governed import Governors
-from envs.sim.world import SimConfig
+from envs.sim.sim_config import SimConfig
 
 
 class GovernedClocks(VecEnvWrapper):

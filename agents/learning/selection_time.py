@@ -6,7 +6,7 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from envs.sim.world import SimConfig
+from envs.sim.sim_config import SimConfig
 from envs.spaces import ObservationEncoder, observation_fields
 
 

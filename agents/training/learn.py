@@ -22,7 +22,7 @@ from agents.policy.folder import Policy
 from agents.training.algorithms import algorithm
 from agents.training.callbacks import EntropyDecay
 from agents.training.checkpoints import go_on
-from envs.sim.world import SimConfig
+from envs.sim.sim_config import SimConfig
 from envs.vec_env import EdgeSplitVecEnv
 
 

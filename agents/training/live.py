@@ -42,7 +42,7 @@ from envs.energy_per_request import EnergyTotal
 from envs.live.plant import LivePlant
 from envs.make import make_live
 from envs.sim.build import build_sim_config
-from envs.sim.world import SimConfig
+from envs.sim.sim_config import SimConfig
 from envs.vec_env import EdgeSplitVecEnv
 from partition.security.tls import ClientSecurity
 

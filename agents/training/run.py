@@ -33,7 +33,7 @@ from agents.training.workers import fresh_processes, n_cores
 from agents.whole_file import written_whole
 from envs.sim.build import build_sim_config
 from envs.sim.effects import Effects
-from envs.sim.world import SimConfig
+from envs.sim.sim_config import SimConfig
 from envs.vec_env import EdgeSplitVecEnv
 from partition import json_file
 from partition.errors import ModelNotFoundError

@@ -16,9 +16,9 @@ from benchmarks.placement.published.cost_model import (
 from benchmarks.placement.published.instances import FAMILIES
 from benchmarks.placement.published.networks import NETWORKS
 from partition.placement.plan import Plan
+from partition.placement.solver.bisection import solve_throughput
 from partition.placement.solver.problem import Problem
 from partition.placement.solver.solve import PlacementObjective, solve
-from partition.placement.solver.throughput import solve_throughput
 
 _PUBLISHED = "published"
 _SMALL, _LARGE = (12, 119), (50, 99)

@@ -28,8 +28,8 @@ from benchmarks.placement.published.instances import FAMILIES
 from benchmarks.placement.published.networks import NETWORKS
 from partition import cli
 from partition.model.machine import describe_processor
+from partition.placement.solver.bisection import solve_throughput
 from partition.placement.solver.problem import Problem
-from partition.placement.solver.throughput import solve_throughput
 
 Make = Callable[[int, int, np.random.Generator], Problem]
 SIZES = ((12, 119, 5.0), (50, 99, 10.0), (500, 99, 60.0))

@@ -19,10 +19,10 @@ import numpy as np
 
 from partition.model.folder import ModelFolder
 from partition.model.runtime import SplitRuntime, random_inputs
-from partition.stages.outlet import FrameSender
-from partition.stages.piece import CutCodec
+from partition.stages.frame_sender import FrameSender
 from partition.stages.server import SessionServer
 from partition.stages.session import StageSession, StageSpec
+from partition.stages.stage_model import CutCodec
 from partition.transport import wire
 
 _LARGE_BYTES = 100_000

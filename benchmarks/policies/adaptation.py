@@ -32,9 +32,9 @@ from benchmarks.policies.plan import NETWORK, OURS, VALIDATED_DEVICE
 from common import command
 from envs.arrays import Floats
 from envs.scenarios.randomisation import Randomisation
+from envs.sim.batched_simulator import BatchedSimulator
 from envs.sim.build import build_sim_config
-from envs.sim.fleet import BatchedSimulator
-from envs.sim.world import SimConfig
+from envs.sim.sim_config import SimConfig
 from envs.spaces import ObservationEncoder, observation_fields
 
 TIMES = 3.0

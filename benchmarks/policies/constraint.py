@@ -30,7 +30,7 @@ from benchmarks.page import machine, markdown, write_page
 from benchmarks.policies.plan import NETWORK, OURS, VALIDATED_DEVICE
 from common import command
 from envs.sim.build import build_sim_config
-from envs.sim.world import SimConfig
+from envs.sim.sim_config import SimConfig
 
 SHARES = (0.8, 0.9, 0.95, 0.99, 1.0)
 RIVALS = ("oracle", "model-search", "dynasplit")

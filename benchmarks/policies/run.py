@@ -25,9 +25,9 @@ from agents.training.workers import fresh_processes
 from agents.whole_file import written_whole
 from benchmarks.policies.plan import BenchmarkJob
 from benchmarks.policies.traces import recorded_scenarios
+from envs.sim.batched_simulator import BatchedSimulator
 from envs.sim.build import build_sim_config
-from envs.sim.fleet import BatchedSimulator
-from envs.sim.world import SimConfig
+from envs.sim.sim_config import SimConfig
 from envs.spaces import ObservationEncoder, observation_fields
 from partition import json_file
 

@@ -18,8 +18,8 @@ from envs.live.requests import PendingRequest, Requests
 from envs.live.supervisor import BoardSupervisor, ClockInForce, StepPower
 from envs.plant import Axis, Indices, Layout, Outcome, Readings
 from envs.scenarios.episodes import EpisodeConditions
+from envs.scenarios.operating_conditions import OperatingConditions
 from envs.scenarios.scenario import Scenario
-from envs.scenarios.surroundings import OperatingConditions
 from envs.sim.expectation import Link
 from hw.base import Board
 from partition.edge.pipeline import InferenceResult, SplitPipeline

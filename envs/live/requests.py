@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.arrays import Floats
-from envs.scenarios.surroundings import OperatingConditions
+from envs.scenarios.operating_conditions import OperatingConditions
 from envs.sim.response import MAX_BACKLOG
 from hw.outage import Outage
 from partition.edge.local_service import LocalRequest, LocalService

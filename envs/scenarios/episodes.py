@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from envs.arrays import Floats
 from envs.scenarios.jump_processes import OnOff
+from envs.scenarios.operating_conditions import OperatingConditions
 from envs.scenarios.randomisation import Randomisation
 from envs.scenarios.scenario import SIGNALS, Scenario
 from envs.scenarios.signals import Signal, at_steps, n_knots
-from envs.scenarios.surroundings import OperatingConditions
 
 MIN_LINK_BPS = 1e4
 """Rate of a link that delivers nothing for now; keeps transfer times finite."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from envs.arrays import Floats
-from envs.scenarios.surroundings import UnitVariation
+from envs.scenarios.operating_conditions import UnitVariation
 
 LARGEST_SD = 2.5
 """Factors further out than so many standard deviations are moved there."""

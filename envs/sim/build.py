@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from envs.scenarios.randomisation import Randomisation
 from envs.scenarios.scenario import Scenario, scenario_names
 from envs.sim.effects import Effects
+from envs.sim.sim_config import NominalSimConfig, SimConfig
 from envs.sim.split_costs import SplitCosts
-from envs.sim.world import NominalSimConfig, SimConfig
 from hw.device.model import DeviceModel
 from partition.model.folder import ModelFolder
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from envs.arrays import Floats
 from envs.energy_per_request import energy_per_request_j
 from envs.plant import SPREAD
-from envs.scenarios.surroundings import OperatingConditions
+from envs.scenarios.operating_conditions import OperatingConditions
 from envs.sim.clocks import Clocks
 from envs.sim.effects import Effects
 from envs.sim.split_costs import SplitCosts

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from envs.arrays import Floats
-from envs.scenarios.surroundings import OperatingConditions
+from envs.scenarios.operating_conditions import OperatingConditions
 from envs.sim.clocks import Clocks
 from envs.sim.expectation import Link, ModelErrorRatios, StepMeasurement
 from envs.sim.response import Response
+from envs.sim.sim_config import SimConfig
 from envs.sim.split_costs import SplitCosts
-from envs.sim.world import SimConfig
 
 PROBE_PERIOD_S = 1.0
 """The rate of an idle link is probed this often, so that its estimate never gets much older."""

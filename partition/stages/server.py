@@ -18,10 +18,10 @@ from partition.model.folder import ModelFolder
 from partition.model.runtime import SplitRuntime
 from partition.security.tls import ClientSecurity, ServerSecurity
 from partition.stages.errors import StageError, StageLostError
-from partition.stages.inlet import FrameReceiver
-from partition.stages.outlet import FrameSender
-from partition.stages.piece import StageModel
+from partition.stages.frame_receiver import FrameReceiver
+from partition.stages.frame_sender import FrameSender
 from partition.stages.session import FRAMES, PROBE, SERVICE, STATISTICS, StageSession
+from partition.stages.stage_model import StageModel
 from partition.transport import grpc_options, rpc
 
 READY_TIMEOUT_S = 60.0

@@ -11,7 +11,7 @@ from torch import nn
 from agents.policy.frozen import FrozenPolicy
 from agents.training.algorithms import ALGORITHMS
 from envs.sim.build import build_sim_config
-from envs.sim.world import SimConfig
+from envs.sim.sim_config import SimConfig
 
 N_BOARDS = 4
 PERCEPTRONS = [name for name in ALGORITHMS if name != "advised"]

@@ -15,8 +15,8 @@ from agents.evaluation.evaluate import evaluate, write_csv
 from agents.evaluation.rows import ALL, EvaluationRow
 from agents.seeds import held_out_seeds, search_seeds, seeds_for
 from agents.training.callbacks import _VALIDATION
+from envs.sim.batched_simulator import BatchedSimulator
 from envs.sim.effects import Effects
-from envs.sim.fleet import BatchedSimulator
 
 POLICIES = ["mine", "oracle", "best-static", "governor", "max-edge", "max-cloud", "random"]
 

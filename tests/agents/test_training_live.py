@@ -23,7 +23,7 @@ from agents.training.live import (
     warm_start,
 )
 from envs.edge_env import EdgeSplitEnv
-from envs.sim.fleet import BatchedSimulator
+from envs.sim.batched_simulator import BatchedSimulator
 from tests.runs import constant_policy, write_run
 
 

@@ -17,7 +17,7 @@ from agents.seeds import seeds_for
 from agents.training import live
 from agents.training.live import LiveTuningConfig, tune_run
 from envs.edge_env import EdgeSplitEnv
-from envs.sim.fleet import BatchedSimulator
+from envs.sim.batched_simulator import BatchedSimulator
 from tests.runs import write_run
 
 SEEDS = seeds_for(77, 0, 6)

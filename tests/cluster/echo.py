@@ -9,7 +9,7 @@ import sys
 import threading
 from contextlib import ExitStack
 
-from partition.stages.outlet import FrameSender
+from partition.stages.frame_sender import FrameSender
 from partition.stages.server import SessionServer
 from partition.transport import wire
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from envs.scenarios.scenario import Scenario
-from envs.sim.fleet import BatchedSimulator
+from envs.sim.batched_simulator import BatchedSimulator
+from envs.sim.sim_config import SimConfig
 from envs.sim.split_costs import SplitCosts
-from envs.sim.world import SimConfig
 from hw.device.model import DeviceModel
 from partition.model.cost import Cost
 from partition.model.routes import Route, RouteOption

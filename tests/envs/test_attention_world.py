@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from msgspec import structs
 
+from envs.sim.batched_simulator import BatchedSimulator
 from envs.sim.build import build_sim_config
-from envs.sim.fleet import BatchedSimulator
 from partition.model.accuracy_table import AccuracyRow, AccuracyTable
 from partition.model.attention_files import Attention, TrainedCut
 from partition.model.cost import Cost

@@ -16,7 +16,7 @@ import envs  # noqa: F401  # registers the environments
 from envs.edge_env import EdgeSplitEnv
 from envs.errors import ActionError
 from envs.objective import TERMS
-from envs.sim.fleet import BatchedSimulator
+from envs.sim.batched_simulator import BatchedSimulator
 from envs.spaces import observation_fields
 
 

@@ -9,11 +9,11 @@ from envs.plant import Readings
 from envs.scenarios.randomisation import Randomisation
 from envs.scenarios.scenario import Scenario
 from envs.scenarios.signals import Signal
+from envs.sim.batched_simulator import EXPECTED_SLOWDOWN, BatchedSimulator
 from envs.sim.effects import Effects
-from envs.sim.fleet import EXPECTED_SLOWDOWN, BatchedSimulator
 from envs.sim.response import MAX_BACKLOG
 from envs.sim.sensors import PROBE_PERIOD_S
-from envs.sim.world import NominalSimConfig
+from envs.sim.sim_config import NominalSimConfig
 
 CLOUD, EDGE = 0, 3
 

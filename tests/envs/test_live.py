@@ -16,8 +16,8 @@ from envs.live.plant import BoardPacer, LivePlant, live_layout
 from envs.live.requests import ScenarioRequests
 from envs.objective import Objective
 from envs.scenarios.episodes import MIN_LINK_BPS
+from envs.sim.batched_simulator import BatchedSimulator
 from envs.sim.effects import Effects
-from envs.sim.fleet import BatchedSimulator
 from envs.sim.response import MAX_BACKLOG
 from envs.sim.split_costs import SplitCosts
 from hw.boards.sim import SimBoard

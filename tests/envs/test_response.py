@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from envs.scenarios.episodes import EpisodeConditions
-from envs.scenarios.surroundings import OperatingConditions
+from envs.scenarios.operating_conditions import OperatingConditions
 from envs.sim.clocks import Clocks
 from envs.sim.response import MAX_BACKLOG, MAX_UTILISATION, respond
 from envs.sim.split_costs import SplitCosts

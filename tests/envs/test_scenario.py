@@ -8,9 +8,9 @@ import pytest
 
 from envs.errors import ScenarioError
 from envs.scenarios.episodes import MIN_LINK_BPS, TAIL_SHARE, EpisodeConditions
+from envs.scenarios.operating_conditions import OperatingConditions
 from envs.scenarios.scenario import SIGNALS, Scenario, scenario_names
 from envs.scenarios.signals import Recording, Signal
-from envs.scenarios.surroundings import OperatingConditions
 from envs.sim.build import load_scenarios
 from envs.sim.effects import EFFECTS
 

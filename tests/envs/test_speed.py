@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from benchmarks.simulator_speed import grid_s, main, with_more_routes
-from envs.sim.fleet import BatchedSimulator
+from envs.sim.batched_simulator import BatchedSimulator
 
 N_BOARDS = 20_000
 

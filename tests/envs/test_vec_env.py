@@ -10,7 +10,7 @@ import pytest
 from envs.edge_env import EdgeSplitEnv
 from envs.objective import TERMS
 from envs.scenarios.scenario import Scenario
-from envs.sim.fleet import BatchedSimulator
+from envs.sim.batched_simulator import BatchedSimulator
 from envs.vec_env import EdgeSplitVecEnv
 
 N = 5

@@ -10,8 +10,8 @@ import envs  # noqa: F401  # registers the environments
 from envs.edge_env import EdgeSplitEnv
 from envs.errors import EnvError
 from envs.scenarios.randomisation import Randomisation
+from envs.sim.batched_simulator import BatchedSimulator
 from envs.sim.build import build_sim_config
-from envs.sim.fleet import BatchedSimulator
 from hw.device.file import device_names
 
 

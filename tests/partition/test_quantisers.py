@@ -21,8 +21,8 @@ from partition.placement.cluster import Cluster
 from partition.placement.errors import ClusterError
 from partition.placement.solver.problem import build_problem
 from partition.stages.errors import StageError
-from partition.stages.piece import CutCodec
 from partition.stages.session import StageSession, StageSpec
+from partition.stages.stage_model import CutCodec
 from partition.transport import wire
 
 CLUSTER = """

@@ -21,8 +21,8 @@ from benchmarks.placement.published.cost_model import (
 )
 from benchmarks.placement.published.networks import NETWORKS
 from partition.placement.cluster import Floats
+from partition.placement.solver.bisection import solve_throughput
 from partition.placement.solver.problem import Problem
-from partition.placement.solver.throughput import solve_throughput
 
 NODES = (5, 10, 15, 20, 50)
 CAPACITIES_MB = (64, 128, 256, 512)

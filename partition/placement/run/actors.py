@@ -20,7 +20,7 @@ import ray
 from partition.model.folder import ModelFolder
 from partition.model.runtime import Array, random_inputs
 from partition.stages.errors import StageError, StageLostError
-from partition.stages.line import PipelineDriver
+from partition.stages.pipeline_driver import PipelineDriver
 from partition.stages.probe import link_rate_bps
 from partition.stages.server import StageServer
 from partition.stages.session import StageSpec

@@ -12,8 +12,8 @@ import numpy as np
 
 from partition.placement.cluster import ClockPoint, Floats
 from partition.placement.errors import PlacementError
-from partition.placement.solver import additive
-from partition.placement.solver.additive import Costs
+from partition.placement.solver import a_star
+from partition.placement.solver.a_star import Costs
 from partition.placement.solver.problem import Problem
 
 
@@ -33,16 +33,16 @@ def energy_costs(problem: Problem, period_s: float) -> Costs:
         raise PlacementError("energy needs the power of every device: give a cluster file")
     first = [group[0] for group in problem.classes]
     send_w = problem.send_w[first]
-    transfer_s = additive.transfers_s(problem)
+    transfer_s = a_star.transfers_s(problem)
     exit_s, entry_s = problem.exit_s[first], problem.entry_s[first]
     source_w = 0.0 if problem.source is None else problem.send_w[problem.source]
     linked_s = np.where(np.isfinite(transfer_s), transfer_s, 0.0)
-    most_s = additive.relaxed(period_s)
+    most_s = a_star.relaxed(period_s)
     return Costs(
         stage=np.array([_stage_j(problem, device, period_s).min(axis=0) for device in first]),
-        link=additive.within(transfer_s, linked_s * send_w[:, None], most_s),
-        entry=additive.within(entry_s, np.where(entry_s < np.inf, entry_s, 0) * source_w, most_s),
-        exit=additive.within(exit_s, np.where(exit_s < np.inf, exit_s, 0) * send_w, most_s),
+        link=a_star.within(transfer_s, linked_s * send_w[:, None], most_s),
+        entry=a_star.within(entry_s, np.where(entry_s < np.inf, entry_s, 0) * source_w, most_s),
+        exit=a_star.within(exit_s, np.where(exit_s < np.inf, exit_s, 0) * send_w, most_s),
     )
 
 
@@ -59,10 +59,10 @@ def _stage_j(problem: Problem, device: int, period_s: float) -> Floats:
     idle_w = float(problem.idle_w[device])
     return np.array(
         [
-            additive.within(
+            a_star.within(
                 fastest_s / clock.speed,
                 idle_w * period_s + (clock.busy_w - idle_w) * finite_s / clock.speed,
-                additive.relaxed(period_s),
+                a_star.relaxed(period_s),
             )
             for clock in problem.clocks[device]
         ]

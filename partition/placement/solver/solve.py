@@ -11,11 +11,11 @@ import numpy as np
 
 from partition.placement.errors import InfeasibleError, PlacementError
 from partition.placement.plan import Plan, PlannedStage
-from partition.placement.solver import additive, energy, infeasible
+from partition.placement.solver import a_star, diagnosis, energy
+from partition.placement.solver.bisection import solve_throughput
 from partition.placement.solver.choices import Choices
 from partition.placement.solver.problem import Problem
-from partition.placement.solver.threshold import Step
-from partition.placement.solver.throughput import solve_throughput
+from partition.placement.solver.stage_graph import Step
 
 OBJECTIVES = ("throughput", "latency", "energy")
 _EXPLAIN_S = 1.0
@@ -63,7 +63,7 @@ def solve(problem: Problem, wish: PlacementObjective) -> Plan:
         InfeasibleError: there is none; says which block, and how many bytes are missing.
         PlacementError: none was found in time, or energy lacks the power of a device.
     """
-    infeasible.check(problem)
+    diagnosis.check(problem)
     deadline_s = time.monotonic() + wish.time_limit_s
     if wish.objective == "throughput" and wish.max_latency_s is None:
         found = solve_throughput(
@@ -77,7 +77,7 @@ def solve(problem: Problem, wish: PlacementObjective) -> Plan:
     if wish.objective == "energy":
         costs = energy.energy_costs(problem, wish.period_s)
     else:
-        costs = additive.latency_costs(problem, additive.relaxed(wish.period_s))
+        costs = a_star.latency_costs(problem, a_star.relaxed(wish.period_s))
     best = _cheapest(problem, costs, max(deadline_s - time.monotonic(), 0.01))
     if not best.steps:
         limit = "" if wish.rate_hz is None else f" at {wish.rate_hz:g} frames per second"
@@ -89,18 +89,18 @@ def _explained(
     problem: Problem, bound: float, deadline_s: float, limit: str = ""
 ) -> PlacementError:
     left_s = max(deadline_s - time.monotonic(), _EXPLAIN_S)
-    return infeasible.explain(problem, proved=bound == np.inf, limit=limit, seconds=left_s)
+    return diagnosis.explain(problem, proved=bound == np.inf, limit=limit, seconds=left_s)
 
 
-def _cheapest(problem: Problem, costs: additive.Costs, seconds: float) -> additive.Cheapest:
+def _cheapest(problem: Problem, costs: a_star.Costs, seconds: float) -> a_star.Cheapest:
     counts = tuple(len(group) for group in problem.classes)
-    return additive.solve_additive(counts, costs, time_limit_s=seconds)
+    return a_star.solve_additive(counts, costs, time_limit_s=seconds)
 
 
 def _throughput_in_time(problem: Problem, wish: PlacementObjective, deadline_s: float) -> Plan:
     """Bisection again, where each period is asked for the least latency within it."""
     assert wish.max_latency_s is not None
-    most_s = additive.relaxed(wish.max_latency_s)
+    most_s = a_star.relaxed(wish.max_latency_s)
     free = solve_throughput(problem, time_limit_s=wish.time_limit_s / 2)
     if not free.steps:
         raise _explained(problem, free.bound_s, deadline_s)
@@ -109,7 +109,7 @@ def _throughput_in_time(problem: Problem, wish: PlacementObjective, deadline_s: 
     steps: tuple[Step, ...] = ()
     ask_s = choices.largest_s
     while True:
-        costs = additive.latency_costs(problem, ask_s)
+        costs = a_star.latency_costs(problem, ask_s)
         left_s = max(deadline_s - time.monotonic(), 0.01)
         best = _cheapest(problem, costs, left_s)
         if best.cost <= most_s:

@@ -21,7 +21,7 @@ from agents.deciders.base import top_clocks
 from agents.deciders.nominal import NominalModel, every_action
 from agents.deciders.pareto import useful_actions
 from agents.seeds import seeds_for
-from envs.sim.fleet import BatchedSimulator
+from envs.sim.batched_simulator import BatchedSimulator
 from envs.spaces import ObservationEncoder, observation_fields
 
 SEEDS = seeds_for(99, 0, 4)

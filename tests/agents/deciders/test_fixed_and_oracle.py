@@ -13,7 +13,7 @@ from agents.deciders.oracle import Oracle, cost_table
 from agents.deciders.static import Random, Static
 from agents.registry import fit
 from agents.seeds import seeds_for
-from envs.sim.fleet import BatchedSimulator
+from envs.sim.batched_simulator import BatchedSimulator
 from tests.runs import constant_policy
 
 SEEDS = seeds_for(99, 0, 4)

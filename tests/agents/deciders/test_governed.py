@@ -13,7 +13,7 @@ from agents.baselines.dynamic_split import DynamicSplitting
 from agents.baselines.neurosurgeon import Neurosurgeon
 from agents.deciders.governor import FixedRoute, Governed, GovernorModel
 from agents.deciders.nominal import NominalModel, read_clocks
-from envs.sim.fleet import BatchedSimulator
+from envs.sim.batched_simulator import BatchedSimulator
 from envs.sim.split_costs import SplitCosts
 from envs.spaces import ObservationEncoder, observation_fields
 

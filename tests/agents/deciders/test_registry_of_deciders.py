@@ -14,8 +14,8 @@ from agents.registry import UNLEARNED
 from agents.rules import make_rule
 from agents.seeds import seeds_for
 from agents.training.all_deciders import DECIDERS
+from envs.sim.batched_simulator import BatchedSimulator
 from envs.sim.build import build_sim_config
-from envs.sim.fleet import BatchedSimulator
 from envs.spaces import ObservationEncoder, observation_fields
 
 SEEDS = seeds_for(99, 0, 4)

@@ -21,8 +21,8 @@ from agents.deciders.oracle import Oracle, cost_table
 from agents.deciders.pareto import undominated, useful_actions
 from agents.deciders.static import Static
 from agents.seeds import seeds_for
+from envs.sim.batched_simulator import EXPECTED_SLOWDOWN, BatchedSimulator
 from envs.sim.effects import EFFECTS, Effects
-from envs.sim.fleet import EXPECTED_SLOWDOWN, BatchedSimulator
 from envs.spaces import ObservationEncoder, observation_fields
 
 SEEDS = seeds_for(99, 0, 4)

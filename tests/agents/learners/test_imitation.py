@@ -9,7 +9,7 @@ from agents.deciders.base import axis_sizes
 from agents.deciders.oracle import Oracle, cost_table
 from agents.learners.imitation import Imitation, ImitationConfig, soft_labels
 from agents.learning.categoricals import Categoricals
-from envs.sim.fleet import BatchedSimulator
+from envs.sim.batched_simulator import BatchedSimulator
 from envs.spaces import ObservationEncoder, observation_fields
 
 QUICK = ImitationConfig(n_rounds=2, n_boards=16, look_every=4, n_epochs=30, batch_size=64)

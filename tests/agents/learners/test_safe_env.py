@@ -5,7 +5,7 @@ import pytest
 
 from agents.learning.safe_env import SafeEnv
 from envs.edge_env import EdgeSplitEnv
-from envs.sim.fleet import BatchedSimulator
+from envs.sim.batched_simulator import BatchedSimulator
 from tests.runs import constant_policy
 
 TRUSTED = (1, 1, 1, 2)

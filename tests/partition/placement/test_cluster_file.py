@@ -13,7 +13,7 @@ from instances import random_problem
 
 from partition.placement.cluster import Cluster
 from partition.placement.errors import ClusterError, InfeasibleError, PlacementError
-from partition.placement.solver import infeasible
+from partition.placement.solver import diagnosis
 from partition.placement.solver.problem import build_problem, memory_of_stages
 from partition.placement.solver.solve import PlacementObjective, solve
 
@@ -288,12 +288,12 @@ def test_links_that_lead_nowhere_are_said_to_be_missing():
 
 def test_no_bytes_are_named_where_time_was_too_short_to_find_them():
     problem = by_weights([6, 6, 6], [9, 9])
-    error = infeasible.explain(problem, proved=True, limit="", seconds=0.0)
+    error = diagnosis.explain(problem, proved=True, limit="", seconds=0.0)
     assert re.search(r"at most \d+ bytes are missing on every device: add memory or", str(error))
-    with mock.patch.object(infeasible, "fits", return_value=None):
-        error = infeasible.explain(problem, proved=True, limit="", seconds=1.0)
+    with mock.patch.object(diagnosis, "fits", return_value=None):
+        error = diagnosis.explain(problem, proved=True, limit="", seconds=1.0)
         assert "there is no room: add memory or devices, or links" in str(error)
-        error = infeasible.explain(problem, proved=True, limit=" at 3 Hz", seconds=1.0)
+        error = diagnosis.explain(problem, proved=True, limit=" at 3 Hz", seconds=1.0)
         assert "no placement keeps up at 3 Hz: lower --rate" in str(error)
 
 

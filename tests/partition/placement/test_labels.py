@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from instances import least_period, random_problem
 
-from partition.placement.solver import throughput
+from partition.placement.solver import bisection
 from partition.placement.solver.choices import list_choices
-from partition.placement.solver.labels import LabelSearch, Packed
-from partition.placement.solver.threshold import Threshold
+from partition.placement.solver.label_setting import LabelSearch, Packed
+from partition.placement.solver.stage_graph import Threshold
 
 MOST = 10**6
 
@@ -39,7 +39,7 @@ def test_whatever_the_prices_it_finds_a_placement_or_there_is_none(chunk):
             threshold = Threshold(choices, period_s)
             found = LabelSearch(threshold, some_prices(choices, seed), MOST, 0).run()
             assert found.complete
-            here = throughput.period_of(choices, found.steps) if found.steps else None
+            here = bisection.period_of(choices, found.steps) if found.steps else None
             assert here == expected_s, seed
     assert n_asked > 50
 
@@ -47,12 +47,12 @@ def test_whatever_the_prices_it_finds_a_placement_or_there_is_none(chunk):
 def test_replicas_share_stages_only_as_often_as_they_are_there():
     for seed in range(60):
         choices = list_choices(random_problem(seed), max_replicas=2)
-        best = throughput.solve_throughput(choices.problem, max_replicas=2, time_limit_s=1e6)
+        best = bisection.solve_throughput(choices.problem, max_replicas=2, time_limit_s=1e6)
         if not best.steps:
             continue
         threshold = Threshold(choices, best.period_s)
         found = LabelSearch(threshold, some_prices(choices, seed), MOST, 0).run()
-        assert throughput.period_of(choices, found.steps) == best.period_s, seed
+        assert bisection.period_of(choices, found.steps) == best.period_s, seed
         taken = choices.uses[[c for c, _, _ in found.steps]].sum(axis=0)
         assert (taken <= choices.counts).all()
 
@@ -69,7 +69,7 @@ def test_a_beam_finds_placements_but_proves_nothing():
         n_left_out += not found.complete
         if found.steps:
             n_found += 1
-            assert truth <= throughput.period_of(choices, found.steps) <= 1.1 * truth
+            assert truth <= bisection.period_of(choices, found.steps) <= 1.1 * truth
         else:
             assert not found.complete, seed
     assert min(n_found, n_left_out) > 30

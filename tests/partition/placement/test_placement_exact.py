@@ -16,14 +16,14 @@ from instances import all_placements, energy, latency, least_period, parts, rand
 from benchmarks.placement.published.instances import FAMILIES
 from partition.placement.cluster import Cluster
 from partition.placement.errors import PlacementError
-from partition.placement.solver import throughput
+from partition.placement.solver import bisection
+from partition.placement.solver.bisection import solve_throughput
 from partition.placement.solver.choices import list_choices
+from partition.placement.solver.ng_routes import NgRoutes
 from partition.placement.solver.problem import build_problem, memory_of_stages
-from partition.placement.solver.reach import Digits, Reach
-from partition.placement.solver.recent import NgRoutes
 from partition.placement.solver.solve import PlacementObjective, solve
-from partition.placement.solver.threshold import Threshold
-from partition.placement.solver.throughput import solve_throughput
+from partition.placement.solver.stage_graph import Threshold
+from partition.placement.solver.subset_dp import Digits, Reach
 
 CLUSTERS = Path(__file__).parents[3] / "docs/clusters"
 CHUNK = 250
@@ -45,7 +45,7 @@ def test_shortest_period_is_that_of_brute_force(chunk):
 
 @pytest.mark.parametrize("chunk", range(4))
 def test_search_for_many_devices_finds_and_proves_the_same(chunk, monkeypatch):
-    monkeypatch.setattr(throughput, "_FEW_STATES", 0)
+    monkeypatch.setattr(bisection, "_FEW_STATES", 0)
     for seed in range(chunk * CHUNK, (chunk + 1) * CHUNK):
         problem = random_problem(seed)
         found = solve_throughput(problem, time_limit_s=LONG_S)
@@ -125,7 +125,7 @@ class Ticks:
 @pytest.mark.parametrize("few", [True, False])
 def test_bound_is_never_above_the_optimum_however_soon_time_is_up(few, monkeypatch):
     if not few:
-        monkeypatch.setattr(throughput, "_FEW_STATES", 0)
+        monkeypatch.setattr(bisection, "_FEW_STATES", 0)
     unproved = 0
     for seed in range(300):
         problem = random_problem(seed)
@@ -351,7 +351,7 @@ def test_the_search_of_few_stages_is_right(chunk):
             continue
         choices, steps, gave_up = search_of_few_stages(problem, truth)
         assert not gave_up
-        assert throughput.period_of(choices, steps) == truth, seed
+        assert bisection.period_of(choices, steps) == truth, seed
         _, steps, gave_up = search_of_few_stages(problem, np.nextafter(truth, 0.0))
         assert (steps, gave_up) == ((), False), seed
         n_asked += 1
@@ -392,7 +392,7 @@ def test_whatever_is_tracked_no_placement_is_missed_and_tracked_devices_are_take
             threshold, reach = reached(problem, truth, order[:n_tracked])
             assert reach.ends_reached
             steps = reach.walk()
-            assert throughput.period_of(choices, steps) <= truth, (seed, n_tracked)
+            assert bisection.period_of(choices, steps) <= truth, (seed, n_tracked)
             over = threshold.overuse(steps)
             assert (over[order[:n_tracked]] <= 0).all(), (seed, n_tracked)
             n_twice += (over > 0).any()

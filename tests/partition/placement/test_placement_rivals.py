@@ -22,7 +22,7 @@ from benchmarks.placement.published.cost_model import (
 from benchmarks.placement.published.instances import FAMILIES
 from benchmarks.placement.published.layers import LayerGraph
 from benchmarks.placement.published.networks import NETWORKS
-from partition.placement.solver.throughput import solve_throughput
+from partition.placement.solver.bisection import solve_throughput
 
 
 @pytest.mark.parametrize(

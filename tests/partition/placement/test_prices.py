@@ -9,10 +9,10 @@ import pytest
 from instances import least_period, random_problem
 
 from benchmarks.placement.published.instances import FAMILIES
-from partition.placement.solver import throughput
+from partition.placement.solver import bisection
 from partition.placement.solver.choices import list_choices
-from partition.placement.solver.prices import Ascent
-from partition.placement.solver.threshold import Threshold
+from partition.placement.solver.lagrangian import Ascent
+from partition.placement.solver.stage_graph import Threshold
 
 
 def problems_with_a_placement(n_problems):
@@ -33,7 +33,7 @@ def test_a_period_with_a_placement_is_never_refuted():
         n_asked += 1
         if ascent.steps:
             n_met += 1
-            assert throughput.period_of(choices, ascent.steps) == truth
+            assert bisection.period_of(choices, ascent.steps) == truth
             taken = choices.uses[[c for c, _, _ in ascent.steps]].sum(axis=0)
             assert (taken <= choices.counts).all()
     assert n_asked > 40
@@ -76,7 +76,7 @@ def test_prices_get_better_and_all_devices_together_cost_one(hard):
 def test_halved_steps_get_further_than_whole_ones(hard, monkeypatch):
     halved = Ascent(hard)
     halved.climb(120)
-    monkeypatch.setattr("partition.placement.solver.prices._STALLED", 10**6)
+    monkeypatch.setattr("partition.placement.solver.lagrangian._STALLED", 10**6)
     whole = Ascent(hard)
     whole.climb(120)
     assert 1.0 - halved.value < 0.8 * (1.0 - whole.value)

@@ -25,7 +25,7 @@ import numpy as np
 from partition.placement.cluster import Cluster
 from partition.placement.errors import ClusterError, InfeasibleError, PlacementError
 from partition.placement.plan import Plan, PlannedStage
-from partition.placement.solver import throughput
+from partition.placement.solver import bisection
 from partition.placement.solver.problem import build_problem
 from partition.placement.solver.solve import PlacementObjective, solve
 from partition.placement.what_if import Change, find_changes
@@ -82,9 +82,9 @@ def verify(seed: int) -> Verdict:
         verdict.faults.append(f"left out {cluster.left_out}")
     case = _case(seed, instance, world)
     problem = build_problem(instance.network, cluster, instance.memory_limit_bytes)
-    states = 0 if seed // 7 % 2 else throughput._FEW_STATES  # the roads for few and for many
+    states = 0 if seed // 7 % 2 else bisection._FEW_STATES  # the roads for few and for many
     try:
-        with mock.patch.object(throughput, "_FEW_STATES", states):
+        with mock.patch.object(bisection, "_FEW_STATES", states):
             plan = solve(problem, case.wish)
     except InfeasibleError as error:
         verdict.outcome = f"{instance.mode}: infeasible"

@@ -11,7 +11,7 @@ import time
 
 from partition.model.folder import ModelFolder
 from partition.stages import server
-from partition.stages.piece import StageModel
+from partition.stages.stage_model import StageModel
 
 
 class PacedPiece(StageModel):

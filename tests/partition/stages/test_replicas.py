@@ -15,11 +15,11 @@ from partition.placement.cluster import Cluster, Device
 from partition.placement.solver.problem import build_problem
 from partition.placement.solver.solve import PlacementObjective, solve
 from partition.stages.errors import StageError, StageLostError
-from partition.stages.line import PipelineDriver
-from partition.stages.outlet import FrameSender
-from partition.stages.piece import CutCodec
+from partition.stages.frame_sender import FrameSender
+from partition.stages.pipeline_driver import PipelineDriver
 from partition.stages.server import SessionServer, StageServer
 from partition.stages.session import StageSession, StageSpec
+from partition.stages.stage_model import CutCodec
 
 REPOSITORY = Path(__file__).parents[3]
 SLOW_S, QUICK_S = 0.1, 0.005

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from partition.stages.errors import StageError
-from partition.stages.outlet import FrameTimes
+from partition.stages.frame_sender import FrameTimes
 from partition.stages.session import SignalKind, StageSession, StageSpec, pack_signal, unpack_signal
 
 SESSION = StageSession(

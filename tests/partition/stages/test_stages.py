@@ -17,7 +17,7 @@ import pytest
 
 from partition.model.runtime import random_inputs
 from partition.stages.errors import StageError, StageLostError
-from partition.stages.line import PipelineDriver
+from partition.stages.pipeline_driver import PipelineDriver
 from partition.stages.probe import PROBE_BYTES, link_rate_bps
 from partition.stages.server import StageServer
 from partition.stages.session import STATISTICS, StageSpec, method_path

@@ -16,7 +16,7 @@ from itertools import islice
 import numpy as np
 
 from partition.placement.solver.problem import Bools, Ints
-from partition.placement.solver.threshold import Step, Threshold
+from partition.placement.solver.stage_graph import Step, Threshold
 
 
 def n_states(counts: Ints, tracked: list[int]) -> int:

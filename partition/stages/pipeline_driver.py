@@ -19,11 +19,11 @@ from partition.model.folder import ModelFolder
 from partition.model.runtime import Array
 from partition.security.tls import ClientSecurity, ServerSecurity
 from partition.stages.errors import StageError, StageLostError
-from partition.stages.inlet import FrameReceiver
-from partition.stages.outlet import FrameSender
-from partition.stages.piece import CutCodec
+from partition.stages.frame_receiver import FrameReceiver
+from partition.stages.frame_sender import FrameSender
 from partition.stages.server import READY_TIMEOUT_S, SessionServer
 from partition.stages.session import StageSession, StageSpec
+from partition.stages.stage_model import CutCodec
 
 Frame = tuple[Array, ...]
 _RETRY_S = 0.2

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from partition.placement.cluster import Floats
-from partition.placement.solver.threshold import Step, Threshold
+from partition.placement.solver.stage_graph import Step, Threshold
 
 MARGIN = 1e-9
 """By which a price must be above 1 to refute; sums are exact to less."""

@@ -12,9 +12,9 @@ from collections.abc import Callable
 import numpy as np
 
 from partition.placement.solver.choices import Choices
-from partition.placement.solver.neighbours import Neighbours, Piece
+from partition.placement.solver.neighborhood import Neighbours, Piece
 from partition.placement.solver.problem import Bools
-from partition.placement.solver.threshold import Step, Threshold
+from partition.placement.solver.stage_graph import Step, Threshold
 
 _LOOSE = 12
 """Pieces; sets of them are bits of one number, so 512 bytes at a node."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from partition.placement.solver.choices import Choices
 from partition.placement.solver.problem import Bools
-from partition.placement.solver.threshold import Step, Threshold
+from partition.placement.solver.stage_graph import Step, Threshold
 
 MAX_STAGES = 9
 """With more of them walks go round in longer circles, which this does not rule out."""

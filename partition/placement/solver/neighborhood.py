@@ -14,8 +14,8 @@ from itertools import islice
 import numpy as np
 
 from partition.placement.solver.problem import Bools
-from partition.placement.solver.reach import bits
-from partition.placement.solver.threshold import Step, Threshold
+from partition.placement.solver.stage_graph import Step, Threshold
+from partition.placement.solver.subset_dp import bits
 
 Piece = tuple[int, ...]
 """Choices that follow one another."""

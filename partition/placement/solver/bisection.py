@@ -25,13 +25,13 @@ import numpy as np
 
 from partition.placement.cluster import Floats
 from partition.placement.solver.choices import Choices, list_choices
-from partition.placement.solver.improve import Improver
-from partition.placement.solver.labels import LabelSearch
-from partition.placement.solver.prices import Ascent
+from partition.placement.solver.label_setting import LabelSearch
+from partition.placement.solver.lagrangian import Ascent
+from partition.placement.solver.large_neighborhood_search import Improver
+from partition.placement.solver.ng_routes import MAX_CHOICES, MAX_STAGES, NgRoutes
 from partition.placement.solver.problem import Bools, Problem
-from partition.placement.solver.reach import Digits, Reach, n_states
-from partition.placement.solver.recent import MAX_CHOICES, MAX_STAGES, NgRoutes
-from partition.placement.solver.threshold import Step, Threshold
+from partition.placement.solver.stage_graph import Step, Threshold
+from partition.placement.solver.subset_dp import Digits, Reach, n_states
 
 Clock = Callable[[], float]
 _FEW_STATES = 1 << 13

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from partition.placement.errors import InfeasibleError, PlacementError
+from partition.placement.solver.bisection import fits
 from partition.placement.solver.choices import list_choices
-from partition.placement.solver.labels import LabelSearch
+from partition.placement.solver.label_setting import LabelSearch
 from partition.placement.solver.problem import Problem
-from partition.placement.solver.threshold import Threshold
-from partition.placement.solver.throughput import fits
+from partition.placement.solver.stage_graph import Threshold
 
 _EXACT = 0.01
 """Share of the missing bytes; a board's memory comes in larger steps."""

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from partition.placement.cluster import Floats
 from partition.placement.solver.choices import Choices
-from partition.placement.solver.prices import MARGIN
+from partition.placement.solver.lagrangian import MARGIN
 from partition.placement.solver.problem import Bools, Ints
-from partition.placement.solver.threshold import Step, Threshold
+from partition.placement.solver.stage_graph import Step, Threshold
 
 Words = NDArray[np.uint64]
 _BITS = 64

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from envs.arrays import Floats
 from envs.plant import Indices, Outcome, Readings
 from envs.scenarios.episodes import EpisodeConditions
-from envs.scenarios.surroundings import OperatingConditions
+from envs.scenarios.operating_conditions import OperatingConditions
 from envs.sim.clocks import DOMAINS, Clocks, clock_tables
 from envs.sim.response import Response, respond
 from envs.sim.sensors import Sensors
+from envs.sim.sim_config import SimConfig
 from envs.sim.split_costs import SplitCosts
-from envs.sim.world import SimConfig
 
 EXPECTED_SLOWDOWN = 1.03
 """Background work that whoever plans ahead counts with; 1.0 would cut every deadline too fine."""

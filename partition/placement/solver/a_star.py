@@ -18,7 +18,7 @@ import numpy as np
 
 from partition.placement.cluster import Floats
 from partition.placement.solver.problem import Problem, transfer_s
-from partition.placement.solver.threshold import Step
+from partition.placement.solver.stage_graph import Step
 
 _FIRST_WEIGHT = 3.0
 """Overrates the rest, so that some placement is found soon, whose cost prunes the exact search."""
