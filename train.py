@@ -154,14 +154,18 @@ def _parser() -> argparse.ArgumentParser:
         help="stop at this fraction of the gap between the best static setting and the oracle",
     )
     parser.add_argument(
-        "--without",
+        "--disable-effect",
+        dest="without",
         nargs="+",
         default=[],
         metavar="EFFECT",
         help=f"leave effects out of the simulation: {', '.join(EFFECTS)}",
     )
     parser.add_argument(
-        "--blocking", action="store_true", help="boards wait for each decision, as most code does"
+        "--synchronous",
+        dest="blocking",
+        action="store_true",
+        help="boards wait for each decision, as most code does",
     )
     parser.add_argument("--resume", type=Path, default=None, help="go on with this run folder")
     parser.add_argument("--init", type=Path, default=None, help="fine-tune this run's policy")

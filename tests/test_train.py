@@ -313,6 +313,6 @@ def test_effects_are_left_out_of_the_world(lite0):
 
 
 def test_an_unknown_effect_is_refused(refusal, tmp_path):
-    message = refusal("--without", "gravity", "--out", tmp_path / "run")
+    message = refusal("--disable-effect", "gravity", "--out", tmp_path / "run")
     assert "gravity" in message
     assert "thermal" in message
