@@ -22,7 +22,7 @@ from types import FrameType
 from common import command
 from hw.doctor.privacy import Secrets
 from hw.errors import HardwareError, PermissionDeniedError, UnsupportedError
-from hw.selftest.bench import SelfTestBench, Surroundings
+from hw.selftest.bench import SelfTestBench, SelfTestEnvironment
 from hw.selftest.findings import Verdict, save
 from hw.selftest.load import busy_processors
 from hw.selftest.other_checks import jtop_power_w
@@ -30,7 +30,7 @@ from hw.selftest.run import begin, run
 from hw.sysfs import Sysfs
 
 
-class StopRequest:
+class FirstSignal:
     """Notes the first signal that asks to end; between two steps, never within one."""
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class StopRequest:
 class RecordedTime:
     """Time in front of a recorded tree, where nothing changes while one waits."""
 
-    def __init__(self, stop: StopRequest) -> None:
+    def __init__(self, stop: FirstSignal) -> None:
         self._stop = stop
         self._waited_s = 0.0
 
@@ -119,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, metavar="FILE", help="the file (named by the board)")
     parser.add_argument("--root", type=Path, default=Path("/"), help="try it on a recorded tree")
     arguments = parser.parse_args(argv)
-    stop, notes = StopRequest(), Notes(_tell)
+    stop, notes = FirstSignal(), Notes(_tell)
     stop.listen()
     try:
         with notes.taken(), closing(Sysfs(arguments.root)) as sysfs:
@@ -149,7 +149,7 @@ def check_possible(sysfs: Sysfs) -> None:
         )
 
 
-def _run(sysfs: Sysfs, out: Path | None, stop: StopRequest, notes: Notes) -> int:
+def _run(sysfs: Sysfs, out: Path | None, stop: FirstSignal, notes: Notes) -> int:
     around = _surroundings(sysfs, stop)
     _tell("looking at the machine; the whole takes about three minutes, and Ctrl-C ends it safely")
     bench = begin(sysfs, around)
@@ -174,9 +174,9 @@ def _run(sysfs: Sysfs, out: Path | None, stop: StopRequest, notes: Notes) -> int
     return int(findings.has_failed)
 
 
-def _surroundings(sysfs: Sysfs, stop: StopRequest) -> Surroundings:
+def _surroundings(sysfs: Sysfs, stop: FirstSignal) -> SelfTestEnvironment:
     if sysfs.is_live:
-        return Surroundings(
+        return SelfTestEnvironment(
             time.monotonic,
             time.sleep,
             stop.pause,
@@ -185,7 +185,7 @@ def _surroundings(sysfs: Sysfs, stop: StopRequest) -> Surroundings:
             _tell,
         )
     recorded = RecordedTime(stop)
-    return Surroundings(
+    return SelfTestEnvironment(
         recorded.clock, recorded.sleep, recorded.pause, nullcontext, lambda: None, _tell
     )
 

@@ -14,12 +14,12 @@ from hw.selftest.findings import Check, Findings, Verdict
 from hw.sysfs import Sysfs
 
 
-class Stopped(Exception):  # noqa: N818 - no error: somebody asked for it
+class SelfTestStop(Exception):  # noqa: N818 - no error
     """The user wants the self-test to end now."""
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class SelfTestEnvironment:
     """What a self-test takes from the outside.
 
     Attributes:
@@ -48,7 +48,7 @@ class SelfTestBench:
         findings: where results go.
     """
 
-    def __init__(self, sysfs: Sysfs, around: Surroundings, findings: Findings) -> None:
+    def __init__(self, sysfs: Sysfs, around: SelfTestEnvironment, findings: Findings) -> None:
         self.sysfs = sysfs
         self.findings = findings
         self.clock, self.sleep = around.clock, around.sleep
@@ -72,7 +72,7 @@ class SelfTestBench:
             Stopped: the user wants it to end.
         """
         if self._around.pause(seconds):
-            raise Stopped
+            raise SelfTestStop
 
     def note(self, name: str, verdict: Verdict, text: str) -> None:
         """Keep a result and tell it."""

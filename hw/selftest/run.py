@@ -11,7 +11,7 @@ from importlib import metadata
 from hw.base import Hold
 from hw.doctor.record import read_tree
 from hw.errors import BoardNotFoundError, BusyError, HardwareError, PermissionDeniedError
-from hw.selftest.bench import SelfTestBench, Stopped, Surroundings
+from hw.selftest.bench import SelfTestBench, SelfTestEnvironment, SelfTestStop
 from hw.selftest.clock_checks import check_clocks
 from hw.selftest.findings import Findings, Verdict
 from hw.selftest.given_back import check_given_back, read_settings
@@ -44,7 +44,7 @@ PARTS: tuple[tuple[str, Callable[[SelfTestBench], object]], ...] = (
 )
 
 
-def begin(sysfs: Sysfs, around: Surroundings) -> SelfTestBench:
+def begin(sysfs: Sysfs, around: SelfTestEnvironment) -> SelfTestBench:
     """Look at the machine before anything is changed.
 
     Raises:
@@ -86,7 +86,7 @@ def run(bench: SelfTestBench, save: Callable[[], object]) -> None:
                 part(bench)
             except HardwareError as error:
                 bench.fail(name, error)
-    except Stopped:
+    except SelfTestStop:
         bench.findings.ended_by = "the user"
         bench.note("the whole test", Verdict.UNTOLD, "ended by the user")
     finally:

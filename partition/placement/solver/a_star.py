@@ -135,7 +135,7 @@ def solve_additive(
         time_limit_s: when to stop, proved or not.
         clock: seconds that pass.
     """
-    search = _Search(counts, costs)
+    search = _LabelSearch(counts, costs)
     deadline_s = clock() + time_limit_s
     quick = search.run(
         _FIRST_WEIGHT, None, lambda n: n < _FIRST_EXPANSIONS and clock() < deadline_s
@@ -143,7 +143,7 @@ def solve_additive(
     return search.run(1.0, quick, lambda _: clock() < deadline_s)
 
 
-class _Search:
+class _LabelSearch:
     def __init__(self, counts: tuple[int, ...], costs: Costs) -> None:
         self._costs = costs
         self._last = costs.stage.shape[1] - 1

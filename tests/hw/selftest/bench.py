@@ -6,12 +6,14 @@ import json
 from contextlib import nullcontext
 
 from hw.doctor.privacy import Secrets
-from hw.selftest.bench import SelfTestBench, Surroundings
+from hw.selftest.bench import SelfTestBench, SelfTestEnvironment
 from hw.selftest.run import begin, run
 from tests.hw.fake.access import FakeSysfs
 
 
-def surroundings(sysfs, load=nullcontext, *, jtop_w=None, pause=None, tell=len) -> Surroundings:
+def surroundings(
+    sysfs, load=nullcontext, *, jtop_w=None, pause=None, tell=len
+) -> SelfTestEnvironment:
     """The fake's time, and what else a self-test takes from the outside."""
 
     def wait(seconds: float) -> bool:
@@ -19,7 +21,7 @@ def surroundings(sysfs, load=nullcontext, *, jtop_w=None, pause=None, tell=len) 
         return False
 
     clock, sleep = sysfs.kernel.clock, sysfs.kernel.sleep
-    return Surroundings(clock, sleep, pause or wait, load, lambda: jtop_w, tell)
+    return SelfTestEnvironment(clock, sleep, pause or wait, load, lambda: jtop_w, tell)
 
 
 def self_test(sysfs: FakeSysfs, load=nullcontext, **options) -> SelfTestBench:

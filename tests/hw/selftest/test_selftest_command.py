@@ -35,7 +35,7 @@ def in_child(file: Path):
     """A self-test with the command's own signal handling, over a kernel in the parent."""
 
     def body(sysfs) -> None:
-        stop, notes = command.StopRequest(), command.Notes(len)
+        stop, notes = command.FirstSignal(), command.Notes(len)
         stop.listen()
 
         class Time(command.RecordedTime):
@@ -154,7 +154,7 @@ def test_warnings_are_kept_once_and_go_nowhere_else_meanwhile(capsys):
 def test_file_is_named_by_board_and_date(recorded, tmp_path, monkeypatch, capsys):
     tree = shutil.copytree(recorded("raspberry-pi-4"), tmp_path / "tree", symlinks=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command.StopRequest, "listen", lambda self: None)
+    monkeypatch.setattr(command.FirstSignal, "listen", lambda self: None)
     assert command.main(["--root", str(tree)]) == 1
     (file,) = tmp_path.glob("dvfo-*")
     assert file.name.startswith("dvfo-selftest-raspberry-pi-4-model-b-rev-1-4-20")
@@ -163,7 +163,7 @@ def test_file_is_named_by_board_and_date(recorded, tmp_path, monkeypatch, capsys
 
 @pytest.fixture
 def quiet(monkeypatch):
-    monkeypatch.setattr(command.StopRequest, "listen", lambda self: None)
+    monkeypatch.setattr(command.FirstSignal, "listen", lambda self: None)
 
 
 def sentence(capsys) -> str:

@@ -16,7 +16,7 @@ from hw.base import Cause, Hold
 from hw.doctor.privacy import Secrets
 from hw.doctor.survey import survey
 from hw.selftest import power_checks
-from hw.selftest.bench import Surroundings
+from hw.selftest.bench import SelfTestEnvironment
 from hw.selftest.clock_checks import check_clocks
 from hw.selftest.given_back import check_given_back
 from hw.selftest.run import begin, run
@@ -45,7 +45,7 @@ def bench(plant, monkeypatch):
         time.sleep(seconds)
         return False
 
-    around = Surroundings(time.monotonic, time.sleep, pause, load, lambda: None, print)
+    around = SelfTestEnvironment(time.monotonic, time.sleep, pause, load, lambda: None, print)
     return lambda: begin(Sysfs(), around)
 
 
