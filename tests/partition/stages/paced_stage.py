@@ -14,7 +14,7 @@ from partition.stages import server
 from partition.stages.stage_model import StageModel
 
 
-class PacedPiece(StageModel):
+class PacedStageModel(StageModel):
     def run(self, request):
         due_s = time.monotonic() + float(sys.argv[2])
         message = super().run(request)
@@ -23,7 +23,7 @@ class PacedPiece(StageModel):
 
 
 if __name__ == "__main__":
-    server.Piece = PacedPiece
+    server.StageModel = PacedStageModel
     with server.StageServer(ModelFolder.open(sys.argv[1]), "127.0.0.1:0") as stage:
         print(stage.address, flush=True)
         threading.Event().wait()
