@@ -69,7 +69,7 @@ class SelfTestBench:
         """Let time pass.
 
         Raises:
-            Stopped: the user wants it to end.
+            SelfTestStop: the user wants it to end.
         """
         if self._around.pause(seconds):
             raise SelfTestStop

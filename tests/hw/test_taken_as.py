@@ -150,7 +150,7 @@ def test_a_machine_that_cannot_be_opened_is_given_back(tmp_path, monkeypatch):
         LinuxBoard(FakeSysfs(kernel_of("jetson-tx2"), tmp_path)), DeviceModel.load("tx2")
     )
     closed, close = [], board._machine.close
-    monkeypatch.setattr("hw.boards.device_view.clocks_of", interrupted)
+    monkeypatch.setattr("hw.boards.device_view.match_domains", interrupted)
     monkeypatch.setattr(board._machine, "close", lambda: closed.append(close()))
     with pytest.raises(KeyboardInterrupt):
         board.open()

@@ -33,7 +33,7 @@ def test_a_board_that_waits_is_simulated_as_such(swinging, monkeypatch):
         worlds.append((name, world.blocking, seed))
         return TrainingResult(None, None, 0)
 
-    monkeypatch.setattr(ablation, "build_world", lambda *_: swinging)
+    monkeypatch.setattr(ablation, "build_sim_config", lambda *_: swinging)
     monkeypatch.setattr(ablation, "train", untrained)
     monkeypatch.setattr(ablation, "simulated_decider", lambda *_: ablation.Oracle())
     for variant in VARIANTS:

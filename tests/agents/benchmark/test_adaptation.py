@@ -38,7 +38,7 @@ def test_model_search_gets_used_to_a_board(worlds):
 
 def test_page_and_picture(worlds, tmp_path, monkeypatch):
     monkeypatch.setattr(adaptation, "open_or_prepare", lambda _: None)
-    monkeypatch.setattr(adaptation, "build_world", lambda *_: worlds[AS_BELIEVED])
+    monkeypatch.setattr(adaptation, "build_sim_config", lambda *_: worlds[AS_BELIEVED])
     monkeypatch.setattr(adaptation, "OURS", "max-edge")
     monkeypatch.setattr(adaptation, "N_EPISODES", 1)
     assert adaptation.main(["--out", str(tmp_path)]) == 0
