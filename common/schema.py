@@ -53,7 +53,7 @@ def read_toml(
     except (OSError, ValueError, RecursionError) as error:
         raise error_class(f"{kind} {path} cannot be read: {error}; correct the file") from None
     try:
-        if (found := document.get("schema_version", version)) != version:
+        if version is not None and (found := document.get("schema_version", version)) != version:
             raise ValueError(f"schema_version is {shown(found)}; this version reads {version}")
         return convert(document, form)
     except ValueError as error:

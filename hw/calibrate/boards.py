@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import tomli_w
+from msgspec import structs
 from scipy.optimize import nnls
 
 from hw.calibrate.tx2 import DELAYS_S, rounded
@@ -62,8 +63,8 @@ def device_toml(name: str, boards: dict[str, Table], tx2: DeviceModel) -> str:
             }
             for domain in ("cpu", "gpu", "emc")
         },
-        "network": rounded(dataclasses.asdict(_network(board, tx2))),
-        "power": rounded(dataclasses.asdict(power_model(name, boards))),
+        "network": rounded(structs.asdict(_network(board, tx2))),
+        "power": rounded(structs.asdict(power_model(name, boards))),
         "thermal": board["thermal"],
         "sensor": board["sensor"],
         "workloads": {
@@ -89,7 +90,7 @@ def power_model(name: str, boards: dict[str, Table]) -> PowerModel:
     if "busy_gpu_of" in board:
         like = power_model(board["busy_gpu_of"]["board"], boards)
         share = board["busy_gpu_of"]["share"]
-        return dataclasses.replace(
+        return structs.replace(
             rest,
             gpu_busy_w=share * like.gpu_busy_w,
             gpu_busy_w_per_hz=share * like.gpu_busy_w_per_hz,
@@ -98,7 +99,7 @@ def power_model(name: str, boards: dict[str, Table]) -> PowerModel:
         )
     if "saturated" not in board:
         return rest
-    return dataclasses.replace(rest, **_busy_gpu(rest, board))
+    return structs.replace(rest, **_busy_gpu(rest, board))
 
 
 _NO_GPU = {
@@ -183,4 +184,4 @@ def _network(board: Table, tx2: DeviceModel) -> NetworkScaling:
         emc_cycles_per_kernel=scale["emc_cycles"] * network.emc_cycles_per_kernel,
         emc_cycles_per_byte=scale["emc_cycles"] * network.emc_cycles_per_byte,
     )
-    return dataclasses.replace(scaled, **board.get("network", {}))
+    return structs.replace(scaled, **board.get("network", {}))

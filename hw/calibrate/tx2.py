@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import tomli_w
+from msgspec import structs
 
 from hw.device.latency import Demand, NetworkScaling
 from hw.device.power import PowerModel
@@ -106,9 +107,9 @@ def device_toml(network: NetworkScaling, power: PowerModel, workloads: dict[str,
             name: {"available_hz": table, "actuation_delay_s": DELAYS_S[name]}
             for name, table in tables_hz.items()
         },
-        "network": rounded(dataclasses.asdict(network)),
-        "power": rounded(dataclasses.asdict(power)),
-        "thermal": dataclasses.asdict(THERMAL),
+        "network": rounded(structs.asdict(network)),
+        "power": rounded(structs.asdict(power)),
+        "thermal": structs.asdict(THERMAL),
         "sensor": SENSOR,
         "workloads": {
             name: rounded(dataclasses.asdict(demand)) for name, demand in workloads.items()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from common.schema import NonNegative, Table
 from hw.device.units import Floats, Values
 
 
@@ -58,8 +59,7 @@ class Demand:
         return cpu_s, np.power(np.power(gpu_s, p) + np.power(emc_s, p), 1.0 / p)
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkScaling:
+class NetworkScaling(Table, frozen=True):
     """Work of a network that was never measured on the device: modelled, linear in its size.
 
     Linear, so that a network's head and tail together demand what the whole does.
@@ -74,13 +74,13 @@ class NetworkScaling:
         emc_cycles_per_byte: memory cycles per byte of weights and activations.
     """
 
-    fixed_s_per_kernel: float
-    cpu_cycles_per_kernel: float
-    cpu_cycles_per_flop: float
-    gpu_cycles_per_kernel: float
-    gpu_cycles_per_flop: float
-    emc_cycles_per_kernel: float
-    emc_cycles_per_byte: float
+    fixed_s_per_kernel: NonNegative
+    cpu_cycles_per_kernel: NonNegative
+    cpu_cycles_per_flop: NonNegative
+    gpu_cycles_per_kernel: NonNegative
+    gpu_cycles_per_flop: NonNegative
+    emc_cycles_per_kernel: NonNegative
+    emc_cycles_per_byte: NonNegative
 
     def demand(self, flops: Values, traffic_bytes: Values, kernels: Values) -> Demand:
         """Scale a network, or a part of one, to the device.

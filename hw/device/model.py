@@ -6,18 +6,24 @@ once, or one axis per clock for an exhaustive search) and keeps no state.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
+from msgspec import Meta, structs
 
-from hw.device.file import DeviceTable, device_path
+from common.schema import NonNegative, Positive, Table, Text, convert, read_toml
+from hw.device.file import device_path
 from hw.device.fingerprint import fingerprint
 from hw.device.latency import Demand, NetworkScaling
 from hw.device.power import PowerModel, RailPower
 from hw.device.thermal import ThermalModel
 from hw.device.units import Floats, Values
+from hw.errors import DeviceFileError
 
 __all__ = ["Demand", "DeviceModel", "DomainModel", "RailPower", "SensorModel"]
 
@@ -37,8 +43,7 @@ class DomainModel:
     actuation_delay_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class SensorModel:
+class SensorModel(Table, frozen=True):
     """An INA3221 power monitor at the board's input.
 
     Attributes:
@@ -48,10 +53,10 @@ class SensorModel:
         period_s: time between two new readings, s.
     """
 
-    shunt_ohm: float
-    shunt_step_v: float
-    supply_v: float
-    period_s: float
+    shunt_ohm: Positive
+    shunt_step_v: Positive
+    supply_v: Positive
+    period_s: Positive
 
     @property
     def step_w(self) -> float:
@@ -96,26 +101,28 @@ class DeviceModel:
                 should be; the message names file, key, value and remedy.
         """
         path = device_path(name_or_path)
-        root = DeviceTable.load(path)
-        model = cls(
-            name=root.text("name"),
-            title=root.text("title"),
-            domains=_domains(root.table("domains")),
-            network=root.table("network").section(NetworkScaling),
-            power=root.table("power").section(PowerModel, ("board_share",)),
-            thermal=root.table("thermal").section(
-                ThermalModel, ("fast_tau_s", "slow_tau_s", "throttle_c", "throttle_span_c")
-            ),
-            sensor=root.table("sensor").section(
-                SensorModel, ("shunt_ohm", "shunt_step_v", "supply_v", "period_s")
-            ),
-            workloads=_workloads(root.table("workloads")),
-            validated_on=root.texts("validated_on"),
-            modelled=root.texts("modelled"),
+        file = read_toml(path, _File, "device file", DeviceFileError)
+        try:
+            workloads = {
+                name: convert(table, _Workload, f"workloads.{name}").demand
+                for name, table in file.workloads.items()
+            }
+        except ValueError as error:
+            raise DeviceFileError(f"{path}: {error}") from None
+        return cls(
+            name=file.name,
+            title=file.title,
+            domains={
+                name: domain.named(name) for name, domain in structs.asdict(file.domains).items()
+            },
+            network=file.network,
+            power=file.power,
+            thermal=file.thermal,
+            sensor=file.sensor,
+            workloads=workloads,
+            validated_on=file.validated_on,
+            modelled=file.modelled,
         )
-        _check_provenance(root.table("provenance"))
-        root.finish()
-        return model
 
     @property
     def settable(self) -> tuple[str, ...]:
@@ -273,33 +280,61 @@ class DeviceModel:
         return np.searchsorted((points_hz[1:] + points_hz[:-1]) / 2, np.asarray(hz))
 
 
-def _domains(table: DeviceTable) -> dict[str, DomainModel]:
-    domains = {}
-    for name in ("cpu", "gpu", "emc"):
-        entry = table.table(name)
-        domains[name] = DomainModel(
-            name=name,
-            available_hz=tuple(round(hz) for hz in entry.ascending("available_hz")),
-            actuation_delay_s=entry.number("actuation_delay_s"),
-        )
-        entry.finish()
-    table.finish()
-    return domains
+class _Domain(Table, frozen=True):
+    available_hz: Annotated[tuple[Positive, ...], Meta(min_length=1)]
+    actuation_delay_s: NonNegative
+
+    def __post_init__(self) -> None:
+        """Refuse clocks that are not in order."""
+        numbers = self.available_hz
+        if any(high <= low for low, high in pairwise(numbers)):
+            raise ValueError(f"available_hz is {list(numbers)}; list numbers in ascending order")
+
+    def named(self, name: str) -> DomainModel:
+        points_hz = tuple(round(hz) for hz in self.available_hz)
+        return DomainModel(name, points_hz, self.actuation_delay_s)
 
 
-def _workloads(table: DeviceTable) -> dict[str, Demand]:
-    return {name: _workload(table.table(name)) for name in table.names()}
+class _Domains(Table, frozen=True):
+    cpu: _Domain
+    gpu: _Domain
+    emc: _Domain
 
 
-def _workload(table: DeviceTable) -> Demand:
-    demand = table.section(Demand)
-    if demand.overlap_norm < 1.0:
-        raise table.error("overlap_norm", f"is {demand.overlap_norm}; give a number of 1 or more")
-    return demand
+class _Workload(Table, frozen=True):
+    fixed_s: NonNegative
+    cpu_cycles: NonNegative
+    gpu_cycles: NonNegative
+    emc_cycles: NonNegative
+    overlap_norm: Annotated[float, Meta(ge=1.0, le=sys.float_info.max)]
+
+    @property
+    def demand(self) -> Demand:
+        return Demand(**structs.asdict(self))
 
 
-def _check_provenance(table: DeviceTable) -> None:
-    """Every section of numbers must say where they come from; the text is for the reader."""
-    for section in ("domains", "network", "power", "thermal", "sensor", "workloads"):
-        table.text(section)
-    table.finish()
+class _Provenance(Table, frozen=True):
+    """Where the numbers of every section come from; for the reader."""
+
+    domains: Text
+    network: Text
+    power: Text
+    thermal: Text
+    sensor: Text
+    workloads: Text
+
+
+class _File(Table, frozen=True):
+    """All of a device file."""
+
+    name: Text
+    title: Text
+    domains: _Domains
+    network: NetworkScaling
+    power: PowerModel
+    thermal: ThermalModel
+    sensor: SensorModel
+    workloads: dict[str, Any]
+    validated_on: tuple[str, ...]
+    modelled: tuple[str, ...]
+    provenance: _Provenance

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from common.schema import NonNegative, Positive, Table
 from hw.device.units import Floats, Values
 
 
@@ -20,8 +20,7 @@ class RailPower(NamedTuple):
     total_w: Floats
 
 
-@dataclass(frozen=True, slots=True)
-class PowerModel:
+class PowerModel(Table, frozen=True):
     """Rail power: an idle level that rises with the clocks, plus what busy units add.
 
     A busy GPU follows `busy_w * V + busy_w_per_hz * f * V^2`, with the relative voltage V flat up
@@ -50,26 +49,26 @@ class PowerModel:
         peak_traffic_bytes_per_s: largest traffic the fit has seen, B/s.
     """
 
-    board_w: float
-    board_share: float
-    gpu_idle_w: float
-    gpu_idle_w_per_hz3: float
-    gpu_idle_w_per_emc_hz: float
-    gpu_busy_w: float
-    gpu_busy_w_per_hz: float
-    gpu_voltage_knee_hz: float
-    gpu_voltage_per_hz: float
-    cpu_idle_w: float
-    cpu_idle_w_per_hz3: float
-    cpu_idle_w_per_emc_hz: float
-    cpu_busy_w_per_hz3: float
-    soc_idle_w: float
-    soc_w_per_emc_hz: float
-    soc_j_per_byte: float
-    ddr_idle_w: float
-    ddr_w_per_emc_hz: float
-    ddr_j_per_byte: float
-    peak_traffic_bytes_per_s: float
+    board_w: NonNegative
+    board_share: Positive
+    gpu_idle_w: NonNegative
+    gpu_idle_w_per_hz3: NonNegative
+    gpu_idle_w_per_emc_hz: NonNegative
+    gpu_busy_w: NonNegative
+    gpu_busy_w_per_hz: NonNegative
+    gpu_voltage_knee_hz: NonNegative
+    gpu_voltage_per_hz: NonNegative
+    cpu_idle_w: NonNegative
+    cpu_idle_w_per_hz3: NonNegative
+    cpu_idle_w_per_emc_hz: NonNegative
+    cpu_busy_w_per_hz3: NonNegative
+    soc_idle_w: NonNegative
+    soc_w_per_emc_hz: NonNegative
+    soc_j_per_byte: NonNegative
+    ddr_idle_w: NonNegative
+    ddr_w_per_emc_hz: NonNegative
+    ddr_j_per_byte: NonNegative
+    peak_traffic_bytes_per_s: NonNegative
 
     def rails_w(
         self,

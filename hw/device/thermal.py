@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from common.schema import NonNegative, Positive, Table
 from hw.device.units import Floats, Values
 
 
-@dataclass(frozen=True, slots=True)
-class ThermalModel:
+class ThermalModel(Table, frozen=True):
     """Two-node RC model: temperature = ambient + offset + fast node + slow node.
 
     Attributes:
@@ -23,13 +21,13 @@ class ThermalModel:
         throttle_span_c: degrees above that at which only the lowest clock is left.
     """
 
-    offset_c: float
-    fast_c_per_w: float
-    fast_tau_s: float
-    slow_c_per_w: float
-    slow_tau_s: float
-    throttle_c: float
-    throttle_span_c: float
+    offset_c: NonNegative
+    fast_c_per_w: NonNegative
+    fast_tau_s: Positive
+    slow_c_per_w: NonNegative
+    slow_tau_s: Positive
+    throttle_c: Positive
+    throttle_span_c: Positive
 
     def step(
         self, fast_c: Values, slow_c: Values, power_w: Values, dt_s: Values

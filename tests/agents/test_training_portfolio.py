@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from agents.advised.policy import SHARPNESS, PolicyFeatures, advised_rule
 from agents.advised.tune import Explorer, tune_portfolio
@@ -37,7 +38,7 @@ def wrong(small_world) -> NominalModel:
     known = NominalModel.of(small_world)
     free = dict.fromkeys(("gpu_idle_w_per_hz3", "cpu_idle_w_per_hz3", "soc_w_per_emc_hz"), 0.0)
     free |= dict.fromkeys(("cpu_busy_w_per_hz3", "gpu_busy_w_per_hz", "ddr_w_per_emc_hz"), 0.0)
-    power = replace(known.device.power, **free)
+    power = structs.replace(known.device.power, **free)
     return replace(known, device=replace(known.device, power=power))
 
 

@@ -24,24 +24,39 @@ def edited(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('title = "NVIDIA Jetson TX2"', "title = 5", r"title is 5; make it a text"),
+        ('title = "NVIDIA Jetson TX2"', "title = 5", r"title is 5; give a text"),
         ('title = "NVIDIA Jetson TX2"\n', "", r"title is missing; add it"),
-        ('name = "tx2"', 'name = ""', r"name is ''; make it a text"),
+        ('name = "tx2"', 'name = ""', r"name is ''; give a text that is not blank"),
         ('name = "tx2"', 'name = "tx2"\nnmae = 1', r"nmae = 1 is no known key; remove it"),
         ("fast_tau_s = 1.5", "fast_tau_s = nan", r"thermal.fast_tau_s is nan; give a finite"),
         ("fast_tau_s = 1.5", "fast_tau_s = inf", r"thermal.fast_tau_s is inf; give a finite"),
-        ("fast_tau_s = 1.5", "fast_tau_s = -1", r"thermal.fast_tau_s is -1; give a finite"),
-        ("fast_tau_s = 1.5", "fast_tau_s = 0", r"thermal.fast_tau_s is 0; give a number above"),
+        ("fast_tau_s = 1.5", "fast_tau_s = -1", r"thermal.fast_tau_s is -1; give a number > 0"),
+        ("fast_tau_s = 1.5", "fast_tau_s = 0", r"thermal.fast_tau_s is 0; give a number > 0"),
         ("fast_tau_s = 1.5", "fast_tau_s = true", r"thermal.fast_tau_s is True; give a number"),
         ("fast_tau_s = 1.5", 'fast_tau_s = "1"', r"thermal.fast_tau_s is '1'; give a number"),
         ("fast_tau_s = 1.5\n", "", r"thermal.fast_tau_s is missing; add it"),
         ("fast_tau_s = 1.5", "fast_tau_s = 1.5\nx = 2", r"thermal.x = 2 is no known key"),
-        ("[thermal]", "[termal]", r"thermal is missing; add it"),
-        ("[domains.cpu]", "[domains.npu]", r"domains.cpu is missing; add it"),
+        ("[thermal]", "[termal]", r"termal = a table is no known key; remove it or correct"),
+        ("[domains.cpu]", "[domains.npu]", r"domains.npu = a table is no known key"),
         ("408000000,", "204000000,", r"domains.emc.available_hz is .*ascending"),
-        ("    204000000,\n", "    0,\n", r"domains.emc.available_hz is .*above 0"),
-        ("    204000000,\n", '    "low",\n', r"domains.emc.available_hz is 'low'"),
-        ("overlap_norm = 2.0", "overlap_norm = 0.5", r"overlap_norm is 0.5; give a number of 1"),
+        ("    204000000,\n", "    0,\n", r"domains.emc.available_hz\[0\] is 0; give a number > 0"),
+        (
+            "    204000000,\n",
+            '    "low",\n',
+            r"domains.emc.available_hz\[0\] is 'low'; give a number",
+        ),
+        (
+            "overlap_norm = 2.0",
+            "overlap_norm = 0.5",
+            r"_200px_tensorflow.overlap_norm is 0.5; give .* >= 1",
+        ),
+        ("[sensor]", "[workloads]\nx = 3\n[sensor]", r"workloads.x is 3; give a table"),
+        (
+            "[network]\n",
+            "[network]\nschema_version = 1\n",
+            r"network.schema_version = 1 is no known",
+        ),
+        ('name = "tx2"', 'name = "tx2"\nschema_version = 1', r"schema_version = 1 is no known key"),
         ("fixed_s_per_kernel = 0.0", "fixed_s_per_kernel = -1e-9", r"network.fixed_s_per_kernel"),
         ('name = "tx2"', 'name = "tx2', r"cannot be read: .*correct the file"),
     ],
@@ -57,7 +72,7 @@ def test_claims_are_lists_of_texts(tmp_path, key):
     start = text.index(f"{key} = [")
     path = tmp_path / "claims.toml"
     path.write_text(text[:start] + f"{key} = [1]" + text[text.index("\n]", start) + 2 :])
-    with pytest.raises(DeviceFileError, match=f"{key} is .*list of texts"):
+    with pytest.raises(DeviceFileError, match=rf"{key}\[0\] is 1; give a text"):
         DeviceModel.load(path)
 
 
