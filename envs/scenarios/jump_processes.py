@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta
 
+from common.schema import Table
 from envs.arrays import Floats
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OnOff:
+class OnOff(Table, frozen=True, kw_only=True):
     """A two-state Markov chain.
 
     Attributes:
@@ -18,19 +20,8 @@ class OnOff:
         mean_s: mean duration of an "on".
     """
 
-    share: float
-    mean_s: float
-
-    def __post_init__(self) -> None:
-        """Check the description.
-
-        Raises:
-            ValueError: no share below 1, or no duration.
-        """
-        if not 0.0 <= self.share < 1.0:
-            raise ValueError(f"share must be at least 0 and below 1, got {self.share}")
-        if not self.mean_s > 0.0:
-            raise ValueError(f"mean_s must be > 0, got {self.mean_s}")
+    share: Annotated[float, Meta(ge=0.0, le=0.99)]
+    mean_s: Annotated[float, Meta(ge=0.01, le=1e6)]
 
     def states(self, uniform: Floats, step_s: float) -> Floats:
         """Turn uniform numbers of shape (n_steps, ...) into states, 1 on and 0 off, same shape."""

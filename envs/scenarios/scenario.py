@@ -7,61 +7,51 @@ policy can be judged on the same ones.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from common.schema import read_toml
 from envs.errors import ScenarioError
 from envs.scenarios.jump_processes import OnOff, Weibull
 from envs.scenarios.link_trace import read_trace
+from envs.scenarios.scenario_file import (
+    ARRIVAL_SCV,
+    SCHEMA_VERSION,
+    Battery,
+    ScenarioFile,
+    VaryingTable,
+)
 from envs.scenarios.signals import Recording, Signal
-from hw.device.toml_table import TomlTable
 
 SCENARIO_DIR = Path(__file__).parent
-SCHEMA_VERSION = 2
-ARRIVAL_SCV = {"periodic": 0.0, "poisson": 1.0, "bursty": 1.0}
-"""Squared coefficient of variation of the time between requests, outside of bursts."""
-TABLES = ("link", "server", "arrivals", "ambient", "requests", "board")
-OPTIONAL_TABLES = ("faults", "battery")
 
 
 class Key(NamedTuple):
-    """Where a signal stands in a scenario file; bounds are in the file's unit.
-
-    A signal with a default may be left out.
-    """
+    """Where a signal stands in a scenario file, and what makes its unit one of SI."""
 
     table: str
     key: str
-    low: float
-    high: float
     factor: float
-    default: float | None = None
 
 
 SIGNALS = {
-    "link_bps": Key("link", "rate_mbps", 0.0, 1e5, 1e6),
-    "rtt_s": Key("link", "rtt_ms", 0.0, 1e4, 1e-3),
-    "server_load": Key("server", "load", 0.0, 0.99, 1.0),
-    "arrival_hz": Key("arrivals", "rate_hz", 0.1, 1e3, 1.0),
-    "ambient_c": Key("ambient", "temperature_c", -40.0, 85.0, 1.0),
-    "latency_target_s": Key("requests", "latency_target_ms", 1.0, 1e5, 1e-3),
-    "slowdown": Key("board", "slowdown", 1.0, 100.0, 1.0),
-    "decision_s": Key("board", "decision_ms", 0.0, 1e4, 1e-3),
-    "hidden_load": Key("server", "hidden_load", 0.0, 0.99, 1.0, 0.0),
-    "background_load": Key("board", "background_load", 0.0, 0.95, 1.0, 0.0),
-    "resistance_scale": Key("ambient", "resistance_scale", 0.1, 10.0, 1.0, 1.0),
-    "temperature_bias_c": Key("faults", "temperature_bias_c", -50.0, 50.0, 1.0, 0.0),
-    "battery_level": Key("battery", "level", 0.0, 1.0, 1.0, 1.0),
+    "link_bps": Key("link", "rate_mbps", 1e6),
+    "rtt_s": Key("link", "rtt_ms", 1e-3),
+    "server_load": Key("server", "load", 1.0),
+    "arrival_hz": Key("arrivals", "rate_hz", 1.0),
+    "ambient_c": Key("ambient", "temperature_c", 1.0),
+    "latency_target_s": Key("requests", "latency_target_ms", 1e-3),
+    "slowdown": Key("board", "slowdown", 1.0),
+    "decision_s": Key("board", "decision_ms", 1e-3),
+    "hidden_load": Key("server", "hidden_load", 1.0),
+    "background_load": Key("board", "background_load", 1.0),
+    "resistance_scale": Key("ambient", "resistance_scale", 1.0),
+    "temperature_bias_c": Key("faults", "temperature_bias_c", 1.0),
+    "battery_level": Key("battery", "level", 1.0),
 }
 """Signals by the name of their quantity in SI units."""
-
-
-class ScenarioTable(TomlTable):
-    """A table of a scenario file."""
-
-    file_kind = "scenario file"
-    error_class = ScenarioError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,19 +65,6 @@ class Burst:
 
     factor: float
     times: OnOff
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Battery:
-    """Energy that runs out. Below `low_level`, energy weighs more and more, at 0 nothing else.
-
-    Attributes:
-        capacity_j: energy of the full battery.
-        low_level: charge, 0..1, below which it is spared.
-    """
-
-    capacity_j: float
-    low_level: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,46 +121,44 @@ class Scenario:
                     f"unknown scenario {name_or_path!r}; choose one of "
                     f"{', '.join(scenario_names())} or give a .toml file"
                 )
-        return cls._parse(path.stem, ScenarioTable.load(path))
+        file = read_toml(path, ScenarioFile, "scenario file", ScenarioError, SCHEMA_VERSION)
+        try:
+            return cls._of(path, file)
+        except ValueError as error:
+            raise ScenarioError(f"{path}: {error}") from None
 
     @classmethod
-    def _parse(cls, name: str, root: ScenarioTable) -> Scenario:
-        version = root.number("schema_version", low=1, high=1e6)
-        if version != SCHEMA_VERSION:
-            raise root.error(
-                "schema_version",
-                f"is {version:g}; this version reads {SCHEMA_VERSION}, see docs/scenarios.md",
-            )
-        tables = {key: root.table(key) for key in TABLES}
-        tables |= {key: root.table(key) for key in OPTIONAL_TABLES if root.holds_table(key)}
-        targets = _read_targets(tables["requests"])
-        signals = {
-            signal: _read_signal(tables.get(key.table), key)
-            for signal, key in SIGNALS.items()
-            if signal != "latency_target_s" or targets is None
-        }
+    def _of(cls, path: Path, file: ScenarioFile) -> Scenario:
+        targets, arrivals = file.requests.targets, file.arrivals
+        burst = None
+        if arrivals.burst_factor is not None and arrivals.bursts is not None:
+            burst = Burst(factor=arrivals.burst_factor, times=arrivals.bursts)
+        signals: dict[str, Signal | Recording] = {}
+        for name, where in SIGNALS.items():
+            table = getattr(file, where.table)
+            values = 1.0 if table is None else getattr(table, where.key)  # no battery: always full
+            if values is not None:
+                signals[name] = _signal(values, where)
         if targets is not None:
             signals["latency_target_s"] = Signal(quantiles=(targets.low,))
-        arrivals, burst = _read_arrivals(tables["arrivals"])
-        faults = tables.get("faults")
-        scenario = cls(
-            name=name,
-            description=root.text("description"),
-            eta=root.number("eta", high=1.0),
-            radio_w=tables["link"].number("radio_w", low=0.0, high=20.0),
-            radio_w_per_bps=tables["link"].number("radio_w_per_mbps", low=0.0, high=1.0) * 1e-6,
-            server_flops_per_s=tables["server"].number("gflop_per_s", low=0.1, high=1e6) * 1e9,
-            arrivals=arrivals,
+        if file.link.trace is not None:
+            series = read_trace(path.parent / file.link.trace)
+            signals["link_bps"] = Recording(series=tuple(series))
+        return cls(
+            name=path.stem,
+            description=file.description,
+            eta=file.eta,
+            radio_w=file.link.radio_w,
+            radio_w_per_bps=file.link.radio_w_per_mbps * 1e-6,
+            server_flops_per_s=file.server.gflop_per_s * 1e9,
+            arrivals=arrivals.kind,
             signals=signals,
             burst=burst,
             targets=targets,
-            link_dropout=_read_times(faults, "link_dropout"),
-            power_stuck=_read_times(faults, "power_stuck"),
-            battery=_read_battery(tables.get("battery")),
+            link_dropout=file.faults.link_dropout,
+            power_stuck=file.faults.power_stuck,
+            battery=file.battery,
         )
-        for table in (root, *tables.values()):
-            table.finish()
-        return scenario
 
 
 def scenario_names() -> list[str]:
@@ -191,75 +166,16 @@ def scenario_names() -> list[str]:
     return sorted(path.stem for path in SCENARIO_DIR.glob("*.toml"))
 
 
-def _read_signal(table: ScenarioTable | None, where: Key) -> Signal | Recording:
-    key = where.key
-    if table is None or (where.default is not None and key not in table.names()):
-        return Signal(quantiles=(float(where.default or 0.0),))
-    if key == "rate_mbps" and "trace" in table.names():
-        if key in table.names():
-            raise table.error("trace", "and rate_mbps exclude each other; keep one")
-        return Recording(series=tuple(read_trace(table.path("trace"))))
-    if not table.holds_table(key):
-        values = table.numbers(key, low=where.low, high=where.high)
-        correlation_time_s = float("inf")
-    else:
-        inner = table.table(key)
-        values = inner.numbers("quantiles", low=where.low, high=where.high)
-        correlation_time_s = inner.number("correlation_time_s", low=0.01, high=1e9)
-        inner.finish()
+def _signal(values: Any, where: Key) -> Signal:
+    """Of a number, a list of quantiles, or a table of them."""
+    correlation_time_s = math.inf
+    if isinstance(values, VaryingTable):
+        values, correlation_time_s = values.quantiles, values.correlation_time_s
+    quantiles = values if isinstance(values, tuple) else (values,)
     try:
         return Signal(
-            quantiles=tuple(value * where.factor for value in values),
+            quantiles=tuple(value * where.factor for value in quantiles),
             correlation_time_s=correlation_time_s,
         )
     except ValueError as error:
-        raise table.error(key, f"is no signal: {error}") from None
-
-
-def _read_targets(requests: ScenarioTable) -> Weibull | None:
-    if "weibull" not in requests.names():
-        return None
-    if "latency_target_ms" in requests.names():
-        raise requests.error("weibull", "and latency_target_ms exclude each other; keep one")
-    table = requests.table("weibull")
-    weibull = Weibull(
-        low=table.number("low_ms", low=1.0, high=1e5) * 1e-3,
-        scale=table.number("scale_ms", low=0.0, high=1e5) * 1e-3,
-        shape=table.number("shape", low=0.1, high=100.0),
-    )
-    table.finish()
-    return weibull
-
-
-def _read_arrivals(table: ScenarioTable) -> tuple[str, Burst | None]:
-    kind = table.text("kind")
-    if kind not in ARRIVAL_SCV:
-        raise table.error("kind", f"is {kind!r}; choose one of {', '.join(ARRIVAL_SCV)}")
-    if kind != "bursty":
-        return kind, None
-    factor = table.number("burst_factor", low=1.0, high=100.0)
-    times = _read_times(table, "bursts")
-    if times is None:
-        raise table.error("bursts", "is missing; add it")
-    return kind, Burst(factor=factor, times=times)
-
-
-def _read_times(table: ScenarioTable | None, key: str) -> OnOff | None:
-    if table is None or key not in table.names():
-        return None
-    inner = table.table(key)
-    times = OnOff(
-        share=inner.number("share", low=0.0, high=0.99),
-        mean_s=inner.number("mean_s", low=0.01, high=1e6),
-    )
-    inner.finish()
-    return times
-
-
-def _read_battery(table: ScenarioTable | None) -> Battery | None:
-    if table is None:
-        return None
-    return Battery(
-        capacity_j=table.number("capacity_wh", low=1e-3, high=1e5) * 3600.0,
-        low_level=table.number("low_level", low=1e-3, high=1.0),
-    )
+        raise ValueError(f"{where.table}.{where.key} is no signal: {error}") from None

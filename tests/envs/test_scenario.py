@@ -141,16 +141,18 @@ def test_a_trace_beside_the_scenario_is_replayed(constant, tmp_path, text):
     [
         ({"link.rate_mbps": "nan"}, "link.rate_mbps", "give a finite number"),
         ({"link.rtt_ms": "inf"}, "link.rtt_ms", "give a finite number"),
-        ({"eta": "1.5"}, "eta", "is 1.5; give a finite number from 0 to 1"),
-        ({"server.load": "1.0"}, "server.load", "give a finite number"),
-        ({"arrivals.rate_hz": "-1.0"}, "arrivals.rate_hz", "give a finite number"),
+        ({"eta": "1.5"}, "eta", "is 1.5; give a number <= 1"),
+        ({"server.load": "1.0"}, "server.load", "is 1; give a number <= 0.99"),
+        ({"arrivals.rate_hz": "-1.0"}, "arrivals.rate_hz", "is -1; give a number >= 0.1"),
         ({"link.rate_mbsp": "5.0"}, "link.rate_mbsp", "is no known key"),
         ({"cloud.load": "5.0"}, "cloud", "is no known key"),
         ({"arrivals.rate_hz": None}, "arrivals.rate_hz", "is missing"),
         ({"description": None}, "description", "is missing"),
         ({"link.radio_w": '"much"'}, "link.radio_w", "is 'much'; give a number"),
         ({"link.radio_w": "true"}, "link.radio_w", "give a number"),
-        ({"board.slowdown": "[]"}, "board.slowdown", "is empty"),
+        ({"board.slowdown": "[]"}, "board.slowdown", "give a list of length >= 1"),
+        ({"board.slowdown": "[1.0, 0.5]"}, "board.slowdown[1]", "is 0.5; give a number >= 1"),
+        ({"link.rtt_ms": "true"}, "link.rtt_ms", "is True; give a number or a table or a list"),
         ({"board.slowdown": "[2.0, 1.0]"}, "board.slowdown", "ascending"),
         ({"link.rtt_ms": "{ quantiles = [1.0] }"}, "link.rtt_ms.correlation_time_s", "is missing"),
         (
@@ -159,11 +161,11 @@ def test_a_trace_beside_the_scenario_is_replayed(constant, tmp_path, text):
             "is no known key",
         ),
         ({"link.trace": '"uplink.csv"'}, "link.trace", "exclude each other"),
-        ({"link.rate_mbps": None, "link.trace": "3"}, "link.trace", "make it a text"),
+        ({"link.rate_mbps": None, "link.trace": "3"}, "link.trace", "is 3; give a text"),
         ({"arrivals.kind": '"steady"'}, "arrivals.kind", "choose one of periodic, poisson, bursty"),
         ({"arrivals.kind": '"bursty"'}, "arrivals.burst_factor", "is missing"),
         ({**BURSTY, "arrivals.bursts": None}, "arrivals.bursts", "is missing"),
-        ({"arrivals.burst_factor": "2.0"}, "arrivals.burst_factor", "is no known key"),
+        ({"arrivals.burst_factor": "2.0"}, "arrivals.burst_factor", "is for kind 'bursty'"),
         ({"requests.weibull": WEIBULL}, "requests.weibull", "exclude each other"),
         ({"requests.latency_target_ms": None}, "requests", "is missing"),
         (
@@ -172,8 +174,9 @@ def test_a_trace_beside_the_scenario_is_replayed(constant, tmp_path, text):
             "give",
         ),
         ({"faults.fire": "1.0"}, "faults.fire", "is no known key"),
+        ({"faults": "3"}, "faults", "is 3; give a table"),
         ({"battery.level": "0.5"}, "battery.capacity_wh", "is missing"),
-        ({"server.hidden_load": "1.0"}, "server.hidden_load", "give a finite number"),
+        ({"server.hidden_load": "1.0"}, "server.hidden_load", "is 1; give a number <= 0.99"),
         ({"board.decision_ms": None}, "board.decision_ms", "is missing"),
         ({"schema_version": "1"}, "schema_version", "this version reads 2"),
         ({"schema_version": None}, "schema_version", "is missing"),
@@ -189,7 +192,7 @@ def test_a_bad_key_is_named_with_its_file(constant, changes, key, problem):
 def test_a_table_that_is_none_is_named(tmp_path):
     path = tmp_path / "odd.toml"
     path.write_text("schema_version = 2\nlink = 3\n")
-    with pytest.raises(ScenarioError, match=r"odd\.toml: link is 3; make it a table"):
+    with pytest.raises(ScenarioError, match=r"odd\.toml: link is 3; give a table"):
         Scenario.load(str(path))
 
 
