@@ -70,7 +70,7 @@ def convert(document: Any, form: type[FormT], place: str = "") -> FormT:
     try:
         return msgspec.convert(document, form)
     except msgspec.ValidationError as error:
-        raise ValueError(_sentence(str(error), document, place)) from None
+        raise ValueError(_sentence(str(error), document, place, form)) from None
 
 
 def shown(value: object) -> str:
@@ -81,7 +81,7 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
-def _sentence(told: str, document: Any, start: str) -> str:
+def _sentence(told: str, document: Any, start: str, form: Any) -> str:
     """What msgspec told, in our words; its place is written like `$.devices[1].name`."""
     problem, inside = re.findall(r"(.*?)(?: - at `\$([^`]*)`)?\Z", told, re.DOTALL)[0]
     place = f"{start}{inside}".lstrip(".")
@@ -92,7 +92,8 @@ def _sentence(told: str, document: Any, start: str) -> str:
             return f"{outer}{lack[1]} is missing; add it"
         if stray := re.fullmatch("Object contains unknown field `(.*)`", problem, re.DOTALL):
             told = f"{outer}{stray[1]} = {shown(value[stray[1]])}"
-            return f"{told} is no known key; remove it or correct its name"
+            known = "" if inside else f" ({', '.join(form.__struct_encode_fields__)})"
+            return f"{told} is no known key; remove it or correct its name{known}"
     except (LookupError, TypeError, ValueError):  # a key that looks like a place
         return f"{place}: {problem}"
     if problem == "Number out of range":

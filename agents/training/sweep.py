@@ -20,29 +20,31 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from msgspec import Meta
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as RichTable
 
 from agents.errors import AgentError
 from agents.training.run import CONFIG_FILE, is_finished
-from hw.device.toml_table import shown
+from common.schema import Table, Text, read_toml
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-AXES: dict[str, list[Any]] = {
-    "algo": ["advised"],
-    "device": ["tx2"],
-    "model": ["efficientnet-lite0"],
-    "scenario": ["all"],
-    "seed": [0],
-}
-_NUMBERS = ("total_timesteps", "processes")
+AXES = ("algo", "device", "model", "scenario", "seed")
 _SCRIPT = Path(__file__).parents[2] / "train.py"
+_Names = Annotated[tuple[Text, ...], Meta(min_length=1)]
+_Seed = Annotated[int, Meta(ge=0, lt=2**32)]
+_Positive = Annotated[int, Meta(ge=1)]
+
+
+class _File(Table, frozen=True):
+    algo: _Names = ("advised",)
+    device: _Names = ("tx2",)
+    model: _Names = ("efficientnet-lite0",)
+    scenario: _Names = ("all",)
+    seed: Annotated[tuple[_Seed, ...], Meta(min_length=1)] = (0,)
+    total_timesteps: _Positive | None = None
+    processes: _Positive | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,20 +94,16 @@ class Sweep:
         Raises:
             AgentError: it cannot be read, has a key or a value that means nothing, or is empty.
         """
-        try:
-            document = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise AgentError(f"sweep file {path} cannot be read ({error}); mend it") from None
-        for key, value in document.items():
-            _check(path, key, value)
-        total = document.get("total_timesteps")
-        options = ("--total-timesteps", str(total)) if total else ()
-        grid = {axis: document.get(axis, default) for axis, default in AXES.items()}
+        file = read_toml(path, _File, "sweep file", AgentError)
+        options = (
+            () if file.total_timesteps is None else ("--total-timesteps", str(file.total_timesteps))
+        )
+        grid = [getattr(file, axis) for axis in AXES]
         runs = []
-        for values in itertools.product(*grid.values()):
+        for values in itertools.product(*grid):
             name = "__".join(Path(str(value)).stem for value in values)
-            runs.append(SweepRun(dict(zip(grid, values, strict=True)), folder / name, options))
-        return cls(runs, int(document.get("processes", os.cpu_count() or 1)))
+            runs.append(SweepRun(dict(zip(AXES, values, strict=True)), folder / name, options))
+        return cls(runs, file.processes or os.cpu_count() or 1)
 
     def run(self) -> bool:
         """Train what is not finished, then print the table; False if a run failed."""
@@ -115,17 +113,6 @@ class Sweep:
             succeeded = list(pool.map(_train, missing))
         _print_table(self.runs)
         return all(succeeded)
-
-
-def _check(path: Path, key: str, value: object) -> None:
-    if key in _NUMBERS:
-        if not isinstance(value, int) or value < 1:
-            raise AgentError(f"{path}: {key} is {shown(value)}; give a whole number of 1 or more")
-    elif key not in AXES:
-        known = ", ".join((*AXES, *_NUMBERS))
-        raise AgentError(f"{path}: unknown key {key!r}; choose from {known}")
-    elif not isinstance(value, list) or not value:
-        raise AgentError(f"{path}: {key} is {shown(value)}; give a list of one or more values")
 
 
 def _train(run: SweepRun) -> bool:
@@ -152,7 +139,7 @@ def _rows(run: SweepRun) -> Iterator[dict[str, str]]:
 
 
 def _print_table(runs: list[SweepRun]) -> None:
-    table = Table(title="sweep (modelled)", title_justify="left")
+    table = RichTable(title="sweep (modelled)", title_justify="left")
     for axis in AXES:
         table.add_column(axis)
     for title in ("J/inference", "ms", "in time %", "cost", "way to oracle %"):

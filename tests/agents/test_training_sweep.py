@@ -37,10 +37,12 @@ def test_a_run_that_was_cut_is_resumed(load):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("seeds = [1]", "unknown key 'seeds'"),
-        ('algo = "ppo"', "give a list"),
+        ("seeds = [1]", r"sweep\.toml: seeds = a list of 1 is no known key; .* \(algo, device, "),
+        ('algo = "ppo"', "algo is 'ppo'; give a list"),
         ("seed = []", "give a list"),
-        ("processes = 0", "whole number"),
+        ("processes = 0", "processes is 0; give a whole number >= 1"),
+        ("processes = true", "processes is True; give a whole number"),
+        ("seed = [0, -1]", r"seed\[1\] is -1; give a whole number >= 0"),
         ("= 1", "cannot be read"),
     ],
 )
