@@ -10,12 +10,14 @@ at, and whose number is the frame's. The receiver answers with a byte and a numb
 
 from __future__ import annotations
 
-import json
 import struct
-from dataclasses import asdict, dataclass, replace
 from enum import IntEnum
-from typing import Any
+from typing import Annotated
 
+import msgspec
+from msgspec import Meta, structs
+
+from common.schema import Count, Table, convert, shown
 from partition import json_file
 from partition.codec import quantisers
 from partition.errors import CloudError
@@ -43,33 +45,31 @@ class SignalKind(IntEnum):
     """A frame was taken from the queue."""
 
 
-@dataclass(frozen=True, slots=True)
-class StageSpec:
+class StageSpec(Table, frozen=True):
     """A stage: where it listens, and between which cuts it computes."""
 
-    addresses: tuple[str, ...]
+    addresses: Annotated[tuple[str, ...], Meta(min_length=1)]
     """One for each replica; frames are dealt to them."""
-    start: int
-    end: int
+    start: Count
+    end: Count
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageSession:
+class StageSession(Table, frozen=True, kw_only=True):
     """The opening of a stream, as the receiver gets it."""
 
-    number: int
+    number: Count
     """A later one takes over a stage from an earlier one."""
     fingerprint: str
     """Of the network."""
     codec: str
     """How a tensor crosses a link: one of `quantisers.codec_names`."""
-    queue_depth: int
+    queue_depth: Count
     """Frames that may wait in front of a stage, besides the one that is on its way."""
     hops: tuple[StageSpec, ...]
     """The receiver's stage and those behind it; none: the receiver takes the results."""
     sink: str
     """Where the results go."""
-    n_senders: int = 1
+    n_senders: Annotated[int, Meta(ge=1, le=MAX_STAGES)] = 1
     """Streams that each receiver gets: replicas of the stage in front of it."""
 
     @property
@@ -93,11 +93,11 @@ class StageSession:
 
     def behind(self) -> StageSession:
         """The same session as the next ones get it; only while `hops` has some."""
-        return replace(self, hops=self.hops[1:], n_senders=len(self.addresses))
+        return structs.replace(self, hops=self.hops[1:], n_senders=len(self.addresses))
 
     def pack(self) -> bytes:
         """The opening as bytes."""
-        return json.dumps(asdict(self)).encode()
+        return msgspec.json.encode(self)
 
     @classmethod
     def unpack(cls, message: bytes) -> StageSession:
@@ -109,29 +109,24 @@ class StageSession:
         if len(message) > _MAX_OPENING_BYTES:
             raise StageError(f"an opening of {len(message)} bytes is over {_MAX_OPENING_BYTES}")
         try:
-            data: dict[str, Any] = json_file.parse(message)
-            hops = tuple(StageSpec(tuple(hop.pop("addresses")), **hop) for hop in data.pop("hops"))
-            session = cls(hops=hops, **data)
+            session = convert(json_file.parse(message), cls)
             session.check()
-        except (ValueError, TypeError, KeyError, AttributeError, CloudError) as error:
+        except (ValueError, CloudError) as error:
             raise StageError(f"a stream does not open with a session ({error})") from error
         return session
 
     def check(self) -> None:
-        """Refuse values out of range.
+        """Refuse what the kinds of its fields allow but no session holds.
 
         Raises:
             ValueError: a number or a name.
             CloudError: an address.
         """
-        whole = [self.number, self.queue_depth, *(n for h in self.hops for n in (h.start, h.end))]
-        if not all(type(n) is int and n >= 0 for n in whole):
-            raise ValueError(f"number {self.number}, queue {self.queue_depth}, hops {self.hops}")
         counts = [self.n_senders, *(len(hop.addresses) for hop in self.hops)]
-        if type(self.n_senders) is not int or min(counts) < 1 or sum(counts) > MAX_STAGES:
-            raise ValueError(f"senders and replicas {counts}")
-        if self.codec not in quantisers.codec_names() or not isinstance(self.fingerprint, str):
-            raise ValueError(f"codec {self.codec!r}, network {self.fingerprint!r}")
+        if sum(counts) > MAX_STAGES:
+            raise ValueError(f"{sum(counts)} senders and replicas are more than {MAX_STAGES}")
+        if self.codec not in quantisers.codec_names():
+            raise ValueError(f"codec is {shown(self.codec)}")
         if any(hop.start >= hop.end for hop in self.hops):
             raise ValueError(f"hops {self.hops}")
         for address in (self.sink, *(each for hop in self.hops for each in hop.addresses)):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from msgspec import to_builtins
+from msgspec.structs import replace
 
 from partition.stages.errors import StageError
 from partition.stages.frame_sender import FrameTimes
@@ -62,7 +63,7 @@ def test_a_line_holds_what_is_computed_and_what_waits():
     ],
 )
 def test_another_opening_is_refused(change):
-    message = json.dumps(asdict(SESSION) | change).encode()
+    message = json.dumps(to_builtins(SESSION) | change).encode()
     with pytest.raises(StageError):
         StageSession.unpack(message)
 
