@@ -283,6 +283,16 @@ def test_a_run_that_was_cut_goes_on_from_its_checkpoint(base, tmp_path, monkeypa
 
 def test_resuming_what_is_no_run_is_refused(refusal, tmp_path):
     assert "holds no run" in refusal("--resume", tmp_path)
+    config = {"board": "sim", "device": "tx2", "model": "x", "scenario": ["all"], "algo": "ppo"}
+    told = (
+        "seed is missing; add it",
+        "seed is True; give a whole number",
+        "scenario is 'all'; give a list",
+    )
+    for changes, said in zip(({}, {"seed": True}, {"scenario": "all"}), told, strict=True):
+        document = config | {"total_timesteps": None} | changes
+        (tmp_path / "config.json").write_text(json.dumps(document))
+        assert f"is damaged ({said}); train anew" in refusal("--resume", tmp_path)
 
 
 @pytest.mark.usefixtures("quick")

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from agents.training.learn import AsDecider, simulated_decider, train
 from agents.training.machine import describe_machine
 from agents.training.workers import fresh_processes, n_cores
 from agents.whole_file import written_whole
+from common.schema import convert
 from envs.sim.build import build_sim_config
 from envs.sim.effects import Effects
 from envs.sim.sim_config import SimConfig
@@ -168,18 +169,13 @@ def resumed(path: Path) -> TrainConfig:
     if is_finished(path):
         raise RunFolderError(f"{path} is finished; train anew with another --out")
     try:
-        document: dict[str, Any] = json_file.read(path / CONFIG_FILE)
-        known = {f.name for f in fields(TrainConfig)}
-        lists = {key: tuple(document[key]) for key in ("scenario", "without")}
-        if (path / DEVICE_FILE).is_file():
-            document["device"] = str(path / DEVICE_FILE)
-        return TrainConfig(**{k: v for k, v in document.items() if k in known} | lists)
+        config = convert(json_file.read(path / CONFIG_FILE), TrainConfig)
     except FileNotFoundError:
         raise RunFolderError(f"{path} holds no run; give the folder of one that was cut") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunFolderError(
-            f"{path / CONFIG_FILE} is damaged ({type(error).__name__}: {error}); train anew"
-        ) from None
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"{path / CONFIG_FILE} is damaged ({error}); train anew") from None
+    kept = path / DEVICE_FILE
+    return replace(config, device=str(kept)) if kept.is_file() else config
 
 
 def is_finished(path: Path) -> bool:
