@@ -19,8 +19,8 @@ from hw.errors import (
     UnsupportedError,
 )
 from hw.nvidia.card import NvmlCard
+from hw.nvidia.locked_range import LOCKED_CLOCKS, LockedRange
 from hw.plausible import plausible_c, plausible_w
-from hw.settings.locked_range import LOCKED_CLOCKS, LockedRange
 from hw.settings.settings import Changes
 
 HZ_PER_MHZ = 1_000_000

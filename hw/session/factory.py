@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from hw.errors import JournalError
+from hw.nvidia.locked_range import LockedRange
 from hw.settings.cgroup import QuotaGroup
-from hw.settings.locked_range import LockedRange
 from hw.settings.settings import Attribute, LimitPair, Setting
 from hw.sysfs import Sysfs
 

@@ -18,11 +18,11 @@ from hw.errors import (
     UnsupportedError,
 )
 from hw.nvidia.card import nvml_cards
+from hw.nvidia.locked_range import LockedRange
 from hw.nvidia.nvml import SETTLE_S, NvmlDomain, nvml_domains, nvml_zones
 from hw.sensors.energy_meter import POLLED
 from hw.sensors.find import find_power
 from hw.session.session import Session
-from hw.settings.locked_range import LockedRange
 from tests.hw.fake.access import FakeSysfs
 from tests.hw.fake.kernel import FakeKernel
 
