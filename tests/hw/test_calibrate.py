@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("scipy", reason="needs the extra calibrate")
 
-from hw.calibrate import fit as command
+from hw.calibrate import __main__ as command
 from hw.calibrate import sources
 from hw.calibrate.report import BarRow, CalibrationReport
 from hw.device.file import device_path
