@@ -1,4 +1,4 @@
-"""Who decides: learned policies, their frozen form for boards, rivals, and their evaluation."""
+"""Deciders: learned policies, their frozen form for boards, baselines, and their evaluation."""
 
 from __future__ import annotations
 

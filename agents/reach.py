@@ -1,4 +1,4 @@
-"""How large the scores of a small network can get, so that absurd weights are refused."""
+"""Bounds on the scores of a small network, so that absurd weights are refused."""
 
 from __future__ import annotations
 

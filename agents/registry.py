@@ -1,4 +1,4 @@
-"""Every decider that does not learn, by name, with what it takes to fit it."""
+"""Registry of every decider that does not learn, by name, with how it is fitted."""
 
 from __future__ import annotations
 

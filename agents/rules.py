@@ -1,4 +1,4 @@
-"""Every kind of rule by name; each stands in the file of its decider."""
+"""Registry of every kind of rule by name; each stands in the file of its decider."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Seeds of episodes, apart for each purpose: nothing is judged on what it was fitted to."""
+"""Seeds of episodes, apart for each purpose: nothing is evaluated on what it was fitted to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that a killed process or a full disk leaves whole or as they were."""
+"""Atomic writes: files that a killed process or a full disk leaves whole or as they were."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learning from what every action of a portfolio would have cost, not only the one that was taken.
+"""Full-information learning: the cost of every action of a portfolio, not only of the one taken.
 
 A simulated board can be asked for all outcomes of a step, so that the gradient of the expected
 cost is exact for each state that is met (the all-action policy gradient, Sutton et al. 2001), where

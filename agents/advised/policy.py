@@ -1,4 +1,4 @@
-"""A network that corrects the nominal model's advice on a portfolio of actions.
+"""Policy network that corrects the nominal model's advice on a portfolio of actions.
 
 What the models of `agents.deciders.nominal_outcome` expect of each action goes in, and the network,
 small and learned in simulation (`agents.advised.full_information`), says how much more or less each

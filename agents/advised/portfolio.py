@@ -1,4 +1,4 @@
-"""A few actions that complement one another: together they are nearly as good as all of them."""
+"""Portfolio of a few complementary actions, together nearly as good as all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much more each action costs on a board than is expected, learned from a few hundred steps.
+"""Residual cost of each action on a board over the expected one, learned in a few hundred steps.
 
 Linear in a few features of the action, by Bayesian regression, so that far fewer steps are needed
 than there are actions. What is expected depends on the state, and so does what is done, so that

@@ -1,4 +1,4 @@
-"""Fine-tune `advised` on a board: learn what each action costs there beyond what is expected.
+"""Fine-tuning of `advised` on a board, by what each action costs there beyond what is expected.
 
 Every now and then one of the actions that are expected to be nearly the best is taken instead of
 the best. What the policy's network does not expect either is charged to features of the actions

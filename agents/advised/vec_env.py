@@ -1,4 +1,4 @@
-"""Boards that show the models' advice on a portfolio of actions, and tell what all of it costs."""
+"""Boards that show the models' advice on a portfolio of actions, and report its cost."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Published methods and searches, as rivals."""
+"""Baselines: published methods and searches."""

@@ -1,4 +1,4 @@
-"""AppealNet: the edge answers, what is hard goes to the cloud."""
+"""AppealNet: the edge answers easy inputs, hard ones go to the cloud."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many fixed actions run side by side: what offline searches measure."""
+"""Measurements for offline searches: many fixed actions run side by side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a decider costs over whole episodes; the measure that searches minimise."""
+"""Cost of a decider over whole episodes; the measure that searches minimise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tune the run-time search on search episodes, one setting after the other."""
+"""Tuning of the run-time search on search episodes, one setting after the other."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Who decides: rules, searches, frozen policies and the optimum, all behind one face."""
+"""Deciders: rules, searches, frozen policies and the optimum, all behind one interface."""

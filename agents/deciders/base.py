@@ -1,4 +1,4 @@
-"""The one face of everything that decides, and the axes of an action by name."""
+"""The interface of everything that decides, and the axes of an action by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deciders by name: how each is fitted, and what comes of it."""
+"""Deciders by name: how each is fitted, and what fitting returns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is public about a plant: the nominal device, the network's costs, and how it is judged."""
+"""Public knowledge of a plant: the nominal device, the network's costs, and the objective."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the nominal models of device, link and server expect of each action, from readings alone.
+"""Nominal outcome of each action by the models of device, link and server, from readings alone.
 
 The readings' three factors, measured over expected, correct the models while they are in use.
 """

@@ -1,4 +1,4 @@
-"""Which actions no state can make the best: exact dominance on the nominal device."""
+"""Exact dominance on the nominal device: actions that are best in no state."""
 
 from __future__ import annotations
 

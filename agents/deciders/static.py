@@ -1,4 +1,4 @@
-"""Deciders that look at nothing: one fixed action, and chance."""
+"""Deciders that ignore the observation: one fixed action, and random actions."""
 
 from __future__ import annotations
 

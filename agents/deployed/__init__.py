@@ -1,1 +1,1 @@
-"""A run in its folder, and a policy at work on a board."""
+"""Run folders, and policies at work on a board."""

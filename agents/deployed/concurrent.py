@@ -1,4 +1,4 @@
-"""Thinking while moving on a live board: decide in a thread of its own, act without waiting.
+"""Concurrent decisions on a live board: computed in a thread of their own while the board goes on.
 
 A mailbox of one: a newer observation replaces one that nobody has taken up yet, and the action in
 force stays until the next one is there (Xiao et al., ICLR 2020, arXiv 2004.06089).

@@ -1,4 +1,4 @@
-"""Quantiles of times that are counted and not kept, so that a daemon does not grow with its age."""
+"""Histogram of times with quantiles, in constant memory however long a daemon runs."""
 
 from __future__ import annotations
 

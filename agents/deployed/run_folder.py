@@ -1,4 +1,4 @@
-"""What `train.py` leaves behind, as `deploy.py` needs it."""
+"""Run folder: the files of `train.py`, as `deploy.py` needs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a deployment tells: a line while it runs and a summary at its end."""
+"""Reports of a deployment: a line while it runs and a summary at its end."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Policies judged on held-out seeds."""
+"""Evaluation of policies on held-out seeds."""

@@ -1,4 +1,4 @@
-"""Episodes of a policy on simulated boards, and what they come to."""
+"""Episodes of a policy on simulated boards, and their sums."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Judge a policy on held-out episodes, beside its rivals and the per-state optimum."""
+"""Evaluation of a policy on held-out episodes, next to baselines and the per-state optimum."""
 
 from __future__ import annotations
 

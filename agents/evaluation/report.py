@@ -1,4 +1,4 @@
-"""Print an evaluation as a table."""
+"""Printed table of an evaluation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recipe of a learner: its class, its settings, and how what it learned drives boards."""
+"""Recipe of a learner: its class, its settings, and how what it learned drives boards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Planning, amortised into a network: imitate the cost tables of whole action spaces.
+"""Imitation of a planner: a network learns the cost tables of whole action spaces.
 
 A simulated board can be asked what every action would cost in its present state. Each table is
 turned into soft labels, one distribution per action axis: the marginals of the Boltzmann

@@ -1,4 +1,4 @@
-"""What off-policy learners of factored actions share: `MultiDiscrete`, many boards, no noise."""
+"""Common parts of off-policy learners of factored actions: `MultiDiscrete`, many boards."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What learners are built of: distributions, buffers, wrappers, export to a frozen policy."""
+"""Building blocks of learners: distributions, buffers, wrappers, export to a frozen policy."""

@@ -1,4 +1,4 @@
-"""An agent of Stable-Baselines3 as a decider, before it is frozen."""
+"""Adapter that lets an agent of Stable-Baselines3 decide before it is frozen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Freeze a trained SB3 agent into a `FrozenPolicy`, and refuse if the two do not agree."""
+"""Export of a trained SB3 agent to a `FrozenPolicy`, refused if the two do not agree."""
 
 from __future__ import annotations
 

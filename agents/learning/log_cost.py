@@ -1,4 +1,4 @@
-"""The reward that agents learn from: minus the logarithm of the cost."""
+"""Reward that agents learn from: minus the logarithm of the cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a batch of boards went through between two updates of an on-policy learner."""
+"""Rollout buffer: the steps of a batch of boards between two updates of an on-policy learner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Safe exploration on a live board: what an agent asks for is bounded before it is done."""
+"""Safe exploration on a live board: an agent's actions are bounded before they are carried out."""
 
 from __future__ import annotations
 

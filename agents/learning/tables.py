@@ -1,4 +1,4 @@
-"""Agents that choose from a list of whole actions, and what stands on the list."""
+"""Agents that choose from a list of whole actions, and the making of that list."""
 
 from __future__ import annotations
 

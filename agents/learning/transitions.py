@@ -1,4 +1,4 @@
-"""A replay buffer whose transitions last as long as they lasted and hold what was really done."""
+"""Replay buffer of transitions with their durations and the actions really carried out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a network's outputs to an action, for frozen policies: numpy only."""
+"""Decoding of a frozen policy's outputs into an action: numpy only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The layers of a small network as arrays, and under which names a policy's folder keeps them."""
+"""Layers of a small network as arrays, and their names in a policy's folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything about the policy of a network but its weights."""
+"""Metadata of a network's policy: everything about it but its weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Near the throttling point no clock is raised: a constraint by construction, not by penalty."""
+"""Thermal action mask: near the throttling point no clock is raised, by construction."""
 
 from __future__ import annotations
 

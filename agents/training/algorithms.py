@@ -1,4 +1,4 @@
-"""The learning algorithms by name; each recipe stands in the file of its learner."""
+"""Registry of the learning algorithms by name; each recipe stands in the file of its learner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every decider by name: those that learn, and all of `agents.registry`."""
+"""Registry of every decider by name: those that learn, and all of `agents.registry`."""
 
 from __future__ import annotations
 

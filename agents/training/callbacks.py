@@ -1,4 +1,4 @@
-"""What training shows: scalars of the controlled boards, a figure, and how far the oracle is."""
+"""Training callbacks: scalars of the controlled boards, a figure, and the gap to the oracle."""
 
 from __future__ import annotations
 

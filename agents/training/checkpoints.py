@@ -1,4 +1,4 @@
-"""Agents saved while they train, so that a run which was killed goes on.
+"""Checkpoints of agents while they train, so that a killed run goes on.
 
 A file holds numbers and no code (safetensors, its header JSON), where Stable-Baselines3's own holds
 pickles: weights, optimisers and counters. Everything else is built by `agents.training.algorithms`

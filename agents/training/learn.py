@@ -1,4 +1,4 @@
-"""Learn a policy in simulation and freeze it; what `train.py` and the benchmark have in common."""
+"""Training in simulation up to the frozen policy, shared by `train.py` and the benchmarks."""
 
 from __future__ import annotations
 

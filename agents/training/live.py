@@ -1,4 +1,4 @@
-"""Fine-tune a policy from simulation on a board in wall-clock time: `train.py --init RUN`.
+"""Fine-tuning of a policy from simulation on a board in wall-clock time: `train.py --init RUN`.
 
 For networks that score each axis the learner is DVFO's branching network, begun as the policy: its
 advantages are the policy's scores times a temperature. Its replay buffer begins with simulated

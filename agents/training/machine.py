@@ -1,4 +1,4 @@
-"""What a result was computed on."""
+"""Record of the machine that computed a result: processor, system, versions, commit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run of `train.py`: learn or fit, judge on held-out episodes, and leave a folder."""
+"""One run of `train.py`: learn or fit, evaluate on held-out episodes, write a run folder."""
 
 from __future__ import annotations
 

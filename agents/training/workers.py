@@ -1,4 +1,4 @@
-"""Work on all cores at once."""
+"""Worker processes, one per core."""
 
 from __future__ import annotations
 
