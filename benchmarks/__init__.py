@@ -1,1 +1,1 @@
-"""Makers of everything in `results/`, and the values that no change of the code may move."""
+"""Makers of everything in `results/`, and the pinned values that no refactoring may change."""

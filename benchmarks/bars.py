@@ -1,4 +1,4 @@
-"""Every bar of the project, measured and written down: `python -m benchmarks.bars`, `make bench`.
+"""Targets of the project, measured and written down: `python -m benchmarks.bars`, `make bench`.
 
 Writes `results/bench.md`. Takes about a quarter of an hour.
 """

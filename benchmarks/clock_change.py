@@ -1,4 +1,4 @@
-"""What a clock change costs beyond the kernel's own time: `python -m benchmarks.clock_change`.
+"""Cost of a clock change beyond the kernel's own time: `python -m benchmarks.clock_change`.
 
 The same clocks are set and read back once by `Board.apply` and `Board.verify`, and once by nothing
 but the system calls that this takes, alternating. The files are plain ones in memory, with the

@@ -1,4 +1,4 @@
-"""What each codec does to real activations: `python -m benchmarks.codec --model M`.
+"""Ratio, time and error of each codec on real activations: `python -m benchmarks.codec --model M`.
 
 Ratio, time and error of what could be sent in place of float32, at every split point, beside a
 memcpy of the tensor. Rounds go through all codecs in turn, each beside a memcpy of its own, so that

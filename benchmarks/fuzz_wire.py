@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of everything that arrives: `python -m benchmarks.fuzz_wire`.
+"""Coverage-guided fuzzing of every parser of received bytes: `python -m benchmarks.fuzz_wire`.
 
 libFuzzer by way of atheris (PyPI, Apache-2.0, `dev` extra) starts from one valid message of each
 kind and form, sees which branches of the parser an input takes, and keeps what takes new ones.

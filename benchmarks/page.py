@@ -1,4 +1,4 @@
-"""How the commands end that write a page of results."""
+"""Common end of the commands that write a page of results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast and how small the run-time is, beside others that can be installed.
+"""Speed and size of the run-time, next to others that can be installed.
 
 python -m benchmarks.runtime [--openvino SITE_PACKAGES] [--rounds N]
 """

@@ -1,4 +1,4 @@
-"""What a server costs beside its tails: `python -m benchmarks.server --model M`.
+"""Overhead of a server over its tails: `python -m benchmarks.server --model M`.
 
 Processor time is counted, not the clock's, where one core is meant: the machine has other things
 to do. Client and server are processes of their own.

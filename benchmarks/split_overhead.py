@@ -1,4 +1,4 @@
-"""How near the split is to its floors: `python -m benchmarks.split_overhead --model M`.
+"""Overhead of the split over its lower bounds: `python -m benchmarks.split_overhead --model M`.
 
 Every figure is a ratio of medians from interleaved runs, or a time beside the size it is for.
 """

@@ -1,4 +1,4 @@
-"""How fast PPO trains, beside Stable-Baselines3 as it comes: `python -m benchmarks.training_speed`.
+"""Speed of PPO training next to plain Stable-Baselines3: `python -m benchmarks.training_speed`.
 
 The same world, networks and update for all rows but the first, which has the defaults of
 Stable-Baselines3 and eight ordinary environments. With `pip install sbx-rl` one row more: PPO on

@@ -1,4 +1,4 @@
-"""Does importance choose channels better than magnitude or chance? Equal bytes, equal training.
+"""Channel rankings compared: importance, magnitude and chance at equal bytes and equal training.
 
 `python -m benchmarks.attention.rankings --model M --split NAME` trains one model per ranking and
 seed, each with the same budget, images, network and loss; only the order of channels differs. It

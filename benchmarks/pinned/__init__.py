@@ -1,1 +1,1 @@
-"""Values that a change of the code's shape leaves as they are: `python -m benchmarks.pinned`."""
+"""Pinned values that refactoring leaves as they are: `python -m benchmarks.pinned`."""

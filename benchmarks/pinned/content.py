@@ -1,4 +1,4 @@
-"""Numbers that look random and that no version of a library draws otherwise."""
+"""Pseudo-random numbers that no version of a library draws otherwise."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Pages and pictures of placements: the bars and the published methods."""
+"""Pages and pictures of placements: the targets and the published methods."""

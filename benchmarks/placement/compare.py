@@ -1,4 +1,4 @@
-"""Published placements beside ours: `python -m benchmarks.placement.compare`.
+"""Published placements next to ours: `python -m benchmarks.placement.compare`.
 
 Writes results/placement.md and pictures: the published ratios recomputed on the published problem
 with the distance to the true optimum, harder instances, identical devices, and the bars that

@@ -1,4 +1,4 @@
-"""What a device of the bed takes for each block, and for a tensor on its way in or out.
+"""Measured times of the bed's devices for each block, and for a tensor on its way in or out.
 
 All devices measure at the same time, for a given time, because they share one machine. Means, not
 medians: a share of a processor comes in turns, so that short times are bimodal. A crossing goes to

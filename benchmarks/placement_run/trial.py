@@ -1,4 +1,4 @@
-"""A network on the bed: what the plan predicts, what is measured, and what is survived."""
+"""One trial on the bed: a network as the plan predicts it, as measured, and under failures."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The comparison of everything that decides: `python -m benchmarks.policies`."""
+"""Comparison of everything that decides: `python -m benchmarks.policies`."""

@@ -1,4 +1,4 @@
-"""What thinking while moving is worth: `python -m benchmarks.policies.ablation`.
+"""Ablation of concurrent decisions: `python -m benchmarks.policies.ablation`.
 
 Writes `ablation.md`. DVFO's learner (`dvfo`) is trained anew with one of its three parts changed
 (arXiv 2306.01811, after Xiao et al. 2020, arXiv 2004.06089), on a board whose decisions take up to

@@ -1,4 +1,4 @@
-"""How soon deciders get used to boards unlike the model.
+"""Adaptation speed of deciders on boards unlike the model.
 
 `python -m benchmarks.policies.adaptation` writes `adaptation.md` and `adaptation.png`.
 

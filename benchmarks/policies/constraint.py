@@ -1,4 +1,4 @@
-"""What it costs to answer more requests in time: `python -m benchmarks.policies.constraint`.
+"""Cost of a higher deadline hit rate: `python -m benchmarks.policies.constraint`.
 
 Writes `constraint.md` and `constraint.png`. The latency target as a constraint, as
 `deploy.py --min-on-time` sets it: of the actions only those remain that are expected to answer a

@@ -1,4 +1,4 @@
-"""What is compared: devices, networks, scenarios, deciders and seeds."""
+"""Plan of a comparison: devices, networks, scenarios, deciders and seeds."""
 
 from __future__ import annotations
 

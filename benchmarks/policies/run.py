@@ -1,4 +1,4 @@
-"""Fit and judge every decider of a plan, two at a time; what is done stays done."""
+"""Resumable runs of a plan: every decider fitted and evaluated, two at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the episodes of all jobs to rows with intervals, paired between deciders."""
+"""Rows with intervals, paired between deciders, from the episodes of all jobs."""
 
 from __future__ import annotations
 

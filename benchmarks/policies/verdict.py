@@ -1,4 +1,4 @@
-"""What was hoped for beside what was found, on the validated device."""
+"""Targets next to what was found, on the validated device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A daemon under faults, then under signals: `python -m benchmarks.soak`, or `make soak`.
+"""Soak test of a daemon, under faults and under signals: `python -m benchmarks.soak`, `make soak`.
 
 Exit code 1 where something came out that must not be; --seed draws the same faults again.
 """

@@ -1,4 +1,4 @@
-"""Applications that ask a daemon: patient ones, hasty ones, crowds, and some that mean no good.
+"""Applications that ask a daemon: patient, hasty and hostile ones, and crowds.
 
 python -m benchmarks.soak.applications ADDRESS MODEL: asks without end, until it is killed.
 """

@@ -1,4 +1,4 @@
-"""A cloud that dies, hangs and lies, and a link to it that stalls, swallows and scrambles.
+"""A faulty cloud that dies, hangs and lies, and a link to it that stalls, drops and scrambles.
 
 python -m benchmarks.soak.cloud MODEL PORT: serves until killed; what it shall lie about is read
 from standard input, a line each: "honest", "shape", "infinity".

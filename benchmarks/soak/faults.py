@@ -1,4 +1,4 @@
-"""What a fault is: drawn at random, begun, and ended again."""
+"""Faults: drawn at random, begun, and ended again."""
 
 from __future__ import annotations
 

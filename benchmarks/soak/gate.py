@@ -1,4 +1,4 @@
-"""Trouble between a kernel and who asks it: errors, garbage, delays, nodes that go away."""
+"""Fault injection between a kernel and its readers: errors, garbage, delays, nodes that go away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starts programs that see a fake kernel: each on its own, or by a warm parent that forks.
+"""Launcher of programs that see a fake kernel: each on its own, or by a warm parent that forks.
 
 python -m benchmarks.soak.launcher cold SOCKET ROOT deploy|restore [ARGUMENT ..]
 python -m benchmarks.soak.launcher warm

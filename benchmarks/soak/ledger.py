@@ -1,4 +1,4 @@
-"""What became of every request, and whether that is allowed."""
+"""Ledger of every request's fate, and whether that is allowed."""
 
 from __future__ import annotations
 

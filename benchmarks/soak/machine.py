@@ -1,4 +1,4 @@
-"""A fake board in real time, and its twin that no daemon drives: what it should be left like."""
+"""A fake board in real time, and its undriven twin as reference for the state to be restored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fake kernel that other processes reach in real time, by as many threads as they like."""
+"""A fake kernel that other processes reach in real time, by any number of threads."""
 
 from __future__ import annotations
 

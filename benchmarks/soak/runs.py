@@ -1,4 +1,4 @@
-"""A run folder whose policy is never content: clocks and cuts change with everything it sees."""
+"""Run folder of a restless policy: clocks and cuts change with everything it sees."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Published ways to place a network, written from their descriptions, to compare ours with."""
+"""Published placement methods, written from their descriptions, to compare ours with."""

@@ -1,4 +1,4 @@
-"""Random instances that are harder than the published ones: families for the bars.
+"""Random instances that are harder than the published ones: families for the targets.
 
 Nodes lie at random places and link rates follow the published formula, but both ways differ;
 devices differ in speed and in memory; blocks have compute. Everything in SI, all of it made up.

@@ -1,4 +1,4 @@
-"""k-path matching with colour coding, its greedy rival and random placement (arXiv 2210.12219).
+"""k-path matching with color coding, its greedy baseline and random placement (arXiv 2210.12219).
 
 A plan is (cuts, nodes): the first point of every stage but the first, and a node per stage. Each
 function returns None where its method finds no plan.

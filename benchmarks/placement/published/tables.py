@@ -1,4 +1,4 @@
-"""Runs of all methods on the same instances, and what is counted over them."""
+"""Runs of all methods on the same instances, and statistics over them."""
 
 from __future__ import annotations
 
