@@ -1,1 +1,1 @@
-"""What every package needs and none owns: how commands end, and typed reading of files."""
+"""Shared basics of all packages: how commands end, and typed reading of files."""

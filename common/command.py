@@ -1,4 +1,4 @@
-"""How a command ends before its work begins, by a signal, or for want of memory or threads.
+"""Ends of a command: before its work begins, by a signal, or for want of memory or threads.
 
 Imports nothing that takes time, so that it is in force while everything else is imported.
 """

@@ -1,4 +1,4 @@
-"""Typed reading of TOML and JSON by msgspec, which converts no type; errors in our words."""
+"""Typed reading of TOML and JSON by msgspec, without conversions of type; errors in our words."""
 
 from __future__ import annotations
 
