@@ -1,4 +1,4 @@
-"""Energy per request: one meaning for the reward, for tables and for what a deployment tells."""
+"""Energy per request: one meaning for the reward, for tables and for a deployment's summary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Build environments from names; these are the entry points of `gymnasium.make`."""
+"""Construction of environments from names; the entry points of `gymnasium.make`."""
 
 from __future__ import annotations
 

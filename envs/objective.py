@@ -1,4 +1,4 @@
-"""What is good: one cost per control step, as a sum of named terms."""
+"""The objective: one cost per control step, as a sum of named terms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The thing that is controlled: boards with a split network on them, simulated or real.
+"""The plant, control theory's word for what is controlled: boards with a split network on them.
 
 The environment classes hold the task (spaces, cost, episodes); a plant holds the physics.
 """

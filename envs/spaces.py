@@ -1,4 +1,4 @@
-"""From readings to observations and from actions to indices, in training as on a board."""
+"""Observation and action spaces: readings to observations, actions to indices, as on a board."""
 
 from __future__ import annotations
 

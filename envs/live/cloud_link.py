@@ -1,4 +1,4 @@
-"""The link to the cloud as the control loop sees it, there or not."""
+"""The link to the cloud as the control loop sees it, present or absent."""
 
 from __future__ import annotations
 

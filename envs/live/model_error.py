@@ -1,4 +1,4 @@
-"""Measured over expected on a live board, taken exactly as the simulation takes it."""
+"""Ratios of measured to expected values on a live board, taken exactly as the simulation does."""
 
 from __future__ import annotations
 

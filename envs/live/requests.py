@@ -1,4 +1,4 @@
-"""What a live board answers: requests drawn as a scenario says, or those of an application."""
+"""Requests of a live board: drawn as a scenario says, or those of an application."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A board as the control loop sees it: what cannot be read or set for a while is bridged.
+"""Supervised board for the control loop: short failures to read or set are bridged.
 
 Sensors and drivers fail now and then, and a service must not end for it. Each failure costs one
 reading: the last one stands in. After `outage.PATIENCE` control steps in a row without power the

@@ -1,1 +1,1 @@
-"""What happens to boards from outside: scenarios and the random processes behind them."""
+"""Scenarios, operating conditions, and the random processes behind them."""

@@ -1,4 +1,4 @@
-"""Whole episodes of surroundings, drawn from scenarios in advance."""
+"""Whole episodes of operating conditions, drawn from scenarios in advance."""
 
 from __future__ import annotations
 

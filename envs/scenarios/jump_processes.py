@@ -1,4 +1,4 @@
-"""Processes that jump: on and off, and values that every control step draws anew."""
+"""Jump processes: on and off, and values that every control step draws again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read recorded link rates and describe them as a random process.
+"""Recorded link rates, read and described as a random process.
 
 Two formats: CSV with the columns `second,mbps`, and Mahimahi's, one line per delivered
 1,500-byte packet holding its millisecond (Netravali et al., USENIX ATC 2015).

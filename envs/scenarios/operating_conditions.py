@@ -1,4 +1,4 @@
-"""What is true around a board during one control step, whether it can be seen or not."""
+"""Operating conditions of a board during one control step, whether they can be observed or not."""
 
 from __future__ import annotations
 

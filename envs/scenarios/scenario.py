@@ -1,4 +1,4 @@
-"""What happens around a board: link, server, arrivals, air, requests, faults, battery.
+"""Scenario of a board: link, server, arrivals, air, requests, faults, battery.
 
 A scenario is a TOML file, shipped in `envs/scenarios/` or brought by the user; `docs/scenarios.md`
 describes it. `envs.scenarios.episodes` draws whole episodes from it in advance, so that every

@@ -1,4 +1,4 @@
-"""Random processes for everything that happens to a board from outside.
+"""Random processes of everything outside a board.
 
 A signal is described by its marginal distribution (a table of quantiles) and by how long it
 remembers (a correlation time); both can be read off a measured series by `fit`. Values are drawn

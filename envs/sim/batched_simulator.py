@@ -1,4 +1,4 @@
-"""Many simulated boards stepped at once: the physics behind both simulated environments."""
+"""Batched simulator of boards stepped at once: the physics behind both simulated environments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Put a device, a network and scenarios together by name, as the command lines give them."""
+"""Construction of simulators from device, network and scenarios by name, as commands give them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The clocks of a device model as arrays; those with a single operating point are no axes."""
+"""Clocks of a device model as arrays; those with a single operating point are no axes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What makes the control sequential, each part of which can be switched off."""
+"""Effects that make the control sequential; each can be switched off."""
 
 from __future__ import annotations
 

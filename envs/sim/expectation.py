@@ -1,4 +1,4 @@
-"""How far what is measured differs from what a device model lets expect: three smoothed ratios."""
+"""Model error: three smoothed ratios of what is measured to what a device model expects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a board with a split network responds to its clocks, its split point and its surroundings.
+"""Response of a board with a split network to its clocks, split point and operating conditions.
 
 The one place where frequency meets latency: elementwise, stateless, and broadcasting, so that
 the same lines serve one board, thousands of boards, and every action of a board at once.

@@ -1,4 +1,4 @@
-"""What the boards' sensors and the client of the cloud show of what is true."""
+"""Sensors of the simulated boards and of the cloud's client: what they show of the true state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all boards of a fleet have in common."""
+"""Configuration that all boards of a simulator have in common."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each route costs on a device and on the wire, as arrays over routes."""
+"""Costs of each route on a device and on the wire, as arrays over routes."""
 
 from __future__ import annotations
 
