@@ -1,4 +1,4 @@
-"""What a machine can do: its clocks, its power and its temperature, real or modelled.
+"""Access to a machine: its clocks, its power and its temperature, real or modelled.
 
 `open_board` gives a board, `DeviceModel.load` the model of a device. Neither needs torch,
 gymnasium or Stable-Baselines3.

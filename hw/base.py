@@ -1,4 +1,4 @@
-"""What every board offers: clocks to set, power and temperature to read, and a way back."""
+"""Interface of every board: clocks to set, power and temperature to read, and a restore."""
 
 from __future__ import annotations
 

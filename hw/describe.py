@@ -1,4 +1,4 @@
-"""Write a device file for this machine after a model of a similar one: `python -m hw.describe`.
+"""Write a device file for this machine from the model of a similar one: `python -m hw.describe`.
 
     python -m hw.describe --like orin-nano --out my-board.toml [--root DIR]
 

@@ -1,4 +1,4 @@
-"""Going on without what cannot be read, and naming it."""
+"""Omission of what cannot be read: left out and named, after a few tries."""
 
 from __future__ import annotations
 

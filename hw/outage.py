@@ -1,4 +1,4 @@
-"""Failures in a row of one thing that a control loop needs, told when they begin, last and end."""
+"""Outages: failures in a row of one thing, reported when they begin, last and end."""
 
 from __future__ import annotations
 

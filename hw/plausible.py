@@ -1,4 +1,4 @@
-"""Readings that cannot be: refused with a sentence, so that no silent number goes on.
+"""Plausibility of readings: impossible ones are refused with a sentence.
 
 What can be is told by the board where it can (a shunt and its converter, the firmware's limits of a
 power domain); what stands here is what no machine of this kind exceeds.

@@ -1,4 +1,4 @@
-"""Give a machine back that a killed process left changed: `python -m hw.restore`.
+"""Restore a machine that a killed process left changed: `python -m hw.restore`.
 
 For `ExecStopPost=` of a service, and for people. Whatever opens the board next does the same.
 """

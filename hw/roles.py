@@ -1,4 +1,4 @@
-"""What a clock drives, by the names that boards and releases give it."""
+"""Roles of clocks: what each drives, by the names that boards and releases give it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs that set clocks too, by their processes, and what they left behind."""
+"""Conflicting programs that set clocks too: found by their processes and by their settings."""
 
 from __future__ import annotations
 

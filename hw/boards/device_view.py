@@ -1,4 +1,4 @@
-"""A real machine taken for a device that there is a model of, so that its policies can drive it.
+"""Adapter that shows a real machine as a modelled device, so that its policies can drive it.
 
 Policies speak of one clock for all processors, one for the GPU and one for the memory, and of the
 operating points in the device's file. A machine may have a clock for each cluster of processors,

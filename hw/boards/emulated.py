@@ -1,4 +1,4 @@
-"""A board without clocks: the processor really slows down by a cgroup quota, power is modelled.
+"""Emulated board without clocks: a cgroup quota slows the processor down, power is modelled.
 
 At an operating point of f/f_max this process gets that share of one processor, in turns of a
 millisecond, so that a real pipeline takes as much longer as its work is bound by the processor.

@@ -1,4 +1,4 @@
-"""What is known of the Jetson TX2 beside the data: tables, delays, heat, and how sure that is."""
+"""Facts of the Jetson TX2 besides the data: tables, delays, heat, and how sure they are."""
 
 from __future__ import annotations
 

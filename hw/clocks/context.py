@@ -1,4 +1,4 @@
-"""What all clock domains of a machine share."""
+"""Common context of all clock domains of a machine."""
 
 from __future__ import annotations
 

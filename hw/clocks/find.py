@@ -1,4 +1,4 @@
-"""All clocks that the kernel lets be set."""
+"""Discovery of all clocks that the kernel lets be set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which processors are online (Documentation/core-api/cpu_hotplug.rst)."""
+"""Online processors (Documentation/core-api/cpu_hotplug.rst)."""
 
 from __future__ import annotations
 

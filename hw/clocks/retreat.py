@@ -1,4 +1,4 @@
-"""Keeping hands off a clock that another program sets."""
+"""Retreat from a clock that another program sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clocks that are driven as one.
+"""Linked clocks: several that are driven as one.
 
 Processors for PCs have a cpufreq policy for each core, all with the same operating points: an agent
 that had to learn sixteen equal axes would learn none.

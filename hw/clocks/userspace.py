@@ -1,4 +1,4 @@
-"""The governor "userspace", which holds a clock where it is told."""
+"""The governor "userspace", which holds the clock that is written to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Short hashes that tell whether a policy was trained for this board."""
+"""Fingerprints: short hashes that say whether a policy was trained for this board."""
 
 from __future__ import annotations
 

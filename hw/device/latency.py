@@ -1,4 +1,4 @@
-"""How long a device takes for a piece of work at given clocks."""
+"""Latency of a piece of work on a device at given clocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which clocks of a machine stand for those of a device model, and which models it is like."""
+"""Match of a machine's clocks with those of a device model, and the models that it is like."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a device does at given clocks: latency, power, heat. Modelled, as a pure function.
+"""Device model: latency, power and heat at given clocks, as a pure function.
 
 Everything here works elementwise on floats or arrays that broadcast (thousands of boards at
 once, or one axis per clock for an exhaustive search) and keeps no state.

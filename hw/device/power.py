@@ -1,4 +1,4 @@
-"""How much power a device draws at given clocks and utilisation."""
+"""Power of a device at given clocks and utilisation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a device warms up: two thermal nodes in parallel."""
+"""Thermal model of a device: two thermal nodes in parallel."""
 
 from __future__ import annotations
 

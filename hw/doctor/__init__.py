@@ -1,1 +1,1 @@
-"""What a machine offers and what is in the way: `python -m hw.doctor`."""
+"""Survey of a machine, and of what is in the way of driving it: `python -m hw.doctor`."""

@@ -1,4 +1,4 @@
-"""Tell what can be driven and measured on this machine: `python -m hw.doctor`."""
+"""Report what can be driven and measured on this machine: `python -m hw.doctor`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must not leave a machine: serial numbers, addresses, and names of hosts and people."""
+"""Private data that must not leave a machine: serial numbers, addresses, names of hosts, people."""
 
 from __future__ import annotations
 

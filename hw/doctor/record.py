@@ -1,4 +1,4 @@
-"""Saving what the kernel shows of a machine, so that it can be looked at elsewhere.
+"""Recording of what the kernel shows of a machine, so that it can be looked at elsewhere.
 
 The tree holds what the doctor reads, and all small files beside it that describe clocks, power and
 heat. They lie where the kernel has them, and class entries are links there, as in /sys itself. What

@@ -1,4 +1,4 @@
-"""What a machine offers to somebody who wants to drive it, found without changing anything."""
+"""Survey of a machine for those who want to drive it, found without changing anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why clocks are lower than asked for, or were, in words."""
+"""Throttling in words: why clocks are lower than asked for, or were."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a recorder saw of a machine: texts where the kernel has them, and names that lead there."""
+"""Recorded tree of a machine: texts where the kernel has them, and names that lead there."""
 
 from __future__ import annotations
 

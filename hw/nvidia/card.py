@@ -1,4 +1,4 @@
-"""NVIDIA cards as NVML (package nvidia-ml-py) shows them: the one way to its calls.
+"""NVIDIA cards as NVML (package nvidia-ml-py) shows them: the only caller of its functions.
 
 Every call is probed on each card: NVML starts on Jetson boards too, and then refuses nearly
 everything.

@@ -1,1 +1,1 @@
-"""A test of this project on a machine that nobody here has: `sudo python -m hw.selftest`."""
+"""Self-test of this project on a machine that its authors lack: `sudo python -m hw.selftest`."""

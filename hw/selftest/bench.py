@@ -1,4 +1,4 @@
-"""What all checks of a self-test share."""
+"""Common state of all checks of a self-test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each clock to both of its ends and back: what is read back, and when it is in force."""
+"""Clock checks: each to both of its ends and back, read back, and how soon it is in force."""
 
 from __future__ import annotations
 

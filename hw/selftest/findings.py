@@ -1,4 +1,4 @@
-"""What a self-test found, and the one file that holds it."""
+"""Findings of a self-test, and the one file that holds them."""
 
 from __future__ import annotations
 

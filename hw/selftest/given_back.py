@@ -1,4 +1,4 @@
-"""Whether the machine is as it was."""
+"""Check of the restored machine against its state before the self-test."""
 
 from __future__ import annotations
 

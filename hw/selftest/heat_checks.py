@@ -1,4 +1,4 @@
-"""Thermal zones: temperatures, trip points, and what these slow down."""
+"""Checks of thermal zones: temperatures, trip points, and the clocks that these slow down."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work that keeps all processors busy, so that clocks and power show what they do."""
+"""Load on all processors, so that clocks and power show what they do."""
 
 from __future__ import annotations
 

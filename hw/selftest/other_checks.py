@@ -1,4 +1,4 @@
-"""What others say about the machine: nvpmodel, jetson-stats, programs that set clocks too."""
+"""Checks of other programs: nvpmodel, jetson-stats, and those that set clocks too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Power rails: how often they answer and renew, and power against clocks and load."""
+"""Checks of power rails: how often they answer and renew, and power against clocks and load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All power that a machine measures."""
+"""Discovery of all power that a machine measures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a board's firmware does to its clocks behind the kernel's back.
+"""Clock reductions by a board's firmware, which the kernel does not show.
 
 A Raspberry Pi's firmware lowers the processor's clock for heat or a weak supply while the kernel
 goes on showing what it asked for. A Jetson Orin's hardware skips clock pulses when the current is

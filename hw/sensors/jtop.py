@@ -1,4 +1,4 @@
-"""Power of a Jetson by the service of jetson-stats, where this user may not read the rails himself.
+"""Power of a Jetson by the service of jetson-stats, where this user may not read the rails.
 
 jetson-stats is under the AGPL and optional: it runs in a process of its own, which prints what its
 client reads. It renews about once a second and averages, so that short windows need the kernel's

@@ -1,4 +1,4 @@
-"""Sensors that are read again and again in a thread, so that one that hangs holds nobody up."""
+"""Sensors that are read again and again in a thread, so that one that hangs delays no caller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which rails together are what a board draws.
+"""Total power of a board: which rails add up to it.
 
 Rails are told apart by their labels; the table says for each kind of board which of them contain
 the others. Sources: NVIDIA's developer guides for the Jetson modules, the kernel's powercap

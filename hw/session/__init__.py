@@ -1,1 +1,1 @@
-"""Changing a machine so that it can always be given back: save, journal, write, restore."""
+"""Session: every change to a machine is saved, journalled, written and restored."""

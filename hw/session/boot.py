@@ -1,4 +1,4 @@
-"""Which boot of a machine this is: the kernel forgets its settings when it boots."""
+"""Identity of a machine's present boot: the kernel forgets its settings when it boots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trying a control out: writes are told and remembered instead of made."""
+"""Dry run of a control: writes are reported and remembered instead of made."""
 
 from __future__ import annotations
 

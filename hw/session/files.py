@@ -1,4 +1,4 @@
-"""Opening files in a folder that others may write: no links, nobody else's, no surprises."""
+"""Safe opening of files in a folder that others may write: no links, no files of other users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The journal: what a machine was like before it was changed, on disk before the change.
+"""The journal: the state of a machine before it was changed, on disk before the change.
 
 One line of JSON per setting, appended and synced before its first write, so that a killed process
 or a full disk never leaves a change that nobody can undo. A lock beside it, and one on the machine

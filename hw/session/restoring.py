@@ -1,4 +1,4 @@
-"""Putting settings back: last first, again where the kernel refuses, and on after a failure."""
+"""Restoring of settings: last first, again where the kernel refuses, and on after a failure."""
 
 from __future__ import annotations
 
