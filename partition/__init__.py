@@ -1,4 +1,4 @@
-"""Where the network is cut: graph, split points, run-time, codec, cloud server and client."""
+"""Split inference: graph, split points, run-time, codec, cloud server and client."""
 
 from __future__ import annotations
 

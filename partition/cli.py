@@ -1,4 +1,4 @@
-"""How the commands of this package end when the user or the machine is at fault."""
+"""Ends of this package's commands when the user or the machine is at fault."""
 
 from __future__ import annotations
 

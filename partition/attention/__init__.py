@@ -1,4 +1,4 @@
-"""DVFO's attention: what to keep on the edge, what to send, and how to fuse the two answers.
+"""DVFO's attention: channels kept on the edge or sent, and the fusion of both answers.
 
 `select`, `table` and `runtime` are what a board and the environment use; they need no torch.
 `modules`, `torch_split`, `training`, `evaluation` and `rankings` train and judge and need it.

@@ -1,4 +1,4 @@
-"""Write a trained cut as ONNX files that a board runs without torch; importing this needs torch.
+"""Export of a trained cut to ONNX files that a board runs without torch; imports torch.
 
 `attention/<split point>/` in the model folder: `scores.onnx` (cut tensor -> channel scores),
 `branch.onnx` (cut tensor, scores, kept -> logits, appeal), `tail.onnx` (sent channels -> logits),

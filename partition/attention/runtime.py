@@ -1,4 +1,4 @@
-"""Runs a trained cut in ONNX Runtime: choose channels, answer on the edge, fuse. No torch."""
+"""ONNX runtime of a trained cut: choose channels, answer on the edge, fuse. No torch."""
 
 from __future__ import annotations
 

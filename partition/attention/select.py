@@ -1,4 +1,4 @@
-"""Which channels go, what is left of them after quantisation, and how many bytes that is."""
+"""Selection of channels: those sent, what is left of them after quantisation, and their bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cut a torch network where a model folder's graph is cut; importing this needs torch.
+"""Cutting of a torch network where a model folder's graph is cut; importing this needs torch.
 
 The place is found by value: the tensor of the exported program that equals the cut tensor of the
 ONNX graph on a probe. So cuts have one list and one set of names, whatever the network.

@@ -1,4 +1,4 @@
-"""Train attention, light branch and tail at one cut; importing this needs torch."""
+"""Training of attention, light branch and tail at one cut; importing this needs torch."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Tensors as they travel: quantised, few channels, packed."""
+"""Codec for tensors on the wire: quantised, few channels, packed."""

@@ -1,4 +1,4 @@
-"""All ways to send a value in a few bits: a new one is a module and a line in `QUANTISERS`."""
+"""Registry of quantisers: a new one is a module and a line in `QUANTISERS`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether an answer is one that the network can have given."""
+"""Validation of answers: whether the network can have given one."""
 
 from __future__ import annotations
 

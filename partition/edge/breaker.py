@@ -1,4 +1,4 @@
-"""When to leave a server alone, and when to try it again."""
+"""Circuit breaker: when to leave a server alone, and when to try it again."""
 
 from __future__ import annotations
 

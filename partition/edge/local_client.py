@@ -1,4 +1,4 @@
-"""How an application on a board asks for the network's answers: `deploy.py --listen` gives them."""
+"""Client for a board's own applications to get the network's answers from `deploy.py --listen`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where applications on a board hand in inputs and wait for the network's answers.
+"""Local service: applications on a board hand in inputs and wait for the network's answers.
 
 The same messages as between board and cloud, at the split point of the input; whoever decides where
 the network is cut takes the requests one by one.

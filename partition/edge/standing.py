@@ -1,4 +1,4 @@
-"""How a client stands with its server: reachable or not, served, refused, or left alone a while."""
+"""State of a client towards its server: reachable or not, served, refused, or backing off."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The one set-up of every gRPC server: limits, tokens, time-outs."""
+"""The set-up of every gRPC server: limits, tokens, time-outs."""

@@ -1,4 +1,4 @@
-"""Places for calls that only hold them: shared fairly, and none for longer than is allowed.
+"""Admission of calls that only hold a place: shared fairly, and none for longer than is allowed.
 
 A call takes a thread as soon as its header is there. Whoever sends headers only would else take
 all of them.

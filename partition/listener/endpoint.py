@@ -1,4 +1,4 @@
-"""The gRPC end of whoever answers requests of a split network: hellos, requests, echoes.
+"""gRPC endpoint of a server for split networks: hellos, requests, echoes.
 
 gRPC unary calls that pass raw bytes through: a protobuf bytes field costs three times as much at
 400 kB.

@@ -1,4 +1,4 @@
-"""The gate in front of every method of a server: who may call, and how long a message may take.
+"""Interceptor in front of every method of a server: permitted callers, time for a message.
 
 gRPC hands a call to a thread when its header is there, and that thread waits for the message. Here
 tokens are checked on the header alone, and the wait for the first message has a limit.

@@ -1,4 +1,4 @@
-"""How busy a server's workers are."""
+"""Load of a server's workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server tells of those whom it refuses: who and why, and never more than fits a log."""
+"""Rate-limited log of refused callers: who and why."""
 
 from __future__ import annotations
 

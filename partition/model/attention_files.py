@@ -1,4 +1,4 @@
-"""What training leaves in a model folder: `accuracy.json` and `attention/<split point>/`.
+"""Files that training leaves in a model folder: `accuracy.json` and `attention/<split point>/`.
 
 No graph library, so that simulators can read it. A split point's folder holds `scores.onnx`,
 `branch.onnx`, `tail.onnx` and `costs.json`, the counted work of the first two.

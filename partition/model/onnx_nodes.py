@@ -1,4 +1,4 @@
-"""What a prepared graph's nodes read, and the name by which they know the size of the batch."""
+"""Inputs of a prepared graph's nodes, and their name for the size of the batch."""
 
 from __future__ import annotations
 

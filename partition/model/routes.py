@@ -1,4 +1,4 @@
-"""Ways to serve an inference: where to cut, which share of the channels to send, in how many bits.
+"""Routes of an inference: where to cut, which share of the channels to send, in how many bits.
 
 A model folder lists its routes by depth, the input first (cloud-only), the output last (edge-only).
 Without attention these are its split points. With attention each split point is followed by those

@@ -1,4 +1,4 @@
-"""A place to cut a network, and what a network gets and gives; needs no ONNX."""
+"""Split points of a network, its inputs and its outputs; needs no ONNX."""
 
 from __future__ import annotations
 

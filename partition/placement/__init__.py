@@ -1,1 +1,1 @@
-"""Where the stages of a cut network go on a cluster: `python -m partition.placement`."""
+"""Placement of a cut network's stages on a cluster: `python -m partition.placement`."""

@@ -1,4 +1,4 @@
-"""What can be wrong with a cluster file or a wish; each message is one sentence with a remedy."""
+"""Errors of cluster files and objectives; each message is one sentence with a remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A placement in words and numbers: what runs where, and what it takes."""
+"""Plan of a placement: which device runs which stage, and the times and energy it takes."""
 
 from __future__ import annotations
 

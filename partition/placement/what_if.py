@@ -1,4 +1,4 @@
-"""What one more device, a faster link or more memory would bring."""
+"""What-if analysis: gain of one more device, a faster link or more memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a network to one clean ONNX graph with certain shapes, for a batch of any size if it can."""
+"""Export of a network to one clean ONNX graph with known shapes, for any batch size if it can."""
 
 from __future__ import annotations
 

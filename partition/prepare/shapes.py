@@ -1,4 +1,4 @@
-"""Which shapes and which values of a graph depend on the batch alone, found by running it.
+"""Shapes and values of a graph that depend on the batch alone, found by running it.
 
 The graph is run with one sample and with two, all intermediate tensors as outputs. What does not
 change is a constant; what does is made to follow from one tensor, the batch, which either side of

@@ -1,4 +1,4 @@
-"""Networks by name: the built-in ones, any callable, any ONNX file."""
+"""Model zoo: the built-in networks by name, any callable, any ONNX file."""
 
 from __future__ import annotations
 

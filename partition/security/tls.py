@@ -1,4 +1,4 @@
-"""Who may talk to whom: certificates and tokens of both ends of the link."""
+"""TLS credentials: certificates and tokens of both ends of the link."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with a certificate of one's own, found out before or without the peer's help."""
+"""Checks of one's own certificate, before a connection or without the peer's help."""
 
 from __future__ import annotations
 

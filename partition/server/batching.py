@@ -1,4 +1,4 @@
-"""Tails of one cut run together: what waits while the workers are busy is served as one batch.
+"""Batching of tails of one cut: requests that wait while the workers are busy run as one batch.
 
 Nothing waits for company: a request that finds a free worker is run at once, by the thread that
 brought it. Otherwise it queues, and the worker that becomes free first takes the oldest request

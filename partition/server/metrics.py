@@ -1,4 +1,4 @@
-"""What a server tells Prometheus: `--metrics HOST:PORT` serves it as text over HTTP."""
+"""Prometheus metrics of a server: `--metrics HOST:PORT` serves them as text over HTTP."""
 
 from __future__ import annotations
 

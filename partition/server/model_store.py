@@ -1,4 +1,4 @@
-"""The models that a server holds: found by fingerprint, loaded tail by tail within a budget."""
+"""Model store of a server: found by fingerprint, loaded tail by tail within a budget."""
 
 from __future__ import annotations
 

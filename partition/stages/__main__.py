@@ -1,4 +1,4 @@
-"""A device that waits for stages: `python -m partition.stages --model M --listen HOST:PORT`."""
+"""Serve stages on this device: `python -m partition.stages --model M --listen HOST:PORT`."""
 
 from __future__ import annotations
 

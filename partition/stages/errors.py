@@ -1,4 +1,4 @@
-"""What can go wrong between stages; each message is one sentence."""
+"""Errors of stages and of the hops between them; each message is one sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two ends of a line of stages: frames go in, results come out, each once and in order.
+"""Both ends of a pipeline of stages: frames go in, results come out, each once and in order.
 
 Stages keep nothing that could not be lost. Whoever feeds the line keeps every frame until its
 result is there; when anything on the line breaks, a new session is opened, over whatever stages

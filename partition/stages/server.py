@@ -1,4 +1,4 @@
-"""A device's end: waits for sessions and runs the stage that a session asks for."""
+"""Server of a device: waits for sessions and runs the stage that a session asks for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said between stages besides frames.
+"""Session protocol: the messages between stages besides frames.
 
 A session is one stream from each sender of a hop to each of its receivers: one each, unless a stage
 has replicas. The first message of a stream says what the receiver has to do, how many send to it

@@ -1,4 +1,4 @@
-"""What a stage computes: the network between two cuts, and how tensors cross them."""
+"""Computation of a stage: the network between two cuts, and how tensors cross them."""
 
 from __future__ import annotations
 

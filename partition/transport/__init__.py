@@ -1,1 +1,1 @@
-"""Messages, encryption and what is known of a link."""
+"""Messages, encryption and link estimates."""

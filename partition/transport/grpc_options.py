@@ -1,4 +1,4 @@
-"""gRPC's options of every channel and server here, side by side because both ends must agree."""
+"""gRPC options of every channel and server, side by side because both ends must agree."""
 
 from __future__ import annotations
 

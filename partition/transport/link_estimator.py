@@ -1,4 +1,4 @@
-"""What transfers say about a link: rate and round trip, with age and confidence.
+"""Link estimator: rate and round trip from transfers, with age and confidence.
 
 Each finished transfer says how long so many bits took, each missed deadline that they took longer
 than that; where nothing else is sent, messages can be sent to be timed. The round trip is the

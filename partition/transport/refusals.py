@@ -1,4 +1,4 @@
-"""What a failed call of gRPC means, in the words of `partition.errors`."""
+"""Failed gRPC calls as errors of `partition.errors`."""
 
 from __future__ import annotations
 

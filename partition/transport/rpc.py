@@ -1,4 +1,4 @@
-"""What client and server of the split share: service name, addresses, deadlines."""
+"""Shared definitions of client and server of the split: service name, addresses, deadlines."""
 
 from __future__ import annotations
 

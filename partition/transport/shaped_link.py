@@ -1,4 +1,4 @@
-"""A TCP relay that lets the uplink through at a chosen rate; for demos and tests, needs no root."""
+"""TCP relay that lets the uplink through at a chosen rate; for demos and tests, needs no root."""
 
 from __future__ import annotations
 

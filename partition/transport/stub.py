@@ -1,4 +1,4 @@
-"""A client's calls to whoever answers requests of a split network, packed and checked."""
+"""Client stub of the service that answers requests of a split network, packed and checked."""
 
 from __future__ import annotations
 

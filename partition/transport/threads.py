@@ -1,4 +1,4 @@
-"""Whether a library that starts threads by itself will get them."""
+"""Check of the thread limit for a library that starts threads by itself."""
 
 from __future__ import annotations
 

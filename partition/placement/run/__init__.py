@@ -1,1 +1,1 @@
-"""A plan at work, placed and supervised by Ray: `python -m partition.placement.run`."""
+"""Execution of a plan, placed and supervised by Ray: `python -m partition.placement.run`."""

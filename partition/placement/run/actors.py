@@ -1,4 +1,4 @@
-"""What Ray keeps alive on the devices: a stage on each, and the line's ends where inputs are.
+"""Ray actors: a stage on each device, and the pipeline's two ends where inputs are.
 
 Ray starts, watches and restarts; tensors travel on streams of their own (`partition.stages`).
 """

@@ -1,4 +1,4 @@
-"""Which device runs which stage, under what is known of devices and links by now."""
+"""Replanning: which device runs which stage, from the latest measurements of devices and links."""
 
 from __future__ import annotations
 

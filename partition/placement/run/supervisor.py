@@ -1,4 +1,4 @@
-"""Places stages on Ray nodes, watches them, and places them anew when nodes or links change."""
+"""Supervisor of stages on Ray nodes; places them again when nodes or links change."""
 
 from __future__ import annotations
 

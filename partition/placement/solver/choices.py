@@ -1,4 +1,4 @@
-"""What may run a stage: one device of a class of twins, or several like ones in turns.
+"""Candidates for a stage: one device of a class of identical ones, or several by turns.
 
 Replicas take frames in turn (round robin) and a merge puts them in order, so r replicas are r times
 as fast as one, and only devices of one kind are put together. A replica sends or receives one

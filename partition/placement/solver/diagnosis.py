@@ -1,4 +1,4 @@
-"""Why a network does not fit a cluster: which block, and how many bytes are missing."""
+"""Diagnosis of networks that do not fit a cluster: which block, and how many bytes are missing."""
 
 from __future__ import annotations
 

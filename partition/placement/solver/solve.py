@@ -1,4 +1,4 @@
-"""From a wish to a plan: which search serves which objective."""
+"""Dispatch of each objective to the search that serves it, from an objective to a plan."""
 
 from __future__ import annotations
 
