@@ -4,7 +4,7 @@ A simulated board can be asked for all outcomes of a step, so that the gradient 
 cost is exact for each state that is met (the all-action policy gradient, Sutton et al. 2001), where
 PPO estimates it from single draws. Only what an action does to later steps is estimated as PPO
 does: by an advantage (Schulman et al. 2016, arXiv 1506.02438) of later costs over those of the
-best action at rest, which is what nobody could have changed.
+best action at rest, which no decision could have changed.
 """
 
 from __future__ import annotations
@@ -281,7 +281,7 @@ class FullInformation(OnPolicyAlgorithm):
 
 def _advised(env: Any) -> AdvisedBoards:
     if not isinstance(env, AdvisedBoards):
-        raise TypeError(f"{type(env).__name__} does not tell what all actions would cost")
+        raise TypeError(f"{type(env).__name__} does not report what all actions would cost")
     return env
 
 

@@ -32,7 +32,7 @@ REMEMBERED = (
 MEMORY_S = (1.0, 5.0)
 """Time constants of the averages."""
 LONGEST_S = 30.0
-"""After which a reading that stands still tells nothing more by doing so."""
+"""After which a reading that stands still says nothing more by doing so."""
 CAUTION = SafetyMargin(link_share=1.0, time_margin=1.03)
 DWELL_STEPS = 8.0
 """A switch is weighed as if the state lasted so many steps."""

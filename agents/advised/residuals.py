@@ -99,7 +99,7 @@ class Residuals:
             if named["deviations"].shape != shape or not _all_finite(*named.values()):
                 raise ValueError("it holds no numbers")
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-            raise AgentError(f"{path} is damaged ({error}); tune anew in another folder") from None
+            raise AgentError(f"{path} is damaged ({error}); tune again in another folder") from None
         self._deviations = list(named["deviations"])
         self._surprises = named["surprises"].tolist()
 

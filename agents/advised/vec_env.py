@@ -33,7 +33,7 @@ class AdvisedBoards(VecEnvWrapper):
 
         Args:
             venv: steps the boards.
-            fleet: the boards themselves, to be asked for what is not done.
+            fleet: the simulator itself, asked for the outcomes of actions not taken.
             actions: the portfolio, shape (k, n_axes).
         """
         self.actions = actions

@@ -12,7 +12,7 @@ from envs.plant import Readings
 from envs.sim.sim_config import SimConfig
 
 ASSUMED_SHARE = 0.2
-"""Share of appeals where no table of the network tells one. The paper (DAC 2021) draws curves over
+"""Share of appeals where no table of the network holds one. The paper (DAC 2021) draws curves over
 the whole range rather than naming a share; this one is assumed."""
 
 

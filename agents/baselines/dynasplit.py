@@ -43,7 +43,7 @@ class PublishedDynaSplit:
 
 
 class DynaSplit:
-    """DynaSplit with its weak points mended, as a rival should be.
+    """DynaSplit with its weak points mended, as a fair baseline needs.
 
     Extremes are seeded, each third of the link rates has its own front, and the front is measured
     again on other episodes. Online, energy and latency of its members are those expected under

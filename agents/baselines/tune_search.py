@@ -18,7 +18,7 @@ CHOICES = {
     "time_margin": (1.0, 1.08),
     "dwell_steps": (4.0,),
 }
-"""Values tried beside the default of each setting."""
+"""Values tried besides the default of each setting."""
 
 
 def tune_search(world: SimConfig, seeds: NDArray[np.uint64]) -> tuple[SearchSettings, int]:

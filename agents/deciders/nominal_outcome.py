@@ -71,7 +71,7 @@ def expect(
 def estimated_conditions(
     known: NominalModel, readings: Readings, caution: SafetyMargin
 ) -> OperatingConditions:
-    """Surroundings that would explain the readings, arrays of shape (n, 1)."""
+    """Operating conditions that would explain the readings, arrays of shape (n, 1)."""
 
     def column(values: Floats) -> Floats:
         return single(values)[:, None]

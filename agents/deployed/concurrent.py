@@ -1,6 +1,6 @@
 """Concurrent decisions on a live board: computed in a thread of their own while the board goes on.
 
-A mailbox of one: a newer observation replaces one that nobody has taken up yet, and the action in
+A mailbox of one: a newer observation replaces one that has not been taken up yet, and the action in
 force stays until the next one is there (Xiao et al., ICLR 2020, arXiv 2004.06089).
 """
 
@@ -39,7 +39,7 @@ class Decision:
 
 
 class ConcurrentDecider:
-    """Runs `decide` in a thread; whatever it raises reaches whoever asks next."""
+    """Runs `decide` in a thread; whatever it raises reaches the next caller."""
 
     def __init__(self, decide: Decide, first: Indices) -> None:
         """Start the thread; `first` is in force until the first thought is done."""

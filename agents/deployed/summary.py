@@ -13,7 +13,7 @@ from envs.live.plant import LivePlant
 from envs.live.supervisor import ClockInForce
 
 TOLD_SHARE = 0.05
-"""Of the time without measured power, from which on people are told."""
+"""Of the time without measured power, from which on the summary says so."""
 
 
 def live_line(plant: LivePlant, info: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ RIVALS = ("oracle", "best-static", "governor", "max-edge", "max-cloud", "random"
 
 
 def rivals(world: SimConfig, seed: int) -> dict[str, Decider]:
-    """Build every rival for one scenario; the search for the static one takes a few seconds."""
+    """Build every baseline for one scenario; the search for the static one takes a few seconds."""
     return {name: UNLEARNED.fit(name, world, seed).decider for name in RIVALS}
 
 
@@ -33,7 +33,7 @@ Runs = dict[str, Episodes]
 
 
 def run_rivals(world: SimConfig, seed: int, n_episodes: int = N_HELD_OUT) -> Runs:
-    """Fit the rivals to a world of one scenario, and run them on its held-out episodes."""
+    """Fit the baselines to a world of one scenario, and run them on its held-out episodes."""
     seeds = held_out_seeds(seed, n_episodes)
     return {name: run_episodes(world, rival, seeds) for name, rival in rivals(world, seed).items()}
 
@@ -52,7 +52,7 @@ def evaluate(
     beside: Sequence[Future[Runs]] = (),
     report: Callable[[str], None] = lambda _: None,
 ) -> list[EvaluationRow]:
-    """Compare learned policies with all rivals, in each scenario and over all of them.
+    """Compare learned policies with all baselines, in each scenario and over all of them.
 
     Args:
         world: whose scenarios are taken one by one.

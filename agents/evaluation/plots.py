@@ -47,7 +47,7 @@ def evaluation_figure(rows: Sequence[EvaluationRow], learned: str, subtitle: str
             if scenario == scenarios[0]:
                 panel.set_title(title, fontsize=10, color=INK)
         panels[0].set_ylabel(scenario, fontsize=11, fontweight="bold", color=INK)
-    figure.suptitle(f"{learned} and its rivals on held-out episodes\n{subtitle}", fontsize=11)
+    figure.suptitle(f"{learned} and the baselines on held-out episodes\n{subtitle}", fontsize=11)
     return figure
 
 
@@ -61,7 +61,7 @@ def _bars(axes: Axes, rows: Sequence[EvaluationRow], key: str, factor: float, le
         ends = np.array([getattr(row, f"{key}_high") for row in rows]) * factor
         error = np.maximum(np.stack([values - low, ends - values]), 0.0)
         axes.errorbar(values, range(len(rows)), xerr=error, fmt="none", ecolor=INK, elinewidth=1)
-    # Rivals that fall over completely would squeeze the rest into the axis.
+    # Baselines that fall over completely would squeeze the rest into the axis.
     limit = min(1.25 * float(ends.max()), 2.5 * float(np.median(values)))
     axes.set_xlim(0.0, max(limit, 1e-9))
     for y, (value, end) in enumerate(zip(values, ends, strict=True)):

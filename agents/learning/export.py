@@ -82,7 +82,7 @@ def _check_parity(agent: AgentDecider, policy: FrozenPolicy) -> None:
 def _all_ties(
     agent: AgentDecider, observations: NDArray[np.float32], decided: NDArray[np.int64]
 ) -> bool:
-    """Tell whether the agent itself decides as the frozen policy right beside each observation."""
+    """Return whether agent and frozen policy decide alike right next to each observation."""
     generator = np.random.default_rng(1)
     found = np.zeros(decided.shape, dtype=bool)
     for _ in range(N_NUDGES):

@@ -18,7 +18,7 @@ Step = tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]
 
 
 class SafeEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Lets an agent stray a little from a trusted policy, and tells what was really done.
+    """Lets an agent stray a little from a trusted policy, and reports what was really done.
 
     - No axis is further than `REACH` steps from what the trusted policy would choose.
     - After a step in which too many requests came late, the trusted policy decides alone.

@@ -28,7 +28,7 @@ class SelectionTimeDiscount(VecEnvWrapper):
         return self.venv.reset()
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Step the boards and tell how long the decisions took."""
+        """Step the boards and report how long the decisions took."""
         observations, rewards, dones, infos = self.venv.step_wait()
         decision_s = self._encoder.decode(np.asarray(observations)).decision_s
         for info, interval in zip(infos, decision_s / self._step_s, strict=True):

@@ -1,6 +1,6 @@
 """A checksum inside a JSON document, against damage: a bad card, a copy that was cut, an editor.
 
-It is no signature: whoever changes a document on purpose can write the checksum anew.
+It is no signature: a deliberate change can bring a new checksum with it.
 """
 
 from __future__ import annotations

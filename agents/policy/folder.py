@@ -75,7 +75,7 @@ class Policy(Protocol):
         """
 
     def decider(self, known: Callable[[], NominalModel]) -> Decider:
-        """Get ready for boards of which `known` tells what is public; not all policies ask.
+        """Get ready for boards of which `known` holds what is public; not all policies ask.
 
         Raises:
             KeyError, TypeError, ValueError, IndexError: what the folder held does not fit.

@@ -51,7 +51,7 @@ class SavedRule:
     def check_layout(self, layout: Layout) -> None:
         """Refuse to drive anything but what the rule was made for.
 
-        Whoever leaves the clocks to a board's governors may run on any board.
+        A rule that leaves the clocks to a board's governors may run on any board.
 
         Raises:
             PolicyError: another model or other routes; another board or other clocks.
@@ -83,7 +83,7 @@ class SavedRule:
         return replace(self, rule=self.rule.with_parameters(min_on_time=min_on_time))
 
     def decider(self, known: Callable[[], NominalModel]) -> Decider:
-        """Build the rule for boards of which `known` tells what is public."""
+        """Build the rule for boards of which `known` holds what is public."""
         return self.rule.build(known())
 
     def save(self, folder: Path) -> None:

@@ -58,7 +58,7 @@ class EntropyDecay(BaseCallback):
 
 
 class TrainingReport(BaseCallback):
-    """Logs the boards beside SB3's own scalars and compares with the oracle now and then.
+    """Logs the boards next to SB3's own scalars and compares with the oracle now and then.
 
     Scalars of exploring boards (`board/`, `clocks/`, `split/`, `reward/`) are means over a
     rollout; `validation/` is the deterministic policy on episodes that are not trained on.

@@ -2,7 +2,7 @@
 
 A file holds numbers and no code (safetensors, its header JSON), where Stable-Baselines3's own holds
 pickles: weights, optimisers and counters. Everything else is built by `agents.training.algorithms`
-anew.
+again.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Checkpoints(BaseCallback):
 
 
 def checkpoint_in(folder: Path) -> Path | None:
-    """What a run that was cut goes on from; None if it begins anew.
+    """What a run that was cut goes on from; None if it begins again.
 
     Raises:
         RunFolderError: only an earlier version could go on.
@@ -63,7 +63,7 @@ def checkpoint_in(folder: Path) -> Path | None:
     if (folder / PICKLED).is_file():
         raise RunFolderError(
             f"{folder / PICKLED} is of an earlier version and may hold code, which is not run; "
-            f"train anew in another folder"
+            f"train again in another folder"
         )
     return None
 
@@ -106,7 +106,7 @@ def load_into(agent: BaseAlgorithm, path: Path) -> None:
     ) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise RunFolderError(
-            f"{path} is damaged or of another agent ({reason}); train anew in another folder"
+            f"{path} is damaged or of another agent ({reason}); train again in another folder"
         ) from None
 
 
@@ -141,7 +141,7 @@ def _check_optimisers(agent: BaseAlgorithm, states: dict[str, Any]) -> None:
 
 
 def _pack(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """What JSON can hold; tensors go beside, under numbers. Keys may be whole numbers, too."""
+    """What JSON can hold; tensors stand apart, under numbers. Keys may be whole numbers, too."""
     if isinstance(value, Tensor):
         number = str(len(tensors))
         tensors[number] = value.detach().clone().contiguous()

@@ -339,7 +339,7 @@ def _is_measured(env: EdgeSplitEnv) -> bool:
 
 
 def report(blocks: dict[str, TuningBlock], run_dir: Path) -> str:
-    """Write `tuning.json` and tell the difference in one line."""
+    """Write `tuning.json` and report the difference in one line."""
     write_json(run_dir / "tuning.json", {name: asdict(block) for name, block in blocks.items()})
     before, after = blocks["before"], blocks["after"]
     return (
@@ -383,4 +383,4 @@ def load_memory(agent: BranchingDQN, path: Path) -> None:
             raise ValueError(f"pos is {pos}")
         buffer.pos, buffer.full = pos, full
     except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
-        raise AgentError(f"{path} is damaged ({error}); tune anew in another folder") from None
+        raise AgentError(f"{path} is damaged ({error}); tune again in another folder") from None

@@ -107,7 +107,7 @@ def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> None:
         PartitionError: the model.
     """
     if not config.learns:
-        DECIDERS.entry(config.algo)  # an unknown name is told before anything is prepared
+        DECIDERS.entry(config.algo)  # an unknown name is reported before anything is prepared
     folder = open_or_prepare(config.model)
     world = config.world(folder)
     # As deploy.py will look it up, whatever the network was given as.
@@ -119,7 +119,7 @@ def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> None:
     keep_device(config.device, run_dir)
     write_json(run_dir / "machine.json", describe_machine())
     print(world.device.status_line)
-    with fresh_processes(max(n_cores() - 1, 1)) as pool:  # the rivals need no policy
+    with fresh_processes(max(n_cores() - 1, 1)) as pool:  # the baselines need no policy
         beside = [pool.submit(run_rivals, single, config.seed) for single in one_by_one(world)]
         decider, save_policy = (_learned if config.learns else _fitted)(config, world, run_dir)
         learned = {config.algo: decider}
@@ -167,13 +167,13 @@ def resumed(path: Path) -> TrainConfig:
         RunFolderError: there is none, it is damaged, or the run is finished.
     """
     if is_finished(path):
-        raise RunFolderError(f"{path} is finished; train anew with another --out")
+        raise RunFolderError(f"{path} is finished; train again with another --out")
     try:
         config = convert(json_file.read(path / CONFIG_FILE), TrainConfig)
     except FileNotFoundError:
         raise RunFolderError(f"{path} holds no run; give the folder of one that was cut") from None
     except (OSError, ValueError) as error:
-        raise RunFolderError(f"{path / CONFIG_FILE} is damaged ({error}); train anew") from None
+        raise RunFolderError(f"{path / CONFIG_FILE} is damaged ({error}); train again") from None
     kept = path / DEVICE_FILE
     return replace(config, device=str(kept)) if kept.is_file() else config
 

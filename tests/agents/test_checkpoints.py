@@ -150,7 +150,7 @@ def test_tensors_without_a_header_are_refused(ppo, tmp_path):
 def test_a_pickle_of_an_earlier_version_is_told_and_not_read(tmp_path):
     assert checkpoint_in(tmp_path) is None
     (tmp_path / PICKLED).write_bytes(pickled())
-    with pytest.raises(RunFolderError, match=r"may hold code, which is not run; train anew"):
+    with pytest.raises(RunFolderError, match=r"may hold code, which is not run; train again"):
         checkpoint_in(tmp_path)
     (tmp_path / CHECKPOINT).touch()
     assert checkpoint_in(tmp_path) == tmp_path / CHECKPOINT
