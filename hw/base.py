@@ -278,7 +278,7 @@ class Board(ABC):
         """
         return nullcontext()
 
-    def set_ambient(self, ambient_c: float) -> None:  # noqa: B027 - nobody sets the air around a board
+    def set_ambient(self, ambient_c: float) -> None:  # noqa: B027 - a real board's air is not set
         """Set the temperature of the air around the board, degrees C, where it is modelled."""
 
     def look_again(self) -> None:  # noqa: B027 - few boards change while they are open
@@ -335,7 +335,7 @@ class Board(ABC):
         return {name: applied.applied_hz for name, applied in self.applied.items()}
 
     def seen(self, name: str, applied: Applied) -> Applied:
-        """What became of a request, as far as more is known of a clock than its own files tell."""
+        """What became of a request, as far as more is known of a clock than its own files say."""
         return applied
 
     def read_point(self) -> OperatingPoint:
@@ -368,7 +368,7 @@ class Board(ABC):
         return self.temperature_limit_c - self.temperature_c()
 
     def _note(self, name: str, applied: Applied) -> None:
-        """Remember what became of a request, and log the first time that somebody else wins."""
+        """Remember what became of a request, and log the first time that another program wins."""
         self.applied[name] = applied
         if applied.cause is not None and (name, applied.cause) not in self._told:
             self._told.add((name, applied.cause))

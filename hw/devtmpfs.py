@@ -19,7 +19,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 def open_devtmpfs() -> int:
     """Open its root folder; the caller closes it.
 
-    It is /dev on a host. Root in a container reaches it by a mount that nobody else sees, from
+    It is /dev on a host. Root in a container reaches it by a mount that no other process sees, from
     Linux 5.2 on (fsopen(2)); who may not mount gets /dev, whatever that is.
 
     Raises:

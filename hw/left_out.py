@@ -57,7 +57,7 @@ class Search:
         return read()
 
     def name(self, sysfs: Sysfs, file: Path) -> str:
-        """Text of a file that names something, or tells what it is.
+        """Text of a file that names something, or says what it is.
 
         Raises:
             SensorReadError: it is empty; and all that `Sysfs.read_text` raises.
@@ -73,11 +73,11 @@ class Search:
 
     @contextmanager
     def leaving_out(self, silent: str | None = None, nameless: str | None = None) -> Iterator[None]:
-        """Leave out what fails inside, and tell why.
+        """Leave out what fails inside, and report why.
 
         Args:
             silent: name of the rail that is missing then.
-            nameless: words for the rails that are missing then, if nobody knows their names.
+            nameless: words for the rails that are missing then, if their names are unknown.
         """
         try:
             yield

@@ -12,11 +12,11 @@ PATIENCE = 8
 """Failures in a row that are bridged, 2 s of control steps: a failed I2C transfer is over after
 one, a change of the power mode or a driver that is loaded again after a second."""
 QUIET_S = 60.0
-"""A thing that fails now and then is told once in this time, not at every failure."""
+"""A thing that fails now and then is reported once in this time, not at every failure."""
 
 
 class Outage:
-    """Counts failures of one thing and tells of them.
+    """Counts failures of one thing and reports them.
 
     Args:
         what: the thing, as the beginning of a sentence.
@@ -60,7 +60,7 @@ class Outage:
         self._n_in_a_row += 1
         self.n_failures += 1
         if not self._is_told and self._clock() >= self._quiet_until_s:
-            more = f" ({self._n_untold} more since it was last told)" if self._n_untold else ""
+            more = f" ({self._n_untold} more since the last report)" if self._n_untold else ""
             self._tell(f"{self._what} failed{more}: {reason}; {self._meanwhile}")
             self._is_told, self._n_untold = True, 0
             self._quiet_until_s = self._clock() + QUIET_S

@@ -1,6 +1,6 @@
 """Plausibility of readings: impossible ones are refused with a sentence.
 
-What can be is told by the board where it can (a shunt and its converter, the firmware's limits of a
+The limits come from the board where it has them (a shunt and its converter, the firmware's of a
 power domain); what stands here is what no machine of this kind exceeds.
 """
 
@@ -12,7 +12,7 @@ SENSIBLE_C = (-40.0, 150.0)
 """Chips are specified from -40 degrees C, and none computes at 150. Drivers show -256 or -274 for a
 sensor that sleeps, and 0 kelvin for a register of zeros."""
 MOST_W = 2000.0
-"""More than any board, processor or graphics card draws, where nothing tells a closer bound."""
+"""More than any board, processor or graphics card draws, where no closer bound is reported."""
 OFFSET_STEPS = 2
 """Steps by which a monitor's offset may bring an idle rail below zero: 80 uV of an INA3221's 40."""
 

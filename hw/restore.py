@@ -21,7 +21,7 @@ from hw.sysfs import Sysfs
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 2 with one sentence when something could not be put back.
 
-    What is gone or offline is told, and waits in the journal; that is no failure.
+    What is gone or offline is reported, and waits in the journal; that is no failure.
     """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--journal", type=Path, help=f"folder of the journal (/{STATE_DIR})")

@@ -10,7 +10,7 @@ DEVFREQ_ROLES = {
 
 
 def role_in(name: str) -> str | None:
-    """The role that a name tells: "gpu", "npu", "emc", or None for anything else."""
+    """The role that a name shows: "gpu", "npu", "emc", or None for anything else."""
     lowered = name.lower()
     for role, words in DEVFREQ_ROLES.items():
         if any(word in lowered for word in words):

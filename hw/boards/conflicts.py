@@ -66,7 +66,7 @@ _DAEMONS = (
     (
         ("jtop",),
         ConflictingProgram(
-            "jtop (jetson-stats, when somebody changes modes or clocks in its window)",
+            "jtop (jetson-stats, when a user changes modes or clocks in its window)",
             "leave those pages alone, or sudo systemctl stop jtop",
         ),
     ),
@@ -127,5 +127,5 @@ def _all_pinned(sysfs: Sysfs) -> bool:
             if devfreq_role(sysfs, folder) == "gpu"
         ]
         return bool(pairs) and all(sysfs.read_int(a) == sysfs.read_int(b) for a, b in pairs)
-    except HardwareError:  # what is offline or closed tells nothing
+    except HardwareError:  # what is offline or closed shows nothing
         return False

@@ -97,7 +97,7 @@ class _MergedDomain:
 
     A member that gave what was asked of it, or its highest point where that is lower, is as the
     device's operating point; what is read is the lowest of them, for the slowest makes the others
-    wait. Offline processors make nobody wait.
+    wait. No request waits for an offline processor.
 
     Attributes:
         members: the machine's clocks of this kind; more when processors come online.
@@ -136,7 +136,7 @@ class _MergedDomain:
         return _at_most(self._wanted_hz, member.available_hz)
 
     def _worst(self, wanted_hz: int, found: Sequence[tuple[FrequencyDomain, Applied]]) -> Applied:
-        """The clock that somebody else holds, or else the lowest."""
+        """The clock that another program holds, or else the lowest."""
         online = [pair for pair in found if pair[1].cause is not Cause.OFFLINE] or found
         mine = [(self._mine(member, one.applied_hz), one.cause) for member, one in online]
         applied_hz, cause = min(mine, key=lambda one: (one[1] is None, one[0]))

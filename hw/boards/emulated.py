@@ -192,7 +192,7 @@ class _QuotaDomain:
         return self._applied
 
     def verify(self) -> Applied | None:
-        """The last request: nobody else changes this group."""
+        """The last request: no other program changes this group."""
         return self._applied
 
 

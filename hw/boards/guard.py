@@ -3,11 +3,11 @@
 The rule is `points_left`. `ThermalGuard` lowers by it what is asked of a board;
 `agents.policy.thermal_mask.ThermalActionMask` leaves a policy only what it allows.
 
-On a hot board whoever decides may ask for what he likes: he gets current-or-lower clocks, and what
+On a hot board a policy may ask for any clock: it gets its current or a lower one, and what
 was really set is what is reported. Merely keeping the clocks may not cool (zTT's guard cools by
 going strictly lower), so that within half the margin each step goes down one operating point.
 
-A board that does not tell its temperature may be hot: the last one known counts for a moment, and
+A board that does not report its temperature may be hot: the last one known counts for a moment, and
 then each step goes down one operating point until a sensor answers again.
 """
 

@@ -49,8 +49,8 @@ LOOK_AGAIN_S = 0.5
 class LinuxBoard(Board):
     """The machine this runs on.
 
-    Everything it changes is saved on disk first and put back by `close`, at exit, or by whoever
-    opens the machine next or runs `python -m hw.restore`.
+    Everything it changes is saved on disk first and put back by `close`, at exit, or by the next
+    process that opens the machine or runs `python -m hw.restore`.
 
     Args:
         sysfs: access to the kernel's files.
@@ -304,7 +304,7 @@ class LinuxBoard(Board):
         return {name: domain for name, domain in found.items() if self._wants(name)}
 
     def _readable(self, context: ClockContext) -> dict[str, KernelDomain]:
-        """The clocks that can be driven, as far as reading them tells."""
+        """The clocks that can be driven, as far as reading them shows."""
         found = {}
         for name, domain in find_domains(context).items():
             with context.leaving_out(name):

@@ -117,7 +117,7 @@ def open_board(
         hold: how "linux" holds clocks.
         domains: clocks that "linux" drives; all that are found if not given.
         lock_nvidia: whether "linux" drives NVIDIA cards by locked ranges.
-        dry_run: set no clock, and tell this one sentence for each write that "linux" would make.
+        dry_run: set no clock; called with one sentence for each write that "linux" would make.
 
     Raises:
         BoardNotFoundError: unknown name, or this machine has no clocks to set.

@@ -54,4 +54,4 @@ def calibrate(data_dir: Path) -> CalibrationReport:
 
 def _require(name: str, present: set[str], file: str) -> None:
     if name not in present:
-        raise sources.DataError(f"data file {file} holds no rows of {name!r}; copy it anew")
+        raise sources.DataError(f"data file {file} holds no rows of {name!r}; copy it again")

@@ -45,7 +45,7 @@ def fit(rows: LatencyRows, *, cpu: bool, free_norm: bool) -> Demand:
     if len(rows.latency_s) < n_parameters:
         raise DataError(
             f"{len(rows.latency_s)} configurations are too few to fit {n_parameters} latency "
-            "parameters; copy the data files anew"
+            "parameters; copy the data files again"
         )
     typical_s = float(np.median(rows.latency_s))
     scale = np.array(

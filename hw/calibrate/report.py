@@ -34,7 +34,7 @@ class CalibrationReport:
     """What a calibration found.
 
     Attributes:
-        rows: errors beside their bars.
+        rows: errors next to their targets.
         device_toml: the device file with the refitted coefficients.
     """
 

@@ -91,14 +91,14 @@ class SourceTable:
         except FileNotFoundError:
             raise DataError(f"data file {path} does not exist; check --data") from None
         except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise DataError(f"data file {path} cannot be read: {error}; copy it anew") from None
+            raise DataError(f"data file {path} cannot be read: {error}; copy it again") from None
         if not self._rows:
-            raise DataError(f"data file {path} holds no rows; copy it anew")
+            raise DataError(f"data file {path} holds no rows; copy it again")
 
     def texts(self, column: str) -> list[str]:
         """One column as text."""
         if column not in self._rows[0]:
-            raise DataError(f"data file {self._path} has no column {column!r}; copy it anew")
+            raise DataError(f"data file {self._path} has no column {column!r}; copy it again")
         return [row[column] for row in self._rows]
 
     def numbers(self, column: str, scale: float = 1.0) -> Floats:
@@ -112,7 +112,7 @@ class SourceTable:
             if not 0 < values[-1] < float("inf"):
                 raise DataError(
                     f"data file {self._path}, line {line}: {column} is {text!r}, not a number "
-                    "above 0; copy the file anew"
+                    "above 0; copy the file again"
                 )
         return np.array(values) * scale
 

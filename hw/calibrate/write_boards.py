@@ -17,7 +17,7 @@ from hw.device.model import DeviceModel
 
 @dataclass(frozen=True, slots=True)
 class AnchorCheck:
-    """A published figure beside the model's.
+    """A published figure next to the model's.
 
     Attributes:
         board: name.

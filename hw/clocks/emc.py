@@ -70,11 +70,11 @@ class EmcDomain(ABC):
 
     @abstractmethod
     def _rival(self) -> Cause | None:
-        """Who changed the clock since it was last written; None if nobody did."""
+        """What changed the clock since it was last written; None if nothing did."""
 
     @abstractmethod
     def _save_rivals(self) -> None:
-        """Save what a rival set, which is put back at the end."""
+        """Save what another program set, which is put back at the end."""
 
     def check_readable(self) -> None:
         """Read what driving it takes.
@@ -138,7 +138,7 @@ class EmcDomain(ABC):
                     changes.before_end(self._look_last)
 
     def _look_last(self) -> None:
-        """Before all is put back: what a rival has set since the last step is kept as well."""
+        """Before all is put back: another program's setting since the last step is kept too."""
         if not self._is_writing and self._rival() is not None:
             self._save_rivals()
 
@@ -197,7 +197,7 @@ class SwitchedEmc(EmcDomain):
         self._seen_hz = self._found_hz()
 
     def _rival(self) -> Cause | None:
-        """Lower than asked for is the firmware's choice; higher, while it is held, nobody's."""
+        """Lower than asked for is the firmware's choice; higher, while it is held, no program's."""
         if not self._seen:
             return None
         if tuple(switch.read() for switch in self._switches) != self._seen:
@@ -234,7 +234,7 @@ class BpmpEmc(SwitchedEmc):
 class CappedEmc(EmcDomain):
     """Bounded from above by the power mode's cap; what is below is the firmware's choice.
 
-    A cap that somebody else has set, before or meanwhile, is never exceeded.
+    A cap that another program has set, before or meanwhile, is never exceeded.
     """
 
     def __init__(self, available_hz: tuple[int, ...], context: ClockContext, cap: Path) -> None:

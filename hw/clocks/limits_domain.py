@@ -183,7 +183,7 @@ class LimitsDomain:
         return self._compare(applied.requested_hz)
 
     def _read_limits(self) -> Limits:
-        """Limits in force; what cannot be one must neither be saved nor taken for a rival's."""
+        """Limits in force; impossible ones must neither be saved nor taken for foreign ones."""
         limits, unit_hz = self._pair.read(), self.files.unit_hz
         for file, raw in zip(self._pair.files, limits, strict=True):
             plausible_hz(str(file), raw * unit_hz, self.available_hz[-1])
@@ -302,7 +302,7 @@ class LimitsDomain:
         return Cause.LIMIT
 
     def _rival(self, present: Limits) -> Cause | None:
-        """Who changed the limits since they were last looked at; None if nobody did."""
+        """What changed the limits since they were last looked at; None if nothing did."""
         if not self._context.changes.knows(self._pair):
             return None
         # First: what nvpmodel set just before our last write was overwritten and shows no more.
@@ -325,7 +325,7 @@ class LimitsDomain:
         return mode is not None and before is not None and mode != before
 
     def _give_way(self, present: Limits, rival: Cause) -> None:
-        """Let a rival have it: give back at the end what it set, and wait."""
+        """Let another program have it: give back at the end what it set, and wait."""
         self._save_rivals(present)
         self._found = self._wanted = present
         self._retreat.begin()
@@ -338,7 +338,7 @@ class LimitsDomain:
             self._found = self._read_back(allowed)
 
     def _save_rivals(self, present: Limits) -> None:
-        """Save what a rival set; an end that is still ours keeps what was saved before."""
+        """Save what another program set; an end that is still ours keeps what was saved before."""
         if self._governor is not None:
             self._governor.save_rivals()
         ours = [limits for limits in (self._wanted, self._found) if limits is not None]
@@ -353,8 +353,8 @@ class LimitsDomain:
         self._save(Limits(min(low, high), high))
 
     def _look_last(self) -> None:
-        """Before all is put back: what a rival has set since the last step is kept as well."""
-        # A write that an exit interrupted leaves what is ours and looks like a rival's.
+        """Before all is put back: another program's setting since the last step is kept too."""
+        # A write that an exit interrupted leaves what is ours and looks like another program's.
         if self._is_writing or self._found is None or self._is_offline():
             return
         present = self._read_limits()

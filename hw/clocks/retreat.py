@@ -9,7 +9,7 @@ LONGEST_RETREAT_S = 600.0
 
 
 class Retreat:
-    """A wait that doubles with each rival, and begins anew after a quiet time.
+    """A wait that doubles with each conflict, and begins again after a quiet time.
 
     Args:
         clock: present time, s.
@@ -21,7 +21,7 @@ class Retreat:
         self._next_s = FIRST_RETREAT_S
 
     def is_on(self) -> bool:
-        """Whether the clock is left to its rival."""
+        """Whether the clock is left to the other program."""
         return self._clock() < self._until_s
 
     def begin(self) -> None:

@@ -56,6 +56,6 @@ class TogetherDomain:
 
 
 def _worst(applied: Sequence[Applied]) -> Applied:
-    """Of those that are online; cores that were taken offline make nobody wait."""
+    """Of those that are online; cores that were taken offline delay no work."""
     applied = [one for one in applied if one.cause is not Cause.OFFLINE] or applied
     return min(applied, key=lambda one: (one.cause is None, one.applied_hz))

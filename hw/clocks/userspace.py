@@ -45,11 +45,11 @@ class UserspaceGovernor:
             self._seen = USERSPACE
 
     def has_rival(self) -> bool:
-        """Whether somebody has chosen another one since it was last looked at."""
+        """Whether another program has chosen another one since it was last looked at."""
         return bool(self._seen) and self._attribute.read() != self._seen
 
     def save_rivals(self) -> None:
-        """Save what a rival has chosen, which is put back at the end."""
+        """Save what another program has chosen, which is put back at the end."""
         if self.has_rival():
             check_text(self._attribute, self._offered())
             self._seen = self._attribute.read()

@@ -180,7 +180,7 @@ class DeviceModel:
 
     @property
     def status_line(self) -> str:
-        """One line that tells how far results of this model can be trusted."""
+        """One line that says how far results of this model can be trusted."""
         validated = "; ".join(self.validated_on) or "nothing"
         return f"{self.name} (modelled): validated on {validated}; not validated: " + (
             "; ".join(self.modelled) or "anything else"

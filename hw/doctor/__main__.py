@@ -117,14 +117,14 @@ def _duration(seconds: float) -> str:
 
 
 def _zone_line(zone: ZoneSurvey, style: Style) -> str:
-    limit = "no limit told" if zone.limit_c is None else f"slows down at {zone.limit_c:.1f} C"
+    limit = "no limit reported" if zone.limit_c is None else f"slows down at {zone.limit_c:.1f} C"
     hot = zone.limit_c is not None and zone.temperature_c > zone.limit_c - HOT_MARGIN_C
     now = f"{zone.temperature_c:.1f} C"
     return f"  {zone.name:<26}{style(RED if hot else GREEN, f'{now:>8}')}  {limit}"
 
 
 def _problems(found: Survey, style: Style) -> Iterator[str]:
-    """What stands in the way, with the command that mends it."""
+    """Obstacles, each with the command that removes it."""
     yield from (style(YELLOW, f"slowed down: {reason}") for reason in found.throttled)
     files = sorted({file for clock in found.clocks for file in clock.denied})
     if files and found.read_only is not None:
@@ -143,7 +143,7 @@ def _problems(found: Survey, style: Style) -> Iterator[str]:
     if found.driver is not None:
         yield style(YELLOW, f"driven now by {found.driver}")
     for rival in found.rivals:
-        yield style(RED, f"rival: {rival.name} sets clocks too; {rival.remedy}")
+        yield style(RED, f"conflict: {rival.name} sets clocks too; {rival.remedy}")
     if found.left_behind:
         yield style(
             RED,

@@ -71,9 +71,9 @@ class Secrets:
 
     @classmethod
     def of(cls, sysfs: Sysfs) -> Secrets:
-        """Those that a machine tells, as far as this user may read them.
+        """Those that a machine shows, as far as this user may read them.
 
-        A name that is also the board's ("raspberrypi", "nvidia") tells nothing and stays.
+        A name that is also the board's ("raspberrypi", "nvidia") gives nothing away and stays.
         """
         serials = {text for text in _texts(sysfs, _SERIALS) if _is_serial(text)}
         serials |= set(_SERIAL_IN_NAME.findall(" ".join(_texts(sysfs, _SUPPLIES))))
@@ -117,7 +117,7 @@ class Secrets:
 
 
 def program_alone(command_line: str) -> str:
-    """Names of a process' program and of a known script, without folders and what it was told."""
+    """Names of a process' program and of a known script, without folders and arguments."""
     words = [word for word in command_line.split("\0") if not word.startswith("-")]
     names = [word.rpartition("/")[2] for word in words]
     return "\0".join([*names[:1], *(name for name in names[1:2] if name in PROGRAMS)])

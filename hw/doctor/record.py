@@ -1,6 +1,6 @@
 """Recording of what the kernel shows of a machine, so that it can be looked at elsewhere.
 
-The tree holds what the doctor reads, and all small files beside it that describe clocks, power and
+The tree holds what the doctor reads, and all small files next to it that describe clocks, power and
 heat. They lie where the kernel has them, and class entries are links there, as in /sys itself. What
 only root may read is only in a tree that root has recorded; NVIDIA's cards have no files and are in
 none. Serial numbers, addresses and other people's processes stay out.

@@ -72,8 +72,8 @@ class RailSurvey:
         step_w: smallest difference that it shows; None for a counter.
         period_s: time between two new readings.
         in_total: whether it is part of what the board draws.
-        shunt_ohm: resistor by which its driver computes; None where it is not told.
-        shunt_is_default: whether that is what the driver assumes of a board that does not tell.
+        shunt_ohm: resistor by which its driver computes; None where it is not reported.
+        shunt_is_default: whether the driver assumed it, as of a board that does not report it.
         problem: why the reading failed.
     """
 
@@ -94,7 +94,7 @@ class ZoneSurvey:
     Attributes:
         name: of the zone.
         temperature_c: now.
-        limit_c: where the machine slows down or stops; None if it is not told.
+        limit_c: where the machine slows down or stops; None if it is not reported.
     """
 
     name: str
@@ -107,7 +107,7 @@ class Survey:
     """A whole machine.
 
     Attributes:
-        machine: name that its firmware tells.
+        machine: name that its firmware reports.
         boards: what its device tree says it is compatible with; empty without one, as on PCs.
         kernel: release of the kernel.
         power_mode: of nvpmodel; None without it.

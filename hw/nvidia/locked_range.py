@@ -55,7 +55,7 @@ class LockedRange:
         self.key = f"{uuid}/{clock}"
 
     def read(self) -> Value:
-        """Nothing: NVML does not tell."""
+        """Nothing: NVML does not report it."""
         return ""
 
     def lock(self, low_mhz: int, high_mhz: int) -> None:

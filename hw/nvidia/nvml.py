@@ -57,7 +57,7 @@ class NvmlCounter:
 
 
 class NvmlPower:
-    """Polled power, mW; beside the counter, for the two have been seen to differ twofold."""
+    """Polled power, mW; read besides the counter, for the two have been seen to differ twofold."""
 
     step_w = 1e-3
     period_s = POLLED_PERIOD_S
@@ -133,7 +133,7 @@ class NvmlDomain:
         return int(self._card.call("nvmlDeviceGetClockInfo", self._kind)) * HZ_PER_MHZ
 
     def request(self, freq_hz: int) -> Applied:
-        """Lock the range of the nearest operating point; NVML tells no more than success.
+        """Lock the range of the nearest operating point; NVML reports no more than success.
 
         Raises:
             PermissionDeniedError: this user may not.
@@ -171,13 +171,13 @@ class NvmlDomain:
 
 
 def clock_reasons(card: NvmlCard) -> int | None:
-    """Bits that say why the clocks are as they are; None where the driver does not tell."""
+    """Bits that say why the clocks are as they are; None where the driver does not report them."""
     function = card.first(_REASONS)
     return None if function is None else int(card.call(function))
 
 
 def nvml_zones(cards: Sequence[NvmlCard]) -> dict[str, NvmlZone]:
-    """Temperatures of the cards that tell theirs."""
+    """Temperatures of the cards that report theirs."""
     zones = {}
     for card in cards:
         function = card.first(_TEMPERATURE, card.nvml.NVML_TEMPERATURE_GPU)

@@ -85,7 +85,7 @@ class Notes(logging.Handler):
         self._tell = tell
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a warning and tell it, unless it was told."""
+        """Keep a warning and report it, unless it was reported before."""
         text = record.getMessage()
         if text not in self.texts:
             self.texts.append(text)
@@ -134,7 +134,7 @@ def check_possible(sysfs: Sysfs) -> None:
     """Refuse at once where nothing can be tested.
 
     Raises:
-        UnsupportedError: no /sys, or one that nobody may write.
+        UnsupportedError: no /sys, or one that cannot be written.
         PermissionDeniedError: only root may write it.
     """
     folder = sysfs.path("sys")
@@ -202,7 +202,7 @@ def _summary(bench: SelfTestBench, file: Path) -> str:
 
 
 def _give_to_caller(descriptor: int) -> None:
-    """What `sudo` writes belongs to whoever called it."""
+    """Files written under `sudo` belong to the user who called it."""
     user, group = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
     if os.geteuid() == 0 and user.isdigit() and group.isdigit():
         os.fchown(descriptor, int(user), int(group))

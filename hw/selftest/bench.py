@@ -75,7 +75,7 @@ class SelfTestBench:
             raise SelfTestStop
 
     def note(self, name: str, verdict: Verdict, text: str) -> None:
-        """Keep a result and tell it."""
+        """Keep a result and report it."""
         self.findings.checks.append(Check(name, verdict, text))
         self._around.tell(f"{verdict.value:<10}{name}: {text}")
 

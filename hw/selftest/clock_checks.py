@@ -19,7 +19,7 @@ LOOK_AGAIN_S, LOOK_AGAIN_SHARE = 5e-4, 0.05
 """Rests between two looks: the longer of a time, and of a part of what has passed."""
 SLACK = 0.005
 MEASURED_SLACK = 0.03
-"""What x86 shows is counted over the last milliseconds, and lies beside the operating points."""
+"""What x86 shows is counted over the last milliseconds, and lies between the operating points."""
 _BOUNDS = (Cause.POWER_MODE, Cause.LIMIT)
 _OTHERS = (Cause.THERMAL, Cause.GUARD, Cause.PROGRAM, Cause.OFFLINE)
 

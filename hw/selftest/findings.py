@@ -159,7 +159,7 @@ class Findings:
     """Everything that a self-test has found so far.
 
     Attributes:
-        machine: name that its firmware tells.
+        machine: name that its firmware reports.
         date: UTC, "2026-11-29".
         versions: of what takes part, by name.
         load: what kept the processors busy, in words.

@@ -21,7 +21,7 @@ from hw.sysfs import Sysfs
 
 QUERY = ("nvpmodel", "-q")
 SYSTEM_PYTHON = Path("/usr/bin/python3")
-"""Where jetson-stats usually is, if not beside this project."""
+"""Where jetson-stats usually is, if not next to this project."""
 JTOP_SHARE, JTOP_FLOOR_W = 0.3, 0.5
 """jtop averages over a second, and neither reads at the same instant."""
 

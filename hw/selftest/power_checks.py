@@ -20,7 +20,7 @@ N_PERIODS = 25
 SERIES_S = 2.0
 """Longest time for one rail."""
 FEWEST_CHANGES = 5
-"""With fewer, the time between two new readings is not told."""
+"""With fewer, the time between two new readings is not known."""
 MOST_FAILED = 0.1
 """Single failed reads are usual on an I2C bus; a rail that fails more often is not measured."""
 WINDOWS_S = 130.0

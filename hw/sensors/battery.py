@@ -1,7 +1,7 @@
 """Power that a battery gives, by the kernel's power_supply class.
 
 Source: Documentation/ABI/testing/sysfs-class-power; uW, or uV times uA. The sign differs between
-drivers, so that the state tells the direction.
+drivers, so that the state gives the direction.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class BatteryPower:
 
     step_w = 1e-3
     period_s = 1.0
-    """Most fuel gauges renew about once a second; it is not told."""
+    """Most fuel gauges renew about once a second; the driver does not report it."""
 
     def __init__(self, sysfs: Sysfs, folder: Path) -> None:
         self.name = f"battery.{folder.name}"
@@ -51,7 +51,7 @@ class BatteryPower:
 
 
 def battery_sensors(sysfs: Sysfs, search: Search | None = None) -> list[BatteryPower]:
-    """Find all batteries that tell their power.
+    """Find all batteries that report their power.
 
     Args:
         sysfs: access to the kernel's files.

@@ -1,7 +1,7 @@
 """Energy of a time window from power sensors that are read again and again, and from counters.
 
 One reading that fails does not end a window. It is dropped, the power is taken to lead straight
-from the reading before it to the one after it, and as nobody has seen what was drawn meanwhile, the
+from the reading before it to the one after it, and as what was drawn meanwhile is unknown, the
 window admits that it may have been anything between nothing and the highest power that the rail has
 shown since the meter was made. A time in which nothing was read at all counts the same.
 """
@@ -204,7 +204,7 @@ class EnergyMeter:
             counter, used_j = self._counters[name], end_j[name] - self._start_j[name]
             try:
                 mean_w = plausible_w(name, used_j / duration_s)
-            except ImplausibleReadingError as error:  # a driver that was loaded anew counts from 0
+            except ImplausibleReadingError as error:  # a driver that was loaded again counts from 0
                 self._reasons[name] = str(error)
                 self._n_failed += 1
                 continue
@@ -249,7 +249,7 @@ def sampled_energy(
 ) -> tuple[float, float]:
     """Energy of a rail within a window, and the largest error of that, J.
 
-    An answer tells the power at some moment between `period_s` before its question and itself.
+    An answer gives the power at some moment between `period_s` before its question and itself.
     Between two such moments the power is taken to lie between what they show, so that a peak which
     no reading has seen is not in the error. Around a reading that failed, and before one that is
     late, it may have been anything from nothing to the highest that was ever seen.
@@ -265,7 +265,7 @@ def sampled_energy(
     energy_j = 0.0
     error_j = sensor.step_w / 2 * (end_s - start_s)
     powers_w = _bridged_w(samples)
-    seen = 0  # the first reading that tells for sure what was after the present piece
+    seen = 0  # the first reading that surely shows what was after the present piece
     for number, (before, after) in enumerate(pairwise(samples)):
         from_s, to_s = max(before.at_s, start_s), min(after.at_s, end_s)
         if to_s <= from_s:

@@ -79,7 +79,7 @@ class PowerSources:
             self.unread.append(str(error))
 
     def answers(self, name: str, read: Callable[[], float]) -> bool:
-        """Whether a rail can be read; tells why where it cannot."""
+        """Whether a rail can be read; reports why where it cannot."""
         with self.search.leaving_out(silent=name):
             self.search.ask(read)
             return True
@@ -98,7 +98,7 @@ def find_power(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
 ) -> PowerSources:
-    """Find all power sensors and energy counters; what cannot be read is left out and told.
+    """Find all power sensors and energy counters; what cannot be read is left out and reported.
 
     Args:
         sysfs: access to the kernel's files.

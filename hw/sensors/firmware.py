@@ -53,7 +53,7 @@ a weak supply last longer."""
 
 
 def pi_bits(sysfs: Sysfs) -> int:
-    """Bits of `vcgencmd get_throttled`; 0 where nothing tells, as on other boards."""
+    """Bits of `vcgencmd get_throttled`; 0 where it is not reported, as on other boards."""
     for pattern in PI_FILES:
         for file in sysfs.glob(pattern):
             with suppress(HardwareError, ValueError):
@@ -84,7 +84,7 @@ def _files(sysfs: Sysfs, chip: str, pattern: str) -> Iterator[Path]:
 
 
 class FirmwareWatch:
-    """Looks now and then whether the firmware slows the board down, and tells when that changes.
+    """Looks now and then whether the firmware slows the board down, and reports when that changes.
 
     Args:
         sysfs: access to the kernel's files.

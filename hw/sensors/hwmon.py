@@ -30,7 +30,7 @@ DEFAULT_PERIOD_S = 0.1
 DEFAULT_STEP_W = 1e-6
 """The kernel's unit, of a chip whose own steps are unknown."""
 DEFAULT_SHUNT_UOHM = 10_000
-"""What both drivers assume of a board that does not tell."""
+"""What both drivers assume of a board that does not report it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class _Chip:
         bus_step_v: one step of the voltage.
         shunt_range_uv: the most that it measures across the shunt.
         bus_range_v: the highest voltage that it measures.
-        period_s: time between two new readings, where the driver does not tell.
+        period_s: time between two new readings, where the driver does not report it.
     """
 
     shunt_step_uv: float
@@ -63,16 +63,16 @@ _CHIPS = {
     **dict.fromkeys(("ina237", "ina238"), _INA238),
 }
 """At the calibration that drivers fix since 4.16 and its stable updates; the INA238's of 2025 are
-finer. The INA238 does not tell its shunt."""
+finer. The INA238 does not report its shunt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shunt:
-    """The resistor whose voltage tells a chip the current.
+    """The resistor whose voltage gives a chip the current.
 
     Attributes:
         uohm: by which the driver computes, uOhm.
-        is_default: whether that is what a driver assumes of a board that does not tell.
+        is_default: whether that is what a driver assumes of a board that does not report it.
     """
 
     uohm: int
@@ -221,7 +221,7 @@ def _ina3221(sysfs: Sysfs, folder: Path, search: Search) -> list[Ina3221Power]:
 
 
 def _is_enabled(sysfs: Sysfs, file: Path, search: Search) -> bool:
-    """Whether a channel measures; one that does not tell is tried, for one that is off fails."""
+    """Whether a channel measures; one that does not say so is tried, for one that is off fails."""
     with search.leaving_out():
         return not sysfs.exists(file) or search.name(sysfs, file) != "0"
     return True
@@ -239,7 +239,7 @@ def _direct(sysfs: Sysfs, folder: Path, chip: str, search: Search) -> list[Hwmon
 
 
 def _update_interval_s(sysfs: Sysfs, folder: Path, default_s: float, search: Search) -> float:
-    """Time between two new readings, which not every driver tells."""
+    """Time between two new readings, which not every driver reports."""
     interval = folder / "update_interval"
     raw_ms = 0
     with suppress(HardwareError):

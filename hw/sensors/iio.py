@@ -21,7 +21,7 @@ from hw.sysfs import Sysfs
 
 DEVICES = "sys/bus/i2c/drivers/ina3221x/*/iio:device*"
 STEP_A = 8e-3
-"""40 uV over a shunt of 5 mOhm, the smallest on these boards; their driver does not tell."""
+"""40 uV over a shunt of 5 mOhm, the smallest on these boards; their driver does not report it."""
 SMALLEST_SHUNT_UOHM = 5_000
 HIGHEST_MV = round(INA3221_BUS_RANGE_V * 1000)
 MOST_W = INA3221_SHUNT_RANGE_UV / SMALLEST_SHUNT_UOHM * INA3221_BUS_RANGE_V

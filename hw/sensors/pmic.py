@@ -40,7 +40,7 @@ class PmicPower:
         """Read all converters and estimate the input, W.
 
         Raises:
-            SensorReadError: the command tells no converter, or less than it did before.
+            SensorReadError: the command reports no converter, or fewer than it did before.
             ImplausibleReadingError: the board cannot draw that.
         """
         text = self._sysfs.run(COMMAND)

@@ -16,8 +16,8 @@ SAME_BOOT_S = 5.0
 class Boot:
     """A boot, by its number and by its time.
 
-    The number is hidden from some services (ProcSubset=pid) and sandboxes. The time then tells two
-    boots apart, but setting the clock by more than `SAME_BOOT_S` looks like a boot.
+    The number is hidden from some services (ProcSubset=pid) and sandboxes. The time then separates
+    two boots, but setting the clock by more than `SAME_BOOT_S` looks like a boot.
 
     Attributes:
         boot_id: the kernel's random number; None where it cannot be read.

@@ -10,7 +10,7 @@ from hw.sysfs import Sysfs
 
 
 class DryRunSysfs(Sysfs):
-    """Reads the machine, but only tells what it would write; reading shows what was told.
+    """Reads the machine, but only reports what it would write; reading shows what was reported.
 
     Args:
         inner: access to the kernel's files.
@@ -84,7 +84,7 @@ class DryRunChanges:
         self._known.add(setting.key)
 
     def before_end(self, look: Callable[[], None]) -> None:
-        """Let nobody look: nothing is put back."""
+        """Keep no hook: nothing is put back."""
 
     def end(self) -> None:
         """Put nothing back."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from hw.errors import JournalError
 
 _SAFE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-"""Without waiting: somebody may have put a pipe there."""
+"""Without waiting: a pipe may have been put there."""
 _TRIES, _LOOK_AGAIN_S = 3, 0.02
 
 
@@ -26,7 +26,7 @@ def open_own(path: Path, flags: int, mode: int = 0, *, owned: bool = False) -> i
         owned: whether root takes a file of root only.
 
     Raises:
-        JournalError: it is a link, no plain file, or somebody else's; says how to get rid of it.
+        JournalError: it is a link, no plain file, or another user's; says how to get rid of it.
         OSError: it cannot be opened.
     """
     if path.is_symlink():
@@ -67,7 +67,7 @@ def lock_alone(descriptor: int) -> None:
     """Take a file's lock; a look at who has it (the doctor's) is over in a moment.
 
     Raises:
-        BlockingIOError: somebody has it.
+        BlockingIOError: another process has it.
         OSError: this file system has no locks.
     """
     for _ in range(_TRIES):
@@ -99,7 +99,7 @@ def is_foreign_of_earlier(path: Path, began_s: float) -> bool:
 
 
 def replace(path: Path, data: bytes, mode: int) -> None:
-    """Write a file anew, on disk and as a whole.
+    """Replace a file, on disk and as a whole.
 
     Raises:
         OSError: it cannot be written; the old one stays.

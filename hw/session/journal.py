@@ -1,7 +1,7 @@
 """The journal: the state of a machine before it was changed, on disk before the change.
 
 One line of JSON per setting, appended and synced before its first write, so that a killed process
-or a full disk never leaves a change that nobody can undo. A lock beside it, and one on the machine
+or a full disk never leaves a change that cannot be undone. A lock next to it and one on the machine
 itself, let one process at a time drive it. The kernel forgets its settings when it boots, so a
 journal of an earlier boot has nothing to restore. The folder may be shared by a group: nothing in
 it is trusted to be what it was.
@@ -98,7 +98,7 @@ class Journal:
     def of_machine(
         cls, sysfs: Sysfs, folder: Path | None = None, *, drives_machine: bool = True
     ) -> Journal:
-        """The journal of the machine under a root, in /var/lib/dvfo unless told otherwise."""
+        """The journal of the machine under a root, in /var/lib/dvfo unless given otherwise."""
         machine = MachineLock(sysfs) if drives_machine else None
         return cls(folder or sysfs.path(STATE_DIR), Boot.of_machine(sysfs), machine)
 
@@ -117,7 +117,7 @@ class Journal:
         Raises:
             BusyError: another one does; names it.
             PermissionDeniedError: this user may not write the folder.
-            JournalError: the folder cannot be used, or somebody laid a trap in it.
+            JournalError: the folder cannot be used, or another user laid a trap in it.
         """
         with self._explained():
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -150,7 +150,7 @@ class Journal:
             os.pwrite(lock, f"process {os.getpid()} ({' '.join(sys.argv[:2])})".encode(), 0)
 
     def holder(self) -> str | None:
-        """Who drives the machine now, in words; None if nobody does, or if it cannot be told."""
+        """The process that drives the machine now, in words; None if none does or it is unknown."""
         try:
             lock = open_own(self.folder / _LOCK, os.O_RDONLY)
         except (OSError, JournalError):

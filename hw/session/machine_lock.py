@@ -77,7 +77,7 @@ class MachineLock:
             os.close(self._held.pop())
 
     def holder(self) -> str | None:
-        """Who has it, in words; None if nobody has."""
+        """The process that has it, in words; None if it is free."""
         for descriptor in self._open_all():
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -20,7 +20,7 @@ RETRIES_S = (0.05, 0.15, 0.3)
 """Waits between attempts: a bus or a driver that answers EIO or EBUSY once is free again by then,
 and a process that is told to end has some seconds."""
 LOOK_AGAIN_S = 0.05
-"""nvpmodel writes its status anew at each change, and it is empty for an instant."""
+"""nvpmodel rewrites its status at each change, and it is empty for an instant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class RestoreOutcome:
     """What became of settings that were to be put back.
 
     Attributes:
-        failed: with the reason in words; they are as somebody left them.
+        failed: with the reason in words; they are as another program left them.
         absent: their node is gone or offline.
         doubtful: limits under a power mode that the configuration does not know.
     """
@@ -74,7 +74,7 @@ def restore_all(saved: Sequence[SavedSetting], power_modes: PowerModes) -> Resto
 
     Where another power mode was chosen since, the files that it sets get what it set, for what was
     saved belongs to another mode, and what stands there may be what this process wrote later. What
-    a mode sets that the configuration does not know nobody can tell: limits then stay as they are.
+    a mode sets that the configuration does not know is unknown: limits then stay as they are.
     """
     outcome = RestoreOutcome()
     mode = _mode_now(saved, power_modes)
@@ -173,7 +173,7 @@ def _under(mode: str | None, item: SavedSetting, power_modes: PowerModes) -> Sav
 
 
 def _mode_now(saved: Sequence[SavedSetting], power_modes: PowerModes) -> str | None:
-    """The mode in force; None where there is none, or if it is not told even after a moment."""
+    """The mode in force; None where there is none, or if it is not reported even after a moment."""
     mode = power_modes.current()
     if mode is None and any(item.power_mode is not None for item in saved):
         time.sleep(LOOK_AGAIN_S)

@@ -29,7 +29,7 @@ class Session:
     """What this process has changed on a machine.
 
     `begin` takes the machine's lock and first restores what a killed process left behind; `end`
-    restores everything, last first. A process that exits without `end`, or by a signal that nobody
+    restores everything, last first. A process that exits without `end`, or by a signal that nothing
     else handles, ends its session on the way. A forked child does not: the machine stays its
     parent's.
 
@@ -37,7 +37,7 @@ class Session:
         sysfs: access to the kernel's files.
         folder: of the journal; /var/lib/dvfo if not given.
         drives_machine: whether it changes what all processes share; a group of its own it may bound
-            beside others that do the same.
+            next to others that do the same.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Session:
 
         Raises:
             BusyError: another process does.
-            HardwareError: the journal cannot be read, or belongs to somebody else.
+            HardwareError: the journal cannot be read, or belongs to another user.
         """
         self._process = os.getpid()
         self._journal.lock()
@@ -116,7 +116,7 @@ class Session:
             value = self.owed(setting)
         value = setting.read() if value is None else value
         saved, before = SavedSetting(setting, value, self._power_modes.current()), dict(self._saved)
-        # Known before it is written: a signal in between must not leave the line to nobody.
+        # Known before it is written: a signal in between must not leave a line without an owner.
         self._saved[setting.key] = saved
         try:
             self._journal.append(saved.entry)
@@ -126,7 +126,7 @@ class Session:
         self._owed.pop(setting.key, None)
 
     def before_end(self, look: Callable[[], None]) -> None:
-        """Have somebody look before all is put back, who may save what others set since."""
+        """Call a hook before all is put back, which may save what others set since."""
         self._looks.append(look)
 
     def end(self) -> None:
@@ -180,7 +180,7 @@ class Session:
 def restore_journal(sysfs: Sysfs, journal: Journal) -> int:
     """Put back what a journal says, last first; its lock must be held.
 
-    Settings whose node is gone or offline are told and stay in the journal.
+    Settings whose node is gone or offline are reported and stay in the journal.
 
     Returns:
         How many settings were put back.
@@ -219,7 +219,7 @@ def _replay(sysfs: Sysfs, journal: Journal) -> tuple[RestoreOutcome, int, str]:
 
 
 def _finish(outcome: RestoreOutcome, problems: list[str], journal: Journal) -> str:
-    """Keep in the journal what was not put back, and tell it; what went wrong, in words."""
+    """Keep in the journal what was not put back, and report it; what went wrong, in words."""
     problems = [*outcome.reasons, *problems]
     try:
         journal.keep([item.entry for item in outcome.owed])

@@ -19,7 +19,7 @@ ENDING_SIGNALS = tuple(number for number in command.SIGNALS if number is not sig
 
 
 def end_on_signals() -> None:
-    """Exit, and so give the machine back, on signals that nobody handles."""
+    """Exit, and so give the machine back, on signals that have no handler."""
     if threading.current_thread() is not threading.main_thread():
         return  # only the main thread may; the journal covers the rest
     for number in ENDING_SIGNALS:

@@ -1,6 +1,6 @@
 """Files that a journal may name: those that setting a clock writes, and no others.
 
-Whoever may write the journal's folder could otherwise make root write any file below /sys.
+A user who may write the journal's folder could otherwise make root write any file below /sys.
 """
 
 from __future__ import annotations

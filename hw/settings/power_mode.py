@@ -17,7 +17,7 @@ NO_LIMIT = -1
 TABLE = "FREQ_TABLE"
 """Argument that names the file of a clock's operating points."""
 TABLES_BESIDE = ("scaling_available_frequencies", "available_frequencies")
-"""Names of such files beside the limits."""
+"""Names of such files next to the limits."""
 NEXT_KERNEL = "_KNEXT"
 """Since JetPack 5 one file serves two kernels: a second path of the same argument ends so."""
 _TAG = re.compile(r"<\s*(\w+)\s*([^>]*)>")
@@ -45,7 +45,7 @@ class PowerModes:
                 self._parse(sysfs.read_text(conf))
 
     def current(self) -> str | None:
-        """Number of the mode in force, as text; None without nvpmodel, or where it is not told."""
+        """Number of the mode in force, as text; None without nvpmodel, or if it does not say."""
         try:
             status = self._sysfs.read_text(self._sysfs.path(STATUS))
         except HardwareError:
@@ -64,7 +64,7 @@ class PowerModes:
     def limit(self, path: Path) -> int | None:
         """What the mode in force wrote to a limit file, in the file's unit; None if nothing.
 
-        While the status is not told, the mode counts that was in force last, or the one that
+        While the status is not reported, the mode counts that was in force last, or the one that
         nvpmodel takes by default.
         """
         mode = self._texts.get(self.current() or self._last, {})
@@ -85,7 +85,7 @@ class PowerModes:
         return any(_said(texts, argument) is not None for argument in self._arguments_of(path))
 
     def sets(self, mode: str, path: Path) -> str | None:
-        """Text that nvpmodel writes to a file when a mode is chosen; None if that is not told.
+        """Text that nvpmodel writes to a file when a mode is chosen; None if that is not known.
 
         No limit means the end of the table that belongs to the file, and a limit between two
         operating points the lower one. Where there is no table it is the text itself, -1 for no
@@ -111,7 +111,7 @@ class PowerModes:
         return int(text) if text is not None and text.isdigit() else None
 
     def _table_of(self, argument: _Argument) -> list[int]:
-        """Operating points that nvpmodel finds beside a file, ascending; none if it looks for none.
+        """Operating points that nvpmodel finds next to a file, ascending; none if it seeks none.
 
         Under several paths the one that exists on this release counts.
         """

@@ -1,6 +1,6 @@
 """Things of a machine that can be saved, written and put back, by this process or by a later one.
 
-A setting knows how to describe itself in a journal, so that whoever finds the journal can restore
+A setting knows how to describe itself in a journal, so that any finder of the journal can restore
 it without knowing which backend changed it.
 """
 
@@ -29,11 +29,11 @@ class Setting(Protocol):
 
     @property
     def key(self) -> str:
-        """Name that tells it from all others."""
+        """Name that no other setting has."""
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Files that restoring writes, as far as somebody else may set them."""
+        """Files that restoring writes, as far as other programs may set them."""
 
     def read(self) -> Value:
         """Read what is in force."""
@@ -65,7 +65,7 @@ class Changes(Protocol):
         """Save what is put back at the end; again to put back something else."""
 
     def before_end(self, look: Callable[[], None]) -> None:
-        """Have somebody look before all is put back, who may save what others set since."""
+        """Call a hook before all is put back, which may save what others set since."""
 
 
 class Limits(NamedTuple):

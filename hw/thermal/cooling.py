@@ -85,8 +85,8 @@ class CoolingDevices:
         """Whether an upper limit that is shown may be a thermal cap.
 
         A device that is known to cool something else never counts, one of an unknown kind does.
-        Where a device has a state for each operating point, its state tells its cap: a limit that
-        is lower was chosen by somebody.
+        Where a device has a state for each operating point, its state gives its cap: a limit that
+        is lower was chosen by a user or a program.
 
         Args:
             domain: name of the clock domain.
@@ -114,7 +114,7 @@ def slows_a_clock(kind: str) -> bool:
 
 
 def slowed_roles(kind: str) -> frozenset[str]:
-    """Roles of the clocks that a type of cooling device slows down; empty if it tells none."""
+    """Roles of the clocks that a type of cooling device slows down; empty if it names none."""
     name = kind.lower()
     if not slows_a_clock(name):
         return frozenset()
@@ -125,5 +125,5 @@ def slowed_roles(kind: str) -> frozenset[str]:
         return frozenset((role,))
     if any(word in name for word in (*_PROCESSOR, *_IDLE)):
         return frozenset(("cpu",))
-    # "thermal-devfreq-0": a number tells nothing.
+    # "thermal-devfreq-0": a number says nothing.
     return frozenset(DEVFREQ_ROLES) if "devfreq" in name else frozenset()

@@ -13,7 +13,7 @@ sleeps may rest for minutes."""
 
 
 class StuckWatch:
-    """Tells once when a sensor has not changed at all for long, and when it moves again.
+    """Reports once when a sensor has not changed at all for long, and when it moves again.
 
     Args:
         what: is measured: "rail", "thermal zone".

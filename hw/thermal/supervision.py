@@ -25,13 +25,13 @@ class LimitedZone(Protocol):
 
 
 class ZoneWatch:
-    """Reads the zones that have a limit, and tells when one falls silent or is back.
+    """Reads the zones that have a limit, and reports when one falls silent or is back.
 
     The zones of a Jetson's GPU and accelerators answer only while their unit is powered.
 
     Args:
         zones: by name.
-        silent: names of those that do not answer yet; nothing is told of their silence.
+        silent: names of those that do not answer yet; their silence is not reported.
         clock: present time, s.
     """
 

@@ -1,6 +1,6 @@
 """Trip points of a thermal zone, and which of them slow a clock down.
 
-A trip of the type "passive" does not tell what happens there: on Jetson Orin with JetPack 5 and 6
+A trip of the type "passive" does not say what happens there: on Jetson Orin with JetPack 5 and 6
 one at 70 degrees C is bound to nothing but `hot-surface-alert`, which only warns, and clocks fall
 at 99. So it counts where a cooling device that slows a clock is bound to it. Public notes agree on
 this; no recorded board was at hand (`python -m hw.doctor --record` saves the bindings).
@@ -23,7 +23,7 @@ STOPPING_TRIPS = ("hot", "critical")
 """Trip points at which the machine stops, whatever is bound; "active" ones only start a fan."""
 PASSIVE = "passive"
 UNKNOWN = "unknown"
-"""Type of a cooling device that does not tell its own."""
+"""Type of a cooling device that does not report its own."""
 SENSIBLE_TRIPS_C = (30.0, 150.0)
 """Trip points outside are switched off, or not of a chip."""
 
@@ -50,7 +50,7 @@ class Trip(NamedTuple):
 
 
 def read_trips(sysfs: Sysfs, zone: Path, search: Search) -> list[Trip]:
-    """All trip points of a zone that can be read; those that cannot are told in words."""
+    """All trip points of a zone that can be read; those that cannot are reported in words."""
     bindings = _bindings(sysfs, zone, search)
     trips = []
     for file in sysfs.glob(f"{ZONES}/{zone.name}/trip_point_*_type"):

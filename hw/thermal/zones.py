@@ -86,7 +86,7 @@ def all_zones(sysfs: Sysfs, search: Search | None = None) -> dict[str, SysfsTher
 
 
 def machine_title(sysfs: Sysfs, search: Search | None = None) -> str:
-    """Name of the machine as its firmware tells it, or "unknown machine".
+    """Name of the machine as its firmware reports it, or "unknown machine".
 
     Args:
         sysfs: access to the kernel's files.

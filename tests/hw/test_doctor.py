@@ -158,8 +158,8 @@ def test_rivals_heat_and_unreadable_rails_are_told(machine):
     sysfs.kernel.devices["VDD_SOC"].is_enabled = False
     sysfs.kernel.fails["sys/class/hwmon/hwmon1/curr1_input"] = 5
     text = "\n".join(lines_of(sysfs))
-    assert "rival: TuneD sets clocks too; sudo systemctl stop tuned" in text
-    assert "rival: thermald sets clocks too; sudo systemctl stop thermald" in text
+    assert "conflict: TuneD sets clocks too; sudo systemctl stop tuned" in text
+    assert "conflict: thermald sets clocks too; sudo systemctl stop thermald" in text
     assert text.count("slowed down: cooling_device") == 2
     assert "VDD_SOC" not in text
     assert re.search(r"not measured: \S+curr1_input cannot be read", text)

@@ -53,7 +53,7 @@ def test_a_thing_that_fails_now_and_then_is_told_once_a_minute(outage, told, clo
         outage.worked()
         clock.sleep(QUIET_S / 100)
     assert len([text for text in told if "failed" in text]) == 2
-    assert re.search(r"\((99|100) more since it was last told\)", told[2])
+    assert re.search(r"\((99|100) more since the last report\)", told[2])
 
 
 def test_without_a_second_step_none_is_told(told, clock):

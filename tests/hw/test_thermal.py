@@ -173,7 +173,7 @@ def test_zone_that_sleeps_every_other_step_is_told_once_a_minute(nano, caplog):
         kernel.sleep(0.25)
     told = [r.message for r in caplog.records if "GPU-therm failed" in r.message]
     assert len(told) == 2
-    assert re.search(r"\(\d+ more since it was last told\)", told[1])
+    assert re.search(r"\(\d+ more since the last report\)", told[1])
 
 
 def test_margin_is_of_one_zone_though_another_is_nearest_at_the_next_look(machine, open_linux):
