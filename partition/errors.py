@@ -36,7 +36,7 @@ class CloudError(PartitionError):
 
 
 class CloudUnavailableError(CloudError):
-    """Nobody answers at the address, or the server failed."""
+    """No server answers at the address, or it failed."""
 
 
 class CloudAccessError(CloudError):

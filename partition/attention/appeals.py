@@ -1,7 +1,7 @@
 """Early exit by difficulty: the edge answers what its second head trusts, the rest is sent.
 
 AppealNet (Li et al., arXiv 2105.04104) with both answers known: accuracy against the share of
-images that appeal to the cloud, beside what chance, the branch's own confidence and a head that
+images that appeal to the cloud, next to what chance, the branch's own confidence and a head that
 knows the truth would give.
 """
 

@@ -120,7 +120,7 @@ class Answer:
 
 
 class AttentionSplit(nn.Module):
-    """A tail and what DVFO puts beside it at one cut.
+    """A tail and what DVFO puts next to it at one cut.
 
     Args:
         tail: from the cut tensor to logits; trained as well.

@@ -23,7 +23,7 @@ from partition.model.split_point import Preprocess, SplitPoint
 Ranking = Literal["attention", "magnitude", "random", "fixed"]
 RANKINGS: tuple[Ranking, ...] = ("attention", "magnitude", "random", "fixed")
 """Order of channels, least to be sent first: by attention, by mean magnitude on this input, drawn
-anew for every input, drawn once per training run (both sides can adapt to it)."""
+again for every input, drawn once per training run (both sides can adapt to it)."""
 
 _BATCH = 256
 _PEAK_RATE = {"attention": 2e-2, "branch": 5e-3, "tail": 1e-3}
@@ -84,7 +84,7 @@ def stride_of(height: int, width: int) -> int:
 
 
 def build(split: TorchSplit, point: SplitPoint, classes: int, seed: int) -> AttentionSplit:
-    """Untrained attention and branch beside a copy of the tail."""
+    """Untrained attention and branch next to a copy of the tail."""
     channels, height, width = point.shapes[0][1:]
     shape = (channels, height, width)
     stride = stride_of(height, width)

@@ -11,7 +11,7 @@ QUANTISERS: tuple[Quantiser, ...] = (
     INT8,
     INT4,
 )
-"""The first one is used where nobody says otherwise."""
+"""The first one is the default."""
 DEFAULT = QUANTISERS[0]
 NO_CODEC = "none"
 """Where codecs go by name: float32 as it is."""

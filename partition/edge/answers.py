@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class AnswerCheck:
-    """Holds answers of a server against the network's outputs; tells when they begin to misfit.
+    """Holds answers of a server against the network's outputs; reports when they begin to misfit.
 
     Args:
         address: of the server, to be named.

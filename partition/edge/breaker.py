@@ -14,7 +14,7 @@ _MAX_PAUSE_S = 0.5
 class CircuitBreaker:
     """Open after a failure, so that a dead server does not cost a deadline each time.
 
-    An open breaker refuses every call until somebody finds that the server answers (a probe, which
+    An open breaker refuses every call until a caller finds that the server answers (a probe, which
     costs no request), or until a pause is over. Safe to use from several threads.
 
     Args:
@@ -40,12 +40,12 @@ class CircuitBreaker:
         return f"failed a moment ago ({self.reason}): next try {when}"
 
     def close(self) -> None:
-        """Somebody was answered."""
+        """A request was answered."""
         with self._lock:
             self._n_pauses, self._until_s = 0, -math.inf
 
     def open(self, reason: str) -> None:
-        """Nobody was answered: wait for a probe to close."""
+        """No request was answered: wait for a probe to close."""
         with self._lock:
             self._until_s, self.reason = math.inf, reason
 

@@ -90,7 +90,7 @@ class CloudClient:
 
     @property
     def link(self) -> LinkEstimate | None:
-        """Estimate of the link; None before the rate is known and while nobody answers."""
+        """Estimate of the link; None before the rate is known and while no server answers."""
         return self._estimator.estimate(self._server_load) if self._standing.is_reachable else None
 
     @property
@@ -128,7 +128,7 @@ class CloudClient:
             deadline_s: time from now after which the answer is of no use.
 
         Raises:
-            CloudUnavailableError: nobody answers, or a recent call failed.
+            CloudUnavailableError: no server answers, or a recent call failed.
             ServerBusyError: the server has no room for it, or had none a moment ago.
             DeadlineExceededError: the answer was late, or is expected to be.
             ModelMismatchError: the server holds another model.

@@ -28,7 +28,7 @@ class LocalClient:
 
     Raises:
         ModelMismatchError: the service runs another network.
-        CloudError: nobody answers there.
+        CloudError: no service answers there.
         ModelNotFoundError: there is no such folder.
     """
 

@@ -1,7 +1,7 @@
 """Local service: applications on a board hand in inputs and wait for the network's answers.
 
-The same messages as between board and cloud, at the split point of the input; whoever decides where
-the network is cut takes the requests one by one.
+The same messages as between board and cloud, at the split point of the input. The program that
+decides where the network is cut takes the requests one by one.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class LocalRequest:
         clock: the service's, s.
 
     Attributes:
-        label: of the unsplit network; nobody knows it.
+        label: of the unsplit network; unknown.
     """
 
     label: None = None
@@ -55,11 +55,11 @@ class LocalRequest:
 
     @property
     def is_late(self) -> bool:
-        """Whether nobody waits any more."""
+        """Whether no client waits any more."""
         return self._clock() >= self.due_s
 
     def answer(self, outputs: Arrays) -> bool:
-        """Give the network's outputs; returns whether somebody still waits for them."""
+        """Give the network's outputs; returns whether the client still waits for them."""
         if not self._outputs.done():
             self._outputs.set_result(outputs)
         return not self.is_late
@@ -126,7 +126,7 @@ class LocalService:
         self._stopped = False
 
     def start(self) -> None:
-        """Begin to listen; before, a client is told at once that nobody answers."""
+        """Begin to listen; before, a client learns at once that no service answers."""
         self._endpoint = Endpoint(
             self.address,
             self._answer,
@@ -149,7 +149,7 @@ class LocalService:
             self._endpoint.stop(_DRAIN_S)
 
     def waiting(self) -> int:
-        """Requests that nobody has taken yet."""
+        """Requests that have not been taken yet."""
         with self._changed:
             self._forget_late()
             return len(self._waiting)
@@ -162,7 +162,7 @@ class LocalService:
     def take(self, until_s: float) -> LocalRequest | None:
         """The next request that came before a moment; None if there is none until then.
 
-        Whoever takes it has to answer it.
+        The caller that takes it has to answer it.
         """
         with self._changed:
             while True:

@@ -11,8 +11,8 @@ from partition.errors import CloudError
 from partition.transport import refusals
 
 _PACE_S = 0.2
-"""Between two questions where nobody answers, so that a peer that hangs up at once is not asked in
-a loop, and yet one that comes back is found within half a second."""
+"""Between two questions where no server answers, so that a peer that hangs up at once is not asked
+in a loop, and yet one that comes back is found within half a second."""
 _FIRST_PAUSE_S, _MAX_PAUSE_S = 0.3, 5.0
 """After refusals, twice as long each time: what a person has to mend takes longer."""
 
@@ -47,7 +47,7 @@ class Reconnection:
             self._wait(self._refused_s() if is_refused else 0.0)
 
     def served(self) -> None:
-        """Begin pauses anew: the server has served a request."""
+        """Begin the pauses again: the server has served a request."""
         self._n_refusals = 0
 
     def close(self) -> None:
@@ -78,7 +78,7 @@ class Reconnection:
         """Runs in a thread of gRPC's."""
         failure = self._judge(call)
         if failure is None:
-            self._asking.release()  # first: a failure from now on has to be able to start anew
+            self._asking.release()  # first: a failure from now on has to be able to start it again
             self._found()
             return
         self._failed(failure)

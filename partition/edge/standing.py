@@ -102,7 +102,7 @@ class Standing:
                 self.shut_out(failure)
 
     def shut_out(self, failure: CloudError) -> None:
-        """The server answers, and serves this client nothing until somebody mends that."""
+        """The server answers, and serves this client nothing until that is mended."""
         self.is_reachable, self.refusal = False, failure
         self.breaker.open(_REFUSED)
         self._reconnection.start(is_refused=True)

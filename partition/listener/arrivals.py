@@ -1,6 +1,6 @@
 """Admission of calls that only hold a place: shared fairly, and none for longer than is allowed.
 
-A call takes a thread as soon as its header is there. Whoever sends headers only would else take
+A call takes a thread as soon as its header is there. Clients that send headers only would else take
 all of them.
 """
 
@@ -65,7 +65,7 @@ class Arrivals:
     def begin(self, call: Call, peer: str) -> bool:
         """A call of a peer (address and port) begins to wait; False: there is no place for it.
 
-        Whoever got a place calls `end` with the same call.
+        A caller that got a place calls `end` with the same call.
         """
         new = _Waiting(peer, self._clock() + self._timeout_s)
         victim = None

@@ -1,7 +1,7 @@
 """The connections of a server: idle ones give way before new ones find no place.
 
-gRPC closes none to make room. At the limit of open files it accepts nobody until one goes by
-itself, so that whoever opens enough of them and says nothing would shut all others out.
+gRPC closes none to make room. At the limit of open files it accepts no client until one goes by
+itself, so that a client that opens enough of them and says nothing would shut all others out.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def _shut(connection: _Connection) -> bool:
 
 @contextmanager
 def _borrowed(descriptor: int) -> Iterator[tuple[socket.socket, int]]:
-    """Somebody else's socket, not duplicated (there may be no descriptor left), and its inode.
+    """A socket of gRPC, not duplicated (there may be no descriptor left), and its inode.
 
     Raises:
         OSError: it is none, or closed.

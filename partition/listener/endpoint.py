@@ -28,13 +28,13 @@ from partition.security.tls import ServerSecurity
 from partition.transport import grpc_options, rpc, wire
 
 Answer = Callable[[wire.Request, float], tuple[npt.NDArray[Any], ...]]
-"""From a request, and the time after which nobody waits for it, to the network's outputs."""
+"""From a request, and the time after which no client waits for it, to the network's outputs."""
 
 _SLOW_LINK_BPS = 0.5e6
 """The largest message is waited for as long as it takes at this rate. A slower link is not worth
 sending it over."""
 _ROOM_BYTES = 65_536
-"""Of a message beside its tensors; probes of the link fit in, too."""
+"""Of a message besides its tensors; probes of the link fit in, too."""
 _CODES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], grpc.StatusCode], ...] = (
     (WireError, grpc.StatusCode.INVALID_ARGUMENT),
     (ModelMismatchError, grpc.StatusCode.FAILED_PRECONDITION),

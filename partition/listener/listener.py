@@ -15,9 +15,9 @@ from partition.security.tls import ServerSecurity
 from partition.transport import grpc_options, rpc, threads
 
 MESSAGE_TIMEOUT_S = 2.0
-"""For the first message of a call, beside what it takes on a slow link."""
+"""For the first message of a call, in addition to what it takes on a slow link."""
 _PLACES = 32
-"""Calls that may wait for their message, beside as many as are answered at the same time."""
+"""Calls that may wait for their message, besides those answered at the same time."""
 _SPARE_THREADS = 8
 """For echoes and hellos, and to refuse calls, while every other thread has one."""
 _MAX_CALLS = 4_096
@@ -33,7 +33,7 @@ class Listener:
         handlers: of gRPC, by name of the method.
         n_calls: that are answered or wait for an answer at the same time.
         message_timeout_s: longest wait for the first message of a call.
-        options: of gRPC, beside or in place of those of every server.
+        options: of gRPC, in addition to or in place of those of every server.
         security: certificates and tokens; None encrypts nothing.
 
     Attributes:

@@ -77,7 +77,7 @@ class ModelFolder:
 
     @classmethod
     def open_network(cls, path_or_name: str | Path, root: Path = Path("models")) -> ModelFolder:
-        """Open graph, weights and cuts alone, whatever profile and attention lie beside them.
+        """Open graph, weights and cuts alone, whatever profile and attention lie next to them.
 
         Args:
             path_or_name: as in `open`.
@@ -125,7 +125,7 @@ class ModelFolder:
 
     @property
     def routes(self) -> tuple[RouteOption, ...]:
-        """What a policy chooses from, by depth; made anew on each call."""
+        """What a policy chooses from, by depth; made again on each call."""
         return routes.options(self.split_points, self.fidelity, self.attention)
 
     @property

@@ -33,7 +33,7 @@ of its providers and versions has kinds of its own."""
 CPU = "CPUExecutionProvider"
 PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", CPU)
 """In order of preference. Others that may be installed are not tried: Azure's, for one, would send
-the input to somebody else's server."""
+the input to another party's server."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from partition.placement.solver.problem import Problem
 _GREY, _INK = "#c4c4c4", "#303030"
 _LABEL = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.85}
 _APART = 0.08
-"""Share of the blocks that two cuts have to be apart for their labels to fit beside each other."""
+"""Share of the blocks that two cuts have to be apart for their labels to fit next to each other."""
 _ROWS = 4
 """Fewer stages leave the rest of the bars' room empty."""
 _MANY = 24
@@ -41,7 +41,7 @@ def save(model: str, cluster: Cluster, problem: Problem, plan: Plan, path: Path)
 
 
 def figure(model: str, cluster: Cluster, problem: Problem, plan: Plan) -> Figure:
-    """Blocks by stage on top, the cluster below, what each stage takes beside it."""
+    """Blocks by stage on top, the cluster below, what each stage takes next to it."""
     drawn = Figure(figsize=(11, 7.4), layout="constrained")
     grid = drawn.add_gridspec(2, 2, height_ratios=(1, 2.1), width_ratios=(1.9, 1))
     colours = _colours(len(plan.stages))

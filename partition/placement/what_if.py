@@ -14,7 +14,7 @@ from partition.placement.solver.problem import Problem, with_more
 from partition.placement.solver.solve import PlacementObjective, solve
 
 _MAX_KINDS = 3
-"""Of devices to add: each is solved anew, and the fastest ones bring most."""
+"""Of devices to add: each is solved again, and the fastest ones bring most."""
 _NOTHING = 1e-9
 """Share of the objective that is no gain but rounding."""
 

@@ -97,7 +97,7 @@ class BatchQueue:
         Args:
             runner: what runs it.
             request: given to the runner, perhaps with others.
-            due_s: time after which nobody reads the answer, by the clock.
+            due_s: time after which the answer is not read any more, by the clock.
 
         Raises:
             ServerBusyError: too many requests wait.

@@ -55,7 +55,7 @@ class ServerMetrics:
         counter.inc()
 
     def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
-        """Show what `read` returns whenever somebody asks."""
+        """Show what `read` returns at each scrape."""
         Gauge(name, text, registry=self.registry).set_function(read)
 
     def serve(self, listen: str) -> Callable[[], None]:

@@ -22,7 +22,7 @@ from partition.transport import wire
 Tensors = tuple[Encoded | wire.Raw, ...]
 Outputs = tuple[npt.NDArray[Any], ...]
 
-# What a session takes beside its weights: the graph, the run-time's own tables and its arena.
+# What a session takes besides its weights: the graph, the run-time's own tables and its arena.
 _SESSION_BYTES = 3_000_000
 _MAX_BATCH = 1024
 _FLOAT32 = np.dtype(np.float32)
@@ -120,8 +120,8 @@ def _dtype(tensor: Encoded | wire.Raw) -> np.dtype[Any]:
 class ModelStore:
     """Models by fingerprint; their tails are loaded when first asked for.
 
-    Beyond the budget the tails that were not used for longest are let go. Nobody but who made the
-    store can add a model: a request names one by hash.
+    Beyond the budget the tails that were not used for longest are let go. Only its maker can add a
+    model: a request names one by hash.
 
     Args:
         folders: the models.

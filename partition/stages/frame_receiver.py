@@ -41,7 +41,7 @@ class InStream:
         self._signals.put(pack_signal(SignalKind.READY))
 
     def took(self, number: int) -> None:
-        """Tell the sender that a frame waits no longer."""
+        """Acknowledge to the sender that a frame waits no longer."""
         with self._guard:
             self._waiting -= 1
         self._signals.put(pack_signal(SignalKind.ROOM, number))
@@ -174,4 +174,4 @@ class FrameReceiver:
         except PartitionError as error:
             self._frames.put(error)
         except Exception:  # gRPC raises a bare one when a call is cut
-            self.cancel(StageLostError("whoever sends to this stage is gone"))
+            self.cancel(StageLostError("the sender to this stage is gone"))

@@ -26,7 +26,7 @@ _TRANSIENT = (
 )
 
 _GROUP = 4
-"""Frames of which the second fastest counts: a busy processor tells of an arrival late, so that one
+"""Frames of which the second fastest counts: a busy processor reports an arrival late, so that one
 frame looks slow and the next one fast. In simulations with such delays a rate a fifth off, by more
 than 10 ms a frame, is a third rarer than with the fastest of eight."""
 
@@ -116,7 +116,7 @@ class OutStream:
         self._outbox.put(None)
 
     def cut(self, error: StageError) -> None:
-        """End the stream now; whoever waits gets `error`."""
+        """End the stream now; callers that wait get `error`."""
         with self._changed:
             if not self.has_ended and self.error is None:
                 self.error = error
@@ -257,7 +257,7 @@ class FrameSender:
         self._wait(lambda: all(s.has_ended for s in self._streams), timeout_s, may_end=True)
 
     def cut(self, error: StageError) -> None:
-        """End the streams now; whoever waits gets `error`."""
+        """End the streams now; callers that wait get `error`."""
         for stream in self._streams:
             stream.cut(error)
 

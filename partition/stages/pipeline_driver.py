@@ -1,6 +1,6 @@
 """Both ends of a pipeline of stages: frames go in, results come out, each once and in order.
 
-Stages keep nothing that could not be lost. Whoever feeds the line keeps every frame until its
+Stages keep nothing that could not be lost. The driver keeps every frame until its
 result is there; when anything on the line breaks, a new session is opened, over whatever stages
 and replicas there are by then, and the frames without a result are sent again. Replicas overtake
 one another: a result that comes early waits for those before it, one that comes twice is dropped.
@@ -139,7 +139,7 @@ class PipelineDriver:
         }
 
     def renew(self, reason: str) -> None:
-        """Have a new session opened, which asks for the stages anew."""
+        """Have a new session opened, which asks for the stages again."""
         outlet = self._outlet
         if outlet is not None:
             outlet.cut(StageLostError(reason))
@@ -223,7 +223,7 @@ class PipelineDriver:
     def _session(self, hops: tuple[StageSpec, ...]) -> None:
         if not all(hop.addresses for hop in hops):
             raise StageLostError("a stage has no device left")
-        # Later than any number of whoever fed these stages before.
+        # Later than any number of an earlier driver of these stages.
         self._number = max(self._number + 1, time.time_ns())
         session = StageSession(
             number=self._number,

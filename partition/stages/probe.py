@@ -16,9 +16,9 @@ _TRIES = 3
 
 
 def link_rate_bps(address: str, timeout_s: float, security: ClientSecurity | None = None) -> float:
-    """Measure the rate to a stage or a line's end, beside whatever else is sent, bit/s.
+    """Measure the rate to a stage or a line's end, next to whatever else is sent, bit/s.
 
-    A link that does not get a message through in time is as slow as that: frames that nobody can
+    A link that does not get a message through in time is as slow as that: frames that cannot
     take wait in it.
 
     Args:
@@ -27,7 +27,7 @@ def link_rate_bps(address: str, timeout_s: float, security: ClientSecurity | Non
         security: certificates and token; None encrypts nothing.
 
     Raises:
-        StageLostError: nobody answers there.
+        StageLostError: no stage answers there.
     """
     security = security or ClientSecurity(insecure=True)
     estimator = LinkEstimator()
@@ -41,10 +41,10 @@ def link_rate_bps(address: str, timeout_s: float, security: ClientSecurity | Non
             estimator.probe(send, 0, _TRIES)
             estimator.probe(send, PROBE_BYTES, _TRIES)
         except grpc.RpcError as error:
-            # The second: whoever listens has given up waiting for the message.
+            # The second: the receiver has given up waiting for the message.
             if error.code() in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
                 return 8 * PROBE_BYTES / timeout_s
             raise StageLostError(f"stage {address} does not answer: {error.code().name}") from error
     estimate = estimator.estimate()
-    assert estimate is not None  # the large message told the rate
+    assert estimate is not None  # the large message gave the rate
     return estimate.rate_bps

@@ -3,7 +3,7 @@
 Each finished transfer says how long so many bits took, each missed deadline that they took longer
 than that; where nothing else is sent, messages can be sent to be timed. The round trip is the
 median of the last few transfers whose bits hardly counted; a belief over the rate on a logarithmic
-grid takes in all of them, small ones for as much as they tell, and spreads as time passes because
+grid takes in all of them, small ones for as much as they show, and spreads as time passes because
 links change.
 """
 
@@ -46,11 +46,11 @@ _CLOSE = 3
 """An estimate is right when the rate lies within so many places of the grid: within a quarter."""
 _MAX_PENDING = 64
 _TELLING_SHARE = 0.2
-"""A transfer tells the rate when its bits took at least this share of its time, else the round
+"""A transfer shows the rate when its bits took at least this share of its time, else the round
 trip."""
 _EMPTY_BITS = 8 * 256
 _N_ROUND_TRIPS = 5
-# Of the shortest transfer, while nothing small enough to tell the round trip was sent.
+# Of the shortest transfer, while nothing small enough to show the round trip was sent.
 _FIRST_ROUND_TRIP_SHARE = 0.1
 
 
@@ -63,14 +63,14 @@ class LinkEstimate:
     rtt_s: float
     """Round trip of an empty request, the server's overhead included."""
     age_s: float
-    """Time since the last transfer that was large enough to tell the rate."""
+    """Time since the last transfer that was large enough to show the rate."""
     server_load: float
     """Busy share of the server when it last answered, 0..1."""
     confidence: float = 1.0
     """Probability that the rate lies within a quarter of `rate_bps`, 0..1."""
 
     def transfer_s(self, message_bytes: int) -> float:
-        """Time that a request of this size needs beside the server's, s."""
+        """Time that a request of this size needs in addition to the server's, s."""
         return self.rtt_s + 8 * message_bytes / self.rate_bps
 
 
@@ -85,7 +85,7 @@ class LinkEstimator:
     """Belief about one link; safe to use from several threads.
 
     Transfers are only noted when they are reported; the arithmetic (some 50 us each) is done when
-    somebody asks.
+    a caller asks.
 
     Args:
         clock: monotonic seconds.
@@ -135,12 +135,12 @@ class LinkEstimator:
         self._note(_Transfer(8.0 * message_bytes, max(deadline_s, 1e-6), self._clock(), False))
 
     def forget(self) -> None:
-        """Start anew, for instance because nobody answers any more."""
+        """Start again, for instance because no server answers any more."""
         with self._lock:
             self._reset()
 
     def estimate(self, server_load: float = 0.0) -> LinkEstimate | None:
-        """The link as of now; None before the first transfer that told the rate.
+        """The link as of now; None before the first transfer that showed the rate.
 
         Args:
             server_load: passed on.

@@ -88,7 +88,7 @@ _ENCRYPTS = (
 )
 _BROKEN = "the connection broke, wait until there is another"
 _NO_STREAM = ("REFUSED_STREAM", "RST_STREAM with error code 7")
-"""A server's own limit of calls, told as if nobody were there."""
+"""A server's own limit of calls, reported as if no server were there."""
 _GIVEN_UP = ("CANCELLED", "RST_STREAM")
 """Cancelled there; what was cancelled here says so in other words."""
 
@@ -115,7 +115,7 @@ def explain(error: Any, address: str, timeout_s: float) -> CloudError:
 
 
 def is_refusal(failure: CloudError) -> bool:
-    """Whether somebody answered and will answer the same to the next call."""
+    """Whether a server answered and will answer the same to the next call."""
     return not isinstance(failure, _PASSING)
 
 

@@ -33,7 +33,7 @@ _ECHO_BODY = struct.Struct("<f")  # load
 # compute seconds, load, queue, outputs, number of the request
 _REPLY_BODY = struct.Struct("<dfIH2xI")
 NUMBERS = 2**32
-"""Of requests, from 0; whoever sends more of them begins again."""
+"""Of requests, from 0; a client that sends more of them begins again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Reply:
     load: float
     """Share of the server's workers busy over the last second, 0..1."""
     queue: int
-    """Requests in the server beside this one."""
+    """Requests in the server besides this one."""
     number: int = 0
     """Of the request that it answers."""
 

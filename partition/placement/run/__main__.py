@@ -1,7 +1,7 @@
 """Run a network on a Ray cluster: `python -m partition.placement.run --model M --cluster FILE`.
 
 Every device of the cluster file is a Ray node labelled with its name. Stages are placed for the
-most frames per second, supervised and, when a node dies or a link changes, placed anew.
+most frames per second, supervised and, when a node dies or a link changes, placed again.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ class LineActor:
         """Use these stages from now on."""
         with self._guard:
             self._stages, self._version = stages, version
-        self._line.renew("stages are placed anew")
+        self._line.renew("stages are placed again")
 
     def run(self, n_frames: int, expected: tuple[tuple[Array, ...], ...]) -> dict[str, Any]:
         """Send frames and take their results.

@@ -14,7 +14,7 @@ from partition.placement.solver.problem import build_problem
 from partition.placement.solver.solve import PlacementObjective, placed_period_s, solve
 
 CHANGE = 0.2
-"""Share by which a link's rate has to change before stages are placed anew."""
+"""Share by which a link's rate has to change before stages are placed again."""
 NOISE_S = 0.01
 """What a busy processor or a burst may add to a transfer, or take from it."""
 WORTH = 0.05

@@ -170,7 +170,7 @@ class Supervisor:
         )
 
     def _look(self, line: Any) -> None:
-        """Place anew if a device has gone or a link has changed; take replicas back."""
+        """Place again if a device has gone or a link has changed; take replicas back."""
         line.rejoin.remote()
         current = self.placed[-1].plan
         alive = self._alive()
@@ -211,7 +211,7 @@ class Supervisor:
         return plan
 
     def _tried(self, line: Any, links: Iterable[Link], entry: str) -> dict[Link, float]:
-        """Rates of links by sending something, one after the other; where nobody answers, none."""
+        """Rates of links by sending something, one after the other; none where no stage answers."""
         rates_bps = {}
         for a, b in links:
             sender = line if a == entry and a not in self._stages else self._stages[a][0]

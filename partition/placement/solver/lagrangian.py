@@ -1,4 +1,4 @@
-"""Prices of devices that refute a period, or show the way to a placement (a Lagrangian bound).
+"""Lagrangian bound: device prices that refute a period, or guide the search for a placement.
 
 Prices are the multipliers of "no device is taken more often than it is there". All devices together
 cost 1. A placement pays at most that, so where even the cheapest walk pays more there is none.

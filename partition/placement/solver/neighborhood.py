@@ -1,4 +1,4 @@
-"""A better placement near a known one: its chain of devices is broken up and put together anew.
+"""A better placement near a known one: its chain of devices is broken up and put together again.
 
 Some pieces of the chain, and devices that had no stage, become loose; the others keep their order.
 The loose ones may go anywhere between the others, in any order, and every cut may move: all of

@@ -34,7 +34,7 @@ class NgRoutes:
     def __init__(self, threshold: Threshold, alive: Bools) -> None:
         self._threshold, self._alive = threshold, alive
         self._none, self._last = len(threshold.choices), threshold.n_blocks
-        # (C + 1, C), whether a choice may stand beside an earlier one.
+        # (C + 1, C), whether a choice may follow an earlier one.
         self._fits = np.ones((self._none + 1, self._none), dtype=bool)
         self._fits[:-1] = ~threshold.choices.conflicts()
         self._ended: list[Bools | None] = [None] * (self._last + 1)

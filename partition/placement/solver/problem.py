@@ -7,7 +7,7 @@ Costs of a stage: its blocks' time, decoding what comes in and encoding what goe
 processor does both, so they add to its compute); its weights, the largest peak of activations
 within it, and the tensors that wait at its ends. The flaws of the published cost model that this
 one mends (8 bytes a float, one byte a parameter, all activations summed, compute left out, blocks
-between two stages charged to nobody) are listed in docs/placement.md.
+between two stages charged to no device) are listed in docs/placement.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""When stages are placed anew: devices that are gone, links that changed."""
+"""When stages are placed again: devices that are gone, links that changed."""
 
 from __future__ import annotations
 
@@ -266,7 +266,7 @@ def test_a_replica_that_does_not_answer_is_left_out_until_it_is_back(feeding):
     line, renewed = feeding
     lost = Actor()
     line.place((placed([Actor("10.0.0.1:1"), lost]), placed([Actor("10.0.0.3:3")], 3, 9)), 0)
-    assert renewed.pop() == "stages are placed anew"
+    assert renewed.pop() == "stages are placed again"
     assert [hop.addresses for hop in line._route()] == [("10.0.0.1:1",), ("10.0.0.3:3",)]
     line.rejoin()
     assert renewed == []
