@@ -62,7 +62,7 @@ class EdgeSplitEnv(gymnasium.Env[Any, Any]):
     Minus the cost of `envs.objective.Objective`; its terms stand in `info["reward_terms"]`.
 
     ## Starting State
-    Maximum clocks, edge-only, empty queue; the episode's surroundings are drawn from the seed.
+    Maximum clocks, edge-only, empty queue; the operating conditions are drawn from the seed.
 
     ## Episode End
     Never terminated. Truncated after `n_steps` control steps.
@@ -88,7 +88,7 @@ class EdgeSplitEnv(gymnasium.Env[Any, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Begin an episode whose surroundings follow from the seed."""
+        """Begin an episode whose operating conditions follow from the seed."""
         super().reset(seed=seed, options=options)
         self._t = 0
         readings = self.plant.reset(episode_seeds([self.np_random]))

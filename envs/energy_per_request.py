@@ -17,10 +17,10 @@ def energy_per_request_j(energy_j: Joules, requests: Joules) -> Joules:
     depends on how many steps the window spans:
 
     - Many (a held-out episode, a block of a tuning, a deployment): the requests that were answered.
-      Those dropped are not in it, so that whoever answers less does not look thriftier.
+      Those dropped are not in it, so that a board that answers less does not look thriftier.
     - One control step, which the reward judges: the requests that are expected, rate times
       duration. In a quarter of a second few come, often none: over those answered, energy would be
-      mostly chance, biased in the mean, and without bound where nobody asked. A dropped request
+      mostly chance, biased in the mean, and without bound where no request came. A dropped request
       was expected, too: it is charged as one that missed its deadline, and would be charged twice
       if the others shared its energy.
 

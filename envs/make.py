@@ -100,7 +100,7 @@ def make_live(
         accept: called with the layout before any clock is set; may raise to refuse it.
         hold: how a real board holds its clocks.
         domains: clocks of a real board to drive; all that are found if not given.
-        dry_run: set no clock, and tell this each write that a real board would make.
+        dry_run: set no clock, and report each write of a real board to this.
         continuous: `Box` instead of `MultiDiscrete` actions.
         root: where a real board looks for /sys.
 
@@ -184,7 +184,7 @@ def _check_period(board: Board) -> None:
 
 
 def _check_temperature(board: Board) -> None:
-    """Refuse a board that will never tell how hot it is; one that fails just now may answer later.
+    """Refuse a board that never reports its temperature; one that fails just now may answer later.
 
     Raises:
         UnsupportedError: it has no temperature sensor, or none with a limit.
@@ -194,7 +194,7 @@ def _check_temperature(board: Board) -> None:
 
 
 def _warn_of_an_idle_gpu(board: Board) -> None:
-    """Tell when a GPU's clock is set, but the network cannot run on it."""
+    """Warn when a GPU's clock is set, but the network cannot run on it."""
     if "gpu" in board.domains and not board.modelled and installed_providers() == [CPU]:
         logger.warning(
             "the GPU's clock of board %s is set, but this ONNX Runtime computes on the processor "

@@ -93,12 +93,12 @@ class EdgeSplitVecEnv(VecEnv):
         self.fleet.close()
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """Repeat an attribute of the fleet for each board asked for."""
+        """Repeat an attribute of the simulator for each board asked for."""
         return [getattr(self, attr_name)] * len(list(self._get_indices(indices)))
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """Refuse: the boards share their attributes."""
-        raise NotImplementedError("the boards of a fleet share their attributes")
+        raise NotImplementedError("the boards of a simulator share their attributes")
 
     def env_method(
         self,
@@ -108,7 +108,7 @@ class EdgeSplitVecEnv(VecEnv):
         **method_kwargs: Any,
     ) -> list[Any]:
         """Refuse: there is no single environment behind a board."""
-        raise NotImplementedError("the boards of a fleet have no environment of their own")
+        raise NotImplementedError("the boards of a simulator have no environment of their own")
 
     def env_is_wrapped(
         self,

@@ -77,7 +77,7 @@ class CloudLink:
             self._client.refresh()
 
     def watch(self, results: Sequence[InferenceResult]) -> None:
-        """Tell when the cloud stops to serve, for another reason, and when it serves again.
+        """Report when the cloud stops serving, for another reason, and when it serves again.
 
         Args:
             results: of the last control step.
@@ -94,7 +94,7 @@ class CloudLink:
             self._failed(refusal)
 
     def _failed(self, reason: CloudError | str) -> None:
-        """Count a failure, and tell a refusal of another kind than before while they last."""
+        """Count a failure, and report a refusal of another kind than before while they last."""
         if isinstance(reason, CloudError) and type(reason) not in self._told:
             self._told.add(type(reason))
             if self._outage.is_on:

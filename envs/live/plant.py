@@ -110,7 +110,7 @@ class LivePlant:
             layout: of the board and the network, see `live_layout`.
             folder: the network.
             requests: what is answered.
-            scenario: latency target, eta, surroundings of a modelled board.
+            scenario: latency target, eta, operating conditions of a modelled board.
             cloud: of the pipeline's client.
             n_steps: control steps in an episode.
             step_s: duration of a control step.
@@ -274,7 +274,7 @@ class LivePlant:
         return end_s + self.step_s * max(math.ceil(late_s / self.step_s), 0)
 
     def _answer(self, request: PendingRequest, route: int, target_s: float) -> ServedRequest:
-        # Whoever asked may want the answer sooner, and has waited already.
+        # The sender may want the answer sooner, and has waited already.
         deadline_s = min(target_s, request.due_s - self._clock())
         result = self._pipeline.infer(request.inputs, self._routes[route].route, deadline_s)
         is_awaited = request.answer(result.outputs)

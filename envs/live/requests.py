@@ -32,7 +32,7 @@ _PAUSE = 8.0
 
 
 class PendingRequest(Protocol):
-    """Somebody waits for the network's answer to this."""
+    """A request whose sender waits for the network's answer."""
 
     @property
     def inputs(self) -> Inputs:
@@ -44,14 +44,14 @@ class PendingRequest(Protocol):
 
     @property
     def due_s(self) -> float:
-        """When an answer is of no use any more; infinity if whoever asked did not say."""
+        """When an answer is of no use any more; infinity if the sender did not say."""
 
     @property
     def label(self) -> int | None:
-        """The unsplit network's answer; None if nobody knows."""
+        """The unsplit network's answer; None if it is unknown."""
 
     def answer(self, outputs: tuple[NDArray[Any], ...]) -> bool:
-        """Give the network's outputs; returns whether somebody still waits for them."""
+        """Give the network's outputs; returns whether the sender still waits for them."""
 
     def refuse(self, error: Exception) -> None:
         """Say why there is no answer."""
@@ -67,10 +67,10 @@ class Requests(Protocol):
     address: str | None
 
     def reset(self, seeds: NDArray[np.uint64]) -> None:
-        """Begin anew."""
+        """Begin again."""
 
     def around(self, expected: OperatingConditions) -> OperatingConditions:
-        """A scenario's surroundings with the requests as they are."""
+        """A scenario's operating conditions with the requests as they are."""
 
     def announced_hz(self, expected_hz: Floats) -> Floats:
         """The rate that is known beforehand, where a scenario announces `expected_hz`."""
@@ -89,7 +89,7 @@ class Requests(Protocol):
 
 
 class Failures:
-    """Follows whether the network runs on requests that nobody waits for.
+    """Follows whether the network runs on requests whose sender has stopped waiting.
 
     Args:
         clock: present time, s.
@@ -134,12 +134,12 @@ class Example:
     due_s: float = math.inf
 
     def answer(self, outputs: tuple[NDArray[Any], ...]) -> bool:
-        """Nobody has to be told."""
+        """No sender waits for a report."""
         self.failures.worked()
         return True
 
     def refuse(self, error: Exception) -> None:
-        """Tell it once; see `Failures.failed`."""
+        """Report it once; see `Failures.failed`."""
         self.failures.failed(error)
 
 
@@ -167,7 +167,7 @@ class ScenarioRequests:
         self._failures = Failures(clock)
 
     def reset(self, seeds: NDArray[np.uint64]) -> None:
-        """Begin anew; the first request comes now."""
+        """Begin again; the first request comes now."""
         self._generator = np.random.default_rng(seeds)
         self._next_s = self._clock()
 

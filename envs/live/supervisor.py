@@ -2,7 +2,7 @@
 
 Sensors and drivers fail now and then, and a service must not end for it. Each failure costs one
 reading: the last one stands in. After `outage.PATIENCE` control steps in a row without power the
-clocks stay low, because nobody sees any more what a high one costs; without temperature the board
+clocks stay low, because the cost of a high one is no longer measured; without temperature the board
 counts as hot. Requests are served all the while, and one good reading brings everything back.
 """
 
@@ -18,9 +18,9 @@ from hw.errors import HardwareError, UnreadWindowError
 from hw.outage import Outage
 
 LOW_SHARE = 0.25
-"""How far up its table a clock may go while power is unknown; at the very bottom nobody would be
-answered in time (a TX2's lowest CPU clock is a sixth of its highest, its lowest GPU clock an
-eleventh)."""
+"""How far up its table a clock may go while power is unknown; at the very bottom no request
+would be answered in time (a TX2's lowest CPU clock is a sixth of its highest, its lowest GPU clock
+an eleventh)."""
 UNMEASURED = "power is not measured"
 
 
@@ -121,7 +121,7 @@ class BoardSupervisor:
     def begin_window(self) -> None:
         """Start measuring power."""
         self._began_s = self._clock()
-        with suppress(HardwareError):  # told at the end of the window, which then cannot be read
+        with suppress(HardwareError):  # reported when the window ends and cannot be read
             self._board.begin_window()
 
     def end_window(self) -> StepPower:
@@ -184,7 +184,7 @@ class BoardSupervisor:
         board = self._board
         found: dict[str, int] = {}
         failed: dict[str, HardwareError] = {}
-        if self._requested and not board.dry_run:  # in a dry run somebody else sets the clocks
+        if self._requested and not board.dry_run:  # in a dry run other programs set the clocks
             with suppress(HardwareError):
                 board.verify()
             failed.update(board.failed)

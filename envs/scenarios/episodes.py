@@ -51,7 +51,7 @@ class _Draws:
 
 
 class EpisodeConditions:
-    """Surroundings of `n` boards for a whole episode.
+    """Operating conditions of `n` boards for a whole episode.
 
     Row 0 is the moment before the first step, row t + 1 holds during step t.
 
@@ -93,7 +93,7 @@ class EpisodeConditions:
             self._values["link_bps"] = self._values["link_bps"] * randomisation.link(draws.build)
 
     def row(self, index: int) -> OperatingConditions:
-        """Surroundings at one row."""
+        """Operating conditions at one row."""
         values: dict[str, Any] = {name: _at(v, index) for name, v in self._values.items()}
         return OperatingConditions(**values, build=self._build)
 

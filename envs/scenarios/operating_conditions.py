@@ -32,9 +32,9 @@ class UnitVariation:
 
 @dataclass(frozen=True, slots=True)
 class OperatingConditions:
-    """Surroundings of `n` boards during one control step; arrays of shape (n,).
+    """Operating conditions of `n` boards during one control step; arrays of shape (n,).
 
-    Those with a default are neutral, for whoever plans without them.
+    Those with a default are neutral, for plans without them.
 
     Attributes:
         link_bps: uplink rate.

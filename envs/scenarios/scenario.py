@@ -69,7 +69,7 @@ class Burst:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scenario:
-    """Surroundings of a board.
+    """Operating conditions of a board over an episode, as random processes.
 
     Attributes:
         name: file stem.
@@ -81,7 +81,7 @@ class Scenario:
         arrivals: "periodic" like a camera, "poisson", or "bursty": a Poisson process with bursts.
         signals: the signals of `SIGNALS` in SI units.
         burst: of the requests, if they are bursty.
-        targets: latency targets that every control step draws anew, in place of the signal's.
+        targets: latency targets that every control step draws again, in place of the signal's.
         link_dropout: times without an update of the link's estimate.
         power_stuck: times at which the power reading does not change.
         battery: if the board runs on one.

@@ -19,7 +19,7 @@ from envs.sim.sim_config import SimConfig
 from envs.sim.split_costs import SplitCosts
 
 EXPECTED_SLOWDOWN = 1.03
-"""Background work that whoever plans ahead counts with; 1.0 would cut every deadline too fine."""
+"""Background work that a plan counts with; 1.0 would cut every deadline too fine."""
 LONGEST_PAUSE = 0.9
 """Share of a control step that a decision may take from a board that waits for it."""
 Number = TypeVar("Number", np.int64, np.float64)
@@ -168,7 +168,7 @@ class BatchedSimulator:
         Args:
             actions: shape (k, n_axes).
             boards: to look at.
-            settled: as if each action had been in force for long and nobody waited, so that the
+            settled: as if each action had been in force for long and no request waited, so that the
                 outcome depends on nothing that was decided before.
 
         Returns:
@@ -198,7 +198,7 @@ class BatchedSimulator:
         """Nothing is held."""
 
     def _now(self, row: int) -> OperatingConditions:
-        """Surroundings at a row, as far as they are simulated."""
+        """Operating conditions at a row, as far as they are simulated."""
         now, effects = self._episodes.row(row), self.world.effects
         spared = np.clip(1.0 - self._battery / self._episodes.low_level, 0.0, 1.0)
         off = np.zeros(self.n)

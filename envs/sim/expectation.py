@@ -108,7 +108,7 @@ class ModelErrorRatios:
         sent = costs.wire_bytes > 0.0
         expected_s = np.where(sent, send_s + link.rtt_s + cloud_s, 0.0)
         followed = _follow(self.away, seen.away_s, expected_s)
-        # Whoever gave up only knows that the cloud would have taken longer than that.
+        # A request that was given up only shows that the cloud would have taken longer than that.
         followed = np.where(seen.fell_back > 0.0, np.maximum(followed, self.away), followed)
         self.away = np.where(sent, followed, self.away + self._fading * (1.0 - self.away))
 

@@ -30,9 +30,9 @@ TAIL_SCALE = 1.0
 """Mean delay of a request that is held up, in times of its service; assumed."""
 ALL = Effects()
 LEAST_EXPONENT = -30.0
-"""Below this nobody is late; smaller numbers would only be slow."""
+"""Below this no request is late; smaller numbers would only be slow."""
 SMALLEST_SHARE, SHORTEST_S = 1e-9, 1e-9
-"""Below these nobody is held up; they keep divisions finite."""
+"""Below these no request is held up; they keep divisions finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ def respond(
         device: model of the board.
         costs: of the split point in force, already gathered.
         clocks: in force.
-        now: surroundings during the step.
+        now: operating conditions during the step.
         backlog: requests waiting at its beginning.
         step_s: its duration.
         effects: that are simulated.
@@ -175,7 +175,7 @@ def _serve(costs: SplitCosts, clocks: Clocks, now: OperatingConditions) -> _Serv
     cloud_s = costs.tail_flops / (now.server_flops_per_s * idle)
     away_s = np.where(costs.wire_bytes > 0.0, send_s + now.rtt_s + cloud_s, 0.0 * cloud_s)
 
-    # Whoever waits too long for the cloud finishes alone, as `SplitPipeline.infer` does.
+    # A board that waits too long for the cloud finishes alone, as `SplitPipeline.infer` does.
     tail = _busy(costs.tail, clocks, slowdown, now.background_load)
     left_s = now.latency_target_s - head.total_s
     kept_back_s = tail.total_s * (tail.total_s < 0.5 * left_s)

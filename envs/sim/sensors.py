@@ -36,7 +36,7 @@ class Sensors:
     """
 
     def __init__(self, world: SimConfig, n: int, now: OperatingConditions) -> None:
-        """Begin an episode in these surroundings."""
+        """Begin an episode under these operating conditions."""
         zeros = np.zeros(n)
         self._exact = not world.effects.stale_readings
         self._step_s = world.step_s
@@ -61,7 +61,7 @@ class Sensors:
         only when something was sent, or probed now and then.
 
         Args:
-            now: surroundings during the step.
+            now: operating conditions during the step.
             costs: of the split point in force, on the nominal device.
             sent: share of the requests that were to leave the board, if any.
             clocks: as read back.

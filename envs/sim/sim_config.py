@@ -29,7 +29,7 @@ class NominalSimConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SimConfig:
-    """Everything that is the same for all boards of a fleet.
+    """Everything that is the same for all boards of a simulator.
 
     Attributes:
         device: true model of the boards.
@@ -69,7 +69,7 @@ class SimConfig:
     def as_believed(self) -> SimConfig:
         """The world in which the nominal model is true and all boards are alike."""
         believed = self.believed
-        # Clock tables are read from the board, so nobody can be wrong about them.
+        # Clock tables are read from the board, so no policy can be wrong about them.
         device = replace(believed.device, name=self.device.name, domains=self.device.domains)
         return replace(
             self,
@@ -81,7 +81,7 @@ class SimConfig:
 
     @property
     def layout(self) -> Layout:
-        """Describe the fleet to a policy."""
+        """Describe the boards to a policy."""
         routes = Axis("route", tuple(float(s) for s in range(len(self.costs.wire_bytes))))
         return Layout(
             board=self.device.name,
