@@ -37,7 +37,7 @@ MODEL = "efficientnet-lite0"
 
 @dataclass(frozen=True, slots=True)
 class BarResult:
-    """One measured figure beside what it should be.
+    """One measured figure next to its target.
 
     Attributes:
         what: is measured.

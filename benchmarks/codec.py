@@ -1,7 +1,7 @@
-"""Ratio, time and error of each codec on real activations: `python -m benchmarks.codec --model M`.
+"""Comparison of codecs on real activations: `python -m benchmarks.codec --model M`.
 
-Ratio, time and error of what could be sent in place of float32, at every split point, beside a
-memcpy of the tensor. Rounds go through all codecs in turn, each beside a memcpy of its own, so that
+Ratio, time and error of what could be sent in place of float32, at every split point, next to a
+memcpy of the tensor. Rounds go through all codecs in turn, each next to its own memcpy, so that
 a noisy machine hits all alike; every timed call follows an untimed one of the same, so that none
 pays for what the codec before it did to the caches.
 """

@@ -17,7 +17,7 @@ def write_page(make: Callable[[], str], page: Path) -> int:
     """Make a page and write it; 2 with one sentence on bad input or a full disk.
 
     Args:
-        make: does the work, beside the page writes pictures into its folder, and returns its text.
+        make: does the work, writes pictures next to the page into its folder, and returns its text.
         page: the file; its folder is there when `make` is called.
     """
     try:

@@ -114,7 +114,7 @@ class _Setting:
 
 
 def _serve(pipe: Any, setting: _Setting) -> None:
-    """In a process of its own: serve, and tell processor times when asked."""
+    """In a process of its own: serve, and report processor times when asked."""
     if setting.core is not None:
         os.sched_setaffinity(0, {setting.core})
     keep_memory()
@@ -148,7 +148,7 @@ class _Process:
 
 
 def _overhead(folder: ModelFolder, split: int, *, is_instant: bool) -> dict[str, float]:
-    """Processor time of a server pinned to one core, per request, beside that of the tails, s."""
+    """Processor time of a server pinned to one core, per request, next to that of the tails, s."""
     point = folder.split_points[split]
     process = _Process(_Setting(folder, is_instant, core=max(os.sched_getaffinity(0))))
     address = f"127.0.0.1:{process.port}"

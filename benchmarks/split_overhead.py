@@ -1,6 +1,6 @@
 """Overhead of the split over its lower bounds: `python -m benchmarks.split_overhead --model M`.
 
-Every figure is a ratio of medians from interleaved runs, or a time beside the size it is for.
+Every figure is a ratio of medians from interleaved runs, or a time next to the size it is for.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def policies(folder: Path) -> tuple[Values, Values]:
         folder: where the network and the run folders are written.
 
     Returns:
-        Rows of the evaluation, rivals' among them, and decisions on a fixed row of observations.
+        Rows of the evaluation, baselines included, and decisions on a fixed row of observations.
     """
     model = prepare(_MODEL, folder / _MODEL)
     scenarios = build_sim_config(_DEVICE, model, list(_SCENARIOS))

@@ -1,6 +1,6 @@
 """Speed and quality of the planner: `python -m benchmarks.placement.bench [--out FILE.json]`.
 
-Families of random instances (`rivals/instances.py`) and the published problem with its largest
+Families of random instances (`published/instances.py`) and the published problem with its largest
 network, at the sizes of the bars: 12 devices and 120 cuts, 50 and 100, 500 and 100. Seconds are the
 processor's, so that what else runs on the machine does not count; the search uses one core.
 """

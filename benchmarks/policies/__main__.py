@@ -1,7 +1,7 @@
 """Compare everything that decides: `python -m benchmarks.policies [--quick]`.
 
 Writes `benchmark.csv`, `benchmark-speed.csv`, `benchmark.md` and pictures. A run that was cut goes
-on where it was; a changed program begins anew.
+on where it was; a changed program begins again.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _open(model: str) -> None:
     """
     if open_or_prepare(model).attention is None and model in plan.WITH_ACCURACY:
         raise AgentError(
-            f"{model} is compared with its accuracy, which nobody has measured yet: run "
+            f"{model} is compared with its accuracy, which has not been measured yet: run "
             f"python -m partition.train_attention --model {model} --data fashion-mnist"
         )
 

@@ -1,6 +1,6 @@
 """Ablation of concurrent decisions: `python -m benchmarks.policies.ablation`.
 
-Writes `ablation.md`. DVFO's learner (`dvfo`) is trained anew with one of its three parts changed
+Writes `ablation.md`. DVFO's learner (`dvfo`) is trained again with one of its three parts changed
 (arXiv 2306.01811, after Xiao et al. 2020, arXiv 2004.06089), on a board whose decisions take up to
 a third of a control step: the board waits for each decision; the agent sees neither the action in
 force nor how long a decision takes; it looks ahead, with a discount per control step or one per

@@ -4,7 +4,7 @@
 
 Each board computes, draws power and heats up otherwise than the model that everybody believes in,
 by factors drawn three times as wide as those of training. The cost above the oracle's is followed
-over the requests since the board was switched on, beside the same on boards that are as believed.
+over the requests since the board was switched on, next to the same on boards that are as believed.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Writes `constraint.md` and `constraint.png`. The latency target as a constraint, as
 `deploy.py --min-on-time` sets it: of the actions only those remain that are expected to answer a
-given share of the requests in time, beside the same policy without it and its rivals.
+given share of the requests in time, next to the same policy without it and the baselines.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def follow(world: SimConfig, ours: Mapping[str, Decider], n_episodes: int) -> di
 
     Args:
         world: boards and scenarios.
-        ours: deciders that are the same in all scenarios; rivals are fitted to each.
+        ours: deciders that are the same in all scenarios; baselines are fitted to each.
         n_episodes: of each scenario.
     """
     seeds, found = held_out_seeds(0, n_episodes), []

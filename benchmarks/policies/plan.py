@@ -125,7 +125,7 @@ def quick_plan() -> list[Case]:
 def jobs(cases: Sequence[Case]) -> list[BenchmarkJob]:
     """All jobs, case by case and seed by seed: who stops early has all rows, of fewer seeds.
 
-    A learned decider is fitted anew for each seed; whatever else is fitted is so once, and run on
+    A learned decider is fitted again for each seed; whatever else is fitted is so once, and run on
     the episodes of all seeds.
     """
     return [job for case in cases for job in sorted(_jobs(case), key=lambda job: job.fit_seed)]

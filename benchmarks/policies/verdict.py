@@ -19,7 +19,7 @@ CARRIES_OVER = (
     "server-rush",
     "low-battery",
 )
-"""Scenarios where state carries over from step to step, or the rivals' model is wrong."""
+"""Scenarios where state carries over from step to step, or the baselines' model is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Target:
 
 
 def strongest_published(samples: Samples) -> str:
-    """The published rival with the lowest mean cost."""
+    """The published baseline with the lowest mean cost."""
     there = [name for name in PUBLISHED if name in samples.deciders]
     return min(there, key=lambda name: samples.mean(name, ALL, "cost"))
 

@@ -134,7 +134,7 @@ class _Scrambler:
 
 
 class ProxyTrap:
-    """What `http_proxy` names: nobody has any business there; a context manager.
+    """What `http_proxy` names: no program has any business there; a context manager.
 
     Attributes:
         visits: connections so far.

@@ -324,7 +324,7 @@ def _set_all(machine: Machine, numbers: Sequence[int], how: str, share: float) -
 
 
 def _set(kernel: FakeKernel, number: int, how: str, share: float, shown: int) -> None:
-    """Set a clock; never to what is shown, which nobody would notice."""
+    """Set a clock; never to what is shown, which no program would notice."""
     clock = _clocks(kernel)[number]
     is_cpu = isinstance(clock, CpufreqPolicy)
     if is_cpu and not clock.online:

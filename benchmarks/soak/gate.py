@@ -83,7 +83,7 @@ class FaultGate:
     def wait_for_quiet(self) -> None:
         """Wait for a moment between two looks at what can be set.
 
-        A write that falls between somebody's look and his own write cannot be noticed by anybody.
+        A write that falls between a program's look and its own write cannot be noticed at all.
         """
         end_s = time.monotonic() + 20 * QUIET_S
         while time.monotonic() - self._touched_s < QUIET_S and time.monotonic() < end_s:

@@ -86,12 +86,12 @@ def _leave_mark(root: str) -> None:
 
 
 def serve_warm() -> None:
-    """Fork on request until nobody asks any more, then end what is left."""
+    """Fork on request until no more requests come, then end what is left."""
     for pair in PROGRAMS.values():
         for name in pair:
             importlib.import_module(name)
     children: dict[int, int] = {}  # descriptor -> process
-    requests = os.fdopen(0, "rb", buffering=0)  # select does not tell what was read ahead
+    requests = os.fdopen(0, "rb", buffering=0)  # select does not see what was read ahead
     print(json.dumps({"pid": os.getpid()}), flush=True)
     while True:
         ready, _, _ = select.select([requests, *children], [], [])

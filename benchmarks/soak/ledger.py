@@ -87,7 +87,7 @@ class Ledger:
         with self._lock:
             kind = "broken"
             if self.stopping_s is not None and isinstance(error, CloudError):
-                kind = "stopped"  # whoever waits at the end is told
+                kind = "stopped"  # clients that wait at the end get an error
             elif isinstance(error, ServerBusyError):
                 kind = "busy"
             elif isinstance(error, DeadlineExceededError) and deadline_s < PATIENT_S:
@@ -107,7 +107,7 @@ class Ledger:
             self._violated(caller, "accepted", "an answer to what is no input")
 
     def died(self, caller: str) -> None:
-        """Whoever asked is gone."""
+        """The client is gone."""
         with self._lock:
             self.counts[caller]["died"] += 1
 

@@ -41,7 +41,7 @@ class Machine:
         root: folder for the journal.
         range_w: true power at the input so far, W; [least, most].
         heat_c: added to every temperature, degrees C.
-        cooled: states of cooling devices by name that somebody holds, whatever the temperature.
+        cooled: states of cooling devices by name that are held, whatever the temperature.
     """
 
     def __init__(self, board: str, scratch: Path, seed: int = 0) -> None:
@@ -82,7 +82,7 @@ class Machine:
         self._server.__exit__()
 
     def change(self, act: Callable[[FakeKernel], object]) -> None:
-        """Let somebody else change the board, first it and then its twin."""
+        """Change the board as another program would, first it and then its twin."""
         self.gate.wait_for_quiet()
         for kernel in (self.kernel, self.twin):
             with kernel._lock:

@@ -65,7 +65,7 @@ class Program:
             return 0.0
 
     def send(self, number: int) -> None:
-        """Send a signal, if there is still somebody to get it."""
+        """Send a signal, if the process is still there."""
         with suppress(ProcessLookupError):
             if self._process >= 0:
                 signal.pidfd_send_signal(self._process, number)
@@ -199,6 +199,6 @@ class Launcher:
                 self._tell(news["pid"])
 
     def _tell(self, pid: int) -> None:
-        """Tell a program its end; that may be known before the program."""
+        """Note how a program ended; that may be known before the program."""
         if pid in self._children and pid in self._codes:
             self._children.pop(pid).ended(self._codes.pop(pid))

@@ -50,7 +50,7 @@ class SocketSysfs(_KernelSysfs):
             connection.close()
             raise
         if not answer:
-            os._exit(1)  # whoever plays the kernel is gone
+            os._exit(1)  # the process that plays the kernel is gone
         self._idle.append(connection)
         code, result = json.loads(answer)
         if code:

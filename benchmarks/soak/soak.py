@@ -39,7 +39,7 @@ GROUP_REST_S = 1.5
 """Between two faults of a group: control steps in which the daemon sees one end, or stay."""
 JOURNAL_BYTES = 64 * 1024
 POWER_SHARE = 0.35
-"""By which the mean power that is told may miss the range of the true one."""
+"""By which the mean power that is reported may miss the range of the true one."""
 _TICK_S = 0.05
 _SHOWN = 6
 
@@ -141,7 +141,7 @@ class Weather:
             fault.begin()
             self._over.wait(fault.seconds)
             fault.end()
-        except Exception:  # of this program; told at the end
+        except Exception:  # of this program; reported at the end
             self.failures.append(f"{fault.kind} could not happen: {traceback.format_exc()}")
         self._note("ends", fault)
         if fault.group:
@@ -272,7 +272,7 @@ def _check_summary(daemon: Program, machine: Machine, ledger: Ledger, report: So
 
 
 def daemon_options(run: Path, hold: str, address: str, cloud_port: int) -> list[object]:
-    """What deploy.py is told."""
+    """Arguments of deploy.py."""
     options = ["--run", run, "--board", "linux", "--hold", hold, "--json"]
     return [*options, "--listen", address, "--cloud", f"127.0.0.1:{cloud_port}"]
 
@@ -292,6 +292,6 @@ def small_disk(folder: Path) -> Iterator[bool]:
 
 
 def free_address() -> str:
-    """An address of this machine that nobody listens at."""
+    """An address of this machine where nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         return f"127.0.0.1:{free.getsockname()[1]}"

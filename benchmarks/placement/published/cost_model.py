@@ -2,7 +2,7 @@
 
 Parthasarathy and Krishnamachari, arXiv 2210.12219: no compute; 8 bytes a value over a compression
 of 1.44, times the layers that read it; one byte a parameter and all outputs of a stage in memory;
-the layers between two stages in nobody's memory; one capacity for all nodes; links both ways alike.
+the layers between two stages in no memory; one capacity for all nodes; links both ways alike.
 """
 
 from __future__ import annotations
