@@ -171,10 +171,10 @@ def _control(
 
 
 def _show(line: str, printing: Outage) -> None:
-    """Print a line that nobody has to read for requests to be answered.
+    """Print a line that need not be read for requests to be answered.
 
     Raises:
-        BrokenPipeError: whoever read the lines is gone.
+        BrokenPipeError: the reader of the output is gone.
     """
     try:
         print(line, flush=True)

@@ -20,7 +20,7 @@ SIGNALS = (
     *(signal.SIGXCPU, signal.SIGIO),
 )
 """All that end a process unless it asks otherwise (signal(7)), but those that cannot be caught
-(SIGKILL), tell of a fault of the program itself (SIGSEGV, SIGABRT and their like), or that Python
+(SIGKILL), report a fault of the program itself (SIGSEGV, SIGABRT and their like), or that Python
 ignores (SIGPIPE, SIGXFSZ: what was written fails with an error instead)."""
 SIGNAL_EXIT_CODE = 128
 """Added to a signal's number, as shells do."""
@@ -92,9 +92,9 @@ def run(main: Callable[[], int | None]) -> int:
     except KeyboardInterrupt as stopped:
         _say("stopped")
         return exit_code(stopped)
-    except BrokenPipeError:  # whoever read the lines is gone
+    except BrokenPipeError:  # the reader of the output is gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        _say("error: nobody reads the output; keep it open or send it to a file")
+        _say("error: nothing reads the output; keep it open or send it to a file")
         return USER_ERROR_EXIT_CODE
     except (MemoryError, RuntimeError, OSError, ImportError) as error:
         lack = _lack(error)
@@ -103,7 +103,7 @@ def run(main: Callable[[], int | None]) -> int:
         _say(f"error: {lack}")
         return USER_ERROR_EXIT_CODE
     finally:
-        _ignore(taken)  # whoever handles them by now
+        _ignore(taken)  # by the handlers in force now
 
 
 def exit_code(stopped: KeyboardInterrupt) -> int:
@@ -156,5 +156,5 @@ def _lack(error: BaseException) -> str | None:
 
 def _say(sentence: str) -> None:
     """Write a line at once, whatever is buffered."""
-    with suppress(OSError):  # nobody reads it
+    with suppress(OSError):  # its reader is gone
         os.write(2, f"{sentence}\n".encode())

@@ -33,7 +33,7 @@ _LONGEST = 60
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A table without keys but its own: what a user misspells is told."""
+    """A table without keys but its own: what a user misspells is reported."""
 
 
 def read_toml(
@@ -41,7 +41,7 @@ def read_toml(
 ) -> FormT:
     """Read a TOML file of a kind as `convert` does; a whole number may be written `4e9`.
 
-    Another `schema_version` than this, if there is one, is told before anything else.
+    Another `schema_version` than this, if there is one, is reported before anything else.
 
     Raises:
         Exception: `error_class`, if it is missing, unreadable, not TOML or of another form.
@@ -82,7 +82,7 @@ def shown(value: object) -> str:
 
 
 def _sentence(told: str, document: Any, start: str, form: Any) -> str:
-    """What msgspec told, in our words; its place is written like `$.devices[1].name`."""
+    """What msgspec reported, in our words; its place is written like `$.devices[1].name`."""
     problem, inside = re.findall(r"(.*?)(?: - at `\$([^`]*)`)?\Z", told, re.DOTALL)[0]
     place = f"{start}{inside}".lstrip(".")
     outer = f"{place}." if place else ""

@@ -161,7 +161,7 @@ def test_an_output_that_nobody_reads_is_one_sentence():
         text=True,
     ) as process:
         process.stdout.close()
-        assert process.stderr.read().startswith("error: nobody reads the output")
+        assert process.stderr.read().startswith("error: nothing reads the output")
         assert process.wait(timeout=30) == 2
 
 
