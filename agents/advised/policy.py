@@ -34,8 +34,9 @@ MEMORY_S = (1.0, 5.0)
 LONGEST_S = 30.0
 """After which a reading that stands still says nothing more by doing so."""
 CAUTION = SafetyMargin(link_share=1.0, time_margin=1.03)
+"""The margin of the run-time search, and the simulator's `EXPECTED_SLOWDOWN` by background work."""
 DWELL_STEPS = 8.0
-"""A switch is weighed as if the state lasted so many steps."""
+"""A switch is weighed as if the state lasted so many steps, as the oracle weighs it."""
 IDLE = (0.01, 1.0)
 """Shares of the server that may be foreseen to be idle."""
 LARGEST_REGRET = 3.0

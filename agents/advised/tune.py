@@ -30,6 +30,7 @@ REACH = 0.05
 NEARLY = 0.02
 """Clocks that differ by less are the same."""
 CHECKPOINT_EVERY = 100
+"""Control steps, 25 s at the usual quarter of a second: the most that a kill loses."""
 SURPRISES_FILE = "surprises.npz"
 
 

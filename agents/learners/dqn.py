@@ -21,7 +21,7 @@ def _freeze(agent: DQN, metadata: PolicyMetadata) -> FrozenPolicy:
 
 _SETTINGS: dict[str, Any] = {
     **SETTINGS,
-    "target_update_interval": 64,
+    "target_update_interval": 64,  # after each step of 64 boards, softly by `tau`
     "exploration_fraction": 0.5,
     "exploration_final_eps": 0.02,
 }

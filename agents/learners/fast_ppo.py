@@ -30,6 +30,7 @@ from agents.policy.frozen import FrozenPolicy
 from agents.policy.metadata import PolicyMetadata
 
 TINY = 1e-8
+"""Against division by zero, the value of Stable-Baselines3."""
 
 
 class FastPPO(PPO):
