@@ -23,9 +23,11 @@ import numpy.typing as npt
 
 Float64Array = npt.NDArray[np.float64]
 
+# 10 kbit/s to 10 Gbit/s in steps of 8 %.
 _RATES_BPS: Float64Array = np.geomspace(1e4, 1e10, 181)
 _LOG_RATES: Float64Array = np.log(_RATES_BPS)
-# Scatter of a transfer's time: this share of it, and at least this much.
+# Scatter of a transfer's time: this share of it, and this much more (`tests/partition/test_link.py`
+# simulates links with this scatter and these pauses).
 _SCATTER = 0.05
 _JITTER_S = 0.0001
 # Chance that a transfer's time says nothing, because either side paused.
@@ -33,21 +35,25 @@ _OUTLIER = 0.03
 # Density of such a time over its logarithm. With the chance of a step it decides that one surprise
 # is taken for a pause, and two that agree for another rate.
 _ANY = 0.02
-# Chance that the rate has changed since the last transfer, and what a second of silence adds.
+# Chance that the rate has changed since the last transfer, and what a second of silence adds; at
+# most a half, so that what was known still counts.
 _STEP = 0.03
 _STEP_PER_S = 0.05
 _MAX_STEP = 0.5
 # A changed rate is rather another one of the same order than any.
 _STEP_DECADES = 0.6
+# Share of the belief that moves to either neighbouring rate between two transfers.
 _DRIFT = 0.05
 # The belief of a silent link fades with this time constant.
 _FADING_S = 10.0
 _CLOSE = 3
 """An estimate is right when the rate lies within so many places of the grid: within a quarter."""
+# Taken in then at the latest, so that memory stays bounded while no caller asks.
 _MAX_PENDING = 64
 _TELLING_SHARE = 0.2
 """A transfer shows the rate when its bits took at least this share of its time, else the round
 trip."""
+# Up to this size all of a message's time counts as round trip. The median of five bears two pauses.
 _EMPTY_BITS = 8 * 256
 _N_ROUND_TRIPS = 5
 # Of the shortest transfer, while nothing small enough to show the round trip was sent.

@@ -20,6 +20,7 @@ from partition.placement.solver.subset_dp import bits
 Piece = tuple[int, ...]
 """Choices that follow one another."""
 _MAX_STATES = 64
+"""Of a node, unpacked to draw one; a set of states can be too large to unpack whole."""
 _Node = tuple[int, int, int]
 """How many of the kept choices had their stage; the loose piece that had the last stage, -1 if that
 was a kept choice's; how many of its choices had theirs."""
