@@ -215,7 +215,8 @@ def _parser() -> argparse.ArgumentParser:
         type=share,
         default=None,
         metavar="SHARE",
-        help="expect so many requests within their latency target, whatever it costs; advised only",
+        help="choose only actions expected to answer this share of requests within their latency "
+        "target, at any cost, or else the closest ones; for policies of kind advised",
     )
     parser.add_argument("--duration", type=_seconds, default=None, help="seconds; default endless")
     parser.add_argument("--dry-run", action="store_true", help="print every write, make none")

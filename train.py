@@ -159,13 +159,13 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="EFFECT",
-        help=f"leave effects out of the simulation: {', '.join(EFFECTS)}",
+        help=f"switch effects of the simulation off: {', '.join(EFFECTS)}",
     )
     parser.add_argument(
         "--synchronous",
         dest="blocking",
         action="store_true",
-        help="boards wait for each decision, as most code does",
+        help="simulate boards that serve nothing during a decision; by default they go on",
     )
     parser.add_argument("--resume", type=Path, default=None, help="go on with this run folder")
     parser.add_argument("--init", type=Path, default=None, help="fine-tune this run's policy")

@@ -22,7 +22,8 @@ ABLATIONS = {
     "dvfo-foreseeing": branching.FORESEEING,
     "dvfo-selection-discount": branching.SELECTION_DISCOUNT,
 }
-"""Parts of `dvfo` taken away or added; another, deciding while the board goes on, is a world's."""
+"""Ablations of `dvfo`; one more, synchronous decisions, is a flag of the simulator: `SimConfig`'s
+`blocking`."""
 
 
 def algorithm(name: str) -> Algorithm:
