@@ -230,7 +230,7 @@ def table(folder: ModelFolder, rows: list[CodecRow], arguments: str) -> str:
         "that of a memcpy of the float32 tensor, measured right before. Errors are shares of the "
         "tensor's range: the largest one, and the root mean square of the worst photograph.",
         "",
-        "int8 beside a memcpy, at cuts of 300 kB of float32 or more: encoding "
+        "int8 next to a memcpy, at cuts of 300 kB of float32 or more: encoding "
         f"{_span([row.encode_memcpys for row in large])} times as long, decoding "
         f"{_span([row.decode_memcpys for row in large])}. At smaller cuts a memcpy takes 1 to "
         "5 us, less than a call from Python costs.",

@@ -167,7 +167,7 @@ def page(
         "Parthasarathy and Krishnamachari (arXiv 2210.12219): no compute, one memory capacity, "
         "random clusters of 5 to 50 nodes, our implementation from the description; the same "
         "clusters for every method. Claimed: 10 times faster than random, 35 % better than a "
-        "greedy rival, within 9.2 % of the optimum. Runs that fit one node are left out.",
+        "greedy baseline, within 9.2 % of the optimum. Runs that fit one node are left out.",
         "",
         *claims(runs),
         "",

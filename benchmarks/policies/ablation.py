@@ -94,7 +94,7 @@ def page(found: Mapping[str, Result], n_seeds: int) -> str:
 
     python -m benchmarks.policies.ablation
 
-DVFO's learner, trained anew in the scenario `{SCENARIO}` with {n_seeds} seeds for each line and run
+DVFO's learner, retrained in the scenario `{SCENARIO}` with {n_seeds} seeds for each line and run
 on {N_EPISODES} held-out episodes per seed, the same for all lines; modelled: {VALIDATED_DEVICE}
 with {NETWORK}. Per cent are means over seeds with 95 % bootstrap intervals, paired. The oracle is
 the one of a board that goes on while it decides. `{WHOLE}` looks at the present step only, which

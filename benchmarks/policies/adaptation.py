@@ -110,7 +110,7 @@ def _page(found: Mapping[tuple[str, str], Floats], n_episodes: int) -> str:
         [name, kind, *(f"{100 * gap:.1f} %" for gap in curve)]
         for (kind, name), curve in sorted(found.items(), key=lambda item: item[0][1])
     ]
-    return f"""# Boards that nobody has measured
+    return f"""# Boards that were never measured
 
     python -m benchmarks.policies.adaptation
 

@@ -104,7 +104,7 @@ All boards are modelled: {VALIDATED_DEVICE} with {NETWORK}, all scenarios alike,
 held-out episodes each. "At least": of its actions `{OURS}` takes only those that are expected to
 answer that share of the requests within their latency target, which is to say that this quantile
 of the latency stays within it; where none does, the one that comes closest
-(`deploy.py --min-on-time`). Nothing is trained anew. Targets that nobody can meet are among the
+(`deploy.py --min-on-time`). Nothing is retrained. Targets that no decider can meet are among the
 scenarios, so that no column reaches 100 %.
 
 ![Energy over requests in time](constraint.png)

@@ -30,7 +30,7 @@ _COLUMNS = (
 )
 _EXPLAINED = """\
 Intervals are 95 % bootstrap intervals over seeds and episodes, the same draws for all. A learned
-policy is trained once on all scenarios, anew for each seed; everything else is fitted to each
+policy is trained once on all scenarios, again for each seed; everything else is fitted to each
 scenario by itself, with one seed, and run on the episodes of all.
 `cost` is eta * energy + (1 - eta) * P_max * time over its value at full speed, plus missed
 deadlines, accuracy, switching and heat; `gap` is the cost above the oracle's, `closed` the
@@ -52,7 +52,7 @@ def page(
         speed: of all deciders.
         verdict: bars of the first case.
         cases: results by device and network; the first one is the main one.
-        pictures: beside the page.
+        pictures: next to the page.
         command: that made everything.
     """
     (device, model), *others = cases
