@@ -93,7 +93,7 @@ class Outcome:
         requests: requests answered.
         uplink_bytes: bytes sent per request.
         fell_back: share of requests that the cloud should have answered but did not in time.
-        held_up: share of requests that take longer than the others.
+        held_up: share of requests in the tail of the latency distribution, which are delayed.
         delay_s: mean of their extra time, which is exponentially distributed.
     """
 
