@@ -249,7 +249,7 @@ RECIPE = Algorithm(
     freeze=_freeze,
 )
 OWN_STATE = ("cpu_hz", "gpu_hz", "emc_hz", "edge_share", "decision_s")
-"""What thinking while moving adds to the observation: the action in force, and t_AS."""
+"""Observations of concurrent decisions ("thinking while moving"): the action in force, and t_AS."""
 UNAWARE = replace(RECIPE, unseen=OWN_STATE)
 FORESEEING = replace(RECIPE, settings={**SETTINGS, "gamma": 0.5})
 """Looks ahead: discounts can be told apart only where there is one."""

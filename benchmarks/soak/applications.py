@@ -37,7 +37,7 @@ class Applications:
         address: of the daemon.
         model: folder of the network.
         known: what is asked.
-        ledger: told the outcomes.
+        ledger: receives the outcomes.
         seed: of the pauses.
     """
 

@@ -89,7 +89,7 @@ class Machine:
                 act(kernel)
 
     def bring_online(self) -> None:
-        """Let the owner choose a power mode with all processors, another than at first if he can.
+        """Let the owner choose a power mode with all processors, if possible another one.
 
         What is asked of a clock stays with it while its processors are offline, and cannot be
         changed then.

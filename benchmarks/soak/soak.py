@@ -268,7 +268,7 @@ def _check_summary(daemon: Program, machine: Machine, ledger: Ledger, report: So
     mean_w = summary["energy_j"] / summary["duration_s"]
     low_w, high_w = machine.range_w
     if not (1.0 - POWER_SHARE) * low_w <= mean_w <= (1.0 + POWER_SHARE) * high_w:
-        report.findings.append(f"it tells {mean_w:.3g} W, true are {low_w:.2f} to {high_w:.2f} W")
+        report.findings.append(f"it reports {mean_w:.3g} W, true are {low_w:.2f} to {high_w:.2f} W")
 
 
 def daemon_options(run: Path, hold: str, address: str, cloud_port: int) -> list[object]:
