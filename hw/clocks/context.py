@@ -23,8 +23,8 @@ class ClockContext:
         sysfs: access to the kernel's files.
         changes: where settings are saved before they are changed.
         hold: how clocks are held.
-        cooling: tells whether the kernel cools.
-        power_modes: tells whether nvpmodel stepped in.
+        cooling: shows whether the kernel cools.
+        power_modes: shows whether nvpmodel stepped in.
         clock: present time, s.
         sleep: waits for a number of seconds.
         left_out: clocks that cannot be read -> why.

@@ -31,7 +31,7 @@ class SavedSetting:
         setting: to restore.
         value: to put back.
         power_mode: nvpmodel's mode when it was saved; None where there is none, or if it was not
-            told.
+            reported.
     """
 
     setting: Setting
