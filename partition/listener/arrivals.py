@@ -40,7 +40,7 @@ class Arrivals:
     Args:
         places: calls that may wait at the same time.
         timeout_s: longest wait; the call is ended then.
-        refused: told peer and reason of each call that was ended.
+        refused: called with peer and reason of each call that was ended.
         clock: monotonic seconds.
     """
 

@@ -53,11 +53,11 @@ class Endpoint:
         listen: HOST:PORT; port 0 takes a free one.
         answer: called for each request, in one of the threads.
         folders: the models that a hello may name, by fingerprint.
-        load: of what answers; told of each request.
+        load: of what answers; notified of each request.
         n_requests: that are answered or wait at the same time.
         security: certificates and tokens.
-        answered: told the bytes of each request that was answered, and the time that it took, s.
-        failed: told the gRPC code of each call that failed, in lower case.
+        answered: called with the bytes of each request answered and the time that it took, s.
+        failed: called with the gRPC code of each call that failed, in lower case.
         clock: monotonic seconds.
 
     Attributes:

@@ -37,7 +37,7 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
         tokens: that are known; None demands none.
         places: calls that may wait for their message at the same time.
         timeout_s: longest wait for a call's first message.
-        connections: told of calls that are let in.
+        connections: notified of calls that are let in.
     """
 
     def __init__(

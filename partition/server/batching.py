@@ -64,7 +64,7 @@ class BatchQueue:
         max_waiting: requests that may queue; one more is refused.
         max_batch: largest batch; a power of two.
         cap_s: a batch is only taken together if it will be done within this time.
-        ran: told, for each request that was answered, how many were served together.
+        ran: called, for each request that was answered, with how many were served together.
         clock: monotonic seconds.
     """
 

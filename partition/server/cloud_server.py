@@ -60,7 +60,7 @@ class CloudServer:
         limits: what is refused beyond.
         security: certificates and tokens.
         threads: of each tail, if `runtime` is not given.
-        metrics: told what happens.
+        metrics: count what happens.
 
     Raises:
         CloudError: the address is no address, in use or not permitted, a file of `security`

@@ -37,7 +37,7 @@ class InStream:
             yield signal
 
     def ready(self) -> None:
-        """Tell the sender to begin."""
+        """Signal the sender to begin."""
         self._signals.put(pack_signal(SignalKind.READY))
 
     def took(self, number: int) -> None:
@@ -113,7 +113,7 @@ class FrameReceiver:
         return stream
 
     def ready(self) -> None:
-        """Tell the senders to begin."""
+        """Signal the senders to begin."""
         with self._guard:
             self._is_ready = True
             for stream in self._streams:

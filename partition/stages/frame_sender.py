@@ -79,7 +79,7 @@ class OutStream:
     Args:
         address: HOST:PORT of the receiver.
         session: as the receiver gets it.
-        changed: held while the attributes are read or written, told when they change.
+        changed: held while the attributes are read or written, notified when they change.
         security: certificates and token.
     """
 
