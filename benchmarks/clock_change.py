@@ -8,6 +8,7 @@ small; what is left is this program's.
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
 import sys
@@ -113,6 +114,10 @@ def _timed(work: Callable[[], None]) -> float:
 
 def main() -> int:
     """Run the command."""
+    description = __doc__.partition("\n")[0] if __doc__ else None
+    argparse.ArgumentParser(
+        "python -m benchmarks.clock_change", description=description
+    ).parse_args()
     ours_s, bare_s = measure_change_s()
     print(
         f"change and read-back of 3 clocks: {1e6 * ours_s:.0f} us, its bare system calls "
