@@ -16,7 +16,7 @@ from tests.conftest import REPOSITORY
 
 COMMANDS = [
     *(("deploy.py",), ("train.py",), ("demo.py",)),
-    *(("-m", f"hw.{name}") for name in ("doctor", "restore", "describe", "floors")),
+    *(("-m", f"hw.{name}") for name in ("doctor", "restore", "describe", "selftest")),
     *(("-m", f"partition.{name}") for name in ("server", "prepare", "placement", "stages")),
     *(
         ("-m", name)
