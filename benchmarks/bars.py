@@ -56,7 +56,9 @@ class BarResult:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run everything; 0 when every bar is met, 1 when not, 2 on bad input."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.bars", description=__doc__.splitlines()[0] if __doc__ else None
+    )
     parser.add_argument("--data", type=Path, default=DATA, help="measured data (%(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="training runs (%(default)s)")
     arguments = parser.parse_args(argv)

@@ -132,7 +132,10 @@ def _on_jax(env: VecEnv, settings: Mapping[str, Any]) -> BaseAlgorithm:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table; user errors end in one sentence and exit code 2."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.training_speed",
+        description=__doc__.splitlines()[0] if __doc__ else None,
+    )
     parser.add_argument("--device", default="tx2", help="device model (%(default)s)")
     parser.add_argument("--model", default="efficientnet-lite0", help="network (%(default)s)")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="per row (%(default)s)")

@@ -99,7 +99,9 @@ Machine:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.tuning_over_link", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--out", type=Path, required=True, help="page to write")
     parser.add_argument("--steps", type=int, default=1200, help="on the board (%(default)s)")
     arguments = parser.parse_args()

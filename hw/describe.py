@@ -75,7 +75,9 @@ def _points(kind: str, clocks: Sequence[ClockSurvey], model: DeviceModel) -> lis
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 2 with one sentence when something is wrong."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        "python -m hw.describe", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--like", help="device model that this machine is most like")
     parser.add_argument("--root", type=Path, default=Path("/"), help="look at a recorded tree")
     parser.add_argument("--out", type=Path, required=True, help="the .toml file to write")

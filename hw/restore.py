@@ -23,7 +23,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     What is gone or offline is reported, and waits in the journal; that is no failure.
     """
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(
+        "python -m hw.restore", description=__doc__.splitlines()[0] if __doc__ else None
+    )
     parser.add_argument("--journal", type=Path, help=f"folder of the journal (/{STATE_DIR})")
     arguments = parser.parse_args(argv)
     logging.basicConfig(format="%(message)s")

@@ -19,6 +19,7 @@ PAGES = sorted(
         *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "Makefile")),
         *(path for path in (REPOSITORY / "docs").iterdir() if path.is_file()),
         *(REPOSITORY / "results").glob("*.md"),
+        *(REPOSITORY / "results").glob("*.json"),
     ]
 )
 MARKDOWN = [path for path in PAGES if path.suffix == ".md"]
@@ -118,7 +119,7 @@ def flags_of(name: str) -> frozenset[str]:
         timeout=120,
     )
     assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith("usage: ")
+    assert result.stdout.startswith(f"usage: {'python ' * (len(words) > 1)}{' '.join(words)} ")
     # argparse may break a line after a hyphen
     return frozenset(FLAG.findall(re.sub(r"-\n\s+", "-", result.stdout)))
 

@@ -216,7 +216,9 @@ def soak(n_requests: int, limit_s: float, model: Path) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.server_soak", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--requests", type=int, default=200_000)
     parser.add_argument("--seconds", type=float, default=900.0, help="stop after this time")
     parser.add_argument("--model", type=Path, default=None, help="model folder (tiny-cnn)")

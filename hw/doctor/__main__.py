@@ -40,7 +40,9 @@ class Style:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 2 with one sentence when something cannot be read."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(
+        "python -m hw.doctor", description=__doc__.splitlines()[0] if __doc__ else None
+    )
     parser.add_argument("--root", type=Path, default=Path("/"), help="look at a recorded tree")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--record", type=Path, metavar="DIR", help="save a tree for --root")
