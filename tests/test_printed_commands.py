@@ -49,6 +49,7 @@ NEEDS = {
 FOLDERS = "|".join((*ROOMS, "docs", "results", "tests"))
 SUFFIXES = "py|md|toml|png|csv|json|rules|service"
 FILE = re.compile(rf"(?<![\w/.])(?:{FOLDERS})/[\w/.-]+\.(?:{SUFFIXES})\b")
+DOTTED = re.compile(rf"(?<![\w./-])(?:{'|'.join((*ROOMS, 'tests'))})(?:[.:][A-Za-z]\w*)+(?![\w/])")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -202,6 +203,29 @@ def test_named_files_exist():
     ]
     assert len(named) > 50
     assert [pair for pair in named if not (REPOSITORY / pair[0]).exists()] == []
+
+
+def is_defined(dotted: str) -> bool:
+    """Whether a dotted name is a package, a module, or a name in the text of one."""
+    path = REPOSITORY
+    for place, part in enumerate(parts := re.split("[.:]", dotted)):
+        if (path / f"{part}.py").is_file():
+            text = (path / f"{part}.py").read_text()
+            return all(re.search(rf"\b{name}\b", text) for name in parts[place + 1 :])
+        if not (path / part).is_dir():
+            text = (path / "__init__.py").read_text()
+            return all(re.search(rf"\b{name}\b", text) for name in parts[place:])
+        path /= part
+    return True
+
+
+def test_dotted_names_in_pages_are_modules_and_what_stands_in_them():
+    named = [(name, page.name) for page in PAGES for name in DOTTED.findall(page.read_text())]
+    assert len(named) > 100
+    assert [pair for pair in named if not is_defined(pair[0])] == []
+    assert is_defined("partition.stages.pipeline_driver.PipelineDriver")
+    assert not is_defined("partition.stages.pipeline_driver.Driver")
+    assert not is_defined("partition.stage.pipeline_driver")
 
 
 def headings(page: Path) -> set[str]:
