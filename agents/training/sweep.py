@@ -142,7 +142,7 @@ def _print_table(runs: list[SweepRun]) -> None:
     table = RichTable(title="sweep (modelled)", title_justify="left")
     for axis in AXES:
         table.add_column(axis)
-    for title in ("J/inference", "ms", "in time %", "cost", "way to oracle %"):
+    for title in ("J/inference", "ms", "in time %", "cost", "gap closed %"):
         table.add_column(title, justify="right")
     for run in runs:
         for row in _rows(run):
