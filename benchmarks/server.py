@@ -118,7 +118,8 @@ def _serve(pipe: Any, setting: _Setting) -> None:
     if setting.core is not None:
         os.sched_setaffinity(0, {setting.core})
     keep_memory()
-    answer = np.zeros((1, 1000), np.float32) if setting.is_instant else None
+    reply = setting.folder.outputs[0]
+    answer = np.zeros(reply.shape, reply.dtype) if setting.is_instant else None
     tails = _TimedTails(setting.folder, answer)
     limits = ServerLimits(max_batch=setting.max_batch)
     with CloudServer(setting.folder, tails, max_workers=1, limits=limits) as server:
