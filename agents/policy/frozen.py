@@ -80,7 +80,7 @@ class FrozenPolicy:
             hidden = hidden @ weight.T + bias
             if layer < len(self.weights) - 1:
                 self._bend(hidden)
-        return self._head.batch(hidden, observations)
+        return self._head.batch(hidden)
 
     def _decide_one(self, observation: NDArray[np.float32]) -> Indices:
         """Choose for one board without allocating anything."""
@@ -91,7 +91,7 @@ class FrozenPolicy:
             hidden += bias
             if layer < last:
                 self._bend(hidden)
-        return self._head.one(hidden, observation)
+        return self._head.one(hidden)
 
     def decider(self, _known: Callable[[], NominalModel]) -> Decider:
         """Decide by observations alone."""
@@ -139,10 +139,12 @@ class FrozenPolicy:
         """Build what a folder holds.
 
         Raises:
+            PolicyError: it masks its actions.
             KeyError, TypeError, ValueError: what it holds is nonsense, or its layers do not fit.
         """
+        metadata = _metadata(stored)
         try:
-            return cls(_metadata(stored), layers.from_named(stored.tensors))
+            return cls(metadata, layers.from_named(stored.tensors))
         except PolicyError as error:
             raise ValueError(str(error)) from None
 
@@ -171,6 +173,11 @@ def _metadata(stored: Stored) -> PolicyMetadata:
     content = stored.content
     if content["activation"] not in ACTIVATIONS or content["head"] not in HEADS:
         raise ValueError(f"activation {content['activation']!r}, head {content['head']!r}")
+    if content.get("guard_margin_c") is not None:
+        raise PolicyError(
+            f"the policy of {stored.algorithm} masks its actions, which this version cannot do; "
+            f"train another one with train.py --algo"
+        )
     return PolicyMetadata(
         algorithm=stored.algorithm,
         layout=stored.layout,
@@ -178,6 +185,5 @@ def _metadata(stored: Stored) -> PolicyMetadata:
         activation=content["activation"],
         head=content["head"],
         table=tuple(tuple(row) for row in content["table"]),
-        guard_margin_c=content["guard_margin_c"],
         governed=tuple(content["governed"]),
     )

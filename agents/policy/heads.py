@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from agents.errors import PolicyError
 from agents.policy.metadata import PolicyMetadata
-from agents.policy.thermal_mask import ThermalActionMask
 from envs.errors import ActionError
 from envs.plant import Indices
 from envs.spaces import ActionDecoder
@@ -27,10 +26,10 @@ class Head(Protocol):
 
     n_outputs: int
 
-    def one(self, outputs: Outputs, observation: Outputs) -> Indices:
+    def one(self, outputs: Outputs) -> Indices:
         """Choose by one row of outputs, result (n_axes,), valid until the next call."""
 
-    def batch(self, outputs: Outputs, observations: Outputs) -> Indices:
+    def batch(self, outputs: Outputs) -> Indices:
         """Choose by outputs of shape (n, n_outputs), result (n, n_axes)."""
 
     def from_agent(self, actions: NDArray[Any]) -> Indices:
@@ -38,34 +37,25 @@ class Head(Protocol):
 
 
 class CategoricalHead:
-    """A block of scores per axis; the best of each block, of those that a guard leaves."""
+    """A block of scores per axis; the best of each block."""
 
     def __init__(self, metadata: PolicyMetadata) -> None:
         """Prepare for the axes of a policy."""
-        margin_c, axes = metadata.guard_margin_c, metadata.layout.axes
-        self._decoder = ActionDecoder(axes)
+        self._decoder = ActionDecoder(metadata.layout.axes)
         sizes = self._decoder.sizes
         self.n_outputs = int(sizes.sum())
         ends = np.cumsum(sizes)
         self._blocks = [slice(int(e - s), int(e)) for s, e in zip(sizes, ends, strict=True)]
         self._indices = np.empty(len(sizes), dtype=np.int64)
-        self._guard = (
-            None if margin_c is None else ThermalActionMask(axes, metadata.fields, margin_c)
-        )
 
-    def one(self, outputs: Outputs, observation: Outputs) -> Indices:
+    def one(self, outputs: Outputs) -> Indices:
         """Take the best of each block."""
-        if self._guard and self._guard.is_near(observation):
-            self._indices[:] = self.batch(outputs[None], observation[None])[0]
-            return self._indices
         for axis, block in enumerate(self._blocks):
             self._indices[axis] = outputs[block].argmax()
         return self._indices
 
-    def batch(self, outputs: Outputs, observations: Outputs) -> Indices:
+    def batch(self, outputs: Outputs) -> Indices:
         """Take the best of each block and row."""
-        if self._guard:
-            outputs = np.where(self._guard.allowed(observations), outputs, -np.inf)
         return np.stack([outputs[:, block].argmax(axis=1) for block in self._blocks], axis=1)
 
     def from_agent(self, actions: NDArray[Any]) -> Indices:
@@ -82,12 +72,12 @@ class BoxHead:
         self.n_outputs = len(self._decoder.sizes)
         self._indices = np.empty(self.n_outputs, dtype=np.int64)
 
-    def one(self, outputs: Outputs, observation: Outputs) -> Indices:
+    def one(self, outputs: Outputs) -> Indices:
         """Find the bins."""
         self._indices[:] = self._decoder.from_box(np.tanh(outputs)[None])[0]
         return self._indices
 
-    def batch(self, outputs: Outputs, observations: Outputs) -> Indices:
+    def batch(self, outputs: Outputs) -> Indices:
         """Find the bins of each row."""
         return self._decoder.from_box(np.tanh(outputs))
 
@@ -112,12 +102,12 @@ class TableHead:
             raise PolicyError(f"the table of actions is damaged: {error}") from None
         self.n_outputs = len(self._table)
 
-    def one(self, outputs: Outputs, observation: Outputs) -> Indices:
+    def one(self, outputs: Outputs) -> Indices:
         """Take the best action."""
         best: Indices = self._table[outputs.argmax()]
         return best
 
-    def batch(self, outputs: Outputs, observations: Outputs) -> Indices:
+    def batch(self, outputs: Outputs) -> Indices:
         """Take the best action of each row."""
         best: Indices = self._table[outputs.argmax(axis=1)]
         return best

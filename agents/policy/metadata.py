@@ -20,8 +20,6 @@ class PolicyMetadata:
         head: "categorical" (one block of scores per axis), "box" (one number per axis) or "table"
             (one score per listed action).
         table: the listed actions as indices, for that head only.
-        guard_margin_c: no clock is raised once the board is so near its throttling temperature;
-            None raises them always.
         governed: clocks that are left to the kernel's governors, below what the action says.
     """
 
@@ -31,5 +29,4 @@ class PolicyMetadata:
     activation: str
     head: str
     table: tuple[tuple[int, ...], ...] = ()
-    guard_margin_c: float | None = None
     governed: tuple[str, ...] = ()

@@ -32,10 +32,6 @@ class ThermalActionMask:
         self._tables = [np.array(axis.values) for axis in axes[:-1]]
         self._n_routes = len(axes[-1].values)
 
-    def is_near(self, observation: NDArray[np.float32]) -> bool:
-        """Whether one board is near the limit."""
-        return bool(self._near(observation))
-
     def allowed(self, observations: Observations) -> NDArray[np.bool_]:
         """Choices of each axis that are left, shape (n, sum of the axes' sizes)."""
         near = self._near(observations)[:, None]

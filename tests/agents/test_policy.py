@@ -130,6 +130,14 @@ def test_other_schema_version_is_refused(folder, version):
     assert "train again" in message
 
 
+def test_a_policy_that_masks_its_actions_is_refused(folder):
+    rewrite(folder, guard_margin_c=None)  # as earlier versions wrote all others
+    load_policy(folder)
+    rewrite(folder, algorithm="maskable-ppo", guard_margin_c=5.0)
+    assert "maskable-ppo masks its actions" in (message := refusal(folder))
+    assert "train another one" in message
+
+
 @pytest.mark.parametrize("text", ["[]", "7", "null"])
 def test_metadata_that_is_no_table_is_refused(folder, text):
     (folder / "policy.json").write_text(text)
