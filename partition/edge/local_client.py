@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from partition.errors import CloudUnavailableError, WireError
 from partition.model.folder import ModelFolder
-from partition.security.tls import ClientSecurity
+from partition.security.tls import UNENCRYPTED
 from partition.transport import grpc_options, refusals, rpc, wire
 from partition.transport.stub import Stub
 
@@ -36,8 +36,7 @@ class LocalClient:
         self._address = address
         self._folder = ModelFolder.open(model)
         self._input = self._folder.split_points[0]
-        security = ClientSecurity(insecure=True)
-        self._channel = security.channel(address, grpc_options.LOCAL_CLIENT)
+        self._channel = UNENCRYPTED.channel(address, grpc_options.LOCAL_CLIENT)
         self._stub = Stub(self._channel, address, self._folder)
         try:
             self._stub.check_hello(self._call(self._stub.hello, self._stub.greeting, _HELLO_S))

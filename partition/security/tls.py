@@ -150,6 +150,10 @@ class ClientSecurity:
         return (("authorization", f"Bearer {_tokens(self.token_file)[0]}"),)
 
 
+UNENCRYPTED = ClientSecurity(insecure=True)
+"""Reaches any address in the clear, past a proxy, and shows no token."""
+
+
 class TokenCheck:
     """Knows the tokens of which a client must show one."""
 

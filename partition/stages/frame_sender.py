@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc
 
-from partition.security.tls import ClientSecurity
+from partition.security.tls import UNENCRYPTED
 from partition.stages.errors import StageError, StageLostError
 from partition.stages.session import FRAMES, SignalKind, StageSession, method_path, unpack_signal
 from partition.transport import grpc_options
@@ -80,16 +80,9 @@ class OutStream:
         address: HOST:PORT of the receiver.
         session: as the receiver gets it.
         changed: held while the attributes are read or written, notified when they change.
-        security: certificates and token.
     """
 
-    def __init__(
-        self,
-        address: str,
-        session: StageSession,
-        changed: threading.Condition,
-        security: ClientSecurity,
-    ) -> None:
+    def __init__(self, address: str, session: StageSession, changed: threading.Condition) -> None:
         self.address = address
         self.room = session.window
         self.n_under_way = 0
@@ -100,10 +93,10 @@ class OutStream:
         self.times = FrameTimes()
         self._changed = changed
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._channel = security.channel(address, grpc_options.STAGE_CLIENT)
+        self._channel = UNENCRYPTED.channel(address, grpc_options.STAGE_CLIENT)
         self._outbox.put(session.pack())
         method = self._channel.stream_stream(method_path(FRAMES))
-        self._call = method(iter(self._outbox.get, None), metadata=security.metadata())
+        self._call = method(iter(self._outbox.get, None))
         threading.Thread(target=self._listen, daemon=True, name="outlet").start()
 
     def send(self, number: int, message: bytes) -> None:
@@ -174,16 +167,14 @@ class FrameSender:
 
     Args:
         session: as the receivers get it.
-        security: certificates and token; None encrypts nothing.
     """
 
-    def __init__(self, session: StageSession, security: ClientSecurity | None = None) -> None:
+    def __init__(self, session: StageSession) -> None:
         self._session = session
         self._changed = threading.Condition()
         self._last = 0
-        security = security or ClientSecurity(insecure=True)
         self._streams = [
-            OutStream(address, session, self._changed, security) for address in session.addresses
+            OutStream(address, session, self._changed) for address in session.addresses
         ]
 
     def __enter__(self) -> FrameSender:

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from partition.errors import PartitionError
 from partition.model.folder import ModelFolder
 from partition.model.runtime import Array
-from partition.security.tls import ClientSecurity, ServerSecurity
 from partition.stages.errors import StageError, StageLostError
 from partition.stages.frame_receiver import FrameReceiver
 from partition.stages.frame_sender import FrameSender
@@ -82,8 +81,6 @@ class PipelineDriver:
         queue_depth: frames that may wait in front of a stage.
         patience_s: without a result for so long, the line is given up.
         stall_s: without a result for so long, a new session is tried.
-        server_security: of the end that takes results; None encrypts nothing.
-        client_security: of the end that feeds.
     """
 
     def __init__(
@@ -96,8 +93,6 @@ class PipelineDriver:
         queue_depth: int = 1,
         patience_s: float = 120.0,
         stall_s: float = 30.0,
-        server_security: ServerSecurity | None = None,
-        client_security: ClientSecurity | None = None,
     ) -> None:
         self._folder = folder.plain
         self._route = route
@@ -105,7 +100,6 @@ class PipelineDriver:
         self._queue_depth = queue_depth
         self._patience_s = patience_s
         self._stall_s = stall_s
-        self._security = client_security
         self._entry = CutCodec(self._folder, 0, codec)
         self._exit = CutCodec(self._folder, len(folder.cuts) - 1, codec)
         self._changed = threading.Condition()
@@ -115,7 +109,7 @@ class PipelineDriver:
         self._closing = False
         self._number = 0
         self.breaks: list[Break] = []
-        self._sink = SessionServer(listen, self._collect, self.statistics, server_security)
+        self._sink = SessionServer(listen, self._collect, self.statistics)
 
     def __enter__(self) -> PipelineDriver:
         """Begin to listen for results."""
@@ -233,7 +227,7 @@ class PipelineDriver:
             hops=hops,
             sink=self._sink.address,
         )
-        with FrameSender(session, self._security) as outlet:
+        with FrameSender(session) as outlet:
             self._outlet = outlet
             try:
                 outlet.wait_ready(READY_TIMEOUT_S)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import grpc
 
-from partition.security.tls import ClientSecurity
+from partition.security.tls import UNENCRYPTED
 from partition.stages.errors import StageLostError
 from partition.stages.session import PROBE, method_path
 from partition.transport import grpc_options
@@ -15,7 +15,7 @@ PROBE_BYTES = 1 << 17
 _TRIES = 3
 
 
-def link_rate_bps(address: str, timeout_s: float, security: ClientSecurity | None = None) -> float:
+def link_rate_bps(address: str, timeout_s: float) -> float:
     """Measure the rate to a stage or a line's end, next to whatever else is sent, bit/s.
 
     A link that does not get a message through in time is as slow as that: frames that cannot
@@ -24,18 +24,16 @@ def link_rate_bps(address: str, timeout_s: float, security: ClientSecurity | Non
     Args:
         address: HOST:PORT.
         timeout_s: for each message.
-        security: certificates and token; None encrypts nothing.
 
     Raises:
         StageLostError: no stage answers there.
     """
-    security = security or ClientSecurity(insecure=True)
     estimator = LinkEstimator()
-    with security.channel(address, grpc_options.SIZES) as channel:
+    with UNENCRYPTED.channel(address, grpc_options.SIZES) as channel:
         call = channel.unary_unary(method_path(PROBE))
 
         def send(message: bytes) -> None:
-            call(message, timeout=timeout_s, metadata=security.metadata())
+            call(message, timeout=timeout_s)
 
         try:
             estimator.probe(send, 0, _TRIES)

@@ -16,7 +16,6 @@ from partition.errors import PartitionError, WireError
 from partition.listener.listener import MESSAGE_TIMEOUT_S, Listener
 from partition.model.folder import ModelFolder
 from partition.model.runtime import SplitRuntime
-from partition.security.tls import ClientSecurity, ServerSecurity
 from partition.stages.errors import StageError, StageLostError
 from partition.stages.frame_receiver import FrameReceiver
 from partition.stages.frame_sender import FrameSender
@@ -44,19 +43,12 @@ class SessionServer:
         listen: HOST:PORT; port 0 takes a free one.
         work: handles a session, in a thread of its own.
         statistics: what to answer when asked for statistics.
-        security: certificates and tokens; None encrypts nothing.
 
     Raises:
         CloudError: the address is no address, in use or not permitted.
     """
 
-    def __init__(
-        self,
-        listen: str,
-        work: Work,
-        statistics: Callable[[], dict[str, Any]],
-        security: ServerSecurity | None = None,
-    ) -> None:
+    def __init__(self, listen: str, work: Work, statistics: Callable[[], dict[str, Any]]) -> None:
         self._work = work
         self._statistics = statistics
         self._turn = threading.Lock()
@@ -73,7 +65,6 @@ class SessionServer:
             n_calls=_CALLS,
             message_timeout_s=_MESSAGE_TIMEOUT_S,
             options=grpc_options.STAGE_SERVER,
-            security=security,
         )
         host, _ = rpc.parse_address(listen)
         self.address = f"{host}:{self._listener.port}"
@@ -140,27 +131,16 @@ class StageServer:
         folder: the network.
         listen: HOST:PORT; port 0 takes a free one.
         threads: per inference.
-        server_security: what it shows; None encrypts nothing.
-        client_security: what it believes of the next one.
     """
 
-    def __init__(
-        self,
-        folder: ModelFolder,
-        listen: str,
-        threads: int = 1,
-        *,
-        server_security: ServerSecurity | None = None,
-        client_security: ClientSecurity | None = None,
-    ) -> None:
+    def __init__(self, folder: ModelFolder, listen: str, threads: int = 1) -> None:
         self._folder = folder.plain
         self._runtime = SplitRuntime(self._folder, threads)
-        self._security = client_security
         self._busy_s: deque[float] = deque(maxlen=_TIMED_FRAMES)
         self._frames = 0
         self._outlet: FrameSender | None = None
         self._piece: tuple[tuple[int, int, str], StageModel] | None = None
-        self._server = SessionServer(listen, self._work, self.statistics, server_security)
+        self._server = SessionServer(listen, self._work, self.statistics)
         self.address = self._server.address
 
     def __enter__(self) -> StageServer:
@@ -195,7 +175,7 @@ class StageServer:
         if not session.hops:
             raise StageError("a stage was taken for the end of the line")
         # The next ones load their pieces while this one does.
-        with FrameSender(session.behind(), self._security) as outlet:
+        with FrameSender(session.behind()) as outlet:
             inlet.on_cancel(outlet.cut)
             self._outlet = outlet
             try:
