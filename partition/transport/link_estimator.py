@@ -101,7 +101,11 @@ class LinkEstimator:
         self._clock = clock
         self._lock = threading.Lock()
         self._pending: list[_Transfer] = []
-        self._reset()
+        self._belief: Float64Array = np.full(len(_RATES_BPS), 1.0 / len(_RATES_BPS))
+        self._round_trips_s: deque[float] = deque(maxlen=_N_ROUND_TRIPS)
+        self._rtt_s = math.inf
+        self._updated_s = clock()
+        self._told_s: float | None = None
 
     def transferred(self, message_bytes: int, elapsed_s: float) -> None:
         """Take in a request whose way there and back took `elapsed_s`.
@@ -140,11 +144,6 @@ class LinkEstimator:
         """Take in a request that had no answer within `deadline_s`: a bound of the rate."""
         self._note(_Transfer(8.0 * message_bytes, max(deadline_s, 1e-6), self._clock(), False))
 
-    def forget(self) -> None:
-        """Start again, for instance because no server answers any more."""
-        with self._lock:
-            self._reset()
-
     def estimate(self, server_load: float = 0.0) -> LinkEstimate | None:
         """The link as of now; None before the first transfer that showed the rate.
 
@@ -160,14 +159,6 @@ class LinkEstimator:
             sure *= math.exp(-max(now_s - self._updated_s, 0.0) / _FADING_S)
             age_s = max(now_s - self._told_s, 0.0)
             return LinkEstimate(rate_bps, float(self._rtt_s), float(age_s), server_load, sure)
-
-    def _reset(self) -> None:
-        self._belief: Float64Array = np.full(len(_RATES_BPS), 1.0 / len(_RATES_BPS))
-        self._round_trips_s: deque[float] = deque(maxlen=_N_ROUND_TRIPS)
-        self._rtt_s = math.inf
-        self._pending.clear()
-        self._updated_s = self._clock()
-        self._told_s: float | None = None
 
     def _note(self, transfer: _Transfer) -> None:
         with self._lock:

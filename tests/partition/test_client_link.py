@@ -13,6 +13,7 @@ from partition.edge.client import CloudClient
 from partition.errors import CloudUnavailableError, DeadlineExceededError
 from partition.server.cloud_server import CloudServer
 from partition.transport import wire
+from partition.transport.link_estimator import LinkEstimator
 
 DEADLINE_S = 5.0
 
@@ -143,7 +144,7 @@ class TestRefresh:
 
     def test_a_slow_link_is_measured_with_few_bytes(self, client, now_s, sizes):
         for rate_bps, size in ((0.3e6, 3_000), (4e6, 10_000)):
-            client._estimator.forget()
+            client._estimator = LinkEstimator(client._clock)
             know(client, rate_bps)
             now_s[0] += 2.0
             refresh(client)

@@ -185,13 +185,6 @@ def test_a_rate_beyond_every_network_is_not_believed():
     assert 1e9 < link.estimator.estimate().rate_bps <= 1e10
 
 
-def test_forgetting_starts_anew():
-    link = SimulatedLink(8e6)
-    link.send(100_000)
-    link.estimator.forget()
-    assert link.estimator.estimate() is None
-
-
 def test_many_transfers_are_taken_in_even_if_nobody_asks():
     link = SimulatedLink(8e6)
     for _ in range(1000):
