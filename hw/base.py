@@ -338,10 +338,6 @@ class Board(ABC):
         """What became of a request, as far as more is known of a clock than its own files say."""
         return applied
 
-    def read_point(self) -> OperatingPoint:
-        """Read the present clocks, Hz."""
-        return {name: domain.read_hz() for name, domain in self.domains.items()}
-
     def temperature_c(self) -> float:
         """Read the hottest zone, degrees C.
 

@@ -28,6 +28,7 @@ from partition.errors import CloudUnavailableError
 from partition.model.runtime import SplitRuntime
 from partition.transport.wire import Reply
 from tests.hw.fake.clock import FakeClock
+from tests.hw.read_point import read_point
 
 STEP_S = 0.25
 LINK = LinkEstimate(rate_bps=20e6, rtt_s=0.01, age_s=0.5, server_load=0.25)
@@ -180,11 +181,11 @@ def test_a_dry_run_leaves_the_clocks_alone(plant):
 def test_closing_gives_the_clocks_back_and_hangs_up(plant, clock, logits):
     cloud = FakeCloud(clock, logits=logits)
     live = plant(cloud=cloud)
-    before = live._board.read_point()
+    before = read_point(live._board)
     live.step(action(live, cpu=0, gpu=0, emc=0))
     live.close()
     clock.sleep(1.0)
-    assert live._board.read_point() == before
+    assert read_point(live._board) == before
     assert cloud.is_closed
 
 

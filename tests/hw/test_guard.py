@@ -6,6 +6,7 @@ import pytest
 
 from hw.base import Applied, Cause
 from hw.boards.guard import KNOWN_FOR_S, ThermalGuard
+from tests.hw.read_point import read_point
 
 LIMIT_C = 80.0  # of a Raspberry Pi
 HZ = [hz * 100_000_000 for hz in range(6, 19)]
@@ -135,7 +136,7 @@ def test_board_whose_temperature_was_never_known_goes_down_from_what_it_runs_at(
     sysfs.kernel.fails[TEMPERATURE] = errno.EAGAIN
     board = open_linux(sysfs)
     board.apply({"cpu": 1_800_000_000})
-    assert board.read_point() == {"cpu": 600_000_000}
+    assert read_point(board) == {"cpu": 600_000_000}
 
 
 def test_guard_of_a_board_that_tells_neither_temperature_nor_clock_asks_for_the_lowest(
