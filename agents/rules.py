@@ -9,7 +9,6 @@ from agents.baselines.dynasplit import DYNASPLIT, PUBLISHED
 from agents.baselines.model_search import MODEL_SEARCH
 from agents.baselines.neurosurgeon import NEUROSURGEON
 from agents.deciders.governor import FIXED_ROUTE
-from agents.deciders.rule import Parameters, Rule
 from agents.deciders.static import RANDOM, STATIC
 
 _KINDS = (
@@ -25,12 +24,3 @@ _KINDS = (
     RANDOM,
 )
 KINDS = {kind.name: kind for kind in _KINDS}
-
-
-def make_rule(name: str, parameters: Parameters) -> Rule:
-    """Make a rule by the name of its kind.
-
-    Raises:
-        KeyError: unknown name.
-    """
-    return Rule(KINDS[name], parameters)

@@ -8,17 +8,18 @@ import pytest
 from safetensors.numpy import load_file
 
 from agents.advised.policy import advised_rule
+from agents.deciders.rule import Rule
 from agents.deployed.run_folder import load_policy
 from agents.errors import PolicyError
 from agents.policy import checksum
 from agents.policy.folder import METADATA_FILE, WEIGHTS_FILE
 from agents.policy.saved_rule import SavedRule, save_privileged
-from agents.rules import make_rule
+from agents.rules import KINDS
 from envs.plant import Axis
 from tests.runs import constant_policy
 
-STATIC = make_rule("static", {"action": [0, 1, 2, 3]})
-GOVERNED = make_rule("dynamic-split", {})
+STATIC = Rule(KINDS["static"], {"action": [0, 1, 2, 3]})
+GOVERNED = Rule(KINDS["dynamic-split"], {})
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_an_absurd_parameter_is_refused(folder, value, where):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.int64])
 def test_an_absurd_number_of_an_array_is_refused(layout, tmp_path, dtype):
-    rule = make_rule("static", {"action": np.full((2, 2), 10**15, dtype)})
+    rule = Rule(KINDS["static"], {"action": np.full((2, 2), 10**15, dtype)})
     SavedRule("mine", rule, layout).save(tmp_path)
     with pytest.raises(PolicyError, match=r"is damaged .*a parameter is"):
         load_policy(tmp_path)

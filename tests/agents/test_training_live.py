@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from agents.deciders.rule import Rule
 from agents.deployed.run_folder import one_board
 from agents.errors import AgentError
 from agents.learning.safe_env import SafeEnv
 from agents.policy.saved_rule import SavedRule
-from agents.rules import make_rule
+from agents.rules import KINDS
 from agents.training import live
 from agents.training.algorithms import ALGORITHMS
 from agents.training.live import (
@@ -65,7 +66,7 @@ def test_a_policy_without_scores_per_axis_is_refused(env, small_world):
 
 
 def test_a_rule_is_refused_with_what_can_be_tuned(small_world, small_device, tiny, tmp_path):
-    saved = SavedRule("model-search", make_rule("model-search", {}), small_world.layout)
+    saved = SavedRule("model-search", Rule(KINDS["model-search"], {}), small_world.layout)
     run = write_run(tmp_path / "run", saved, small_device, tiny.path)
     place = LiveTuningConfig(board="sim", scenario="steady-wifi", cloud=None, n_steps=10, seed=0)
     with pytest.raises(

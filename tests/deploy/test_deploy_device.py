@@ -6,9 +6,10 @@ import json
 
 import pytest
 
+from agents.deciders.rule import Rule
 from agents.policy.saved_rule import SavedRule
 from agents.registry import UNLEARNED
-from agents.rules import make_rule
+from agents.rules import KINDS
 from envs.sim.build import build_sim_config
 from tests.deploy.conftest import watch_limits
 from tests.hw.fake.access import FakeSysfs
@@ -62,7 +63,7 @@ def test_whoever_weighs_actions_by_the_model_does_so_on_the_machine(
 
 
 def test_governors_leave_the_machine_alone_whatever_it_is(machine, world, tiny, tmp_path, main):
-    rule = make_rule("fixed-route", {"route": 0})
+    rule = Rule(KINDS["fixed-route"], {"route": 0})
     run = run_of(SavedRule("edge-only", rule, world.layout), tiny, tmp_path)
     assert main(run, "--board", "linux", "--duration", 0.6, root=machine.root) == 0
     assert machine.kernel.writes == []

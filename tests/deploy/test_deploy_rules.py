@@ -13,15 +13,15 @@ from agents.deciders.nominal import NominalModel, every_action
 from agents.deciders.rule import Rule
 from agents.policy.saved_rule import SavedRule, save_privileged
 from agents.registry import UNLEARNED
-from agents.rules import make_rule
+from agents.rules import KINDS
 from partition.model.runtime import SplitRuntime
 from partition.server.cloud_server import CloudServer
 from tests.deploy.conftest import BLOCKED
 from tests.runs import write_run
 
 GOVERNED = {
-    "edge-only": make_rule("fixed-route", {"route": 4}),
-    "neurosurgeon": make_rule("neurosurgeon", {"goal": "latency"}),
+    "edge-only": Rule(KINDS["fixed-route"], {"route": 4}),
+    "neurosurgeon": Rule(KINDS["neurosurgeon"], {"goal": "latency"}),
 }
 
 
@@ -80,7 +80,7 @@ def test_clocks_of_a_real_board_stay_its_governors_business(machine, save, main,
 
 
 def test_rule_that_sets_clocks_is_refused_on_another_board(machine, save, refusal):
-    run = save("best-static", make_rule("static", {"action": [0, 0, 0, 4]}))
+    run = save("best-static", Rule(KINDS["static"], {"action": [0, 0, 0, 4]}))
     message = refusal(run, "--board", "linux", root=machine.root)
     assert "this is another device" in message
     assert machine.kernel.writes == []
@@ -93,7 +93,7 @@ def test_whoever_looks_into_the_simulation_drives_no_board(save, small_world, re
 
 
 def test_rule_whose_parameters_do_not_fit_is_refused(save, refusal):
-    assert "is damaged" in refusal(save("bayes", make_rule("static", {"actions": []})))
+    assert "is damaged" in refusal(save("bayes", Rule(KINDS["static"], {"actions": []})))
 
 
 def test_requests_in_time_can_be_a_constraint(save, small_world, main, monkeypatch):

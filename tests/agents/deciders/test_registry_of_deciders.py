@@ -9,9 +9,10 @@ import pytest
 from agents.baselines.appealnet import ASSUMED_SHARE
 from agents.baselines.rollout import mean_cost
 from agents.deciders.nominal import NominalModel
+from agents.deciders.rule import Rule
 from agents.errors import AgentError
 from agents.registry import UNLEARNED
-from agents.rules import make_rule
+from agents.rules import KINDS
 from agents.seeds import seeds_for
 from agents.training.all_deciders import DECIDERS
 from envs.sim.batched_simulator import BatchedSimulator
@@ -39,7 +40,7 @@ def test_what_can_be_saved_decides_the_same_when_it_is_built_again(swinging, fit
         assert found.rule is None
         return
     parameters = json.loads(json.dumps(found.rule.parameters))
-    again = make_rule(found.rule.name, parameters).build(NominalModel.of(swinging))
+    again = Rule(KINDS[found.rule.name], parameters).build(NominalModel.of(swinging))
     first, second = (mean_cost(swinging, decider, SEEDS) for decider in (found.decider, again))
     assert first == second
 
