@@ -28,7 +28,7 @@ class CutTimes:
         cpu_s, gpu_s = costs.head.busy_s(*hz)
         self.head_s: Floats = costs.head.fixed_s + cpu_s + gpu_s
         span_s = np.maximum(self.head_s, 1e-9)
-        self.head_j: Floats = span_s * known.device.total_power_w(
+        self.head_j: Floats = span_s * known.device.power.total_w(
             *hz,
             cpu_util=cpu_s / span_s,
             gpu_util=gpu_s / span_s,

@@ -34,9 +34,9 @@ def _criteria(known: NominalModel, actions: Actions) -> Floats:
     clocks, costs = actions.clocks, actions.costs
     hz = (clocks.cpu_hz, clocks.gpu_hz, clocks.emc_hz)
     cpu_s, gpu_s = costs.head.busy_s(*hz)
-    idle_w = known.device.total_power_w(*hz, cpu_util=0.0, gpu_util=0.0, traffic_bytes_per_s=0.0)
+    idle_w = known.device.power.total_w(*hz, cpu_util=0.0, gpu_util=0.0, traffic_bytes_per_s=0.0)
     # Power is linear in what is busy, so that one request a second shows the energy of a request.
-    busy_w = known.device.total_power_w(
+    busy_w = known.device.power.total_w(
         *hz, cpu_util=cpu_s, gpu_util=gpu_s, traffic_bytes_per_s=costs.traffic_bytes
     )
     return np.stack([costs.head.fixed_s + cpu_s + gpu_s, idle_w, busy_w - idle_w], axis=1)

@@ -95,7 +95,7 @@ class BatchedSimulator:
         if self._believed_rows is not None:
             expected, _ = _blended(self._believed_rows, new, old, thinking)
         self._sensors.see(now, expected, sent, Clocks(*clocks_hz), response)
-        over_c = np.maximum(self._temperature_c(now) - device.throttle_c, 0.0)
+        over_c = np.maximum(self._temperature_c(now) - device.thermal.throttle_c, 0.0)
         return _outcome(costs, response, switched, over_c * world.effects.thermal)
 
     def readings(self) -> Readings:
@@ -118,7 +118,7 @@ class BatchedSimulator:
             latency_target_s=now.latency_target_s,
             eta=now.eta,
             radio_w=now.radio_w + now.radio_w_per_bps * link_bps,
-            temperature_margin_c=self.world.device.throttle_c - temperature_c,
+            temperature_margin_c=self.world.device.thermal.throttle_c - temperature_c,
             latency_s=seen.latency_s,
             power_w=seen.power_w,
             clocks_hz=np.stack([self._clocks_hz[k] for k in self._settable], axis=1),
@@ -242,7 +242,7 @@ class BatchedSimulator:
     def _allowed_hz(self, clocks_hz: list[Floats], now: OperatingConditions) -> list[Floats]:
         """Lower clocks to what a hot board is still given, on its table."""
         temperature_c = self._temperature_c(now)
-        is_cool = (temperature_c <= self.world.device.throttle_c).all()
+        is_cool = (temperature_c <= self.world.device.thermal.throttle_c).all()
         if is_cool or not self.world.effects.thermal:
             return clocks_hz
         allowed = []
@@ -286,19 +286,19 @@ class BatchedSimulator:
     def _warm(self, power_w: Floats, now: OperatingConditions) -> None:
         """Let a step's power warm the boards; a larger resistance acts like more power."""
         if self.world.effects.thermal:
-            self._fast_c, self._slow_c = self.world.device.thermal_step(
+            self._fast_c, self._slow_c = self.world.device.thermal.step(
                 self._fast_c, self._slow_c, power_w * _resistance(now), self.world.step_s
             )
 
     def _temperature_c(self, now: OperatingConditions) -> Floats:
-        return self.world.device.temperature_c(now.ambient_c, self._fast_c, self._slow_c)
+        return self.world.device.thermal.temperature_c(now.ambient_c, self._fast_c, self._slow_c)
 
     def _slow_at_rest_c(self, now: OperatingConditions) -> Floats:
         """Heat of the slow node after a long time without load at the top clocks."""
         if not self.world.effects.thermal:
             return np.zeros(self.n)
         top = [float(table[-1]) for table in self._tables]
-        power_w = self.world.device.total_power_w(
+        power_w = self.world.device.power.total_w(
             *top, cpu_util=0.0, gpu_util=0.0, traffic_bytes_per_s=0.0
         )
         return self.world.device.thermal.slow_c_per_w * power_w * _resistance(now)

@@ -89,7 +89,7 @@ class ModelErrorRatios:
             fixed_s = fixed_s + seen.fell_back * costs.tail.fixed_s
         self.latency = _follow(self.latency, seen.edge_s, fixed_s + cpu_s + gpu_s)
         send_s = costs.wire_bytes * 8.0 / link.rate_bps
-        board_w = self._device.total_power_w(
+        board_w = self._device.power.total_w(
             clocks.cpu_hz,
             clocks.gpu_hz,
             clocks.emc_hz,

@@ -100,4 +100,4 @@ def _demand(device: DeviceModel, costs: Sequence[Cost]) -> Demand:
         np.array([getattr(cost, name) for cost in costs], dtype=np.float64)
         for name in ("flops", "traffic_bytes", "kernels")
     )
-    return device.demand(flops, traffic_bytes, kernels)
+    return device.network.demand(flops, traffic_bytes, kernels)

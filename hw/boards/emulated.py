@@ -63,7 +63,7 @@ class EmulatedBoard(Board):
     @property
     def temperature_limit_c(self) -> float:
         """Temperature at which the modelled device begins to throttle, degrees C."""
-        return self.device.throttle_c
+        return self.device.thermal.throttle_c
 
     @property
     def shortest_window_s(self) -> float:
@@ -135,7 +135,7 @@ class _ModelledState:
     def temperature_c(self) -> float:
         """Modelled temperature, degrees C."""
         self.advance()
-        return float(self.device.temperature_c(self._ambient_c, *self._nodes_c))
+        return float(self.device.thermal.temperature_c(self._ambient_c, *self._nodes_c))
 
     def advance(self) -> tuple[float, float]:
         """Integrate up to now; returns time and energy so far, s and J."""
@@ -147,7 +147,7 @@ class _ModelledState:
                 util = min((busy_s - self._busy_s) / (past_s * self.share), 1.0)
                 self.power_w = self._power_w(util)
                 self._energy_j += self.power_w * past_s
-                fast_c, slow_c = self.device.thermal_step(*self._nodes_c, self.power_w, past_s)
+                fast_c, slow_c = self.device.thermal.step(*self._nodes_c, self.power_w, past_s)
                 self._nodes_c = (float(fast_c), float(slow_c))
                 self._now_s, self._busy_s = now_s, busy_s
             return now_s, self._energy_j
@@ -155,7 +155,7 @@ class _ModelledState:
     def _power_w(self, util: float) -> float:
         domains = self.device.domains
         return float(
-            self.device.total_power_w(
+            self.device.power.total_w(
                 self.cpu_hz,
                 domains["gpu"].available_hz[0],
                 domains["emc"].available_hz[-1],
@@ -204,7 +204,7 @@ class _ModelledSensor:
     def __init__(self, state: _ModelledState) -> None:
         self._state = state
         self.step_w = state.device.sensor.step_w
-        self.period_s = state.device.sensor_period_s
+        self.period_s = state.device.sensor.period_s
 
     def read_w(self) -> float:
         """Mean modelled power since the last look, W."""

@@ -59,7 +59,7 @@ class SimBoard(Board):
     @property
     def temperature_limit_c(self) -> float:
         """Temperature at which the modelled device begins to throttle, degrees C."""
-        return self.device.throttle_c
+        return self.device.thermal.throttle_c
 
     @property
     def shortest_window_s(self) -> float:
@@ -133,7 +133,7 @@ class SimBoard(Board):
     ) -> AbstractContextManager[SimWork]:
         """Make a piece of a network take as long as the model says."""
         return self.run(
-            self.device.demand(flops, traffic_bytes, kernels), traffic_bytes=traffic_bytes
+            self.device.network.demand(flops, traffic_bytes, kernels), traffic_bytes=traffic_bytes
         )
 
     def set_ambient(self, ambient_c: float) -> None:
@@ -195,7 +195,7 @@ class _SimSensor:
     def __init__(self, board: SimBoard) -> None:
         self._board = board
         self.step_w = board.device.sensor.step_w
-        self.period_s = board.device.sensor_period_s
+        self.period_s = board.device.sensor.period_s
 
     def read_w(self) -> float:
         """Read the modelled power as the sensor would show it, W."""

@@ -64,7 +64,7 @@ class SimState:
     @property
     def temperature_c(self) -> float:
         """Temperature of the hottest zone, degrees C."""
-        return float(self._device.temperature_c(self.ambient_c, *self._nodes_c))
+        return float(self._device.thermal.temperature_c(self.ambient_c, *self._nodes_c))
 
     @property
     def rails(self) -> RailPower:
@@ -76,7 +76,7 @@ class SimState:
             cpu_s, gpu_s = self.work.demand.busy_s(cpu_hz, gpu_hz, emc_hz)
             cpu_util, gpu_util = float(cpu_s) / latency_s, float(gpu_s) / latency_s
             bytes_per_s = self.work.traffic_bytes / latency_s
-        return self._device.power_w(
+        return self._device.power.rails_w(
             cpu_hz,
             gpu_hz,
             emc_hz,
@@ -134,13 +134,13 @@ class SimState:
         if self.work is not None and not self.work.done:
             self.work.progress += dt_s / self._latency_s(self.work)
             self.work.modelled_s += dt_s
-        fast_c, slow_c = self._device.thermal_step(*self._nodes_c, rails.total_w, dt_s)
+        fast_c, slow_c = self._device.thermal.step(*self._nodes_c, rails.total_w, dt_s)
         self._nodes_c = (float(fast_c), float(slow_c))
 
     def capped_hz(self, domain: str, freq_hz: int) -> int:
         """Highest operating point at or below both a frequency and the thermal cap, Hz."""
         temperature_c = self.temperature_c
-        if temperature_c <= self._device.throttle_c:
+        if temperature_c <= self._device.thermal.throttle_c:
             return freq_hz
         cap_hz = min(float(self._device.throttled_hz_cap(domain, temperature_c)), freq_hz)
         return max(hz for hz in self._device.domains[domain].available_hz if hz <= cap_hz)

@@ -56,7 +56,7 @@ def _modelled(device: DeviceModel, anchor: dict[str, Any]) -> float:
     ]
     if anchor["quantity"] == "latency_s":
         return float(device.latency_s(device.workloads[anchor["workload"]], *clocks_hz))
-    rails = device.power_w(
+    rails = device.power.rails_w(
         *clocks_hz,
         cpu_util=anchor.get("cpu_util", 0.0),
         gpu_util=anchor.get("gpu_util", 0.0),

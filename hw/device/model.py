@@ -145,25 +145,10 @@ class DeviceModel:
         return np.array(self.domains["emc"].available_hz, dtype=np.float64)
 
     @property
-    def sensor_period_s(self) -> float:
-        """Time between two new power readings, s."""
-        return self.sensor.period_s
-
-    @property
-    def throttle_c(self) -> float:
-        """Temperature at which clocks begin to be capped, degrees C."""
-        return self.thermal.throttle_c
-
-    @property
-    def throttle_span_c(self) -> float:
-        """Degrees above `throttle_c` at which only the lowest clock is left."""
-        return self.thermal.throttle_span_c
-
-    @property
     def max_power_w(self) -> float:
         """Modelled power with all clocks at their maximum and every unit busy, W."""
         return float(
-            self.total_power_w(
+            self.power.total_w(
                 self.domains["cpu"].available_hz[-1],
                 self.domains["gpu"].available_hz[-1],
                 self.domains["emc"].available_hz[-1],
@@ -186,79 +171,10 @@ class DeviceModel:
             "; ".join(self.modelled) or "anything else"
         )
 
-    def demand(self, flops: Values, traffic_bytes: Values, kernels: Values) -> Demand:
-        """Work of a network, or a part of one, that was not measured on the device; modelled.
-
-        Args:
-            flops: floating-point operations, two per multiply-add.
-            traffic_bytes: bytes of weights, layer inputs and layer outputs.
-            kernels: launched kernels after fusion.
-        """
-        return self.network.demand(flops, traffic_bytes, kernels)
-
     def latency_s(self, demand: Demand, cpu_hz: Values, gpu_hz: Values, emc_hz: Values) -> Floats:
         """Modelled time for some work, s; the form is that of `Demand`."""
         cpu_s, gpu_s = demand.busy_s(cpu_hz, gpu_hz, emc_hz)
         return np.asarray(demand.fixed_s + cpu_s + gpu_s)
-
-    def power_w(
-        self,
-        cpu_hz: Values,
-        gpu_hz: Values,
-        emc_hz: Values,
-        *,
-        cpu_util: Values,
-        gpu_util: Values,
-        traffic_bytes_per_s: Values,
-    ) -> RailPower:
-        """Modelled power of each rail and at the board's input, W.
-
-        Args:
-            cpu_hz: CPU clock, Hz.
-            gpu_hz: GPU clock, Hz.
-            emc_hz: memory clock, Hz.
-            cpu_util: share of the time during which one core is busy, 0..1.
-            gpu_util: share of the time during which the GPU is saturated, 0..1.
-            traffic_bytes_per_s: memory traffic, B/s.
-        """
-        return self.power.rails_w(
-            cpu_hz,
-            gpu_hz,
-            emc_hz,
-            cpu_util=cpu_util,
-            gpu_util=gpu_util,
-            traffic_bytes_per_s=traffic_bytes_per_s,
-        )
-
-    def total_power_w(
-        self,
-        cpu_hz: Values,
-        gpu_hz: Values,
-        emc_hz: Values,
-        *,
-        cpu_util: Values,
-        gpu_util: Values,
-        traffic_bytes_per_s: Values,
-    ) -> Floats:
-        """The `total_w` of `power_w` alone, in fewer passes over the arrays."""
-        return self.power.total_w(
-            cpu_hz,
-            gpu_hz,
-            emc_hz,
-            cpu_util=cpu_util,
-            gpu_util=gpu_util,
-            traffic_bytes_per_s=traffic_bytes_per_s,
-        )
-
-    def thermal_step(
-        self, fast_c: Values, slow_c: Values, power_w: Values, dt_s: Values
-    ) -> tuple[Floats, Floats]:
-        """Both thermal nodes (degrees above their rest) after `dt_s` under constant power."""
-        return self.thermal.step(fast_c, slow_c, power_w, dt_s)
-
-    def temperature_c(self, ambient_c: Values, fast_c: Values, slow_c: Values) -> Floats:
-        """Temperature of the hottest zone, degrees C."""
-        return self.thermal.temperature_c(ambient_c, fast_c, slow_c)
 
     def throttled_hz_cap(self, domain: str, temperature_c: Values) -> Floats:
         """Highest clock a domain may run at, Hz; between operating points, a board snaps down.

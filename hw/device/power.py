@@ -80,7 +80,16 @@ class PowerModel(Table, frozen=True):
         gpu_util: Values,
         traffic_bytes_per_s: Values,
     ) -> RailPower:
-        """Power of each rail; see `DeviceModel.power_w`."""
+        """Modelled power of each rail and at the board's input, W.
+
+        Args:
+            cpu_hz: CPU clock, Hz.
+            gpu_hz: GPU clock, Hz.
+            emc_hz: memory clock, Hz.
+            cpu_util: share of the time during which one core is busy, 0..1.
+            gpu_util: share of the time during which the GPU is saturated, 0..1.
+            traffic_bytes_per_s: memory traffic, B/s.
+        """
         gpu_w = self._gpu_w(gpu_hz, emc_hz, gpu_util)
         cpu_w = self._cpu_w(cpu_hz, emc_hz, cpu_util)
         soc_w = np.asarray(
@@ -106,7 +115,7 @@ class PowerModel(Table, frozen=True):
         gpu_util: Values,
         traffic_bytes_per_s: Values,
     ) -> Floats:
-        """Power at the board's input alone, with the two memory rails taken as one."""
+        """The `total_w` of `rails_w` alone, the two memory rails taken as one: fewer passes."""
         memory_w = (
             (self.soc_idle_w + self.ddr_idle_w)
             + (self.soc_w_per_emc_hz + self.ddr_w_per_emc_hz) * emc_hz

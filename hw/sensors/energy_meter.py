@@ -41,7 +41,7 @@ COUNTER_TRIES = 3
 
 def shortest_modelled_window_s(device: DeviceModel) -> float:
     """Shortest energy window that the power monitor of a device model resolves, s."""
-    return READINGS_PER_WINDOW * device.sensor_period_s
+    return READINGS_PER_WINDOW * device.sensor.period_s
 
 
 def check_duration(duration_s: float, shortest_s: float) -> None:

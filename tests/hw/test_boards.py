@@ -32,7 +32,7 @@ def test_every_board_of_the_table_ships_beside_the_measured_one():
 
 
 def test_latency_falls_with_every_clock(device):
-    work = device.demand(8e8, 3e7, 60)
+    work = device.network.demand(8e8, 3e7, 60)
     for domain in device.settable:
         assert (np.diff(device.latency_s(work, *along(device, domain))) < 0.0).all(), domain
 
@@ -42,7 +42,7 @@ def test_power_rises_with_every_clock_and_with_load(device, util):
     for domain in device.settable:
         clocks_hz = along(device, domain)
         levels_w = [
-            device.total_power_w(*clocks_hz, cpu_util=u, gpu_util=u, traffic_bytes_per_s=u * 1e9)
+            device.power.total_w(*clocks_hz, cpu_util=u, gpu_util=u, traffic_bytes_per_s=u * 1e9)
             for u in (util, util + 0.1)
         ]
         assert (np.diff(levels_w[0]) > 0.0).all(), domain
@@ -50,7 +50,9 @@ def test_power_rises_with_every_clock_and_with_load(device, util):
 
 
 def test_a_head_and_its_tail_take_what_the_whole_takes(device):
-    parts = [device.demand(*size) for size in ((2e8, 1e7, 20), (6e8, 2e7, 40), (8e8, 3e7, 60))]
+    parts = [
+        device.network.demand(*size) for size in ((2e8, 1e7, 20), (6e8, 2e7, 40), (8e8, 3e7, 60))
+    ]
     for name in ("fixed_s", "cpu_cycles", "gpu_cycles", "emc_cycles"):
         head, tail, whole = (float(getattr(part, name)) for part in parts)
         assert head + tail == pytest.approx(whole)
@@ -81,7 +83,7 @@ def test_the_nano_uses_little_more_energy_at_the_published_optimum_than_at_its_o
         device.workloads["mobilenet_triton"], cpu_hz, device.gpu_hz, emc_hz
     )
     share = device.gpu_hz / device.gpu_hz[-1]
-    power_w = device.total_power_w(
+    power_w = device.power.total_w(
         cpu_hz, device.gpu_hz, emc_hz, cpu_util=0.2, gpu_util=1.0, traffic_bytes_per_s=2.2e9 * share
     )
     energy_j = power_w * latency_s
@@ -91,7 +93,7 @@ def test_the_nano_uses_little_more_energy_at_the_published_optimum_than_at_its_o
 
 
 def test_power_monitor_resolves_a_control_step(device):
-    assert 2 * device.sensor_period_s <= 0.25
+    assert 2 * device.sensor.period_s <= 0.25
 
 
 def test_only_the_cpu_clock_of_a_raspberry_pi_can_be_set():

@@ -41,23 +41,23 @@ def test_arrays_give_what_scalars_give(tx2, whole):
     cpu_hz, gpu_hz, emc_hz = axes(tx2)
     load = {"cpu_util": 0.3, "gpu_util": 0.6, "traffic_bytes_per_s": 3e9}
     latency_s = tx2.latency_s(whole, cpu_hz, gpu_hz, emc_hz)
-    power_w = tx2.total_power_w(cpu_hz, gpu_hz, emc_hz, **load)
+    power_w = tx2.power.total_w(cpu_hz, gpu_hz, emc_hz, **load)
     point = (tx2.cpu_hz[3], tx2.gpu_hz[7], tx2.emc_hz[2])
     assert latency_s[3, 7, 2] == float(tx2.latency_s(whole, *point))
-    assert power_w[3, 7, 2] == float(tx2.total_power_w(*point, **load))
+    assert power_w[3, 7, 2] == float(tx2.power.total_w(*point, **load))
 
 
 def test_head_and_tail_demand_what_the_whole_does(tx2):
     sizes = np.array([[0.2e9, 10e6, 20.0], [0.6e9, 40e6, 40.0]])
-    head, tail = (tx2.demand(*row) for row in sizes)
-    whole = tx2.demand(*sizes.sum(axis=0))
+    head, tail = (tx2.network.demand(*row) for row in sizes)
+    whole = tx2.network.demand(*sizes.sum(axis=0))
     for name in ("fixed_s", "cpu_cycles", "gpu_cycles", "emc_cycles"):
         assert getattr(head, name) + getattr(tail, name) == pytest.approx(getattr(whole, name))
 
 
 def test_small_network_takes_tens_of_milliseconds(tx2):
     """The size of EfficientNet-Lite0; modelled, so only the order of magnitude is checked."""
-    demand = tx2.demand(0.8e9, 50e6, 60)
+    demand = tx2.network.demand(0.8e9, 50e6, 60)
     top = (tx2.cpu_hz[-1], tx2.gpu_hz[-1], tx2.emc_hz[-1])
     assert 0.03 < float(tx2.latency_s(demand, *top)) < 0.06
 
@@ -76,15 +76,15 @@ def test_total_power_is_that_of_the_rails(tx2):
         "gpu_util": 1.0 - GRID[:, None, None, None],
         "traffic_bytes_per_s": 2e9,
     }
-    rails = tx2.power_w(cpu_hz, gpu_hz, emc_hz, **load)
-    assert rails.total_w == pytest.approx(tx2.total_power_w(cpu_hz, gpu_hz, emc_hz, **load))
+    rails = tx2.power.rails_w(cpu_hz, gpu_hz, emc_hz, **load)
+    assert rails.total_w == pytest.approx(tx2.power.total_w(cpu_hz, gpu_hz, emc_hz, **load))
     sum_w = rails.gpu_w + rails.cpu_w + rails.soc_w + rails.ddr_w
     assert rails.total_w == pytest.approx(tx2.power.board_w + tx2.power.board_share * sum_w)
 
 
 @pytest.mark.parametrize("util", [0.0, 0.5, 1.0])
 def test_power_rises_with_every_clock_idle_or_busy(tx2, util):
-    total_w = tx2.total_power_w(
+    total_w = tx2.power.total_w(
         *axes(tx2), cpu_util=util, gpu_util=util, traffic_bytes_per_s=util * 5e9
     )
     for axis in range(3):
@@ -96,33 +96,33 @@ def test_power_rises_with_utilisation_and_traffic(tx2):
     load = {"cpu_util": 0.5, "gpu_util": 0.5, "traffic_bytes_per_s": 1e9}
     for name, value in load.items():
         scaled = {**load, name: GRID * 2 * value}
-        assert np.all(np.diff(tx2.total_power_w(*clocks, **scaled), axis=1) > 0)
+        assert np.all(np.diff(tx2.power.total_w(*clocks, **scaled), axis=1) > 0)
 
 
 def test_maximum_power_is_the_largest_there_is(tx2):
     busy = {"cpu_util": 1.0, "gpu_util": 1.0}
     peak = tx2.power.peak_traffic_bytes_per_s
-    total_w = tx2.total_power_w(*axes(tx2), **busy, traffic_bytes_per_s=peak)
+    total_w = tx2.power.total_w(*axes(tx2), **busy, traffic_bytes_per_s=peak)
     assert tx2.max_power_w == pytest.approx(total_w.max())
 
 
 def test_heat_settles_at_resistance_times_power(tx2):
-    fast_c, slow_c = tx2.thermal_step(0.0, 0.0, 10.0, 1e6)
+    fast_c, slow_c = tx2.thermal.step(0.0, 0.0, 10.0, 1e6)
     assert float(fast_c) == pytest.approx(10 * tx2.thermal.fast_c_per_w)
     assert float(slow_c) == pytest.approx(10 * tx2.thermal.slow_c_per_w)
     expected_c = 25 + tx2.thermal.offset_c + float(fast_c) + float(slow_c)
-    assert float(tx2.temperature_c(25.0, fast_c, slow_c)) == pytest.approx(expected_c)
+    assert float(tx2.thermal.temperature_c(25.0, fast_c, slow_c)) == pytest.approx(expected_c)
 
 
 def test_thermal_step_is_exact_for_any_length(tx2):
     nodes_c = (3.0, 5.0)
     for _ in range(10):
-        nodes_c = tx2.thermal_step(*nodes_c, 8.0, 0.7)
-    assert nodes_c == pytest.approx(tx2.thermal_step(3.0, 5.0, 8.0, 7.0))
+        nodes_c = tx2.thermal.step(*nodes_c, 8.0, 0.7)
+    assert nodes_c == pytest.approx(tx2.thermal.step(3.0, 5.0, 8.0, 7.0))
 
 
 def test_thermal_cap_falls_from_the_highest_to_the_lowest_clock(tx2):
-    start_c, span_c = tx2.throttle_c, tx2.throttle_span_c
+    start_c, span_c = tx2.thermal.throttle_c, tx2.thermal.throttle_span_c
     temperatures_c = start_c + span_c * np.array([-1.0, 0.0, 0.5, 1.0, 2.0])
     low, high = tx2.gpu_hz[0], tx2.gpu_hz[-1]
     cap_hz = tx2.throttled_hz_cap("gpu", temperatures_c)
@@ -183,4 +183,4 @@ def test_tx2_has_the_documented_tables_and_delays(tx2):
         0.005,
         0.008,
     ]
-    assert tx2.sensor_period_s == 0.0066
+    assert tx2.sensor.period_s == 0.0066

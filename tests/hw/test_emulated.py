@@ -107,7 +107,7 @@ def test_power_is_the_models_and_says_so(tx2, tmp_path):
             used_j.append(board.end_window().energy_j)
         expected_w = [
             float(
-                tx2.total_power_w(
+                tx2.power.total_w(
                     345.6e6, 114.75e6, 1866e6, cpu_util=u, gpu_util=0.0, traffic_bytes_per_s=0.0
                 )
             )

@@ -102,7 +102,7 @@ def test_idle_window_is_idle_power_times_time(board, clock, tx2):
     board.begin_window()
     clock.sleep(3.0)
     reading = board.end_window()
-    idle = tx2.power_w(*TOP, cpu_util=0.0, gpu_util=0.0, traffic_bytes_per_s=0.0)
+    idle = tx2.power.rails_w(*TOP, cpu_util=0.0, gpu_util=0.0, traffic_bytes_per_s=0.0)
     assert reading.duration_s == pytest.approx(3.0)
     assert reading.energy_j == pytest.approx(3.0 * float(idle.total_w))
     assert reading.mean_w == pytest.approx(
@@ -118,13 +118,13 @@ def test_busy_window_integrates_busy_and_idle_power(board, clock, tx2):
         pass
     clock.sleep(1.0)
     reading = board.end_window()
-    busy_w = tx2.total_power_w(
+    busy_w = tx2.power.total_w(
         *TOP,
         cpu_util=cpu_s / busy_s,
         gpu_util=gpu_s / busy_s,
         traffic_bytes_per_s=1e8 / busy_s,
     )
-    idle_w = tx2.total_power_w(*TOP, cpu_util=0.0, gpu_util=0.0, traffic_bytes_per_s=0.0)
+    idle_w = tx2.power.total_w(*TOP, cpu_util=0.0, gpu_util=0.0, traffic_bytes_per_s=0.0)
     assert reading.energy_j == pytest.approx(float(busy_w) * busy_s + float(idle_w), rel=1e-4)
 
 
@@ -166,7 +166,7 @@ def test_sensor_shows_steps(board, tx2):
 def test_temperature_rises_with_power_and_follows_the_ambient(board, clock, tx2):
     assert board.temperature_c() == pytest.approx(25.0 + tx2.thermal.offset_c)
     clock.sleep(3000.0)
-    idle_w = tx2.total_power_w(*TOP, cpu_util=0.0, gpu_util=0.0, traffic_bytes_per_s=0.0)
+    idle_w = tx2.power.total_w(*TOP, cpu_util=0.0, gpu_util=0.0, traffic_bytes_per_s=0.0)
     rise_c = float(idle_w) * (tx2.thermal.fast_c_per_w + tx2.thermal.slow_c_per_w)
     assert board.temperature_c() == pytest.approx(25.0 + tx2.thermal.offset_c + rise_c)
     board.set_ambient(35.0)
@@ -174,7 +174,7 @@ def test_temperature_rises_with_power_and_follows_the_ambient(board, clock, tx2)
 
 
 def test_a_piece_of_a_network_takes_as_long_as_the_model_says(board, clock, tx2):
-    demand = tx2.demand(2e9, 5e6, 100)
+    demand = tx2.network.demand(2e9, 5e6, 100)
     start_s = clock()
     with board.pace(2e9, 5e6, 100):
         clock.sleep(1e-3)
@@ -195,5 +195,5 @@ def test_hot_board_is_slowed_and_recovers_its_request(board, clock):
 
 
 def test_limits_and_fingerprint_are_the_devices(board, tx2):
-    assert board.temperature_limit_c == tx2.throttle_c
+    assert board.temperature_limit_c == tx2.thermal.throttle_c
     assert board.fingerprint == tx2.fingerprint

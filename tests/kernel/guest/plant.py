@@ -73,14 +73,14 @@ class Plant:
             if now_s - self._heated_s < HEAT_PERIOD_S:
                 return
             passed_s = now_s - self._heated_s
-            fast_c, slow_c = self._device.thermal_step(*self._nodes, power.total_w, passed_s)
+            fast_c, slow_c = self._device.thermal.step(*self._nodes, power.total_w, passed_s)
             self._nodes = (float(fast_c), float(slow_c))
         self._heated_s = now_s
-        hottest_c = self._device.temperature_c(load.ambient_c, *self._nodes)
+        hottest_c = self._device.thermal.temperature_c(load.ambient_c, *self._nodes)
         write(TEMPERATURE, round(float(hottest_c) * 1000))
 
     def _modelled(self, clocks: tuple[int, int, int], load: Load) -> RailPower:
-        return self._device.power_w(
+        return self._device.power.rails_w(
             *clocks,
             cpu_util=load.cpu_util,
             gpu_util=load.gpu_util,

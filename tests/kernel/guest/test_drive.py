@@ -225,7 +225,7 @@ def test_energy_of_a_window_is_the_models_within_the_uncertainty_told(plant):
         board.begin_window()
         time.sleep(1.0)
         reading = board.end_window()
-    watt = device.total_power_w(
+    watt = device.power.total_w(
         CPU_HZ[2], GPU_HZ[6], EMC_HZ[-1], cpu_util=0.0, gpu_util=0.8, traffic_bytes_per_s=0.0
     )
     assert reading.n_samples > 5

@@ -39,7 +39,7 @@ def test_power_is_the_model_s(plant):
     write(GPU / "max_freq", 726_750_000)
     plant(gpu_util=0.8)
     measured_w = [settled_w(channel) for channel in (1, 2, 3)]
-    rails = device.power_w(
+    rails = device.power.rails_w(
         2.035e9, 726.75e6, 1866e6, cpu_util=0.0, gpu_util=0.8, traffic_bytes_per_s=0.0
     )
     expected_w = [float(rails.total_w), float(rails.gpu_w), float(rails.cpu_w)]
