@@ -87,7 +87,7 @@ def takes_attention(point: SplitPoint, classes: int) -> bool:
     channels, height, width = point.shapes[0][1:]
     stride = training.stride_of(height, width)
     least = branch_flops((channels, height, width), 8, classes, stride)
-    return channels > 1 and height * width > 1 and least <= MAX_BRANCH_SHARE * point.tail_flops
+    return channels > 1 and height * width > 1 and least <= MAX_BRANCH_SHARE * point.tail.flops
 
 
 def train_split(

@@ -88,8 +88,8 @@ def rows_of(
         n_sent = sent_count(xi, channels)
         # with everything sent the edge need not answer
         flops = (
-            (point.head_flops + (light if n_sent < channels else 0)),
-            (point.tail_flops if n_sent else 0),
+            (point.head.flops + (light if n_sent < channels else 0)),
+            (point.tail.flops if n_sent else 0),
         )
         for bits in BITS:
             if n_sent or bits == BITS[0]:  # bits do not matter where nothing is sent
@@ -107,7 +107,7 @@ def classic_rows(
 
     The input is sent as the 8-bit pixels it came in, so nothing is lost.
     """
-    flops = point.head_flops, point.tail_flops
+    flops = point.head.flops, point.tail.flops
     if point.is_output or point.is_input:
         choice = (0.0, 8, 1.0) if point.is_output else (1.0, 8, 0.0)
         return [_row(point, choice, validation.hits(), test.hits(), flops)]

@@ -88,7 +88,7 @@ def build(split: TorchSplit, point: SplitPoint, classes: int, seed: int) -> Atte
     channels, height, width = point.shapes[0][1:]
     shape = (channels, height, width)
     stride = stride_of(height, width)
-    branch_width = choose_width(shape, classes, point.tail_flops, stride)
+    branch_width = choose_width(shape, classes, point.tail.flops, stride)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return AttentionSplit(copy.deepcopy(split.tail), shape, classes, branch_width, stride)

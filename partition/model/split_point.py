@@ -77,23 +77,3 @@ class SplitPoint:
             math.prod(shape) * np.dtype(dtype).itemsize
             for shape, dtype in zip(self.shapes, self.dtypes, strict=True)
         )
-
-    @property
-    def head_flops(self) -> int:
-        """Floating point operations before the cut."""
-        return self.head.flops
-
-    @property
-    def head_param_bytes(self) -> int:
-        """Weights before the cut."""
-        return self.head.param_bytes
-
-    @property
-    def tail_flops(self) -> int:
-        """Floating point operations after the cut."""
-        return self.tail.flops
-
-    @property
-    def tail_param_bytes(self) -> int:
-        """Weights after the cut."""
-        return self.tail.param_bytes

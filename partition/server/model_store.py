@@ -32,7 +32,7 @@ _ACTIVATIONS = 4
 
 def tail_bytes(point: SplitPoint) -> int:
     """Memory that the tail of `point` is taken to need once loaded."""
-    return _SESSION_BYTES + point.tail_param_bytes + _ACTIVATIONS * point.float32_bytes
+    return _SESSION_BYTES + point.tail.param_bytes + _ACTIVATIONS * point.float32_bytes
 
 
 def _tail_of(

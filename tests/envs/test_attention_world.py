@@ -33,8 +33,8 @@ def row(point, xi, bits, accuracy, wire_bytes):
         sent_channels=int(xi * channels),
         wire_bytes=wire_bytes,
         float32_bytes=point.float32_bytes,
-        edge_flops=point.head_flops + branch,
-        cloud_flops=0 if xi == 0 else point.tail_flops,
+        edge_flops=point.head.flops + branch,
+        cloud_flops=0 if xi == 0 else point.tail.flops,
     )
 
 
@@ -89,8 +89,8 @@ def test_a_route_has_the_accuracy_of_its_row(world, folder, suffix, accuracy):
 
 def test_a_light_branch_is_work_of_the_board(world, folder):
     route = [o.name for o in folder.routes].index(f"{folder.split_points[1].name}/xi0")
-    worked = folder.split_points[1].head_flops + SCORES.flops + BRANCH.flops
-    whole = folder.split_points[-1].head_flops
+    worked = folder.split_points[1].head.flops + SCORES.flops + BRANCH.flops
+    whole = folder.split_points[-1].head.flops
     assert world.costs.edge_share[route] == pytest.approx(worked / whole)
     assert world.costs.tail_flops[route] == world.costs.wire_bytes[route] == 0
     assert world.costs.head.gpu_cycles[route] > world.costs.head.gpu_cycles[1]

@@ -135,7 +135,7 @@ def test_the_choice_itself_is_learned(model, cut):
 def test_a_branch_stays_within_its_share_of_the_tail(tiny, model, cut):
     point = cut[0]
     flops = modules.branch_flops(model.shape, model.width, model.classes, model.stride)
-    assert flops <= modules.MAX_BRANCH_SHARE * point.tail_flops
+    assert flops <= modules.MAX_BRANCH_SHARE * point.tail.flops
     assert not takes_attention(tiny.split_points[0], 10)
     assert not takes_attention(tiny.split_points[-1], 10)
 

@@ -23,7 +23,7 @@ def test_cuts_run_from_the_input_to_the_output_by_depth(tiny):
     assert names[-1] == "output"
     assert tiny.cuts[0].is_input
     assert tiny.cuts[-1].is_output
-    flops = [cut.head_flops for cut in tiny.cuts]
+    flops = [cut.head.flops for cut in tiny.cuts]
     assert flops == sorted(flops)
 
 

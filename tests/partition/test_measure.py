@@ -38,7 +38,7 @@ def test_a_profile_covers_every_split_point_and_block(copy, photographs):
     assert result["crops"] >= 100
     assert [p["name"] for p in result["split_points"]] == [p.name for p in copy.split_points]
     assert len(result["blocks"]) == len(copy.cuts) - 1
-    assert sum(b["flops"] for b in result["blocks"]) == copy.cuts[-1].head_flops
+    assert sum(b["flops"] for b in result["blocks"]) == copy.cuts[-1].head.flops
     assert all(b["latency_s"] > 0 for b in result["blocks"])
     for point in result["split_points"]:
         assert 0 <= point["agreement"] <= 1

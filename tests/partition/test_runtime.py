@@ -75,8 +75,8 @@ def test_only_the_weights_of_the_side_in_use_are_loaded(tiny, image):
     point = tiny.split_points[2]
     cloud.tail(point, edge.head(point, (image,)))
     # Scalars that several kernels share are counted for each, shapes and indices for none.
-    assert abs(edge.held_param_bytes - point.head_param_bytes) <= 64
-    assert abs(cloud.held_param_bytes - point.tail_param_bytes) <= 64
+    assert abs(edge.held_param_bytes - point.head.param_bytes) <= 64
+    assert abs(cloud.held_param_bytes - point.tail.param_bytes) <= 64
     edge.release()
     assert edge.held_param_bytes == 0
 

@@ -214,7 +214,7 @@ def build_problem(
     capacity_bytes = np.array([device.free_bytes for device in cluster.devices], dtype=np.int64)
     if memory_limit_bytes is not None:
         capacity_bytes = np.minimum(capacity_bytes, memory_limit_bytes)
-    head_flops = np.array([cut.head_flops for cut in cuts])
+    head_flops = np.array([cut.head.flops for cut in cuts])
     return Problem(
         devices=tuple(device.name for device in cluster.devices),
         blocks=tuple(cut.name for cut in cuts[1:]),
@@ -223,7 +223,7 @@ def build_problem(
         decode_s=codec_s,
         cut_bytes=cut_bytes,
         stage_bytes=memory_of_stages(
-            [cut.head_param_bytes for cut in cuts],
+            [cut.head.param_bytes for cut in cuts],
             [cut.peak_bytes for cut in cuts],
             raw_bytes,
             cluster.queue_depth,

@@ -116,7 +116,7 @@ class World:
         table = self.tables[device]
         if "block_s" in table:
             return table["block_s"][k]
-        return (self.cuts[k + 1].head_flops - self.cuts[k].head_flops) / table["flops_per_s"]
+        return (self.cuts[k + 1].head.flops - self.cuts[k].head.flops) / table["flops_per_s"]
 
     def codec_s(self, device: int, cut: int) -> float:
         """What is encoded where it is made and decoded where it goes to; not the network's ends."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from partition.model.cost import Cost
+
 MODES = ("throughput", "replicas", "max-latency", "latency", "latency at a rate", "energy")
 _BYTES = (0, 1, 64, 1000, 4096, 50_000, 602_112, 1_000_000)
 _FLOPS = (0, 1_000_000, 2_000_000, 5_000_000, 30_000_000)
@@ -24,8 +26,7 @@ class SmallCut:
     name: str
     float32_bytes: int
     wire_bytes: int
-    head_flops: int
-    head_param_bytes: int
+    head: Cost
     peak_bytes: int
 
     def request_bytes(self, bits: int) -> int:
@@ -46,7 +47,7 @@ class SmallNetwork:
         first, last = self.cuts[i], self.cuts[j]
         waits = (queue_depth + 1) * (first.float32_bytes + last.float32_bytes)
         peak = max(cut.peak_bytes for cut in self.cuts[i + 1 : j + 1])
-        return last.head_param_bytes - first.head_param_bytes + peak + waits
+        return last.head.param_bytes - first.head.param_bytes + peak + waits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +99,7 @@ def _network(rng: np.random.Generator) -> SmallNetwork:
                 name=f"cut {p}",
                 float32_bytes=int(raw[p]),
                 wire_bytes=int(wire[p]) if p < last else 0,
-                head_flops=int(flops[p]),
-                head_param_bytes=int(weights[p]),
+                head=Cost(int(flops[p]), int(weights[p])),
                 peak_bytes=int(peaks[p]),
             )
             for p in range(last + 1)
