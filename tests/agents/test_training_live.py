@@ -116,7 +116,7 @@ def test_energy_is_told_per_request_that_was_answered(build):
     busy = build("busy", rate_hz="1000.0")
     env = EdgeSplitEnv(BatchedSimulator(busy, 1), busy.objective())
     slow = constant_policy(busy.layout, (0, 0, 0, -1))
-    block = compare(env, lambda: slow.decide, lambda: slow.decide, 1)["after"]
+    block = compare(env, lambda: one_board(slow), lambda: one_board(slow), 1)["after"]
     env.reset(seed=0)
     outcomes = [env.step(np.array([0, 0, 0, 4]))[-1]["outcome"] for _ in range(5)][1:]
     assert sum(o["requests"] for o in outcomes) < 0.5 * 4 * busy.step_s * 1000.0

@@ -11,7 +11,7 @@ from agents.baselines.rollout import mean_cost
 from agents.deciders.base import NotSimulatedError
 from agents.deciders.oracle import Oracle, cost_table
 from agents.deciders.static import Random, Static
-from agents.registry import fit
+from agents.registry import UNLEARNED
 from agents.seeds import seeds_for
 from envs.sim.batched_simulator import BatchedSimulator
 from tests.runs import constant_policy
@@ -68,12 +68,12 @@ def test_best_static_is_the_optimum_of_exhaustive_search(swinging):
     found = best_static(swinging, SEEDS).action
     assert costs[found] == min(costs.values())
     for name in ("max-edge", "max-cloud"):
-        assert costs[found] < mean_cost(swinging, fit(name, swinging, 0).decider, SEEDS)
+        assert costs[found] < mean_cost(swinging, UNLEARNED.fit(name, swinging, 0).decider, SEEDS)
 
 
 @pytest.mark.parametrize(("name", "route"), [("max-cloud", 0), ("max-edge", 4)])
 def test_top_clocks_go_with_either_end(small_world, name, route):
-    assert fit(name, small_world, 0).decider.action == (2, 2, 2, route)
+    assert UNLEARNED.fit(name, small_world, 0).decider.action == (2, 2, 2, route)
 
 
 def test_static_repeats_itself_for_every_board(fleet):

@@ -257,10 +257,13 @@ def test_a_replica_that_falls_behind_gets_fewer_frames(receivers, packed):
 def test_one_sender_too_many_is_refused(receivers):
     addresses, _ = receivers
     session = session_to(addresses[:1])
-    with FrameSender(session) as first, FrameSender(session) as second:
-        with pytest.raises(StageError, match="1 senders got another"):
-            second.wait_ready(10)
+    with FrameSender(session) as first:
         first.wait_ready(10)
+        with (
+            FrameSender(session) as second,
+            pytest.raises(StageError, match="1 senders got another"),
+        ):
+            second.wait_ready(10)
 
 
 def test_a_stream_that_comes_after_the_end_is_refused(receivers):
