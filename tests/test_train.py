@@ -253,7 +253,7 @@ def test_a_rule_is_fitted_judged_and_saved_as_one(base, tmp_path):
     out = tmp_path / "run"
     assert train.main([*base, "--algo", "max-edge", "--out", str(out)]) == 0
     assert json.loads((out / "policy" / "policy.json").read_text())["kind"] == "rule"
-    assert RunFolder.load(out).algorithm == "max-edge"
+    assert RunFolder.load(out).policy.algorithm == "max-edge"
 
 
 @pytest.mark.usefixtures("quick")
@@ -292,7 +292,7 @@ def test_resuming_what_is_no_run_is_refused(refusal, tmp_path):
     for changes, said in zip(({}, {"seed": True}, {"scenario": "all"}), told, strict=True):
         document = config | {"total_timesteps": None} | changes
         (tmp_path / "config.json").write_text(json.dumps(document))
-        assert f"is damaged ({said}); train anew" in refusal("--resume", tmp_path)
+        assert f"is damaged ({said}); train again" in refusal("--resume", tmp_path)
 
 
 @pytest.mark.usefixtures("quick")

