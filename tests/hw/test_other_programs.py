@@ -18,7 +18,7 @@ REMEDIES = {
     ),
     "thermald": ("thermald", "sudo systemctl stop thermald"),
 }
-JTOP = "jtop (jetson-stats, when somebody changes modes or clocks in its window)"
+JTOP = "jtop (jetson-stats, when a user changes modes or clocks in its window)"
 TCC = "TUXEDO Control Center"
 SCRIPTS = [
     (("/usr/libexec/platform-python", "-Es", "/usr/sbin/tuned", "-l", "-P"), "TuneD"),
