@@ -144,8 +144,18 @@ def test_a_thread_that_cannot_be_started_costs_one_window(meter, monkeypatch):
             meter.end()
         meter.begin()
         meter.cancel()
-    energy = window_with(meter, 0.1)
+    energy = undisturbed_window(meter)
     assert energy.energy_j / energy.duration_s == pytest.approx(2.0)
+
+
+def undisturbed_window(meter):
+    """One in which the machine did not stand still for half of it."""
+    for _ in range(10):
+        try:
+            return window_with(meter, 0.1)
+        except UnreadWindowError as error:
+            last = error
+    raise last
 
 
 def test_a_counter_needs_no_thread(monkeypatch):
