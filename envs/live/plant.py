@@ -20,6 +20,7 @@ from envs.plant import Axis, Indices, Layout, Outcome, Readings
 from envs.scenarios.episodes import EpisodeConditions
 from envs.scenarios.operating_conditions import OperatingConditions
 from envs.scenarios.scenario import Scenario
+from envs.sim.clocks import DOMAINS, clock_tables
 from envs.sim.expectation import Link
 from hw.base import Board
 from partition.edge.pipeline import InferenceResult, SplitPipeline
@@ -66,6 +67,20 @@ class BoardPacer:
     def fallback(self, route: Route) -> AbstractContextManager[object]:
         """Pace what is left to do on the board when no answer comes."""
         return self._run(self._options[route].fallback)
+
+    def fallback_s(self, route: Route) -> float | None:
+        """Time of that by the board's model at the clocks in force, s; None without a model."""
+        device = self._board.device
+        if device is None:
+            return None
+        work = self._options[route].fallback
+        demand = device.network.demand(work.flops, work.traffic_bytes, work.kernels)
+        applied = self._board.applied
+        clocks_hz = (
+            float(applied[name].applied_hz if name in applied else table[-1])
+            for name, table in zip(DOMAINS, clock_tables(device), strict=True)
+        )
+        return float(device.latency_s(demand, *clocks_hz))
 
     def _run(self, work: Cost) -> AbstractContextManager[object]:
         return self._board.pace(work.flops, work.traffic_bytes, work.kernels)

@@ -31,6 +31,19 @@ class UnitVariation:
 
 
 @dataclass(frozen=True, slots=True)
+class BelievedLink:
+    """What the cloud's client takes the link for when it decides whether to send, shape (n,).
+
+    Attributes:
+        link_bps: latest estimate of the uplink rate.
+        rtt_s: latest round trip.
+    """
+
+    link_bps: Floats
+    rtt_s: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class OperatingConditions:
     """Operating conditions of `n` boards during one control step; arrays of shape (n,).
 
@@ -59,6 +72,7 @@ class OperatingConditions:
         link_blind: 1 while the link's estimate gets no update, else 0.
         power_stuck: 1 while the power reading does not change, else 0.
         build: differences of the boards from their model, if any.
+        believed_link: None where the client knows the link as it is.
     """
 
     link_bps: Floats
@@ -83,6 +97,7 @@ class OperatingConditions:
     link_blind: Floats = field(default_factory=lambda: NONE)
     power_stuck: Floats = field(default_factory=lambda: NONE)
     build: UnitVariation | None = None
+    believed_link: BelievedLink | None = None
 
     def for_actions(self, boards: slice, n_axes: int) -> OperatingConditions:
         """Pick some boards and give every array `n_axes` more, to broadcast over actions.
@@ -93,11 +108,17 @@ class OperatingConditions:
         def widen(values: Floats) -> Floats:
             return values[boards].reshape(-1, *(1,) * n_axes).astype(np.float32)
 
-        changes: dict[str, Any] = {
-            f.name: widen(getattr(self, f.name)) for f in fields(self) if f.name != "build"
-        }
-        if self.build is not None:
-            changes["build"] = UnitVariation(
-                *(widen(getattr(self.build, f.name)) for f in fields(UnitVariation))
-            )
+        changes: dict[str, Any] = {}
+        for field_ in fields(self):
+            value = getattr(self, field_.name)
+            match value:
+                case None:
+                    pass
+                case UnitVariation() | BelievedLink():
+                    kind = type(value)
+                    changes[field_.name] = kind(
+                        *(widen(getattr(value, f.name)) for f in fields(kind))
+                    )
+                case _:
+                    changes[field_.name] = widen(value)
         return OperatingConditions(**changes)

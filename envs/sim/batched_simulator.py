@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from envs.arrays import Floats
 from envs.plant import Indices, Outcome, Readings
 from envs.scenarios.episodes import EpisodeConditions
-from envs.scenarios.operating_conditions import OperatingConditions
+from envs.scenarios.operating_conditions import BelievedLink, OperatingConditions
 from envs.sim.clocks import DOMAINS, Clocks, clock_tables
 from envs.sim.response import Response, respond
 from envs.sim.sensors import Sensors
@@ -67,10 +67,9 @@ class BatchedSimulator:
         self._clocks_hz = [np.full(self.n, table[-1]) for table in self._tables]
         self._backlog = np.zeros(self.n)
         self._battery = self._episodes.battery_level
-        now = self._now(0)
+        self._sensors = Sensors(world, self.n, self._episodes.row(0))
         self._fast_c = np.zeros(self.n)
-        self._slow_c = self._slow_at_rest_c(now)
-        self._sensors = Sensors(world, self.n, now)
+        self._slow_c = self._slow_at_rest_c(self._now(0))
         return self.readings()
 
     def step(self, actions: Indices) -> Outcome:
@@ -199,7 +198,7 @@ class BatchedSimulator:
 
     def _now(self, row: int) -> OperatingConditions:
         """Operating conditions at a row, as far as they are simulated."""
-        now, effects = self._episodes.row(row), self.world.effects
+        now, effects, seen = self._episodes.row(row), self.world.effects, self._sensors
         spared = np.clip(1.0 - self._battery / self._episodes.low_level, 0.0, 1.0)
         off = np.zeros(self.n)
         return replace(
@@ -209,6 +208,9 @@ class BatchedSimulator:
             tail_share=now.tail_share if effects.latency_tails else off,
             decision_s=now.decision_s if effects.decision_delay else off,
             link_blind=now.link_blind if effects.stale_readings else off,
+            believed_link=BelievedLink(seen.link_bps, seen.rtt_s)
+            if effects.stale_readings
+            else None,
         )
 
     def _thinking(self, now: OperatingConditions) -> Floats:
@@ -227,6 +229,8 @@ class BatchedSimulator:
     ) -> Response:
         world = self.world
         now = replace(now, rtt_s=now.rtt_s * sent)
+        if (link := now.believed_link) is not None:
+            now = replace(now, believed_link=replace(link, rtt_s=link.rtt_s * sent))
         longest_s = LONGEST_PAUSE * world.step_s
         paused_s = np.minimum(now.decision_s, longest_s) if world.blocking else None
         around = (now, backlog, world.step_s, world.effects)

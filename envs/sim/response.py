@@ -21,6 +21,7 @@ from envs.sim.clocks import Clocks
 from envs.sim.effects import Effects
 from envs.sim.split_costs import SplitCosts
 from hw.device.model import Demand, DeviceModel
+from partition.edge.offload_rule import is_hopeless, patience_s
 
 MAX_BACKLOG = 4.0
 """Requests that may wait; more are dropped and count as late."""
@@ -40,6 +41,7 @@ class Response:
     """What happened during a step; see `envs.plant.Outcome` for the shared names.
 
     Attributes:
+        sent: whether requests were sent at all.
         served_hz: requests answered per second.
         work: of the board per request.
         away_s: time that a request waited for the cloud.
@@ -55,6 +57,7 @@ class Response:
     backlog: Floats
     requests: Floats
     fell_back: Floats
+    sent: NDArray[np.bool_]
     served_hz: Floats
     work: Work
     away_s: Floats
@@ -98,12 +101,15 @@ class Work(NamedTuple):
 
 
 class _Service(NamedTuple):
-    """One request without any waiting, and whether the cloud was too late for it."""
+    """One request without any waiting."""
 
     work: Work
     send_s: Floats
+    """Time on the link; 0 where it was not sent."""
     away_s: Floats
     late: NDArray[np.bool_]
+    """Whether the board had to finish."""
+    sent: NDArray[np.bool_]
 
 
 class _Scatter(NamedTuple):
@@ -157,6 +163,7 @@ def respond(
         backlog=kept,
         requests=requests,
         fell_back=service.late.astype(latency_s.dtype),
+        sent=service.sent,
         served_hz=served_hz,
         work=service.work,
         away_s=service.away_s,
@@ -174,15 +181,17 @@ def _serve(costs: SplitCosts, clocks: Clocks, now: OperatingConditions) -> _Serv
     idle = (1.0 - now.server_load) * (1.0 - now.hidden_load)
     cloud_s = costs.tail_flops / (now.server_flops_per_s * idle)
     away_s = np.where(costs.wire_bytes > 0.0, send_s + now.rtt_s + cloud_s, 0.0 * cloud_s)
-
-    # A board that waits too long for the cloud finishes alone, as `SplitPipeline.infer` does.
+    expected_s = away_s
+    if (link := now.believed_link) is not None:
+        expected_s = costs.wire_bytes * 8.0 / link.link_bps + link.rtt_s + cloud_s
     tail = _busy(costs.tail, clocks, slowdown, now.background_load)
-    left_s = now.latency_target_s - head.total_s
-    kept_back_s = tail.total_s * (tail.total_s < 0.5 * left_s)
-    patience_s = np.maximum(left_s - kept_back_s, 0.0)
-    late = away_s > patience_s
+    waits_s = patience_s(now.latency_target_s - head.total_s, tail.total_s, expected_s)
+    sent = (costs.wire_bytes > 0.0) & ~is_hopeless(expected_s, waits_s)
+    late = ((away_s > waits_s) | ~sent) & (costs.wire_bytes > 0.0)
     edge_s = head.total_s + late * tail.total_s
-    return _Service(Work(head, tail, edge_s), send_s, np.minimum(away_s, patience_s), late)
+    return _Service(
+        Work(head, tail, edge_s), send_s * sent, np.minimum(away_s, waits_s) * sent, late, sent
+    )
 
 
 def _busy(demand: Demand, clocks: Clocks, slowdown: Floats, background_load: Floats) -> Busy:

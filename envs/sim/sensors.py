@@ -68,7 +68,7 @@ class Sensors:
             response: what happened.
         """
         age_s = self.link_age_s + self._step_s
-        heard = (costs.wire_bytes > 0.0) | (age_s >= PROBE_PERIOD_S)
+        heard = response.sent | (age_s >= PROBE_PERIOD_S)
         heard &= now.link_blind == 0.0
         self.link_age_s = np.where(heard, 0.0, age_s)
         self.link_bps = np.where(heard, now.link_bps * now.estimate_noise, self.link_bps)

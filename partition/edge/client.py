@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 import grpc
 
 from partition.codec.encoded import Encoded
+from partition.edge import offload_rule
 from partition.edge.answers import AnswerCheck
 from partition.edge.standing import Standing
 from partition.errors import CloudError, DeadlineExceededError, ServerBusyError
@@ -28,9 +30,9 @@ _PROBE_S = 0.02
 """A probe of the rate should take no longer than this on the link as it was."""
 _RATE_MAX_AGE_S = 1.0
 _REFRESH_TIMEOUT_S, _RECONNECT_TIMEOUT_S = 2.0, 1.0
-# An answer that is expected to take this many deadlines is not asked for.
-_HOPELESS = 1.5
 _SURE = 0.5
+"""Confidence from which an estimate decides whether to send."""
+_COMPUTE_SMOOTHING = 0.3
 _CHECK_PERIOD_S = 0.05
 
 
@@ -67,7 +69,8 @@ class CloudClient:
         self._refreshing = False
         self._counting = threading.Lock()
         self._in_flight = 0
-        self._expected: tuple[float, LinkEstimate | None] = (-_CHECK_PERIOD_S, None)
+        self._recent: tuple[float, LinkEstimate | None] = (-_CHECK_PERIOD_S, None)
+        self._compute_s: dict[int, float] = {}
         self._metadata = self._security.metadata()
         self._answers = AnswerCheck(address, folder.outputs)
         self._channel = self._security.channel(address, grpc_options.CLIENT)
@@ -139,7 +142,7 @@ class CloudClient:
         self._standing.check()
         start_s = self._clock()
         number, message = self._stub.request(point, encoded)
-        self._check_hope(len(message), deadline_s)
+        self._check_hope(point, len(message), deadline_s)
         self._count(1)
         try:
             answer = self._ask(message, deadline_s)
@@ -156,7 +159,21 @@ class CloudClient:
         self._standing.served()
         self._estimator.transferred(len(message), self._clock() - start_s - reply.compute_s)
         self._server_load = reply.load
+        known_s = self._compute_s.get(point.index, reply.compute_s)
+        self._compute_s[point.index] = known_s + _COMPUTE_SMOOTHING * (reply.compute_s - known_s)
         return reply
+
+    def expected_s(self, point: SplitPoint, message_bytes: int) -> float:
+        """Time until the answer to a request that is sent now, s; infinite where it is not known.
+
+        Args:
+            point: where the network is cut.
+            message_bytes: size of the request.
+        """
+        link = self._recent_link()
+        if link is None or link.confidence < _SURE:
+            return math.inf
+        return link.transfer_s(message_bytes) + self._compute_s.get(point.index, 0.0)
 
     def probe(self, timeout_s: float = 2.0) -> LinkEstimate:
         """Measure round trip and rate with a few empty requests and one or two of up to 24 kB.
@@ -231,20 +248,20 @@ class CloudClient:
         finally:
             self._refreshing = False
 
-    def _check_hope(self, message_bytes: int, deadline_s: float) -> None:
+    def _recent_link(self) -> LinkEstimate | None:
+        now_s = self._clock()
+        if now_s >= self._recent[0] + _CHECK_PERIOD_S:
+            self._recent = (now_s, self.link)
+        return self._recent[1]
+
+    def _check_hope(self, point: SplitPoint, message_bytes: int, deadline_s: float) -> None:
         """Do not send what would be answered much too late; measure instead.
 
         Raises:
             DeadlineExceededError: the answer is expected too late.
         """
-        now_s = self._clock()
-        if now_s >= self._expected[0] + _CHECK_PERIOD_S:
-            self._expected = (now_s, self.link)
-        link = self._expected[1]
-        if link is None or link.confidence < _SURE:
-            return
-        needed_s = link.transfer_s(message_bytes)
-        if needed_s > _HOPELESS * deadline_s:
+        needed_s = self.expected_s(point, message_bytes)
+        if math.isfinite(needed_s) and offload_rule.is_hopeless(needed_s, deadline_s):
             self.refresh()
             raise DeadlineExceededError(
                 f"{self._address} would take {needed_s * 1e3:.0f} ms for {message_bytes} bytes, "
@@ -268,7 +285,7 @@ class CloudClient:
     def _may_retry(self, error: Any, message_bytes: int, left_s: float) -> bool:
         if error.code() is not grpc.StatusCode.UNAVAILABLE or left_s <= 0:
             return False
-        link = self._expected[1]
+        link = self._recent[1]
         return link is None or left_s > link.transfer_s(message_bytes) + link.rtt_s
 
     def _call(self, method: Callable[..., Any], message: bytes, timeout_s: float) -> bytes:

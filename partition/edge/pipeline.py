@@ -8,6 +8,7 @@ does not come is replaced by the light branch's on all channels.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -22,7 +23,9 @@ from partition.attention.select import fused
 from partition.codec import quantisers
 from partition.codec.codec import Codec, Encoded
 from partition.codec.encoded import MIN_DIMS, Uint16Array
+from partition.edge import offload_rule
 from partition.edge.client import CloudClient
+from partition.edge.finish_times import FinishTimes
 from partition.errors import CloudError, PartitionError, WireError
 from partition.model.accuracy_table import AccuracyTable
 from partition.model.folder import ModelFolder
@@ -37,12 +40,6 @@ logger = logging.getLogger(__name__)
 
 Arrays = tuple[npt.NDArray[Any], ...]
 
-# How fast a tail's time is forgotten when it was slower once.
-_SMOOTHING = 0.1
-_SLACK = 1.2
-"""Time kept back for the tail on the edge, over what it took."""
-_SLACK_S = 0.0005
-
 
 class EdgeTimer(Protocol):
     """Wraps each piece of edge compute, for instance to pace it to a simulated board."""
@@ -52,6 +49,9 @@ class EdgeTimer(Protocol):
 
     def fallback(self, route: Route) -> AbstractContextManager[object]:
         """Around what is left to do here when no answer comes."""
+
+    def fallback_s(self, route: Route) -> float | None:
+        """Time that this takes by a model at the clocks in force, s; None without a model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,9 @@ class _NoTimer:
         return nullcontext()
 
     fallback = edge
+
+    def fallback_s(self, route: Route) -> float | None:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +153,8 @@ class SplitPipeline:
         self._clock = clock
         self._codecs = {bits: Codec(bits) for bits in quantisers.all_bits()}
         self._halves = _halves(folder, runtime.threads)
-        self._fallback_s: dict[tuple[int, bool], float] = {}
+        self._finish_times = FinishTimes()
+        self._wire_bytes = {option.route: option.wire_bytes for option in folder.routes}
         self._told: set[int] = set()
 
     def warm_up(self) -> None:
@@ -244,8 +248,8 @@ class SplitPipeline:
         start_s = self._clock()
         encoded = tuple(self._encode(route, head, tensor) for tensor in head.tensors)
         sent_s = self._clock()
-        budget_s = self._cloud_budget_s(route, due_s - sent_s)
-        reply = self._client.infer(self._folder.split_points[route.split], encoded, budget_s)
+        patience_s = self._patience_s(route, due_s - sent_s)
+        reply = self._client.infer(self._folder.split_points[route.split], encoded, patience_s)
         return sent_s - start_s, self._clock() - sent_s, reply
 
     def _encode(self, route: Route, head: _Head, tensor: npt.NDArray[Any]) -> Encoded | wire.Raw:
@@ -254,19 +258,18 @@ class SplitPipeline:
             return wire.Raw(tensor)
         return self._codecs[route.bits].encode(tensor, head.sent_channels)
 
-    def _cloud_budget_s(self, route: Route, remaining_s: float) -> float:
-        """Time to wait for the cloud.
-
-        What the edge needs to finish alone is kept back; where it does not fit into the deadline,
-        the cloud is the only chance and gets all of it.
-        """
-        if remaining_s <= 0:
-            raise CloudError("deadline passed before the request was sent")
-        kept_s = _SLACK * self._fallback_s.get(_finish_key(route), 0.0) + _SLACK_S
-        return remaining_s - kept_s if kept_s < remaining_s else remaining_s
+    def _patience_s(self, route: Route, left_s: float) -> float:
+        """Time to wait for the cloud."""
+        finish_s = self._finish_times.expected_s(route, self._timer.fallback_s(route))
+        expected_s = math.inf
+        if self._client is not None:
+            point, n_bytes = self._folder.split_points[route.split], self._wire_bytes.get(route, 0)
+            expected_s = self._client.expected_s(point, n_bytes)
+        return float(offload_rule.patience_s(left_s, finish_s, expected_s))
 
     def _finish(self, route: Route, head: _Head) -> tuple[Arrays, float]:
         """The edge's own answer and the time it took."""
+        modelled_s = self._timer.fallback_s(route)
         start_s = self._clock()
         with self._timer.fallback(route):
             if head.answer is None:
@@ -276,15 +279,8 @@ class SplitPipeline:
                 runtime = self._halves[route.split].runtime
                 outputs = (runtime.alone(head.tensors[0], head.answer.scores),)
         finish_s = self._clock() - start_s
-        key = _finish_key(route)
-        before_s = self._fallback_s.get(key, finish_s)
-        self._fallback_s[key] = max(finish_s, before_s + _SMOOTHING * (finish_s - before_s))
+        self._finish_times.finished(route, finish_s, modelled_s)
         return outputs, finish_s
-
-
-def _finish_key(route: Route) -> tuple[int, bool]:
-    """Routes with the same one finish alike on the edge: by the tail, or by the light branch."""
-    return route.split, route.xi == 1.0
 
 
 def _halves(folder: ModelFolder, threads: int) -> dict[int, _Half]:
