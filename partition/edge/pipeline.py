@@ -153,7 +153,7 @@ class SplitPipeline:
         self._clock = clock
         self._codecs = {bits: Codec(bits) for bits in quantisers.all_bits()}
         self._halves = _halves(folder, runtime.threads)
-        self._finish_times = FinishTimes()
+        self._finish_times = FinishTimes(clock)
         self._wire_bytes = {option.route: option.wire_bytes for option in folder.routes}
         self._told: set[int] = set()
 
