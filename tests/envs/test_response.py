@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from envs.scenarios.episodes import EpisodeConditions
-from envs.scenarios.operating_conditions import OperatingConditions
+from envs.scenarios.operating_conditions import BelievedLink, OperatingConditions
 from envs.sim.clocks import Clocks
 from envs.sim.response import MAX_BACKLOG, MAX_UTILISATION, respond
 from envs.sim.split_costs import SplitCosts
@@ -38,7 +38,11 @@ def serve(device, costs, now, top):
     """Serve one step at a split; everything else as in the constant scenario unless named."""
 
     def step(split, clocks=top, backlog=0.0, **changes):
-        around = replace(now, **{name: np.array([value]) for name, value in changes.items()})
+        arrays = {
+            name: value if name == "believed_link" else np.array([value])
+            for name, value in changes.items()
+        }
+        around = replace(now, **arrays)
         row = SplitCosts.from_rows(costs.rows()[:, [split]])
         return respond(device, row, clocks, around, np.array([backlog]), STEP_S)
 
@@ -88,21 +92,35 @@ def test_a_fast_link_beats_the_edge_at_its_lowest_clocks(serve, bottom):
     assert away.energy_j[0] < alone.energy_j[0]
 
 
-def test_a_dead_link_costs_no_more_than_the_target_when_the_edge_makes_it(serve, edge_s):
+def test_a_dead_link_costs_nothing_when_it_is_known(serve, edge_s):
+    _, tail_s = edge_s(CLOUD)
+    response = serve(CLOUD, link_bps=1e4, arrival_hz=1.0, latency_target_s=3.0 * tail_s)
+    assert (response.fell_back[0], response.sent[0], response.away_s[0]) == (1.0, False, 0.0)
+    assert response.latency_s[0] == pytest.approx(tail_s, rel=1e-9)
+
+
+def test_a_link_that_died_costs_no_more_than_the_target_when_the_edge_makes_it(serve, edge_s):
     _, tail_s = edge_s(CLOUD)
     target_s = 3.0 * tail_s
-    response = serve(CLOUD, link_bps=1e4, arrival_hz=1.0, latency_target_s=target_s)
-    assert response.fell_back[0] == 1.0
-    assert response.latency_s[0] == pytest.approx(target_s, rel=1e-9)
-    assert response.deadline_hit_rate[0] == pytest.approx(0.5)
+    believed = BelievedLink(np.array([50e6]), np.array([0.004]))
+    response = serve(
+        CLOUD, link_bps=1e4, arrival_hz=1.0, latency_target_s=target_s, believed_link=believed
+    )
+    assert (response.fell_back[0], response.sent[0]) == (1.0, True)
+    waited_s = target_s - 1.2 * tail_s - 0.0005
+    assert response.away_s[0] == pytest.approx(waited_s, rel=1e-9)
+    assert response.latency_s[0] == pytest.approx(waited_s + tail_s, rel=1e-9)
+    assert response.deadline_hit_rate[0] == 1.0
 
 
-def test_when_the_edge_would_hardly_make_it_the_cloud_gets_all_the_time(serve, edge_s):
+def test_when_the_edge_would_not_make_it_the_cloud_gets_as_long_as_it_would_take(serve, edge_s):
     _, tail_s = edge_s(CLOUD)
-    target_s = 1.5 * tail_s
-    response = serve(CLOUD, link_bps=1e4, arrival_hz=1.0, latency_target_s=target_s)
-    assert response.fell_back[0] == 1.0
-    assert response.latency_s[0] == pytest.approx(target_s + tail_s, rel=1e-9)
+    believed = BelievedLink(np.array([50e6]), np.array([0.004]))
+    response = serve(
+        CLOUD, link_bps=1e4, arrival_hz=1.0, latency_target_s=tail_s / 2, believed_link=believed
+    )
+    assert response.away_s[0] == pytest.approx(tail_s, rel=1e-9)
+    assert response.latency_s[0] == pytest.approx(2 * tail_s, rel=1e-9)
     assert response.deadline_hit_rate[0] == 0.0
 
 
@@ -188,7 +206,8 @@ def test_the_radio_draws_power_while_it_sends(serve):
 
 
 def test_the_radio_sends_no_longer_than_anyone_waits(serve):
-    dead = {"link_bps": 1e4, "arrival_hz": 1.0}
+    believed = BelievedLink(np.array([50e6]), np.array([0.004]))
+    dead = {"link_bps": 1e4, "arrival_hz": 1.0, "believed_link": believed}
     silent = serve(CLOUD, radio_w=0.0, radio_w_per_bps=0.0, **dead)
     sending = serve(CLOUD, radio_w=2.0, radio_w_per_bps=0.0, **dead)
     assert 0.0 < sending.power_w[0] - silent.power_w[0] <= 2.0 * 0.1

@@ -269,7 +269,7 @@ class TestBreaker:
         assert len(calls) == 2
         wait_for(lambda: client._standing.breaker.check() is None)
         know(client, rate_bps=2e6)
-        client._expected = (client._clock(), client.link)
+        client._recent = (client._clock(), client.link)
         with pytest.raises(CloudUnavailableError):
             client.infer(tiny.split_points[0], encoded, 0.07)
         assert len(calls) == 3

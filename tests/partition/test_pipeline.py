@@ -40,8 +40,13 @@ class CountingRuntime(SplitRuntime):
 class SlowClient:
     """A cloud that is always late by as much as it was given."""
 
-    def __init__(self):
+    def __init__(self, expected_s=math.inf):
         self.deadlines_s = []
+        self._expected_s = expected_s
+
+    def expected_s(self, point, message_bytes):
+        assert message_bytes == point.wire_bytes
+        return self._expected_s
 
     def infer(self, point, encoded, deadline_s):
         self.deadlines_s.append(deadline_s)
@@ -120,22 +125,54 @@ def test_a_late_cloud_costs_no_more_than_the_deadline(tiny, runtime, image):
     np.testing.assert_allclose(result.logits, runtime.whole((image,))[0], rtol=1e-4, atol=1e-6)
 
 
-def test_time_for_the_local_tail_is_kept_back_when_that_leaves_enough(tiny, runtime, image):
-    client = SlowClient()
-    pipeline = SplitPipeline(tiny, runtime, client)
-    pipeline._fallback_s[1, True] = 0.02
-    pipeline.infer(image, Route(1), 0.09)
-    assert client.deadlines_s[0] < 0.07
-    pipeline._fallback_s[1, True] = 10.0
-    pipeline.infer(image, Route(1), 0.09)
-    assert 0.07 < client.deadlines_s[1] < 0.09
+class ModelledTimer:
+    """Says how long finishing takes, as a board's model does at its clocks."""
+
+    def __init__(self, finish_s):
+        self.finish_s = finish_s
+
+    @contextmanager
+    def edge(self, route):
+        yield
+
+    fallback = edge
+
+    def fallback_s(self, route):
+        return self.finish_s
 
 
-def test_a_deadline_already_over_asks_nobody(tiny, runtime, image):
+@pytest.mark.parametrize(
+    ("finish_s", "expected_s", "waits"),
+    [
+        (0.02, math.inf, (0.05, 0.0655)),  # the board still makes it
+        (10.0, math.inf, (9.0, 10.0)),  # it does not: as long as that would take
+        (0.05, 0.04, (0.055, 0.065)),  # the answer is about to come
+        (0.05, 0.2, (0.02, 0.0295)),  # it would be late
+    ],
+)
+def test_who_waits_how_long(tiny, runtime, image, finish_s, expected_s, waits):
+    client = SlowClient(expected_s)
+    pipeline = SplitPipeline(tiny, runtime, client, ModelledTimer(finish_s))
+    pipeline.infer(image, Route(1), 0.09)
+    assert waits[0] < client.deadlines_s[0] <= waits[1]
+
+
+def test_other_clocks_are_known_before_they_are_met(tiny, runtime, image):
+    client, timer = SlowClient(), ModelledTimer(1e-3)
+    pipeline = SplitPipeline(tiny, runtime, client, timer)
+    pipeline.warm_up()
+    pipeline.infer(image, Route(1), 0.09)
+    timer.finish_s = 10.0
+    pipeline.infer(image, Route(1), 0.09)
+    quick, slow = client.deadlines_s
+    assert quick < 0.09 < slow
+
+
+def test_a_deadline_already_over_is_waited_for_no_longer_than_finishing_takes(tiny, runtime, image):
     client = SlowClient()
-    result = SplitPipeline(tiny, runtime, client).infer(image, Route(1), 0.0)
-    assert "deadline passed" in result.fallback
-    assert client.deadlines_s == []
+    pipeline = SplitPipeline(tiny, runtime, client, ModelledTimer(0.03))
+    assert pipeline.infer(image, Route(1), 0.0).served_by == "edge"
+    assert client.deadlines_s == pytest.approx([0.03], rel=0.1)
 
 
 def test_the_edge_timer_wraps_head_and_fallback_tail(tiny, runtime, image):
@@ -153,6 +190,9 @@ def test_the_edge_timer_wraps_head_and_fallback_tail(tiny, runtime, image):
             calls.append(("fallback", route.split))
             yield
             time.sleep(0.03)
+
+        def fallback_s(self, route):
+            return None
 
     result = SplitPipeline(tiny, runtime, edge_timer=Timer()).infer(image, Route(2), DEADLINE_S)
     assert calls == [("edge", 2), ("fallback", 2)]
@@ -244,6 +284,9 @@ def test_an_answer_that_is_none_of_the_networks_goes_nowhere(
 
 def test_a_client_that_refuses_does_not_stop_the_pipeline(tiny, runtime, image):
     class Refusing:
+        def expected_s(self, point, message_bytes):
+            return math.inf
+
         def infer(self, point, encoded, deadline_s):
             raise CloudUnavailableError("gone")
 
