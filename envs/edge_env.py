@@ -40,23 +40,24 @@ class EdgeSplitEnv(gymnasium.Env[Any, Any]):
     | 1   | link_age_s           | s     | 0    | 2          |     |
     | 2   | rtt_s                | s     | 1e-4 | 1          | log |
     | 3   | server_idle          | 1     | 0.01 | 1          | log |
-    | 4   | arrival_hz           | 1/s   | 0.1  | 100        | log |
-    | 5   | arrival_scv          | 1     | 0    | 1          |     |
-    | 6   | backlog              | 1     | 0    | 4          |     |
-    | 7   | latency_target_s     | s     | 0.01 | 1          | log |
-    | 8   | eta                  | 1     | 0    | 1          |     |
-    | 9   | radio_w              | W     | 0    | 6          |     |
-    | 10  | temperature_margin_c | degC  | -10  | 50         |     |
-    | 11  | latency_s            | s     | 1e-3 | 10         | log |
-    | 12  | edge_share           | 1     | 0    | 1          |     |
-    | 13  | decision_s           | s     | 1e-5 | 1          | log |
-    | 14  | latency_factor       | 1     | 0.25 | 4          | log |
-    | 15  | away_factor          | 1     | 0.1  | 10         | log |
-    | 16  | power_factor         | 1     | 0.5  | 2          | log |
-    | 17  | busy                 | 1     | 0    | 1          |     |
-    | 18  | battery_level        | 1     | 0    | 1          |     |
-    | 19  | power_w              | W     | 0    | max_power  |     |
-    | 20+ | <domain>_hz          | Hz    | 0    | table's top|     |
+    | 4   | server_flops_per_s   | FLOP/s | 1e9  | 1e13       | log |
+    | 5   | arrival_hz           | 1/s   | 0.1  | 100        | log |
+    | 6   | arrival_scv          | 1     | 0    | 1          |     |
+    | 7   | backlog              | 1     | 0    | 4          |     |
+    | 8   | latency_target_s     | s     | 0.01 | 1          | log |
+    | 9   | eta                  | 1     | 0    | 1          |     |
+    | 10  | radio_w              | W     | 0    | 6          |     |
+    | 11  | temperature_margin_c | degC  | -10  | 50         |     |
+    | 12  | latency_s            | s     | 1e-3 | 10         | log |
+    | 13  | edge_share           | 1     | 0    | 1          |     |
+    | 14  | decision_s           | s     | 1e-5 | 1          | log |
+    | 15  | latency_factor       | 1     | 0.25 | 4          | log |
+    | 16  | away_factor          | 1     | 0.1  | 10         | log |
+    | 17  | power_factor         | 1     | 0.5  | 2          | log |
+    | 18  | busy                 | 1     | 0    | 1          |     |
+    | 19  | battery_level        | 1     | 0    | 1          |     |
+    | 20  | power_w              | W     | 0    | max_power  |     |
+    | 21+ | <domain>_hz          | Hz    | 0    | table's top|     |
 
     ## Rewards
     Minus the cost of `envs.objective.Objective`; its terms stand in `info["reward_terms"]`.

@@ -28,6 +28,8 @@ class Readings:
         link_age_s: age of that estimate.
         rtt_s: latest round-trip time without payload.
         server_idle: idle share of the server, one minus the latest load that it reported.
+        server_flops_per_s: speed of the server were it idle, as the computing times of its replies
+            show it; the usual one before there were any, and again when they are long ago.
         arrival_hz: request rate.
         arrival_scv: squared coefficient of variation of the time between requests.
         backlog: requests waiting.
@@ -53,6 +55,7 @@ class Readings:
     link_age_s: Floats
     rtt_s: Floats
     server_idle: Floats
+    server_flops_per_s: Floats
     arrival_hz: Floats
     arrival_scv: Floats
     backlog: Floats

@@ -40,6 +40,7 @@ _FIELDS = (
     ObservationField("link_age_s", "s", 0.0, 2.0),
     ObservationField("rtt_s", "s", 1e-4, 1.0, log=True),
     ObservationField("server_idle", "1", 0.01, 1.0, log=True),
+    ObservationField("server_flops_per_s", "FLOP/s", 1e9, 1e13, log=True),
     ObservationField("arrival_hz", "1/s", 0.1, 100.0, log=True),
     ObservationField("arrival_scv", "1", 0.0, 1.0),
     ObservationField("backlog", "1", 0.0, 4.0),

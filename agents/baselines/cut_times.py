@@ -35,7 +35,7 @@ class CutTimes:
             traffic_bytes_per_s=costs.traffic_bytes / span_s,
         )
         self.wire_bytes = costs.wire_bytes
-        self._tail_s = costs.tail_flops / known.server_flops_per_s
+        self._tail_flops = costs.tail_flops
 
     def send_s(self, readings: Readings) -> Floats:
         """Time on the wire, shape (n, n_routes)."""
@@ -44,6 +44,7 @@ class CutTimes:
 
     def total_s(self, readings: Readings) -> Floats:
         """Head, transfer and tail under the present link and server load, shape (n, n_routes)."""
-        cloud_s = readings.rtt_s[:, None] + self._tail_s / readings.server_idle[:, None]
+        server_flops_per_s = readings.server_flops_per_s * readings.server_idle
+        cloud_s = readings.rtt_s[:, None] + self._tail_flops / server_flops_per_s[:, None]
         away_s = self.send_s(readings) + cloud_s
         return self.head_s + np.where(self.wire_bytes > 0.0, away_s, 0.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +26,6 @@ class NominalModel:
         device: the nominal model; the board at hand may differ from it.
         costs: of every route on it.
         objective: what is to be minimised.
-        server_flops_per_s: usual speed of the idle server.
         step_s: duration of a control step.
     """
 
@@ -35,7 +33,6 @@ class NominalModel:
     device: DeviceModel
     costs: SplitCosts
     objective: Objective
-    server_flops_per_s: float
     step_s: float
 
     @classmethod
@@ -47,7 +44,6 @@ class NominalModel:
             device=believed.device,
             costs=believed.costs,
             objective=world.objective(),
-            server_flops_per_s=statistics.fmean(s.server_flops_per_s for s in world.scenarios),
             step_s=world.step_s,
         )
 

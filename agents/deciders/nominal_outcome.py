@@ -48,7 +48,7 @@ def expect(
         known.device,
         actions.costs,
         actions.clocks,
-        estimated_conditions(known, readings, caution),
+        estimated_conditions(readings, caution),
         single(readings.backlog)[:, None],
         known.step_s,
     )
@@ -68,9 +68,7 @@ def expect(
     )
 
 
-def estimated_conditions(
-    known: NominalModel, readings: Readings, caution: SafetyMargin
-) -> OperatingConditions:
+def estimated_conditions(readings: Readings, caution: SafetyMargin) -> OperatingConditions:
     """Operating conditions that would explain the readings, arrays of shape (n, 1)."""
 
     def column(values: Floats) -> Floats:
@@ -90,7 +88,7 @@ def estimated_conditions(
         eta=column(readings.eta),
         radio_w=column(readings.radio_w),
         radio_w_per_bps=none,
-        server_flops_per_s=known.server_flops_per_s / away,
+        server_flops_per_s=column(readings.server_flops_per_s) / away,
         arrival_scv=column(readings.arrival_scv),
         hidden_load=none,
         background_load=none,

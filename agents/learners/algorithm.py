@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,12 +20,14 @@ from agents.learning.tables import TableActions
 from agents.policy.folder import Policy
 from agents.policy.metadata import PolicyMetadata
 from envs.plant import Indices, Layout
-from envs.scenarios.randomisation import Randomisation
+from envs.scenarios.randomisation import LARGEST_SD, Randomisation
 from envs.sim.sim_config import SimConfig
 from envs.spaces import observation_fields
 from envs.vec_env import EdgeSplitVecEnv
 
-UNLIKE = Randomisation(latency_sd=0.1, power_sd=0.08, thermal_sd=0.1, link_sd=0.0)
+SERVER_SD = math.log(10.0) / LARGEST_SD
+"""Of the server's speed: from a tenth of what is usual to ten times that. Everybody's differs."""
+UNLIKE = Randomisation(latency_sd=0.1, power_sd=0.08, thermal_sd=0.1, server_sd=SERVER_SD)
 """How unlike the boards of a training are, so that a policy heeds the factors it reads."""
 
 

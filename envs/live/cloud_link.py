@@ -54,6 +54,16 @@ class CloudLink:
         link = self._client.link if self._client is not None else None
         return link or _DEAD
 
+    def server_flops_per_s(self, usual: float) -> float:
+        """Speed of the idle server as its replies show it, see `CloudClient.server_flops_per_s`.
+
+        Args:
+            usual: what it is taken for before there were any.
+        """
+        if self._client is None:
+            return usual
+        return self._client.server_flops_per_s(usual)
+
     def greet(self) -> None:
         """Compare models and measure the link, or begin without a cloud that is not there yet.
 

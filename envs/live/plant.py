@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.arrays import Floats
 from envs.energy_per_request import energy_per_request_j
 from envs.live.cloud_link import CloudLink
 from envs.live.model_error import ModelErrorTracker
@@ -196,6 +197,7 @@ class LivePlant:
             link_age_s=one * link.age_s,
             rtt_s=one * link.rtt_s,
             server_idle=one - link.server_load,
+            server_flops_per_s=self._server_flops_per_s(now),
             arrival_hz=self._requests.announced_hz(self._episodes.announced_hz(row)),
             arrival_scv=now.arrival_scv,
             backlog=one * self._requests.waiting(now),
@@ -337,13 +339,18 @@ class LivePlant:
             rate_bps=one * link.rate_bps,
             rtt_s=one * link.rtt_s,
             server_idle=one - link.server_load,
-            server_flops_per_s=now.server_flops_per_s,
+            server_flops_per_s=self._server_flops_per_s(now),
             radio_w=now.radio_w + now.radio_w_per_bps * link.rate_bps,
         )
         if not self.last_power.is_measured:  # nothing to compare the model with
             return
         clocks_hz = {name: float(hz) for name, hz in self._supervisor.point.items()}
         self._meter.take(results, route, clocks_hz, around, self._power_w, self.last_duration_s)
+
+    def _server_flops_per_s(self, now: OperatingConditions) -> Floats:
+        """As its replies show it; the scenario's where there were none."""
+        usual = float(now.server_flops_per_s[0])
+        return np.array([self._cloud.server_flops_per_s(usual)])
 
     def _radio_j(self, now: OperatingConditions, route: int) -> float:
         """Modelled energy of the radio; a real board's sensors already include it."""

@@ -40,7 +40,7 @@ class _Draws:
         white: standard normal, shape (n_knots, n, n_signals).
         noise: standard normal, shape (n_rows, n).
         uniform: in [0, 1), shape (n_rows, n, n_jumps).
-        build: standard normal, shape (n, 5).
+        build: standard normal, shape (n, 6).
     """
 
     picks: NDArray[np.intp]
@@ -84,6 +84,7 @@ class EpisodeConditions:
         self._add_jumps(draws.uniform)
         for name in ("eta", "radio_w", "radio_w_per_bps", "server_flops_per_s", "arrival_scv"):
             self._values[name] = self._constant(attrgetter(name))
+        self._values["usual_server_flops_per_s"] = self._values["server_flops_per_s"]
         self.battery_level = self._values.pop("battery_level")
         self.battery_j = self._constant(lambda s: s.battery.capacity_j if s.battery else np.inf)
         self.low_level = self._constant(lambda s: s.battery.low_level if s.battery else 1e-9)
@@ -91,6 +92,9 @@ class EpisodeConditions:
         if randomisation is not None and randomisation.is_on:
             self._build = randomisation.build(draws.build)
             self._values["link_bps"] = self._values["link_bps"] * randomisation.link(draws.build)
+            self._values["server_flops_per_s"] = self._values[
+                "server_flops_per_s"
+            ] * randomisation.server(draws.build)
 
     def row(self, index: int) -> OperatingConditions:
         """Operating conditions at one row."""
@@ -165,7 +169,7 @@ def _draw(seeds: NDArray[np.uint64], knots: int, rows: int, n_scenarios: int) ->
         white=np.empty((knots, n, len(_NAMES))),
         noise=np.empty((rows, n)),
         uniform=np.empty((rows, n, len(_JUMPS))),
-        build=np.empty((n, 5)),
+        build=np.empty((n, 6)),
     )
     for board, seed in enumerate(seeds):
         generator = np.random.Generator(np.random.PCG64(int(seed)))
@@ -173,5 +177,5 @@ def _draw(seeds: NDArray[np.uint64], knots: int, rows: int, n_scenarios: int) ->
         draws.white[:, board] = generator.standard_normal((knots, len(_NAMES)))
         draws.noise[:, board] = generator.standard_normal(rows)
         draws.uniform[:, board] = generator.random((rows, len(_JUMPS)))
-        draws.build[board] = generator.standard_normal(5)
+        draws.build[board] = generator.standard_normal(6)
     return draws

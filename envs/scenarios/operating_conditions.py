@@ -62,6 +62,7 @@ class OperatingConditions:
         radio_w: extra power while the radio sends.
         radio_w_per_bps: its growth with the link rate.
         server_flops_per_s: speed of the idle server.
+        usual_server_flops_per_s: what it is taken for before it has answered.
         arrival_scv: squared coefficient of variation of the time between requests.
         hidden_load: busy share of what the report shows as idle.
         background_load: share of the CPU that other programs take.
@@ -88,6 +89,7 @@ class OperatingConditions:
     radio_w_per_bps: Floats
     server_flops_per_s: Floats
     arrival_scv: Floats
+    usual_server_flops_per_s: Floats = field(default_factory=lambda: ONE)
     hidden_load: Floats = field(default_factory=lambda: NONE)
     background_load: Floats = field(default_factory=lambda: NONE)
     resistance_scale: Floats = field(default_factory=lambda: ONE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -22,23 +22,25 @@ class Randomisation:
         power_sd: of the power without load, and once more of what load adds.
         thermal_sd: of the thermal resistance.
         link_sd: of the link rate.
+        server_sd: of the server's speed.
     """
 
     latency_sd: float = 0.0
     power_sd: float = 0.0
     thermal_sd: float = 0.0
     link_sd: float = 0.0
+    server_sd: float = 0.0
 
     @property
     def is_on(self) -> bool:
         """Whether anything is drawn."""
-        return max(self.latency_sd, self.power_sd, self.thermal_sd, self.link_sd) > 0.0
+        return any(getattr(self, f.name) > 0.0 for f in fields(self))
 
     def build(self, normal: Floats) -> UnitVariation:
         """Factors of boards.
 
         Args:
-            normal: standard normal, shape (n, 5).
+            normal: standard normal, shape (n, 6).
         """
         return UnitVariation(
             work=_factor(self.latency_sd, normal[:, 0]),
@@ -50,6 +52,10 @@ class Randomisation:
     def link(self, normal: Floats) -> Floats:
         """Factor on the link rate of boards, from the same numbers."""
         return _factor(self.link_sd, normal[:, 4])
+
+    def server(self, normal: Floats) -> Floats:
+        """Factor on the speed of the boards' servers, from the same numbers."""
+        return _factor(self.server_sd, normal[:, 5])
 
 
 def _factor(sd: float, normal: Floats) -> Floats:

@@ -103,14 +103,16 @@ class BatchedSimulator:
         now, seen = self._now(row), self._sensors
         temperature_c = seen.temperature_c(now, self._temperature_c(now))
         link_bps, rtt_s, age_s, load = seen.link_bps, seen.rtt_s, seen.link_age_s, seen.server_load
+        server_flops_per_s = seen.server_flops_per_s
         if not self.world.effects.stale_readings:
             link_bps, rtt_s, age_s = now.link_bps, now.rtt_s, np.zeros(self.n)
-            load = now.server_load
+            load, server_flops_per_s = now.server_load, now.server_flops_per_s
         return Readings(
             link_bps=link_bps,
             link_age_s=age_s,
             rtt_s=rtt_s,
             server_idle=1.0 - load,
+            server_flops_per_s=server_flops_per_s,
             arrival_hz=self._episodes.announced_hz(row),
             arrival_scv=now.arrival_scv,
             backlog=self._backlog,

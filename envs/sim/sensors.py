@@ -14,6 +14,13 @@ from envs.sim.split_costs import SplitCosts
 
 PROBE_PERIOD_S = 1.0
 """The rate of an idle link is probed this often, so that its estimate never gets much older."""
+SERVER_SMOOTHING = 0.5
+"""Weight, in logarithms, of the computing times of a step."""
+SERVER_FORGETTING_S = 30.0
+"""Time constant with which the server is taken to be as fast as usual again while nothing is sent:
+who stays away from a slow server would not see it recover."""
+TELLING_SHARE = 0.1
+"""Of the network's work; the time of less is rather that of copying and waking up."""
 TEMPERATURE_STEP_C = 0.5
 """Resolution of a thermal zone."""
 
@@ -26,6 +33,7 @@ class Sensors:
         link_age_s: its age.
         rtt_s: latest round trip.
         server_load: latest load that the server reported.
+        server_flops_per_s: speed of the idle server as its latest replies showed it.
         latency_s: mean latency of the last step.
         power_w: power reading.
         busy: share of the last step during which the boards computed.
@@ -40,10 +48,12 @@ class Sensors:
         zeros = np.zeros(n)
         self._exact = not world.effects.stale_readings
         self._step_s = world.step_s
+        self._whole_flops = float(world.costs.tail_flops[0])
         self._device = world.believed.device
         self.factors = ModelErrorRatios(self._device, n, world.step_s)
         self.link_bps, self.link_age_s = now.link_bps * now.estimate_noise, zeros
         self.rtt_s, self.server_load = now.rtt_s, now.server_load
+        self.server_flops_per_s = now.usual_server_flops_per_s
         self.latency_s, self.power_w, self.busy, self.decision_s = zeros, zeros, zeros, zeros
         self.cpu_util, self.gpu_util = zeros, zeros
 
@@ -73,6 +83,7 @@ class Sensors:
         self.link_age_s = np.where(heard, 0.0, age_s)
         self.link_bps = np.where(heard, now.link_bps * now.estimate_noise, self.link_bps)
         self.rtt_s, self.server_load = now.rtt_s, now.server_load
+        self._see_server(now, costs, response)
         self.latency_s = response.latency_s
         self.power_w = self._power_reading(now, response.power_w)
         self.cpu_util, self.gpu_util = response.cpu_util, response.gpu_util
@@ -91,6 +102,17 @@ class Sensors:
         rounded: Floats = np.round(shown_c) * TEMPERATURE_STEP_C
         return rounded
 
+    def _see_server(self, now: OperatingConditions, costs: SplitCosts, response: Response) -> None:
+        """Take the computing times of replies in; what they showed fades while there are none."""
+        told = response.sent & (response.fell_back == 0.0)
+        told &= costs.tail_flops >= TELLING_SHARE * self._whole_flops
+        shown = now.server_flops_per_s * (1.0 - now.hidden_load)
+        share = np.where(told, SERVER_SMOOTHING, self._step_s / SERVER_FORGETTING_S)
+        target = np.where(told, shown, now.usual_server_flops_per_s)
+        self.server_flops_per_s = (
+            self.server_flops_per_s * (target / self.server_flops_per_s) ** share
+        )
+
     def _power_reading(self, now: OperatingConditions, true_w: Floats) -> Floats:
         if self._exact:
             return true_w
@@ -102,6 +124,6 @@ class Sensors:
             rate_bps=rate_bps,
             rtt_s=self.rtt_s * sent,
             server_idle=1.0 - self.server_load,
-            server_flops_per_s=now.server_flops_per_s,
+            server_flops_per_s=now.server_flops_per_s if self._exact else self.server_flops_per_s,
             radio_w=now.radio_w + now.radio_w_per_bps * rate_bps,
         )

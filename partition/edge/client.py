@@ -13,6 +13,7 @@ import grpc
 from partition.codec.encoded import Encoded
 from partition.edge import offload_rule
 from partition.edge.answers import AnswerCheck
+from partition.edge.server_speed import ServerSpeed
 from partition.edge.standing import Standing
 from partition.errors import CloudError, DeadlineExceededError, ServerBusyError
 from partition.model.folder import ModelFolder
@@ -71,6 +72,7 @@ class CloudClient:
         self._in_flight = 0
         self._recent: tuple[float, LinkEstimate | None] = (-_CHECK_PERIOD_S, None)
         self._compute_s: dict[int, float] = {}
+        self._server_speed = ServerSpeed(folder, clock)
         self._metadata = self._security.metadata()
         self._answers = AnswerCheck(address, folder.outputs)
         self._channel = self._security.channel(address, grpc_options.CLIENT)
@@ -159,9 +161,18 @@ class CloudClient:
         self._standing.served()
         self._estimator.transferred(len(message), self._clock() - start_s - reply.compute_s)
         self._server_load = reply.load
+        self._server_speed.answered(point, reply.compute_s, reply.load)
         known_s = self._compute_s.get(point.index, reply.compute_s)
         self._compute_s[point.index] = known_s + _COMPUTE_SMOOTHING * (reply.compute_s - known_s)
         return reply
+
+    def server_flops_per_s(self, usual: float) -> float:
+        """Speed of the server were it idle, FLOP/s, as the computing times of its replies show it.
+
+        Args:
+            usual: what it is taken for before there were any, and again when they are long ago.
+        """
+        return self._server_speed.flops_per_s(usual)
 
     def expected_s(self, point: SplitPoint, message_bytes: int) -> float:
         """Time until the answer to a request that is sent now, s; infinite where it is not known.

@@ -52,6 +52,9 @@ class FakeCloud:
     def expected_s(self, point, message_bytes):
         return math.inf
 
+    def server_flops_per_s(self, usual):
+        return usual
+
     def refresh(self):
         self.refreshes += 1
 

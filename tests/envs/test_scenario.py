@@ -64,6 +64,7 @@ def test_values_arrive_in_si_units(constant):
         "radio_w": {1.0},
         "radio_w_per_bps": {1e-7},
         "server_flops_per_s": {2e9},
+        "usual_server_flops_per_s": {2e9},
         "arrival_scv": {0.0},
         "hidden_load": {0.0},
         "background_load": {0.0},

@@ -103,7 +103,7 @@ def test_predicted_time_by_hand(world, known, conditions):
     head_s = world.device.latency_s(known.costs.head, *hz, float(world.device.emc_hz[-1]))
     cut = 1
     sent_s = known.costs.wire_bytes[cut] * 8.0 / 1e4
-    cloud_s = known.costs.tail_flops[cut] / known.server_flops_per_s
+    cloud_s = known.costs.tail_flops[cut] / conditions.server_flops_per_s[1]
     assert total_s[1, cut] == pytest.approx(head_s[cut] + sent_s + 1e-4 + cloud_s)
     np.testing.assert_allclose(total_s[:, -1], head_s[-1])
 

@@ -1,0 +1,64 @@
+"""Speed of the server, from the computing times in its replies."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+from partition.model.folder import ModelFolder
+from partition.model.split_point import SplitPoint
+
+SMOOTHING = 0.3
+"""Weight of a reply, in logarithms: a server is slow by a factor, and now and then for a moment."""
+FORGETTING_S = 30.0
+"""Time constant with which the server is taken to be as fast as usual again while nothing is sent:
+who stays away from a slow server would not see it recover."""
+TELLING_SHARE = 0.1
+"""Of the network's work; the time of less is rather that of copying and waking up."""
+SLOWEST, FASTEST = 1e6, 1e16
+"""Bounds of a single reply, FLOP/s: a server may say what it likes."""
+MAX_LOAD = 0.95
+"""Of a reply; how fast a server would be without any load cannot be told when it is full."""
+
+
+class ServerSpeed:
+    """Follows how fast one server computes one network.
+
+    Args:
+        folder: the network.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, folder: ModelFolder, clock: Callable[[], float] = time.monotonic) -> None:
+        self._telling_flops = TELLING_SHARE * folder.split_points[0].tail.flops
+        self._clock = clock
+        self._seen: float | None = None
+        self._seen_s = 0.0
+
+    def answered(self, point: SplitPoint, compute_s: float, load: float) -> None:
+        """Take in a reply.
+
+        Args:
+            point: whose tail was run.
+            compute_s: in the server, waiting included.
+            load: busy share of the server when it answered.
+        """
+        if point.tail.flops < self._telling_flops or compute_s <= 0.0:
+            return
+        shown = point.tail.flops / (compute_s * (1.0 - min(load, MAX_LOAD)))
+        shown = min(max(shown, SLOWEST), FASTEST)
+        before = shown if self._seen is None else self._seen
+        self._seen = before * (shown / before) ** SMOOTHING
+        self._seen_s = self._clock()
+
+    def flops_per_s(self, usual: float) -> float:
+        """Speed of the idle server, FLOP/s.
+
+        Args:
+            usual: what it is taken for before there were any replies, and when they are long ago.
+        """
+        if self._seen is None:
+            return usual
+        faded = math.exp(-(self._clock() - self._seen_s) / FORGETTING_S)
+        return float(usual * (self._seen / usual) ** faded)
