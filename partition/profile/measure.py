@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from partition.codec.codec import Codec
-from partition.codec.encoded import MIN_DIMS
+from partition.codec.encoded import is_feature_map
 from partition.codec.message_sizes import request_bytes
 from partition.data.images import load_crops, load_photographs, typical_jpeg_bytes
 from partition.errors import ImageError, PartitionError
@@ -170,7 +170,7 @@ def _profile_point(
     # Interleaved, so that a noisy machine hits whole and split alike.
     for _ in range(repeats + _WARM_UP_ROUNDS):
         tensors = runtime.head(point, inputs)
-        maps = [tensor for tensor in tensors if _is_feature_map(tensor)]
+        maps = [tensor for tensor in tensors if is_feature_map(tensor.shape, tensor.dtype)]
         encoded = [codec.encode(tensor) for tensor in maps]
         measure("whole_s", runtime.whole, inputs)
         measure("head_s", runtime.head, point, inputs)
@@ -188,11 +188,6 @@ def _profile_point(
         **medians,
         "split_ratio": (medians["head_s"] + medians["tail_s"]) / medians["whole_s"],
     }
-
-
-def _is_feature_map(tensor: Array) -> bool:
-    """Whether the codec takes it; token ids and masks cross as they are."""
-    return tensor.dtype == np.float32 and tensor.ndim >= MIN_DIMS
 
 
 def _block_s(
@@ -224,7 +219,9 @@ def _fidelity(
         for i, point in enumerate(points[:-1]):
             tensors = runtime.head(point, inputs)
             received = tuple(
-                np.array(codec.decode(codec.encode(tensor))) if _is_feature_map(tensor) else tensor
+                codec.decode(codec.encode(tensor))
+                if is_feature_map(tensor.shape, tensor.dtype)
+                else tensor
                 for tensor in tensors
             )
             agreed[i] += float(np.mean(_top1(runtime.tail(point, received)) == top1))
