@@ -22,10 +22,12 @@ from partition.attention.select import fused
 from partition.codec import quantisers
 from partition.codec.codec import Codec
 from partition.codec.encoded import Uint16Array
+from partition.edge.answers import SpecialNumbers
 from partition.edge.client import CloudClient
 from partition.errors import CloudError, PartitionError, WireError
 from partition.model.accuracy_table import AccuracyTable
 from partition.model.folder import ModelFolder
+from partition.model.inputs import as_inputs
 from partition.model.routes import Route
 from partition.model.runtime import SplitRuntime, random_inputs
 from partition.model.split_point import SplitPoint
@@ -152,6 +154,7 @@ class SplitPipeline:
         self._halves = _halves(folder, runtime.threads)
         self._fallback_s: dict[tuple[int, bool], float] = {}
         self._told: set[int] = set()
+        self._numbers = SpecialNumbers()
 
     def warm_up(self) -> None:
         """Build every session and learn how long the edge needs to finish alone."""
@@ -169,7 +172,8 @@ class SplitPipeline:
 
         A cloud that is late or gone costs at most the deadline: the edge then finishes from the
         head's tensors, within the deadline if that fits in there at all. It also does where a
-        message cannot carry them, as with NaN or infinity.
+        message cannot carry them, as with NaN or infinity. An answer that holds those is the answer
+        once the edge itself has given such a one; the first time it finishes and finds out.
 
         Args:
             x: of an image network (1, 3, H, W), preprocessed; or several inputs.
@@ -178,9 +182,10 @@ class SplitPipeline:
 
         Raises:
             PartitionError: there is no such split point, or this xi was not trained there.
+            WireError: the network takes other inputs.
         """
         point = self._check(route)
-        inputs = x if isinstance(x, tuple) else (x,)
+        inputs = as_inputs(self._folder, x if isinstance(x, tuple) else (x,))
         start_s = self._clock()
         with self._timer.edge(route):
             head = self._head(route, inputs)
@@ -247,6 +252,7 @@ class SplitPipeline:
         sent_s = self._clock()
         budget_s = self._cloud_budget_s(route, due_s - sent_s)
         reply = self._client.infer(self._folder.split_points[route.split], encoded, budget_s)
+        self._numbers.check(reply.outputs)
         return sent_s - start_s, self._clock() - sent_s, reply
 
     def _cloud_budget_s(self, route: Route, remaining_s: float) -> float:
@@ -271,6 +277,7 @@ class SplitPipeline:
                 runtime = self._halves[route.split].runtime
                 outputs = (runtime.alone(head.tensors[0], head.answer.scores),)
         finish_s = self._clock() - start_s
+        self._numbers.learn(outputs)
         key = _finish_key(route)
         before_s = self._fallback_s.get(key, finish_s)
         self._fallback_s[key] = max(finish_s, before_s + _SMOOTHING * (finish_s - before_s))
