@@ -227,9 +227,13 @@ class SplitPipeline:
         if route.xi == 1.0:
             return point
         if route.split not in self._halves:
+            remedy = "run python -m partition.train_attention"
+            if point.dtypes != ("float32",):
+                types = ", ".join(point.dtypes)
+                remedy = f"{types} crosses, and attention needs one tensor of float32"
             raise PartitionError(
                 f"split point {point.name!r} of {self._folder.name} has no attention, so xi is 1 "
-                f"there, not {route.xi:g}: run python -m partition.train_attention"
+                f"there, not {route.xi:g}: {remedy}"
             )
         return point
 
