@@ -12,10 +12,9 @@ from partition.attention.select import BoolArray, fused, kept_channels, quantise
 from partition.codec.codec import Float32Array
 from partition.errors import ModelFolderError, ModelRunError
 from partition.model.attention_files import BRANCH_FILE, SCORES_FILE, TAIL_FILE, folder_of
+from partition.model.graph_file import read_graph
 from partition.model.runtime import RUNTIME_ERRORS
 from partition.model.split_point import SplitPoint
-
-_CANNOT_LOAD: tuple[type[Exception], ...] = (OSError, *RUNTIME_ERRORS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +107,9 @@ class AttentionRuntime:
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
         try:
-            return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except _CANNOT_LOAD as error:
+            graph = read_graph(path).SerializeToString()
+            return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        except RUNTIME_ERRORS as error:
             raise ModelFolderError(
                 f"{path} does not load ({error}): run python -m partition.train_attention again"
             ) from error

@@ -15,7 +15,8 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from partition.errors import ModelFolderError, ModelRunError
-from partition.model.folder import GRAPH_FILE, ModelFolder
+from partition.model.folder import ModelFolder
+from partition.model.graph_file import load_graph
 from partition.model.onnx_nodes import BATCH, node_reads
 from partition.model.split_point import SplitPoint
 
@@ -58,11 +59,14 @@ class SplitRuntime:
         folder: the model.
         threads: threads per inference; None takes what the profile of this machine found best,
             or 1 if it was not profiled here.
+
+    Raises:
+        ModelFolderError: the graph has changed since the folder was opened, or is not to be run.
     """
 
     def __init__(self, folder: ModelFolder, threads: int | None = None) -> None:
         self._folder = folder
-        self._model = onnx.load(folder.path / GRAPH_FILE, load_external_data=False)
+        self._model = load_graph(folder)
         self._threads = threads or folder.threads or 1
         self._providers = installed_providers()
         self._parts: dict[tuple[tuple[str, ...], tuple[str, ...]], _Part] = {}
@@ -135,6 +139,7 @@ class SplitRuntime:
             raise ModelFolderError(
                 f"model folder {self._folder.path} does not load: {error}"
             ) from error
+        self._folder.check_unchanged()
         return _Part(
             session,
             tuple(value.name for value in model.graph.input),
