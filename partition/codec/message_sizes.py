@@ -60,7 +60,11 @@ def padding(size: int) -> int:
 
 
 def _tensor_bytes(shape: tuple[int, ...], bits: int, dtype: str) -> int:
-    """Bytes of a tensor in a message, header and padding included."""
+    """Bytes of a tensor in a message, header and padding included.
+
+    A size that depends on the data, -1, counts as one.
+    """
+    shape = tuple(map(abs, shape))
     if dtype == "float32" and len(shape) >= MIN_DIMS:
         size = encoded_bytes(shape, bits)
     elif dtype in RAW_TYPES:

@@ -220,7 +220,7 @@ def _parse_cut(index: int, data: dict[str, Any], total: Cost) -> SplitPoint:
     dtypes = tuple(str(np.dtype(name)) for name in data["dtypes"])
     if not len(tensors) == len(shapes) == len(dtypes):
         raise ValueError(f"{len(tensors)} tensors, {len(shapes)} shapes, {len(dtypes)} dtypes")
-    if any(not 0 <= math.prod(shape) < _MAX_ELEMENTS for shape in shapes):
+    if any(abs(math.prod(shape)) >= _MAX_ELEMENTS for shape in shapes):
         raise ValueError("a shape")
     return SplitPoint(
         index=index,

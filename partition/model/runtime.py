@@ -15,8 +15,9 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from partition.errors import ModelFolderError, ModelRunError
+from partition.model import example_file
 from partition.model.folder import GRAPH_FILE, ModelFolder
-from partition.model.onnx_nodes import BATCH, node_reads
+from partition.model.onnx_nodes import BATCH, BATCH_SHAPE, node_reads
 from partition.model.split_point import SplitPoint
 
 Array = npt.NDArray[Any]
@@ -166,7 +167,8 @@ def extract(
     for node in reversed(graph.node):
         if (needed - given).intersection(node.output):
             reads = node_reads(node)
-            if node.output[0] == BATCH and not reads <= given:
+            is_batch = node.op_type == "Shape" and node.output[0] in (BATCH, BATCH_SHAPE)
+            if is_batch and not reads <= given:
                 # The batch is also the first dimension of whatever crosses.
                 node = _copy(node)  # noqa: PLW2901
                 node.input[0] = inputs[0]
@@ -227,10 +229,15 @@ def make_session(
 
 
 def random_inputs(folder: ModelFolder, batch: int = 1, seed: int = 0) -> tuple[Array, ...]:
-    """Inputs to try a network with: normal numbers; token ids and masks of 0 and 1.
+    """Inputs to try a network with: those that its folder keeps, or else made-up ones.
 
-    The first of each sample is 1, so that no mask hides everything.
+    Made up are normal numbers, bytes of any value, and token ids and masks of 0 and 1, the first of
+    each sample 1, so that no mask hides everything.
     """
+    if kept := example_file.read(folder.path, folder.inputs):
+        chosen = [kept[(seed + i) % len(kept)] for i in range(batch)]
+        by_input = zip(*chosen, strict=True)
+        return tuple(np.concatenate(rows) if batch > 1 else rows[0] for rows in by_input)
     rng = np.random.default_rng(seed)
     made = []
     for spec in folder.inputs:
