@@ -16,7 +16,6 @@ from google.protobuf.message import EncodeError
 
 from partition.data.array_files import Sample
 from partition.errors import ModelExportError
-from partition.model.runtime import RUNTIME_ERRORS, make_session
 from partition.prepare import from_torch
 from partition.prepare.naming import name_nodes
 from partition.prepare.onnx_file import network
@@ -25,6 +24,7 @@ from partition.prepare.progress import Report, silent
 from partition.prepare.samples import rows
 from partition.prepare.shapes import Feeds, inline_branches, read_shape, settle
 from partition.prepare.zoo import Source
+from partition.providers.session import RUNTIME_ERRORS, make_session
 
 _ROWS_ERROR = {"float16": 1e-2}
 """Of a batch against its samples one by one, relative to the largest value: rounding differs."""

@@ -20,9 +20,9 @@ import onnxruntime as ort
 from onnx import helper, numpy_helper
 
 from partition.model.onnx_nodes import BATCH, BATCH_SHAPE, node_reads
-from partition.model.runtime import CPU
 from partition.prepare.onnx_file import branches
 from partition.prepare.onnx_file.subgraphs import keep_needed
+from partition.providers.registry import CPU
 
 Feeds = Mapping[str, npt.NDArray[Any]]
 
@@ -71,7 +71,7 @@ def settle(model: onnx.ModelProto, one: Feeds, two: Feeds | None) -> None:
         two: the same with two samples, for a batch of any size.
 
     Raises:
-        what `partition.model.runtime.RUNTIME_ERRORS` lists: the graph does not run.
+        what `partition.providers.session.RUNTIME_ERRORS` lists: the graph does not run.
     """
     graph = model.graph
     first = _run(model, one)
@@ -204,7 +204,7 @@ def _session(model: onnx.ModelProto) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
-    return ort.InferenceSession(model.SerializeToString(), options, providers=[CPU])
+    return ort.InferenceSession(model.SerializeToString(), options, providers=[CPU.ort_name])
 
 
 def _opset(model: onnx.ModelProto) -> int:

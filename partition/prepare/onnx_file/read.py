@@ -13,8 +13,8 @@ from onnx import helper, numpy_helper
 
 from partition.errors import ModelExportError
 from partition.model.onnx_nodes import BATCH
-from partition.model.runtime import RUNTIME_ERRORS
 from partition.prepare.onnx_file.subgraphs import all_graphs, rename, sort
+from partition.providers.session import RUNTIME_ERRORS
 
 GARBLED: tuple[type[Exception], ...] = (
     *RUNTIME_ERRORS,

@@ -7,10 +7,10 @@ import contextlib
 import onnx
 import onnxruntime as ort
 
-from partition.model.runtime import RUNTIME_ERRORS, make_session
 from partition.prepare.onnx_file.choices import FREE, Shape
 from partition.prepare.onnx_file.inputs import has_free_batch, open_inputs
 from partition.prepare.samples import made_up_input
+from partition.providers.session import RUNTIME_ERRORS, make_session
 
 _CHANNELS = (1, 3, 4)
 _IMAGE_RANK = 4
