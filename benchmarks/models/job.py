@@ -6,6 +6,8 @@ import json
 import sys
 from dataclasses import asdict
 
+from benchmarks.models import network_row
+from benchmarks.models.damage import row as damage_row
 from benchmarks.models.result import Result
 
 
@@ -15,18 +17,12 @@ def main() -> None:
 
 
 def _row(section: str, name: str) -> Result:
-    # Imported where it is used: one of them takes torch, which takes seconds.
-    if section == "torch":
-        from benchmarks.models import architecture_row
-
-        return architecture_row.row(name)
-    if section == "damage":
-        from benchmarks.models.damage import row
-
-        return row.row(name)
-    from benchmarks.models import network_row
-
-    return {"packages": network_row.package_row, "derived": network_row.derived_row}[section](name)
+    makers = {
+        "packages": network_row.package_row,
+        "derived": network_row.derived_row,
+        damage_row.SECTION: damage_row.row,
+    }
+    return makers[section](name)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,9 @@ from partition.prepare import __main__ as command
 
 MEMORY_BYTES = 6_000_000_000
 """A size that was changed may ask for any amount."""
+STREAMS = (1, 2)
+PROGRESS = "preparing "
+"""How lines begin that only say that it takes long."""
 
 
 def main() -> None:
@@ -27,14 +30,15 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     file = original((folder / "sound.onnx").read_bytes())
     report = os.fdopen(os.dup(1), "w", buffering=1)
-    told = os.open(folder / "told", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-    for stream in (1, 2):  # libraries and the end of a process write past Python
-        os.dup2(told, stream)
+    # Libraries, and the end of a process for want of memory, write past Python.
+    for stream in STREAMS:
+        os.dup2(os.open(folder / str(stream), os.O_RDWR | os.O_CREAT | os.O_TRUNC), stream)
     for draw in range(first, end):
         print(json.dumps({"draw": draw}), file=report)
         (folder / "damaged.onnx").write_bytes(damaged(file, draw))
-        os.ftruncate(told, 0)
-        os.lseek(told, 0, os.SEEK_SET)
+        for stream in STREAMS:
+            os.ftruncate(stream, 0)
+            os.lseek(stream, 0, os.SEEK_SET)
         end_of_it = _prepared(folder, options)
         print(json.dumps(end_of_it), file=report)
 
@@ -49,11 +53,13 @@ def _prepared(folder: Path, options: list[str]) -> dict[str, str]:
         sys.stderr.flush()
     except BaseException as error:  # a traceback, in the command's own process
         return {"end": "traceback", "told": "".join(traceback.format_exception(error)[-3:])}
-    text = (folder / "told").read_text(errors="replace")
+    output, errors = ((folder / str(stream)).read_text(errors="replace") for stream in STREAMS)
     if code == 0:
         return {"end": "prepared", "told": ""}
-    is_one = text.startswith("error: ") and text.count("\n") == 1
-    return {"end": "refused" if code == 2 and is_one else "traceback", "told": text}
+    lines = [line for line in errors.splitlines() if not line.startswith(PROGRESS)]
+    is_sentence = len(lines) == 1 and lines[0].startswith("error: ") and not output
+    told = {"told": "\n".join([output, *lines])}
+    return {"end": "refused" if code == 2 and is_sentence else "traceback", **told}
 
 
 if __name__ == "__main__":
