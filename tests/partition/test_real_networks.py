@@ -15,7 +15,7 @@ from partition.model.runtime import SplitRuntime
 from partition.prepare import __main__ as command
 from partition.server.cloud_server import CloudServer
 
-NAMES = ("light-squeezenet", "logreg-iris", "tashkeel-rawi", "asr-whisper80", "surfaces-boosting")
+NAMES = ("light-squeezenet", "logreg-iris", "tashkeel-rawi", "asr-kaldi", "surfaces-boosting")
 """Opset 9 of 2018, a classifier of scikit-learn, an int8 LSTM, features of speech, opset 21."""
 DAMAGED = ("tashkeel-rawi", "surfaces-boosting", "logreg-iris")
 DRAWS, BUDGET_S = 20, 60.0
