@@ -38,7 +38,8 @@ from envs.sim.sim_config import SimConfig
 from envs.vec_env import EdgeSplitVecEnv
 from partition import json_file
 from partition.errors import ModelNotFoundError
-from partition.model.folder import PROFILE_FILE, ModelFolder
+from partition.model.folder import ModelFolder
+from partition.model.profile_file import PROFILE_FILE
 from partition.prepare import zoo
 from partition.prepare.build import prepare
 from partition.profile.measure import profile, write

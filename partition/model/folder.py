@@ -14,20 +14,17 @@ import numpy as np
 from common.schema import convert
 from partition import json_file
 from partition.errors import ModelFolderError, ModelNotFoundError
-from partition.model import attention_files, routes
+from partition.model import attention_files, profile_file, routes
 from partition.model.accuracy_table import ACCURACY_FILE, AccuracyTableError
 from partition.model.attention_files import Attention
 from partition.model.cost import Cost
-from partition.model.machine import describe_processor
 from partition.model.routes import RouteOption
 from partition.model.split_point import Preprocess, SplitPoint, TensorSpec
 
 SCHEMA_VERSION = 2
-PROFILE_SCHEMA_VERSION = 1
 GRAPH_FILE = "model.onnx"
 WEIGHTS_FILE = "weights.bin"
 CUTS_FILE = "cuts.json"
-PROFILE_FILE = "profile.json"
 _GARBLED = (LookupError, TypeError, ValueError, OverflowError, AttributeError)
 """What reading a document of another shape raises."""
 _MAX_ELEMENTS = 2**40
@@ -54,7 +51,10 @@ class ModelFolder:
     """Where a route may cut: the input (cloud-only), the compressive natural bottlenecks
     by bytes on the wire (Bakhtiarnia et al., arXiv 2205.11269), the output (edge-only)."""
     fidelity: tuple[float, ...] | None
-    """Top-1 agreement with the unsplit network per split point, when it was profiled."""
+    """What is left of the unsplit network's answer per split point, 0..1 by `measure`; None where
+    it is unknown: not profiled, or without real inputs."""
+    measure: str | None = None
+    """Name of the measure of `fidelity`, see `partition.profile.measures`."""
     threads: int | None = None
     """Fastest number of threads per inference, when it was profiled on this machine."""
     attention: Attention | None = None
@@ -160,14 +160,14 @@ def _broken(path: Path, reason: str) -> ModelFolderError:
     return ModelFolderError(f"model folder {path} {reason}: run python -m partition.prepare again")
 
 
-def _read_json(path: Path, name: str, schema_version: int = SCHEMA_VERSION) -> dict[str, Any]:
+def _read_json(path: Path, name: str) -> dict[str, Any]:
     try:
         data = json_file.read(path / name)
     except (ValueError, OSError) as error:
         raise _broken(path, f"is corrupt, {name} cannot be read ({error})") from error
     version = data.get("schema_version") if isinstance(data, dict) else None
-    if version != schema_version:
-        reason = f"holds {name} of schema {version!r}, this version reads {schema_version}"
+    if version != SCHEMA_VERSION:
+        reason = f"holds {name} of schema {version!r}, this version reads {SCHEMA_VERSION}"
         raise _broken(path, reason)
     return dict(data)
 
@@ -237,22 +237,15 @@ def _parse_cut(index: int, data: dict[str, Any], total: Cost) -> SplitPoint:
 
 
 def _with_profile(folder: ModelFolder) -> ModelFolder:
-    """Agreement and threads from the profile, unless it is of another model or machine."""
-    if not (folder.path / PROFILE_FILE).is_file():
+    """Fidelity and threads from the profile, unless it is of another network."""
+    found = profile_file.read(
+        folder.path, folder.fingerprint, folder.cut_list_fingerprint, len(folder.split_points)
+    )
+    if found is None:
         return folder
-    data = _read_json(folder.path, PROFILE_FILE, PROFILE_SCHEMA_VERSION)
-    if (data.get("fingerprint"), data.get("cut_list")) != (
-        folder.fingerprint,
-        folder.cut_list_fingerprint,
-    ):
-        return folder
-    try:
-        fidelity = tuple(float(point["agreement"]) for point in data["split_points"])
-        here = data["machine"] | describe_processor() == data["machine"]
-        threads = max(int(data["threads"]), 1) if here else None
-    except _GARBLED as error:
-        raise _broken(folder.path, f"holds a corrupt {PROFILE_FILE} ({error})") from error
-    return replace(folder, fidelity=fidelity, threads=threads)
+    return replace(
+        folder, fidelity=found.fidelity, measure=found.measure, threads=found.threads_here
+    )
 
 
 def _with_attention(folder: ModelFolder) -> ModelFolder:
