@@ -195,10 +195,14 @@ def _say_routes(folder: ModelFolder) -> None:
     lines = [f"routes of {folder.name}, {folder.fingerprint}:"]
     lines += [
         f"{i:3} {option.name:32} {option.wire_bytes:7} bytes, {option.edge.flops / 1e6:8.2f} MFLOP "
-        f"on the edge, {100 * option.accuracy:6.2f} %"
+        f"on the edge, {_percent(option.accuracy)}"
         for i, option in enumerate(folder.routes)
     ]
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _percent(accuracy: float | None) -> str:
+    return "unknown" if accuracy is None else f"{100 * accuracy:6.2f} %"
 
 
 def _main() -> None:

@@ -120,6 +120,11 @@ def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> None:
     keep_device(config.device, run_dir)
     write_json(run_dir / "machine.json", describe_machine())
     print(world.device.status_line)
+    if not folder.accuracy_is_known:
+        print(
+            f"what the routes of {folder.name} lose in accuracy is unknown and costs nothing here; "
+            f"python -m partition.profile --model {folder.path} --source FILE measures it"
+        )
     with fresh_processes(max(n_cores() - 1, 1)) as pool:  # the baselines need no policy
         beside = [pool.submit(run_rivals, single, config.seed) for single in one_by_one(world)]
         decider, save_policy = (_learned if config.learns else _fitted)(config, world, run_dir)

@@ -124,9 +124,23 @@ class ModelFolder:
         return replace(self, attention=None, fingerprint=self.attention.table.fingerprint)
 
     @property
+    def is_classifier(self) -> bool:
+        """Whether the largest of the first output is the answer: as profiled, or by its shape."""
+        if self.measure is not None:
+            return self.measure == profile_file.TOP1
+        return self.preprocess is not None and self.n_classes > 1
+
+    @property
     def routes(self) -> tuple[RouteOption, ...]:
         """What a policy chooses from, by depth; made again on each call."""
-        return routes.options(self.split_points, self.fidelity, self.attention)
+        # Only first choices that stay can be multiplied with an accuracy.
+        weighs = self.attention is None or self.measure == profile_file.TOP1
+        return routes.options(self.split_points, self.fidelity if weighs else None, self.attention)
+
+    @property
+    def accuracy_is_known(self) -> bool:
+        """Whether it is known what each route costs in accuracy."""
+        return self.routes[-1].accuracy is not None
 
     @property
     def cut_list_fingerprint(self) -> str:

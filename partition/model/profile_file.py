@@ -19,6 +19,8 @@ from partition.model.machine import describe_processor
 
 SCHEMA_VERSION = 2
 PROFILE_FILE = "profile.json"
+TOP1 = "top-1"
+"""Measure of a classifier."""
 
 
 class Fidelity(Struct, frozen=True):

@@ -60,12 +60,14 @@ def detect(outputs: Sequence[Outputs], picture: tuple[int, int] | None) -> Kind:
 
 
 def _of_vectors(rows: Array, from_picture: bool) -> Kind:
-    n = rows.shape[1]
+    n, choices = rows.shape[1], set(rows.argmax(axis=1).tolist())
     if _are_probabilities(rows):
+        if len(choices) == 1:  # it would stay, whatever became of the rest
+            return Kind(RELATIVE, f"of {n} probabilities the same is largest for every input")
         return Kind(TOP1, f"probabilities of {n} classes")
     if np.allclose(np.linalg.norm(rows, axis=1), 1.0, atol=1e-3):
         return Kind(COSINE, f"vectors of {n} numbers and length 1")
-    if from_picture and n % _FEATURES and len(set(rows.argmax(axis=1).tolist())) > 1:
+    if from_picture and n % _FEATURES and len(choices) > 1:
         return Kind(TOP1, f"{n} scores of a picture")
     return Kind(RELATIVE, f"{n} numbers that may be scores, features or coordinates")
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from partition.errors import PartitionError
+from partition.model import profile_file
 from partition.profile import boxes
 
 Array = npt.NDArray[Any]
@@ -180,7 +181,7 @@ def _edits(one: Sequence[int], other: Sequence[int]) -> int:
     return row[-1]
 
 
-TOP1 = Measure("top-1", "inputs whose first choice stays", top1, ratio, is_share=True)
+TOP1 = Measure(profile_file.TOP1, "inputs whose first choice stays", top1, ratio, is_share=True)
 BOXES = Measure("boxes", "F1 of the whole network's boxes", overlap, ratio, min_count=20.0)
 COSINE = Measure("cosine", "cosine of the embeddings", cosine, ratio)
 IOU = Measure("iou", "mean overlap of the classes' regions", regions, ratio)

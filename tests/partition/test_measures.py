@@ -215,6 +215,7 @@ N = 20
     ("make", "picture", "measure"),
     [
         (lambda: (probabilities(1, 10),), None, TOP1),
+        (lambda: (np.array([[0.8, 0.2]]) + RNG.random() * np.array([0.1, -0.1]),), None, RELATIVE),
         (lambda: (RNG.normal(size=(1, 1000)),), PICTURE, TOP1),
         (lambda: (RNG.normal(size=(1, 1000)),), None, RELATIVE),
         (lambda: (RNG.normal(size=(1, 512)),), PICTURE, RELATIVE),  # classes or features
