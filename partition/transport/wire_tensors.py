@@ -39,9 +39,9 @@ Part = bytes | memoryview
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """An array that crosses as it is: token ids, masks, positions, outputs.
+    """An array that crosses as it is: token ids, masks, quantised tensors, scalars, outputs.
 
-    float32, float16, int64, int32 or bool; 1 to 6 dimensions, none of them 0.
+    One of the types in `RAW_TYPES`; 0 to 6 dimensions, none of them of size 0.
     """
 
     array: npt.NDArray[Any]
@@ -154,9 +154,9 @@ def _pack_raw(array: npt.NDArray[Any]) -> list[Part]:
 
 
 def _header(code: int, flags: int, kept: int, n_bytes: int, shape: tuple[int, ...]) -> bytes:
-    if not 0 < len(shape) <= MAX_DIMS or not 0 < math.prod(shape) <= MAX_VALUES:
+    if len(shape) > MAX_DIMS or not 0 < math.prod(shape) <= MAX_VALUES:
         raise WireError(
-            f"tensor of shape {shape}: send 1 to {MAX_DIMS} dimensions and up to "
+            f"tensor of shape {shape}: send up to {MAX_DIMS} dimensions and 1 to "
             f"{MAX_VALUES} values"
         )
     dims = (*shape, *(0,) * (MAX_DIMS - len(shape)))
@@ -166,7 +166,7 @@ def _header(code: int, flags: int, kept: int, n_bytes: int, shape: tuple[int, ..
 def _unpack_one(reader: Reader, max_values: int) -> Encoded | Raw:
     code, n_dims, flags, kept, n_bytes, *dims = reader.take(_HEADER)
     shape = tuple(dims[:n_dims])
-    if not 0 < n_dims <= MAX_DIMS or 0 in shape or any(dims[n_dims:]):
+    if n_dims > MAX_DIMS or 0 in shape or any(dims[n_dims:]):
         raise WireError(f"tensor of type {code}, {n_dims} dimensions and shape {dims}")
     if math.prod(shape) > max_values:
         raise WireError(f"tensor of shape {shape} takes a message beyond {MAX_VALUES} values")
