@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.models import catalog, derived
 from benchmarks.models.case import Case
 from benchmarks.models.result import Result
-from benchmarks.models.serving import WrongAnswerError, served_points
+from benchmarks.models.serving import WrongAnswerError, served, served_points
 from partition.errors import PartitionError
 from partition.model.folder import ModelFolder
 from partition.model.runtime import Array, SplitRuntime
@@ -61,14 +61,17 @@ def measured(section: str, case: Case) -> Result:
             prepare_s = time.monotonic() - start_s
             runtime = SplitRuntime(folder)
             error, is_equal = cut_error(case, folder, runtime)
-            served = served_points(folder, runtime, lambda seed: case.inputs(folder, 1, seed))
+            with served(folder) as address:
+                points = served_points(
+                    address, folder, runtime, lambda seed: case.inputs(folder, 1, seed)
+                )
         except RefusedError as refusal:
             return Result(section, name, "refused", [str(refusal)])
         except (WrongAnswerError, PartitionError) as problem:
             return Result(section, name, "wrong", [" ".join(str(problem).split())])
     batch = "free" if folder.dynamic_batch else "one"
     most = max(len(cut.tensors) for cut in folder.cuts)
-    cells = [f"{prepare_s:.1f}", batch, str(len(folder.cuts)), str(most), error, str(served)]
+    cells = [f"{prepare_s:.1f}", batch, str(len(folder.cuts)), str(most), error, str(points)]
     if not is_equal:
         return Result(section, name, "wrong", [f"cuts differ from the whole by {error}"])
     return Result(section, name, "ok", cells)

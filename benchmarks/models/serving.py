@@ -44,12 +44,13 @@ class WrongAnswerError(AssertionError):
     """The server's answer is not what the tail gives here."""
 
 
-def served_points(folder: ModelFolder, runtime: SplitRuntime, inputs: Inputs) -> int:
+def served_points(address: str, folder: ModelFolder, runtime: SplitRuntime, inputs: Inputs) -> int:
     """Split points at which the server's answer is the local tail's, bit for bit.
 
     Several requests are then under way at once, so that the server makes batches of them.
 
     Args:
+        address: of a server that has the model.
         folder: the model.
         runtime: of this side.
         inputs: for one sample, from a seed.
@@ -60,7 +61,6 @@ def served_points(folder: ModelFolder, runtime: SplitRuntime, inputs: Inputs) ->
     """
     points = folder.split_points[:-1]
     with (
-        _server(folder) as address,
         CloudClient(address, folder) as client,
         ThreadPoolExecutor(AT_ONCE) as pool,
     ):
@@ -113,7 +113,7 @@ def _compare(point: SplitPoint, answered, expected, *, exact: bool) -> None:
 
 
 @contextmanager
-def _server(folder: ModelFolder) -> Iterator[str]:
+def served(folder: ModelFolder) -> Iterator[str]:
     """The command, on a free port; its address."""
     command = [sys.executable, "-m", "partition.server", "--model", str(folder.path)]
     with subprocess.Popen(
