@@ -160,8 +160,10 @@ class _Calibration(quantization.CalibrationDataReader):
 
 
 def _static(case: Case, path: Path, form: quantization.QuantFormat, *, per_channel: bool) -> None:
+    # Scales per channel came with opset 13.
+    model = onnx.version_converter.convert_version(onnx.load(case.path), 17)
     quantization.quantize_static(
-        case.path,
+        model,
         path,
         _Calibration(case),
         quant_format=form,
