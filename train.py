@@ -64,14 +64,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _train(arguments: argparse.Namespace) -> int:
     if arguments.resume:
         run_dir = arguments.resume
-        run(resumed(run_dir), run_dir, is_new=False)
+        words = run(resumed(run_dir), run_dir, is_new=False)
     else:
         config = _config(arguments)
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         default = RUNS_DIR / f"EdgeSplitSim-v0__{config.algo}__{config.seed}__{stamp}"
         run_dir = arguments.out or default
-        run(config, run_dir)
-    print(f"\npolicy and pictures are in {run_dir}\nnext: python deploy.py --run {run_dir}")
+        words = run(config, run_dir)
+    print(f"\n{words}")
     return 0
 
 

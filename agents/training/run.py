@@ -20,15 +20,17 @@ from agents.evaluation.evaluate import evaluate, one_by_one, run_rivals, write_c
 from agents.evaluation.plots import decisions_figure, evaluation_figure, record_decisions, save
 from agents.evaluation.report import print_rows
 from agents.evaluation.rows import EvaluationRow
+from agents.evaluation.verdict import last_words
 from agents.policy.folder import METADATA_FILE
 from agents.policy.saved_rule import SavedRule, save_privileged
 from agents.seeds import held_out_seeds
-from agents.training.algorithms import ABLATIONS, ALGORITHMS, algorithm
+from agents.training.algorithms import ABLATIONS, ALGORITHMS
 from agents.training.all_deciders import DECIDERS
 from agents.training.callbacks import TrainingReport
 from agents.training.checkpoints import AGENT, CHECKPOINT, Checkpoints, checkpoint_in
-from agents.training.learn import AsDecider, simulated_decider, train
+from agents.training.learn import simulated_decider, train
 from agents.training.machine import describe_machine
+from agents.training.validation import BEST, Validation
 from agents.training.workers import fresh_processes, n_cores
 from agents.whole_file import written_whole
 from common.schema import convert
@@ -44,6 +46,8 @@ from partition.prepare.build import prepare
 from partition.profile.measure import profile, write
 
 CONFIG_FILE = "config.json"
+TRAIN_LONGER = "train longer (--total-timesteps), or take best-static (--algo best-static)"
+TAKE_ANOTHER = "take best-static or a policy that learns (--algo)"
 N_DRAWN = 18
 """Episodes whose decisions are drawn."""
 
@@ -92,13 +96,16 @@ class TrainConfig:
         return self.algo in ALGORITHMS | ABLATIONS
 
 
-def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> None:
+def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> str:
     """Train, evaluate and freeze; a run that was cut goes on from its last checkpoint.
 
     Args:
         config: what to do.
         run_dir: where.
         is_new: whether the folder has to be made, after everything else has been found right.
+
+    Returns:
+        Whether the policy is worth deploying, and what to do next, in a few lines.
 
     Raises:
         AgentError: the algorithm or the run folder.
@@ -128,6 +135,13 @@ def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> None:
     _draw(config, world, folder, decider, rows, run_dir)
     print_rows(rows)
     save_policy(run_dir / "policy")  # last, so that a folder with a policy is a finished run
+    return last_words(
+        rows,
+        config.algo,
+        run_dir,
+        remedy=TRAIN_LONGER if config.learns else TAKE_ANOTHER,
+        is_privileged=not config.learns and DECIDERS.entry(config.algo).kind == "privileged",
+    )
 
 
 def open_or_prepare(model: str) -> ModelFolder:
@@ -190,26 +204,25 @@ def write_json(path: Path, document: object) -> None:
 
 
 def _learned(config: TrainConfig, world: SimConfig, run_dir: Path) -> tuple[Decider, Any]:
-    total = config.total_timesteps or algorithm(config.algo).total_timesteps
-
-    def watchers(boards: EdgeSplitVecEnv, as_decider: AsDecider) -> list[BaseCallback]:
-        return [TrainingReport(boards, total, as_decider, config.target), Checkpoints(run_dir)]
+    def watchers(boards: EdgeSplitVecEnv, validation: Validation) -> list[BaseCallback]:
+        return [TrainingReport(boards, validation, config.target), Checkpoints(run_dir)]
 
     began_s = time.monotonic()
     trained = train(
         config.algo,
         world,
         config.seed,
-        total_timesteps=total,
-        log_dir=run_dir / "tensorboard",
+        total_timesteps=config.total_timesteps,
+        run_dir=run_dir,
         watchers=watchers,
         report=print,
         checkpoint=checkpoint_in(run_dir),
     )
-    print(f"trained {trained.steps} steps in {time.monotonic() - began_s:.0f} s")
+    print(f"trained {trained.steps:,} steps in {time.monotonic() - began_s:.0f} s")
     with written_whole(run_dir / AGENT) as stream:
         trained.agent.save(stream)
-    (run_dir / CHECKPOINT).unlink(missing_ok=True)
+    for name in (CHECKPOINT, BEST):
+        (run_dir / name).unlink(missing_ok=True)
     return simulated_decider(trained.policy, world), trained.policy.save
 
 
