@@ -174,7 +174,7 @@ def test_interrupted_run_leaves_no_policy_behind(base, tmp_path, monkeypatch, ca
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "evaluate", interrupt)
+    monkeypatch.setattr(run, "judge", interrupt)
     out = tmp_path / "run"
     assert train.main([*base, "--total-timesteps", "40", "--out", str(out)]) == 130
     assert capsys.readouterr().err.splitlines()[-1].startswith("stopped;")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,21 +12,17 @@ from typing import Any
 from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.deciders.base import Decider
-from agents.deciders.oracle import Oracle
 from agents.deployed.run_folder import DEVICE_FILE, keep_device
 from agents.errors import RunFolderError
-from agents.evaluation.evaluate import evaluate, one_by_one, run_rivals, write_csv
-from agents.evaluation.plots import decisions_figure, evaluation_figure, record_decisions, save
-from agents.evaluation.report import print_rows
-from agents.evaluation.rows import EvaluationRow
+from agents.evaluation.evaluate import one_by_one, run_rivals
 from agents.evaluation.verdict import last_words
 from agents.policy.folder import METADATA_FILE
 from agents.policy.saved_rule import SavedRule, save_privileged
-from agents.seeds import held_out_seeds
 from agents.training.algorithms import ABLATIONS, ALGORITHMS
 from agents.training.all_deciders import DECIDERS
 from agents.training.callbacks import TrainingReport
 from agents.training.checkpoints import AGENT, CHECKPOINT, Checkpoints, checkpoint_in
+from agents.training.judge import judge
 from agents.training.learn import simulated_decider, train
 from agents.training.machine import describe_machine
 from agents.training.validation import BEST, Validation
@@ -48,8 +43,6 @@ from partition.profile.measure import profile, write
 CONFIG_FILE = "config.json"
 TRAIN_LONGER = "train longer (--total-timesteps), or take best-static (--algo best-static)"
 TAKE_ANOTHER = "take best-static or a policy that learns (--algo)"
-N_DRAWN = 18
-"""Episodes whose decisions are drawn."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,7 +114,7 @@ def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> str:
     is_named = folder.path == Path("models") / folder.name
     config = replace(config, model=folder.name if is_named else str(folder.path))
     if is_new:
-        _make(run_dir)
+        make_run_dir(run_dir)
     write_json(run_dir / CONFIG_FILE, asdict(config))
     keep_device(config.device, run_dir)
     write_json(run_dir / "machine.json", describe_machine())
@@ -129,11 +122,7 @@ def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> str:
     with fresh_processes(max(n_cores() - 1, 1)) as pool:  # the baselines need no policy
         beside = [pool.submit(run_rivals, single, config.seed) for single in one_by_one(world)]
         decider, save_policy = (_learned if config.learns else _fitted)(config, world, run_dir)
-        learned = {config.algo: decider}
-        rows = evaluate(world, learned, config.seed, beside=beside, report=print)
-    write_csv(rows, run_dir / "evaluation.csv")
-    _draw(config, world, folder, decider, rows, run_dir)
-    print_rows(rows)
+        rows = judge(world, config.algo, decider, config.seed, folder, run_dir, beside=beside)
     save_policy(run_dir / "policy")  # last, so that a folder with a policy is a finished run
     return last_words(
         rows,
@@ -157,7 +146,7 @@ def open_or_prepare(model: str) -> ModelFolder:
         return ModelFolder.open(folder.path)
 
 
-def _make(path: Path) -> None:
+def make_run_dir(path: Path) -> None:
     """Make an empty run folder.
 
     Raises:
@@ -232,23 +221,3 @@ def _fitted(config: TrainConfig, world: SimConfig, _run_dir: Path) -> tuple[Deci
     if fitted.rule is None:
         return fitted.decider, lambda folder: save_privileged(config.algo, world.layout, folder)
     return fitted.decider, SavedRule(config.algo, fitted.rule, world.layout).save
-
-
-def _draw(
-    config: TrainConfig,
-    world: SimConfig,
-    folder: ModelFolder,
-    decider: Decider,
-    rows: Sequence[EvaluationRow],
-    run_dir: Path,
-) -> None:
-    subtitle = f"modelled {world.device.title}, {config.model}, seed {config.seed}"
-    save(evaluation_figure(rows, config.algo, subtitle), run_dir / "evaluation.png")
-    seeds = held_out_seeds(config.seed, N_DRAWN)
-    named = [
-        (name, record_decisions(world, chosen, seeds))
-        for name, chosen in ((config.algo, decider), ("oracle", Oracle()))
-    ]
-    names = [option.name for option in folder.routes]
-    route_names = ["input (cloud-only)", *names[1:-1], "nothing (edge-only)"]
-    save(decisions_figure(named, world.layout.domains, route_names), run_dir / "decisions.png")
