@@ -13,12 +13,12 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.deciders.base import Decider
 from agents.deployed.run_folder import DEVICE_FILE, keep_device
-from agents.errors import RunFolderError
+from agents.errors import AgentError, RunFolderError
 from agents.evaluation.evaluate import one_by_one, run_rivals
 from agents.evaluation.verdict import last_words
 from agents.policy.folder import METADATA_FILE
 from agents.policy.saved_rule import SavedRule, save_privileged
-from agents.training.algorithms import ABLATIONS, ALGORITHMS
+from agents.training.algorithms import learns
 from agents.training.all_deciders import DECIDERS
 from agents.training.callbacks import TrainingReport
 from agents.training.checkpoints import AGENT, CHECKPOINT, Checkpoints, checkpoint_in
@@ -54,7 +54,7 @@ class TrainConfig:
         device: name of a device model, or a TOML file.
         model: name of the network, or its folder.
         scenario: names or TOML files.
-        algo: name of a decider, or of a learner's ablation.
+        algo: name of a decider or of a learner's ablation, or MODULE:NAME of a user's own.
         total_timesteps: of reinforcement learning; None takes the algorithm's own number.
         seed: of everything random.
         without: effects that are not simulated.
@@ -86,7 +86,7 @@ class TrainConfig:
     @property
     def learns(self) -> bool:
         """Whether there is an agent to train."""
-        return self.algo in ALGORITHMS | ABLATIONS
+        return learns(self.algo)
 
 
 def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> str:
@@ -218,6 +218,11 @@ def _learned(config: TrainConfig, world: SimConfig, run_dir: Path) -> tuple[Deci
 def _fitted(config: TrainConfig, world: SimConfig, _run_dir: Path) -> tuple[Decider, Any]:
     fitted = DECIDERS.fit(config.algo, world, config.seed)
     print(f"fitted on {fitted.fit_steps} steps in {fitted.fit_s:.0f} s {fitted.note}".rstrip())
-    if fitted.rule is None:
+    if DECIDERS.entry(config.algo).kind == "privileged":
         return fitted.decider, lambda folder: save_privileged(config.algo, world.layout, folder)
+    if fitted.rule is None:
+        raise AgentError(
+            f"{config.algo} cannot be saved: its entry in agents/registry.py builds it without a "
+            f"rule; give its FittedDecider one"
+        )
     return fitted.decider, SavedRule(config.algo, fitted.rule, world.layout).save
