@@ -68,7 +68,7 @@ class EdgeSplitEnv(gymnasium.Env[Any, Any]):
     Never terminated. Truncated after `n_steps` control steps.
 
     ## Arguments
-    See `make_simulated` and `make_live`.
+    See `envs.sim.make.make_simulated` and `envs.live.make.make_live`.
 
     ## Version History
     v0: first version.

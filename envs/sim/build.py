@@ -11,6 +11,7 @@ from envs.sim.sim_config import NominalSimConfig, SimConfig
 from envs.sim.split_costs import SplitCosts
 from hw.device.model import DeviceModel
 from partition.model.folder import ModelFolder
+from partition.model.network_costs import NetworkCosts
 
 ALL_SCENARIOS = "all"
 
@@ -40,7 +41,8 @@ def build_sim_config(
 
     Args:
         device: name of a device model, or a TOML file.
-        model: name of a prepared model, its folder, or the opened folder.
+        model: name of a prepared model, its folder, or the opened folder; one that ships with
+            its costs (`partition.model.network_costs`) need not be prepared.
         scenarios: names or TOML files.
         without: effects that are not simulated, see `envs.sim.effects`.
         nominal: device that the boards are believed to be, if that is not true.
@@ -52,27 +54,21 @@ def build_sim_config(
         PartitionError: the model.
         ScenarioError: a scenario.
     """
-    folder = model if isinstance(model, ModelFolder) else ModelFolder.open(model)
+    network = NetworkCosts.of(model) if isinstance(model, ModelFolder) else NetworkCosts.open(model)
     device_model = DeviceModel.load(device)
     return SimConfig(
         device=device_model,
-        model=folder.name,
-        cut_list_fingerprint=folder.cut_list_fingerprint,
-        costs=SplitCosts.of(device_model, folder.routes),
+        model=network.name,
+        cut_list_fingerprint=network.cut_list_fingerprint,
+        costs=SplitCosts.of(device_model, network.routes),
         scenarios=load_scenarios(scenarios),
-        nominal=_believed(nominal, folder) if nominal else None,
+        nominal=_believed(nominal, network) if nominal else None,
         effects=Effects.without(without),
         randomisation=randomisation or Randomisation(),
-        appeal_share=_appeal_share(folder),
+        appeal_share=network.appeal_share,
     )
 
 
-def _believed(device: str, folder: ModelFolder) -> NominalSimConfig:
+def _believed(device: str, network: NetworkCosts) -> NominalSimConfig:
     model = DeviceModel.load(device)
-    return NominalSimConfig(model, SplitCosts.of(model, folder.routes))
-
-
-def _appeal_share(folder: ModelFolder) -> float | None:
-    """The smallest of the measured ones."""
-    appeals = folder.attention.table.appeals if folder.attention else {}
-    return min((float(found["share_of_appeals"]) for found in appeals.values()), default=None)
+    return NominalSimConfig(model, SplitCosts.of(model, network.routes))

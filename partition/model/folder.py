@@ -99,12 +99,21 @@ class ModelFolder:
         for name in (GRAPH_FILE, WEIGHTS_FILE, CUTS_FILE):
             if not (path / name).is_file():
                 raise _broken(path, f"is half-written, {name} is missing")
-        folder = _parse(path, _read_json(path, CUTS_FILE))
+        folder = cls.read_cuts(path / CUTS_FILE)
         found = fingerprint_of(path)
         if found != folder.fingerprint:
             reason = f"is corrupt, {GRAPH_FILE} and {WEIGHTS_FILE} hash to {found}"
             raise _broken(path, f"{reason}, not {folder.fingerprint}")
         return folder
+
+    @classmethod
+    def read_cuts(cls, path: Path) -> ModelFolder:
+        """Read what `cuts.json` says of a network, without looking at graph and weights.
+
+        Raises:
+            ModelFolderError: it is corrupt or of another schema.
+        """
+        return _parse(path.parent, _read_json(path.parent, path.name))
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -155,7 +155,7 @@ def test_emulated_board_is_driven_and_lets_the_process_go(
 def test_a_gpu_that_computes_nothing_is_told(
     machine, machine_run, main, monkeypatch, caplog, providers, told
 ):
-    monkeypatch.setattr("envs.make.installed_providers", lambda: providers)
+    monkeypatch.setattr("envs.live.make.installed_providers", lambda: providers)
     options = ["--board", "linux", "--dry-run", "--duration", 0.3]
     assert main(machine_run, *options, root=machine.root) == 0
     assert caplog.text.count("computes on the processor only") == told

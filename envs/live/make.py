@@ -1,4 +1,4 @@
-"""Construction of environments from names; the entry points of `gymnasium.make`."""
+"""Construction of the live environment from names; the entry point of `gymnasium.make`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ from envs.live.requests import MAX_WAITING, ApplicationRequests, Inputs, Scenari
 from envs.objective import Objective
 from envs.plant import Layout
 from envs.scenarios.scenario import Scenario
-from envs.sim.batched_simulator import BatchedSimulator
-from envs.sim.build import ALL_SCENARIOS, build_sim_config
 from hw.base import Board, Hold
 from hw.boards.registry import SIMULATED, open_board
 from hw.errors import FrequencyRejectedError, HardwareError, SensorReadError
@@ -38,28 +36,6 @@ REFERENCE_RUNS = 20
 
 N_TRIES = 4
 """A sensor or a clock that fails so often at the start does not fail by chance."""
-
-
-def make_simulated(
-    device: str = "tx2",
-    model: str = "efficientnet-lite0",
-    scenario: str | Sequence[str] = ALL_SCENARIOS,
-    *,
-    without: Sequence[str] = (),
-    continuous: bool = False,
-) -> EdgeSplitEnv:
-    """Make `EdgeSplitSim-v0`: one simulated board.
-
-    Args:
-        device: name of a device model, or a TOML file.
-        model: name of a prepared model, or its folder.
-        scenario: name or TOML file, or several; each episode picks one.
-        without: effects that are not simulated, see `envs.sim.effects`.
-        continuous: `Box` instead of `MultiDiscrete` actions.
-    """
-    names = [scenario] if isinstance(scenario, str) else scenario
-    world = build_sim_config(device, model, names, without=without)
-    return EdgeSplitEnv(BatchedSimulator(world, 1), world.objective(), continuous=continuous)
 
 
 def make_live(
