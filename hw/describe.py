@@ -82,11 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, default=Path("/"), help="look at a recorded tree")
     parser.add_argument("--out", type=Path, required=True, help="the .toml file to write")
     arguments = parser.parse_args(argv)
-    try:
-        import tomli_w  # noqa: PLC0415 - an extra
-    except ModuleNotFoundError:
-        print("error: writing a device file needs tomli-w: pip install tomli-w", file=sys.stderr)
-        return 2
+    import tomli_w  # noqa: PLC0415 - an extra
+
     out: Path = arguments.out
     try:
         if out.suffix != ".toml":

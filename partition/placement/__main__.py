@@ -14,7 +14,6 @@ from partition import cli
 from partition.model.folder import ModelFolder
 from partition.placement import report
 from partition.placement.cluster import Cluster
-from partition.placement.errors import PlacementError
 from partition.placement.plan import Plan
 from partition.placement.solver.problem import Problem, build_problem
 from partition.placement.solver.solve import OBJECTIVES, PlacementObjective, solve
@@ -107,12 +106,8 @@ def _nothing(_: str) -> None:
 
 
 def _draw(model: str, cluster: Cluster, problem: Problem, plan: Plan, path: Path) -> None:
-    try:
-        from partition.placement import picture  # noqa: PLC0415 - a planner's host may lack it
-    except ModuleNotFoundError as error:
-        raise PlacementError(
-            f"drawing needs {error.name}: pip install --editable '.[train]'"
-        ) from error
+    from partition.placement import picture  # noqa: PLC0415 - a planner's host may lack matplotlib
+
     picture.save(model, cluster, problem, plan, path)
 
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from common import extras
 from partition.errors import ModelExportError, ModelNotFoundError
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def _fashion(name: str) -> tuple[nn.Module, Tensor]:
 
 
 def _missing_extra(name: str, error: ModuleNotFoundError) -> str:
-    return f"model {name!r} needs the package {error.name!r}: pip install --editable '.[prepare]'"
+    return f"model {name!r} needs the package {error.name!r}: {extras.install('prepare')}"
 
 
 BUILT_IN = {

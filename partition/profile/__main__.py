@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from partition import cli
-from partition.errors import PartitionError
 from partition.model.folder import PROFILE_FILE, ModelFolder
 from partition.profile import table
 from partition.profile.measure import profile, write
@@ -41,12 +40,8 @@ def _main() -> None:
 
 
 def _plot(result: dict[str, Any], path: Path) -> None:
-    try:
-        from partition.profile import plot  # noqa: PLC0415 - boards do without matplotlib
-    except ModuleNotFoundError as error:
-        raise PartitionError(
-            f"drawing needs {error.name}: pip install --editable '.[train]'"
-        ) from error
+    from partition.profile import plot  # noqa: PLC0415 - boards do without matplotlib
+
     plot.save(result, path)
 
 
