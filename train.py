@@ -24,6 +24,7 @@ from pathlib import Path
 from agents.errors import AgentError
 from agents.training.algorithms import ABLATIONS
 from agents.training.all_deciders import DECIDERS
+from agents.training.hyperparams import parsed
 from agents.training.live import LIVE_STEPS, LiveTuningConfig, tune_run
 from agents.training.run import TrainConfig, resumed, run
 from agents.training.sweep import Sweep
@@ -57,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: cannot write the run ({error}); free space or give --out", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stopped:
-        print("stopped; python train.py --resume with the run's folder goes on", file=sys.stderr)
+        way = f"--sweep {arguments.sweep}" if arguments.sweep else "--resume with the run's folder"
+        print(f"stopped; python train.py {way} goes on", file=sys.stderr)
         return command.exit_code(stopped)
 
 
@@ -111,6 +113,7 @@ def _config(arguments: argparse.Namespace) -> TrainConfig:
         without=tuple(arguments.without),
         blocking=arguments.blocking,
         target=arguments.target,
+        hyperparams=parsed(arguments.hyperparams),
     )
 
 
@@ -152,6 +155,13 @@ def _parser() -> argparse.ArgumentParser:
         type=share,
         default=None,
         help="stop at this fraction of the gap between the best static setting and the oracle",
+    )
+    parser.add_argument(
+        "--hyperparams",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings of the algorithm, instead of those that it ships with",
     )
     parser.add_argument(
         "--disable-effect",

@@ -15,6 +15,7 @@ from agents.deciders.base import Decider
 from agents.deciders.fitted import FittedDecider
 from agents.deciders.nominal import NominalModel
 from agents.deciders.partly_governed import PartlyGoverned
+from agents.errors import AgentError
 from agents.learners.algorithm import Algorithm
 from agents.learners.imitation import Imitation, ImitationConfig
 from agents.learning.export import set_threads
@@ -22,6 +23,7 @@ from agents.policy.folder import Policy
 from agents.training.algorithms import algorithm
 from agents.training.callbacks import EntropyDecay
 from agents.training.checkpoints import go_on
+from agents.training.hyperparams import Hyperparams, with_hyperparams
 from envs.sim.sim_config import SimConfig
 from envs.vec_env import EdgeSplitVecEnv
 
@@ -55,6 +57,7 @@ def train(
     watchers: Watchers = lambda *_: (),
     report: Callable[[str], None] = lambda _: None,
     checkpoint: Path | None = None,
+    hyperparams: Hyperparams | None = None,
 ) -> TrainingResult:
     """Learn by imitation, if the algorithm does, then by reinforcement, and freeze the policy.
 
@@ -67,17 +70,23 @@ def train(
         watchers: make callbacks for the boards, and what makes a decider of the agent.
         report: called with a line of progress.
         checkpoint: saved agent to go on with; what an off-policy agent remembered is lost.
+        hyperparams: settings of the algorithm that differ from what it ships with.
 
     Raises:
-        AgentError: unknown algorithm, a checkpoint that is damaged, or a policy that cannot be
-            frozen.
+        AgentError: unknown algorithm or setting, a checkpoint that is damaged, or a policy that
+            cannot be frozen.
     """
     set_threads()
-    recipe = algorithm(name)
+    recipe = with_hyperparams(name, algorithm(name), hyperparams or {})
     imagined = recipe.imagine(world)
     boards = recipe.boards(imagined)
     logs = str(log_dir) if log_dir else None
-    agent, metadata = recipe.build(boards, seed, logs), recipe.describe(name, world.layout)
+    try:
+        agent, metadata = recipe.build(boards, seed, logs), recipe.describe(name, world.layout)
+    except (AssertionError, TypeError, ValueError) as error:
+        if not hyperparams:
+            raise
+        raise AgentError(f"{name} cannot be built with {dict(hyperparams)}: {error}") from None
     if checkpoint:
         go_on(agent, checkpoint, seed)
         steps = recipe.lessons.n_steps(imagined) if recipe.lessons else 0

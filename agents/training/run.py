@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from agents.deciders.base import Decider
 from agents.deciders.oracle import Oracle
 from agents.deployed.run_folder import DEVICE_FILE, keep_device
-from agents.errors import RunFolderError
+from agents.errors import AgentError, RunFolderError
 from agents.evaluation.evaluate import evaluate, one_by_one, run_rivals, write_csv
 from agents.evaluation.plots import decisions_figure, evaluation_figure, record_decisions, save
 from agents.evaluation.report import print_rows
@@ -27,6 +27,7 @@ from agents.training.algorithms import ABLATIONS, ALGORITHMS, algorithm
 from agents.training.all_deciders import DECIDERS
 from agents.training.callbacks import TrainingReport
 from agents.training.checkpoints import AGENT, CHECKPOINT, Checkpoints, checkpoint_in
+from agents.training.hyperparams import Value, with_hyperparams
 from agents.training.learn import AsDecider, simulated_decider, train
 from agents.training.machine import describe_machine
 from agents.training.workers import fresh_processes, n_cores
@@ -63,6 +64,7 @@ class TrainConfig:
         without: effects that are not simulated.
         blocking: boards wait for each decision rather than going on meanwhile.
         target: fraction of the gap between the best static setting and the oracle at which to stop.
+        hyperparams: settings of the algorithm that differ from what it ships with.
     """
 
     board: str
@@ -75,6 +77,7 @@ class TrainConfig:
     without: tuple[str, ...] = ()
     blocking: bool = False
     target: float | None = None
+    hyperparams: dict[str, Value] = field(default_factory=dict)
 
     def world(self, folder: ModelFolder) -> SimConfig:
         """Build the simulated world.
@@ -106,8 +109,11 @@ def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> None:
         HardwareError: the device.
         PartitionError: the model.
     """
-    if not config.learns:
-        DECIDERS.entry(config.algo)  # an unknown name is reported before anything is prepared
+    # An unknown name is reported before anything is prepared.
+    if config.learns:
+        with_hyperparams(config.algo, algorithm(config.algo), config.hyperparams)
+    elif DECIDERS.entry(config.algo) and config.hyperparams:
+        raise AgentError(f"{config.algo} does not learn; leave --hyperparams out")
     folder = open_or_prepare(config.model)
     world = config.world(folder)
     # As deploy.py will look it up, whatever the network was given as.
@@ -168,14 +174,28 @@ def resumed(path: Path) -> TrainConfig:
     """
     if is_finished(path):
         raise RunFolderError(f"{path} is finished; train again with another --out")
+    config = _read_config(path)
+    kept = path / DEVICE_FILE
+    return replace(config, device=str(kept)) if kept.is_file() else config
+
+
+def _read_config(path: Path) -> TrainConfig:
     try:
-        config = convert(json_file.read(path / CONFIG_FILE), TrainConfig)
+        return convert(json_file.read(path / CONFIG_FILE), TrainConfig)
     except FileNotFoundError:
         raise RunFolderError(f"{path} holds no run; give the folder of one that was cut") from None
     except (OSError, ValueError) as error:
         raise RunFolderError(f"{path / CONFIG_FILE} is damaged ({error}); train again") from None
-    kept = path / DEVICE_FILE
-    return replace(config, device=str(kept)) if kept.is_file() else config
+
+
+def resumed_settings(path: Path) -> tuple[int | None, dict[str, Value]]:
+    """What a run was told of learning: total_timesteps and hyperparams.
+
+    Raises:
+        RunFolderError: its configuration is damaged.
+    """
+    config = _read_config(path)
+    return config.total_timesteps, config.hyperparams
 
 
 def is_finished(path: Path) -> bool:
@@ -205,6 +225,7 @@ def _learned(config: TrainConfig, world: SimConfig, run_dir: Path) -> tuple[Deci
         watchers=watchers,
         report=print,
         checkpoint=checkpoint_in(run_dir),
+        hyperparams=config.hyperparams,
     )
     print(f"trained {trained.steps} steps in {time.monotonic() - began_s:.0f} s")
     with written_whole(run_dir / AGENT) as stream:
