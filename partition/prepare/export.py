@@ -20,7 +20,6 @@ import onnx
 import onnx.inliner
 from google.protobuf.message import DecodeError, EncodeError
 
-from common import extras
 from partition.errors import ModelExportError
 from partition.model.runtime import RUNTIME_ERRORS, make_session
 from partition.prepare.shapes import Feeds, settle
@@ -29,6 +28,7 @@ from partition.prepare.zoo import Source
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+_INSTALL = "pip install --editable '.[prepare]'"
 _SCOPES_KEY = "pkg.torch.onnx.name_scopes"
 _ROWS_ERROR = 1e-3
 
@@ -119,9 +119,7 @@ def _example(name: str, load: Callable[[], object]) -> _Example:
     try:
         from torch import Tensor, nn
     except ModuleNotFoundError as error:
-        raise ModelExportError(
-            f"exporting {name!r} needs torch: {extras.install('prepare')}"
-        ) from error
+        raise ModelExportError(f"exporting {name!r} needs torch: {_INSTALL}") from error
 
     def are_tensors(values: Iterable[object]) -> bool:
         return all(isinstance(value, Tensor) for value in values)
@@ -171,9 +169,7 @@ def _from_torch(name: str, example: _Example, *, dynamic_batch: bool) -> onnx.Mo
             )
             program = torch.onnx.export(exported, dynamo=True, verbose=False)
     except ModuleNotFoundError as error:
-        raise ModelExportError(
-            f"exporting {name!r} needs {error.name}: {extras.install('prepare')}"
-        ) from error
+        raise ModelExportError(f"exporting {name!r} needs {error.name}: {_INSTALL}") from error
     except Exception as error:  # torch.export documents no exception types
         raise ModelExportError(_reason(name, error)) from error
     if program is None:

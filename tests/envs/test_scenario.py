@@ -139,6 +139,11 @@ def test_a_trace_beside_the_scenario_is_replayed(constant, tmp_path, text):
 @pytest.mark.parametrize(
     ("changes", "key", "problem"),
     [
+        (
+            {"link.trace_where": "{ trace = 'x' }"},
+            "link",
+            "chooses from a trace, and none is given",
+        ),
         ({"link.rate_mbps": "nan"}, "link.rate_mbps", "give a finite number"),
         ({"link.rtt_ms": "inf"}, "link.rtt_ms", "give a finite number"),
         ({"eta": "1.5"}, "eta", "is 1.5; give a number <= 1"),
