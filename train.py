@@ -147,8 +147,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--algo", default=DEFAULT_ALGORITHM, help=f"one of {', '.join(names)} (%(default)s)"
     )
-    parser.add_argument("--total-timesteps", type=_positive, default=None)
-    parser.add_argument("--seed", type=_seed, default=0)
+    parser.add_argument(
+        "--total-timesteps",
+        type=_positive,
+        default=None,
+        help="control steps of all simulated boards (default: the algorithm's own)",
+    )
+    parser.add_argument("--seed", type=_seed, default=0, help="of everything random (0)")
     parser.add_argument("--out", type=Path, default=None, help=f"run folder (default {RUNS_DIR}/)")
     parser.add_argument(
         "--target",

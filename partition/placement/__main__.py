@@ -37,7 +37,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m partition.placement", description=__doc__)
     parser.add_argument("--model", required=True, help="model folder, or its name under models/")
     parser.add_argument("--cluster", required=True, type=Path, help="TOML file (docs/placement.md)")
-    parser.add_argument("--objective", choices=OBJECTIVES, default="throughput")
+    parser.add_argument(
+        "--objective", choices=OBJECTIVES, default="throughput", help="default: %(default)s"
+    )
     parser.add_argument(
         "--rate", type=_positive, metavar="HZ", help="frames per second to keep up with"
     )

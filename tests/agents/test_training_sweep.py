@@ -95,7 +95,8 @@ def test_a_run_that_was_begun_with_other_settings_is_not_gone_on_with(load, sett
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("seeds = [1]", r"sweep\.toml: seeds = a list of 1 is no known key; .* \(algo, device, "),
+        ("seeds = [1]", r"sweep\.toml: seeds = a list of 1 is no known key; did you mean seed\?"),
+        ("colour = [1]", r"colour = a list of 1 is no known key; .* \(algo, device, "),
         ('algo = "ppo"', "algo is 'ppo'; give a list"),
         ("seed = []", "give a list"),
         ("processes = 0", "processes is 0; give a whole number >= 1"),
