@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: train test kernel-test cluster-test soak lint bench demo system-packages clean
+.PHONY: train test kernel-test cluster-test soak lint docs bench demo system-packages clean
 
 train: $(STAMP)  ## train on the simulated TX2 and judge, three to four minutes
 	$(BIN)/python train.py
@@ -28,6 +28,9 @@ lint: $(STAMP)  ## format, lint, types, import directions
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(STAMP)  ## the documentation site, build/docs/docs/index.html; a broken link ends it
+	$(BIN)/sphinx-build --fresh-env --quiet --fail-on-warning --keep-going --conf-dir docs . build/docs
 
 bench: $(STAMP)  ## measure every bar and write results/
 	$(BIN)/python -m benchmarks.bars
