@@ -10,7 +10,7 @@ export OMP_NUM_THREADS ?= 1
 train: $(STAMP)  ## train on the simulated TX2 and judge, three to four minutes
 	$(BIN)/python train.py
 
-test: $(STAMP)  ## all tests but those of a Ray cluster
+test: $(STAMP) system-packages  ## all tests but those of a Ray cluster
 	$(BIN)/python -m pytest -n 2 --ignore tests/cluster
 
 kernel-test: $(STAMP)  ## the same drivers over a real kernel, in a virtual machine
@@ -47,9 +47,11 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 # Debian's: pictures with labels for the attention tests, and links for the tests of the client.
+PACKAGES := dataset-fashion-mnist iproute2
 system-packages:
-	dpkg -s dataset-fashion-mnist iproute2 >/dev/null 2>&1 || \
-	    { apt-get update && apt-get install --yes --no-install-recommends dataset-fashion-mnist iproute2; }
+	@dpkg -s $(PACKAGES) >/dev/null 2>&1 || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
+	then apt-get update && apt-get install --yes --no-install-recommends $(PACKAGES); \
+	else echo "without $(PACKAGES) some tests are skipped: sudo make system-packages (Debian, Ubuntu)"; fi
 
 clean:
 	rm -rf $(VENV) .kernel models results/runs
