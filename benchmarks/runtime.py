@@ -25,8 +25,9 @@ import onnx
 import torch
 import transformers as hf
 
-from partition.model.folder import GRAPH_FILE, ModelFolder
+from partition.model.folder import ModelFolder
 from partition.model.machine import describe_machine
+from partition.model.network_files import GRAPH_FILE
 from partition.model.runtime import SplitRuntime, random_inputs
 from partition.prepare import zoo
 from partition.prepare.build import prepare
@@ -228,7 +229,7 @@ def edge_memory(folder: ModelFolder, index: int) -> list[int]:
 def main() -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.runtime", description=__doc__)
     parser.add_argument("--openvino", help="site-packages that hold it, if not this environment's")
-    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=30, help="of each measurement (%(default)s)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     machine = describe_machine()

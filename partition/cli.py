@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable
 
 from common import command
-from partition.errors import PartitionError
+from partition.errors import PartitionError, ProviderError
+from partition.providers import registry
 
 
 def positive(text: str) -> int:
@@ -17,12 +18,37 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def seed(text: str) -> int:
+    """A seed of NumPy and of torch, for argparse."""
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {2**32 - 1}")
+    return int(text)
+
+
 def share(text: str) -> float:
     """A number above 0 and up to 1, for argparse."""
     value = float(text)
     if not 0.0 < value <= 1.0:
         raise argparse.ArgumentTypeError(f"must be a share within 0 and 1, got {text}")
     return value
+
+
+def add_providers_option(parser: argparse._ActionsContainer) -> None:
+    """Add `--providers`, which leaves an `Execution`'s providers or None."""
+    parser.add_argument(
+        "--providers",
+        type=_providers,
+        metavar="NAME[,NAME]",
+        help="what the network runs on, the preferred one first; of "
+        f"{', '.join(registry.PROVIDERS)} (default: the best that works here)",
+    )
+
+
+def _providers(text: str) -> tuple[registry.Provider, ...]:
+    try:
+        return registry.parse(text)
+    except ProviderError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def run(main: Callable[[], None]) -> int:

@@ -19,12 +19,20 @@ class ModelRunError(PartitionError):
     """A network fails on an input, or for want of what it needs: memory, a device."""
 
 
+class ProviderError(PartitionError):
+    """An execution provider is unknown, or does not work on this machine."""
+
+
 class ModelExportError(PartitionError):
     """A network cannot become one ONNX graph with one image in and one vector of logits out."""
 
 
 class ImageError(PartitionError):
     """A photograph or a folder of photographs cannot be read."""
+
+
+class SampleError(PartitionError):
+    """Inputs in a file cannot be read, or do not fit the network."""
 
 
 class WireError(PartitionError):

@@ -21,17 +21,20 @@ import numpy.typing as npt
 from partition.attention.runtime import AttentionRuntime, EdgeAnswer
 from partition.attention.select import fused
 from partition.codec import quantisers
-from partition.codec.codec import Codec, Encoded
-from partition.codec.encoded import MIN_DIMS, Uint16Array
+from partition.codec.codec import Codec
+from partition.codec.encoded import Uint16Array
 from partition.edge import offload_rule
+from partition.edge.answers import SpecialNumbers
 from partition.edge.client import CloudClient
 from partition.edge.finish_times import FinishTimes
 from partition.errors import CloudError, PartitionError, WireError
 from partition.model.accuracy_table import AccuracyTable
 from partition.model.folder import ModelFolder
+from partition.model.inputs import as_inputs
 from partition.model.routes import Route
 from partition.model.runtime import SplitRuntime, random_inputs
 from partition.model.split_point import SplitPoint
+from partition.progress import FIRST_LINE_S, Progress
 from partition.transport import wire
 
 __all__ = ["EdgeTimer", "InferenceResult", "Route", "SplitPipeline"]
@@ -152,19 +155,37 @@ class SplitPipeline:
         self._timer = edge_timer or _NoTimer()
         self._clock = clock
         self._codecs = {bits: Codec(bits) for bits in quantisers.all_bits()}
-        self._halves = _halves(folder, runtime.threads)
+        self._halves = _halves(folder, runtime)
         self._finish_times = FinishTimes(clock)
         self._wire_bytes = {option.route: option.wire_bytes for option in folder.routes}
         self._told: set[int] = set()
+        self._numbers = SpecialNumbers()
 
-    def warm_up(self) -> None:
-        """Build every session and learn how long the edge needs to finish alone."""
+    def warm_up(self, first_line_s: float = FIRST_LINE_S) -> None:
+        """Build every session and learn how long the edge needs to finish alone.
+
+        Args:
+            first_line_s: after which its progress is reported, as with engines to be compiled.
+        """
         inputs = random_inputs(self._folder)
-        for option in self._folder.routes:
-            if option.route.xi in (0.0, 1.0):  # between, the same sessions run
+        options = [o for o in self._folder.routes if o.route.xi in (0.0, 1.0)]
+        work = f"{self._folder.name} is loaded"
+        with Progress(work, len(options), first_line_s) as progress:
+            for option in options:  # between, the same sessions run
+                progress.step(option.name)
                 head = self._head(option.route, inputs)
                 self._finish(option.route, head)
                 self._finish(option.route, head)
+
+    @property
+    def is_on_processor(self) -> bool:
+        """Whether the network runs on this side's processor alone."""
+        return self._runtime.is_on_processor
+
+    @property
+    def placement(self) -> str:
+        """Where the network runs on this side, in words."""
+        return self._runtime.placement
 
     def infer(
         self, x: npt.NDArray[Any] | Arrays, route: Route, deadline_s: float
@@ -173,7 +194,8 @@ class SplitPipeline:
 
         A cloud that is late or gone costs at most the deadline: the edge then finishes from the
         head's tensors, within the deadline if that fits in there at all. It also does where a
-        message cannot carry them, as with NaN or infinity.
+        message cannot carry them, as with NaN or infinity. An answer that holds those is the answer
+        once the edge itself has given such a one; the first time it finishes and finds out.
 
         Args:
             x: of an image network (1, 3, H, W), preprocessed; or several inputs.
@@ -182,9 +204,10 @@ class SplitPipeline:
 
         Raises:
             PartitionError: there is no such split point, or this xi was not trained there.
+            WireError: the network takes other inputs.
         """
         point = self._check(route)
-        inputs = x if isinstance(x, tuple) else (x,)
+        inputs = as_inputs(self._folder, x if isinstance(x, tuple) else (x,))
         start_s = self._clock()
         with self._timer.edge(route):
             head = self._head(route, inputs)
@@ -226,9 +249,13 @@ class SplitPipeline:
         if route.xi == 1.0:
             return point
         if route.split not in self._halves:
+            remedy = "run python -m partition.train_attention"
+            if point.dtypes != ("float32",):
+                types = ", ".join(point.dtypes)
+                remedy = f"{types} crosses, and attention needs one tensor of float32"
             raise PartitionError(
                 f"split point {point.name!r} of {self._folder.name} has no attention, so xi is 1 "
-                f"there, not {route.xi:g}: run python -m partition.train_attention"
+                f"there, not {route.xi:g}: {remedy}"
             )
         return point
 
@@ -246,17 +273,13 @@ class SplitPipeline:
         if self._client is None:
             raise CloudError("no cloud")
         start_s = self._clock()
-        encoded = tuple(self._encode(route, head, tensor) for tensor in head.tensors)
+        codec, channels = self._codecs[route.bits], head.sent_channels
+        encoded = tuple(wire.carried(tensor, codec, channels) for tensor in head.tensors)
         sent_s = self._clock()
         patience_s = self._patience_s(route, due_s - sent_s)
         reply = self._client.infer(self._folder.split_points[route.split], encoded, patience_s)
+        self._numbers.check(reply.outputs)
         return sent_s - start_s, self._clock() - sent_s, reply
-
-    def _encode(self, route: Route, head: _Head, tensor: npt.NDArray[Any]) -> Encoded | wire.Raw:
-        """A feature map quantised; anything else as it is."""
-        if tensor.dtype != np.float32 or tensor.ndim < MIN_DIMS:
-            return wire.Raw(tensor)
-        return self._codecs[route.bits].encode(tensor, head.sent_channels)
 
     def _patience_s(self, route: Route, left_s: float) -> float:
         """Time to wait for the cloud."""
@@ -280,16 +303,20 @@ class SplitPipeline:
                 outputs = (runtime.alone(head.tensors[0], head.answer.scores),)
         finish_s = self._clock() - start_s
         self._finish_times.finished(route, finish_s, modelled_s)
+        self._numbers.learn(outputs)
         return outputs, finish_s
 
 
-def _halves(folder: ModelFolder, threads: int) -> dict[int, _Half]:
+def _halves(folder: ModelFolder, runtime: SplitRuntime) -> dict[int, _Half]:
     """By index of the split point."""
     attention = folder.attention
     if attention is None:
         return {}
     return {
-        point.index: _Half(AttentionRuntime(folder.path, point, threads), attention.table)
+        point.index: _Half(
+            AttentionRuntime(folder.path, point, runtime.threads, runtime.execution),
+            attention.table,
+        )
         for point in folder.split_points
         if point.name in attention.cuts
     }

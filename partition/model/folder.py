@@ -4,34 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from common.schema import convert
 from partition import json_file
 from partition.errors import ModelFolderError, ModelNotFoundError
-from partition.model import attention_files, routes
+from partition.model import attention_files, description, network_files, profile_file, routes
 from partition.model.accuracy_table import ACCURACY_FILE, AccuracyTableError
 from partition.model.attention_files import Attention
-from partition.model.cost import Cost
-from partition.model.machine import describe_processor
+from partition.model.description import SCHEMA_VERSION
+from partition.model.network_files import GRAPH_FILE, WEIGHTS_FILE, Stamps
 from partition.model.routes import RouteOption
 from partition.model.split_point import Preprocess, SplitPoint, TensorSpec
 
-SCHEMA_VERSION = 2
-PROFILE_SCHEMA_VERSION = 1
-GRAPH_FILE = "model.onnx"
-WEIGHTS_FILE = "weights.bin"
 CUTS_FILE = "cuts.json"
-PROFILE_FILE = "profile.json"
-_GARBLED = (LookupError, TypeError, ValueError, OverflowError, AttributeError)
-"""What reading a document of another shape raises."""
-_MAX_ELEMENTS = 2**40
-"""Of a tensor; no memory holds more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +28,8 @@ class ModelFolder:
     path: Path
     name: str
     fingerprint: str
-    """First 16 hex digits of the SHA-256 over graph and weights, and over attention's graphs."""
+    """First 16 hex digits of the SHA-256 over graph, weights and cuts, and over attention's
+    graphs."""
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     dynamic_batch: bool
@@ -54,11 +42,16 @@ class ModelFolder:
     """Where a route may cut: the input (cloud-only), the compressive natural bottlenecks
     by bytes on the wire (Bakhtiarnia et al., arXiv 2205.11269), the output (edge-only)."""
     fidelity: tuple[float, ...] | None
-    """Top-1 agreement with the unsplit network per split point, when it was profiled."""
+    """What is left of the unsplit network's answer per split point, 0..1 by `measure`; None where
+    it is unknown: not profiled, or without real inputs."""
+    measure: str | None = None
+    """Name of the measure of `fidelity`, see `partition.profile.measures`."""
     threads: int | None = None
     """Fastest number of threads per inference, when it was profiled on this machine."""
     attention: Attention | None = None
     """What `partition.train_attention` left here."""
+    stamps: Stamps = field(default=(), compare=False, repr=False)
+    """Of graph and weights as they were when they were hashed."""
 
     @classmethod
     def open(cls, path_or_name: str | Path, root: Path = Path("models")) -> ModelFolder:
@@ -98,13 +91,45 @@ class ModelFolder:
             )
         for name in (GRAPH_FILE, WEIGHTS_FILE, CUTS_FILE):
             if not (path / name).is_file():
-                raise _broken(path, f"is half-written, {name} is missing")
-        folder = _parse(path, _read_json(path, CUTS_FILE))
-        found = fingerprint_of(path)
+                raise _broken(path, f"is half-written, {name} is missing or no regular file")
+        document = _read_json(path, CUTS_FILE)
+        folder = _parse(path, document)
+        try:
+            found, stamps = network_files.fingerprint_of(path, document)
+        except OSError as error:
+            raise _broken(path, f"has an unreadable file ({error.strerror})") from error
         if found != folder.fingerprint:
-            reason = f"is corrupt, {GRAPH_FILE} and {WEIGHTS_FILE} hash to {found}"
-            raise _broken(path, f"{reason}, not {folder.fingerprint}")
-        return folder
+            raise ModelFolderError(
+                f"model folder {path} is corrupt, {CUTS_FILE}, {GRAPH_FILE} and {WEIGHTS_FILE} "
+                f"hash to {found}, not {folder.fingerprint}: run python -m partition.prepare "
+                f"again, or write {found} into {CUTS_FILE} if you changed that yourself"
+            )
+        return replace(folder, stamps=stamps)
+
+    def check_unchanged(self) -> None:
+        """Refuse to read on in a folder that was prepared anew, or touched, since it was opened.
+
+        Raises:
+            ModelFolderError: graph or weights are not the files that were hashed.
+        """
+        try:
+            unchanged = network_files.stamps_of(self.path) == self.stamps
+        except OSError as error:
+            raise _broken(self.path, f"has an unreadable file ({error.strerror})") from error
+        if not unchanged:
+            raise ModelFolderError(
+                f"model folder {self.path} has changed since it was opened as {self.fingerprint}: "
+                "start this program again"
+            )
+
+    @classmethod
+    def read_cuts(cls, path: Path) -> ModelFolder:
+        """Read what `cuts.json` says of a network, without looking at graph and weights.
+
+        Raises:
+            ModelFolderError: it is corrupt or of another schema.
+        """
+        return _parse(path.parent, _read_json(path.parent, path.name))
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -124,26 +149,29 @@ class ModelFolder:
         return replace(self, attention=None, fingerprint=self.attention.table.fingerprint)
 
     @property
+    def is_classifier(self) -> bool:
+        """Whether the largest of the first output is the answer: as profiled, or by its shape."""
+        if self.measure is not None:
+            return self.measure == profile_file.TOP1
+        return self.preprocess is not None and self.n_classes > 1
+
+    @property
     def routes(self) -> tuple[RouteOption, ...]:
         """What a policy chooses from, by depth; made again on each call."""
-        return routes.options(self.split_points, self.fidelity, self.attention)
+        # Only first choices that stay can be multiplied with an accuracy.
+        weighs = self.attention is None or self.measure == profile_file.TOP1
+        return routes.options(self.split_points, self.fidelity if weighs else None, self.attention)
+
+    @property
+    def accuracy_is_known(self) -> bool:
+        """Whether it is known what each route costs in accuracy."""
+        return self.routes[-1].accuracy is not None
 
     @property
     def cut_list_fingerprint(self) -> str:
         """Hash over names and wire bytes of the routes: what an action index means."""
         text = json.dumps([(option.name, option.wire_bytes) for option in self.routes])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def fingerprint_of(path: Path) -> str:
-    """First 16 hex digits of the SHA-256 over the graph and weight files in `path`."""
-    digest = hashlib.sha256()
-    for name in (GRAPH_FILE, WEIGHTS_FILE):
-        try:
-            digest.update((path / name).read_bytes())
-        except OSError as error:
-            raise _broken(path, f"has an unreadable {name} ({error.strerror})") from error
-    return digest.hexdigest()[:16]
 
 
 def choose_split_points(cuts: tuple[SplitPoint, ...]) -> tuple[SplitPoint, ...]:
@@ -160,99 +188,49 @@ def _broken(path: Path, reason: str) -> ModelFolderError:
     return ModelFolderError(f"model folder {path} {reason}: run python -m partition.prepare again")
 
 
-def _read_json(path: Path, name: str, schema_version: int = SCHEMA_VERSION) -> dict[str, Any]:
+def _read_json(path: Path, name: str) -> dict[str, Any]:
     try:
         data = json_file.read(path / name)
     except (ValueError, OSError) as error:
         raise _broken(path, f"is corrupt, {name} cannot be read ({error})") from error
     version = data.get("schema_version") if isinstance(data, dict) else None
-    if version != schema_version:
-        reason = f"holds {name} of schema {version!r}, this version reads {schema_version}"
+    if version != SCHEMA_VERSION:
+        reason = f"holds {name} of schema {version!r}, this version reads {SCHEMA_VERSION}"
         raise _broken(path, reason)
     return dict(data)
 
 
-def _parse(path: Path, data: dict[str, Any]) -> ModelFolder:
+def _parse(path: Path, document: dict[str, Any]) -> ModelFolder:
     try:
-        inputs = tuple(_parse_spec(spec) for spec in data["inputs"])
-        total = convert(data["cuts"][-1]["head"], Cost, "head")
-        cuts = tuple(_parse_cut(i, cut, total) for i, cut in enumerate(data["cuts"]))
-        cuts = (replace(cuts[0], is_input=True), *cuts[1:-1], replace(cuts[-1], is_output=True))
-        return ModelFolder(
-            path=path,
-            name=str(data["name"]),
-            fingerprint=str(data["fingerprint"]),
-            inputs=inputs,
-            outputs=tuple(_parse_spec(spec) for spec in data["outputs"]),
-            dynamic_batch=bool(data["dynamic_batch"]),
-            preprocess=_parse_preprocess(data["preprocess"], inputs[0].shape[-1]),
-            cuts=cuts,
-            split_points=choose_split_points(cuts),
-            fidelity=None,
-        )
-    except _GARBLED as error:
-        raise _broken(path, f"is corrupt, {CUTS_FILE} lacks or garbles {error}") from error
-
-
-def _parse_spec(data: dict[str, Any]) -> TensorSpec:
-    shape = tuple(int(n) for n in data["shape"])
-    return TensorSpec(str(data["name"]), str(np.dtype(data["dtype"])), shape)
-
-
-def _parse_preprocess(data: dict[str, Any] | None, size: int) -> Preprocess | None:
-    if data is None:
-        return None
-    mean = tuple(float(v) for v in data["mean"])
-    std = tuple(float(v) for v in data["std"])
-    return Preprocess(
-        size,
-        float(data["crop_fraction"]),
-        (mean[0], mean[1], mean[2]),
-        (std[0], std[1], std[2]),
-    )
-
-
-def _parse_cut(index: int, data: dict[str, Any], total: Cost) -> SplitPoint:
-    head = convert(data["head"], Cost, "head")
-    tail = total - head
-    tensors = tuple(str(name) for name in data["tensors"])
-    shapes = tuple(tuple(int(n) for n in shape) for shape in data["shapes"])
-    dtypes = tuple(str(np.dtype(name)) for name in data["dtypes"])
-    if not len(tensors) == len(shapes) == len(dtypes):
-        raise ValueError(f"{len(tensors)} tensors, {len(shapes)} shapes, {len(dtypes)} dtypes")
-    if any(not 0 <= math.prod(shape) < _MAX_ELEMENTS for shape in shapes):
-        raise ValueError("a shape")
-    return SplitPoint(
-        index=index,
-        name=str(data["name"]),
-        tensors=tensors,
-        shapes=shapes,
-        dtypes=dtypes,
-        head=head,
-        tail=tail,
-        peak_bytes=int(data["peak_bytes"]),
-        is_input=False,
-        is_output=False,
+        described = description.parse(document)
+        preprocess = described.preprocessing()
+    except ValueError as error:
+        raise _broken(path, f"is corrupt, {CUTS_FILE}: {error}") from error
+    cuts = described.split_points()
+    return ModelFolder(
+        path=path,
+        name=described.name,
+        fingerprint=described.fingerprint,
+        inputs=described.cuts[0].specs,
+        outputs=described.cuts[-1].specs,
+        dynamic_batch=described.dynamic_batch,
+        preprocess=preprocess,
+        cuts=cuts,
+        split_points=choose_split_points(cuts),
+        fidelity=None,
     )
 
 
 def _with_profile(folder: ModelFolder) -> ModelFolder:
-    """Agreement and threads from the profile, unless it is of another model or machine."""
-    if not (folder.path / PROFILE_FILE).is_file():
+    """Fidelity and threads from the profile, unless it is of another network."""
+    found = profile_file.read(
+        folder.path, folder.fingerprint, folder.cut_list_fingerprint, len(folder.split_points)
+    )
+    if found is None:
         return folder
-    data = _read_json(folder.path, PROFILE_FILE, PROFILE_SCHEMA_VERSION)
-    if (data.get("fingerprint"), data.get("cut_list")) != (
-        folder.fingerprint,
-        folder.cut_list_fingerprint,
-    ):
-        return folder
-    try:
-        fidelity = tuple(float(point["agreement"]) for point in data["split_points"])
-        here = data["machine"] | describe_processor() == data["machine"]
-        threads = max(int(data["threads"]), 1) if here else None
-    except _GARBLED as error:
-        raise _broken(folder.path, f"holds a corrupt {PROFILE_FILE} ({error})") from error
-    return replace(folder, fidelity=fidelity, threads=threads)
+    return replace(
+        folder, fidelity=found.fidelity, measure=found.measure, threads=found.threads_here
+    )
 
 
 def _with_attention(folder: ModelFolder) -> ModelFolder:

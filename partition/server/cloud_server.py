@@ -6,11 +6,10 @@ time than an event loop and a worker (`results/server.md`).
 
 from __future__ import annotations
 
-import ctypes
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -20,17 +19,15 @@ from partition.listener.endpoint import Endpoint
 from partition.listener.load_meter import LoadMeter
 from partition.model.folder import ModelFolder
 from partition.model.runtime import SplitRuntime
+from partition.providers.execution import Execution
 from partition.security.tls import ServerSecurity
 from partition.server.batching import BatchQueue
 from partition.server.certificate_watch import CertificateWatch
 from partition.server.health import Health
+from partition.server.memory import MemoryReturn
 from partition.server.metrics import ServerMetrics
 from partition.server.model_store import ModelStore, Outputs
 from partition.transport import rpc, wire
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_KEPT_BYTES = 256 * 2**20
-_MAX_MMAP_THRESHOLD_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,17 +51,19 @@ class CloudServer:
 
     Args:
         folders: the model, or several.
-        runtime: what runs the tails; None makes one per tail with one thread.
+        runtime: what runs the tails; None makes one per model.
         listen: HOST:PORT; port 0 takes a free one.
         max_workers: tails (or batches of them) that run at the same time.
         limits: what is refused beyond.
         security: certificates and tokens.
         threads: of each tail, if `runtime` is not given.
+        execution: where tails run, likewise; None takes the best providers that work here.
         metrics: count what happens.
 
     Raises:
         CloudError: the address is no address, in use or not permitted, a file of `security`
             cannot be used, or a model does not fit the memory.
+        ModelFolderError: a graph has changed since its folder was opened, or is not to be run.
     """
 
     def __init__(
@@ -77,6 +76,7 @@ class CloudServer:
         limits: ServerLimits | None = None,
         security: ServerSecurity | None = None,
         threads: int = 1,
+        execution: Execution | None = None,
         metrics: ServerMetrics | None = None,
     ) -> None:
         held = (folders,) if isinstance(folders, ModelFolder) else tuple(folders)
@@ -86,7 +86,7 @@ class CloudServer:
             held,
             threads,
             self._limits.memory_bytes,
-            SplitRuntime if runtime is None else lambda *_: runtime,
+            partial(SplitRuntime, execution=execution) if runtime is None else lambda *_: runtime,
         )
         self._queue = BatchQueue(
             max_workers,
@@ -98,6 +98,7 @@ class CloudServer:
         self._load = LoadMeter(max_workers)
         self._watch()
         shown = (security.cert, security.client_ca) if security else ()
+        self._memory = MemoryReturn()
         self._certificates = CertificateWatch([path for path in shown if path])
         self._endpoint = Endpoint(
             listen,
@@ -121,14 +122,20 @@ class CloudServer:
             self._models.load_all()
         self._endpoint.start()
         self._certificates.start()
+        self._memory.start()
         self._health.serving = True
         return self
 
     def __exit__(self, *_: object) -> None:
         """Refuse what comes, finish what is being served, then stop."""
         self._certificates.close()
+        self._memory.close()
         self._health.serving = False
         self._endpoint.stop(self._limits.drain_s)
+
+    def placement(self, folder: ModelFolder) -> str:
+        """Where a model's tails run, in words."""
+        return self._models.placement(folder.fingerprint)
 
     def _watch(self) -> None:
         watch = self._metrics.watch
@@ -146,11 +153,3 @@ class CloudServer:
         if due_s <= time.monotonic():
             raise DeadlineExceededError("the request waited too long")
         return self._queue.serve(tail, request.tensors, due_s)
-
-
-def keep_memory() -> None:
-    """Let malloc keep what was freed: page faults would cost 0.1 ms per request (glibc only)."""
-    with suppress(OSError, AttributeError):
-        libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_THRESHOLD, _MAX_MMAP_THRESHOLD_BYTES)
-        libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)

@@ -6,11 +6,12 @@ import numpy as np
 
 from partition.codec import quantisers
 from partition.codec.codec import Codec
-from partition.codec.encoded import MIN_DIMS, Encoded
+from partition.codec.encoded import Encoded
 from partition.errors import ModelFolderError, WireError
 from partition.model.folder import ModelFolder
-from partition.model.runtime import RUNTIME_ERRORS, Array, SplitRuntime
+from partition.model.runtime import Array, SplitRuntime
 from partition.model.split_point import SplitPoint
+from partition.providers.session import RUNTIME_ERRORS
 from partition.stages.errors import StageError
 from partition.transport import wire
 
@@ -60,8 +61,13 @@ class CutCodec:
                 f"cut {self.point.index}"
             )
         tensors = tuple(map(self._decode, request.tensors))
-        shapes = tuple(tensor.shape for tensor in tensors)
-        if shapes != self.point.shapes or tuple(t.dtype for t in tensors) != self._dtypes:
+        specs = self.point.specs
+        fits = len(tensors) == len(specs) and all(
+            spec.dtype == tensor.dtype.name and spec.fits(tensor.shape)
+            for spec, tensor in zip(specs, tensors, strict=True)
+        )
+        if not fits:
+            shapes = tuple(tensor.shape for tensor in tensors)
             raise StageError(f"cut {self.point.name} takes {self.point.shapes}, not {shapes}")
         return tensors
 
@@ -70,10 +76,8 @@ class CutCodec:
         return tuple(map(np.zeros, self.point.shapes, self._dtypes))
 
     def _encode(self, tensor: Array) -> Encoded | wire.Raw:
-        if self._codec is None or tensor.dtype != np.float32 or tensor.ndim < MIN_DIMS:
-            return wire.Raw(tensor)
         try:
-            return self._codec.encode(tensor)
+            return wire.carried(tensor, self._codec)
         except WireError:  # NaN or infinity, which some networks give rightly, has no level
             return wire.Raw(tensor)
 

@@ -1,1 +1,0 @@
-"""Live runs against the simulator's prediction for the same requests and link."""
