@@ -35,7 +35,7 @@ from hw.base import Hold
 from hw.boards.registry import SIMULATED, describe_boards
 from hw.errors import HardwareError
 from hw.outage import Outage
-from partition.cli import share
+from partition.cli import add_providers_option, share
 from partition.errors import PartitionError
 from partition.security.link_options import add_link_options, link_security
 
@@ -128,6 +128,7 @@ def deploy(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Summ
         hold=Hold(arguments.hold),
         domains=run.domains(arguments.board),
         dry_run=print if arguments.dry_run else None,
+        providers=arguments.providers,
         root=root,
     )
     try:
@@ -150,6 +151,7 @@ def _control(
         raise TypeError(f"deploy needs a live plant, got {type(plant).__name__}")
     summary = Summary(algorithm, plant)
     printing = Outage("printing what happens", "the service goes on unseen")
+    print(f"{plant.layout.model} runs on {plant.placement}", flush=True)
     if plant.address is not None:
         print(f"answers applications at {plant.address}", flush=True)
     stop.can_wait = True
@@ -194,6 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     holds = [hold.value for hold in Hold]
     parser.add_argument("--hold", choices=holds, default="cap", help="how clocks are held (cap)")
     parser.add_argument("--model", default=None, help="model folder (default models/<name>)")
+    add_providers_option(parser)
     add_link_options(parser)
     parser.add_argument(
         "--scenario",

@@ -32,7 +32,7 @@ from envs.sim.build import ALL_SCENARIOS
 from envs.sim.effects import EFFECTS
 from hw.boards.registry import SIMULATED, board_names
 from hw.errors import HardwareError
-from partition.cli import share
+from partition.cli import add_providers_option, share
 from partition.errors import PartitionError
 from partition.security.link_options import add_link_options, link_security
 
@@ -88,6 +88,7 @@ def _tune(arguments: argparse.Namespace) -> int:
         security=link_security(arguments),
         n_steps=arguments.total_timesteps or LIVE_STEPS,
         seed=arguments.seed,
+        providers=arguments.providers,
     )
     print(tune_run(arguments.init, run_dir, place))
     print(f"\npolicy is in {run_dir}\nnext: python deploy.py --run {run_dir}")
@@ -169,7 +170,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--resume", type=Path, default=None, help="go on with this run folder")
     parser.add_argument("--init", type=Path, default=None, help="fine-tune this run's policy")
-    add_link_options(parser.add_argument_group("with --init"))
+    tuning = parser.add_argument_group("with --init")
+    add_link_options(tuning)
+    add_providers_option(tuning)
     parser.add_argument("--sweep", type=Path, default=None, help="train what a .toml file lists")
     return parser
 

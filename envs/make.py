@@ -28,7 +28,9 @@ from partition.edge.client import CloudClient
 from partition.edge.local_service import LocalService
 from partition.edge.pipeline import SplitPipeline
 from partition.model.folder import ModelFolder
-from partition.model.runtime import CPU, SplitRuntime, installed_providers, random_inputs
+from partition.model.runtime import SplitRuntime, random_inputs
+from partition.providers.execution import Execution
+from partition.providers.registry import Provider
 from partition.security.tls import ClientSecurity
 
 logger = logging.getLogger(__name__)
@@ -79,6 +81,7 @@ def make_live(
     domains: Sequence[str] | None = None,
     dry_run: Callable[[str], object] | None = None,
     continuous: bool = False,
+    providers: tuple[Provider, ...] | None = None,
     root: Path = Path("/"),
 ) -> EdgeSplitEnv:
     """Make `EdgeSplit-v0`: a board and a split pipeline in wall-clock time.
@@ -102,17 +105,20 @@ def make_live(
         domains: clocks of a real board to drive; all that are found if not given.
         dry_run: set no clock, and report each write of a real board to this.
         continuous: `Box` instead of `MultiDiscrete` actions.
+        providers: what the network runs on, the preferred one first; None takes the best that
+            work here.
         root: where a real board looks for /sys.
 
     Raises:
         HardwareError: the board.
-        PartitionError: the model, the photographs, the address to listen on, or a cloud that holds
-            another model or refuses this board; one that does not answer is looked for in the
-            background.
+        PartitionError: the model, a provider, the photographs, the address to listen on, or a
+            cloud that holds another model or refuses this board; one that does not answer is
+            looked for in the background.
         ScenarioError: the scenario.
     """
     folder = ModelFolder.open(model)
     surroundings = Scenario.load(scenario)
+    execution = Execution.choose(providers)
     inputs = example_inputs(folder, source) if listen is None else [random_inputs(folder)]
     with ExitStack() as opening:  # what is open is closed again if anything fails
         service = None
@@ -129,10 +135,10 @@ def make_live(
         opening.callback(opened.close)
         layout = live_layout(opened, folder, max_power_w or math.nan)
         accept(layout)
-        pipeline = _pipeline(opened, folder, client)
+        pipeline = _pipeline(opened, folder, client, execution)
         _check_period(opened)
         _check_temperature(opened)
-        _warn_of_an_idle_gpu(opened)
+        _warn_of_an_idle_gpu(opened, pipeline)
         full_power_w, full_speed_s = _full_speed(opened, pipeline, folder, inputs, max_power_w)
         plant = LivePlant(
             opened,
@@ -149,9 +155,12 @@ def make_live(
     return EdgeSplitEnv(plant, objective, continuous=continuous)
 
 
-def _pipeline(board: Board, folder: ModelFolder, client: CloudClient | None) -> SplitPipeline:
+def _pipeline(
+    board: Board, folder: ModelFolder, client: CloudClient | None, execution: Execution
+) -> SplitPipeline:
     pacer = BoardPacer(board, folder.routes)
-    pipeline = SplitPipeline(folder, SplitRuntime(folder), client, pacer)
+    runtime = SplitRuntime(folder, execution=execution)
+    pipeline = SplitPipeline(folder, runtime, client, pacer)
     pipeline.warm_up()
     return pipeline
 
@@ -193,12 +202,13 @@ def _check_temperature(board: Board) -> None:
         board.margin_c()
 
 
-def _warn_of_an_idle_gpu(board: Board) -> None:
-    """Warn when a GPU's clock is set, but the network cannot run on it."""
-    if "gpu" in board.domains and not board.modelled and installed_providers() == [CPU]:
+def _warn_of_an_idle_gpu(board: Board, pipeline: SplitPipeline) -> None:
+    """Warn when a GPU's clock is set, but the network does not run on it."""
+    if "gpu" in board.domains and not board.modelled and pipeline.is_on_processor:
         logger.warning(
-            "the GPU's clock of board %s is set, but this ONNX Runtime computes on the processor "
-            "only; install one with CUDA or TensorRT for this board",
+            "the GPU's clock of board %s is set, but the network runs on the processor only; "
+            "install an ONNX Runtime with CUDA or TensorRT for this board, or name what it is to "
+            "run on with --providers",
             board.name,
         )
 

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable
 
 from common import command
-from partition.errors import PartitionError
+from partition.errors import PartitionError, ProviderError
+from partition.providers import registry
 
 
 def positive(text: str) -> int:
@@ -23,6 +24,24 @@ def share(text: str) -> float:
     if not 0.0 < value <= 1.0:
         raise argparse.ArgumentTypeError(f"must be a share within 0 and 1, got {text}")
     return value
+
+
+def add_providers_option(parser: argparse._ActionsContainer) -> None:
+    """Add `--providers`, which leaves an `Execution`'s providers or None."""
+    parser.add_argument(
+        "--providers",
+        type=_providers,
+        metavar="NAME[,NAME]",
+        help="what the network runs on, the preferred one first; of "
+        f"{', '.join(registry.PROVIDERS)} (default: the best that works here)",
+    )
+
+
+def _providers(text: str) -> tuple[registry.Provider, ...]:
+    try:
+        return registry.parse(text)
+    except ProviderError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def run(main: Callable[[], None]) -> int:

@@ -19,6 +19,10 @@ class ModelRunError(PartitionError):
     """A network fails on an input, or for want of what it needs: memory, a device."""
 
 
+class ProviderError(PartitionError):
+    """An execution provider is unknown, or does not work on this machine."""
+
+
 class ModelExportError(PartitionError):
     """A network cannot become one ONNX graph with one image in and one vector of logits out."""
 

@@ -108,6 +108,7 @@ class Summary:
             "board": layout.board,
             "board_is_modelled": self._plant.is_modelled,
             "model": layout.model,
+            "runs_on": self._plant.placement,
             "dry_run": self._plant.dry_run,
             "duration_s": self._duration_s,
             "unmeasured_s": self._unmeasured_s,

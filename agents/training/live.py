@@ -35,7 +35,8 @@ from agents.policy.frozen import NETWORK, FrozenPolicy
 from agents.policy.saved_rule import SavedRule
 from agents.training.algorithms import ALGORITHMS
 from agents.training.checkpoints import CHECKPOINT, checkpoint_in, load_into, save_whole
-from agents.training.run import CONFIG_FILE, write_json
+from agents.training.machine import describe_machine
+from agents.training.run import CONFIG_FILE, MACHINE_FILE, write_json
 from agents.whole_file import written_whole
 from envs.edge_env import EdgeSplitEnv
 from envs.energy_per_request import EnergyTotal
@@ -44,6 +45,7 @@ from envs.make import make_live
 from envs.sim.build import build_sim_config
 from envs.sim.sim_config import SimConfig
 from envs.vec_env import EdgeSplitVecEnv
+from partition.providers.registry import Provider
 from partition.security.tls import ClientSecurity
 
 TEMPERATURE = 0.05
@@ -86,6 +88,7 @@ class LiveTuningConfig:
         n_steps: control steps.
         seed: of everything random.
         security: what a cloud beyond this machine needs.
+        providers: what the network runs on; None takes the best that work here.
     """
 
     board: str
@@ -94,6 +97,7 @@ class LiveTuningConfig:
     n_steps: int
     seed: int
     security: ClientSecurity = field(default_factory=ClientSecurity)
+    providers: tuple[Provider, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +166,11 @@ def tune_run(run: Path, run_dir: Path, place: LiveTuningConfig) -> str:
         n_steps=max(place.n_steps, BLOCK_STEPS),
         max_power_w=policy.layout.max_power_w,
         accept=policy.check_layout,
+        providers=place.providers,
     )
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
+        _record_machine(env, run_dir)
         tuned = _TUNERS[policy.kind](policy, env, source, run_dir, place)
         after = replace(source, policy=tuned)
         before, then = (
@@ -179,6 +185,11 @@ def tune_run(run: Path, run_dir: Path, place: LiveTuningConfig) -> str:
     (after if helps else source).policy.save(run_dir / "policy")
     verdict = "tuned policy kept" if helps else "no gain: the policy from before is kept"
     return f"{report(blocks, run_dir)}\n{verdict}"
+
+
+def _record_machine(env: EdgeSplitEnv, run_dir: Path) -> None:
+    where = {"runs_on": env.plant.placement} if isinstance(env.plant, LivePlant) else {}
+    write_json(run_dir / MACHINE_FILE, {**describe_machine(), **where})
 
 
 def _tune_network(

@@ -44,6 +44,7 @@ from partition.prepare.build import prepare
 from partition.profile.measure import profile, write
 
 CONFIG_FILE = "config.json"
+MACHINE_FILE = "machine.json"
 N_DRAWN = 18
 """Episodes whose decisions are drawn."""
 
@@ -117,7 +118,7 @@ def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> None:
         _make(run_dir)
     write_json(run_dir / CONFIG_FILE, asdict(config))
     keep_device(config.device, run_dir)
-    write_json(run_dir / "machine.json", describe_machine())
+    write_json(run_dir / MACHINE_FILE, describe_machine())
     print(world.device.status_line)
     with fresh_processes(max(n_cores() - 1, 1)) as pool:  # the baselines need no policy
         beside = [pool.submit(run_rivals, single, config.seed) for single in one_by_one(world)]

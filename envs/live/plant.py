@@ -27,7 +27,7 @@ from partition.errors import PartitionError
 from partition.model.cost import Cost
 from partition.model.folder import ModelFolder
 from partition.model.routes import Route, RouteOption
-from partition.model.runtime import RUNTIME_ERRORS
+from partition.providers.session import RUNTIME_ERRORS
 
 STEP_S = 0.25
 """Duration of a control step."""
@@ -132,6 +132,11 @@ class LivePlant:
         self.energy_uncertainty_j = 0.0
         self.served: list[ServedRequest] = []
         self.dropped = 0
+
+    @property
+    def placement(self) -> str:
+        """Where the network runs on this side, in words."""
+        return self._pipeline.placement
 
     def reset(self, seeds: NDArray[np.uint64]) -> Readings:
         """Begin an episode; clocks stay as they are."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +14,9 @@ from partition.attention.select import BoolArray, fused, kept_channels, quantise
 from partition.codec.codec import Float32Array
 from partition.errors import ModelFolderError, ModelRunError
 from partition.model.attention_files import BRANCH_FILE, SCORES_FILE, TAIL_FILE, folder_of
-from partition.model.runtime import RUNTIME_ERRORS
 from partition.model.split_point import SplitPoint
+from partition.providers.execution import Execution
+from partition.providers.session import RUNTIME_ERRORS, place_session
 
 _CANNOT_LOAD: tuple[type[Exception], ...] = (OSError, *RUNTIME_ERRORS)
 
@@ -39,15 +42,24 @@ class AttentionRuntime:
         folder: the model folder.
         point: one of its split points for which `partition.train_attention` was run.
         threads: per inference.
+        execution: where they run; None takes the best providers that work here.
 
     Raises:
         ModelFolderError: this cut was not trained, or its files do not load.
     """
 
-    def __init__(self, folder: Path, point: SplitPoint, threads: int = 1) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        point: SplitPoint,
+        threads: int = 1,
+        execution: Execution | None = None,
+    ) -> None:
         self._folder = folder_of(folder, point.name)
         self._channels = point.shapes[0][1]
         self._threads = threads
+        self._execution = execution or Execution.choose()
+        self._lock = threading.Lock()
         self._sessions: dict[str, ort.InferenceSession] = {}
         if not (self._folder / SCORES_FILE).is_file():
             raise ModelFolderError(
@@ -92,9 +104,7 @@ class AttentionRuntime:
         return fused(edge.logits, self.tail(sent), edge_weight)
 
     def _run(self, name: str, *tensors: Float32Array) -> list[Float32Array]:
-        if name not in self._sessions:
-            self._sessions[name] = self._load(self._folder / name)
-        session = self._sessions[name]
+        session = self._sessions.get(name) or self._loaded(name)
         names = [value.name for value in session.get_inputs()]
         try:
             answers: list[Float32Array] = session.run(None, dict(zip(names, tensors, strict=True)))
@@ -102,14 +112,18 @@ class AttentionRuntime:
             raise ModelRunError(f"{self._folder / name} does not run: {error}") from error
         return answers
 
+    def _loaded(self, name: str) -> ort.InferenceSession:
+        with self._lock:
+            if name not in self._sessions:
+                self._sessions[name] = self._load(self._folder / name)
+            return self._sessions[name]
+
     def _load(self, path: Path) -> ort.InferenceSession:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4
         try:
-            return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+            placed = place_session(path, None, self._threads, self._execution, fingerprint)
         except _CANNOT_LOAD as error:
             raise ModelFolderError(
                 f"{path} does not load ({error}): run python -m partition.train_attention again"
             ) from error
+        return placed.session

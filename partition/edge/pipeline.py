@@ -31,6 +31,7 @@ from partition.model.inputs import as_inputs
 from partition.model.routes import Route
 from partition.model.runtime import SplitRuntime, random_inputs
 from partition.model.split_point import SplitPoint
+from partition.progress import FIRST_LINE_S, Progress
 from partition.transport import wire
 
 __all__ = ["EdgeTimer", "InferenceResult", "Route", "SplitPipeline"]
@@ -151,19 +152,36 @@ class SplitPipeline:
         self._timer = edge_timer or _NoTimer()
         self._clock = clock
         self._codecs = {bits: Codec(bits) for bits in quantisers.all_bits()}
-        self._halves = _halves(folder, runtime.threads)
+        self._halves = _halves(folder, runtime)
         self._fallback_s: dict[tuple[int, bool], float] = {}
         self._told: set[int] = set()
         self._numbers = SpecialNumbers()
 
-    def warm_up(self) -> None:
-        """Build every session and learn how long the edge needs to finish alone."""
+    def warm_up(self, first_line_s: float = FIRST_LINE_S) -> None:
+        """Build every session and learn how long the edge needs to finish alone.
+
+        Args:
+            first_line_s: after which its progress is reported, as with engines to be compiled.
+        """
         inputs = random_inputs(self._folder)
-        for option in self._folder.routes:
-            if option.route.xi in (0.0, 1.0):  # between, the same sessions run
+        options = [o for o in self._folder.routes if o.route.xi in (0.0, 1.0)]
+        work = f"{self._folder.name} is loaded"
+        with Progress(work, len(options), first_line_s) as progress:
+            for option in options:  # between, the same sessions run
+                progress.step(option.name)
                 head = self._head(option.route, inputs)
                 self._finish(option.route, head)
                 self._finish(option.route, head)
+
+    @property
+    def is_on_processor(self) -> bool:
+        """Whether the network runs on this side's processor alone."""
+        return self._runtime.is_on_processor
+
+    @property
+    def placement(self) -> str:
+        """Where the network runs on this side, in words."""
+        return self._runtime.placement
 
     def infer(
         self, x: npt.NDArray[Any] | Arrays, route: Route, deadline_s: float
@@ -293,13 +311,16 @@ def _finish_key(route: Route) -> tuple[int, bool]:
     return route.split, route.xi == 1.0
 
 
-def _halves(folder: ModelFolder, threads: int) -> dict[int, _Half]:
+def _halves(folder: ModelFolder, runtime: SplitRuntime) -> dict[int, _Half]:
     """By index of the split point."""
     attention = folder.attention
     if attention is None:
         return {}
     return {
-        point.index: _Half(AttentionRuntime(folder.path, point, threads), attention.table)
+        point.index: _Half(
+            AttentionRuntime(folder.path, point, runtime.threads, runtime.execution),
+            attention.table,
+        )
         for point in folder.split_points
         if point.name in attention.cuts
     }

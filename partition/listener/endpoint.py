@@ -23,7 +23,7 @@ from partition.errors import (
 from partition.listener.listener import MESSAGE_TIMEOUT_S, Listener
 from partition.listener.load_meter import LoadMeter
 from partition.model.folder import ModelFolder
-from partition.model.runtime import RUNTIME_ERRORS
+from partition.providers.session import RUNTIME_ERRORS
 from partition.security.tls import ServerSecurity
 from partition.transport import grpc_options, rpc, wire
 

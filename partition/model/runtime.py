@@ -3,44 +3,35 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from partition.errors import ModelFolderError, ModelRunError
 from partition.model.folder import GRAPH_FILE, ModelFolder
 from partition.model.onnx_nodes import BATCH, node_reads
+from partition.model.seams import choose_seams, route
 from partition.model.split_point import SplitPoint
+from partition.providers.execution import Execution
+from partition.providers.registry import CPU
+from partition.providers.session import RUNTIME_ERRORS, Placed, place_session
 
 Array = npt.NDArray[Any]
 """A tensor: the first dimension is the batch, 1 where the model's is fixed."""
-
-RUNTIME_ERRORS: tuple[type[Exception], ...] = tuple(
-    kind
-    for kind in vars(ort_errors).values()
-    if isinstance(kind, type) and issubclass(kind, Exception)
-)
-"""What ONNX Runtime raises over a network that it cannot load or run: all that it defines, as each
-of its providers and versions has kinds of its own."""
-
-CPU = "CPUExecutionProvider"
-PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", CPU)
-"""In order of preference. Others that may be installed are not tried: Azure's, for one, would send
-the input to another party's server."""
+PartKey = tuple[int, int]
+"""A part by the positions of its first and its last cut."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class _Part:
     """A piece of the network, loaded."""
 
-    session: ort.InferenceSession
+    placed: Placed
     inputs: tuple[str, ...]
     """Those that it reads."""
     outputs: tuple[str, ...]
@@ -51,21 +42,29 @@ class _Part:
 class SplitRuntime:
     """Runs the two sides of any legal cut; safe to use from several threads.
 
-    Each side is loaded on first use, with the weights it needs and no others, and kept. One that
-    fails raises ModelRunError.
+    A side is a chain of parts that are joined at the network's seams, so that sides share weights.
+    Each part is loaded on first use and kept; one that takes long keeps nobody waiting but those
+    who want it. A network that fails raises ModelRunError.
 
     Args:
         folder: the model.
         threads: threads per inference; None takes what the profile of this machine found best,
             or 1 if it was not profiled here.
+        execution: where it runs; None takes the best providers that work here.
     """
 
-    def __init__(self, folder: ModelFolder, threads: int | None = None) -> None:
+    def __init__(
+        self, folder: ModelFolder, threads: int | None = None, execution: Execution | None = None
+    ) -> None:
         self._folder = folder
         self._model = onnx.load(folder.path / GRAPH_FILE, load_external_data=False)
         self._threads = threads or folder.threads or 1
-        self._providers = installed_providers()
-        self._parts: dict[tuple[tuple[str, ...], tuple[str, ...]], _Part] = {}
+        self.execution = execution or Execution.choose()
+        self._positions = {cut.tensors: i for i, cut in enumerate(folder.cuts)}
+        self._seams = choose_seams(folder.cuts, folder.split_points)
+        self._kept: dict[PartKey, _Part] = {}
+        self._parts: WeakValueDictionary[PartKey, _Part] = WeakValueDictionary()
+        self._loading: dict[PartKey, threading.Lock] = {}
         self._lock = threading.Lock()
 
     @property
@@ -75,42 +74,80 @@ class SplitRuntime:
 
     @property
     def held_param_bytes(self) -> int:
-        """Weights that are loaded, counted once per side that holds them."""
-        with self._lock:
-            return sum(part.param_bytes for part in self._parts.values())
+        """Weights that are loaded, counted once per part that holds them."""
+        return sum(part.param_bytes for part in list(self._parts.values()))
+
+    @property
+    def placement(self) -> str:
+        """Where the loaded parts run, in words; of none, where they are to run."""
+        placed = [part.placed for part in list(self._parts.values())]
+        if not placed:
+            return self.execution.providers[0].name
+        names = " and ".join(dict.fromkeys(p.provider.name for p in placed))
+        elsewhere = sum(p.n_elsewhere for p in placed if p.provider is not CPU)
+        of = sum(p.n_operators for p in placed)
+        return f"{names}, {elsewhere} of {of} operators on the processor" if elsewhere else names
+
+    @property
+    def is_on_processor(self) -> bool:
+        """Whether all that is loaded runs on the processor alone."""
+        return all(
+            part.placed.provider is CPU or 0 < part.placed.n_elsewhere == part.placed.n_operators
+            for part in list(self._parts.values())
+        )
 
     def head(self, point: SplitPoint, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
         """The tensors that cross the cut at `point`, from the network's inputs."""
-        return self._run(self._folder.cuts[0].tensors, point.tensors, inputs)
+        return self.whole(inputs) if point.is_output else self._run(self._route(0, point), inputs)
 
     def tail(self, point: SplitPoint, tensors: tuple[Array, ...]) -> tuple[Array, ...]:
         """The network's outputs from the tensors that cross the cut at `point`."""
-        return self._run(point.tensors, self._folder.cuts[-1].tensors, tensors)
+        return self._run(self.tail_parts(point), tensors)
 
     def whole(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
-        """The outputs of the unsplit network."""
-        return self.tail(self._folder.cuts[0], inputs)
+        """The outputs of the unsplit network, which has no seams."""
+        return self._run(((0, len(self._folder.cuts) - 1),), inputs)
 
     def between(
         self, start: SplitPoint, end: SplitPoint, tensors: tuple[Array, ...]
     ) -> tuple[Array, ...]:
         """The tensors at `end` from those at `start`: one block of the network."""
-        return self._run(start.tensors, end.tensors, tensors)
+        part = self._positions[start.tensors], self._positions[end.tensors]
+        return self._run((part,) if part[0] < part[1] else (), tensors)
+
+    def tail_parts(self, point: SplitPoint) -> tuple[PartKey, ...]:
+        """Parts that the tail of a point consists of, each as its first and last cut."""
+        start, end = self._positions[point.tensors], len(self._folder.cuts) - 1
+        return route(start, end, self._seams)
+
+    def hold_tail(self, point: SplitPoint) -> Collection[object]:
+        """The loaded parts of a tail; they are let go when nobody holds what this returns.
+
+        For who decides which tails stay; `tail` by itself keeps what it loads.
+        """
+        return [self._loaded(key) for key in self.tail_parts(point)]
 
     def release(self) -> None:
-        """Let go of everything that is loaded."""
+        """Let go of everything that is loaded, but what somebody holds."""
         with self._lock:
-            self._parts.clear()
+            self._kept.clear()
 
-    def _run(
-        self, inputs: tuple[str, ...], outputs: tuple[str, ...], tensors: tuple[Array, ...]
-    ) -> tuple[Array, ...]:
-        if inputs == outputs:
-            return tensors
-        part = self._part(inputs, outputs)
+    def _route(self, start: int, point: SplitPoint) -> tuple[PartKey, ...]:
+        return route(start, self._positions[point.tensors], self._seams)
+
+    def _run(self, parts: Sequence[PartKey], tensors: tuple[Array, ...]) -> tuple[Array, ...]:
+        for key in parts:
+            tensors = self._run_part(key, tensors)
+        return tensors
+
+    def _run_part(self, key: PartKey, tensors: tuple[Array, ...]) -> tuple[Array, ...]:
+        part = self._parts.get(key) or self._part(key)
+        inputs, outputs = (self._folder.cuts[i].tensors for i in key)
         given = dict(zip(inputs, tensors, strict=True))
         try:
-            made = part.session.run(part.outputs, {name: given[name] for name in part.inputs})
+            made = part.placed.session.run(
+                part.outputs, {name: given[name] for name in part.inputs}
+            )
         except RUNTIME_ERRORS as error:
             raise ModelRunError(f"{self._folder.name} does not run: {error}") from error
         if len(made) == len(outputs):
@@ -118,37 +155,42 @@ class SplitRuntime:
         given |= zip(part.outputs, made, strict=True)
         return tuple(given[name] for name in outputs)
 
-    def _part(self, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> _Part:
-        key = inputs, outputs
+    def _part(self, key: PartKey) -> _Part:
+        part = self._loaded(key)
         with self._lock:
+            self._kept[key] = part
+        return part
+
+    def _loaded(self, key: PartKey) -> _Part:
+        with self._lock:
+            loading = self._loading.setdefault(key, threading.Lock())
+        with loading:  # one loads, others who want the same part wait
             part = self._parts.get(key)
             if part is None:
-                part = self._parts[key] = self._load(inputs, outputs)
+                part = self._load(*(self._folder.cuts[i].tensors for i in key))
+                self._parts[key] = part
             return part
 
     def _load(self, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> _Part:
         model = extract(self._model, inputs, outputs)
         try:
-            providers = [self._with_options(name) for name in self._providers]
-            session = make_session(model, self._folder.path, self._threads, providers)
+            placed = place_session(
+                model,
+                self._folder.path,
+                self._threads,
+                self.execution,
+                self._folder.fingerprint,
+            )
         except RUNTIME_ERRORS as error:
             raise ModelFolderError(
                 f"model folder {self._folder.path} does not load: {error}"
             ) from error
         return _Part(
-            session,
+            placed,
             tuple(value.name for value in model.graph.input),
             tuple(value.name for value in model.graph.output),
             sum(_tensor_bytes(tensor) for tensor in model.graph.initializer),
         )
-
-    def _with_options(self, provider: str) -> str | tuple[str, dict[str, str]]:
-        """TensorRT takes minutes to build an engine, so that they are kept."""
-        if provider != "TensorrtExecutionProvider":
-            return provider
-        cache = Path.home() / ".cache" / "dvfo" / self._folder.fingerprint
-        cache.mkdir(parents=True, exist_ok=True)
-        return provider, {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(cache)}
 
 
 def extract(
@@ -197,35 +239,6 @@ def _tensor_bytes(tensor: onnx.TensorProto) -> int:
     return int(np.prod(tensor.dims, dtype=np.int64)) * itemsize
 
 
-def make_session(
-    model: onnx.ModelProto,
-    weights: Path | None = None,
-    threads: int = 1,
-    providers: Sequence[str | tuple[str, dict[str, str]]] = (CPU,),
-) -> ort.InferenceSession:
-    """Load a graph.
-
-    Args:
-        model: the graph.
-        weights: the folder of its weight file; None if the graph holds them itself.
-        threads: threads per inference.
-        providers: execution providers, the first that works is used.
-
-    Raises:
-        what `RUNTIME_ERRORS` lists: it cannot be loaded.
-    """
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # errors are raised, no need to print them too
-    if weights is not None:
-        # The graph is in memory; its weights stay in the one file on disk.
-        options.add_session_config_entry(
-            "session.model_external_initializers_file_folder_path", str(weights)
-        )
-    return ort.InferenceSession(model.SerializeToString(), options, providers=list(providers))
-
-
 def random_inputs(folder: ModelFolder, batch: int = 1, seed: int = 0) -> tuple[Array, ...]:
     """Inputs to try a network with: normal numbers; token ids and masks of 0 and 1.
 
@@ -241,9 +254,3 @@ def random_inputs(folder: ModelFolder, batch: int = 1, seed: int = 0) -> tuple[A
             made.append(np.asarray(rng.integers(0, 2, shape), spec.dtype))
             made[-1].reshape(shape[0] if shape else 1, -1)[:, 0] = 1
     return tuple(made)
-
-
-def installed_providers() -> list[str]:
-    """Those of `PROVIDERS` that this ONNX Runtime has."""
-    available = ort.get_available_providers()
-    return [name for name in PROVIDERS if name in available]

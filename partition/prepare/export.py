@@ -21,9 +21,9 @@ import onnx.inliner
 from google.protobuf.message import DecodeError, EncodeError
 
 from partition.errors import ModelExportError
-from partition.model.runtime import RUNTIME_ERRORS, make_session
 from partition.prepare.shapes import Feeds, settle
 from partition.prepare.zoo import Source
+from partition.providers.session import RUNTIME_ERRORS, make_session
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

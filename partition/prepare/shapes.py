@@ -61,7 +61,7 @@ def settle(model: onnx.ModelProto, one: Feeds, two: Feeds | None) -> None:
         two: the same with two samples, for a batch of any size.
 
     Raises:
-        what `partition.model.runtime.RUNTIME_ERRORS` lists: the graph does not run.
+        what `partition.providers.session.RUNTIME_ERRORS` lists: the graph does not run.
     """
     graph = model.graph
     settled, data_shaped = _dependence(graph)

@@ -16,6 +16,7 @@ from partition.errors import PartitionError
 from partition.model.folder import PROFILE_FILE, ModelFolder
 from partition.profile import table
 from partition.profile.measure import profile, write
+from partition.providers.execution import Execution
 
 
 def _main() -> None:
@@ -29,10 +30,12 @@ def _main() -> None:
     parser.add_argument(
         "--threads", type=cli.positive, help="threads per inference (default: the fastest number)"
     )
+    cli.add_providers_option(parser)
     parser.add_argument("--source", type=Path, help="folder of photographs")
     arguments = parser.parse_args()
     folder = ModelFolder.open(arguments.model)
-    result = profile(folder, arguments.source, arguments.repeats, arguments.threads)
+    execution = Execution.choose(arguments.providers)
+    result = profile(folder, arguments.source, arguments.repeats, arguments.threads, execution)
     result["command"] = " ".join(["python -m partition.profile", *sys.argv[1:]])
     write(arguments.out or folder.path / PROFILE_FILE, result)
     sys.stdout.write(table.text(result))

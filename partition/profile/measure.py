@@ -7,7 +7,7 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
@@ -24,10 +24,12 @@ from partition.model.folder import PROFILE_SCHEMA_VERSION, ModelFolder
 from partition.model.machine import describe_machine
 from partition.model.runtime import Array, SplitRuntime, random_inputs
 from partition.model.split_point import SplitPoint
+from partition.providers.execution import Execution
+from partition.providers.registry import CPU
 
 _MIN_CROPS = 120
 _WARM_UP_ROUNDS = 3
-_THREAD_ROUNDS = 15
+_THREAD_PASSES, _THREAD_ROUNDS = 3, 5
 _NEAR_FASTEST = 1.05
 
 
@@ -43,6 +45,7 @@ def profile(
     source: Path | None = None,
     repeats: int = 30,
     threads: int | None = None,
+    execution: Execution | None = None,
 ) -> dict[str, Any]:
     """Measure every split point and every block.
 
@@ -52,23 +55,28 @@ def profile(
             takes no photographs gets random inputs.
         repeats: timed runs behind each median.
         threads: threads per inference; None finds the best number.
+        execution: where it runs; None takes the best providers that work here.
 
     Raises:
         ImageError: there are no photographs, or one cannot be decoded.
     """
     folder = folder.plain  # of the network as it is
-    threads = threads or fastest_threads(folder)
-    runtime = SplitRuntime(folder, threads)
+    execution = execution or Execution.choose()
+    threads = threads or fastest_threads(folder, execution)
+    runtime = SplitRuntime(folder, threads, execution)
     samples = _samples(folder, source)
     points = [_profile_point(runtime, point, samples[0], repeats) for point in folder.split_points]
     for entry, agreement, error in zip(points, *_fidelity(folder, runtime, samples), strict=True):
         entry |= {"agreement": agreement, "codec_error": error}
+    runs_on = runtime.placement
+    runtime.release()
     return {
         "schema_version": PROFILE_SCHEMA_VERSION,
         "model": folder.name,
         "fingerprint": folder.fingerprint,
         "cut_list": folder.cut_list_fingerprint,
         "machine": describe_machine(),
+        "runs_on": runs_on,
         "threads": threads,
         "repeats": repeats,
         "crops": len(samples),
@@ -76,22 +84,35 @@ def profile(
         "input": describe_input(folder, source),
         "split_points": points,
         "blocks": [
-            {**count, "latency_s": _block_s(runtime, start, end, samples[0], repeats)}
-            for count, (start, end) in zip(count_blocks(folder), pairwise(folder.cuts), strict=True)
+            {**count, "latency_s": seconds}
+            for count, seconds in zip(
+                count_blocks(folder), _blocks_s(folder, runtime, samples[0], repeats), strict=True
+            )
         ],
     }
 
 
-def fastest_threads(folder: ModelFolder, rounds: int = _THREAD_ROUNDS) -> int:
-    """The smallest number of threads that is within 5 % of the fastest for the whole network."""
+def fastest_threads(
+    folder: ModelFolder, execution: Execution | None = None, rounds: int = _THREAD_ROUNDS
+) -> int:
+    """The smallest number of threads that is within 5 % of the fastest for the whole network.
+
+    One on a GPU, where threads compute nothing. The network is loaded with one number at a time:
+    all at once would take its memory several times.
+    """
+    execution = execution or Execution.choose()
     numbers = [1 << i for i in range((os.cpu_count() or 1).bit_length())]
-    runtimes = {number: SplitRuntime(folder, number) for number in numbers}
+    if execution.providers[0] is not CPU:
+        return 1
     inputs = random_inputs(folder)
     seconds: dict[int, list[float]] = {number: [] for number in numbers}
-    for _ in range(rounds + _WARM_UP_ROUNDS):
-        for number, runtime in runtimes.items():
-            seconds[number].append(timed(runtime.whole, inputs))
-    medians = {n: statistics.median(s[_WARM_UP_ROUNDS:]) for n, s in seconds.items()}
+    for _ in range(_THREAD_PASSES):  # in turn, so that a noisy machine hits all alike
+        for number in numbers:
+            runtime = SplitRuntime(folder, number, execution)
+            for _ in range(_WARM_UP_ROUNDS):
+                runtime.whole(inputs)
+            seconds[number] += [timed(runtime.whole, inputs) for _ in range(rounds)]
+    medians = {n: statistics.median(s) for n, s in seconds.items()}
     limit_s = _NEAR_FASTEST * min(medians.values())
     return next(number for number in numbers if medians[number] <= limit_s)
 
@@ -177,6 +198,7 @@ def _profile_point(
         measure("tail_s", runtime.tail, point, tensors)
         measure("encode_s", lambda: [codec.encode(tensor) for tensor in maps])  # noqa: B023
         measure("decode_s", lambda: [codec.decode(tensor) for tensor in encoded])  # noqa: B023
+    runtime.release()  # the next point needs another head and tail
     medians = {name: statistics.median(s[_WARM_UP_ROUNDS:]) for name, s in samples.items()}
     return {
         "name": point.name,
@@ -190,17 +212,17 @@ def _profile_point(
     }
 
 
-def _block_s(
-    runtime: SplitRuntime,
-    start: SplitPoint,
-    end: SplitPoint,
-    inputs: tuple[Array, ...],
-    repeats: int,
-) -> float:
-    tensors = runtime.head(start, inputs)
-    for _ in range(_WARM_UP_ROUNDS):
-        runtime.between(start, end, tensors)
-    return statistics.median(timed(runtime.between, start, end, tensors) for _ in range(repeats))
+def _blocks_s(
+    folder: ModelFolder, runtime: SplitRuntime, inputs: tuple[Array, ...], repeats: int
+) -> Iterator[float]:
+    """Median seconds of each block; one is loaded at a time."""
+    tensors = inputs
+    for start, end in pairwise(folder.cuts):
+        for _ in range(_WARM_UP_ROUNDS):
+            after = runtime.between(start, end, tensors)
+        yield statistics.median(timed(runtime.between, start, end, tensors) for _ in range(repeats))
+        tensors = after
+        runtime.release()
 
 
 def _fidelity(

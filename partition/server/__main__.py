@@ -12,6 +12,7 @@ from pathlib import Path
 from partition import cli
 from partition.errors import CloudError
 from partition.model.folder import ModelFolder
+from partition.providers.execution import Execution
 from partition.security.tls import ServerSecurity, is_loopback
 from partition.server.cloud_server import CloudServer, ServerLimits, keep_memory
 from partition.server.metrics import ServerMetrics
@@ -25,6 +26,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--listen", required=True, metavar="HOST:PORT", help="port 0: a free one")
     parser.add_argument("--threads", type=cli.positive, default=1, help="threads per request (1)")
+    cli.add_providers_option(parser)
     parser.add_argument(
         "--max-workers", type=cli.positive, default=2, help="requests at the same time (2)"
     )
@@ -90,6 +92,9 @@ def _main() -> None:
         limits=limits,
         security=security,
         threads=arguments.threads,
+        execution=Execution.choose(
+            arguments.providers, memory_bytes=limits.memory_bytes, max_batch=limits.max_batch
+        ),
         metrics=metrics,
     )
     if arguments.metrics:
@@ -97,7 +102,8 @@ def _main() -> None:
     with server:
         address = f"{arguments.listen.rpartition(':')[0]}:{server.port}"
         for folder in folders:
-            sys.stdout.write(f"serving {folder.name} {folder.fingerprint} on {address}\n")
+            where = server.placement(folder)
+            sys.stdout.write(f"serving {folder.name} {folder.fingerprint} ({where}) on {address}\n")
         sys.stdout.flush()
         stop.wait()
     if end_metrics:

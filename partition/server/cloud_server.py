@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -20,6 +21,7 @@ from partition.listener.endpoint import Endpoint
 from partition.listener.load_meter import LoadMeter
 from partition.model.folder import ModelFolder
 from partition.model.runtime import SplitRuntime
+from partition.providers.execution import Execution
 from partition.security.tls import ServerSecurity
 from partition.server.batching import BatchQueue
 from partition.server.certificate_watch import CertificateWatch
@@ -54,12 +56,13 @@ class CloudServer:
 
     Args:
         folders: the model, or several.
-        runtime: what runs the tails; None makes one per tail with one thread.
+        runtime: what runs the tails; None makes one per model.
         listen: HOST:PORT; port 0 takes a free one.
         max_workers: tails (or batches of them) that run at the same time.
         limits: what is refused beyond.
         security: certificates and tokens.
         threads: of each tail, if `runtime` is not given.
+        execution: where tails run, likewise; None takes the best providers that work here.
         metrics: count what happens.
 
     Raises:
@@ -77,6 +80,7 @@ class CloudServer:
         limits: ServerLimits | None = None,
         security: ServerSecurity | None = None,
         threads: int = 1,
+        execution: Execution | None = None,
         metrics: ServerMetrics | None = None,
     ) -> None:
         held = (folders,) if isinstance(folders, ModelFolder) else tuple(folders)
@@ -86,7 +90,7 @@ class CloudServer:
             held,
             threads,
             self._limits.memory_bytes,
-            SplitRuntime if runtime is None else lambda *_: runtime,
+            partial(SplitRuntime, execution=execution) if runtime is None else lambda *_: runtime,
         )
         self._queue = BatchQueue(
             max_workers,
@@ -129,6 +133,10 @@ class CloudServer:
         self._certificates.close()
         self._health.serving = False
         self._endpoint.stop(self._limits.drain_s)
+
+    def placement(self, folder: ModelFolder) -> str:
+        """Where a model's tails run, in words."""
+        return self._models.placement(folder.fingerprint)
 
     def _watch(self) -> None:
         watch = self._metrics.watch

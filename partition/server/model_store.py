@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Any
@@ -16,31 +16,46 @@ from partition.codec.codec import Codec, Encoded
 from partition.errors import CloudError, WireError
 from partition.model.folder import ModelFolder
 from partition.model.runtime import SplitRuntime
+from partition.model.seams import PART_BYTES, part_bytes
 from partition.model.split_point import SplitPoint
+from partition.progress import FIRST_LINE_S, Progress
+from partition.providers.registry import CPU
 from partition.transport import wire
 
 Tensors = tuple[Encoded | wire.Raw, ...]
 Outputs = tuple[npt.NDArray[Any], ...]
 
-# What a session takes besides its weights: the graph, the run-time's own tables and its arena.
-_SESSION_BYTES = 3_000_000
 _MAX_BATCH = 1024
-_ACTIVATIONS = 4
-"""Copies of the cut tensors that a tail is taken to need for its own tensors."""
+
+_Piece = tuple[str, Hashable]
+"""Something that is loaded once, however many tails share it: a network's fingerprint, and the part
+or the cut whose tail was trained with attention."""
 
 
-def tail_bytes(point: SplitPoint) -> int:
-    """Memory that the tail of `point` is taken to need once loaded."""
-    return _SESSION_BYTES + point.tail.param_bytes + _ACTIVATIONS * point.float32_bytes
+def pieces_of(folder: ModelFolder, point: SplitPoint, runtime: SplitRuntime) -> dict[_Piece, int]:
+    """What the tail of `point` loads, and the memory that each piece is taken to need, bytes.
+
+    What a request needs while it runs comes on top, and is given back.
+    """
+    if _is_trained(folder, point):
+        return {(folder.fingerprint, point.name): PART_BYTES + point.tail.param_bytes}
+    return {
+        (folder.fingerprint, part): PART_BYTES + part_bytes(folder.cuts, part)
+        for part in runtime.tail_parts(point)
+    }
+
+
+def _is_trained(folder: ModelFolder, point: SplitPoint) -> bool:
+    return folder.attention is not None and point.name in folder.attention.cuts
 
 
 def _tail_of(
     folder: ModelFolder, point: SplitPoint, runtime: SplitRuntime
 ) -> Callable[[Outputs], Outputs]:
     """What finishes the network: at a cut with attention the tail that was trained with it."""
-    if folder.attention is None or point.name not in folder.attention.cuts:
+    if not _is_trained(folder, point):
         return partial(runtime.tail, point)
-    trained = AttentionRuntime(folder.path, point, runtime.threads)
+    trained = AttentionRuntime(folder.path, point, runtime.threads, runtime.execution)
     return lambda tensors: (trained.tail(tensors[0]),)
 
 
@@ -59,17 +74,22 @@ class Tail:
         # A graph exported with a batch of one cannot take more.
         self.max_batch = _MAX_BATCH if folder.dynamic_batch else 1
         self._tail = _tail_of(folder, point, runtime)
+        self._held = () if _is_trained(folder, point) else runtime.hold_tail(point)
+        self._execution = runtime.execution
         self._dtypes = tuple(map(np.dtype, point.dtypes))
         self._codec = Codec()
 
     def warm(self) -> None:
-        """Build the session and run it once."""
-        self._tail(
-            tuple(
-                np.zeros(shape, dtype)
-                for shape, dtype in zip(self.point.shapes, self.point.dtypes, strict=True)
+        """Run it once, and at the largest batch where that is compiled or searched for anew."""
+        largest = min(self.max_batch, self._execution.max_batch)
+        on_processor = self._execution.providers[0] is CPU
+        for n in {1} if on_processor else {1, largest}:
+            self._tail(
+                tuple(
+                    np.zeros((n * shape[0], *shape[1:]) if shape else shape, dtype)
+                    for shape, dtype in zip(self.point.shapes, self._dtypes, strict=True)
+                )
             )
-        )
 
     def check(self, tensors: Tensors) -> None:
         """Refuse tensors of another shape or type than cross here.
@@ -140,21 +160,26 @@ class ModelStore:
         make_runtime: Callable[[ModelFolder, int], SplitRuntime] = SplitRuntime,
     ) -> None:
         self.folders = {folder.fingerprint: folder for folder in folders}
-        self._threads = threads
+        self._runtimes = {folder.fingerprint: make_runtime(folder, threads) for folder in folders}
         self._budget_bytes = budget_bytes
-        self._make_runtime = make_runtime
         self._lock = threading.Lock()
         self._loading: dict[tuple[str, int], threading.Lock] = {}
         self._tails: OrderedDict[tuple[str, int], Tail] = OrderedDict()
+        self._users: Counter[_Piece] = Counter()
         self.loaded_bytes = 0
         self.n_loads = 0
         for folder in folders:
-            needed = max(tail_bytes(point) for point in folder.split_points[:-1])
+            points = folder.split_points[:-1]
+            needed = max(sum(self._pieces(folder, point).values()) for point in points)
             if budget_bytes is not None and needed > budget_bytes:
                 raise CloudError(
                     f"model {folder.name} needs {needed / 1e6:.1f} MB for its largest tail, "
                     f"the budget is {budget_bytes / 1e6:.1f} MB: raise --memory-mb"
                 )
+
+    def placement(self, fingerprint: str) -> str:
+        """Where a model runs, in words."""
+        return self._runtimes[fingerprint].placement
 
     def tail(self, fingerprint: str, split: int) -> Tail:
         """The tail of a split point of one of the models, loaded if need be.
@@ -177,34 +202,52 @@ class ModelStore:
                 tail = self._tails.get(key)
             return tail or self._load(key, folder)
 
-    def load_all(self) -> None:
-        """Load every tail, as far as the budget goes; for a start without slow first requests."""
-        for folder in self.folders.values():
-            for point in folder.split_points[:-1]:
-                if self._fits(point):
+    def load_all(self, first_line_s: float = FIRST_LINE_S) -> None:
+        """Load every tail, as far as the budget goes; for a start without slow first requests.
+
+        Args:
+            first_line_s: after which its progress is reported.
+        """
+        wanted = [(f, p) for f in self.folders.values() for p in f.split_points[:-1]]
+        with Progress("tails are loaded", len(wanted), first_line_s) as progress:
+            for folder, point in wanted:
+                progress.step(f"{folder.name} from {point.name}")
+                if self._fits(self._pieces(folder, point)):
                     self.tail(folder.fingerprint, point.index)
 
-    def _fits(self, point: SplitPoint) -> bool:
-        return (
-            self._budget_bytes is None
-            or self.loaded_bytes + tail_bytes(point) <= self._budget_bytes
-        )
+    def _pieces(self, folder: ModelFolder, point: SplitPoint) -> dict[_Piece, int]:
+        return pieces_of(folder, point, self._runtimes[folder.fingerprint])
+
+    def _fits(self, pieces: dict[_Piece, int]) -> bool:
+        more = sum(size for piece, size in pieces.items() if not self._users[piece])
+        return self._budget_bytes is None or self.loaded_bytes + more <= self._budget_bytes
 
     def _load(self, key: tuple[str, int], folder: ModelFolder) -> Tail:
         point = folder.split_points[key[1]]
+        pieces = self._pieces(folder, point)
         with self._lock:  # make room first: both at once would be beyond the budget
-            while self._tails and not self._fits(point):
-                _, gone = self._tails.popitem(last=False)
-                self.loaded_bytes -= tail_bytes(gone.point)
-            self.loaded_bytes += tail_bytes(point)
+            while self._tails and not self._fits(pieces):
+                (fingerprint, _), gone = self._tails.popitem(last=False)
+                self._give_up(self._pieces(self.folders[fingerprint], gone.point))
+            self._take(pieces)
         try:
-            tail = Tail(folder, point, self._make_runtime(folder, self._threads))
+            tail = Tail(folder, point, self._runtimes[folder.fingerprint])
             tail.warm()
         except BaseException:
             with self._lock:
-                self.loaded_bytes -= tail_bytes(point)
+                self._give_up(pieces)
             raise
         with self._lock:
             self._tails[key] = tail
             self.n_loads += 1
         return tail
+
+    def _take(self, pieces: dict[_Piece, int]) -> None:
+        for piece, size in pieces.items():
+            self.loaded_bytes += 0 if self._users[piece] else size
+            self._users[piece] += 1
+
+    def _give_up(self, pieces: dict[_Piece, int]) -> None:
+        for piece, size in pieces.items():
+            self._users[piece] -= 1
+            self.loaded_bytes -= 0 if self._users[piece] else size

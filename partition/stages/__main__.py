@@ -10,6 +10,7 @@ import threading
 from partition import cli
 from partition.errors import CloudError
 from partition.model.folder import ModelFolder
+from partition.providers.execution import Execution
 from partition.security.tls import is_loopback
 from partition.stages.server import StageServer
 from partition.transport import rpc
@@ -20,6 +21,7 @@ def _main() -> None:
     parser.add_argument("--model", required=True, help="model folder, or its name under models/")
     parser.add_argument("--listen", required=True, metavar="HOST:PORT", help="port 0: a free one")
     parser.add_argument("--threads", type=cli.positive, default=1, help="threads per inference (1)")
+    cli.add_providers_option(parser)
     parser.add_argument(
         "--insecure", action="store_true", help="listen beyond this machine without encryption"
     )
@@ -34,7 +36,8 @@ def _main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     folder = ModelFolder.open(arguments.model)
-    with StageServer(folder, arguments.listen, arguments.threads) as stage:
+    execution = Execution.choose(arguments.providers)
+    with StageServer(folder, arguments.listen, arguments.threads, execution) as stage:
         sys.stdout.write(f"{folder.name} {folder.fingerprint} waits on {stage.address}\n")
         sys.stdout.flush()
         stop.wait()

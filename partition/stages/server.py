@@ -16,6 +16,7 @@ from partition.errors import PartitionError, WireError
 from partition.listener.listener import MESSAGE_TIMEOUT_S, Listener
 from partition.model.folder import ModelFolder
 from partition.model.runtime import SplitRuntime
+from partition.providers.execution import Execution
 from partition.stages.errors import StageError, StageLostError
 from partition.stages.frame_receiver import FrameReceiver
 from partition.stages.frame_sender import FrameSender
@@ -131,11 +132,18 @@ class StageServer:
         folder: the network.
         listen: HOST:PORT; port 0 takes a free one.
         threads: per inference.
+        execution: where it runs; None takes the best providers that work here.
     """
 
-    def __init__(self, folder: ModelFolder, listen: str, threads: int = 1) -> None:
+    def __init__(
+        self,
+        folder: ModelFolder,
+        listen: str,
+        threads: int = 1,
+        execution: Execution | None = None,
+    ) -> None:
         self._folder = folder.plain
-        self._runtime = SplitRuntime(self._folder, threads)
+        self._runtime = SplitRuntime(self._folder, threads, execution)
         self._busy_s: deque[float] = deque(maxlen=_TIMED_FRAMES)
         self._frames = 0
         self._outlet: FrameSender | None = None

@@ -9,8 +9,9 @@ from partition.codec.codec import Codec
 from partition.codec.encoded import Encoded
 from partition.errors import ModelFolderError, WireError
 from partition.model.folder import ModelFolder
-from partition.model.runtime import RUNTIME_ERRORS, Array, SplitRuntime
+from partition.model.runtime import Array, SplitRuntime
 from partition.model.split_point import SplitPoint
+from partition.providers.session import RUNTIME_ERRORS
 from partition.stages.errors import StageError
 from partition.transport import wire
 

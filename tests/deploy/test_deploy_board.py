@@ -17,7 +17,6 @@ from hw.device.model import DeviceModel
 from hw.session.journal import STATE_DIR
 from hw.settings.cgroup import QuotaGroup
 from hw.sysfs import Sysfs
-from partition.model.runtime import CPU, PROVIDERS
 from tests.deploy.conftest import watch_limits
 from tests.runs import constant_policy, write_run
 
@@ -151,14 +150,14 @@ def test_emulated_board_is_driven_and_lets_the_process_go(
     assert slow["energy_j"] > 0.0
 
 
-@pytest.mark.parametrize(("providers", "told"), [([CPU], 1), ([*PROVIDERS], 0)])
+@pytest.mark.parametrize(("on_processor", "told"), [(True, 1), (False, 0)])
 def test_a_gpu_that_computes_nothing_is_told(
-    machine, machine_run, main, monkeypatch, caplog, providers, told
+    machine, machine_run, main, monkeypatch, caplog, on_processor, told
 ):
-    monkeypatch.setattr("envs.make.installed_providers", lambda: providers)
+    monkeypatch.setattr("envs.make.SplitPipeline.is_on_processor", on_processor)
     options = ["--board", "linux", "--dry-run", "--duration", 0.3]
     assert main(machine_run, *options, root=machine.root) == 0
-    assert caplog.text.count("computes on the processor only") == told
+    assert caplog.text.count("runs on the processor only") == told
 
 
 def test_board_of_another_kind_is_refused_untouched(machine, edge_run, refusal):

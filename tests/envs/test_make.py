@@ -91,7 +91,7 @@ def test_what_cannot_be_opened_is_named(arguments, change, error, problem):
 
 
 def test_a_board_is_given_back_when_the_rest_fails(arguments, closed, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise PartitionError("broken")
 
     monkeypatch.setattr("envs.make.SplitRuntime", fail)

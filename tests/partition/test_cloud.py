@@ -214,7 +214,7 @@ class TestCommand:
         command += ["--model", str(tiny.path)]
         with subprocess.Popen(command, stdout=-1, stderr=-1, text=True) as process:
             line = process.stdout.readline()
-            assert line.startswith(f"serving tiny-cnn {tiny.fingerprint} on 127.0.0.1:")
+            assert line.startswith(f"serving tiny-cnn {tiny.fingerprint} (cpu) on 127.0.0.1:")
             with CloudClient(line.split()[-1], tiny) as client:
                 client.connect()
             process.send_signal(number)

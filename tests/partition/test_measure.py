@@ -101,7 +101,7 @@ def test_a_network_without_photographs_is_profiled_with_random_inputs(tmp_path):
 
 def test_the_number_of_threads_is_measured(copy, monkeypatch):
     class Runtime:
-        def __init__(self, folder, threads):
+        def __init__(self, folder, threads, execution):
             self.threads = threads
 
         def whole(self, inputs):

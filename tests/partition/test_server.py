@@ -25,7 +25,7 @@ from partition.model.runtime import SplitRuntime, random_inputs
 from partition.prepare.build import prepare
 from partition.server.cloud_server import CloudServer, ServerLimits
 from partition.server.metrics import ServerMetrics
-from partition.server.model_store import ModelStore, tail_bytes
+from partition.server.model_store import ModelStore, pieces_of
 from partition.transport import grpc_options, rpc, wire
 
 DEADLINE_S = 10.0
@@ -95,7 +95,11 @@ def test_several_models_are_served_and_named_by_hash(tiny, other):
 
 
 def test_tails_are_loaded_on_demand_within_the_budget(tiny, other):
-    sizes = [tail_bytes(point) for folder in (tiny, other) for point in folder.split_points[:-1]]
+    sizes = [
+        sum(pieces_of(folder, point, SplitRuntime(folder)).values())
+        for folder in (tiny, other)
+        for point in folder.split_points[:-1]
+    ]
     budget_bytes = 2 * max(sizes)
     store = ModelStore([tiny, other], budget_bytes=budget_bytes)
     assert store.loaded_bytes == 0
@@ -302,8 +306,8 @@ class TestCommand:
             assert line in text
         assert "dvfo_loaded_bytes" in text
 
-    def test_memory_is_kept_to(self, tiny):
-        with self.start("--model", tiny.path, "--memory-mb", 1) as process:
+    def test_memory_is_kept_to(self, lite0):
+        with self.start("--model", lite0.path, "--memory-mb", 1) as process:
             _, errors = process.communicate(timeout=20)
         assert process.returncode == 2
         assert "--memory-mb" in errors
