@@ -11,14 +11,9 @@ from typing import Any
 import onnx
 
 from partition.errors import ModelExportError, ModelFolderError
-from partition.model.folder import (
-    CUTS_FILE,
-    GRAPH_FILE,
-    SCHEMA_VERSION,
-    WEIGHTS_FILE,
-    ModelFolder,
-    fingerprint_of,
-)
+from partition.model.description import SCHEMA_VERSION
+from partition.model.folder import CUTS_FILE, ModelFolder
+from partition.model.network_files import GRAPH_FILE, WEIGHTS_FILE, fingerprint_of
 from partition.prepare import zoo
 from partition.prepare.export import Exported, to_onnx
 from partition.prepare.graph import CROSSING_TYPES, MAX_DIMS, MAX_TENSORS, find_cuts
@@ -76,16 +71,16 @@ def _write(source: zoo.Source, exported: Exported, folder: Path) -> None:
     )
     (folder / WEIGHTS_FILE).touch()  # a network may have small tensors only
     (folder / WEIGHTS_FILE).chmod(0o644)  # onnx gives it to its owner alone
-    description = {
+    description: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "name": source.name,
-        "fingerprint": fingerprint_of(folder),
         "dynamic_batch": exported.dynamic_batch,
         "inputs": inputs,
         "outputs": outputs,
         "preprocess": _preprocess(source, inputs, outputs),
         "cuts": cuts,
     }
+    description["fingerprint"], _ = fingerprint_of(folder, description)
     (folder / CUTS_FILE).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
 
 

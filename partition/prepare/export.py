@@ -314,7 +314,7 @@ def _near(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> bool:
 def _name_nodes(graph: onnx.GraphProto) -> None:
     """Name every node after its weight or the module it came from, uniquely."""
     weights = {tensor.name for tensor in graph.initializer}
-    seen: dict[str, int] = {}
+    seen = {"input": 1, "output": 1}  # the names of the first and the last cut
     for node in graph.node:
         name = _readable(node, weights)
         seen[name] = seen.get(name, 0) + 1
