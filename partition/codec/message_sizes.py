@@ -64,7 +64,11 @@ def padding(size: int) -> int:
 
 
 def _tensor_bytes(shape: tuple[int, ...], bits: int, dtype: str) -> int:
-    """Bytes of a tensor in a message, header and padding included."""
+    """Bytes of a tensor in a message, header and padding included.
+
+    A size that depends on the data, -1, counts as one.
+    """
+    shape = tuple(map(abs, shape))
     if dtype not in RAW_TYPES:
         raise WireError(f"tensor of {dtype}: a message carries {RAW_NAMES}")
     if is_feature_map(shape, np.dtype(dtype)):

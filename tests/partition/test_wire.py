@@ -257,11 +257,27 @@ def test_what_does_not_fit_is_refused_by_the_sender():
         wire.Request(MODEL, 65536, ()),
         wire.Request(MODEL, 0, (), -1),
         wire.Request(MODEL, 0, (), 2**32),
-        wire.Request(MODEL, 0, (Raw(np.zeros((0, 2), np.float32)),)),
+        wire.Request(MODEL, 0, (Raw(np.zeros((0, 2**27), np.float32)),)),
         wire.Request(MODEL, 0, (Raw(np.zeros((1,) * 7, np.float32)),)),
     ):
         with pytest.raises(WireError):
             wire.pack_request(request)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64", "bool"])
+def test_an_output_that_depends_on_the_data_may_be_empty(dtype):
+    boxes, found = np.zeros((0, 4), dtype), np.ones((3, 1), dtype)
+    reply = wire.unpack_reply(wire.pack_reply(wire.Reply((boxes, found), 0.0, 0.0, 0)))
+    assert [output.shape for output in reply.outputs] == [(0, 4), (3, 1)]
+    assert reply.outputs[0].dtype == dtype
+
+
+def test_no_size_beside_an_empty_one_is_beyond_bounds():
+    message = bytearray(wire.pack_reply(wire.Reply((np.zeros((0, 4), np.float32),), 0.0, 0.0, 0)))
+    place = message.rindex((4).to_bytes(4, "little"))
+    message[place : place + 4] = (2**32 - 1).to_bytes(4, "little")
+    with pytest.raises(WireError, match="beyond"):
+        wire.unpack_reply(bytes(message))
 
 
 def test_a_bool_is_0_or_1():
