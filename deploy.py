@@ -205,7 +205,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     requests = parser.add_mutually_exclusive_group()
     requests.add_argument(
-        "--source", type=Path, default=None, help="folder of photographs, or fashion-mnist"
+        "--source",
+        type=Path,
+        default=None,
+        help="folder of photographs, .npy or .npz file of the network's inputs, or fashion-mnist",
     )
     requests.add_argument(
         "--listen",

@@ -26,6 +26,7 @@ from partition.codec.codec import Codec, Float32Array
 from partition.codec.encoded import Encoded
 from partition.codec.quantise import Quantiser
 from partition.data.images import load_photographs
+from partition.data.real_inputs import picture_format
 from partition.errors import PartitionError
 from partition.model.folder import ModelFolder
 from partition.model.machine import describe_machine
@@ -82,11 +83,12 @@ def measure(
         ImageError: there are no photographs, or one cannot be decoded.
         PartitionError: a package to compare with is not installed.
     """
-    if folder.preprocess is None:
+    form = picture_format(folder)
+    if form is None:
         raise PartitionError(f"{folder.name} takes no image: give a model that does")
     methods = _methods()
     runtime = SplitRuntime(folder, threads=1)
-    inputs = [photo.tensor for photo in load_photographs(source, folder.preprocess)]
+    inputs = [photo.tensor for photo in load_photographs(source, form)]
     rows = []
     for point in folder.split_points[:-1]:
         # Copied: what the run-time hands out may lie in memory that it uses again.

@@ -93,8 +93,8 @@ def make_live(
         scenario: name or TOML file.
         cloud: HOST:PORT of `partition.server`; None keeps everything on the edge.
         security: certificates and token for it; by default TLS beyond this machine.
-        source: folder of photographs, or `fashion-mnist`; None takes what fits the network, see
-            `partition.data.example_inputs`.
+        source: folder of photographs, file of inputs, or `fashion-mnist`; None takes what fits the
+            network, see `partition.data.example_inputs`.
         listen: HOST:PORT of this machine where an application's requests are taken, see
             `partition.edge.local_client`, instead of pictures as the scenario says.
         n_steps: control steps in an episode.
@@ -173,9 +173,11 @@ def _taken(service: LocalService) -> ApplicationRequests:
 def _drawn(
     pipeline: SplitPipeline, folder: ModelFolder, inputs: Sequence[Inputs]
 ) -> ScenarioRequests:
-    """Inputs in turn, with the unsplit network's labels."""
-    whole = folder.routes[-1].route
-    labels = [int(pipeline.infer(x, whole, math.inf).logits.argmax()) for x in inputs]
+    """Inputs in turn, with the unsplit network's labels if it is a classifier."""
+    labels: list[int | None] = [None] * len(inputs)
+    if folder.is_classifier:
+        whole = folder.routes[-1].route
+        labels = [int(pipeline.infer(x, whole, math.inf).logits.argmax()) for x in inputs]
     return ScenarioRequests(inputs, labels)
 
 

@@ -24,7 +24,6 @@ TAGS = [
     "board/latency_s",
     "board/power_w",
     "board/deadline_hit_rate",
-    "board/accuracy",
     "clocks/cpu_hz",
     "clocks/gpu_hz",
     "clocks/emc_hz",
@@ -133,6 +132,9 @@ def _check_evaluation(out, algo, printed) -> None:
     assert [row["policy"] for row in rows] == policies
     assert all(float(row["cost"]) > 0.0 for row in rows)
     assert all(name in printed for name in policies)
+    assert {row["accuracy"] for row in rows} == {"nan"}
+    assert printed.count("unknown") == 1 + len(policies)
+    assert "lose in accuracy is unknown and costs nothing here; python -m partition.pro" in printed
 
 
 def _check_tensorboard(out) -> None:
@@ -140,6 +142,8 @@ def _check_tensorboard(out) -> None:
     events = EventAccumulator(str(folder), size_guidance={"images": 0, "tensors": 0})
     events.Reload()
     assert set(TAGS) <= set(events.Tags()["scalars"])
+    assert "board/accuracy" not in events.Tags()["scalars"]  # it is unknown, and text
+    assert any(tag.startswith("board/accuracy") for tag in events.Tags()["tensors"])
     assert "policy/over_link_rate" in events.Tags()["images"]
     assert all(events.Scalars(f"reward/{name}")[-1].value < 0.0 for name in ("energy", "time"))
 

@@ -67,6 +67,8 @@ class Summary:
         self._duration_s = self._unmeasured_s = 0.0
         self._until_s: float | None = None
         self._n_known = self._n_agreeing = 0  # requests whose right answer is known
+        self._accuracies = 0.0
+        self._accuracy_is_known = True
         self._dropped = self._fallbacks = self._n_met = 0
 
     def add(self, info: dict[str, Any], decision_s: float) -> None:
@@ -88,6 +90,9 @@ class Summary:
         for served in plant.served:
             self._latencies.add(served.latency_s)
             self._fallbacks += served.result.fallback is not None
+            accuracy = plant.accuracy_of(served)
+            self._accuracies += accuracy or 0.0
+            self._accuracy_is_known &= accuracy is not None
             if served.agrees is not None:
                 self._n_known += 1
                 self._n_agreeing += served.agrees
@@ -99,6 +104,7 @@ class Summary:
         During `unmeasured_s` of `duration_s` the last measured power stood in: between the
         energy windows of two steps, and where power could not be measured. The uncertainties are
         largest errors: what the energy windows admit, and all energy of that time.
+        `route_accuracy` is what was measured of the routes beforehand, None where it was not.
         """
         n = len(self._latencies)
         n_asked = n + self._dropped
@@ -125,6 +131,7 @@ class Summary:
             "latency_p99_s": self._latencies.quantile_s(0.99),
             "deadline_hit_rate": self._n_met / n_asked if n_asked else None,
             "top1_agreement": self._n_agreeing / self._n_known if self._n_known else None,
+            "route_accuracy": self._accuracies / n if n and self._accuracy_is_known else None,
             "decision_median_s": self._decisions.quantile_s(0.5),
             "requests_per_cut": dict(self._cuts.most_common()),
         }
@@ -137,9 +144,11 @@ class Summary:
             return f"no request was served in {d['duration_s']:.1f} s{dropped}"
         modelled = " (board modelled)" if d["board_is_modelled"] else ""
         cuts = ", ".join(f"{name} {count}" for name, count in d["requests_per_cut"].items())
-        agrees = ""
+        agrees = "accuracy unknown (python -m partition.profile measures it); "
         if d["top1_agreement"] is not None:
             agrees = f"top-1 as the unsplit network: {100 * d['top1_agreement']:.1f} %; "
+        elif d["route_accuracy"] is not None:
+            agrees = f"accuracy of the routes as measured: {100 * d['route_accuracy']:.1f} %; "
         return (
             f"{d['requests']} requests in {d['duration_s']:.1f} s{modelled}, "
             f"{d['fallbacks']} fallbacks, {d['dropped']} dropped\n"

@@ -16,7 +16,7 @@ def print_rows(rows: Sequence[EvaluationRow]) -> None:
     table = Table(title="held-out episodes (modelled)", title_justify="left")
     table.add_column("scenario")
     table.add_column("policy")
-    for title in ("J/inference", "ms", "p95 ms", "in time %", "cost", "gap closed %"):
+    for title in ("J/inference", "ms", "p95 ms", "in time %", "accuracy %", "cost", "gap closed %"):
         table.add_column(title, justify="right")
     previous = None
     for row in rows:
@@ -29,6 +29,7 @@ def print_rows(rows: Sequence[EvaluationRow]) -> None:
             f"{1e3 * row.latency_s:.1f}",
             f"{1e3 * row.p95_latency_s:.0f}",
             f"{100 * row.deadline_hit_rate:.1f}",
+            "unknown" if math.isnan(row.accuracy) else f"{100 * row.accuracy:.1f}",
             f"{row.cost:.3f}",
             _way(row),
         )

@@ -118,7 +118,7 @@ class TrainingReport(BaseCallback):
 
     def _on_rollout_end(self) -> None:
         for tag, total in self._sums.items():
-            self.logger.record(tag, total / self._n_sums)
+            self.logger.record(tag, "unknown" if math.isnan(total) else total / self._n_sums)
         self._sums.clear()
         self._n_sums = 0
 

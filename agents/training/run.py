@@ -38,7 +38,8 @@ from envs.sim.sim_config import SimConfig
 from envs.vec_env import EdgeSplitVecEnv
 from partition import json_file
 from partition.errors import ModelNotFoundError
-from partition.model.folder import PROFILE_FILE, ModelFolder
+from partition.model.folder import ModelFolder
+from partition.model.profile_file import PROFILE_FILE
 from partition.prepare import zoo
 from partition.prepare.build import prepare
 from partition.profile.measure import profile, write
@@ -120,6 +121,11 @@ def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> None:
     keep_device(config.device, run_dir)
     write_json(run_dir / MACHINE_FILE, describe_machine())
     print(world.device.status_line)
+    if not folder.accuracy_is_known:
+        print(
+            f"what the routes of {folder.name} lose in accuracy is unknown and costs nothing here; "
+            f"python -m partition.profile --model {folder.path} --source FILE measures it"
+        )
     with fresh_processes(max(n_cores() - 1, 1)) as pool:  # the baselines need no policy
         beside = [pool.submit(run_rivals, single, config.seed) for single in one_by_one(world)]
         decider, save_policy = (_learned if config.learns else _fitted)(config, world, run_dir)

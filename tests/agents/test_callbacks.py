@@ -107,6 +107,8 @@ def test_report_logs_means_of_the_boards_over_a_rollout(agent, small_world):
     assert logged["board/deadline_hit_rate"] == pytest.approx(
         np.mean([o.deadline_hit_rate for o in seen[last]])
     )
+    assert logged["board/accuracy"] == "unknown"
+    assert logged["reward/accuracy"] == 0.0
     clocks_hz = np.mean(seen_hz[last], axis=(0, 1))
     for k, domain in enumerate(("cpu", "gpu", "emc")):
         assert logged[f"clocks/{domain}_hz"] == pytest.approx(clocks_hz[k])

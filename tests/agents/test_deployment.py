@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from types import SimpleNamespace
 
 import pytest
@@ -22,6 +23,7 @@ class Plant:
     is_modelled = dry_run = False
     link_bps, clocks_in_force, n_failures = 5e6, (), {}
     energy_uncertainty_j = 0.025
+    accuracy = None
     layout = SimpleNamespace(board="board", model="network")
 
     def run(self, answered, dropped=0, *, is_measured=True):
@@ -32,15 +34,18 @@ class Plant:
     def route_name(self, index):
         return "cut"
 
+    def accuracy_of(self, served):
+        return self.accuracy
+
 
 @pytest.fixture
 def told():
     """Run steps one after another; returns the summary."""
 
-    def tell(*steps, late_s=0.0):
+    def tell(*steps, late_s=0.0, accuracies=(None,)):
         plant, clock = Plant(), FakeClock()
         summary = Summary("advised", plant, clock)
-        for answered, dropped, is_measured in steps:
+        for (answered, dropped, is_measured), plant.accuracy in zip(steps, cycle(accuracies)):
             info = plant.run(answered, dropped, is_measured=is_measured)
             clock.sleep(STEP_S + late_s)
             summary.add(info, 0.0)
@@ -61,6 +66,19 @@ def test_the_errors_of_all_windows_are_told(told):
     assert document["energy_uncertainty_j"] == pytest.approx(2 * STEP_S * 0.2)
     assert document["energy_per_request_uncertainty_j"] == pytest.approx(0.1 / 4)
     assert "energy 0.500 +- 0.025 J per request;" in summary.text()
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "mean", "words"),
+    [
+        ((0.9, 1.0), 0.925, "accuracy of the routes as measured: 92.5 %;"),
+        ((None,), None, "accuracy unknown (python -m partition.profile measures it);"),
+    ],
+)
+def test_accuracy_is_that_of_the_routes_or_unknown(told, accuracies, mean, words):
+    summary = told((3, 0, True), (1, 0, True), accuracies=accuracies)
+    assert summary.document()["route_accuracy"] == pytest.approx(mean)
+    assert words in summary.text()
 
 
 @pytest.mark.parametrize(

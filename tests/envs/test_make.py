@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import gymnasium
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from hw.boards.sim import SimBoard
 from hw.device.model import DeviceModel
 from hw.errors import HardwareError, SensorReadError, UnsupportedError
 from partition.errors import CloudError, PartitionError
+from partition.model.folder import ModelFolder
 from partition.model.runtime import SplitRuntime
 from partition.server.cloud_server import CloudServer
 
@@ -58,6 +61,18 @@ def test_the_registered_environment_serves_requests_from_the_cloud(tiny, argumen
         assert info["outcome"]["uplink_bytes"] == tiny.split_points[0].wire_bytes
         env.close()
     assert len(closed) == 1
+
+
+def test_only_a_classifier_has_labels_to_agree_with(tiny, arguments, monkeypatch):
+    for measure, known in (("top-1", True), ("relative", False)):
+        judged = replace(tiny, fidelity=(0.5,) * len(tiny.split_points), measure=measure)
+        monkeypatch.setattr(ModelFolder, "open", lambda _, folder=judged: folder)
+        env = make_live(**arguments)
+        env.reset(seed=0)
+        *_, info = env.step(env.action_space.nvec - 1)
+        assert {s.agrees is not None for s in env.plant.served} == {known}
+        assert info["outcome"]["accuracy"] == (1.0 if known else 0.5)
+        env.close()
 
 
 def test_the_references_are_the_models_power_and_full_speed(arguments):
