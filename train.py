@@ -21,6 +21,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from agents.deciders.own import is_own
 from agents.errors import AgentError
 from agents.training.algorithms import ABLATIONS
 from agents.training.all_deciders import DECIDERS
@@ -64,15 +65,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _train(arguments: argparse.Namespace) -> int:
     if arguments.resume:
         run_dir = arguments.resume
-        run(resumed(run_dir), run_dir, is_new=False)
+        words = run(_resumed(run_dir, arguments.algo), run_dir, is_new=False)
     else:
         config = _config(arguments)
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        default = RUNS_DIR / f"EdgeSplitSim-v0__{config.algo}__{config.seed}__{stamp}"
+        name = config.algo.replace(":", ".")
+        default = RUNS_DIR / f"EdgeSplitSim-v0__{name}__{config.seed}__{stamp}"
         run_dir = arguments.out or default
-        run(config, run_dir)
-    print(f"\npolicy and pictures are in {run_dir}\nnext: python deploy.py --run {run_dir}")
+        words = run(config, run_dir)
+    print(f"\n{words}")
     return 0
+
+
+def _resumed(run_dir: Path, algo: str) -> TrainConfig:
+    """What a run that was cut was told; code that its file names runs if it is named here, too."""
+    config = resumed(run_dir)
+    if is_own(config.algo) and config.algo != algo:
+        raise AgentError(
+            f"{run_dir} was trained by {config.algo}, code that does not come with dvfo and may do "
+            f"anything; name it if it may run: --algo {config.algo}"
+        )
+    return config
 
 
 def _sweep(path: Path) -> int:
@@ -143,7 +156,9 @@ def _parser() -> argparse.ArgumentParser:
         help=f"names or .toml files (default all; {TUNING_SCENARIO} with --init)",
     )
     parser.add_argument(
-        "--algo", default=DEFAULT_ALGORITHM, help=f"one of {', '.join(names)} (%(default)s)"
+        "--algo",
+        default=DEFAULT_ALGORITHM,
+        help=f"one of {', '.join(names)}, or MODULE:NAME of your own (%(default)s)",
     )
     parser.add_argument("--total-timesteps", type=_positive, default=None)
     parser.add_argument("--seed", type=_seed, default=0)

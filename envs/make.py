@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from envs import arguments as checked
 from envs.edge_env import EdgeSplitEnv
 from envs.errors import EnvError
 from envs.live.cloud_link import CloudLink
@@ -48,7 +49,11 @@ def make_simulated(
     scenario: str | Sequence[str] = ALL_SCENARIOS,
     *,
     without: Sequence[str] = (),
+    eta: float | None = None,
+    weights: Mapping[str, float] | None = None,
+    n_steps: int = 240,
     continuous: bool = False,
+    render_mode: str | None = None,
 ) -> EdgeSplitEnv:
     """Make `EdgeSplitSim-v0`: one simulated board.
 
@@ -57,11 +62,36 @@ def make_simulated(
         model: name of a prepared model, or its folder.
         scenario: name or TOML file, or several; each episode picks one.
         without: effects that are not simulated, see `envs.sim.effects`.
+        eta: weight of energy against time in the cost, 0..1; the scenarios' own if not given.
+        weights: of the cost's other terms by name, `envs.arguments.WEIGHTS`.
+        n_steps: control steps in an episode, a quarter of a second each.
         continuous: `Box` instead of `MultiDiscrete` actions.
+        render_mode: "ansi" or "rgb_array".
+
+    Raises:
+        EnvError: an argument that means nothing.
+        HardwareError: the device.
+        PartitionError: the model.
+        ScenarioError: the scenario.
     """
-    names = [scenario] if isinstance(scenario, str) else scenario
-    world = build_sim_config(device, model, names, without=without)
-    return EdgeSplitEnv(BatchedSimulator(world, 1), world.objective(), continuous=continuous)
+    mode = checked.render_mode(render_mode)
+    folder = ModelFolder.open(checked.name_or_file("model", model))
+    world = build_sim_config(
+        device,
+        folder,
+        checked.names_or_files("scenario", scenario),
+        without=without,
+        eta=eta,
+        weights=weights,
+        n_steps=n_steps,
+    )
+    return EdgeSplitEnv(
+        BatchedSimulator(world, 1),
+        world.objective(),
+        continuous=continuous,
+        render_mode=mode,
+        route_names=[option.name for option in folder.routes],
+    )
 
 
 def make_live(
@@ -72,8 +102,10 @@ def make_live(
     *,
     cloud: str | None = None,
     security: ClientSecurity | None = None,
-    source: Path | None = None,
+    source: str | Path | None = None,
     listen: str | None = None,
+    eta: float | None = None,
+    weights: Mapping[str, float] | None = None,
     n_steps: int = 240,
     max_power_w: float | None = None,
     accept: Callable[[Layout], None] = lambda _: None,
@@ -82,6 +114,7 @@ def make_live(
     dry_run: Callable[[str], object] | None = None,
     continuous: bool = False,
     providers: tuple[Provider, ...] | None = None,
+    render_mode: str | None = None,
     root: Path = Path("/"),
 ) -> EdgeSplitEnv:
     """Make `EdgeSplit-v0`: a board and a split pipeline in wall-clock time.
@@ -97,6 +130,8 @@ def make_live(
             network, see `partition.data.example_inputs`.
         listen: HOST:PORT of this machine where an application's requests are taken, see
             `partition.edge.local_client`, instead of pictures as the scenario says.
+        eta: weight of energy against time in the cost, 0..1; the scenario's own if not given.
+        weights: of the cost's other terms by name, `envs.arguments.WEIGHTS`.
         n_steps: control steps in an episode.
         max_power_w: power shown as 1 in the observation, as a trained policy knows it; None
             takes the model's, or measures it on a real board.
@@ -107,19 +142,26 @@ def make_live(
         continuous: `Box` instead of `MultiDiscrete` actions.
         providers: what the network runs on, the preferred one first; None takes the best that
             work here.
+        render_mode: "ansi" or "rgb_array".
         root: where a real board looks for /sys.
 
     Raises:
+        EnvError: an argument that means nothing.
         HardwareError: the board.
         PartitionError: the model, a provider, the photographs, the address to listen on, or a
             cloud that holds another model or refuses this board; one that does not answer is
             looked for in the background.
         ScenarioError: the scenario.
     """
-    folder = ModelFolder.open(model)
-    surroundings = Scenario.load(scenario)
+    mode, given = checked.render_mode(render_mode), checked.cost_weights(weights)
+    steps = checked.count("n_steps", n_steps)
+    folder = ModelFolder.open(checked.name_or_file("model", model))
+    surroundings = Scenario.load(checked.one_name_or_file("scenario", scenario))
+    if eta is not None:
+        surroundings = replace(surroundings, eta=checked.share("eta", eta))
     execution = Execution.choose(providers)
-    inputs = example_inputs(folder, source) if listen is None else [random_inputs(folder)]
+    pictures = checked.folder("source", source)
+    inputs = example_inputs(folder, pictures) if listen is None else [random_inputs(folder)]
     with ExitStack() as opening:  # what is open is closed again if anything fails
         service = None
         if listen is not None:
@@ -148,11 +190,17 @@ def make_live(
             _drawn(pipeline, folder, inputs) if service is None else _taken(service),
             surroundings,
             link,
-            n_steps=n_steps,
+            n_steps=steps,
         )
         opening.pop_all()
-    objective = Objective(max_power_w=full_power_w, reference_latency_s=full_speed_s)
-    return EdgeSplitEnv(plant, objective, continuous=continuous)
+    objective = Objective(max_power_w=full_power_w, reference_latency_s=full_speed_s, **given)
+    return EdgeSplitEnv(
+        plant,
+        objective,
+        continuous=continuous,
+        render_mode=mode,
+        route_names=[option.name for option in folder.routes],
+    )
 
 
 def _pipeline(

@@ -29,10 +29,10 @@ UNLIKE = Randomisation(latency_sd=0.1, power_sd=0.08, thermal_sd=0.1, link_sd=0.
 
 
 def linear_to_zero(initial: float) -> Callable[[float], float]:
-    """Schedule that falls from `initial` to zero with the remaining progress."""
+    """Schedule that falls from `initial` to zero with the remaining progress, and stays there."""
 
     def schedule(progress_remaining: float) -> float:
-        return initial * progress_remaining
+        return initial * max(progress_remaining, 0.0)
 
     return schedule
 
@@ -50,7 +50,7 @@ class Algorithm:
         agent_class: of Stable-Baselines3 or `agents.learners`.
         n_envs: simulated boards stepped at once.
         total_timesteps: of a default run.
-        settings: constructor arguments.
+        settings: constructor arguments; with `n_steps` and `batch_size` of an on-policy learner.
         freeze: makes a policy of an agent that has learned; raises PolicyError if it cannot.
         decider: makes a decider of an agent that still learns.
         head: how its outputs make an action, see `PolicyMetadata`.

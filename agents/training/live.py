@@ -222,7 +222,8 @@ def warm_start(env: SafeEnv, policy: FrozenPolicy, seed: int) -> BranchingDQN:
         AgentError: the policy has no scores per axis.
     """
     meta = policy.metadata
-    if meta.head != "categorical" or meta.activation != "relu":
+    is_plain = meta.head == "categorical" and meta.activation == "relu"
+    if not is_plain or policy.normaliser is not None:
         raise AgentError(
             f"a policy of {meta.algorithm} cannot be tuned; give a run of amortised, ppo or dvfo"
         )

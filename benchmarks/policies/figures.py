@@ -19,6 +19,7 @@ _KIND_COLOURS = {
     "learned": "#7048e8",
     "searched": "#2b8a3e",
     "rule": MUTED,
+    "frozen": "#c2255c",
     "privileged": ORACLE_COLOUR,
 }
 _WORST_GAP = 1.0
@@ -48,6 +49,11 @@ def _colour(row: TableRow) -> str:
     return LEARNED if row.decider == OURS else _KIND_COLOURS[row.kind]
 
 
+def _shown(row: TableRow) -> str:
+    """A decider's name; of a run folder the last part."""
+    return Path(row.decider).name
+
+
 def _gap_figure(main: Sequence[TableRow], title: str) -> Figure:
     """How much more each decider costs than the oracle, over all scenarios."""
     rows = over_all(main)[::-1]
@@ -68,13 +74,15 @@ def _gap_figure(main: Sequence[TableRow], title: str) -> Figure:
             va="center",
             fontsize=8,
         )
-    axes.set_yticks(range(len(rows)), [row.decider for row in rows], fontsize=9)
+    axes.set_yticks(range(len(rows)), [_shown(row) for row in rows], fontsize=9)
     axes.set_xlim(min(0.0, 100 * min(row.oracle_gap.low for row in rows)), 112 * _WORST_GAP)
     axes.set_xlabel("cost above the oracle's, % (bars end at 100)")
     axes.set_title(f"How far from the optimum\n{title}", fontsize=11, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
-    names = ["ours", *_KIND_COLOURS]
-    colours = [LEARNED, *_KIND_COLOURS.values()]
+    there = {row.kind for row in rows if row.decider != OURS}
+    kinds = {kind: colour for kind, colour in _KIND_COLOURS.items() if kind in there}
+    names = ["ours", *kinds]
+    colours = [LEARNED, *kinds.values()]
     handles = [axes.barh(0, 0, color=colour) for colour in colours]
     axes.legend(handles, names, frameon=False, fontsize=9, loc="upper right")
     return figure
@@ -127,7 +135,7 @@ def _name_beside(axes: Axes, rows: Sequence[TableRow]) -> None:
     named: dict[tuple[float, float], list[str]] = {}
     for row in rows:
         point = (round(row.energy_j.mean, 3), round(100 * row.deadline_hit_rate.mean, 1))
-        named.setdefault(point, []).append(row.decider)
+        named.setdefault(point, []).append(_shown(row))
     for point, names in named.items():
         axes.annotate(
             ", ".join(names),
@@ -148,7 +156,7 @@ def _name_in_a_column(axes: Axes, rows: Sequence[TableRow]) -> None:
     column = right + 0.08 * (right - left)
     for row, height in zip(ordered, heights, strict=True):
         axes.annotate(
-            row.decider,
+            _shown(row),
             (row.energy_j.mean, 100 * row.deadline_hit_rate.mean),
             xytext=(column, height),
             va="center",
@@ -182,6 +190,6 @@ def _scenario_figure(main: Sequence[TableRow], title: str) -> Figure:
             colour = INK if value < _DARK else "white"
             axes.text(x, y, text, ha="center", va="center", fontsize=8, color=colour)
     axes.set_xticks(range(len(scenarios)), scenarios, rotation=40, ha="right", fontsize=9)
-    axes.set_yticks(range(len(order)), [row.decider for row in order], fontsize=9)
+    axes.set_yticks(range(len(order)), [_shown(row) for row in order], fontsize=9)
     axes.set_title(f"Cost above the oracle's, %\n{title}", fontsize=11, loc="left")
     return figure

@@ -14,23 +14,24 @@ from benchmarks.policies.page import page
 from benchmarks.policies.plan import OURS
 from benchmarks.policies.run import MeasuredDecider
 from benchmarks.policies.table import ORACLE, STATIC, Samples, TableRow, by_case, rows, speed_rows
-from benchmarks.policies.verdict import Target, bars
+from benchmarks.policies.verdict import bars
 
 TABLE, SPEED, PAGE = "benchmark.csv", "benchmark-speed.csv", "benchmark.md"
 
 
 def write(
-    results: Sequence[MeasuredDecider], out: Path, command: str
-) -> tuple[list[TableRow], list[Target]]:
+    results: Sequence[MeasuredDecider], out: Path, command: str, *, shows_goals: bool
+) -> list[TableRow]:
     """Write everything to `out`.
 
     Args:
         results: of all jobs.
         out: folder.
         command: that made them, for the page.
+        shows_goals: whether the page sets the project's own goals beside what was found.
 
     Returns:
-        All rows, and the bars of the first case.
+        All rows.
 
     Raises:
         AgentError: no case has got far enough to be compared.
@@ -45,13 +46,13 @@ def write(
     first = next(iter(samples.values()))
     table = [row for key, each in samples.items() for row in rows(key, each)]
     speed = [row for key, case in cases.items() for row in speed_rows(key, case)]
-    verdict = bars(first) if OURS in first.deciders else []
+    verdict = bars(first) if shows_goals and OURS in first.deciders else []
     _write_csv(out / TABLE, (_flat(row) for row in table))
     _write_csv(out / SPEED, (asdict(row) for row in speed))
     pictures = draw(table, out)
     text = page(table, speed, verdict, cases, pictures, command)
     (out / PAGE).write_text(text, encoding="utf-8")
-    return table, verdict
+    return table
 
 
 def _is_whole(case: Sequence[MeasuredDecider]) -> bool:

@@ -20,9 +20,9 @@ from agents.deciders.fitted import FittedDecider
 from agents.evaluation.episodes import Episodes, run_episodes
 from agents.evaluation.rows import ALL
 from agents.seeds import held_out_seeds
-from agents.training.all_deciders import DECIDERS
 from agents.training.workers import fresh_processes
 from agents.whole_file import written_whole
+from benchmarks.policies.compared import COMPARED, fingerprint
 from benchmarks.policies.plan import BenchmarkJob
 from benchmarks.policies.traces import recorded_scenarios
 from envs.sim.batched_simulator import BatchedSimulator
@@ -78,7 +78,7 @@ def run_jobs(
     """
     folder.mkdir(parents=True, exist_ok=True)
     code = code_fingerprint()
-    missing = [job for job in jobs if _load(folder, job, code) is None]
+    missing = [job for job in jobs if _load(folder, job, _version(job, code)) is None]
     report(f"{len(jobs)} fits to compare, {len(missing)} to be done")
     began_s = time.monotonic()
     try:
@@ -86,13 +86,13 @@ def run_jobs(
             futures = {pool.submit(measure, job, trace): job for job in missing}
             for n_done, future in enumerate(as_completed(futures), start=1):
                 job = futures[future]
-                _save(folder, future.result(), code)
+                _save(folder, future.result(), _version(job, code))
                 elapsed_s = time.monotonic() - began_s
                 left_s = elapsed_s / n_done * (len(missing) - n_done)
                 report(f"{n_done} of {len(missing)}: {job.name}; about {left_s / 60:.0f} min left")
     except KeyboardInterrupt:
         report("stopped: what is finished is compared, and need not be done again")
-    return [measured for job in jobs if (measured := _load(folder, job, code))]
+    return [measured for job in jobs if (measured := _load(folder, job, _version(job, code)))]
 
 
 def measure(job: BenchmarkJob, trace: Path | None) -> MeasuredDecider:
@@ -102,7 +102,7 @@ def measure(job: BenchmarkJob, trace: Path | None) -> MeasuredDecider:
     itself, which favours it.
     """
     world = build_sim_config(job.device, job.model, job.scenarios)
-    kind = DECIDERS.entry(job.decider).kind
+    kind = COMPARED.entry(job.decider).kind
     seeds = np.concatenate([held_out_seeds(seed, job.n_episodes) for seed in job.episode_seeds])
     recorded = recorded_scenarios(trace) if trace else ()
     fits: dict[str, FittedDecider] = {}
@@ -112,7 +112,7 @@ def measure(job: BenchmarkJob, trace: Path | None) -> MeasuredDecider:
         key = ALL if kind == "learned" else base
         if key not in fits:
             known = tuple(s for s in world.scenarios if key == ALL or s.name == base)
-            fits[key] = DECIDERS.fit(job.decider, replace(world, scenarios=known), job.fit_seed)
+            fits[key] = COMPARED.fit(job.decider, replace(world, scenarios=known), job.fit_seed)
         single = replace(world, scenarios=(scenario,))
         run = run_episodes(single, fits[key].decider, seeds)
         episodes[scenario.name] = _by_seed(run, job.n_episodes)
@@ -163,6 +163,11 @@ def _sources(root: Path) -> Iterable[Path]:
             is_mine = mine in path.parents and path != Path(__file__)
             if path.suffix in (".py", ".toml") and not is_mine:
                 yield path
+
+
+def _version(job: BenchmarkJob, code: str) -> str:
+    """Of this project's code and of what the decider rests on besides."""
+    return code + fingerprint(job.decider)
 
 
 def _by_seed(run: Episodes, n_episodes: int) -> dict[str, list[list[float]]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from envs.arguments import cost_weights, count, name_or_file, names_or_files, share
 from envs.scenarios.randomisation import Randomisation
 from envs.scenarios.scenario import Scenario, scenario_names
 from envs.sim.effects import Effects
@@ -35,6 +37,9 @@ def build_sim_config(
     without: Sequence[str] = (),
     nominal: str | None = None,
     randomisation: Randomisation | None = None,
+    eta: float | None = None,
+    weights: Mapping[str, float] | None = None,
+    n_steps: int = 240,
 ) -> SimConfig:
     """Build a simulated world.
 
@@ -45,25 +50,36 @@ def build_sim_config(
         without: effects that are not simulated, see `envs.sim.effects`.
         nominal: device that the boards are believed to be, if that is not true.
         randomisation: of single boards.
+        eta: weight of energy against time, 0..1; the scenarios' own if not given.
+        weights: of the cost's terms by name, `envs.arguments.WEIGHTS`; the usual ones if not given.
+        n_steps: control steps in an episode.
 
     Raises:
         DeviceFileError: a device.
-        EnvError: an effect.
+        EnvError: an effect, or an argument that means nothing.
         PartitionError: the model.
         ScenarioError: a scenario.
     """
-    folder = model if isinstance(model, ModelFolder) else ModelFolder.open(model)
-    device_model = DeviceModel.load(device)
+    if isinstance(model, ModelFolder):
+        folder = model
+    else:
+        folder = ModelFolder.open(name_or_file("model", model))
+    device_model = DeviceModel.load(name_or_file("device", device))
+    drawn = load_scenarios(names_or_files("scenario", scenarios))
+    if eta is not None:
+        drawn = tuple(replace(scenario, eta=share("eta", eta)) for scenario in drawn)
     return SimConfig(
         device=device_model,
         model=folder.name,
         cut_list_fingerprint=folder.cut_list_fingerprint,
         costs=SplitCosts.of(device_model, folder.routes),
-        scenarios=load_scenarios(scenarios),
+        scenarios=drawn,
         nominal=_believed(nominal, folder) if nominal else None,
-        effects=Effects.without(without),
+        effects=Effects.without(names_or_files("without", without) if without else ()),
         randomisation=randomisation or Randomisation(),
+        weights=cost_weights(weights),
         appeal_share=_appeal_share(folder),
+        n_steps=count("n_steps", n_steps),
     )
 
 
