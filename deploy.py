@@ -29,8 +29,8 @@ from agents.deployed.summary import Summary, live_line
 from agents.errors import AgentError
 from envs.edge_env import EdgeSplitEnv
 from envs.errors import EnvError
+from envs.live.make import make_live
 from envs.live.plant import LivePlant
-from envs.make import make_live
 from hw.base import Hold
 from hw.boards.registry import SIMULATED, describe_boards
 from hw.errors import HardwareError

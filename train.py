@@ -25,6 +25,7 @@ from agents.deciders.own import is_own
 from agents.errors import AgentError
 from agents.training.algorithms import ABLATIONS
 from agents.training.all_deciders import DECIDERS
+from agents.training.hyperparams import parsed
 from agents.training.live import LIVE_STEPS, LiveTuningConfig, tune_run
 from agents.training.run import TrainConfig, resumed, run
 from agents.training.sweep import Sweep
@@ -58,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: cannot write the run ({error}); free space or give --out", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stopped:
-        print("stopped; python train.py --resume with the run's folder goes on", file=sys.stderr)
+        way = f"--sweep {arguments.sweep}" if arguments.sweep else "--resume with the run's folder"
+        print(f"stopped; python train.py {way} goes on", file=sys.stderr)
         return command.exit_code(stopped)
 
 
@@ -125,6 +127,7 @@ def _config(arguments: argparse.Namespace) -> TrainConfig:
         without=tuple(arguments.without),
         blocking=arguments.blocking,
         target=arguments.target,
+        hyperparams=parsed(arguments.hyperparams),
     )
 
 
@@ -160,14 +163,26 @@ def _parser() -> argparse.ArgumentParser:
         default=DEFAULT_ALGORITHM,
         help=f"one of {', '.join(names)}, or MODULE:NAME of your own (%(default)s)",
     )
-    parser.add_argument("--total-timesteps", type=_positive, default=None)
-    parser.add_argument("--seed", type=_seed, default=0)
+    parser.add_argument(
+        "--total-timesteps",
+        type=_positive,
+        default=None,
+        help="control steps of all simulated boards (default: the algorithm's own)",
+    )
+    parser.add_argument("--seed", type=_seed, default=0, help="of everything random (0)")
     parser.add_argument("--out", type=Path, default=None, help=f"run folder (default {RUNS_DIR}/)")
     parser.add_argument(
         "--target",
         type=share,
         default=None,
         help="stop at this fraction of the gap between the best static setting and the oracle",
+    )
+    parser.add_argument(
+        "--hyperparams",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings of the algorithm, instead of those that it ships with",
     )
     parser.add_argument(
         "--disable-effect",

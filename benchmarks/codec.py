@@ -145,8 +145,8 @@ def _errors(received: Float32Array, sent: Float32Array) -> tuple[float, float]:
 
 
 def _methods() -> list[_Method]:
-    lz4, blosc2 = _package("lz4.frame"), _package("blosc2")
-    zstd = _package("zstandard")
+    lz4, blosc2 = importlib.import_module("lz4.frame"), importlib.import_module("blosc2")
+    zstd = importlib.import_module("zstandard")
     pack, unpack = zstd.ZstdCompressor(level=1), zstd.ZstdDecompressor()
 
     def floats(data: bytes) -> Float32Array:
@@ -205,16 +205,6 @@ def _methods() -> list[_Method]:
 
 def _sent_bytes(encoded: Any) -> int:
     return int(encoded.payload.nbytes + encoded.scale.nbytes + encoded.zero.nbytes)
-
-
-def _package(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise PartitionError(
-            f"package {error.name} is missing: pip install '.[dev]' has what codecs are "
-            "compared with"
-        ) from error
 
 
 def table(folder: ModelFolder, rows: list[CodecRow], arguments: str) -> str:

@@ -142,8 +142,8 @@ def _run_plain(folder: str, runs: int, seed: int) -> None:
 
 def _main() -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.fuzz_wire", description=__doc__)
-    parser.add_argument("--runs", type=int, default=1_000_000)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--runs", type=int, default=1_000_000, help="inputs (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of the inputs (%(default)s)")
     parser.add_argument("--corpus", type=Path, help="keep inputs here; default: nowhere")
     arguments = parser.parse_args()
     sys.stdout.write(f"{fuzz(arguments.runs, arguments.seed, arguments.corpus)}\n")

@@ -1,4 +1,4 @@
-"""Ends of a command: before its work begins, by a signal, or for want of memory or threads.
+"""Ends of a command: by a signal, or for want of memory, threads or a package of an extra.
 
 Imports nothing that takes time, so that it is in force while everything else is imported.
 """
@@ -13,6 +13,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import NoReturn
+
+from common import extras
 
 SIGNALS = (
     *(signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGPWR),
@@ -79,8 +81,8 @@ def run(main: Callable[[], int | None]) -> int:
     back, and are ignored afterwards.
 
     Returns:
-        What it returned, 0 for None; 128 and the signal's number; 2 for want of memory, threads or
-        a reader of its output.
+        What it returned, 0 for None; 128 and the signal's number; 2 for want of memory, threads, a
+        package of an extra or a reader of its output.
     """
     taken = _taken()
     for number in taken:
@@ -148,6 +150,8 @@ def _lack(error: BaseException) -> str | None:
         return _MEMORY
     if isinstance(error, OSError) and error.errno in _LACKS:
         return _LACKS[error.errno]
+    if isinstance(error, ModuleNotFoundError):
+        return extras.remedy(error)
     text = str(error).lower()
     if any(told in text for told in _TOLD_MEMORY):
         return _MEMORY

@@ -71,7 +71,7 @@ class EdgeSplitEnv(gymnasium.Env[Any, Any]):
     Never terminated. Truncated after `n_steps` control steps.
 
     ## Arguments
-    See `make_simulated` and `make_live`.
+    See `envs.sim.make.make_simulated` and `envs.live.make.make_live`.
 
     ## Rendering
     `render_mode="ansi"`: a table of the last steps; `"rgb_array"`: charts of them.

@@ -73,7 +73,8 @@ def open_job(spec: str, data: str, out: Path | None, epochs: int, seed: int) -> 
     if len(loaded.classes) != folder.n_classes:
         raise DatasetError(
             f"data {data!r} has {len(loaded.classes)} classes, {folder.name} knows "
-            f"{folder.n_classes}: train the network on this data first"
+            f"{folder.n_classes}: train it with python -m partition.train_classifier --data {data} "
+            "and give the file that it writes as --model"
         )
     match source.load():
         case (torch.nn.Module() as network, torch.Tensor()):
@@ -157,8 +158,15 @@ def run(job: TrainingJob, command: str, only: list[str] | None = None) -> Accura
         only: names of the split points to train; the others are measured as they are.
 
     Raises:
-        PartitionError: a cut cannot be found in the torch network, or a file cannot be written.
+        PartitionError: no such split point, one that cannot be found in the torch network, or a
+            file that cannot be written.
     """
+    unknown = sorted({*(only or ())} - {point.name for point in job.folder.split_points[1:-1]})
+    if unknown:
+        known = ", ".join(point.name for point in job.folder.split_points[1:-1])
+        raise ModelExportError(
+            f"model {job.folder.name!r} has no split point {unknown[0]!r}: choose from {known}"
+        )
     rows: list[AccuracyRow] = []
     exits: dict[str, dict[str, Any]] = {}
     withdraw(job.folder.path)
@@ -242,9 +250,9 @@ def _main() -> None:
     )
     parser.add_argument("--out", type=Path, help="model folder (default: models/<name>)")
     parser.add_argument("--splits", nargs="+", help="train these split points only")
-    parser.add_argument("--epochs", type=cli.positive, default=4)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=cli.positive, default=1)
+    parser.add_argument("--epochs", type=cli.positive, default=4, help="passes (%(default)s)")
+    parser.add_argument("--seed", type=cli.seed, default=0, help="of what is random (%(default)s)")
+    parser.add_argument("--threads", type=cli.positive, default=1, help="to compute on (1)")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     job = open_job(arguments.model, arguments.data, arguments.out, arguments.epochs, arguments.seed)

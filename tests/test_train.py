@@ -122,6 +122,7 @@ def _check_documents(out, base, algo, steps) -> None:
         "without": [],
         "blocking": False,
         "target": None,
+        "hyperparams": {},
     }
     machine = json.loads((out / "machine.json").read_text())
     assert {"processor", "python", "torch", "numpy", "commit"} <= set(machine)

@@ -16,6 +16,7 @@ from agents.deciders.base import Decider
 from agents.deciders.fitted import FittedDecider
 from agents.deciders.nominal import NominalModel
 from agents.deciders.partly_governed import PartlyGoverned
+from agents.errors import AgentError
 from agents.learners.algorithm import Algorithm
 from agents.learners.budget import within
 from agents.learners.imitation import Imitation, ImitationConfig
@@ -25,6 +26,7 @@ from agents.policy.metadata import PolicyMetadata
 from agents.training.algorithms import algorithm
 from agents.training.callbacks import EntropyDecay
 from agents.training.checkpoints import go_on
+from agents.training.hyperparams import Hyperparams, with_hyperparams
 from agents.training.validation import Validation
 from envs.sim.sim_config import SimConfig
 from envs.vec_env import EdgeSplitVecEnv
@@ -60,6 +62,7 @@ def train(
     watchers: Watchers = lambda *_: (),
     report: Callable[[str], None] = lambda _: None,
     checkpoint: Path | None = None,
+    hyperparams: Hyperparams | None = None,
 ) -> TrainingResult:
     """Learn by imitation, if the algorithm does, then by reinforcement, and freeze the policy.
 
@@ -75,19 +78,25 @@ def train(
         watchers: make callbacks for the boards, and their validation.
         report: called with a line of progress.
         checkpoint: saved agent to go on with; what an off-policy agent remembered is lost.
+        hyperparams: settings of the algorithm that differ from what it ships with.
 
     Raises:
-        AgentError: unknown algorithm, a checkpoint that is damaged, or a policy that cannot be
-            frozen.
+        AgentError: unknown algorithm or setting, a checkpoint that is damaged, or a policy that
+            cannot be frozen.
     """
     set_threads()
-    recipe = algorithm(name)
+    recipe = with_hyperparams(name, algorithm(name), hyperparams or {})
     asked = recipe.total_timesteps if total_timesteps is None else total_timesteps
     recipe = within(recipe, asked)
     imagined = recipe.imagine(world)
     boards = recipe.boards(imagined)
     logs = str(run_dir / TENSORBOARD) if run_dir else None
-    agent, metadata = recipe.build(boards, seed, logs), recipe.describe(name, world.layout)
+    try:
+        agent, metadata = recipe.build(boards, seed, logs), recipe.describe(name, world.layout)
+    except (AssertionError, TypeError, ValueError) as error:
+        if not hyperparams:
+            raise
+        raise AgentError(f"{name} cannot be built with {dict(hyperparams)}: {error}") from None
     validation = Validation(imagined, partial(_decides, recipe, metadata, imagined), run_dir)
     report(_plan(recipe, imagined, asked))
     if checkpoint:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,11 @@ from agents.evaluation.evaluate import one_by_one, run_rivals
 from agents.evaluation.verdict import last_words
 from agents.policy.folder import METADATA_FILE
 from agents.policy.saved_rule import SavedRule, save_privileged
-from agents.training.algorithms import learns
+from agents.training.algorithms import algorithm, learns
 from agents.training.all_deciders import DECIDERS
 from agents.training.callbacks import TrainingReport
 from agents.training.checkpoints import AGENT, CHECKPOINT, Checkpoints, checkpoint_in
+from agents.training.hyperparams import Value, with_hyperparams
 from agents.training.judge import judge
 from agents.training.learn import simulated_decider, train
 from agents.training.machine import describe_machine
@@ -62,6 +63,7 @@ class TrainConfig:
         without: effects that are not simulated.
         blocking: boards wait for each decision rather than going on meanwhile.
         target: fraction of the gap between the best static setting and the oracle at which to stop.
+        hyperparams: settings of the algorithm that differ from what it ships with.
     """
 
     board: str
@@ -74,6 +76,7 @@ class TrainConfig:
     without: tuple[str, ...] = ()
     blocking: bool = False
     target: float | None = None
+    hyperparams: dict[str, Value] = field(default_factory=dict)
 
     def world(self, folder: ModelFolder) -> SimConfig:
         """Build the simulated world.
@@ -108,8 +111,11 @@ def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> str:
         HardwareError: the device.
         PartitionError: the model.
     """
-    if not config.learns:
-        DECIDERS.entry(config.algo)  # an unknown name is reported before anything is prepared
+    # An unknown name is reported before anything is prepared.
+    if config.learns:
+        with_hyperparams(config.algo, algorithm(config.algo), config.hyperparams)
+    elif DECIDERS.entry(config.algo) and config.hyperparams:
+        raise AgentError(f"{config.algo} does not learn; leave --hyperparams out")
     folder = open_or_prepare(config.model)
     world = config.world(folder)
     # As deploy.py will look it up, whatever the network was given as.
@@ -178,14 +184,28 @@ def resumed(path: Path) -> TrainConfig:
     """
     if is_finished(path):
         raise RunFolderError(f"{path} is finished; train again with another --out")
+    config = _read_config(path)
+    kept = path / DEVICE_FILE
+    return replace(config, device=str(kept)) if kept.is_file() else config
+
+
+def _read_config(path: Path) -> TrainConfig:
     try:
-        config = convert(json_file.read(path / CONFIG_FILE), TrainConfig)
+        return convert(json_file.read(path / CONFIG_FILE), TrainConfig)
     except FileNotFoundError:
         raise RunFolderError(f"{path} holds no run; give the folder of one that was cut") from None
     except (OSError, ValueError) as error:
         raise RunFolderError(f"{path / CONFIG_FILE} is damaged ({error}); train again") from None
-    kept = path / DEVICE_FILE
-    return replace(config, device=str(kept)) if kept.is_file() else config
+
+
+def resumed_settings(path: Path) -> tuple[int | None, dict[str, Value]]:
+    """What a run was told of learning: total_timesteps and hyperparams.
+
+    Raises:
+        RunFolderError: its configuration is damaged.
+    """
+    config = _read_config(path)
+    return config.total_timesteps, config.hyperparams
 
 
 def is_finished(path: Path) -> bool:
@@ -213,6 +233,7 @@ def _learned(config: TrainConfig, world: SimConfig, run_dir: Path) -> tuple[Deci
         watchers=watchers,
         report=print,
         checkpoint=checkpoint_in(run_dir),
+        hyperparams=config.hyperparams,
     )
     print(f"trained {trained.steps:,} steps in {time.monotonic() - began_s:.0f} s")
     with written_whole(run_dir / AGENT) as stream:

@@ -16,8 +16,8 @@ from agents.training.learn import simulated_decider, train
 from benchmarks.pinned.content import scattered
 from benchmarks.pinned.differences import Values
 from envs.edge_env import EdgeSplitEnv
-from envs.make import make_simulated
 from envs.sim.build import build_sim_config
+from envs.sim.make import make_simulated
 from partition.prepare.build import prepare
 
 _TRAININGS = {"advised": 48_000, "ppo": 48_000, "dvfo": 12_800}

@@ -13,6 +13,7 @@ from envs.sim.sim_config import NominalSimConfig, SimConfig
 from envs.sim.split_costs import SplitCosts
 from hw.device.model import DeviceModel
 from partition.model.folder import ModelFolder
+from partition.model.network_costs import NetworkCosts
 
 ALL_SCENARIOS = "all"
 
@@ -31,7 +32,7 @@ def load_scenarios(names: Sequence[str]) -> tuple[Scenario, ...]:
 
 def build_sim_config(
     device: str = "tx2",
-    model: str | ModelFolder = "efficientnet-lite0",
+    model: str | ModelFolder | NetworkCosts = "efficientnet-lite0",
     scenarios: Sequence[str] = (ALL_SCENARIOS,),
     *,
     without: Sequence[str] = (),
@@ -45,7 +46,8 @@ def build_sim_config(
 
     Args:
         device: name of a device model, or a TOML file.
-        model: name of a prepared model, its folder, or the opened folder.
+        model: name of a prepared model, its folder, or the opened folder; one that ships with
+            its costs (`partition.model.network_costs`) need not be prepared.
         scenarios: names or TOML files.
         without: effects that are not simulated, see `envs.sim.effects`.
         nominal: device that the boards are believed to be, if that is not true.
@@ -60,35 +62,32 @@ def build_sim_config(
         PartitionError: the model.
         ScenarioError: a scenario.
     """
-    if isinstance(model, ModelFolder):
-        folder = model
-    else:
-        folder = ModelFolder.open(name_or_file("model", model))
+    match model:
+        case NetworkCosts():
+            network = model
+        case ModelFolder():
+            network = NetworkCosts.of(model)
+        case _:
+            network = NetworkCosts.open(name_or_file("model", model))
     device_model = DeviceModel.load(name_or_file("device", device))
     drawn = load_scenarios(names_or_files("scenario", scenarios))
     if eta is not None:
         drawn = tuple(replace(scenario, eta=share("eta", eta)) for scenario in drawn)
     return SimConfig(
         device=device_model,
-        model=folder.name,
-        cut_list_fingerprint=folder.cut_list_fingerprint,
-        costs=SplitCosts.of(device_model, folder.routes),
+        model=network.name,
+        cut_list_fingerprint=network.cut_list_fingerprint,
+        costs=SplitCosts.of(device_model, network.routes),
         scenarios=drawn,
-        nominal=_believed(nominal, folder) if nominal else None,
+        nominal=_believed(nominal, network) if nominal else None,
         effects=Effects.without(names_or_files("without", without) if without else ()),
         randomisation=randomisation or Randomisation(),
         weights=cost_weights(weights),
-        appeal_share=_appeal_share(folder),
+        appeal_share=network.appeal_share,
         n_steps=count("n_steps", n_steps),
     )
 
 
-def _believed(device: str, folder: ModelFolder) -> NominalSimConfig:
+def _believed(device: str, network: NetworkCosts) -> NominalSimConfig:
     model = DeviceModel.load(device)
-    return NominalSimConfig(model, SplitCosts.of(model, folder.routes))
-
-
-def _appeal_share(folder: ModelFolder) -> float | None:
-    """The smallest of the measured ones."""
-    appeals = folder.attention.table.appeals if folder.attention else {}
-    return min((float(found["share_of_appeals"]) for found in appeals.values()), default=None)
+    return NominalSimConfig(model, SplitCosts.of(model, network.routes))

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from common import extras
 from partition.data.image_file import SUFFIXES, read_rgb
 from partition.data.pictures import Box, PictureFormat
 from partition.errors import ImageError
@@ -136,8 +137,7 @@ def _shipped_paths() -> list[Path]:
     spec = importlib.util.find_spec("skimage")
     if spec is None or spec.submodule_search_locations is None:
         raise ImageError(
-            "no photographs: install scikit-image (pip install --editable '.[photos]') or give a "
-            "folder"
+            f"no photographs: install scikit-image ({extras.install('photos')}) or give a folder"
         )
     return [Path(spec.submodule_search_locations[0]) / "data" / name for name in SHIPPED]
 

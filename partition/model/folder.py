@@ -122,6 +122,15 @@ class ModelFolder:
                 "start this program again"
             )
 
+    @classmethod
+    def read_cuts(cls, path: Path) -> ModelFolder:
+        """Read what `cuts.json` says of a network, without looking at graph and weights.
+
+        Raises:
+            ModelFolderError: it is corrupt or of another schema.
+        """
+        return _parse(path.parent, _read_json(path.parent, path.name))
+
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of the first input, for one sample."""

@@ -13,7 +13,6 @@ from typing import Any
 
 from partition import cli
 from partition.data.pictures import ASSUMED_SCALE, SCALES
-from partition.errors import PartitionError
 from partition.model.folder import ModelFolder
 from partition.model.profile_file import PROFILE_FILE
 from partition.profile import table
@@ -71,12 +70,8 @@ def _main() -> None:
 
 
 def _plot(result: dict[str, Any], path: Path) -> None:
-    try:
-        from partition.profile import plot  # noqa: PLC0415 - boards do without matplotlib
-    except ModuleNotFoundError as error:
-        raise PartitionError(
-            f"drawing needs {error.name}: pip install --editable '.[train]'"
-        ) from error
+    from partition.profile import plot  # noqa: PLC0415 - boards do without matplotlib
+
     plot.save(result, path)
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 import envs  # noqa: F401  # registers the environments
 from envs.errors import ScenarioError
-from envs.make import make_live
+from envs.live.make import make_live
 from hw.boards.sim import SimBoard
 from hw.device.model import DeviceModel
 from hw.errors import HardwareError, SensorReadError, UnsupportedError
@@ -109,7 +109,7 @@ def test_a_board_is_given_back_when_the_rest_fails(arguments, closed, monkeypatc
     def fail(*_, **__):
         raise PartitionError("broken")
 
-    monkeypatch.setattr("envs.make.SplitRuntime", fail)
+    monkeypatch.setattr("envs.live.make.SplitRuntime", fail)
     with pytest.raises(PartitionError, match="broken"):
         make_live(**arguments)
     assert len(closed) == 1
