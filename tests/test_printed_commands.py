@@ -250,3 +250,15 @@ def test_links_lead_to_files_and_headings():
     ]
     assert len(links) > 50
     assert [(page.name, link) for page, link in links if broken(link, page)] == []
+
+
+def test_every_command_has_its_place_among_the_pages():
+    page = (REPOSITORY / "docs" / "commands.md").read_text()
+    shown = {name for name, _ in printed_commands(page)}
+    rooms = (path.relative_to(REPOSITORY) for path in CODE if path.parent != REPOSITORY)
+    names = {
+        ".".join(path.with_suffix("").parts).removesuffix(".__main__")
+        for path in rooms
+        if path.parts[0] != "benchmarks" and "__name__ ==" in (REPOSITORY / path).read_text()
+    }
+    assert names - shown - {"hw.calibrate.write_boards"} == set()
