@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Sequence
 from pathlib import Path
 
 from agents.errors import AgentError
-from agents.evaluation.statistics import Interval
+from benchmarks.policies import table_file
 from benchmarks.policies.figures import draw
 from benchmarks.policies.page import page
 from benchmarks.policies.plan import OURS
@@ -47,8 +45,8 @@ def write(
     table = [row for key, each in samples.items() for row in rows(key, each)]
     speed = [row for key, case in cases.items() for row in speed_rows(key, case)]
     verdict = bars(first) if shows_goals and OURS in first.deciders else []
-    _write_csv(out / TABLE, (_flat(row) for row in table))
-    _write_csv(out / SPEED, (asdict(row) for row in speed))
+    table_file.write_rows(out / TABLE, table)
+    table_file.write_speeds(out / SPEED, speed)
     pictures = draw(table, out)
     text = page(table, speed, verdict, cases, pictures, command)
     (out / PAGE).write_text(text, encoding="utf-8")
@@ -58,29 +56,3 @@ def write(
 def _is_whole(case: Sequence[MeasuredDecider]) -> bool:
     """Whether a case has what the others are compared with."""
     return {ORACLE, STATIC} <= {r.job.decider for r in case}
-
-
-def _flat(row: TableRow) -> dict[str, object]:
-    """A row with three columns for each interval."""
-    found: dict[str, object] = {}
-    for field in fields(TableRow):
-        value = getattr(row, field.name)
-        if isinstance(value, Interval):
-            found[field.name] = _short(value.mean)
-            found[f"{field.name}_low"] = _short(value.low)
-            found[f"{field.name}_high"] = _short(value.high)
-        else:
-            found[field.name] = _short(value) if isinstance(value, float) else value
-    return found
-
-
-def _short(value: float) -> str:
-    return f"{value:.6g}"
-
-
-def _write_csv(path: Path, lines: Iterable[dict[str, object]]) -> None:
-    lines = list(lines)
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, list(lines[0]))
-        writer.writeheader()
-        writer.writerows(lines)
