@@ -31,6 +31,10 @@ class ImageError(PartitionError):
     """A photograph or a folder of photographs cannot be read."""
 
 
+class SampleError(PartitionError):
+    """Inputs in a file cannot be read, or do not fit the network."""
+
+
 class WireError(PartitionError):
     """A message or a tensor does not fit the wire format."""
 

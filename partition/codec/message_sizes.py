@@ -9,8 +9,22 @@ import numpy as np
 from partition.codec.encoded import MIN_DIMS, encoded_bytes
 from partition.errors import WireError
 
-RAW_TYPES = ("float32", "float16", "int64", "int32", "bool")
-"""numpy's names of the types that cross as they are, in the order of their codes in a message."""
+RAW_TYPES = (
+    "float32",
+    "float16",
+    "int64",
+    "int32",
+    "bool",
+    "int8",
+    "uint8",
+    "int16",
+    "uint16",
+    "uint32",
+    "uint64",
+    "float64",
+)
+"""numpy's names of the types that cross as they are, in the order of their codes in a message: new
+ones come last."""
 RAW_NAMES = ", ".join(RAW_TYPES)
 _REQUEST_HEADER_BYTES = 24
 _TENSOR_HEADER_BYTES = 40
@@ -27,8 +41,8 @@ def request_bytes(
     Args:
         shapes: of the tensors.
         bits: of the levels of those that are quantised.
-        dtypes: numpy's names; what is not float32, or has one dimension, crosses as it is. None:
-            all are float32.
+        dtypes: numpy's names; what is not float32, or has less than two dimensions, crosses as it
+            is. None: all are float32.
 
     Raises:
         WireError: a message cannot carry one of the types.
@@ -46,7 +60,11 @@ def padding(size: int) -> int:
 
 
 def _tensor_bytes(shape: tuple[int, ...], bits: int, dtype: str) -> int:
-    """Bytes of a tensor in a message, header and padding included."""
+    """Bytes of a tensor in a message, header and padding included.
+
+    A size that depends on the data, -1, counts as one.
+    """
+    shape = tuple(map(abs, shape))
     if dtype == "float32" and len(shape) >= MIN_DIMS:
         size = encoded_bytes(shape, bits)
     elif dtype in RAW_TYPES:

@@ -185,7 +185,7 @@ def _parse(path: Path, data: dict[str, Any]) -> ModelFolder:
             inputs=inputs,
             outputs=tuple(_parse_spec(spec) for spec in data["outputs"]),
             dynamic_batch=bool(data["dynamic_batch"]),
-            preprocess=_parse_preprocess(data["preprocess"], inputs[0].shape[-1]),
+            preprocess=_parse_preprocess(data["preprocess"], inputs[0].shape),
             cuts=cuts,
             split_points=choose_split_points(cuts),
             fidelity=None,
@@ -199,13 +199,13 @@ def _parse_spec(data: dict[str, Any]) -> TensorSpec:
     return TensorSpec(str(data["name"]), str(np.dtype(data["dtype"])), shape)
 
 
-def _parse_preprocess(data: dict[str, Any] | None, size: int) -> Preprocess | None:
+def _parse_preprocess(data: dict[str, Any] | None, shape: tuple[int, ...]) -> Preprocess | None:
     if data is None:
         return None
     mean = tuple(float(v) for v in data["mean"])
     std = tuple(float(v) for v in data["std"])
     return Preprocess(
-        size,
+        shape[-1],
         float(data["crop_fraction"]),
         (mean[0], mean[1], mean[2]),
         (std[0], std[1], std[2]),
@@ -220,7 +220,7 @@ def _parse_cut(index: int, data: dict[str, Any], total: Cost) -> SplitPoint:
     dtypes = tuple(str(np.dtype(name)) for name in data["dtypes"])
     if not len(tensors) == len(shapes) == len(dtypes):
         raise ValueError(f"{len(tensors)} tensors, {len(shapes)} shapes, {len(dtypes)} dtypes")
-    if any(not 0 <= math.prod(shape) < _MAX_ELEMENTS for shape in shapes):
+    if any(abs(math.prod(shape)) >= _MAX_ELEMENTS for shape in shapes):
         raise ValueError("a shape")
     return SplitPoint(
         index=index,

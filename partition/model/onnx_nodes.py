@@ -6,6 +6,8 @@ import onnx
 
 BATCH = "N"
 """Name of the symbolic dimension, and of the tensor that holds it."""
+BATCH_SHAPE = f"{BATCH}.shape"
+"""Name of the shape that the batch is read off, in opsets where `Shape` cannot give a part."""
 
 
 def node_reads(node: onnx.NodeProto) -> set[str]:

@@ -13,8 +13,9 @@ import numpy.typing as npt
 import onnx
 
 from partition.errors import ModelFolderError, ModelRunError
+from partition.model import example_file, unsigned_ends
 from partition.model.folder import GRAPH_FILE, ModelFolder
-from partition.model.onnx_nodes import BATCH, node_reads
+from partition.model.onnx_nodes import BATCH, BATCH_SHAPE, node_reads
 from partition.model.seam import choose_seam, route
 from partition.model.split_point import SplitPoint
 from partition.providers.execution import Execution
@@ -60,6 +61,7 @@ class SplitRuntime:
         self._model = onnx.load(folder.path / GRAPH_FILE, load_external_data=False)
         self._threads = threads or folder.threads or 1
         self.execution = execution or Execution.choose()
+        self._pairs = unsigned_ends.pairs(self._model.graph)
         self._positions = {cut.tensors: i for i, cut in enumerate(folder.cuts)}
         self._seam = choose_seam(folder.cuts, folder.split_points)
         self._kept: dict[PartKey, _Part] = {}
@@ -173,6 +175,8 @@ class SplitRuntime:
 
     def _load(self, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> _Part:
         model = extract(self._model, inputs, outputs)
+        if self.execution.providers == (CPU,) and unsigned_ends.is_wanted():
+            model = unsigned_ends.with_unsigned_ends(model, self._pairs)
         try:
             placed = place_session(
                 model,
@@ -208,7 +212,8 @@ def extract(
     for node in reversed(graph.node):
         if (needed - given).intersection(node.output):
             reads = node_reads(node)
-            if node.output[0] == BATCH and not reads <= given:
+            is_batch = node.op_type == "Shape" and node.output[0] in (BATCH, BATCH_SHAPE)
+            if is_batch and not reads <= given:
                 # The batch is also the first dimension of whatever crosses.
                 node = _copy(node)  # noqa: PLW2901
                 node.input[0] = inputs[0]
@@ -240,17 +245,22 @@ def _tensor_bytes(tensor: onnx.TensorProto) -> int:
 
 
 def random_inputs(folder: ModelFolder, batch: int = 1, seed: int = 0) -> tuple[Array, ...]:
-    """Inputs to try a network with: normal numbers; token ids and masks of 0 and 1.
+    """Inputs to try a network with: those that its folder keeps, or else made-up ones.
 
-    The first of each sample is 1, so that no mask hides everything.
+    Made up are normal numbers, bytes of any value, and token ids and masks of 0 and 1, the first of
+    each sample 1, so that no mask hides everything.
     """
+    if kept := example_file.read(folder.path, folder.inputs):
+        chosen = [kept[(seed + i) % len(kept)] for i in range(batch)]
+        by_input = zip(*chosen, strict=True)
+        return tuple(np.concatenate(rows) if batch > 1 else rows[0] for rows in by_input)
     rng = np.random.default_rng(seed)
     made = []
     for spec in folder.inputs:
         shape = (batch, *spec.shape[1:]) if folder.dynamic_batch else spec.shape
         if np.dtype(spec.dtype).kind == "f":
-            made.append(rng.normal(size=shape).astype(spec.dtype))
+            made.append(np.asarray(rng.normal(size=shape), spec.dtype))
         else:
-            made.append(rng.integers(0, 2, shape).astype(spec.dtype))
+            made.append(np.asarray(rng.integers(0, 2, shape), spec.dtype))
             made[-1].reshape(shape[0] if shape else 1, -1)[:, 0] = 1
     return tuple(made)

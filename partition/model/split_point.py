@@ -39,7 +39,14 @@ class TensorSpec:
     dtype: str
     """numpy's name of the type."""
     shape: tuple[int, ...]
-    """For one sample; the first dimension is the batch where the batch is free."""
+    """For one sample; the first dimension is the batch where the batch is free. -1 is a size of an
+    output that depends on the data, as the number of boxes that are found."""
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether an array of this shape can be the tensor, for one sample."""
+        return len(shape) == len(self.shape) and all(
+            own in (size, -1) for own, size in zip(self.shape, shape, strict=True)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,11 @@ class SplitPoint:
     is_output: bool
 
     @property
+    def specs(self) -> tuple[TensorSpec, ...]:
+        """What crosses."""
+        return tuple(map(TensorSpec, self.tensors, self.dtypes, self.shapes))
+
+    @property
     def wire_bytes(self) -> int:
         """Bytes of the uplink message with the int8 codec, header included; 0 on the edge."""
         return 0 if self.is_output else self.request_bytes(quantisers.DEFAULT.bits)
@@ -72,8 +84,8 @@ class SplitPoint:
 
     @property
     def float32_bytes(self) -> int:
-        """Bytes of the crossing tensors as they are."""
+        """Bytes of the crossing tensors as they are; a size that depends on the data is one."""
         return sum(
-            math.prod(shape) * np.dtype(dtype).itemsize
+            abs(math.prod(shape)) * np.dtype(dtype).itemsize
             for shape, dtype in zip(self.shapes, self.dtypes, strict=True)
         )

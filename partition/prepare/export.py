@@ -1,36 +1,34 @@
-"""Export of a network to one clean ONNX graph with known shapes, for any batch size if it can."""
+"""One clean ONNX graph of any network, with known shapes, for any batch size if it can."""
 
 from __future__ import annotations
 
-import ast
 import contextlib
-import io
-import logging
-import sys
-import traceback
-import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnx.inliner
-from google.protobuf.message import DecodeError, EncodeError
+import onnxruntime as ort
+from google.protobuf.message import EncodeError
 
+from partition.data.array_files import Sample
 from partition.errors import ModelExportError
-from partition.prepare.shapes import Feeds, settle
+from partition.prepare import from_torch
+from partition.prepare.naming import name_nodes
+from partition.prepare.onnx_file import network
+from partition.prepare.onnx_file.choices import Choices
+from partition.prepare.progress import Report, silent
+from partition.prepare.samples import rows
+from partition.prepare.shapes import Feeds, inline_branches, read_shape, settle
 from partition.prepare.zoo import Source
 from partition.providers.session import RUNTIME_ERRORS, make_session
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-_INSTALL = "pip install --editable '.[prepare]'"
-_SCOPES_KEY = "pkg.torch.onnx.name_scopes"
-_ROWS_ERROR = 1e-3
+_ROWS_ERROR = {"float16": 1e-2}
+"""Of a batch against its samples one by one, relative to the largest value: rounding differs."""
+_OTHER_ROWS_ERROR = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,266 +38,147 @@ class Exported:
     model: onnx.ModelProto
     """Shapes inferred, nodes named, no meta-data; the batch is called N where it is free."""
     dynamic_batch: bool
+    samples: tuple[Sample, ...] = ()
+    """Real inputs, where the user gave some."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Example:
-    """A torch network with one sample for it."""
-
-    network: nn.Module
-    arguments: tuple[Tensor, ...]
-    keywords: dict[str, Tensor]
-
-    def repeated(self, times: int) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-        """Arguments with the sample several times over."""
-        import torch
-
-        one = tuple(tensor[:1] for tensor in self.arguments)
-        keywords = {name: tensor[:1] for name, tensor in self.keywords.items()}
-        return (
-            tuple(torch.cat([tensor] * times) for tensor in one),
-            {name: torch.cat([tensor] * times) for name, tensor in keywords.items()},
-        )
-
-    @property
-    def has_batch(self) -> bool:
-        """Whether the first dimension of all inputs is the same, hence the batch."""
-        tensors = [*self.arguments, *self.keywords.values()]
-        return len({tuple(tensor.shape[:1]) for tensor in tensors}) == 1 and tensors[0].ndim > 0
-
-
-def to_onnx(source: Source, *, dynamic_batch: bool = True) -> Exported:
+def to_onnx(
+    source: Source,
+    *,
+    dynamic_batch: bool = True,
+    choices: Choices | None = None,
+    report: Report = silent,
+) -> Exported:
     """The graph of `source`.
 
     Args:
         source: the network.
         dynamic_batch: leave the batch free if the network can take any; otherwise it is 1.
+        choices: about an ONNX file.
+        report: told what is being done.
 
     Raises:
-        ModelExportError: the exporter cannot follow the network, or ONNX Runtime cannot run it.
+        ModelExportError: the exporter cannot follow the network, ONNX Runtime cannot run it, or a
+            choice does not fit.
+        SampleError: the example does not fit.
     """
     if isinstance(source.load, Path):
-        model, feeds = _read(source.load), None
-        if dynamic_batch and _free_batch(model):
-            settled = _settled(source.name, model, feeds, dynamic_batch=True)
-            if settled is not None:
-                return Exported(settled, dynamic_batch=True)
-        return Exported(_fixed(source.name, model, feeds), dynamic_batch=False)
-    example = _example(source.name, source.load)
-    one = _feeds_of(example)
+        return _from_file(source.name, source.load, choices or Choices(), dynamic_batch, report)
+    if choices:
+        raise ModelExportError(
+            f"model {source.name!r} is no .onnx file: it brings its own example input, which "
+            "decides on shapes and values"
+        )
+    report("exporting it with torch")
+    example = from_torch.load(source.name, source.load)
+    one, how = [example.sample], "on its example input"
     if dynamic_batch and example.has_batch:
         with contextlib.suppress(ModelExportError):
-            model = _from_torch(source.name, example, dynamic_batch=True)
-            settled = _settled(source.name, model, one, dynamic_batch=True)
+            model = from_torch.to_graph(source.name, example, dynamic_batch=True)
+            report("finding its shapes")
+            settled = _for_any_batch(model, one)
             if settled is not None:
                 return Exported(settled, dynamic_batch=True)
-    model = _from_torch(source.name, example, dynamic_batch=False)
-    return Exported(_fixed(source.name, model, one), dynamic_batch=False)
+    model = from_torch.to_graph(source.name, example, dynamic_batch=False)
+    return Exported(_for_one_sample(source.name, model, one, how), dynamic_batch=False)
 
 
-def _fixed(
-    name: str, model: onnx.ModelProto, feeds: list[npt.NDArray[Any]] | None
+def _from_file(
+    name: str, path: Path, choices: Choices, dynamic_batch: bool, report: Report
+) -> Exported:
+    read = network.load(name, path, choices)
+    report("finding its shapes")
+    real = () if read.is_made_up else tuple(read.samples)
+    if dynamic_batch and read.has_free_batch:
+        settled = _for_any_batch(read.model, read.samples)
+        if settled is not None:
+            return Exported(settled, dynamic_batch=True, samples=real)
+    report("finding its shapes for one sample")
+    how = read.describe_samples()
+    fixed = _for_one_sample(name, read.model, read.samples, how)
+    return Exported(fixed, dynamic_batch=False, samples=real)
+
+
+def _for_any_batch(original: onnx.ModelProto, samples: Sequence[Sample]) -> onnx.ModelProto | None:
+    """The graph for a batch of any size; None where it cannot take one."""
+    model, feeds = _copied(original), _feeds(original, samples[:1], 1)
+    try:
+        _settle(model, feeds, _feeds(original, samples, 2))
+        # The number of boxes or tokens found says nothing about which sample they are of.
+        certain = all(read_shape(value) is not None for value in model.graph.output)
+        is_free = certain and _independent(model, _feeds(original, samples, 3))
+    except (*RUNTIME_ERRORS, EncodeError):
+        return None
+    return model if is_free else None
+
+
+def _for_one_sample(
+    name: str, original: onnx.ModelProto, samples: Sequence[Sample], how: str
 ) -> onnx.ModelProto:
-    settled = _settled(name, model, feeds, dynamic_batch=False)
-    if settled is None:
-        raise ModelExportError(f"model {name!r} does not run in ONNX Runtime")
-    return settled
-
-
-def _read(path: Path) -> onnx.ModelProto:
+    model = _copied(original)
     try:
-        model = onnx.load(path)
-        return onnx.inliner.inline_local_functions(model) if model.functions else model
-    except (DecodeError, onnx.checker.ValidationError, OSError) as error:
-        raise ModelExportError(f"model file {path} cannot be read: {error}") from error
-
-
-def _example(name: str, load: Callable[[], object]) -> _Example:
-    made = load()
-    try:
-        from torch import Tensor, nn
-    except ModuleNotFoundError as error:
-        raise ModelExportError(f"exporting {name!r} needs torch: {_INSTALL}") from error
-
-    def are_tensors(values: Iterable[object]) -> bool:
-        return all(isinstance(value, Tensor) for value in values)
-
-    match made:
-        case (nn.Module() as network, Tensor() as example):
-            return _Example(network.eval(), (example,), {})
-        case (nn.Module() as network, tuple(arguments)) if arguments and are_tensors(arguments):
-            return _Example(network.eval(), arguments, {})
-        case (nn.Module() as network, dict(keywords)) if keywords and are_tensors(
-            keywords.values()
-        ):
-            return _Example(network.eval(), (), keywords)
-    raise ModelExportError(
-        f"model {name!r} gave {type(made).__name__}: return (nn.Module, example_input), the "
-        "input a tensor, a tuple of tensors, or a dict of them by argument name"
-    )
-
-
-def _from_torch(name: str, example: _Example, *, dynamic_batch: bool) -> onnx.ModelProto:
-    import torch
-
-    for chatty in ("torch.onnx", "torch.fx.experimental.symbolic_shapes"):
-        logging.getLogger(chatty).setLevel(logging.CRITICAL)
-    # A batch of 1 would be taken for a constant.
-    if dynamic_batch:
-        arguments, keywords = example.repeated(2)
-        free = {0: torch.export.Dim.DYNAMIC}
-        names = dict.fromkeys(keywords, free)
-        dynamic: Any = names or tuple(free for _ in arguments)
-    elif example.has_batch:
-        arguments, keywords = example.repeated(1)
-        dynamic = None
-    else:
-        arguments, keywords, dynamic = example.arguments, example.keywords, None
-    try:
-        # The exporter folds BatchNorm into convolutions; it also prints and warns a lot.
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-            torch.no_grad(),
-        ):
-            warnings.simplefilter("ignore")
-            exported = torch.export.export(
-                example.network, arguments, keywords, dynamic_shapes=dynamic, strict=False
-            )
-            program = torch.onnx.export(exported, dynamo=True, verbose=False)
-    except ModuleNotFoundError as error:
-        raise ModelExportError(f"exporting {name!r} needs {error.name}: {_INSTALL}") from error
-    except Exception as error:  # torch.export documents no exception types
-        raise ModelExportError(_reason(name, error)) from error
-    if program is None:
-        raise ModelExportError(f"model {name!r} gave no graph: give an .onnx file instead")
-    return program.model_proto
-
-
-def _reason(name: str, error: Exception) -> str:
-    """Why the exporter gave up, and where: in the user's code, or in a library's, but torch's."""
-    places: dict[bool, str] = {}
-    cause: BaseException | None = error
-    root: BaseException = error
-    while cause is not None:
-        root = cause if cause is error or cause is root.__cause__ else root
-        for frame in traceback.extract_tb(cause.__traceback__):
-            path = Path(frame.filename)
-            inner = {"torch", f"python{sys.version_info.major}.{sys.version_info.minor}"}
-            installed = "site-packages" in path.parts
-            within = path.parts[path.parts.index("site-packages") :] if installed else path.parts
-            own = inner.isdisjoint(within) and not frame.filename.startswith("<")
-            if own and path != Path(__file__):
-                places[installed] = f" at {frame.filename}:{frame.lineno} ({frame.line})"
-        cause = cause.__cause__ or cause.__context__
-    where = places.get(False, places.get(True, ""))
-    lines = [line.strip() for line in str(root).splitlines() if line.strip()]
-    reason = lines[0] if lines else type(root).__name__
-    return (
-        f"model {name!r} cannot be exported{where}: {reason}; change that line or give an .onnx "
-        "file instead"
-    )
-
-
-def _free_batch(model: onnx.ModelProto) -> bool:
-    """Whether an .onnx file leaves the first dimension of every input open."""
-    shapes = [value.type.tensor_type.shape.dim for value in _inputs(model.graph)]
-    return all(dims and not dims[0].HasField("dim_value") for dims in shapes)
-
-
-def _inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
-    weights = {tensor.name for tensor in graph.initializer}
-    return [value for value in graph.input if value.name not in weights]
-
-
-def _settled(
-    name: str,
-    original: onnx.ModelProto,
-    one: list[npt.NDArray[Any]] | None,
-    *,
-    dynamic_batch: bool,
-) -> onnx.ModelProto | None:
-    """The graph with certain shapes; None where samples of a batch are not independent."""
-    model = onnx.ModelProto()
-    model.CopyFrom(original)
-    graph = model.graph
-    inputs = _inputs(graph)
-    del graph.input[:]
-    graph.input.extend(inputs)
-    samples = one or [_sample(name, value) for value in inputs]
-    feeds = {value.name: sample for value, sample in zip(inputs, samples, strict=True)}
-    two = {key: _rows(sample, 2) for key, sample in feeds.items()} if dynamic_batch else None
-    _check(name, model)
-    try:
-        settle(model, feeds, two)
-        _name_nodes(graph)
-        _strip(model)
-        if dynamic_batch and not _independent(model, feeds):
-            return None
+        _settle(model, _feeds(original, samples[:1], 1), None)
     except EncodeError as error:
-        raise ModelExportError(f"model {name!r} is over 2 GB: that is not supported") from error
+        raise ModelExportError(
+            f"model {name!r} is over 2 GB: export it quantised or in float16"
+        ) from error
     except RUNTIME_ERRORS as error:
-        if dynamic_batch:
-            return None
-        raise ModelExportError(f"model {name!r} does not run in ONNX Runtime: {error}") from error
+        raise _refusal(name, original, how, error) from error
     return model
 
 
-def _check(name: str, model: onnx.ModelProto) -> None:
+def _settle(model: onnx.ModelProto, one: Feeds, two: Feeds | None) -> None:
+    inline_branches(model, one, two)
+    settle(model, one, two)
+    name_nodes(model.graph)
+    _strip(model)
+
+
+def _copied(original: onnx.ModelProto) -> onnx.ModelProto:
+    model = onnx.ModelProto()
+    model.CopyFrom(original)
+    return model
+
+
+def _feeds(model: onnx.ModelProto, samples: Sequence[Sample], count: int) -> Feeds:
+    """A batch of so many samples, by name of the input; one sample as it is."""
+    arrays = zip(*samples, strict=True)
+    return {
+        value.name: held[0] if count == 1 else rows(held, count)
+        for value, held in zip(model.graph.input, arrays, strict=True)
+    }
+
+
+def _refusal(name: str, model: onnx.ModelProto, how: str, error: Exception) -> ModelExportError:
+    """Why a graph does not run: it is none, ONNX Runtime lacks something, or its inputs do."""
     try:
         onnx.checker.check_model(model)
-    except onnx.checker.ValidationError as error:
-        raise ModelExportError(f"model {name!r} is not a valid graph: {error}") from error
-
-
-def _sample(name: str, value: onnx.ValueInfoProto) -> npt.NDArray[Any]:
-    """An input for one sample."""
-    tensor = value.type.tensor_type
-    dims = [d.dim_value if d.HasField("dim_value") else 0 for d in tensor.shape.dim]
-    if dims and dims[0] == 0:
-        dims[0] = 1
-    if 0 in dims:
-        texts = [d.dim_param or str(d.dim_value) for d in tensor.shape.dim]
-        raise ModelExportError(
-            f"model {name!r} takes {value.name} of open shape [{', '.join(texts)}]: fix all but "
-            "the first dimension, python -m onnxruntime.tools.make_dynamic_shape_fixed does"
+    except (onnx.checker.ValidationError, ValueError) as invalid:
+        return ModelExportError(f"model {name!r} is not a valid graph ({invalid}): export it again")
+    try:
+        make_session(model)
+    except RUNTIME_ERRORS as missing:
+        return ModelExportError(
+            f"model {name!r} does not load in ONNX Runtime {ort.__version__} "
+            f"({_reason(missing)}): export it with other operators, or for another opset"
         )
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
-    if dtype.kind == "f":
-        return np.random.default_rng(0).normal(size=dims).astype(dtype)
-    return np.ones(dims, dtype)
+    return ModelExportError(f"model {name!r} does not run ({_reason(error)}) {how}")
 
 
-def _feeds_of(example: _Example) -> list[npt.NDArray[Any]]:
-    arguments, keywords = (
-        example.repeated(1)
-        if example.has_batch
-        else (
-            example.arguments,
-            example.keywords,
-        )
-    )
-    return [tensor.detach().numpy() for tensor in (*arguments, *keywords.values())]
+def _reason(error: Exception) -> str:
+    """ONNX Runtime's reason without its code and the place in its source."""
+    return str(error).rpartition("[ONNXRuntimeError] : ")[2].strip()
 
 
-def _rows(sample: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
-    """A batch of different samples."""
-    if sample.dtype.kind == "f":
-        noise = np.random.default_rng(0).normal(size=(count, *sample.shape[1:]))
-        return (sample + noise).astype(sample.dtype)
-    return np.concatenate([np.roll(sample, i, -1) for i in range(count)])
-
-
-def _independent(model: onnx.ModelProto, feeds: Feeds) -> bool:
-    """Whether three samples give in a batch what they give one by one."""
+def _independent(model: onnx.ModelProto, batch: Feeds) -> bool:
+    """Whether samples give in a batch what they give one by one."""
     session = make_session(model)
-    batch = {name: _rows(sample, 3) for name, sample in feeds.items()}
-    together = session.run(None, batch)
-    for i in range(3):
-        alone = session.run(None, {name: rows[i : i + 1] for name, rows in batch.items()})
+    together = session.run(None, dict(batch))
+    count = len(next(iter(batch.values())))
+    for i in range(count):
+        alone = session.run(None, {name: held[i : i + 1] for name, held in batch.items()})
         for whole, one in zip(together, alone, strict=True):
-            if whole.shape != (3, *one.shape[1:]) or not _near(whole[i : i + 1], one):
+            if whole.shape != (count, *one.shape[1:]) or not _near(whole[i : i + 1], one):
                 return False
     return True
 
@@ -307,35 +186,12 @@ def _independent(model: onnx.ModelProto, feeds: Feeds) -> bool:
 def _near(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> bool:
     if one.dtype.kind != "f":
         return True  # an index or a comparison may flip on a rounding error
-    scale = max(float(np.abs(other).max(initial=0.0)), 1e-3)
-    return bool(np.abs(one - other).max(initial=0.0) <= _ROWS_ERROR * scale)
-
-
-def _name_nodes(graph: onnx.GraphProto) -> None:
-    """Name every node after its weight or the module it came from, uniquely."""
-    weights = {tensor.name for tensor in graph.initializer}
-    seen: dict[str, int] = {}
-    for node in graph.node:
-        name = _readable(node, weights)
-        seen[name] = seen.get(name, 0) + 1
-        node.name = name if seen[name] == 1 else f"{name}#{seen[name]}"
-
-
-def _readable(node: onnx.NodeProto, weights: set[str]) -> str:
-    for name in node.input:
-        if name in weights and name.endswith(".weight"):
-            return _without_underscores(name.removesuffix(".weight"))
-    properties = {entry.key: entry.value for entry in node.metadata_props}
-    if _SCOPES_KEY in properties:
-        scopes = [scope for scope in ast.literal_eval(properties[_SCOPES_KEY]) if scope]
-        module = scopes[-2] if len(scopes) > 1 else ""
-        return _without_underscores(f"{module}.{node.op_type.lower()}").lstrip(".")
-    return (node.name or node.output[0]).strip("/")
-
-
-def _without_underscores(path: str) -> str:
-    """`_blocks.2._expand_conv` -> `blocks.2.expand_conv`."""
-    return ".".join(part.lstrip("_") for part in path.split("."))
+    finite = np.isfinite(one)
+    if not np.array_equal(finite, np.isfinite(other)):
+        return False
+    scale = max(float(np.abs(other[finite]).max(initial=0.0)), 1e-3)
+    limit = _ROWS_ERROR.get(str(one.dtype), _OTHER_ROWS_ERROR)
+    return bool(np.abs(one[finite] - other[finite]).max(initial=0.0) <= limit * scale)
 
 
 def _strip(model: onnx.ModelProto) -> None:

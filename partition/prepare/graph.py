@@ -3,7 +3,8 @@
 A cut is a position in the topological order of the nodes: the head computes the tensors that are
 alive there, the tail needs nothing else. Weights and what follows from weights and the size of
 the batch do not count, since both sides have them. A kernel and what the run-time fuses into it
-are one, so no cut goes between them.
+are one, so no cut goes between them; of a quantised network that is everything from dequantisation
+to quantisation (`partition.prepare.quantised`), so that whole numbers cross.
 
 Every position where a single tensor is alive is a cut. Where several are (8 at most), a position is
 one only if it sends less than its neighbours or than all before it: inside a residual block, for
@@ -20,14 +21,26 @@ from typing import Any
 import numpy as np
 import onnx
 
+from partition.codec.message_sizes import RAW_TYPES
 from partition.model.cost import Cost
-from partition.model.onnx_nodes import BATCH, node_reads
-from partition.prepare.shapes import follows_batch, read_shape
+from partition.model.onnx_nodes import BATCH, BATCH_SHAPE, node_reads
+from partition.prepare.quantised import inside_kernels
+from partition.prepare.shapes import follows_batch, read_output_shape, read_shape
 
 MAX_TENSORS = 8
 """Most tensors that may cross a cut."""
 MAX_DIMS = 6
+MAX_VALUES = 64 * 2**20
+"""Of all tensors of a message."""
 _KERNELS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+_WEIGHT_INPUT = {
+    **dict.fromkeys((*_KERNELS, "ConvInteger", "FusedConv", "FusedMatMul", "MatMulInteger"), 1),
+    **dict.fromkeys(("QLinearConv", "QLinearMatMul", "QGemm"), 3),
+    "DynamicQuantizeMatMul": 1,
+    "MatMulIntegerToFloat": 1,
+    "FusedGemm": 1,
+}
+"""Position of the weight among a product's inputs; the first one is the other factor."""
 _FUSED_OPS = {
     "Add",
     "BatchNormalization",
@@ -46,8 +59,8 @@ _FUSED_OPS = {
     "Tanh",
 }
 _VIEW_OPS = {"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Dropout"}
-CROSSING_TYPES = {"float32", "float16", "int64", "int32", "bool"}
-"""Types that a message carries."""
+CROSSING_TYPES = frozenset(RAW_TYPES)
+"""numpy's names of the types that a message carries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +100,9 @@ class _Tensors:
     """May cross a cut."""
 
     def bytes_of(self, names: set[str] | tuple[str, ...]) -> int:
-        """Bytes of those whose shape is known."""
+        """Bytes of those whose shape is known; a size that depends on the data counts as one."""
         return sum(
-            math.prod(self.shapes[name]) * self.dtypes[name].itemsize
+            abs(math.prod(self.shapes[name])) * self.dtypes[name].itemsize
             for name in names
             if name in self.shapes
         )
@@ -104,12 +117,15 @@ def find_cuts(model: onnx.ModelProto) -> tuple[Cut, ...]:
     """
     tensors = _tensors(model.graph)
     positions = _positions(model.graph, tensors)
+    next_other = _next_other_bytes(positions)
     chosen = [positions[0]]
     peak_bytes = 0
     least_bytes = positions[0].sent_bytes
     for i, here in enumerate(positions[1:-1], 1):
         peak_bytes = max(peak_bytes, here.peak_bytes)
-        if _is_cut(positions, i, least_bytes) and set(here.alive) != set(chosen[-1].alive):
+        if _is_cut(positions, i, least_bytes, next_other[i]) and set(here.alive) != set(
+            chosen[-1].alive
+        ):
             here.peak_bytes, peak_bytes = peak_bytes, 0
             chosen.append(here)
             least_bytes = min(least_bytes, here.sent_bytes)
@@ -127,20 +143,31 @@ def find_cuts(model: onnx.ModelProto) -> tuple[Cut, ...]:
     )
 
 
-def _is_cut(positions: list[_Position], i: int, least_bytes: int) -> bool:
+def _is_cut(positions: list[_Position], i: int, least_bytes: int, next_other_bytes: int) -> bool:
     here = positions[i].sent_bytes
     if not positions[i].possible:
         return False
     if len(positions[i].alive) == 1 or here < least_bytes:
         return True
-    after = (p.sent_bytes for p in positions[i + 1 :] if p.sent_bytes != here)
-    return positions[i - 1].sent_bytes > here and next(after, 0) > here
+    return positions[i - 1].sent_bytes > here and next_other_bytes > here
+
+
+def _next_other_bytes(positions: list[_Position]) -> list[int]:
+    """For each position what the next one sends that sends something else; 0 where none does."""
+    found = [0] * len(positions)
+    for i in range(len(positions) - 2, -1, -1):
+        after = positions[i + 1].sent_bytes
+        found[i] = after if after != positions[i].sent_bytes else found[i + 1]
+    return found
 
 
 def _positions(graph: onnx.GraphProto, tensors: _Tensors) -> list[_Position]:
     weights = {tensor.name for tensor in graph.initializer}
     constants = _constants(graph, weights)
-    units = [unit for unit in _units(graph, constants) if not set(unit[-1].output) <= constants]
+    tensors.crossing -= inside_kernels(graph, constants.keys())
+    units = [
+        unit for unit in _units(graph, constants) if not set(unit[-1].output) <= constants.keys()
+    ]
     last_use = {
         name: i for i, unit in enumerate(units) for node in unit for name in node_reads(node)
     }
@@ -153,8 +180,8 @@ def _positions(graph: onnx.GraphProto, tensors: _Tensors) -> list[_Position]:
     start = _Position("input", inputs, head, sent_bytes, sent_bytes, possible=True)
     positions = [start]
     for i, unit in enumerate(units):
-        head += _cost(unit, tensors, weights, constants)
-        alive |= {name for node in unit for name in node.output} - constants - {""}
+        head += _cost(unit, tensors, constants)
+        alive |= {name for node in unit for name in node.output} - constants.keys() - {""}
         peak_bytes = tensors.bytes_of(alive)
         alive = {name for name in alive if last_use.get(name, -1) > i}
         names = tuple(sorted(alive))
@@ -167,21 +194,27 @@ def _positions(graph: onnx.GraphProto, tensors: _Tensors) -> list[_Position]:
     return [*positions, end]
 
 
-def _constants(graph: onnx.GraphProto, weights: set[str]) -> set[str]:
-    """Weights, the batch, and everything computed from them alone."""
-    constants = {*weights, BATCH}
+def _constants(graph: onnx.GraphProto, weights: set[str]) -> dict[str, frozenset[str]]:
+    """Weights, the batch, and everything computed from them alone; with the weights behind each."""
+    constants: dict[str, frozenset[str]] = {name: frozenset({name}) for name in weights}
+    constants |= dict.fromkeys((BATCH, BATCH_SHAPE), frozenset())
     for node in graph.node:
-        if node_reads(node) <= constants:
-            constants.update(node.output)
+        reads = node_reads(node)
+        if reads <= constants.keys():
+            behind = frozenset[str]().union(*(constants[name] for name in reads))
+            for name in node.output:
+                constants.setdefault(name, behind)
     return constants
 
 
-def _units(graph: onnx.GraphProto, constants: set[str]) -> Iterator[list[onnx.NodeProto]]:
+def _units(
+    graph: onnx.GraphProto, constants: dict[str, frozenset[str]]
+) -> Iterator[list[onnx.NodeProto]]:
     """Nodes in order, a kernel together with what the run-time fuses into it."""
     unit: list[onnx.NodeProto] = []
     made: set[str] = set()
     for node in graph.node:
-        reads = node_reads(node) - constants
+        reads = node_reads(node) - constants.keys()
         joins = unit and unit[0].op_type in _KERNELS and node.op_type in _FUSED_OPS
         residual = bool(unit) and unit[-1].op_type == "Add" and node.op_type == "Relu"
         if not ((joins or residual) and reads and reads <= made):
@@ -201,46 +234,52 @@ def _tensors(graph: onnx.GraphProto) -> _Tensors:
         known.shapes[tensor.name] = tuple(tensor.dims)
         known.dtypes[tensor.name] = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
     has_batch = any(follows_batch(value) for value in graph.input)
+    for value in graph.output:
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+        known.shapes[value.name], known.dtypes[value.name] = read_output_shape(value), dtype
     for value in [*graph.input, *graph.value_info, *graph.output]:
         shape = read_shape(value)
         if shape is not None:
             dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
             known.shapes[value.name], known.dtypes[value.name] = shape, dtype
-            fits = follows_batch(value) if has_batch else bool(shape) and math.prod(shape) > 0
+            fits = follows_batch(value) if has_batch else math.prod(shape) > 0
             if fits and str(dtype) in CROSSING_TYPES and len(shape) <= MAX_DIMS:
                 known.crossing.add(value.name)
     return known
 
 
 def _cost(
-    unit: list[onnx.NodeProto], tensors: _Tensors, weights: set[str], constants: set[str]
+    unit: list[onnx.NodeProto], tensors: _Tensors, constants: dict[str, frozenset[str]]
 ) -> Cost:
     if all(node.op_type in _VIEW_OPS for node in unit):
         return Cost()
     made = {name for node in unit for name in node.output}
     reads = set().union(*(node_reads(node) for node in unit)) - made
+    behind = frozenset[str]().union(*(constants.get(name, frozenset()) for name in reads))
     # int64 holds shapes and indices.
-    parameters = {name for name in reads & weights if tensors.dtypes[name] != np.int64}
+    parameters = {name for name in behind if tensors.dtypes[name] != np.int64}
     param_bytes = tensors.bytes_of(parameters)
-    moved_bytes = tensors.bytes_of((reads - constants) | {unit[-1].output[0]})
+    moved_bytes = tensors.bytes_of((reads - constants.keys()) | {unit[-1].output[0]})
     flops = sum(_flops(node, tensors.shapes) for node in unit)
     return Cost(flops, param_bytes, param_bytes + moved_bytes, 1)
 
 
 def _flops(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> int:
     elements = math.prod(shapes.get(node.output[0], (0,)))
+    place = _WEIGHT_INPUT.get(node.op_type, 1)
+    weight = shapes.get(node.input[place], (0, 0)) if place < len(node.input) else (0, 0)
     if node.op_type == "ConvTranspose":
         # (in, out / groups, kernel...): multiply-accumulates per input element.
-        per_element = math.prod(shapes.get(node.input[1], (0, 0))[1:])
-        return 2 * math.prod(shapes.get(node.input[0], (0,))) * per_element
-    if node.op_type == "Conv":
-        # (out, in / groups, kernel...): multiply-accumulates per output element.
-        return 2 * elements * math.prod(shapes.get(node.input[1], (0, 0))[1:])
-    if node.op_type in ("GRU", "LSTM", "RNN"):
+        return 2 * math.prod(shapes.get(node.input[0], (0,))) * math.prod(weight[1:])
+    if node.op_type in ("GRU", "LSTM", "RNN", "DynamicQuantizeLSTM"):
         # Input and recurrent weights, (directions, gates * hidden, size), at each step.
         weights = (math.prod(shapes.get(name, (0,))) for name in node.input[1:3])
         return 2 * math.prod(shapes.get(node.input[0], (0,))[:2]) * sum(weights)
-    if node.op_type in ("Gemm", "MatMul"):
+    if node.op_type.endswith(("Conv", "ConvInteger")):
+        # (out, in / groups, kernel...): multiply-accumulates per output element.
+        return 2 * elements * math.prod(weight[1:])
+    if node.op_type in _WEIGHT_INPUT:
         trans_a = any(a.name == "transA" and a.i for a in node.attribute)
-        return 2 * elements * shapes.get(node.input[0], (0, 0))[-2 if trans_a else -1]
+        factor = shapes.get(node.input[0]) or (0,)
+        return 2 * elements * factor[-2 if trans_a and len(factor) > 1 else -1]
     return elements

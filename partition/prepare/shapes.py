@@ -2,7 +2,8 @@
 
 The graph is run with one sample and with two, all intermediate tensors as outputs. What does not
 change is a constant; what does is made to follow from one tensor, the batch, which either side of
-a cut can read off what crosses. Shapes that depend on the data stay unknown.
+a cut can read off what crosses. Of a shape that depends on the data only the rank is known, and the
+sizes that onnx infers.
 """
 
 from __future__ import annotations
@@ -18,11 +19,20 @@ import onnx
 import onnxruntime as ort
 from onnx import helper, numpy_helper
 
-from partition.model.onnx_nodes import BATCH, node_reads
+from partition.model.onnx_nodes import BATCH, BATCH_SHAPE, node_reads
+from partition.prepare.onnx_file import branches
+from partition.prepare.onnx_file.subgraphs import keep_needed
+from partition.providers.registry import CPU
 
 Feeds = Mapping[str, npt.NDArray[Any]]
 
+UNKNOWN = -1
+"""Size of a dimension that depends on the data."""
 _MAX_SHAPE_VALUES = 16
+_LARGE_BYTES = 1024
+"""A weight above it is no shape, so that onnx need not see it."""
+_SLICED_SHAPE_OPSET = 15
+"""First one in which `Shape` can give the first dimension alone."""
 _DATA_SHAPED = {"Compress", "If", "Loop", "NonMaxSuppression", "NonZero", "Scan", "Unique"}
 _SHAPE_INPUTS = {
     "CenterCropPad": (1,),
@@ -64,11 +74,13 @@ def settle(model: onnx.ModelProto, one: Feeds, two: Feeds | None) -> None:
         what `partition.providers.session.RUNTIME_ERRORS` lists: the graph does not run.
     """
     graph = model.graph
-    settled, data_shaped = _dependence(graph)
     first = _run(model, one)
     second = _run(model, two) if two is not None else first
-    _fold(graph, settled, first, second)
-    _drop_dead_nodes(graph)
+    inferred = _inferred(model, one)
+    certain = {name for name, seen in first.items() if inferred.get(name) == seen.shape}
+    settled, data_shaped = _dependence(graph, certain)
+    _fold(graph, _opset(model), settled, first, second)
+    keep_needed(graph, {value.name for value in graph.output})
     del graph.value_info[:]
     made = {name for node in graph.node for name in node.output if name}
     outputs = {value.name for value in graph.output}
@@ -76,16 +88,52 @@ def settle(model: onnx.ModelProto, one: Feeds, two: Feeds | None) -> None:
     infos = {name: _value_info(name, first[name], second[name]) for name in known}
     graph.value_info.extend(infos[name] for name in sorted(made & infos.keys() - outputs))
     for value in graph.output:
-        if value.name in infos:
-            value.CopyFrom(infos[value.name])
+        name = value.name
+        if name not in infos:
+            infos[name] = _data_shaped_info(name, first[name], inferred.get(name, ()))
+        value.CopyFrom(infos[name])
     for value in graph.input:
         value.CopyFrom(
             _value_info(value.name, _seen(one[value.name]), _seen((two or one)[value.name]))
         )
 
 
-def _dependence(graph: onnx.GraphProto) -> tuple[set[str], set[str]]:
-    """Tensors whose values follow from shapes and weights, and those of a data-dependent shape."""
+def inline_branches(model: onnx.ModelProto, one: Feeds, two: Feeds | None) -> None:
+    """Replace conditions that follow from shapes and weights by the branch that is taken.
+
+    Args:
+        model: changed in place.
+        one: inputs with one sample.
+        two: the same with two samples; a condition on the size of the batch stays.
+
+    Raises:
+        what `partition.model.runtime.RUNTIME_ERRORS` lists: the graph does not run.
+    """
+
+    def values(names: list[str]) -> dict[str, bool]:
+        asked = onnx.ModelProto()
+        asked.CopyFrom(model)
+        keep_needed(asked.graph, names)
+        del asked.graph.output[:], asked.graph.value_info[:]
+        asked.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+        session = _session(asked)
+        runs = [session.run(names, dict(feeds)) for feeds in (one, two) if feeds is not None]
+        return {
+            name: bool(arrays[0].reshape(-1)[0])
+            for name, *arrays in zip(names, *runs, strict=True)
+            if all(np.array_equal(array, arrays[0]) for array in arrays)
+        }
+
+    branches.inline(model.graph, lambda: _dependence(model.graph, set())[0], values)
+
+
+def _dependence(graph: onnx.GraphProto, certain: set[str]) -> tuple[set[str], set[str]]:
+    """Tensors whose values follow from shapes and weights, and those of a data-dependent shape.
+
+    Args:
+        graph: all of it.
+        certain: tensors that are known to have always the same shape.
+    """
     settled = {tensor.name for tensor in graph.initializer}
     data_shaped: set[str] = set()
     for node in graph.node:
@@ -101,8 +149,37 @@ def _dependence(graph: onnx.GraphProto) -> tuple[set[str], set[str]]:
         elif node.op_type == "If" and node.input[0] in settled:
             pass
         elif node.op_type in _DATA_SHAPED or shaping - settled - {""} or reads & data_shaped:
-            data_shaped |= outputs
+            data_shaped |= outputs - certain
     return settled, data_shaped
+
+
+def _inferred(model: onnx.ModelProto, one: Feeds) -> dict[str, tuple[int, ...]]:
+    """Shapes for one sample as onnx infers them without running anything; `UNKNOWN` where not."""
+    known = onnx.ModelProto()
+    known.CopyFrom(model)
+    graph = known.graph
+    for tensor in graph.initializer:
+        if len(tensor.raw_data) > _LARGE_BYTES:
+            tensor.raw_data = b""
+    for value in graph.input:
+        array = one[value.name]
+        dtype = helper.np_dtype_to_tensor_dtype(array.dtype)
+        value.CopyFrom(helper.make_tensor_value_info(value.name, dtype, array.shape))
+    for value in graph.output:
+        value.type.tensor_type.ClearField("shape")
+    del graph.value_info[:]
+    try:
+        graph = onnx.shape_inference.infer_shapes(known, data_prop=True).graph
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+        return {}  # of an operator that is not onnx's
+    return {
+        value.name: tuple(
+            dim.dim_value if dim.HasField("dim_value") else UNKNOWN
+            for dim in value.type.tensor_type.shape.dim
+        )
+        for value in [*graph.value_info, *graph.output]
+        if value.type.tensor_type.HasField("shape")
+    }
 
 
 def _run(model: onnx.ModelProto, feeds: Feeds) -> dict[str, _Seen]:
@@ -116,15 +193,22 @@ def _run(model: onnx.ModelProto, feeds: Feeds) -> dict[str, _Seen]:
         names = [name for name in node.output if name and name not in wanted]
         probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     del probe.graph.value_info[:]
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    session = ort.InferenceSession(
-        probe.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = _session(probe)
     names = [value.name for value in session.get_outputs()]
     arrays = zip(names, session.run(names, dict(feeds)), strict=True)
     return {name: _seen(array) for name, array in arrays if isinstance(array, np.ndarray)}
+
+
+def _session(model: onnx.ModelProto) -> ort.InferenceSession:
+    """What runs a graph as it is written."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    return ort.InferenceSession(model.SerializeToString(), options, providers=[CPU.ort_name])
+
+
+def _opset(model: onnx.ModelProto) -> int:
+    return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
 
 
 def _seen(array: npt.NDArray[Any]) -> _Seen:
@@ -134,6 +218,7 @@ def _seen(array: npt.NDArray[Any]) -> _Seen:
 
 def _fold(
     graph: onnx.GraphProto,
+    opset: int,
     settled: set[str],
     first: Mapping[str, _Seen],
     second: Mapping[str, _Seen],
@@ -142,8 +227,7 @@ def _fold(
     weights = {tensor.name for tensor in graph.initializer}
     nodes = list(graph.node)
     del graph.node[:]
-    batch = helper.make_node("Shape", [graph.input[0].name], [BATCH], start=0, end=1)
-    graph.node.append(batch)
+    graph.node.extend(_batch_nodes(graph, opset))
     for node in nodes:
         name = node.output[0]
         ours, theirs = (run[name].value if name in run else None for run in (first, second))
@@ -157,6 +241,19 @@ def _fold(
         if node.op_type == "Reshape":
             _free_reshape(node, first, second, graph)
         graph.node.append(node)
+
+
+def _batch_nodes(graph: onnx.GraphProto, opset: int) -> list[onnx.NodeProto]:
+    """Nodes that read the batch, a vector of one element, off the first input."""
+    source = graph.input[0].name
+    if opset >= _SLICED_SHAPE_OPSET:
+        return [helper.make_node("Shape", [source], [BATCH], start=0, end=1)]
+    first = f"{BATCH_SHAPE}.first"
+    graph.initializer.append(numpy_helper.from_array(np.zeros(1, np.int64), first))
+    return [
+        helper.make_node("Shape", [source], [BATCH_SHAPE]),
+        helper.make_node("Gather", [BATCH_SHAPE, first], [BATCH], axis=0),
+    ]
 
 
 def _from_batch(
@@ -197,27 +294,31 @@ def _free_reshape(
         node.input[1] = name
 
 
-def _drop_dead_nodes(graph: onnx.GraphProto) -> None:
-    needed = {value.name for value in graph.output}
-    kept = []
-    for node in reversed(graph.node):
-        if needed.intersection(node.output):
-            kept.append(node)
-            needed |= node_reads(node)
-    del graph.node[:]
-    graph.node.extend(kept[::-1])
-    weights = [tensor for tensor in graph.initializer if tensor.name in needed]
-    del graph.initializer[:]
-    graph.initializer.extend(weights)
-
-
 def _value_info(name: str, one: _Seen, two: _Seen) -> onnx.ValueInfoProto:
     """Shape with `N` for the batch, `k*N` for multiples; None where it follows in another way."""
+    dtype = helper.np_dtype_to_tensor_dtype(one.dtype)
+    if len(one.shape) != len(two.shape):
+        return helper.make_tensor_value_info(name, dtype, None)
     dims: list[int | str | None] = []
     for ours, theirs in zip(one.shape, two.shape, strict=True):
         follows = BATCH if ours == 1 else f"{ours}*{BATCH}"
         dims.append(ours if ours == theirs else follows if theirs == 2 * ours else None)
-    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(one.dtype), dims)
+    return helper.make_tensor_value_info(name, dtype, dims)
+
+
+def _data_shaped_info(name: str, seen: _Seen, inferred: tuple[int, ...]) -> onnx.ValueInfoProto:
+    """Sizes where onnx infers what was seen, None for the others."""
+    sizes = inferred if len(inferred) == len(seen.shape) else (UNKNOWN,) * len(seen.shape)
+    dims = [ours if ours == known else None for ours, known in zip(seen.shape, sizes, strict=True)]
+    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(seen.dtype), dims)
+
+
+def read_output_shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
+    """Shape of an output for one sample; `UNKNOWN` for what depends on the data."""
+    return read_shape(value) or tuple(
+        dim.dim_value if dim.HasField("dim_value") else UNKNOWN
+        for dim in value.type.tensor_type.shape.dim
+    )
 
 
 def read_shape(value: onnx.ValueInfoProto) -> tuple[int, ...] | None:

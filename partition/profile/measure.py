@@ -167,7 +167,7 @@ def count_blocks(folder: ModelFolder) -> list[dict[str, Any]]:
 
 
 def _values(point: SplitPoint) -> int:
-    return sum(math.prod(shape) for shape in point.shapes)
+    return sum(abs(math.prod(shape)) for shape in point.shapes)
 
 
 def _samples(folder: ModelFolder, source: Path | None) -> list[tuple[Array, ...]]:

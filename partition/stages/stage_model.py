@@ -61,8 +61,13 @@ class CutCodec:
                 f"cut {self.point.index}"
             )
         tensors = tuple(map(self._decode, request.tensors))
-        shapes = tuple(tensor.shape for tensor in tensors)
-        if shapes != self.point.shapes or tuple(t.dtype for t in tensors) != self._dtypes:
+        specs = self.point.specs
+        fits = len(tensors) == len(specs) and all(
+            spec.dtype == tensor.dtype.name and spec.fits(tensor.shape)
+            for spec, tensor in zip(specs, tensors, strict=True)
+        )
+        if not fits:
+            shapes = tuple(tensor.shape for tensor in tensors)
             raise StageError(f"cut {self.point.name} takes {self.point.shapes}, not {shapes}")
         return tensors
 

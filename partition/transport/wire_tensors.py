@@ -39,9 +39,10 @@ Part = bytes | memoryview
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """An array that crosses as it is: token ids, masks, positions, outputs.
+    """An array that crosses as it is: token ids, masks, quantised tensors, scalars, outputs.
 
-    float32, float16, int64, int32 or bool; 1 to 6 dimensions, none of them 0.
+    One of the types in `RAW_TYPES`; 0 to 6 dimensions; an output whose shape depends on the data
+    may be empty, as boxes are where nothing is found.
     """
 
     array: npt.NDArray[Any]
@@ -154,21 +155,25 @@ def _pack_raw(array: npt.NDArray[Any]) -> list[Part]:
 
 
 def _header(code: int, flags: int, kept: int, n_bytes: int, shape: tuple[int, ...]) -> bytes:
-    if not 0 < len(shape) <= MAX_DIMS or not 0 < math.prod(shape) <= MAX_VALUES:
+    if len(shape) > MAX_DIMS or _values(shape) > MAX_VALUES:
         raise WireError(
-            f"tensor of shape {shape}: send 1 to {MAX_DIMS} dimensions and up to "
-            f"{MAX_VALUES} values"
+            f"tensor of shape {shape}: send up to {MAX_DIMS} dimensions and {MAX_VALUES} values"
         )
     dims = (*shape, *(0,) * (MAX_DIMS - len(shape)))
     return _HEADER.pack(code, len(shape), flags, kept, n_bytes, *dims)
 
 
+def _values(shape: tuple[int, ...]) -> int:
+    """Of a tensor, a size of 0 taken for 1: no other size may be beyond all bounds beside it."""
+    return math.prod(size or 1 for size in shape)
+
+
 def _unpack_one(reader: Reader, max_values: int) -> Encoded | Raw:
     code, n_dims, flags, kept, n_bytes, *dims = reader.take(_HEADER)
     shape = tuple(dims[:n_dims])
-    if not 0 < n_dims <= MAX_DIMS or 0 in shape or any(dims[n_dims:]):
+    if n_dims > MAX_DIMS or any(dims[n_dims:]):
         raise WireError(f"tensor of type {code}, {n_dims} dimensions and shape {dims}")
-    if math.prod(shape) > max_values:
+    if _values(shape) > max_values:
         raise WireError(f"tensor of shape {shape} takes a message beyond {MAX_VALUES} values")
     if code in _RAW and not flags and not kept:
         return _unpack_raw(reader, _RAW[code], shape, n_bytes)
@@ -179,7 +184,13 @@ def _unpack_one(reader: Reader, max_values: int) -> Encoded | Raw:
             "install the same version on both sides"
         )
     some = flags == _SOME_CHANNELS
-    if quantiser is None or n_dims < MIN_DIMS or flags & ~_SOME_CHANNELS or (kept and not some):
+    if (
+        quantiser is None
+        or n_dims < MIN_DIMS
+        or 0 in shape
+        or flags & ~_SOME_CHANNELS
+        or (kept and not some)
+    ):
         raise WireError(f"tensor of type {code}, flags {flags} and shape {shape}")
     kept_shape = (shape[0], kept + 1, *shape[2:]) if some else shape
     groups, row_bytes = payload_shape(kept_shape, quantiser.bits)
@@ -207,6 +218,6 @@ def _unpack_raw(reader: Reader, dtype: np.dtype[Any], shape: tuple[int, ...], n_
     if n_bytes != math.prod(shape) * dtype.itemsize:
         raise WireError(f"array {shape} of {dtype.name} has {n_bytes} bytes")
     data = np.frombuffer(reader.padded(n_bytes), np.uint8)
-    if dtype == np.bool_ and data.max() > 1:
+    if dtype == np.bool_ and data.max(initial=0) > 1:
         raise WireError(f"array {shape} of bool holds {data.max()}")
     return Raw(data.view(dtype).reshape(shape))

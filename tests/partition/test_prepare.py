@@ -120,7 +120,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"shape": (1, 3, "H", "W")}, "open shape"),
+        ({"shape": (1, 3, "H", "W")}, "leaves open"),
         ({"op": "NoSuchOperator"}, "not a valid graph"),
     ],
 )
@@ -137,7 +137,7 @@ def test_a_network_that_the_run_time_cannot_run_is_refused(tmp_path):
     model.graph.node[0].domain = "private"
     model.opset_import.append(helper.make_opsetid("private", 1))
     onnx.save(model, spec)
-    with pytest.raises(ModelExportError, match="does not run"):
+    with pytest.raises(ModelExportError, match=r"does not load in ONNX Runtime .*private"):
         prepare(str(spec), tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.onnx"]
 

@@ -1,0 +1,1 @@
+"""Reading of a user's ONNX file: its inputs, outputs and weights, made fit to be cut."""
