@@ -17,7 +17,7 @@ from partition.errors import CloudError, WireError
 from partition.model.folder import ModelFolder
 from partition.model.graph_file import load_graph
 from partition.model.runtime import SplitRuntime
-from partition.model.seams import PART_BYTES, part_bytes
+from partition.model.seam import PART_BYTES, part_bytes
 from partition.model.split_point import SplitPoint
 from partition.progress import FIRST_LINE_S, Progress
 from partition.providers.registry import CPU
@@ -85,12 +85,16 @@ class Tail:
         largest = min(self.max_batch, self._execution.max_batch)
         on_processor = self._execution.providers[0] is CPU
         for n in {1} if on_processor else {1, largest}:
-            self._tail(
+            self.compute(
                 tuple(
                     np.zeros((n * shape[0], *shape[1:]) if shape else shape, dtype)
                     for shape, dtype in zip(self.point.shapes, self._dtypes, strict=True)
                 )
             )
+
+    def compute(self, tensors: Outputs) -> Outputs:
+        """The network's outputs from tensors of any batch that the network takes."""
+        return self._tail(tensors)
 
     def check(self, tensors: Tensors) -> None:
         """Refuse tensors of another shape or type than cross here.
@@ -109,9 +113,9 @@ class Tail:
     def run(self, requests: Sequence[Tensors]) -> list[Outputs]:
         """The network's outputs for each of some requests, in one batch."""
         if len(requests) == 1:
-            return [self._tail(tuple(map(self._decoded, requests[0])))]
+            return [self.compute(tuple(map(self._decoded, requests[0])))]
         inputs = tuple(self._stacked(alike) for alike in zip(*requests, strict=True))
-        outputs = self._tail(inputs)
+        outputs = self.compute(inputs)
         n = len(requests)
         if any(len(output) != n for output in outputs):
             raise CloudError(f"the tail at {self.point.name} mixes up the requests of a batch")
