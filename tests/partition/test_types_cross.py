@@ -99,6 +99,7 @@ def test_a_quantised_tensor_crosses_without_loss_in_any_number_of_bits(folder):
         codec = CutCodec(folder, cut, name)
         (found,) = codec.tensors(wire.unpack_request(codec.pack(tensors, 1)))
         np.testing.assert_array_equal(found, tensors[0])
+    assert folder.cuts[cut].coded_bytes == 0
     assert folder.cuts[cut].request_bytes(4) == folder.cuts[cut].request_bytes(8) < 700
 
 
@@ -115,3 +116,4 @@ def test_half_takes_the_bytes_of_float32_and_all_channels_only(folder):
         np.testing.assert_allclose(result.logits, runtime.whole(inputs)[0], 1e-3)
         in_float32 = message_sizes.request_bytes(point.shapes, 8)
         assert point.request_bytes(8) == in_float32
+        assert point.coded_bytes == 4 * np.prod(point.shapes[0])
