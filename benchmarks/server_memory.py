@@ -23,7 +23,8 @@ import onnx
 import onnxruntime as ort
 
 from benchmarks.page import markdown
-from partition.model.folder import GRAPH_FILE, ModelFolder
+from partition.model.folder import ModelFolder
+from partition.model.network_files import GRAPH_FILE
 from partition.model.runtime import Array, SplitRuntime, extract, random_inputs
 from partition.model.split_point import SplitPoint
 from partition.server.memory import give_back_memory, keep_memory
