@@ -74,7 +74,7 @@ def _freeze(arguments: argparse.Namespace) -> str:
     write_json(run_dir / CONFIG_FILE, document)
     keep_device(arguments.device, run_dir)
     decider = simulated_decider(policy, world)
-    rows = judge(world, policy.algorithm, decider, arguments.seed, folder, run_dir)
+    rows = judge(world, policy.algorithm, decider, arguments.seed, run_dir)
     policy.save(run_dir / "policy")
     return last_words(rows, policy.algorithm, run_dir, remedy=REMEDY, is_privileged=False)
 

@@ -167,9 +167,9 @@ class TrainingReport(BaseCallback):
             decisions = record_decisions(
                 self._validation.world, last.decider, self._validation.seeds
             )
-            names = [f"cut {i}" for i in range(int(self._env.decoder.sizes[-1]))]
+            world = self._validation.world
             figure = decisions_figure(
-                [("policy", decisions)], self._env.fleet.layout.domains, names
+                [("policy", decisions)], world.layout.domains, world.route_names
             )
             self.logger.record(
                 "policy/over_link_rate",

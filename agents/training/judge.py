@@ -14,7 +14,6 @@ from agents.evaluation.report import print_rows
 from agents.evaluation.rows import EvaluationRow
 from agents.seeds import held_out_seeds
 from envs.sim.sim_config import SimConfig
-from partition.model.folder import ModelFolder
 
 N_DRAWN = 18
 """Episodes whose decisions are drawn."""
@@ -25,7 +24,6 @@ def judge(
     name: str,
     decider: Decider,
     seed: int,
-    folder: ModelFolder,
     run_dir: Path,
     *,
     beside: Sequence[Future[Runs]] = (),
@@ -37,7 +35,6 @@ def judge(
         name: of the decider.
         decider: to be judged.
         seed: draws the held-out episodes.
-        folder: of the network.
         run_dir: where `evaluation.csv` and the pictures go.
         beside: baselines that have been begun already, as `evaluate` takes them.
     """
@@ -50,8 +47,8 @@ def judge(
         (each, record_decisions(world, chosen, seeds))
         for each, chosen in ((name, decider), ("oracle", Oracle()))
     ]
-    names = [option.name for option in folder.routes]
-    route_names = ["input (cloud-only)", *names[1:-1], "nothing (edge-only)"]
-    save(decisions_figure(named, world.layout.domains, route_names), run_dir / "decisions.png")
+    save(
+        decisions_figure(named, world.layout.domains, world.route_names), run_dir / "decisions.png"
+    )
     print_rows(rows)
     return rows

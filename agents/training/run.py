@@ -135,7 +135,7 @@ def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> str:
     with fresh_processes(max(n_cores() - 1, 1)) as pool:  # the baselines need no policy
         beside = [pool.submit(run_rivals, single, config.seed) for single in one_by_one(world)]
         decider, save_policy = (_learned if config.learns else _fitted)(config, world, run_dir)
-        rows = judge(world, config.algo, decider, config.seed, folder, run_dir, beside=beside)
+        rows = judge(world, config.algo, decider, config.seed, run_dir, beside=beside)
     save_policy(run_dir / "policy")  # last, so that a folder with a policy is a finished run
     return last_words(
         rows,

@@ -8,7 +8,6 @@ from envs import arguments as checked
 from envs.edge_env import EdgeSplitEnv
 from envs.sim.batched_simulator import BatchedSimulator
 from envs.sim.build import ALL_SCENARIOS, build_sim_config
-from partition.model.network_costs import NetworkCosts
 
 
 def make_simulated(
@@ -43,10 +42,9 @@ def make_simulated(
         ScenarioError: the scenario.
     """
     mode = checked.render_mode(render_mode)
-    network = NetworkCosts.open(checked.name_or_file("model", model))
     world = build_sim_config(
         device,
-        network,
+        model,
         checked.names_or_files("scenario", scenario),
         without=without,
         eta=eta,
@@ -58,5 +56,5 @@ def make_simulated(
         world.objective(),
         continuous=continuous,
         render_mode=mode,
-        route_names=[option.name for option in network.routes],
+        route_names=world.route_names,
     )

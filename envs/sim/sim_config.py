@@ -36,6 +36,7 @@ class SimConfig:
         model: name of the network.
         cut_list_fingerprint: hash of its routes.
         costs: of its routes on the true device.
+        route_names: of its routes, for people.
         scenarios: each episode picks one of them.
         nominal: what is believed about the device where that is wrong; the readings' factors, the
             cost's references and the observation's bounds rest on it.
@@ -53,6 +54,7 @@ class SimConfig:
     model: str
     cut_list_fingerprint: str
     costs: SplitCosts
+    route_names: tuple[str, ...]
     scenarios: tuple[Scenario, ...]
     nominal: NominalSimConfig | None = None
     effects: Effects = field(default_factory=Effects)
