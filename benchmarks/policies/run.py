@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -179,7 +180,7 @@ def _by_seed(run: Episodes, n_episodes: int) -> dict[str, list[list[float]]]:
 
 
 def _save(folder: Path, measured: MeasuredDecider, code: str) -> None:
-    document = {"code": code, **asdict(measured)}
+    document = {"code": code, **_known(asdict(measured))}
     with written_whole(folder / f"{measured.job.name}.json") as stream:
         stream.write(f"{json.dumps(document, allow_nan=False)}\n".encode())
 
@@ -192,4 +193,26 @@ def _load(folder: Path, job: BenchmarkJob, code: str) -> MeasuredDecider | None:
     kept = json.loads(json.dumps(asdict(job)))
     if document.pop("code") != code or document["job"] != kept:
         return None
-    return MeasuredDecider(**{**document, "job": job})
+    return MeasuredDecider(**{**document, "job": job, "episodes": _or_nan(document["episodes"])})
+
+
+def _known(value: Any) -> Any:
+    """The same with null for what is not known, as accuracy that nobody measured."""
+    match value:
+        case dict():
+            return {key: _known(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_known(each) for each in value]
+        case float() if math.isnan(value):
+            return None
+    return value
+
+
+def _or_nan(value: Any) -> Any:
+    """Numbers, and not a number for null."""
+    match value:
+        case dict():
+            return {key: _or_nan(each) for key, each in value.items()}
+        case list():
+            return [_or_nan(each) for each in value]
+    return math.nan if value is None else value
