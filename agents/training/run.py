@@ -37,7 +37,7 @@ from envs.sim.effects import Effects
 from envs.sim.sim_config import SimConfig
 from envs.vec_env import EdgeSplitVecEnv
 from partition import json_file
-from partition.errors import ModelNotFoundError
+from partition.errors import ModelExportError, ModelNotFoundError
 from partition.model.folder import PROFILE_FILE, ModelFolder
 from partition.prepare import zoo
 from partition.prepare.build import prepare
@@ -139,7 +139,12 @@ def open_or_prepare(model: str) -> ModelFolder:
         source = zoo.resolve(model)
         # Not on stdout, which may be JSON.
         print(f"preparing and profiling {model}, about a minute", file=sys.stderr)
-        folder = prepare(source)
+        try:
+            folder = prepare(source)
+        except ModelExportError as error:
+            raise ModelExportError(
+                f"{error}, then train with --model models/{source.name}"
+            ) from error
         write(folder.path / PROFILE_FILE, profile(folder))
         return ModelFolder.open(folder.path)
 
