@@ -142,9 +142,9 @@ def open_or_prepare(model: str) -> ModelFolder:
         try:
             folder = prepare(source)
         except ModelExportError as error:
-            raise ModelExportError(
-                f"{error}, then train with --model models/{source.name}"
-            ) from error
+            if not isinstance(source.load, Path):
+                raise
+            raise ModelExportError(f"{error} (then train with --model {source.name})") from error
         write(folder.path / PROFILE_FILE, profile(folder))
         return ModelFolder.open(folder.path)
 

@@ -16,12 +16,12 @@ from google.protobuf.message import EncodeError
 
 from partition.data.array_files import Sample
 from partition.errors import ModelExportError
-from partition.prepare import from_torch
+from partition.prepare import bounded, from_torch
 from partition.prepare.naming import name_nodes
 from partition.prepare.onnx_file import inputs, network
 from partition.prepare.onnx_file.choices import Choices
-from partition.prepare.samples import rows
-from partition.prepare.shapes import Feeds, inline_branches, read_shape, settle
+from partition.prepare.samples import Feeds, rows
+from partition.prepare.shapes import inline_branches, read_shape, settle
 from partition.prepare.zoo import Source
 from partition.providers.session import RUNTIME_ERRORS, make_session
 
@@ -160,12 +160,19 @@ def _feeds(model: onnx.ModelProto, samples: Sequence[Sample], count: int) -> Fee
 
 def _refusal(name: str, model: onnx.ModelProto, how: str, error: Exception) -> ModelExportError:
     """Why a graph does not run: it is none, ONNX Runtime lacks something, or its inputs do."""
-    try:
-        onnx.checker.check_model(model)
-    except (onnx.checker.ValidationError, ValueError) as invalid:
-        return ModelExportError(f"model {name!r} is not a valid graph ({invalid}): export it again")
+    if bounded.is_endless(error):
+        return ModelExportError(
+            f"model {name!r} does not end within {bounded.LIMIT_S:.0f} s {how}; or else a loop in "
+            "it is damaged"
+        )
     freeze = inputs.freezing(model.graph, ", or freeze ")
     if reason := _cannot_load(_unshaped(model)):
+        try:
+            onnx.checker.check_model(model)
+        except (onnx.checker.ValidationError, ValueError) as invalid:
+            return ModelExportError(
+                f"model {name!r} is no valid graph ({invalid}): export it again"
+            )
         return ModelExportError(
             f"model {name!r} does not load in ONNX Runtime {ort.__version__} ({reason}): export it "
             "with other operators, or for another opset"
@@ -190,7 +197,8 @@ def _unshaped(model: onnx.ModelProto) -> onnx.ModelProto:
     free = _copied(model)
     del free.graph.value_info[:]
     for value in [*free.graph.input, *free.graph.output]:
-        value.type.tensor_type.ClearField("shape")
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.ClearField("shape")
     return free
 
 
@@ -202,10 +210,10 @@ def _reason(error: Exception) -> str:
 def _independent(model: onnx.ModelProto, batch: Feeds) -> bool:
     """Whether samples give in a batch what they give one by one."""
     session = make_session(model)
-    together = session.run(None, dict(batch))
+    together = bounded.run(session, None, batch)
     count = len(next(iter(batch.values())))
     for i in range(count):
-        alone = session.run(None, {name: held[i : i + 1] for name, held in batch.items()})
+        alone = bounded.run(session, None, {k: held[i : i + 1] for k, held in batch.items()})
         for whole, one in zip(together, alone, strict=True):
             if whole.shape != (count, *one.shape[1:]) or not _near(whole[i : i + 1], one):
                 return False

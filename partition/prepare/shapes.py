@@ -21,12 +21,12 @@ from onnx import helper, numpy_helper
 
 from partition.codec.message_sizes import RAW_TYPES
 from partition.model.onnx_nodes import BATCH, BATCH_SHAPE, node_reads
+from partition.prepare import bounded
 from partition.prepare.onnx_file import branches
 from partition.prepare.onnx_file.subgraphs import keep_needed
 from partition.prepare.onnx_file.types import UNDEFINED, type_name
+from partition.prepare.samples import Feeds
 from partition.providers.registry import CPU
-
-Feeds = Mapping[str, npt.NDArray[Any]]
 
 _WITH_ARRAY = {*RAW_TYPES, UNDEFINED, "string", "sequence", "optional", "complex64", "complex128"}
 UNKNOWN = -1
@@ -120,7 +120,7 @@ def inline_branches(model: onnx.ModelProto, one: Feeds, two: Feeds | None) -> No
         del asked.graph.output[:], asked.graph.value_info[:]
         asked.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
         session = _session(asked)
-        runs = [session.run(names, dict(feeds)) for feeds in (one, two) if feeds is not None]
+        runs = [bounded.run(session, names, feeds) for feeds in (one, two) if feeds is not None]
         return {
             name: bool(arrays[0].reshape(-1)[0])
             for name, *arrays in zip(names, *runs, strict=True)
@@ -174,7 +174,8 @@ def _inferred(model: onnx.ModelProto, one: Feeds) -> tuple[dict[str, tuple[int, 
         dtype = helper.np_dtype_to_tensor_dtype(array.dtype)
         value.CopyFrom(helper.make_tensor_value_info(value.name, dtype, array.shape))
     for value in graph.output:
-        value.type.tensor_type.ClearField("shape")
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.ClearField("shape")
     del graph.value_info[:]
     try:
         graph = onnx.shape_inference.infer_shapes(known, data_prop=True).graph
@@ -198,14 +199,15 @@ def _run(model: onnx.ModelProto, feeds: Feeds, without_array: set[str]) -> dict[
     probe.CopyFrom(model)
     wanted = {value.name for value in probe.graph.output}
     for value in [*probe.graph.input, *probe.graph.output]:
-        value.type.tensor_type.ClearField("shape")
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.ClearField("shape")
     for node in probe.graph.node:
         names = [name for name in node.output if name and name not in wanted | without_array]
         probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     del probe.graph.value_info[:]
     session = _session(probe)
     names = [value.name for value in session.get_outputs()]
-    arrays = zip(names, session.run(names, dict(feeds)), strict=True)
+    arrays = zip(names, bounded.run(session, names, feeds), strict=True)
     return {name: _seen(array) for name, array in arrays if isinstance(array, np.ndarray)}
 
 
