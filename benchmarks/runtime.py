@@ -25,8 +25,9 @@ import onnx
 import torch
 import transformers as hf
 
-from partition.model.folder import GRAPH_FILE, ModelFolder
+from partition.model.folder import ModelFolder
 from partition.model.machine import describe_machine
+from partition.model.network_files import GRAPH_FILE
 from partition.model.runtime import SplitRuntime, random_inputs
 from partition.prepare import zoo
 from partition.prepare.build import prepare

@@ -7,6 +7,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+from partition.regular_file import open_regular
+
 _MAX_BYTES = 2**26
 """Many times the largest file that this project writes; the document takes ten times as much."""
 _MAX_WHOLE = 2**63
@@ -17,13 +19,15 @@ def read(path: Path) -> Any:
     """The document in a file.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: it cannot be read, or is no regular file.
         ValueError: it is too large, no UTF-8, no JSON, nested too deeply, names a key twice, or
             holds a number that is none or beyond what a computer's numbers hold.
     """
-    if (size := path.stat().st_size) > _MAX_BYTES:
-        raise ValueError(f"{size} bytes are more than the {_MAX_BYTES} that are read")
-    return parse(path.read_bytes())
+    with open_regular(path) as file:
+        text = file.read(_MAX_BYTES + 1)
+    if len(text) > _MAX_BYTES:
+        raise ValueError(f"it is longer than the {_MAX_BYTES} bytes that are read")
+    return parse(text)
 
 
 def parse(text: bytes | str) -> Any:

@@ -1,6 +1,30 @@
-"""Texts that a damaged file, or one made to do harm, may hold in place of JSON or TOML."""
+"""What a damaged file, or one made to do harm, may hold."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from partition.model.folder import CUTS_FILE
+from partition.model.network_files import fingerprint_of
+
+
+def sealed(folder: Path, document: dict) -> Path:
+    """The folder with this description and a fingerprint that fits, as an attacker makes it."""
+    found, _ = fingerprint_of(folder, document)
+    (folder / CUTS_FILE).write_text(json.dumps(document | {"fingerprint": found}))
+    return folder
+
+
+def damaged(data: bytes, draw) -> bytes:
+    """The same bytes cut short, or with a few bits flipped."""
+    if draw.random() < 0.3:
+        return data[: draw.randrange(len(data))]
+    changed = bytearray(data)
+    for _ in range(draw.choice((1, 1, 2, 8))):
+        changed[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+    return bytes(changed)
+
 
 DEEP = 100_000
 JSON = {

@@ -14,11 +14,10 @@ from partition.attention.select import BoolArray, fused, kept_channels, quantise
 from partition.codec.codec import Float32Array
 from partition.errors import ModelFolderError, ModelRunError
 from partition.model.attention_files import BRANCH_FILE, SCORES_FILE, TAIL_FILE, folder_of
+from partition.model.graph_file import read_graph
 from partition.model.split_point import SplitPoint
 from partition.providers.execution import Execution
 from partition.providers.session import RUNTIME_ERRORS, place_session
-
-_CANNOT_LOAD: tuple[type[Exception], ...] = (OSError, *RUNTIME_ERRORS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +119,10 @@ class AttentionRuntime:
 
     def _load(self, path: Path) -> ort.InferenceSession:
         try:
-            fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-            placed = place_session(path, None, self._threads, self._execution, fingerprint)
-        except _CANNOT_LOAD as error:
+            graph = read_graph(path)
+            fingerprint = hashlib.sha256(graph.SerializeToString()).hexdigest()[:16]
+            placed = place_session(graph, None, self._threads, self._execution, fingerprint)
+        except RUNTIME_ERRORS as error:
             raise ModelFolderError(
                 f"{path} does not load ({error}): run python -m partition.train_attention again"
             ) from error

@@ -18,13 +18,14 @@ from partition import json_file
 from partition.errors import ModelFolderError
 from partition.model.accuracy_table import ACCURACY_FILE, AccuracyTable
 from partition.model.cost import Cost
+from partition.regular_file import open_regular
 
 ATTENTION_FOLDER = "attention"
 SCORES_FILE = "scores.onnx"
 BRANCH_FILE = "branch.onnx"
 TAIL_FILE = "tail.onnx"
 COSTS_FILE = "costs.json"
-_GRAPHS = (SCORES_FILE, BRANCH_FILE, TAIL_FILE)
+_HASHED = (SCORES_FILE, BRANCH_FILE, TAIL_FILE, COSTS_FILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +73,22 @@ def withdraw(folder: Path) -> None:
 
 
 def fingerprint(folder: Path, network_fingerprint: str, splits: Iterable[str]) -> str:
-    """First 16 hex digits of the SHA-256 over the network's fingerprint and attention's graphs.
+    """First 16 hex digits of the SHA-256 over the network's fingerprint and attention's files.
+
+    The table counts, too: with its weights of the edge's answers these become others.
 
     Raises:
-        ModelFolderError: a graph is missing or cannot be read.
+        ModelFolderError: a file is missing or cannot be read.
     """
+    paths = [folder / ACCURACY_FILE]
+    paths += [folder_of(folder, split) / name for split in splits for name in _HASHED]
     digest = hashlib.sha256(bytes.fromhex(network_fingerprint))
-    for split in splits:
-        for name in _GRAPHS:
-            path = folder_of(folder, split) / name
-            try:
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
-            except OSError as error:
-                raise _broken(path, error) from error
+    for path in paths:
+        try:
+            with open_regular(path) as file:
+                digest.update(hashlib.sha256(file.read()).digest())
+        except OSError as error:
+            raise _broken(path, error) from error
     return digest.hexdigest()[:16]
 
 

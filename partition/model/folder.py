@@ -4,34 +4,42 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import numpy as np
+from msgspec import Meta, Struct
 
-from common.schema import convert
+from common.schema import Share, convert
 from partition import json_file
 from partition.errors import ModelFolderError, ModelNotFoundError
-from partition.model import attention_files, routes
+from partition.model import attention_files, description, network_files, routes
 from partition.model.accuracy_table import ACCURACY_FILE, AccuracyTableError
 from partition.model.attention_files import Attention
-from partition.model.cost import Cost
+from partition.model.description import SCHEMA_VERSION
 from partition.model.machine import describe_processor
+from partition.model.network_files import GRAPH_FILE, WEIGHTS_FILE, Stamps
 from partition.model.routes import RouteOption
 from partition.model.split_point import Preprocess, SplitPoint, TensorSpec
 
-SCHEMA_VERSION = 2
 PROFILE_SCHEMA_VERSION = 1
-GRAPH_FILE = "model.onnx"
-WEIGHTS_FILE = "weights.bin"
 CUTS_FILE = "cuts.json"
 PROFILE_FILE = "profile.json"
-_GARBLED = (LookupError, TypeError, ValueError, OverflowError, AttributeError)
-"""What reading a document of another shape raises."""
-_MAX_ELEMENTS = 2**40
-"""Of a tensor; no memory holds more."""
+_MAX_THREADS = 1024
+
+
+class _ProfiledPoint(Struct, frozen=True):
+    """A split point in a profile; what else stands there is for people."""
+
+    agreement: Share
+
+
+class _Profile(Struct, frozen=True):
+    """What is read of a profile."""
+
+    machine: dict[str, Any]
+    threads: Annotated[int, Meta(ge=1, le=_MAX_THREADS)]
+    split_points: tuple[_ProfiledPoint, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +49,8 @@ class ModelFolder:
     path: Path
     name: str
     fingerprint: str
-    """First 16 hex digits of the SHA-256 over graph and weights, and over attention's graphs."""
+    """First 16 hex digits of the SHA-256 over graph, weights and cuts, and over attention's
+    graphs."""
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     dynamic_batch: bool
@@ -59,6 +68,8 @@ class ModelFolder:
     """Fastest number of threads per inference, when it was profiled on this machine."""
     attention: Attention | None = None
     """What `partition.train_attention` left here."""
+    stamps: Stamps = field(default=(), compare=False, repr=False)
+    """Of graph and weights as they were when they were hashed."""
 
     @classmethod
     def open(cls, path_or_name: str | Path, root: Path = Path("models")) -> ModelFolder:
@@ -98,13 +109,36 @@ class ModelFolder:
             )
         for name in (GRAPH_FILE, WEIGHTS_FILE, CUTS_FILE):
             if not (path / name).is_file():
-                raise _broken(path, f"is half-written, {name} is missing")
-        folder = _parse(path, _read_json(path, CUTS_FILE))
-        found = fingerprint_of(path)
+                raise _broken(path, f"is half-written, {name} is missing or no regular file")
+        document = _read_json(path, CUTS_FILE)
+        folder = _parse(path, document)
+        try:
+            found, stamps = network_files.fingerprint_of(path, document)
+        except OSError as error:
+            raise _broken(path, f"has an unreadable file ({error.strerror})") from error
         if found != folder.fingerprint:
-            reason = f"is corrupt, {GRAPH_FILE} and {WEIGHTS_FILE} hash to {found}"
-            raise _broken(path, f"{reason}, not {folder.fingerprint}")
-        return folder
+            raise ModelFolderError(
+                f"model folder {path} is corrupt, {CUTS_FILE}, {GRAPH_FILE} and {WEIGHTS_FILE} "
+                f"hash to {found}, not {folder.fingerprint}: run python -m partition.prepare "
+                f"again, or write {found} into {CUTS_FILE} if you changed that yourself"
+            )
+        return replace(folder, stamps=stamps)
+
+    def check_unchanged(self) -> None:
+        """Refuse to read on in a folder that was prepared anew, or touched, since it was opened.
+
+        Raises:
+            ModelFolderError: graph or weights are not the files that were hashed.
+        """
+        try:
+            unchanged = network_files.stamps_of(self.path) == self.stamps
+        except OSError as error:
+            raise _broken(self.path, f"has an unreadable file ({error.strerror})") from error
+        if not unchanged:
+            raise ModelFolderError(
+                f"model folder {self.path} has changed since it was opened as {self.fingerprint}: "
+                "start this program again"
+            )
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -135,17 +169,6 @@ class ModelFolder:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def fingerprint_of(path: Path) -> str:
-    """First 16 hex digits of the SHA-256 over the graph and weight files in `path`."""
-    digest = hashlib.sha256()
-    for name in (GRAPH_FILE, WEIGHTS_FILE):
-        try:
-            digest.update((path / name).read_bytes())
-        except OSError as error:
-            raise _broken(path, f"has an unreadable {name} ({error.strerror})") from error
-    return digest.hexdigest()[:16]
-
-
 def choose_split_points(cuts: tuple[SplitPoint, ...]) -> tuple[SplitPoint, ...]:
     """Input, every cut whose message is smaller than all before it, output."""
     chosen = [cuts[0]]
@@ -172,67 +195,24 @@ def _read_json(path: Path, name: str, schema_version: int = SCHEMA_VERSION) -> d
     return dict(data)
 
 
-def _parse(path: Path, data: dict[str, Any]) -> ModelFolder:
+def _parse(path: Path, document: dict[str, Any]) -> ModelFolder:
     try:
-        inputs = tuple(_parse_spec(spec) for spec in data["inputs"])
-        total = convert(data["cuts"][-1]["head"], Cost, "head")
-        cuts = tuple(_parse_cut(i, cut, total) for i, cut in enumerate(data["cuts"]))
-        cuts = (replace(cuts[0], is_input=True), *cuts[1:-1], replace(cuts[-1], is_output=True))
-        return ModelFolder(
-            path=path,
-            name=str(data["name"]),
-            fingerprint=str(data["fingerprint"]),
-            inputs=inputs,
-            outputs=tuple(_parse_spec(spec) for spec in data["outputs"]),
-            dynamic_batch=bool(data["dynamic_batch"]),
-            preprocess=_parse_preprocess(data["preprocess"], inputs[0].shape),
-            cuts=cuts,
-            split_points=choose_split_points(cuts),
-            fidelity=None,
-        )
-    except _GARBLED as error:
-        raise _broken(path, f"is corrupt, {CUTS_FILE} lacks or garbles {error}") from error
-
-
-def _parse_spec(data: dict[str, Any]) -> TensorSpec:
-    shape = tuple(int(n) for n in data["shape"])
-    return TensorSpec(str(data["name"]), str(np.dtype(data["dtype"])), shape)
-
-
-def _parse_preprocess(data: dict[str, Any] | None, shape: tuple[int, ...]) -> Preprocess | None:
-    if data is None:
-        return None
-    mean = tuple(float(v) for v in data["mean"])
-    std = tuple(float(v) for v in data["std"])
-    return Preprocess(
-        shape[-1],
-        float(data["crop_fraction"]),
-        (mean[0], mean[1], mean[2]),
-        (std[0], std[1], std[2]),
-    )
-
-
-def _parse_cut(index: int, data: dict[str, Any], total: Cost) -> SplitPoint:
-    head = convert(data["head"], Cost, "head")
-    tail = total - head
-    tensors = tuple(str(name) for name in data["tensors"])
-    shapes = tuple(tuple(int(n) for n in shape) for shape in data["shapes"])
-    dtypes = tuple(str(np.dtype(name)) for name in data["dtypes"])
-    if not len(tensors) == len(shapes) == len(dtypes):
-        raise ValueError(f"{len(tensors)} tensors, {len(shapes)} shapes, {len(dtypes)} dtypes")
-    if any(abs(math.prod(shape)) >= _MAX_ELEMENTS for shape in shapes):
-        raise ValueError("a shape")
-    return SplitPoint(
-        index=index,
-        name=str(data["name"]),
-        tensors=tensors,
-        shapes=shapes,
-        dtypes=dtypes,
-        head=head,
-        tail=tail,
-        peak_bytes=int(data["peak_bytes"]),
-        is_input=False,
-        is_output=False,
+        described = description.parse(document)
+        preprocess = described.preprocessing()
+    except ValueError as error:
+        raise _broken(path, f"is corrupt, {CUTS_FILE}: {error}") from error
+    cuts = described.split_points()
+    return ModelFolder(
+        path=path,
+        name=described.name,
+        fingerprint=described.fingerprint,
+        inputs=described.cuts[0].specs,
+        outputs=described.cuts[-1].specs,
+        dynamic_batch=described.dynamic_batch,
+        preprocess=preprocess,
+        cuts=cuts,
+        split_points=choose_split_points(cuts),
+        fidelity=None,
     )
 
 
@@ -247,12 +227,14 @@ def _with_profile(folder: ModelFolder) -> ModelFolder:
     ):
         return folder
     try:
-        fidelity = tuple(float(point["agreement"]) for point in data["split_points"])
-        here = data["machine"] | describe_processor() == data["machine"]
-        threads = max(int(data["threads"]), 1) if here else None
-    except _GARBLED as error:
+        profile = convert(data, _Profile)
+        if len(profile.split_points) != len(folder.split_points):
+            raise ValueError(f"split_points has {len(profile.split_points)} entries")
+    except ValueError as error:
         raise _broken(folder.path, f"holds a corrupt {PROFILE_FILE} ({error})") from error
-    return replace(folder, fidelity=fidelity, threads=threads)
+    is_here = profile.machine | describe_processor() == profile.machine
+    fidelity = tuple(point.agreement for point in profile.split_points)
+    return replace(folder, fidelity=fidelity, threads=profile.threads if is_here else None)
 
 
 def _with_attention(folder: ModelFolder) -> ModelFolder:

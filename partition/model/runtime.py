@@ -14,7 +14,8 @@ import onnx
 
 from partition.errors import ModelFolderError, ModelRunError
 from partition.model import example_file, unsigned_ends
-from partition.model.folder import GRAPH_FILE, ModelFolder
+from partition.model.folder import ModelFolder
+from partition.model.graph_file import load_graph
 from partition.model.onnx_nodes import BATCH, BATCH_SHAPE, node_reads
 from partition.model.seams import choose_seams, route
 from partition.model.split_point import SplitPoint
@@ -52,13 +53,16 @@ class SplitRuntime:
         threads: threads per inference; None takes what the profile of this machine found best,
             or 1 if it was not profiled here.
         execution: where it runs; None takes the best providers that work here.
+
+    Raises:
+        ModelFolderError: the graph has changed since the folder was opened, or is not to be run.
     """
 
     def __init__(
         self, folder: ModelFolder, threads: int | None = None, execution: Execution | None = None
     ) -> None:
         self._folder = folder
-        self._model = onnx.load(folder.path / GRAPH_FILE, load_external_data=False)
+        self._model = load_graph(folder)
         self._threads = threads or folder.threads or 1
         self.execution = execution or Execution.choose()
         self._pairs = unsigned_ends.pairs(self._model.graph)
@@ -189,6 +193,7 @@ class SplitRuntime:
             raise ModelFolderError(
                 f"model folder {self._folder.path} does not load: {error}"
             ) from error
+        self._folder.check_unchanged()
         return _Part(
             placed,
             tuple(value.name for value in model.graph.input),

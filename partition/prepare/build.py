@@ -16,14 +16,9 @@ from onnx import helper, numpy_helper
 
 from partition.errors import ModelExportError, ModelFolderError
 from partition.model import example_file
-from partition.model.folder import (
-    CUTS_FILE,
-    GRAPH_FILE,
-    SCHEMA_VERSION,
-    WEIGHTS_FILE,
-    ModelFolder,
-    fingerprint_of,
-)
+from partition.model.description import SCHEMA_VERSION
+from partition.model.folder import CUTS_FILE, ModelFolder
+from partition.model.network_files import GRAPH_FILE, WEIGHTS_FILE, fingerprint_of
 from partition.prepare import zoo
 from partition.prepare.export import Exported, Report, silent, to_onnx
 from partition.prepare.graph import (
@@ -128,16 +123,16 @@ def _write(source: zoo.Source, exported: Exported, cuts: tuple[Cut, ...], folder
     (folder / WEIGHTS_FILE).chmod(0o644)  # onnx gives it to its owner alone
     if exported.samples:
         example_file.write(folder, exported.samples)
-    description = {
+    description: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "name": source.name,
-        "fingerprint": fingerprint_of(folder),
         "dynamic_batch": exported.dynamic_batch,
         "inputs": inputs,
         "outputs": outputs,
         "preprocess": _preprocess(source, inputs, outputs),
         "cuts": [asdict(cut) for cut in cuts],
     }
+    description["fingerprint"], _ = fingerprint_of(folder, description)
     (folder / CUTS_FILE).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
 
 

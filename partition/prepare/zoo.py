@@ -30,7 +30,8 @@ class Source:
     """Builds the network and an example input (a tensor, a tuple of them, or a dict by argument
     name; the first dimension is the batch), or an ONNX file."""
     mean: tuple[float, float, float] = IMAGENET_MEAN
-    """Per RGB channel on 0..255; who trained with another edits `preprocess` in cuts.json."""
+    """Per RGB channel on 0..255; who trained with another edits `preprocess` in cuts.json, and
+    writes the fingerprint there that the folder is then refused with."""
     std: tuple[float, float, float] = IMAGENET_STD
     crop_fraction: float = 0.875
     """Side of the central square crop over the shorter side of the photograph."""

@@ -68,6 +68,7 @@ class CloudServer:
     Raises:
         CloudError: the address is no address, in use or not permitted, a file of `security`
             cannot be used, or a model does not fit the memory.
+        ModelFolderError: a graph has changed since its folder was opened, or is not to be run.
     """
 
     def __init__(

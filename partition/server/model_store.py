@@ -16,6 +16,7 @@ from partition.attention.runtime import AttentionRuntime
 from partition.codec.codec import Codec, Encoded
 from partition.errors import CloudError, ModelRunError, WireError
 from partition.model.folder import ModelFolder
+from partition.model.graph_file import load_graph
 from partition.model.runtime import SplitRuntime
 from partition.model.seams import PART_BYTES, part_bytes
 from partition.model.split_point import SplitPoint
@@ -152,6 +153,7 @@ class ModelStore:
 
     Raises:
         CloudError: the largest tail of a model is beyond the budget.
+        ModelFolderError: a graph has changed since its folder was opened, or is not to be run.
     """
 
     def __init__(
@@ -171,6 +173,7 @@ class ModelStore:
         self.loaded_bytes = 0
         self.n_loads = 0
         for folder in folders:
+            load_graph(folder)  # what must not be run is refused before anything listens
             points = folder.split_points[:-1]
             needed = max(sum(self._pieces(folder, point).values()) for point in points)
             if budget_bytes is not None and needed > budget_bytes:
