@@ -35,7 +35,7 @@ from envs.sim.effects import Effects
 from envs.sim.sim_config import SimConfig
 from envs.vec_env import EdgeSplitVecEnv
 from partition import json_file
-from partition.errors import ModelNotFoundError
+from partition.errors import ModelExportError, ModelNotFoundError
 from partition.model.folder import ModelFolder
 from partition.model.profile_file import PROFILE_FILE
 from partition.prepare import zoo
@@ -154,7 +154,12 @@ def open_or_prepare(model: str) -> ModelFolder:
         source = zoo.resolve(model)
         # Not on stdout, which may be JSON.
         print(f"preparing and profiling {model}, about a minute", file=sys.stderr)
-        folder = prepare(source)
+        try:
+            folder = prepare(source)
+        except ModelExportError as error:
+            if not isinstance(source.load, Path):
+                raise
+            raise ModelExportError(f"{error} (then train with --model {source.name})") from error
         write(folder.path / PROFILE_FILE, profile(folder))
         return ModelFolder.open(folder.path)
 

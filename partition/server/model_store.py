@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from partition.attention.runtime import AttentionRuntime
 from partition.codec.codec import Codec, Encoded
-from partition.errors import CloudError, WireError
+from partition.errors import CloudError, ModelRunError, WireError
 from partition.model.folder import ModelFolder
 from partition.model.graph_file import load_graph
 from partition.model.runtime import SplitRuntime
@@ -85,12 +86,12 @@ class Tail:
         largest = min(self.max_batch, self._execution.max_batch)
         on_processor = self._execution.providers[0] is CPU
         for n in {1} if on_processor else {1, largest}:
-            self.compute(
-                tuple(
-                    np.zeros((n * shape[0], *shape[1:]) if shape else shape, dtype)
-                    for shape, dtype in zip(self.point.shapes, self._dtypes, strict=True)
-                )
+            zeros = tuple(
+                np.zeros((n * shape[0], *shape[1:]) if shape else shape, dtype)
+                for shape, dtype in zip(self.point.shapes, self._dtypes, strict=True)
             )
+            with suppress(ModelRunError):  # not every network takes zeros; it is loaded now
+                self.compute(zeros)
 
     def compute(self, tensors: Outputs) -> Outputs:
         """The network's outputs from tensors of any batch that the network takes."""

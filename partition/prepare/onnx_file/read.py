@@ -51,20 +51,29 @@ def read(path: Path) -> onnx.ModelProto:
     """
     try:
         model = onnx.load(path, load_external_data=False)
+    except GARBLED as error:
+        raise ModelExportError(
+            f"model file {path} is cut short, damaged or no ONNX ({_reason(error)}): fetch or "
+            "export it again"
+        ) from error
+    try:
         _check_size(path, model)
         onnx.load_external_data_for_model(model, str(path.parent))
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)
         _normalise(model)
     except GARBLED as error:
-        reason = str(error) or type(error).__name__
         raise ModelExportError(
-            f"model file {path} cannot be read ({reason}): export it again, with the files of its "
-            "weights next to it (files, not links)"
+            f"model file {path} cannot be read ({_reason(error)}): fetch or export it again, with "
+            "the files of its weights next to it (files, not links)"
         ) from error
     if not model.graph.node:
         raise ModelExportError(f"model file {path} holds no network: give another .onnx file")
     return model
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def _check_size(path: Path, model: onnx.ModelProto) -> None:
