@@ -71,7 +71,8 @@ def measured(section: str, case: Case) -> Result:
             return Result(section, name, "wrong", [" ".join(str(problem).split())])
     batch = "free" if folder.dynamic_batch else "one"
     most = max(len(cut.tensors) for cut in folder.cuts)
-    cells = [f"{prepare_s:.1f}", batch, str(len(folder.cuts)), str(most), error, str(points)]
+    opset = str(case.opset())
+    cells = [opset, f"{prepare_s:.1f}", batch, str(len(folder.cuts)), str(most), error, str(points)]
     if not is_equal:
         return Result(section, name, "wrong", [f"cuts differ from the whole by {error}"])
     return Result(section, name, "ok", cells)

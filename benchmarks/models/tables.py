@@ -9,7 +9,7 @@ from benchmarks.page import markdown
 from tests.partition.splitting import RELATIVE_ERROR
 from tests.partition.splitting import SPREAD_CUTS as TORCH_CUTS
 
-_CUT = ["s", "batch", "cuts", "x", "error", "served"]
+_CUT = ["opset", "s", "batch", "cuts", "x", "error", "served"]
 
 
 def page(rows: Rows) -> str:
