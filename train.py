@@ -159,8 +159,13 @@ def _parser() -> argparse.ArgumentParser:
         default=DEFAULT_ALGORITHM,
         help=f"one of {', '.join(names)}, or MODULE:NAME of your own (%(default)s)",
     )
-    parser.add_argument("--total-timesteps", type=_positive, default=None)
-    parser.add_argument("--seed", type=_seed, default=0)
+    parser.add_argument(
+        "--total-timesteps",
+        type=_positive,
+        default=None,
+        help="largest number of steps to learn from, over all boards (the algorithm's own number)",
+    )
+    parser.add_argument("--seed", type=_seed, default=0, help="of everything random (%(default)s)")
     parser.add_argument("--out", type=Path, default=None, help=f"run folder (default {RUNS_DIR}/)")
     parser.add_argument(
         "--target",
