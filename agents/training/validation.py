@@ -27,8 +27,8 @@ BEST = "best.safetensors"
 """Weights of the best policy of a run that is not finished."""
 N_EPISODES = 18
 N_VALIDATIONS = 10
-"""Evenly over a training, besides the last policy; each takes a quarter of a second, all of them
-less than a tenth of a default run."""
+"""Evenly over a training, besides the last policy. Each takes 0.18 to 0.27 s of a processor, all of
+them 3 % (`advised`) to 10 % (`ppo`) of a default run, and more of a shorter one."""
 _PURPOSE = 0x7A11D
 _HEADER = "best"
 
@@ -139,7 +139,7 @@ class Validation(BaseCallback):
         episodes = run_episodes(self.world, decider, self.seeds)
         self.last = Validated(self.num_timesteps, decider, episodes)
         self.n_done += 1
-        if self.last.cost < self.best_cost:
+        if self.last.cost < self.best_cost or not self._weights:
             self.best_cost, self.best_step = self.last.cost, self.last.step
             state = self.model.policy.state_dict()
             self._weights = {name: t.detach().clone() for name, t in state.items()}

@@ -7,11 +7,12 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+from stable_baselines3 import A2C, PPO, SAC
 from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.advised.full_information import advise
 from agents.learners.algorithm import linear_to_zero
-from agents.learners.budget import SMALLEST_ROLLOUT, within
+from agents.learners.budget import SMALLEST_ROLLOUT, rollout_steps, within
 from agents.learners.imitation import ImitationConfig
 from agents.training.algorithms import ABLATIONS, ALGORITHMS
 from agents.training.learn import train
@@ -24,7 +25,8 @@ BUDGETS = (1, 2, 99, 100, 5_000, 9_599, 9_600, 20_000, 123_457, 1_000_000)
 @pytest.mark.parametrize("budget", BUDGETS)
 def test_rollouts_are_whole_and_fill_the_budget(name, budget):
     fitted = within(LEARNERS[name], budget)
-    rollout = fitted.n_envs * fitted.settings.get("n_steps", 1)
+    rollout = rollout_steps(fitted)
+    assert rollout == fitted.n_envs * fitted.settings.get("n_steps", 1)
     assert fitted.total_timesteps % rollout == 0
     assert fitted.total_timesteps <= max(budget, SMALLEST_ROLLOUT)
     assert budget - fitted.total_timesteps < rollout
@@ -36,6 +38,18 @@ def test_rollouts_are_whole_and_fill_the_budget(name, budget):
 def test_a_default_run_is_as_the_recipe_says(name):
     recipe = LEARNERS[name]
     assert within(recipe, recipe.total_timesteps) == recipe
+
+
+@pytest.mark.parametrize(
+    ("agent", "budget", "n_boards"), [(PPO, 20_000, 1), (A2C, 3, 1), (SAC, 20_000, 4)]
+)
+def test_a_recipe_that_leaves_sizes_to_its_agent_is_kept_within_its_budget_too(
+    agent, budget, n_boards
+):
+    bare = replace(ALGORITHMS["ppo"], agent_class=agent, settings={}, n_envs=4)
+    fitted = within(bare, budget)
+    assert fitted.n_envs == n_boards
+    assert 0 <= budget - fitted.total_timesteps < rollout_steps(fitted)
 
 
 def test_few_steps_mean_few_boards_and_an_early_start():
