@@ -45,6 +45,7 @@ from partition.prepare.build import prepare
 from partition.profile.measure import profile, write
 
 CONFIG_FILE = "config.json"
+PROVENANCE_FILE = "provenance.txt"
 N_DRAWN = 18
 """Episodes whose decisions are drawn."""
 
@@ -124,7 +125,8 @@ def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> None:
     write_json(run_dir / CONFIG_FILE, asdict(config))
     keep_device(config.device, run_dir)
     write_json(run_dir / "machine.json", describe_machine())
-    print(world.device.status_line)
+    (run_dir / PROVENANCE_FILE).write_text(f"{world.device.status_line}\n", encoding="utf-8")
+    print(f"{world.device.name} (modelled): what the model rests on is in {PROVENANCE_FILE}")
     with fresh_processes(max(n_cores() - 1, 1)) as pool:  # the baselines need no policy
         beside = [pool.submit(run_rivals, single, config.seed) for single in one_by_one(world)]
         decider, save_policy = (_learned if config.learns else _fitted)(config, world, run_dir)
