@@ -83,7 +83,7 @@ class SweepRun:
         """What trains it, or goes on with it."""
         command = [sys.executable, str(_SCRIPT)]
         if self.is_begun:
-            return [*command, "--resume", str(self.folder)]
+            return [*command, "--algo", str(self.values["algo"]), "--resume", str(self.folder)]
         for axis, value in self.values.items():
             command += [f"--{axis}", str(value)]
         if self.total_timesteps is not None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from common.progress import progress
 from partition.codec.codec import Codec
 from partition.codec.encoded import MIN_DIMS
 from partition.codec.message_sizes import request_bytes
@@ -60,7 +61,10 @@ def profile(
     threads = threads or fastest_threads(folder)
     runtime = SplitRuntime(folder, threads)
     samples = _samples(folder, source)
-    points = [_profile_point(runtime, point, samples[0], repeats) for point in folder.split_points]
+    points = [
+        _profile_point(runtime, point, samples[0], repeats)
+        for point in progress("measuring cuts", folder.split_points)
+    ]
     for entry, agreement, error in zip(points, *_fidelity(folder, runtime, samples), strict=True):
         entry |= {"agreement": agreement, "codec_error": error}
     return {
@@ -77,7 +81,10 @@ def profile(
         "split_points": points,
         "blocks": [
             {**count, "latency_s": _block_s(runtime, start, end, samples[0], repeats)}
-            for count, (start, end) in zip(count_blocks(folder), pairwise(folder.cuts), strict=True)
+            for count, (start, end) in progress(
+                "measuring blocks",
+                list(zip(count_blocks(folder), pairwise(folder.cuts), strict=True)),
+            )
         ],
     }
 
@@ -88,7 +95,7 @@ def fastest_threads(folder: ModelFolder, rounds: int = _THREAD_ROUNDS) -> int:
     runtimes = {number: SplitRuntime(folder, number) for number in numbers}
     inputs = random_inputs(folder)
     seconds: dict[int, list[float]] = {number: [] for number in numbers}
-    for _ in range(rounds + _WARM_UP_ROUNDS):
+    for _ in progress("finding the best number of threads", range(rounds + _WARM_UP_ROUNDS)):
         for number, runtime in runtimes.items():
             seconds[number].append(timed(runtime.whole, inputs))
     medians = {n: statistics.median(s[_WARM_UP_ROUNDS:]) for n, s in seconds.items()}
@@ -219,7 +226,7 @@ def _fidelity(
     codec = Codec()
     points = folder.split_points
     agreed, errors = np.zeros(len(points)), np.zeros(len(points))
-    for inputs in samples:
+    for inputs in progress("comparing answers", samples):
         top1 = _top1(runtime.whole(inputs))
         for i, point in enumerate(points[:-1]):
             tensors = runtime.head(point, inputs)
