@@ -35,6 +35,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from agents.errors import AgentError
+from agents.evaluation.report import NO_GAP
 from agents.training.hyperparams import Value
 from agents.training.run import CONFIG_FILE, is_finished, resumed_settings
 from common.schema import Table, Text, convert, read_toml
@@ -82,7 +83,7 @@ class SweepRun:
         """What trains it, or goes on with it."""
         command = [sys.executable, str(_SCRIPT)]
         if self.is_begun:
-            return [*command, "--resume", str(self.folder)]
+            return [*command, "--algo", str(self.values["algo"]), "--resume", str(self.folder)]
         for axis, value in self.values.items():
             command += [f"--{axis}", str(value)]
         if self.total_timesteps is not None:
@@ -293,6 +294,7 @@ def _print_table(runs: list[SweepRun]) -> None:
         table.add_column(axis)
     for title in ("J/inference", "ms", "in time %", "cost", "gap closed %"):
         table.add_column(title, justify="right")
+    has_gaps = True
     for run in runs:
         for row in _rows(run):
             table.add_row(
@@ -301,6 +303,9 @@ def _print_table(runs: list[SweepRun]) -> None:
                 f"{1e3 * float(row['latency_s']):.1f}",
                 f"{100 * float(row['deadline_hit_rate']):.1f}",
                 f"{float(row['cost']):.4f}",
-                f"{100 * float(row['gap_closed']):.1f}",
+                "-" if row["gap_closed"] == "nan" else f"{100 * float(row['gap_closed']):.1f}",
             )
+            has_gaps = has_gaps and row["gap_closed"] != "nan"
     Console(width=130).print(table)
+    if not has_gaps:
+        print(NO_GAP)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from common.progress import progress
 from partition.codec.codec import Codec
 from partition.codec.encoded import is_feature_map
 from partition.codec.message_sizes import request_bytes
@@ -80,7 +81,10 @@ def profile(
     threads = threads or fastest_threads(folder, execution)
     runtime = SplitRuntime(folder, threads, execution)
     samples = found.samples if found else _random(folder)
-    points = [_profile_point(runtime, point, samples[0], repeats) for point in folder.split_points]
+    points = [
+        _profile_point(runtime, point, samples[0], repeats)
+        for point in progress("measuring cuts", folder.split_points)
+    ]
     judged = unknown(folder)
     if found is not None:
         judged = judge(folder, runtime, samples, _picture_size(folder), measure)
@@ -258,7 +262,7 @@ def _blocks_s(
 ) -> Iterator[float]:
     """Median seconds of each block; one is loaded at a time."""
     tensors = inputs
-    for start, end in pairwise(folder.cuts):
+    for start, end in progress("measuring blocks", list(pairwise(folder.cuts))):
         for _ in range(_WARM_UP_ROUNDS):
             after = runtime.between(start, end, tensors)
         yield statistics.median(timed(runtime.between, start, end, tensors) for _ in range(repeats))

@@ -21,7 +21,7 @@ class Plant:
     """Draws 4 W, give or take 0.2 W, and answers or drops what it is told to."""
 
     is_modelled = dry_run = False
-    link_bps, clocks_in_force, n_failures = 5e6, (), {}
+    link_bps, clocks_in_force, n_failures, too_slow_share = 5e6, (), {}, 0.0
     energy_uncertainty_j = 0.025
     accuracy = None
     layout = SimpleNamespace(board="board", model="network")
@@ -91,6 +91,15 @@ def test_nothing_is_known_of_what_was_drawn_unseen(told, steps, late_s, unseen_s
     seen_s = sum(STEP_S for *_, is_measured in steps if is_measured)
     assert document["unmeasured_s"] == pytest.approx(unseen_s)
     assert document["energy_uncertainty_j"] == pytest.approx(0.2 * seen_s + 4.0 * unseen_s)
+
+
+@pytest.mark.parametrize(("share", "is_told"), [(0.01, False), (0.4, True)])
+def test_a_machine_too_slow_for_the_modelled_board_is_told(told, monkeypatch, share, is_told):
+    monkeypatch.setattr(Plant, "too_slow_share", share)
+    summary = told((2, 0, True))
+    assert summary.document()["too_slow_share"] == share
+    assert ("too slow to play" in summary.text()) == is_told
+    assert not is_told or "in 40% of its work" in summary.text()
 
 
 def test_without_an_answer_there_is_no_energy_per_request(told):
