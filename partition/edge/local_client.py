@@ -112,7 +112,7 @@ def _cast(x: Any, dtype: np.dtype[Any], position: int) -> npt.NDArray[Any]:
             f"input {position} is of {array.dtype}, the network takes {dtype}: convert it first"
         )
     with np.errstate(over="ignore"):
-        cast = np.ascontiguousarray(array, dtype)
+        cast = np.asarray(array, dtype, order="C")
     if array.dtype != dtype and not _kept(array, cast):
         raise WireError(
             f"input {position} of {array.dtype} holds values beyond {dtype}, which the network "

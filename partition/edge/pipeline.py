@@ -20,8 +20,8 @@ import numpy.typing as npt
 from partition.attention.runtime import AttentionRuntime, EdgeAnswer
 from partition.attention.select import fused
 from partition.codec import quantisers
-from partition.codec.codec import Codec, Encoded
-from partition.codec.encoded import MIN_DIMS, Uint16Array
+from partition.codec.codec import Codec
+from partition.codec.encoded import Uint16Array
 from partition.edge.client import CloudClient
 from partition.errors import CloudError, PartitionError, WireError
 from partition.model.accuracy_table import AccuracyTable
@@ -242,17 +242,12 @@ class SplitPipeline:
         if self._client is None:
             raise CloudError("no cloud")
         start_s = self._clock()
-        encoded = tuple(self._encode(route, head, tensor) for tensor in head.tensors)
+        codec, channels = self._codecs[route.bits], head.sent_channels
+        encoded = tuple(wire.carried(tensor, codec, channels) for tensor in head.tensors)
         sent_s = self._clock()
         budget_s = self._cloud_budget_s(route, due_s - sent_s)
         reply = self._client.infer(self._folder.split_points[route.split], encoded, budget_s)
         return sent_s - start_s, self._clock() - sent_s, reply
-
-    def _encode(self, route: Route, head: _Head, tensor: npt.NDArray[Any]) -> Encoded | wire.Raw:
-        """A feature map quantised; anything else as it is."""
-        if tensor.dtype != np.float32 or tensor.ndim < MIN_DIMS:
-            return wire.Raw(tensor)
-        return self._codecs[route.bits].encode(tensor, head.sent_channels)
 
     def _cloud_budget_s(self, route: Route, remaining_s: float) -> float:
         """Time to wait for the cloud.

@@ -199,7 +199,7 @@ def _parse(path: Path, data: dict[str, Any]) -> ModelFolder:
             inputs=inputs,
             outputs=tuple(_parse_spec(spec) for spec in data["outputs"]),
             dynamic_batch=bool(data["dynamic_batch"]),
-            preprocess=_parse_preprocess(data["preprocess"], inputs[0].shape[-1]),
+            preprocess=_parse_preprocess(data["preprocess"], inputs[0].shape),
             cuts=cuts,
             split_points=choose_split_points(cuts),
             fidelity=None,
@@ -213,13 +213,13 @@ def _parse_spec(data: dict[str, Any]) -> TensorSpec:
     return TensorSpec(str(data["name"]), str(np.dtype(data["dtype"])), shape)
 
 
-def _parse_preprocess(data: dict[str, Any] | None, size: int) -> Preprocess | None:
+def _parse_preprocess(data: dict[str, Any] | None, shape: tuple[int, ...]) -> Preprocess | None:
     if data is None:
         return None
     mean = tuple(float(v) for v in data["mean"])
     std = tuple(float(v) for v in data["std"])
     return Preprocess(
-        size,
+        shape[-1],
         float(data["crop_fraction"]),
         (mean[0], mean[1], mean[2]),
         (std[0], std[1], std[2]),

@@ -236,9 +236,9 @@ def random_inputs(folder: ModelFolder, batch: int = 1, seed: int = 0) -> tuple[A
     for spec in folder.inputs:
         shape = (batch, *spec.shape[1:]) if folder.dynamic_batch else spec.shape
         if np.dtype(spec.dtype).kind == "f":
-            made.append(rng.normal(size=shape).astype(spec.dtype))
+            made.append(np.asarray(rng.normal(size=shape), spec.dtype))
         else:
-            made.append(rng.integers(0, 2, shape).astype(spec.dtype))
+            made.append(np.asarray(rng.integers(0, 2, shape), spec.dtype))
             made[-1].reshape(shape[0] if shape else 1, -1)[:, 0] = 1
     return tuple(made)
 

@@ -94,11 +94,11 @@ def _check_carried(name: str, side: str, specs: list[dict[str, Any]]) -> None:
     if not 1 <= len(specs) <= MAX_TENSORS:
         raise ModelExportError(f"model {name!r} has {len(specs)} {side}: 1 to {MAX_TENSORS} can be")
     for spec in specs:
-        fits = 1 <= len(spec["shape"]) <= MAX_DIMS and 0 not in spec["shape"]
+        fits = len(spec["shape"]) <= MAX_DIMS and 0 not in spec["shape"]
         if not fits or spec["dtype"] not in CROSSING_TYPES:
             raise ModelExportError(
                 f"model {name!r} has {spec['name']} of {spec['dtype']} {list(spec['shape'])} among "
-                f"its {side}: 1 to {MAX_DIMS} dimensions of {', '.join(sorted(CROSSING_TYPES))} "
+                f"its {side}: up to {MAX_DIMS} dimensions of {', '.join(sorted(CROSSING_TYPES))} "
                 "can cross"
             )
 

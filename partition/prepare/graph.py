@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from partition.codec.message_sizes import RAW_TYPES
 from partition.model.cost import Cost
 from partition.model.onnx_nodes import BATCH, node_reads
 from partition.prepare.shapes import follows_batch, read_shape
@@ -46,8 +47,8 @@ _FUSED_OPS = {
     "Tanh",
 }
 _VIEW_OPS = {"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Dropout"}
-CROSSING_TYPES = {"float32", "float16", "int64", "int32", "bool"}
-"""Types that a message carries."""
+CROSSING_TYPES = frozenset(RAW_TYPES)
+"""numpy's names of the types that a message carries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +207,7 @@ def _tensors(graph: onnx.GraphProto) -> _Tensors:
         if shape is not None:
             dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
             known.shapes[value.name], known.dtypes[value.name] = shape, dtype
-            fits = follows_batch(value) if has_batch else bool(shape) and math.prod(shape) > 0
+            fits = follows_batch(value) if has_batch else math.prod(shape) > 0
             if fits and str(dtype) in CROSSING_TYPES and len(shape) <= MAX_DIMS:
                 known.crossing.add(value.name)
     return known

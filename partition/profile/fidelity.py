@@ -9,7 +9,7 @@ import numpy as np
 
 from partition.codec import quantisers
 from partition.codec.codec import Codec
-from partition.codec.encoded import MIN_DIMS
+from partition.codec.encoded import is_feature_map
 from partition.errors import WireError
 from partition.model.folder import ModelFolder
 from partition.model.intervals import wilson
@@ -98,16 +98,13 @@ def crossed(codec: Codec, tensors: Outputs) -> Outputs:
     """
     try:
         return tuple(
-            np.array(codec.decode(codec.encode(tensor))) if is_feature_map(tensor) else tensor
+            codec.decode(codec.encode(tensor))
+            if is_feature_map(tensor.shape, tensor.dtype)
+            else tensor
             for tensor in tensors
         )
     except WireError:
         return tensors
-
-
-def is_feature_map(tensor: Array) -> bool:
-    """Whether the codec takes it; token ids and masks cross as they are."""
-    return tensor.dtype == np.float32 and tensor.ndim >= MIN_DIMS
 
 
 def codec_errors(
@@ -149,6 +146,6 @@ def _value(measure: Measure, counts: Counts, n_samples: int) -> dict[str, float]
 
 
 def _relative_error(received: Array, sent: Array) -> float:
-    if sent.dtype.kind != "f" or not sent.std():
+    if received is sent or sent.dtype.kind != "f" or not sent.std():
         return 0.0
     return float(np.sqrt(np.mean((received - sent) ** 2)) / sent.std())

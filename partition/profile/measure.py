@@ -13,7 +13,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from partition.codec.codec import Codec
+from partition.codec.encoded import is_feature_map
 from partition.codec.message_sizes import request_bytes
 from partition.data.images import typical_jpeg_bytes
 from partition.data.real_inputs import RealInputs, picture_format, real_inputs
@@ -23,7 +26,7 @@ from partition.model.folder import ModelFolder
 from partition.model.machine import describe_machine
 from partition.model.runtime import Array, SplitRuntime, random_inputs
 from partition.model.split_point import SplitPoint
-from partition.profile.fidelity import Judgement, codec_errors, is_feature_map, judge, unknown
+from partition.profile.fidelity import Judgement, codec_errors, judge, unknown
 from partition.profile.measures import MeasureError
 
 _MIN_SAMPLES = 120
@@ -204,7 +207,7 @@ def _profile_point(
     # Interleaved, so that a noisy machine hits whole and split alike.
     for _ in range(repeats + _WARM_UP_ROUNDS):
         tensors = runtime.head(point, inputs)
-        maps = [tensor for tensor in tensors if is_feature_map(tensor)]
+        maps = [tensor for tensor in tensors if _is_encoded(tensor)]
         encoded = [codec.encode(tensor) for tensor in maps]
         measure("whole_s", runtime.whole, inputs)
         measure("head_s", runtime.head, point, inputs)
@@ -222,6 +225,10 @@ def _profile_point(
         **medians,
         "split_ratio": (medians["head_s"] + medians["tail_s"]) / medians["whole_s"],
     }
+
+
+def _is_encoded(tensor: Array) -> bool:
+    return is_feature_map(tensor.shape, tensor.dtype) and bool(np.isfinite(tensor).all())
 
 
 def _block_s(

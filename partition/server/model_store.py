@@ -25,7 +25,6 @@ Outputs = tuple[npt.NDArray[Any], ...]
 # What a session takes besides its weights: the graph, the run-time's own tables and its arena.
 _SESSION_BYTES = 3_000_000
 _MAX_BATCH = 1024
-_FLOAT32 = np.dtype(np.float32)
 _ACTIVATIONS = 4
 """Copies of the cut tensors that a tail is taken to need for its own tensors."""
 
@@ -114,7 +113,7 @@ class Tail:
 
 def _dtype(tensor: Encoded | wire.Raw) -> np.dtype[Any]:
     """Of the decoded tensor."""
-    return _FLOAT32 if isinstance(tensor, Encoded) else tensor.array.dtype
+    return tensor.dtype if isinstance(tensor, Encoded) else tensor.array.dtype
 
 
 class ModelStore:

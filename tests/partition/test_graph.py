@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper
 
 from partition.prepare.graph import find_cuts
@@ -103,7 +104,7 @@ def test_head_and_tail_costs_add_up(tiny):
 
 def test_tensors_of_another_type_or_unknown_shape_are_no_cut():
     nodes = [
-        helper.make_node("Cast", ["x"], ["a"], to=TensorProto.DOUBLE),
+        helper.make_node("Cast", ["x"], ["a"], to=TensorProto.BFLOAT16),
         helper.make_node("Cast", ["a"], ["b"], to=TensorProto.FLOAT),
         helper.make_node("Exp", ["b"], ["c"]),
         helper.make_node("Exp", ["c"], ["y"]),
@@ -113,6 +114,18 @@ def test_tensors_of_another_type_or_unknown_shape_are_no_cut():
     unknown = next(value for value in model.graph.value_info if value.name == "c")
     unknown.type.tensor_type.shape.dim[0].dim_param = "M"
     assert [cut.tensors for cut in find_cuts(model)] == [("x",), ("b",), ("y",)]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "double"])
+def test_a_scalar_of_any_type_of_a_message_may_cross(dtype):
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["a"], keepdims=0),
+        helper.make_node("Cast", ["a"], ["b"], to=getattr(TensorProto, dtype.upper())),
+        helper.make_node("Cast", ["b"], ["y"], to=TensorProto.FLOAT),
+    ]
+    cuts = find_cuts(make_model(nodes, {"x": [1, 4], "y": []}))
+    assert [cut.tensors for cut in cuts] == [("x",), ("a",), ("b",), ("y",)]
+    assert (cuts[2].shapes, cuts[2].dtypes) == (((),), (str(np.dtype(dtype)),))
 
 
 def test_several_tensors_cross_where_that_is_less_than_around():
