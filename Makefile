@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: train test kernel-test cluster-test soak lint bench demo system-packages clean
+.PHONY: train test models-test kernel-test cluster-test soak lint bench demo system-packages clean
 
 train: $(STAMP)  ## train on the simulated TX2 and judge, three to four minutes
 	$(BIN)/python train.py
@@ -15,6 +15,9 @@ test: $(STAMP)  ## all tests but those of a Ray cluster
 
 kernel-test: $(STAMP)  ## the same drivers over a real kernel, in a virtual machine
 	$(BIN)/python -m tests.kernel.run
+
+models-test: $(STAMP)  ## real networks out of packages, cut, served and damaged, to results/models.md
+	$(BIN)/python -m benchmarks.models
 
 cluster-test: $(STAMP)  ## Ray nodes on shaped links and shares of a core; as root, a quarter of an hour
 	$(BIN)/python -m pytest tests/cluster
@@ -49,4 +52,4 @@ system-packages:
 	    { apt-get update && apt-get install --yes --no-install-recommends dataset-fashion-mnist iproute2; }
 
 clean:
-	rm -rf $(VENV) .kernel models results/runs
+	rm -rf $(VENV) .kernel .networks models results/runs
