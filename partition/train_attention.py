@@ -33,10 +33,12 @@ from partition.model.folder import CUTS_FILE, ModelFolder
 from partition.model.split_point import Preprocess, SplitPoint
 from partition.prepare import zoo
 from partition.prepare.build import prepare
+from partition.prepare.zoo import Source
 
 APPEAL_MAX_LOSS = 0.005
 """Accuracy below the cloud's that the threshold for appeals may cost on validation images."""
 _AUGMENT_SEED = 0
+_MODELS = Path("models")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +59,13 @@ def open_job(spec: str, data: str, out: Path | None, epochs: int, seed: int) -> 
     Raises:
         PartitionError: network, folder and data are missing or do not fit each other.
     """
-    source = zoo.resolve(spec)
+    source, target = _resolve(spec, out)
     if isinstance(source.load, Path):
-        raise ModelExportError(f"model {spec!r} cannot be trained: give the PyTorch network")
-    target = out or Path("models") / source.name
+        raise ModelExportError(
+            f"model file {spec!r} holds no PyTorch network to train: give a package.module:callable"
+        )
     has_folder = (target / CUTS_FILE).is_file()
-    folder = ModelFolder.open_network(target) if has_folder else prepare(spec, target)
+    folder = ModelFolder.open_network(target) if has_folder else prepare(source, target)
     prepared = folder.preprocess
     if prepared is None or len(folder.inputs) != 1 or len(folder.outputs) != 1:
         raise ModelExportError(f"model {spec!r} is no classifier of images: nothing to train")
@@ -78,6 +81,25 @@ def open_job(spec: str, data: str, out: Path | None, epochs: int, seed: int) -> 
         case made:
             raise ModelExportError(f"model {spec!r} gave {type(made).__name__}: (network, image)")
     return TrainingJob(SplittableNetwork(network, folder), folder, prepared, loaded, epochs, seed)
+
+
+def _resolve(spec: str, out: Path | None) -> tuple[Source, Path]:
+    """The network called `spec` with something to train, and its model folder.
+
+    Raises:
+        PartitionError: there is no such network, or no PyTorch network with it.
+    """
+    for path in (Path(spec), _MODELS / spec):
+        if spec not in zoo.BUILT_IN and (path / CUTS_FILE).is_file():
+            name = ModelFolder.open_network(path).name
+            if name in zoo.BUILT_IN:
+                return zoo.BUILT_IN[name], out or path
+            raise ModelExportError(
+                f"model folder {path} holds no PyTorch network to train: give the "
+                f"package.module:callable that it was prepared from, with --out {path}"
+            )
+    source = zoo.resolve(spec)
+    return source, out or _MODELS / source.name
 
 
 def takes_attention(point: SplitPoint, classes: int) -> bool:
@@ -209,7 +231,11 @@ def _main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m partition.train_attention", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--model", required=True, help="built-in name or package.module:callable")
+    parser.add_argument(
+        "--model",
+        required=True,
+        help=f"{', '.join(zoo.BUILT_IN)} or the folder of one, or package.module:callable",
+    )
     parser.add_argument(
         "--data", default=datasets.FASHION_MNIST, help="fashion-mnist, or a folder of class folders"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -142,7 +143,22 @@ def test_data_that_do_not_fit_the_network_are_told(images, tiny):
         train_attention.open_job("tiny-cnn", str(images), tiny.path, epochs=1, seed=0)
 
 
+def test_a_prepared_folder_of_a_built_in_network_is_that_network(images, tiny):
+    """Which stops at the classes, as by its name."""
+    with pytest.raises(PartitionError, match="has 2 classes, tiny-cnn knows 10"):
+        train_attention.open_job(str(tiny.path), str(images), None, epochs=1, seed=0)
+
+
+def test_a_prepared_folder_of_another_network_says_what_is_missing(images, tiny, tmp_path):
+    folder = shutil.copytree(tiny.path, tmp_path / "rnet")
+    cuts = json.loads((folder / "cuts.json").read_text())
+    (folder / "cuts.json").write_text(json.dumps(cuts | {"name": "rnet"}))
+    wanted = rf"holds no PyTorch network .* give the package\.module:callable .* --out {folder}"
+    with pytest.raises(PartitionError, match=wanted):
+        train_attention.open_job(str(folder), str(images), None, epochs=1, seed=0)
+
+
 def test_a_graph_file_cannot_be_trained(images, tiny):
     spec = str(tiny.path / "model.onnx")
-    with pytest.raises(PartitionError, match="give the PyTorch network"):
+    with pytest.raises(PartitionError, match="holds no PyTorch network to train"):
         train_attention.open_job(spec, str(images), tiny.path, epochs=1, seed=0)
