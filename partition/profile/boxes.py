@@ -49,7 +49,7 @@ def find(outputs: Sequence[Array], picture: tuple[int, int]) -> Boxes | None:
         outputs: of the network, for one sample.
         picture: its height and width.
     """
-    arrays = [np.asarray(a)[0] if a.ndim > 1 and len(a) == 1 else np.asarray(a) for a in outputs]
+    arrays = _of_one_sample(outputs)
     found = _single(arrays, anchors_of(*picture)) or _several(arrays)
     if found is None:
         return None
@@ -73,6 +73,15 @@ def counts(whole: Boxes, received: Boxes) -> Floats:
             n_same += 1
             overlaps[:, row.argmax()] = 0.0
     return np.array([[2.0 * n_same, len(whole.classes) + len(received.classes)]])
+
+
+def _of_one_sample(outputs: Sequence[Array]) -> list[Array]:
+    """Without the batch; a list of one box, (1, 4) or (1, 6), has none."""
+    has_batch = any(a.ndim == 3 and len(a) == 1 and a.shape[2] in (4, 6) for a in outputs)
+    has_list = any(a.ndim == 2 and a.shape[1] in (4, 6) for a in outputs)
+    if has_list and not has_batch:
+        return list(outputs)
+    return [a[0] if a.ndim > 1 and len(a) == 1 else a for a in outputs]
 
 
 Found = tuple[Floats, Floats, Array]

@@ -35,14 +35,35 @@ class Measure:
     name: str
     meaning: str
     """What 0.97 of it says, for a table's head."""
-    counts: Callable[[Outputs, Outputs, tuple[int, int]], Counts]
-    """Of one sample: the whole network's outputs, those of the cut, and the picture's size."""
+    function: Callable[[Outputs, Outputs, tuple[int, int]], Counts]
+    """Behind `counts`; the outputs have the same shapes unless it takes any length."""
     value: Callable[[Counts], float]
     """From the sum of the counts; no row is without anything."""
     is_share: bool = False
     """Whether each sample counts as right or wrong, so that an interval of a share applies."""
     min_count: float = 1.0
     """Least sum of what there is; below it nothing can be said."""
+    takes_any_length: bool = False
+    nothing_left: float = 0.0
+    """First of the counts over the second where nothing is left."""
+
+    def counts(self, whole: Outputs, received: Outputs, picture: tuple[int, int]) -> Counts:
+        """Compare two answers to one sample.
+
+        Args:
+            whole: of the whole network.
+            received: of the decoded cut; where shapes depend on the data, they may differ.
+            picture: height and width of the input.
+
+        Raises:
+            MeasureError: the measure does not fit the outputs.
+        """
+        alike = [one.shape for one in whole] == [other.shape for other in received]
+        if alike or self.takes_any_length:
+            return self.function(whole, received, picture)
+        lost = self.function(whole, whole, picture)
+        lost[:, 0] = self.nothing_left * lost[:, 1]
+        return lost
 
 
 def ratio(counts: Counts) -> float:
@@ -53,6 +74,8 @@ def ratio(counts: Counts) -> float:
 def top1(whole: Outputs, received: Outputs, _picture: tuple[int, int]) -> Counts:
     """Rows of the first output whose largest value is at the same place."""
     first, other = (np.atleast_1d(outputs[0]) for outputs in (whole, received))
+    if not first.size:
+        return np.zeros((1, 2))
     same = first.argmax(axis=-1) == other.argmax(axis=-1)
     return np.array([[float(np.sum(same)), float(same.size)]])
 
@@ -62,6 +85,9 @@ def cosine(whole: Outputs, received: Outputs, _picture: tuple[int, int]) -> Coun
     rows = []
     for one, other in zip(whole, received, strict=True):
         if one.dtype.kind != "f" or one.ndim == 0:
+            continue
+        if not one.size:
+            rows.append([0.0, 0.0])
             continue
         a, b = (x.reshape(-1, x.shape[-1]).astype(np.float64) for x in (one, other))
         lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
@@ -182,11 +208,24 @@ def _edits(one: Sequence[int], other: Sequence[int]) -> int:
 
 
 TOP1 = Measure(profile_file.TOP1, "inputs whose first choice stays", top1, ratio, is_share=True)
-BOXES = Measure("boxes", "F1 of the whole network's boxes", overlap, ratio, min_count=20.0)
+BOXES = Measure(
+    "boxes",
+    "F1 of the whole network's boxes",
+    overlap,
+    ratio,
+    min_count=20.0,
+    takes_any_length=True,
+)
 COSINE = Measure("cosine", "cosine of the embeddings", cosine, ratio)
 IOU = Measure("iou", "mean overlap of the classes' regions", regions, ratio)
 TEXT = Measure("text", "symbols of the text that stay", text, ratio, min_count=20.0)
-RELATIVE = Measure("relative", "1 - rms error / rms of the worst output", relative, worst_relative)
+RELATIVE = Measure(
+    "relative",
+    "1 - rms error / rms of the worst output",
+    relative,
+    worst_relative,
+    nothing_left=1.0,
+)
 MEASURES = (TOP1, BOXES, COSINE, IOU, TEXT, RELATIVE)
 
 

@@ -156,6 +156,14 @@ class TestBoxes:
         corners = np.tile(np.array([0, 0, 9, 9], np.float32), (1, 50, 1))
         assert boxes.find((scores, corners), PICTURE).classes.tolist() == [1]
 
+    def test_lists_are_as_long_as_there_are_boxes(self):
+        """As a network gives them that suppresses overlapping boxes itself."""
+        rows = np.array([[15, 15, 25, 25, 0.9, 0], [50, 20, 70, 40, 0.6, 1]], np.float32)
+        assert value(BOXES, [rows], [rows[:1]]) == pytest.approx(2 / 3)
+        assert value(BOXES, [rows], [rows[:0]]) == 0
+        apart = rows[:1, :4], rows[:1, 4], rows[:1, 5].astype(np.int64)
+        assert boxes.find(apart, PICTURE).classes.tolist() == [0]
+
     def test_numbers_that_are_no_probabilities_are_no_boxes(self):
         head = yolo(CAT)
         head[0, 5, 3] = 17.0  # a key point, in pixels
@@ -206,6 +214,13 @@ class TestText:
     def test_other_shapes_are_refused(self):
         with pytest.raises(MeasureError, match=r"'text' needs .* shape \(1, 10\)"):
             value(TEXT, [np.ones((1, 10))], [np.ones((1, 10))])
+
+
+@pytest.mark.parametrize("measure", [RELATIVE, TOP1, COSINE])
+def test_of_an_output_of_another_length_nothing_is_left(measure):
+    whole = np.ones((1, 4, 3))
+    assert value(measure, [whole], [whole]) == 1
+    assert value(measure, [whole], [whole[:, :2]]) == 0
 
 
 N = 20
