@@ -32,6 +32,8 @@ SPEECH = ("webrtcvad==2.0.10", "f1bed2fb25b63fb7b1a55d64090c993c9c9167b28485ae0b
 _SPEECH_FILE = "webrtcvad-2.0.10/test-audio.raw"
 _CONTEXT = 64
 """Samples of the piece before that Silero takes again."""
+_HOP = 160
+"""Samples between two frames of a mel spectrogram."""
 _TEXT_ROWS = ((10, 34), (48, 65), (66, 83), (83, 102), (100, 120), (117, 138), (168, 190))
 """Lines of text on scikit-image's page.png."""
 
@@ -121,15 +123,19 @@ def voice_states(folder: ModelFolder) -> list[Sample]:
 
 
 def embedding_frames(folder: ModelFolder) -> list[Sample]:
-    """Mel spectrograms of speech, shifted by one frame each."""
+    """Mel spectrograms of speech, a tenth of a frame apart, scaled as the package does."""
     mel = opened("oww-melspectrogram")
     runtime = SplitRuntime(mel, threads=1)
-    loud = [runtime.whole((2.0**15 * piece,))[0] for piece in _pieces(mel.input_shape[1], 160)]
-    frames = np.concatenate([np.reshape(spectrum, (-1, 32))[:1] for spectrum in loud])
-    frames = (frames / 10.0 + 2.0).astype(np.float32)
     n = folder.input_shape[1]
-    rows = range(len(frames) - n + 1)
-    return [(frames[i : i + n].reshape(folder.input_shape),) for i in rows]
+    samples: list[Sample] = []
+    for shift in range(0, _HOP, _HOP // 10):
+        pieces = _pieces(mel.input_shape[1], _HOP, shift)
+        loud = [runtime.whole((2.0**15 * piece,))[0] for piece in pieces]
+        frames = np.concatenate([np.reshape(spectrum, (-1, 32))[:1] for spectrum in loud])
+        frames = (frames / 10.0 + 2.0).astype(np.float32)
+        rows = range(len(frames) - n + 1)
+        samples += [(frames[i : i + n].reshape(folder.input_shape),) for i in rows]
+    return samples
 
 
 SUBJECTS = (
@@ -171,11 +177,11 @@ def _is_plain(path: Path) -> bool:
     return path.is_file() and not skipped & set(path.parts) and path.stat().st_size > 200
 
 
-def _pieces(length: int, step: int) -> list[Array]:
+def _pieces(length: int, step: int, first: int = 0) -> list[Array]:
     """Of the speech, doubled to 16 kHz, within -1..1."""
     raw = np.frombuffer(_speech(), "<i2").astype(np.float32) / 2.0**15
     doubled = np.interp(np.arange(2 * len(raw)) / 2, np.arange(len(raw)), raw).astype(np.float32)
-    starts = range(0, len(doubled) - length + 1, step)
+    starts = range(first, len(doubled) - length + 1, step)
     return [doubled[None, i : i + length] for i in starts]
 
 

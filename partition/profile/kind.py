@@ -92,5 +92,5 @@ def _is_map(outputs: Sequence[Array], picture: tuple[int, int]) -> bool:
     if shape[1] == 1:
         values = np.concatenate([output.ravel() for output in outputs])
         clear = np.minimum(np.abs(values), np.abs(values - 1.0)) < _CLEAR
-        return bool(values.min() >= 0.0 and values.max() <= 1.0 and clear.mean() > _CLEAR_SHARE)
+        return bool(clear.mean() > _CLEAR_SHARE)
     return int(shape[1]) != 3  # as many as a picture's colours

@@ -132,7 +132,8 @@ def overlap(whole: Outputs, received: Outputs, picture: tuple[int, int]) -> Coun
 
 def regions(whole: Outputs, received: Outputs, _picture: tuple[int, int]) -> Counts:
     """Pixels that both give to a class, and those that either does, per class."""
-    one, other = labels_of(whole[0]), labels_of(received[0])
+    threshold = _threshold(whole[0])  # the same for both: rounding makes a probability 1.0000001
+    one, other = labels_of(whole[0], threshold), labels_of(received[0], threshold)
     if one is None or other is None:
         raise MeasureError("measure 'iou' needs an output of pixels: give another")
     n = _n_classes(whole[0])
@@ -146,7 +147,7 @@ def regions(whole: Outputs, received: Outputs, _picture: tuple[int, int]) -> Cou
     return rows[1:] if is_single else rows  # of foreground and background the former
 
 
-def labels_of(output: Array) -> Array | None:
+def labels_of(output: Array, threshold: float = 0.5) -> Array | None:
     """Class of every pixel of (1, C, H, W) scores, of (1, 1, H, W) one class's, or of classes."""
     if output.dtype.kind in "iub":
         return output if output.ndim >= 3 else None
@@ -154,8 +155,13 @@ def labels_of(output: Array) -> Array | None:
         return None
     if output.shape[1] > 1:
         return np.asarray(output.argmax(axis=1))
-    is_probability = output.min() >= 0.0 and output.max() <= 1.0
-    return np.asarray(output[:, 0] >= (0.5 if is_probability else 0.0))
+    return np.asarray(output[:, 0] >= threshold)
+
+
+def _threshold(output: Array) -> float:
+    """From which on one class's scores count: a half of probabilities, and 0 of raw scores."""
+    is_probability = bool((output >= -1e-3).all() and (output <= 1.001).all())
+    return 0.5 if is_probability else 0.0
 
 
 _MAX_LABELS = 256

@@ -189,6 +189,9 @@ class TestIou:
         seen = text.copy()
         seen[0, 0, 4, 3] = 0.4
         assert value(IOU, [text], [seen]) == 0.75
+        seen[0, 0, 4, 0] = 1.0000001  # as rounding leaves it
+        assert value(IOU, [text], [seen]) == 0.75
+        assert value(IOU, [text - 0.5], [seen - 0.5]) == 0.75  # raw scores
         with pytest.raises(MeasureError, match="'iou' needs"):
             value(IOU, [np.ones((1, 10))], [np.ones((1, 10))])
 
