@@ -34,7 +34,7 @@ def print_rows(rows: Sequence[EvaluationRow]) -> None:
             _way(row),
         )
         previous = row.scenario
-    Console(width=110).print(table)
+    Console(width=128).print(table)
 
 
 def _way(row: EvaluationRow) -> str:

@@ -26,7 +26,7 @@ from partition.model.folder import ModelFolder
 from partition.model.machine import describe_machine
 from partition.model.runtime import Array, SplitRuntime, random_inputs
 from partition.model.split_point import SplitPoint
-from partition.profile.fidelity import Judgement, codec_errors, judge, unknown
+from partition.profile.fidelity import Judgement, judge, unknown
 from partition.profile.measures import MeasureError
 
 _MIN_SAMPLES = 120
@@ -76,11 +76,12 @@ def profile(
     runtime = SplitRuntime(folder, threads)
     samples = found.samples if found else _random(folder)
     points = [_profile_point(runtime, point, samples[0], repeats) for point in folder.split_points]
-    judged = unknown(folder)
-    if found is not None:
-        judged = judge(folder, runtime, samples, _picture_size(folder), measure)
-    errors = codec_errors(folder, runtime, samples[:_MIN_SAMPLES])
-    for entry, values, error in zip(points, judged.points, errors, strict=True):
+    judged = (
+        judge(folder, runtime, samples, _picture_size(folder), measure)
+        if found is not None
+        else unknown(folder, runtime, samples)
+    )
+    for entry, values, error in zip(points, judged.points, judged.codec_errors, strict=True):
         entry |= {"fidelity": values, "codec_error": error}
     return {
         "schema_version": profile_file.SCHEMA_VERSION,
