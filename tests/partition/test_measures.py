@@ -244,6 +244,8 @@ N = 20
         (lambda: (yolo(CAT, DOG),), PICTURE, BOXES),
         (lambda: (yolo(CAT, DOG),), None, RELATIVE),
         (lambda: (RNG.normal(size=(1, 7, ANCHORS)).astype(np.float32),), PICTURE, RELATIVE),
+        (lambda: (RNG.random((1, 4)), probabilities(1, 2)), PICTURE, RELATIVE),  # of one crop
+        (lambda: (-np.ones((1, 50, 4)), probabilities(1, 50, 3)), PICTURE, RELATIVE),  # no area
         (lambda: (probabilities(1, 40, 97),), PICTURE, TEXT),
         (lambda: (RNG.normal(size=(25, 1, 8210)),), PICTURE, TEXT),
         (lambda: (RNG.normal(size=(1, 50, 768)),), PICTURE, RELATIVE),  # features of patches
