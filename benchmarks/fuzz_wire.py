@@ -13,6 +13,7 @@ import argparse
 import random
 import re
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -120,6 +121,8 @@ def _child(folder: str, options: list[str]) -> None:
     def receive(message: bytes) -> None:
         messages.receive(message)
 
+    # libFuzzer's clock, with which it notices a hang; a command ends at that signal.
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     atheris.Setup([sys.argv[0], *options, folder], receive)
     atheris.Fuzz()
 

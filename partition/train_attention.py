@@ -104,7 +104,8 @@ def _resolve(spec: str, out: Path | None) -> tuple[Source, Path]:
 
 def takes_attention(point: SplitPoint, classes: int) -> bool:
     """Whether a light branch within its share of the tail's compute exists there."""
-    if point.is_input or point.is_output or len(point.shapes) != 1 or len(point.shapes[0]) != 4:
+    fits = point.dtypes == ("float32",) and len(point.shapes[0]) == 4
+    if point.is_input or point.is_output or not fits:
         return False
     channels, height, width = point.shapes[0][1:]
     stride = training.stride_of(height, width)

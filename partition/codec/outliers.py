@@ -29,7 +29,8 @@ Uint32Array = npt.NDArray[np.uint32]
 OUTLIER_BYTES = 8
 """uint32 position and float32 value."""
 _FAR = 0.25
-"""Share of the range: what lies further from the mean is far. Without it the range is halved."""
+"""Share of the levels: what lies further from their mean is far. Without it half of them are left
+unused."""
 _ROUNDS = 8
 """Outliers of outliers: each round leaves half the range at most."""
 _WORTH = 2.0
@@ -41,7 +42,7 @@ _ROUNDING = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Outliers:
-    """Values that cross as they are."""
+    """Values that cross as they are; their own levels are 0."""
 
     positions: Uint32Array
     """(m,), ascending, in the tensor of kept channels read row by row."""
@@ -65,50 +66,58 @@ def set_aside(rows: Float32Array, levels: Levels, top: int) -> Outliers | None:
     if levels.narrow is None:
         return None
     suspects = np.flatnonzero(levels.narrow)
-    few = np.ascontiguousarray(rows[suspects])
-    far, others = _split(few)
-    finer = to_levels(others, top)
-    if finer is None:
-        return None
+    few = rows[suspects]
     before = Levels(levels.codes[suspects], levels.scale[suspects], levels.zero[suspects], None)
-    largest = np.abs(others).max(axis=1).astype(np.float64)
-    least = rows.shape[1] * (_ROUNDING * largest) ** 2
-    better = _squared_error(few, before, far) > _WORTH * _squared_error(few, finer, far) + least
+    far, others, after = _split(few, before, top)
+    largest = np.maximum(np.abs(after.zero), np.abs(after.zero + after.scale * np.float32(top)))
+    unit = np.maximum(largest, np.finfo(np.float32).tiny)[:, None]
+    better = _squares(others, before, far, unit) > (
+        _WORTH * _squares(others, after, far, unit) + rows.shape[1] * _ROUNDING**2
+    )
     if not better.any():
         return None
     chosen = suspects[better]
-    levels.codes[chosen] = finer.codes[better]
-    levels.scale[chosen] = finer.scale[better]
-    levels.zero[chosen] = finer.zero[better]
+    after.codes[far] = 0
+    levels.codes[chosen] = after.codes[better]
+    levels.scale[chosen] = after.scale[better]
+    levels.zero[chosen] = after.zero[better]
     row, column = np.nonzero(far[better])
     positions = chosen[row] * rows.shape[1] + column
     return Outliers(positions.astype(np.uint32), rows[chosen[row], column])
 
 
-def _split(rows: Float32Array) -> tuple[BoolArray, Float32Array]:
-    """Which values of each row are far from all others, and the rows without them."""
+def _split(rows: Float32Array, levels: Levels, top: int) -> tuple[BoolArray, Float32Array, Levels]:
+    """Which values of each row are far from the others, rows without them, and levels of these."""
     far = np.zeros(rows.shape, np.bool_)
-    others = rows
     most = most_of_row(rows.shape[1])
+    every = np.arange(len(rows))
+    others = rows
     for _ in range(_ROUNDS):
-        low = others.min(axis=1, keepdims=True)
-        span = others.max(axis=1, keepdims=True) - low
-        # Within 0 and 1, as the sum of large numbers would overflow.
-        work = (others - low) / np.where(span > 0, span, 1)
-        found = far | (np.abs(work - work.mean(axis=1, keepdims=True)) > _FAR)
+        mean = levels.codes.mean(axis=1, keepdims=True, dtype=np.float32)
+        least = np.ceil(np.maximum(mean - _FAR * top, 0)).astype(np.uint8)
+        largest = np.minimum(mean + _FAR * top, top).astype(np.uint8)
+        found = far | (levels.codes < least) | (levels.codes > largest)
         found &= np.count_nonzero(found, axis=1, keepdims=True) <= most
         found |= far
-        if (found == far).all():
+        if np.array_equal(found, far):
             break
-        far = found
-        least = np.where(far, np.inf, rows).min(axis=1, keepdims=True)
-        others = np.where(far, least, rows).astype(np.float32)
-    return far, others
+        near = rows[every, found.argmin(axis=1)]  # the first that is not far
+        without = np.where(found, near[:, None], rows)
+        finer = to_levels(without, top)
+        if finer is None:  # near the largest number, rounding of a smaller range may be beyond it
+            break
+        far, others, levels = found, without, finer
+    return far, others, levels
 
 
-def _squared_error(rows: Float32Array, levels: Levels, far: BoolArray) -> npt.NDArray[np.float64]:
-    """Of the values that are not far, summed over each row."""
-    decoded = np.empty_like(rows)
-    from_levels(levels.codes, levels.scale, levels.zero, decoded)
-    error = np.where(far, 0.0, decoded.astype(np.float64) - rows)
-    return np.asarray((error**2).sum(axis=1))
+def _squares(
+    rows: Float32Array, levels: Levels, far: BoolArray, unit: Float32Array
+) -> Float32Array:
+    """Sums over each row of squared errors in `unit`, those of far values left out."""
+    error = np.empty_like(rows)
+    from_levels(levels.codes, levels.scale, levels.zero, error)
+    error -= rows
+    error[far] = 0
+    with np.errstate(over="ignore"):  # more than any number is more
+        error /= unit
+        return np.asarray(np.einsum("ij,ij->i", error, error))

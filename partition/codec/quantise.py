@@ -24,8 +24,9 @@ BoolArray = npt.NDArray[np.bool_]
 MIN_ROW_VALUES = 32
 """Of a row in which values may be set aside."""
 NARROW = 1 / 256
-"""Share of the squared range. A row of normal numbers has a variance of 1/9 (ten values) to 1/60
-(a million), one with an outlier at twice the range of the others or further at most about this."""
+"""Share of the squared range that a variance, less 1 / n, is narrow below. Rows of normal numbers
+have 1 / 17 (32 of them) to 1 / 94 (a million), and a ninth of that and 1 / n where an outlier makes
+the range three times as long."""
 
 _HALF, _ONE = np.float32(0.5), np.float32(1)
 _SMALLEST_NORMAL = np.finfo(np.float32).tiny
