@@ -117,18 +117,20 @@ def judge(
 def crossed(codec: Codec, tensors: Outputs) -> Outputs:
     """The tensors of a cut as the other side sees them.
 
-    What the codec does not take crosses as it is; with values that it cannot hold, NaN for one, the
-    request is finished where it is, which changes nothing either.
+    What the codec does not take crosses as it is, and so does one with values that it cannot hold,
+    -inf in a mask for one. Where that is too long for a message the request is finished where it
+    is, which changes nothing either.
     """
+    return tuple(_crossed(codec, tensor) for tensor in tensors)
+
+
+def _crossed(codec: Codec, tensor: Array) -> Array:
+    if not is_feature_map(tensor.shape, tensor.dtype):
+        return tensor
     try:
-        return tuple(
-            codec.decode(codec.encode(tensor))
-            if is_feature_map(tensor.shape, tensor.dtype)
-            else tensor
-            for tensor in tensors
-        )
+        return codec.decode(codec.encode(tensor))
     except WireError:
-        return tensors
+        return tensor
 
 
 def _answers(
