@@ -104,8 +104,8 @@ class Summary:
         During `unmeasured_s` of `duration_s` the last measured power stood in: between the
         energy windows of two steps, and where power could not be measured. The uncertainties are
         largest errors: what the energy windows admit, and all energy of that time.
-        `route_accuracy` is what was measured of the routes beforehand, None where it was not. `too_slow_share`
-        is of the work that took longer here than the modelled board takes.
+        `route_accuracy` is what was measured of the routes beforehand, None where it was not.
+        `too_slow_share` is of the work that took longer here than the modelled board takes.
         """
         n = len(self._latencies)
         n_asked = n + self._dropped

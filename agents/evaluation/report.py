@@ -39,7 +39,7 @@ def print_rows(rows: Sequence[EvaluationRow]) -> None:
             f"{row.cost:.3f}",
             _gap(row),
         )
-    Console(width=110).print(table)
+    Console(width=128).print(table)
     if any(math.isnan(row.gap_closed) for row in shown):
         print(NO_GAP)
     if len(shown) < len(rows):

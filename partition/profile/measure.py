@@ -27,7 +27,7 @@ from partition.model.folder import ModelFolder
 from partition.model.machine import describe_machine
 from partition.model.runtime import Array, SplitRuntime, random_inputs
 from partition.model.split_point import SplitPoint
-from partition.profile.fidelity import Judgement, codec_errors, judge, unknown
+from partition.profile.fidelity import Judgement, judge, unknown
 from partition.profile.measures import MeasureError
 from partition.providers.execution import Execution
 from partition.providers.registry import CPU
@@ -85,11 +85,12 @@ def profile(
         _profile_point(runtime, point, samples[0], repeats)
         for point in progress("measuring cuts", folder.split_points)
     ]
-    judged = unknown(folder)
-    if found is not None:
-        judged = judge(folder, runtime, samples, _picture_size(folder), measure)
-    errors = codec_errors(folder, runtime, samples[:_MIN_SAMPLES])
-    for entry, values, error in zip(points, judged.points, errors, strict=True):
+    judged = (
+        judge(folder, runtime, samples, _picture_size(folder), measure)
+        if found is not None
+        else unknown(folder, runtime, samples)
+    )
+    for entry, values, error in zip(points, judged.points, judged.codec_errors, strict=True):
         entry |= {"fidelity": values, "codec_error": error}
     runs_on = runtime.placement
     runtime.release()
