@@ -129,7 +129,8 @@ class Connections:
         if waiting != self._waiting:  # first: who is ended comes back at once
             with self._sockets.listening(files) as listening:
                 if listening is not None:
-                    kernel_filter.refuse_from(listening, waiting)
+                    with suppress(OSError):  # without such filters there is only the ending
+                        kernel_filter.refuse_from(listening, waiting)
             for address in set(waiting).difference(self._waiting):
                 self._log.note(address, "it flooded this server: new connections have to wait")
             self._waiting = waiting

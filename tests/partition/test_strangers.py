@@ -78,9 +78,10 @@ def test_calls_without_token_and_message_do_not_stop_a_server(tiny, encoded, tok
         check_served(address, tiny, encoded, ClientSecurity(token_file=token_file))
         check_health(address)
         codes = {code for code, _ in strangers.ended}
-        refused, ended = grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.UNAVAILABLE
+        refused = grpc.StatusCode.UNAUTHENTICATED
         assert refused in codes
-        assert codes <= {refused, ended}  # as a flood
+        # The others are too many at once, or their connection was ended as a flood.
+        assert codes <= {refused, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}
         process.terminate()
         log = process.stderr.read().splitlines()
     told = [line for line in log if "127.0.0.1" in line and "no token, or none" in line]
