@@ -15,6 +15,7 @@ import numpy.typing as npt
 from partition.attention.runtime import AttentionRuntime
 from partition.codec.codec import Codec, Encoded
 from partition.errors import CloudError, ModelRunError, WireError
+from partition.listener import fair_pool
 from partition.model.folder import ModelFolder
 from partition.model.graph_file import load_graph
 from partition.model.runtime import SplitRuntime
@@ -205,7 +206,7 @@ class ModelStore:
         folder = self.folders[fingerprint]
         if not 0 <= split < len(folder.split_points) - 1:
             raise WireError(f"no split point {split} of {folder.name} has a tail")
-        with loading:  # one loads, others of the same tail wait
+        with fair_pool.aside(), loading:  # one loads, others of the same tail wait
             with self._lock:
                 tail = self._tails.get(key)
             return tail or self._load(key, folder)

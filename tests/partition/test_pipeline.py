@@ -249,8 +249,8 @@ class OtherAnswers(CloudServer):
 
     change = None
 
-    def _answer(self, request, due_s):
-        return self.change(super()._answer(request, due_s))
+    def _answer(self, request, due_s, peer):
+        return self.change(super()._answer(request, due_s, peer))
 
 
 def _with_value(value):
