@@ -175,6 +175,7 @@ class SplitPipeline:
                 head = self._head(option.route, inputs)
                 self._finish(option.route, head)
                 self._finish(option.route, head)
+        self._runtime.forget_graph()
 
     @property
     def is_on_processor(self) -> bool:

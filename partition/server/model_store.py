@@ -19,7 +19,7 @@ from partition.listener import fair_pool
 from partition.model.folder import ModelFolder
 from partition.model.graph_file import load_graph
 from partition.model.runtime import SplitRuntime
-from partition.model.seam import PART_BYTES, part_bytes
+from partition.model.seams import PART_BYTES, part_bytes
 from partition.model.split_point import SplitPoint
 from partition.progress import FIRST_LINE_S, Progress
 from partition.providers.registry import CPU
@@ -223,6 +223,8 @@ class ModelStore:
                 progress.step(f"{folder.name} from {point.name}")
                 if self._fits(self._pieces(folder, point)):
                     self.tail(folder.fingerprint, point.index)
+        for runtime in self._runtimes.values():
+            runtime.forget_graph()
 
     def _pieces(self, folder: ModelFolder, point: SplitPoint) -> dict[_Piece, int]:
         return pieces_of(folder, point, self._runtimes[folder.fingerprint])
