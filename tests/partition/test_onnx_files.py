@@ -350,6 +350,29 @@ def test_float16_runs_through(tmp_path):
     assert_all_cuts_equal_the_file(folder, path)
 
 
+def test_functions_of_the_file_can_be_cut(tmp_path):
+    twice = helper.make_function(
+        "own",
+        "Twice",
+        ["u"],
+        ["v"],
+        [node("Relu", ["u"], ["t"]), node("Exp", ["t"], ["v"])],
+        [helper.make_opsetid("", 17)],
+    )
+    nodes = [node("Twice", ["x"], ["a"], domain="own"), node("Neg", ["a"], ["y"])]
+    path = save(
+        tmp_path / "net.onnx",
+        nodes,
+        [tensor("x", FLOAT, ["N", 4])],
+        [tensor("y", FLOAT, None)],
+        domains=["own"],
+        functions=[twice],
+    )
+    folder = prepare(str(path), tmp_path / "out")
+    assert len(folder.cuts) == 4
+    assert_all_cuts_equal_the_file(folder, path)
+
+
 def loop(path, rounds):
     body = helper.make_graph(
         [
