@@ -5,16 +5,19 @@ STAMP := $(VENV)/.installed
 
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: train test kernel-test cluster-test soak lint bench demo system-packages clean
+.PHONY: train test models-test kernel-test cluster-test soak lint docs bench demo system-packages clean
 
 train: $(STAMP)  ## train on the simulated TX2 and judge, three to four minutes
 	$(BIN)/python train.py
 
-test: $(STAMP)  ## all tests but those of a Ray cluster
+test: $(STAMP) system-packages  ## all tests but those of a Ray cluster
 	$(BIN)/python -m pytest -n 2 --ignore tests/cluster
 
 kernel-test: $(STAMP)  ## the same drivers over a real kernel, in a virtual machine
 	$(BIN)/python -m tests.kernel.run
+
+models-test: $(STAMP)  ## real networks out of packages, cut, served and damaged, to results/models.md
+	$(BIN)/python -m benchmarks.models
 
 cluster-test: $(STAMP)  ## Ray nodes on shaped links and shares of a core; as root, a quarter of an hour
 	$(BIN)/python -m pytest tests/cluster
@@ -28,6 +31,9 @@ lint: $(STAMP)  ## format, lint, types, import directions
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(STAMP)  ## the documentation site, build/docs/docs/index.html; a broken link ends it
+	$(BIN)/sphinx-build --fresh-env --quiet --fail-on-warning --keep-going --conf-dir docs . build/docs
 
 bench: $(STAMP)  ## measure every bar and write results/
 	$(BIN)/python -m benchmarks.bars
@@ -44,9 +50,11 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 # Debian's: pictures with labels for the attention tests, and links for the tests of the client.
+PACKAGES := dataset-fashion-mnist iproute2
 system-packages:
-	dpkg -s dataset-fashion-mnist iproute2 >/dev/null 2>&1 || \
-	    { apt-get update && apt-get install --yes --no-install-recommends dataset-fashion-mnist iproute2; }
+	@dpkg -s $(PACKAGES) >/dev/null 2>&1 || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
+	then apt-get update && apt-get install --yes --no-install-recommends $(PACKAGES); \
+	else echo "without $(PACKAGES) some tests are skipped: sudo make system-packages (Debian, Ubuntu)"; fi
 
 clean:
-	rm -rf $(VENV) .kernel models results/runs
+	rm -rf $(VENV) .kernel .networks models results/runs

@@ -15,7 +15,8 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from agents.deployed.run_folder import RunFolder
@@ -38,20 +39,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AgentError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    command = [sys.executable, "-m", "partition.server", "--model", run.model]
-    with subprocess.Popen(
-        [*command, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True
-    ) as server:
-        try:
-            first_line = server.stdout.readline() if server.stdout else ""
-            if not first_line:  # the server has said why on stderr
-                return 2
-            print(first_line, end="")
-            with ShapedLink(int(first_line.rsplit(":", 1)[1]), 1e6 * RATES_MBPS[0]) as link:
-                cuts = _deploy(run, link)
-        finally:
-            server.terminate()
+    serve = ["-m", "partition.server", "--model", run.model, "--listen", "127.0.0.1:0"]
+    with _started(serve) as (server, lines):
+        first_line = next(lines, "")
+        if not first_line:  # the server has said why on stderr
+            return 2
+        print(first_line, end="")
+        with ShapedLink(int(first_line.rsplit(":", 1)[1]), 1e6 * RATES_MBPS[0]) as link:
+            cuts = _deploy(run, link)
+        server.terminate()
     return _verdict(cuts)
+
+
+@contextmanager
+def _started(words: Sequence[str]) -> Iterator[tuple[subprocess.Popen[str], Iterator[str]]]:
+    """Another command of ours with the lines it prints; what ends the block before it, ends it.
+
+    In a session of its own, so that a terminal's signals come here alone; killed without a word,
+    as only modelled boards are at stake.
+    """
+    with subprocess.Popen(
+        [sys.executable, *words],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    ) as process:
+        try:
+            yield process, iter(process.stdout or ())
+        except BaseException:
+            process.kill()
+            raise
 
 
 def newest_run() -> Path:
@@ -68,12 +85,12 @@ def newest_run() -> Path:
 
 def _deploy(run: RunFolder, link: ShapedLink) -> tuple[Counter[str], Counter[str]]:
     """Run deploy.py, slow the link down half way, and count the cuts of both halves."""
-    command = [sys.executable, "-u", "deploy.py", "--run", str(run.path)]
+    command = ["-u", str(Path(__file__).with_name("deploy.py")), "--run", str(run.path)]
     options = ["--cloud", f"127.0.0.1:{link.port}", "--duration", str(2 * HALF_S)]
     cuts: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
     print(f"link shaped to {RATES_MBPS[0]:g} Mbit/s")
-    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as deploy:
-        for line in deploy.stdout or ():
+    with _started([*command, *options]) as (_, lines):
+        for line in lines:
             print(line, end="", flush=True)
             match = _LINE.match(line)
             if match is None:

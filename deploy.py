@@ -29,8 +29,8 @@ from agents.deployed.summary import Summary, live_line
 from agents.errors import AgentError
 from envs.edge_env import EdgeSplitEnv
 from envs.errors import EnvError
+from envs.live.make import make_live
 from envs.live.plant import LivePlant
-from envs.make import make_live
 from hw.base import Hold
 from hw.boards.registry import SIMULATED, describe_boards
 from hw.errors import HardwareError
@@ -109,7 +109,7 @@ def deploy(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Summ
         HardwareError: the board.
         PartitionError: the model, the photographs or the cloud.
     """
-    run = RunFolder.load(arguments.run)
+    run = RunFolder.load(arguments.run, arguments.own)
     if arguments.min_on_time is not None:
         run = replace(run, policy=run.policy.constrained(arguments.min_on_time))
     model = arguments.model or run.model
@@ -191,6 +191,12 @@ def _show(line: str, printing: Outage) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--run", type=Path, required=True, help="folder that train.py wrote")
+    parser.add_argument(
+        "--own",
+        default=None,
+        metavar="MODULE:CLASS",
+        help="code of your own that may run, where it is what decides (docs/deciders.md)",
+    )
     boards = f"{describe_boards()}; default %(default)s"
     parser.add_argument("--board", default=SIMULATED, help=boards)
     holds = [hold.value for hold in Hold]
@@ -205,7 +211,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     requests = parser.add_mutually_exclusive_group()
     requests.add_argument(
-        "--source", type=Path, default=None, help="folder of photographs, or fashion-mnist"
+        "--source",
+        type=Path,
+        default=None,
+        help="folder of photographs, .npy or .npz file of the network's inputs, or fashion-mnist",
     )
     requests.add_argument(
         "--listen",

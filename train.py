@@ -21,9 +21,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from agents.deciders.own import is_own
 from agents.errors import AgentError
 from agents.training.algorithms import ABLATIONS
 from agents.training.all_deciders import DECIDERS
+from agents.training.hyperparams import parsed
 from agents.training.live import LIVE_STEPS, LiveTuningConfig, tune_run
 from agents.training.run import TrainConfig, resumed, run
 from agents.training.sweep import Sweep
@@ -57,22 +59,35 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: cannot write the run ({error}); free space or give --out", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stopped:
-        print("stopped; python train.py --resume with the run's folder goes on", file=sys.stderr)
+        way = f"--sweep {arguments.sweep}" if arguments.sweep else "--resume with the run's folder"
+        print(f"stopped; python train.py {way} goes on", file=sys.stderr)
         return command.exit_code(stopped)
 
 
 def _train(arguments: argparse.Namespace) -> int:
     if arguments.resume:
         run_dir = arguments.resume
-        run(resumed(run_dir), run_dir, is_new=False)
+        words = run(_resumed(run_dir, arguments.algo), run_dir, is_new=False)
     else:
         config = _config(arguments)
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        default = RUNS_DIR / f"EdgeSplitSim-v0__{config.algo}__{config.seed}__{stamp}"
+        name = config.algo.replace(":", ".")
+        default = RUNS_DIR / f"EdgeSplitSim-v0__{name}__{config.seed}__{stamp}"
         run_dir = arguments.out or default
-        run(config, run_dir)
-    print(f"\npolicy and pictures are in {run_dir}\nnext: python deploy.py --run {run_dir}")
+        words = run(config, run_dir)
+    print(f"\n{words}")
     return 0
+
+
+def _resumed(run_dir: Path, algo: str) -> TrainConfig:
+    """What a run that was cut was told; code that its file names runs if it is named here, too."""
+    config = resumed(run_dir)
+    if is_own(config.algo) and config.algo != algo:
+        raise AgentError(
+            f"{run_dir} was trained by {config.algo}, code that does not come with dvfo and may do "
+            f"anything; name it if it may run: --algo {config.algo}"
+        )
+    return config
 
 
 def _sweep(path: Path) -> int:
@@ -112,6 +127,7 @@ def _config(arguments: argparse.Namespace) -> TrainConfig:
         without=tuple(arguments.without),
         blocking=arguments.blocking,
         target=arguments.target,
+        hyperparams=parsed(arguments.hyperparams),
     )
 
 
@@ -143,16 +159,30 @@ def _parser() -> argparse.ArgumentParser:
         help=f"names or .toml files (default all; {TUNING_SCENARIO} with --init)",
     )
     parser.add_argument(
-        "--algo", default=DEFAULT_ALGORITHM, help=f"one of {', '.join(names)} (%(default)s)"
+        "--algo",
+        default=DEFAULT_ALGORITHM,
+        help=f"one of {', '.join(names)}, or MODULE:NAME of your own (%(default)s)",
     )
-    parser.add_argument("--total-timesteps", type=_positive, default=None)
-    parser.add_argument("--seed", type=_seed, default=0)
+    parser.add_argument(
+        "--total-timesteps",
+        type=_positive,
+        default=None,
+        help="largest number of steps to learn from, over all boards (the algorithm's own number)",
+    )
+    parser.add_argument("--seed", type=_seed, default=0, help="of everything random (%(default)s)")
     parser.add_argument("--out", type=Path, default=None, help=f"run folder (default {RUNS_DIR}/)")
     parser.add_argument(
         "--target",
         type=share,
         default=None,
         help="stop at this fraction of the gap between the best static setting and the oracle",
+    )
+    parser.add_argument(
+        "--hyperparams",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings of the algorithm, instead of those that it ships with",
     )
     parser.add_argument(
         "--disable-effect",

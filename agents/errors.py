@@ -13,3 +13,11 @@ class PolicyError(AgentError):
 
 class RunFolderError(AgentError):
     """A run folder is missing, incomplete or cannot be written."""
+
+
+class OwnCodeError(AgentError):
+    """A user's own decider cannot be imported, or does not do what one must."""
+
+
+class NotSimulatedError(AgentError):
+    """A privileged decider was given a plant that has no model to look into."""

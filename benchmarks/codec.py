@@ -23,9 +23,11 @@ import numpy as np
 from partition import cli
 from partition.codec import quantisers
 from partition.codec.codec import Codec, Float32Array
-from partition.codec.encoded import Encoded
+from partition.codec.encoded import Encoded, group_count
+from partition.codec.outliers import OUTLIER_BYTES
 from partition.codec.quantise import Quantiser
 from partition.data.images import load_photographs
+from partition.data.real_inputs import picture_format
 from partition.errors import PartitionError
 from partition.model.folder import ModelFolder
 from partition.model.machine import describe_machine
@@ -35,6 +37,7 @@ from partition.profile.measure import timed
 
 _ROUNDS = 12
 _CLEVEL_BLOSC2_ZSTD = 3
+_OUTLIER = 1e6
 COMMAND = "python -m benchmarks.codec"
 
 
@@ -68,9 +71,25 @@ class CodecRow:
     """Root of the mean squared error, over the tensor's range; the worst photograph."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutlierRow:
+    """One codec at one cut, with and without a value of 1e6 in every group of values."""
+
+    cut: str
+    codec: str
+    error: float
+    """Root of the mean squared error over the standard deviation; the mean of all photographs."""
+    error_of_others: float
+    """The same with outliers, of the other values."""
+    more_bytes: float
+    """Bytes with outliers over those without."""
+    encode_s: float
+    encode_with_s: float
+
+
 def measure(
     folder: ModelFolder, source: Path | None = None, rounds: int = _ROUNDS
-) -> list[CodecRow]:
+) -> tuple[list[CodecRow], list[OutlierRow]]:
     """Compare the codecs at every split point but the last, on the first tensor that crosses.
 
     Args:
@@ -82,17 +101,21 @@ def measure(
         ImageError: there are no photographs, or one cannot be decoded.
         PartitionError: a package to compare with is not installed.
     """
-    if folder.preprocess is None:
+    form = picture_format(folder)
+    if form is None:
         raise PartitionError(f"{folder.name} takes no image: give a model that does")
     methods = _methods()
     runtime = SplitRuntime(folder, threads=1)
-    inputs = [photo.tensor for photo in load_photographs(source, folder.preprocess)]
-    rows = []
+    inputs = [photo.tensor for photo in load_photographs(source, form)]
+    rows, outlier_rows = [], []
     for point in folder.split_points[:-1]:
         # Copied: what the run-time hands out may lie in memory that it uses again.
         tensors = [np.array(runtime.head(point, (x,))[0], np.float32) for x in inputs]
         rows += _measure_point(point, tensors, methods, rounds)
-    return rows
+        outlier_rows += [
+            _measure_outliers(point, tensors, each, rounds) for each in quantisers.QUANTISERS
+        ]
+    return rows, outlier_rows
 
 
 def _measure_point(
@@ -131,6 +154,45 @@ def _measure_point(
     return rows
 
 
+def _measure_outliers(
+    point: SplitPoint, tensors: list[Float32Array], quantiser: Quantiser, rounds: int
+) -> OutlierRow:
+    codec = Codec(quantiser.bits)
+    pairs = [(tensor, _with_outliers(tensor)) for tensor in tensors]
+    seconds = [
+        (_warm(codec.encode, tensor), _warm(codec.encode, far))
+        for _ in range(rounds)
+        for tensor, far in pairs
+    ]
+    errors, sizes = [], []
+    for tensor, far in pairs:
+        sent = codec.encode(tensor), codec.encode(far)
+        error, error_with = (codec.decode(encoded) - tensor for encoded in sent)
+        found = (np.sqrt(np.mean(e[far == tensor] ** 2)) for e in (error, error_with))
+        errors.append(tuple(float(each) / float(tensor.std()) for each in found))
+        sizes.append(tuple(map(_sent_bytes, sent)))
+    (error, with_outliers), (plain, larger), (encode_s, encode_with_s) = (
+        tuple(map(statistics.mean, zip(*errors, strict=True))),
+        tuple(map(statistics.mean, zip(*sizes, strict=True))),
+        tuple(map(statistics.median, zip(*seconds, strict=True))),
+    )
+    return OutlierRow(
+        cut=point.name,
+        codec=quantiser.name,
+        error=error,
+        error_of_others=with_outliers,
+        more_bytes=larger / plain,
+        encode_s=encode_s,
+        encode_with_s=encode_with_s,
+    )
+
+
+def _with_outliers(tensor: Float32Array) -> Float32Array:
+    far = tensor.copy()
+    far.reshape(group_count(tensor.shape), -1)[:, 11] = _OUTLIER
+    return far
+
+
 def _warm(function: Callable[..., Any], *arguments: object) -> float:
     function(*arguments)
     return timed(function, *arguments)
@@ -143,8 +205,8 @@ def _errors(received: Float32Array, sent: Float32Array) -> tuple[float, float]:
 
 
 def _methods() -> list[_Method]:
-    lz4, blosc2 = _package("lz4.frame"), _package("blosc2")
-    zstd = _package("zstandard")
+    lz4, blosc2 = importlib.import_module("lz4.frame"), importlib.import_module("blosc2")
+    zstd = importlib.import_module("zstandard")
     pack, unpack = zstd.ZstdCompressor(level=1), zstd.ZstdDecompressor()
 
     def floats(data: bytes) -> Float32Array:
@@ -202,21 +264,14 @@ def _methods() -> list[_Method]:
 
 
 def _sent_bytes(encoded: Any) -> int:
-    return int(encoded.payload.nbytes + encoded.scale.nbytes + encoded.zero.nbytes)
+    aside = 0 if encoded.outliers is None else OUTLIER_BYTES * len(encoded.outliers.positions)
+    return int(encoded.payload.nbytes + encoded.scale.nbytes + encoded.zero.nbytes) + aside
 
 
-def _package(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise PartitionError(
-            f"package {error.name} is missing: pip install '.[dev]' has what codecs are "
-            "compared with"
-        ) from error
-
-
-def table(folder: ModelFolder, rows: list[CodecRow], arguments: str) -> str:
-    """Markdown: the machine, the bars, the table."""
+def table(
+    folder: ModelFolder, rows: list[CodecRow], outlier_rows: list[OutlierRow], arguments: str
+) -> str:
+    """Markdown: the machine, the bars, the tables."""
     machine = describe_machine()
     large = [row for row in rows if row.codec == "int8" and np.prod(row.shape) * 4 >= 300_000]
     lines = [
@@ -246,7 +301,27 @@ def table(folder: ModelFolder, rows: list[CodecRow], arguments: str) -> str:
             f"{row.decode_s * 1e3:.3f} ({row.decode_memcpys:.1f}) | {row.max_error:.2%} | "
             f"{row.rms_error:.3%} |"
         )
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_outlier_lines(outlier_rows)]) + "\n"
+
+
+def _outlier_lines(rows: list[OutlierRow]) -> list[str]:
+    return [
+        "",
+        "## Outliers",
+        "",
+        f"The same tensors with a value of {_OUTLIER:g} in every channel (at the last cut one in "
+        "all). Errors are root mean squares over the tensor's standard deviation, of the values "
+        "but those.",
+        "",
+        "| cut | codec | error | with outliers | bytes | encode ms | with outliers |",
+        "|---|---|---|---|---|---|---|",
+        *(
+            f"| {row.cut} | {row.codec} | {row.error:.2%} | {row.error_of_others:.2%} | "
+            f"+{row.more_bytes - 1:.1%} | {row.encode_s * 1e3:.3f} | "
+            f"{row.encode_with_s * 1e3:.3f} |"
+            for row in rows
+        ),
+    ]
 
 
 def _span(values: list[float]) -> str:
@@ -261,9 +336,9 @@ def _main() -> None:
     parser.add_argument("--out", type=Path, help="file to write; default: stdout")
     arguments = parser.parse_args()
     folder = ModelFolder.open(arguments.model)
-    rows = measure(folder, arguments.source, arguments.rounds)
+    rows, outlier_rows = measure(folder, arguments.source, arguments.rounds)
     source = "" if arguments.source is None else f" --source {arguments.source}"
-    text = table(folder, rows, f"--model {folder.name}{source}")
+    text = table(folder, rows, outlier_rows, f"--model {folder.name}{source}")
     if arguments.out is None:
         sys.stdout.write(text)
     else:

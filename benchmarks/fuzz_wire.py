@@ -13,6 +13,7 @@ import argparse
 import random
 import re
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -120,6 +121,8 @@ def _child(folder: str, options: list[str]) -> None:
     def receive(message: bytes) -> None:
         messages.receive(message)
 
+    # libFuzzer's clock, with which it notices a hang; a command ends at that signal.
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     atheris.Setup([sys.argv[0], *options, folder], receive)
     atheris.Fuzz()
 
@@ -142,8 +145,8 @@ def _run_plain(folder: str, runs: int, seed: int) -> None:
 
 def _main() -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.fuzz_wire", description=__doc__)
-    parser.add_argument("--runs", type=int, default=1_000_000)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--runs", type=int, default=1_000_000, help="inputs (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of the inputs (%(default)s)")
     parser.add_argument("--corpus", type=Path, help="keep inputs here; default: nowhere")
     arguments = parser.parse_args()
     sys.stdout.write(f"{fuzz(arguments.runs, arguments.seed, arguments.corpus)}\n")

@@ -229,7 +229,7 @@ def edge_memory(folder: ModelFolder, index: int) -> list[int]:
 def main() -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.runtime", description=__doc__)
     parser.add_argument("--openvino", help="site-packages that hold it, if not this environment's")
-    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=30, help="of each measurement (%(default)s)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     machine = describe_machine()

@@ -30,7 +30,8 @@ from partition.model.folder import ModelFolder
 from partition.model.machine import describe_machine
 from partition.model.runtime import Array, SplitRuntime
 from partition.model.split_point import SplitPoint
-from partition.server.cloud_server import CloudServer, ServerLimits, keep_memory
+from partition.server.cloud_server import CloudServer, ServerLimits
+from partition.server.memory import keep_memory
 from partition.server.model_store import Tensors
 from partition.transport import grpc_options, rpc
 

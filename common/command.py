@@ -1,4 +1,4 @@
-"""Ends of a command: before its work begins, by a signal, or for want of memory or threads.
+"""Ends of a command: by a signal, or for want of memory, threads or a package of an extra.
 
 Imports nothing that takes time, so that it is in force while everything else is imported.
 """
@@ -13,6 +13,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import NoReturn
+
+from common import extras
 
 SIGNALS = (
     *(signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGPWR),
@@ -72,15 +74,19 @@ def begin() -> None:
     sys.excepthook = _tell
 
 
-def run(main: Callable[[], int | None]) -> int:
+def run(main: Callable[[], int | None], kept: str = "") -> int:
     """Run a command, and say in one sentence what ended it from outside.
 
     Where `begin` was called, signals raise `Stopped` while it runs, so that what it holds is given
     back, and are ignored afterwards.
 
+    Args:
+        main: the command.
+        kept: what there is of its work when a signal ends it.
+
     Returns:
-        What it returned, 0 for None; 128 and the signal's number; 2 for want of memory, threads or
-        a reader of its output.
+        What it returned, 0 for None; 128 and the signal's number; 2 for want of memory, threads, a
+        package of an extra or a reader of its output.
     """
     taken = _taken()
     for number in taken:
@@ -90,7 +96,7 @@ def run(main: Callable[[], int | None]) -> int:
         sys.stdout.flush()
         return code
     except KeyboardInterrupt as stopped:
-        _say("stopped")
+        _say(f"stopped; {kept}" if kept else "stopped")
         return exit_code(stopped)
     except BrokenPipeError:  # the reader of the output is gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -148,6 +154,8 @@ def _lack(error: BaseException) -> str | None:
         return _MEMORY
     if isinstance(error, OSError) and error.errno in _LACKS:
         return _LACKS[error.errno]
+    if isinstance(error, ModuleNotFoundError):
+        return extras.remedy(error)
     text = str(error).lower()
     if any(told in text for told in _TOLD_MEMORY):
         return _MEMORY

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import sys
+from collections.abc import Iterable, Iterator
 from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, inspect
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -91,9 +93,8 @@ def _sentence(told: str, document: Any, start: str, form: Any) -> str:
         if lack := re.fullmatch("Object missing required field `(.*)`", problem):
             return f"{outer}{lack[1]} is missing; add it"
         if stray := re.fullmatch("Object contains unknown field `(.*)`", problem, re.DOTALL):
-            told = f"{outer}{stray[1]} = {shown(value[stray[1]])}"
-            known = "" if inside else f" ({', '.join(form.__struct_encode_fields__)})"
-            return f"{told} is no known key; remove it or correct its name{known}"
+            told = f"{outer}{stray[1]} = {shown(value[stray[1]])} is no known key"
+            return told + _meant(stray[1], _known_keys(form, re.findall(r"[^.\[\]]+", inside)))
     except (LookupError, TypeError, ValueError):  # a key that looks like a place
         return f"{place}: {problem}"
     if problem == "Number out of range":
@@ -105,6 +106,34 @@ def _sentence(told: str, document: Any, start: str, form: Any) -> str:
             wanted = wanted.replace("a number", "a finite number")
         return f"{place or 'it'} is {shown(value)}; give {wanted}"
     return f"{outer}{problem}"
+
+
+def _meant(key: str, known: list[str]) -> str:
+    if near := difflib.get_close_matches(key, known, n=1):
+        return f"; did you mean {near[0]}?"
+    return f"; remove it or correct its name ({', '.join(known)})"
+
+
+def _known_keys(form: Any, steps: list[str]) -> list[str]:
+    """Keys of the tables that may stand at a place."""
+    kinds = [inspect.type_info(form)]
+    for step in steps:
+        kinds = [inner for kind in kinds for inner in _steps_into(kind, step)]
+    fields = [field for kind in _alternatives(kinds) for field in getattr(kind, "fields", ())]
+    return list(dict.fromkeys(field.encode_name for field in fields))
+
+
+def _steps_into(kind: inspect.Type, step: str) -> Iterator[inspect.Type]:
+    for one in _alternatives([kind]):
+        yield from (f.type for f in getattr(one, "fields", ()) if f.encode_name == step)
+        for name in ("item_type", "value_type"):
+            if hasattr(one, name):
+                yield getattr(one, name)
+
+
+def _alternatives(kinds: Iterable[inspect.Type]) -> Iterator[inspect.Type]:
+    for kind in kinds:
+        yield from kind.types if isinstance(kind, inspect.UnionType) else (kind,)
 
 
 def _inside(value: Any, step: str) -> Any:

@@ -15,10 +15,10 @@ import gymnasium
 
 gymnasium.register(
     id="EdgeSplitSim-v0",
-    entry_point="envs.make:make_simulated",
+    entry_point="envs.sim.make:make_simulated",
 )
 gymnasium.register(
     id="EdgeSplit-v0",
-    entry_point="envs.make:make_live",
+    entry_point="envs.live.make:make_live",
     nondeterministic=True,
 )

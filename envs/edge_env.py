@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -10,8 +11,10 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from envs.arguments import RENDER_MODES
 from envs.objective import Objective
 from envs.plant import Outcome, Plant
+from envs.render import Frame, History
 from envs.spaces import ActionDecoder, ObservationEncoder, observation_fields
 
 
@@ -68,15 +71,39 @@ class EdgeSplitEnv(gymnasium.Env[Any, Any]):
     Never terminated. Truncated after `n_steps` control steps.
 
     ## Arguments
-    See `make_simulated` and `make_live`.
+    See `envs.sim.make.make_simulated` and `envs.live.make.make_live`.
+
+    ## Rendering
+    `render_mode="ansi"`: a table of the last steps; `"rgb_array"`: charts of them.
 
     ## Version History
     v0: first version.
     """
 
-    def __init__(self, plant: Plant, objective: Objective, *, continuous: bool = False) -> None:
-        """Wrap a plant of one board."""
+    metadata = {"render_modes": list(RENDER_MODES), "render_fps": 4}  # noqa: RUF012 - Gymnasium's
+
+    def __init__(
+        self,
+        plant: Plant,
+        objective: Objective,
+        *,
+        continuous: bool = False,
+        render_mode: str | None = None,
+        route_names: Sequence[str] | None = None,
+    ) -> None:
+        """Wrap a plant of one board.
+
+        Args:
+            plant: the board.
+            objective: its cost.
+            continuous: `Box` instead of `MultiDiscrete` actions.
+            render_mode: one of `RENDER_MODES`.
+            route_names: shown when it renders; their indices if not given.
+        """
         self.plant = plant
+        self.render_mode = render_mode
+        routes = range(len(plant.layout.axes[-1].values))
+        self._history = History(plant.layout, route_names or [f"route {r}" for r in routes])
         self.objective = objective
         self.encoder = ObservationEncoder(observation_fields(plant.layout))
         self.decoder = ActionDecoder(plant.layout.axes)
@@ -91,6 +118,7 @@ class EdgeSplitEnv(gymnasium.Env[Any, Any]):
         """Begin an episode whose operating conditions follow from the seed."""
         super().reset(seed=seed, options=options)
         self._t = 0
+        self._history.clear()
         readings = self.plant.reset(episode_seeds([self.np_random]))
         self._eta = readings.eta
         return self.encoder.encode(readings)[0], {}
@@ -116,9 +144,26 @@ class EdgeSplitEnv(gymnasium.Env[Any, Any]):
             "route": int(indices[0, -1]),
         }
         cost = sum(float(value[0]) for value in terms.values())
+        if self.render_mode is not None:
+            self._history.add(
+                Frame(
+                    step=self._t,
+                    clocks_hz=tuple(map(float, readings.clocks_hz[0])),
+                    route=int(indices[0, -1]),
+                    link_bps=float(readings.link_bps[0]),
+                    latency_s=float(outcome.latency_s[0]),
+                    cost=cost,
+                )
+            )
         self._eta = readings.eta
         truncated = self._t >= self.plant.n_steps
         return self.encoder.encode(readings)[0], -cost, False, truncated, info
+
+    def render(self) -> str | NDArray[np.uint8] | None:
+        """Show the last steps: text for "ansi", shape (height, width, 3) for "rgb_array"."""
+        if self.render_mode is None:
+            return None
+        return self._history.text() if self.render_mode == "ansi" else self._history.picture()
 
     def close(self) -> None:
         """Give the board back as it was."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from envs.arrays import Floats
 from envs.plant import Outcome
 
@@ -24,7 +26,8 @@ class Objective:
         max_power_w: P_max.
         reference_latency_s: T_reference, edge-only at maximum clocks.
         deadline_weight: cost if every request misses the latency target.
-        accuracy_weight: cost if every answer differs from the unsplit network's.
+        accuracy_weight: cost if nothing is left of the unsplit network's answers; what is lost
+            where the accuracy is unknown costs nothing, and whoever prints it says so.
         switching_weight: cost of changing all axes at once.
         thermal_weight_per_c: cost of each degree above the throttling point.
     """
@@ -52,7 +55,7 @@ class Objective:
             "energy": (eta / reference_j) * outcome.energy_j,
             "time": ((1.0 - eta) / self.reference_latency_s) * outcome.latency_s,
             "deadline": self.deadline_weight * (1.0 - outcome.deadline_hit_rate),
-            "accuracy": self.accuracy_weight * (1.0 - outcome.accuracy),
+            "accuracy": self.accuracy_weight * lost_accuracy(outcome.accuracy),
             "switching": self.switching_weight * outcome.switched,
             "thermal": self.thermal_weight_per_c * outcome.overheat_c,
         }
@@ -61,3 +64,9 @@ class Objective:
         """Sum of the terms."""
         energy, *others = self.terms(outcome, eta).values()
         return sum(others, start=energy)
+
+
+def lost_accuracy(accuracy: Floats) -> Floats:
+    """What is lost of the accuracies of a network's routes; 0 of each where they are unknown."""
+    # Known of all or of none, so that the first one tells.
+    return np.zeros_like(accuracy) if np.isnan(accuracy.flat[0]) else 1.0 - accuracy

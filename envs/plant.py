@@ -85,8 +85,8 @@ class Outcome:
             `envs.energy_per_request`.
         latency_s: mean time from a request's arrival to its answer.
         deadline_hit_rate: share of requests answered within the latency target.
-        accuracy: share of right answers where a table measured it, or agreement with the unsplit
-            network.
+        accuracy: share of right answers where a table measured it, or what is left of the unsplit
+            network's answer; NaN where it is unknown, of all routes or of none.
         switched: share of action axes that changed against the step before.
         overheat_c: temperature above the throttling point.
         power_w: mean power of the board.

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from common import command
 from hw.device.file import device_path
-from hw.device.match import KINDS, devices_like, of_kind
+from hw.device.match import KINDS, LARGEST_DIFFERENCE, devices_like, of_kind
 from hw.device.model import DeviceModel
 from hw.doctor.survey import ClockSurvey, Survey, survey
 from hw.errors import HardwareError, UnsupportedError
@@ -30,25 +30,32 @@ else:
     import tomli as tomllib
 
 
-def describe(found: Survey, like: str | None, name: str) -> dict[str, Any]:
+def most_alike(found: Survey) -> str:
+    """The shipped device model that a machine is most like.
+
+    Raises:
+        UnsupportedError: there is none.
+    """
+    alike = devices_like(found.clocks, found.boards)
+    if not alike:
+        raise UnsupportedError(f"no device model is like {found.machine}; name one by --like")
+    return alike[0]
+
+
+def describe(found: Survey, like: str, name: str) -> dict[str, Any]:
     """A device file for a machine.
 
     Args:
         found: the machine.
-        like: the device model that it is most like; the best of the shipped ones if not given.
+        like: the device model that it is most like.
         name: of the new device.
 
     Raises:
         DeviceFileError: `like` is unknown or damaged.
-        UnsupportedError: nothing can be set, or nothing is alike and none was named.
+        UnsupportedError: nothing can be set.
     """
     if not of_kind("cpu", found.clocks):
         raise UnsupportedError(f"{found.machine} lets no processor clock be set; see hw.doctor")
-    if like is None:
-        alike = devices_like(found.clocks, found.boards)
-        if not alike:
-            raise UnsupportedError(f"no device model is like {found.machine}; name one by --like")
-        like = alike[0]
     model = DeviceModel.load(like)
     document = tomllib.loads(device_path(like).read_text(encoding="utf-8"))
     document["name"], document["title"] = name, found.machine
@@ -63,6 +70,23 @@ def describe(found: Survey, like: str | None, name: str) -> dict[str, Any]:
     for kind in KINDS:
         document["domains"][kind]["available_hz"] = _points(kind, found.clocks, model)
     return document
+
+
+def differences(clocks: Sequence[ClockSurvey], model: DeviceModel) -> Iterator[str]:
+    """Why a machine is hardly like a device model; nothing where it may be."""
+    for kind, domain in model.domains.items():
+        mine, top_hz = of_kind(kind, clocks), domain.available_hz[-1]
+        if kind in model.settable and not mine:
+            yield f"the {kind}'s clock cannot be set here, but on {model.name}"
+        elif mine and kind not in model.settable:
+            yield f"the {kind}'s clock can be set here, but not on {model.name}"
+        elif mine:
+            here_hz = max(clock.available_hz[-1] for clock in mine)
+            if abs(here_hz / top_hz - 1.0) > LARGEST_DIFFERENCE:
+                yield (
+                    f"the {kind} goes up to {here_hz / 1e6:.0f} MHz here, to {top_hz / 1e6:.0f} "
+                    f"MHz on {model.name}"
+                )
 
 
 def _points(kind: str, clocks: Sequence[ClockSurvey], model: DeviceModel) -> list[int]:
@@ -82,11 +106,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, default=Path("/"), help="look at a recorded tree")
     parser.add_argument("--out", type=Path, required=True, help="the .toml file to write")
     arguments = parser.parse_args(argv)
-    try:
-        import tomli_w  # noqa: PLC0415 - an extra
-    except ModuleNotFoundError:
-        print("error: writing a device file needs tomli-w: pip install tomli-w", file=sys.stderr)
-        return 2
+    import tomli_w  # noqa: PLC0415 - an extra
+
     out: Path = arguments.out
     try:
         if out.suffix != ".toml":
@@ -99,7 +120,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             found = survey(sysfs)
         if found.unseen:
             raise UnsupportedError(f"{'; '.join(found.unseen)}; describe the board as root")
-        document = describe(found, arguments.like, out.stem)
+        like = arguments.like or most_alike(found)
+        document = describe(found, like, out.stem)
     except HardwareError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -109,7 +131,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: cannot write {out} ({error.strerror}); give another --out", file=sys.stderr)
         return 2
     device = DeviceModel.load(out)
-    print(f"{device.status_line}\nnext: python train.py --device {out}")
+    print(device.status_line)
+    unlike = list(differences(found.clocks, DeviceModel.load(like)))
+    if unlike:
+        print(
+            f"warning: this machine and {like} are hardly alike: {'; '.join(unlike)}. What is "
+            "learned in simulation may cost more here than the machine's own governors; compare "
+            "(docs/board.md)"
+        )
+    print(f"next: python train.py --device {out}")
     return 0
 
 

@@ -18,6 +18,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def seed(text: str) -> int:
+    """A seed of NumPy and of torch, for argparse."""
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {2**32 - 1}")
+    return int(text)
+
+
 def share(text: str) -> float:
     """A number above 0 and up to 1, for argparse."""
     value = float(text)
@@ -44,8 +51,13 @@ def _providers(text: str) -> tuple[registry.Provider, ...]:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def run(main: Callable[[], None]) -> int:
-    """Run a command; say what is wrong in one sentence on stderr and return the exit code."""
+def run(main: Callable[[], None], kept: str = "") -> int:
+    """Run a command; say what is wrong in one sentence on stderr and return the exit code.
+
+    Args:
+        main: the command.
+        kept: what there is of its work when a signal ends it.
+    """
 
     def checked() -> int:
         try:
@@ -56,4 +68,4 @@ def run(main: Callable[[], None]) -> int:
             return command.USER_ERROR_EXIT_CODE
         return 0
 
-    return command.run(checked)
+    return command.run(checked, kept)

@@ -33,10 +33,12 @@ from partition.model.folder import CUTS_FILE, ModelFolder
 from partition.model.split_point import Preprocess, SplitPoint
 from partition.prepare import zoo
 from partition.prepare.build import prepare
+from partition.prepare.zoo import Source
 
 APPEAL_MAX_LOSS = 0.005
 """Accuracy below the cloud's that the threshold for appeals may cost on validation images."""
 _AUGMENT_SEED = 0
+_MODELS = Path("models")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +59,13 @@ def open_job(spec: str, data: str, out: Path | None, epochs: int, seed: int) -> 
     Raises:
         PartitionError: network, folder and data are missing or do not fit each other.
     """
-    source = zoo.resolve(spec)
+    source, target = _resolve(spec, out)
     if isinstance(source.load, Path):
-        raise ModelExportError(f"model {spec!r} cannot be trained: give the PyTorch network")
-    target = out or Path("models") / source.name
+        raise ModelExportError(
+            f"model file {spec!r} holds no PyTorch network to train: give a package.module:callable"
+        )
     has_folder = (target / CUTS_FILE).is_file()
-    folder = ModelFolder.open_network(target) if has_folder else prepare(spec, target)
+    folder = ModelFolder.open_network(target) if has_folder else prepare(source, target)
     prepared = folder.preprocess
     if prepared is None or len(folder.inputs) != 1 or len(folder.outputs) != 1:
         raise ModelExportError(f"model {spec!r} is no classifier of images: nothing to train")
@@ -70,7 +73,8 @@ def open_job(spec: str, data: str, out: Path | None, epochs: int, seed: int) -> 
     if len(loaded.classes) != folder.n_classes:
         raise DatasetError(
             f"data {data!r} has {len(loaded.classes)} classes, {folder.name} knows "
-            f"{folder.n_classes}: train the network on this data first"
+            f"{folder.n_classes}: train it with python -m partition.train_classifier --data {data} "
+            "and give the file that it writes as --model"
         )
     match source.load():
         case (torch.nn.Module() as network, torch.Tensor()):
@@ -80,9 +84,29 @@ def open_job(spec: str, data: str, out: Path | None, epochs: int, seed: int) -> 
     return TrainingJob(SplittableNetwork(network, folder), folder, prepared, loaded, epochs, seed)
 
 
+def _resolve(spec: str, out: Path | None) -> tuple[Source, Path]:
+    """The network called `spec` with something to train, and its model folder.
+
+    Raises:
+        PartitionError: there is no such network, or no PyTorch network with it.
+    """
+    for path in (Path(spec), _MODELS / spec):
+        if spec not in zoo.BUILT_IN and (path / CUTS_FILE).is_file():
+            name = ModelFolder.open_network(path).name
+            if name in zoo.BUILT_IN:
+                return zoo.BUILT_IN[name], out or path
+            raise ModelExportError(
+                f"model folder {path} holds no PyTorch network to train: give the "
+                f"package.module:callable that it was prepared from, with --out {path}"
+            )
+    source = zoo.resolve(spec)
+    return source, out or _MODELS / source.name
+
+
 def takes_attention(point: SplitPoint, classes: int) -> bool:
     """Whether a light branch within its share of the tail's compute exists there."""
-    if point.is_input or point.is_output or len(point.shapes) != 1 or len(point.shapes[0]) != 4:
+    fits = point.dtypes == ("float32",) and len(point.shapes[0]) == 4
+    if point.is_input or point.is_output or not fits:
         return False
     channels, height, width = point.shapes[0][1:]
     stride = training.stride_of(height, width)
@@ -134,8 +158,15 @@ def run(job: TrainingJob, command: str, only: list[str] | None = None) -> Accura
         only: names of the split points to train; the others are measured as they are.
 
     Raises:
-        PartitionError: a cut cannot be found in the torch network, or a file cannot be written.
+        PartitionError: no such split point, one that cannot be found in the torch network, or a
+            file that cannot be written.
     """
+    unknown = sorted({*(only or ())} - {point.name for point in job.folder.split_points[1:-1]})
+    if unknown:
+        known = ", ".join(point.name for point in job.folder.split_points[1:-1])
+        raise ModelExportError(
+            f"model {job.folder.name!r} has no split point {unknown[0]!r}: choose from {known}"
+        )
     rows: list[AccuracyRow] = []
     exits: dict[str, dict[str, Any]] = {}
     withdraw(job.folder.path)
@@ -195,25 +226,33 @@ def _say_routes(folder: ModelFolder) -> None:
     lines = [f"routes of {folder.name}, {folder.fingerprint}:"]
     lines += [
         f"{i:3} {option.name:32} {option.wire_bytes:7} bytes, {option.edge.flops / 1e6:8.2f} MFLOP "
-        f"on the edge, {100 * option.accuracy:6.2f} %"
+        f"on the edge, {_percent(option.accuracy)}"
         for i, option in enumerate(folder.routes)
     ]
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _percent(accuracy: float | None) -> str:
+    return "unknown" if accuracy is None else f"{100 * accuracy:6.2f} %"
 
 
 def _main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m partition.train_attention", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--model", required=True, help="built-in name or package.module:callable")
+    parser.add_argument(
+        "--model",
+        required=True,
+        help=f"{', '.join(zoo.BUILT_IN)} or the folder of one, or package.module:callable",
+    )
     parser.add_argument(
         "--data", default=datasets.FASHION_MNIST, help="fashion-mnist, or a folder of class folders"
     )
     parser.add_argument("--out", type=Path, help="model folder (default: models/<name>)")
     parser.add_argument("--splits", nargs="+", help="train these split points only")
-    parser.add_argument("--epochs", type=cli.positive, default=4)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=cli.positive, default=1)
+    parser.add_argument("--epochs", type=cli.positive, default=4, help="passes (%(default)s)")
+    parser.add_argument("--seed", type=cli.seed, default=0, help="of what is random (%(default)s)")
+    parser.add_argument("--threads", type=cli.positive, default=1, help="to compute on (1)")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     job = open_job(arguments.model, arguments.data, arguments.out, arguments.epochs, arguments.seed)
@@ -226,4 +265,4 @@ def _main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(_main))
+    sys.exit(cli.run(_main, "the model folder has no attention; train it again"))

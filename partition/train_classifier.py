@@ -1,6 +1,8 @@
-"""Train one of the shipped small networks: `python -m partition.train_classifier --model M`.
+"""Train one of the two small networks: `python -m partition.train_classifier --model M`.
 
-Writes half-float safetensors; the shipped files came from the defaults.
+Writes half-float safetensors for any number of classes; `--model` of `partition.prepare` and of
+`partition.train_attention` takes the file. What ships, in `partition/prepare/weights`, came from
+the defaults.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from torch import Tensor, nn
 from partition import cli
 from partition.data import datasets
 from partition.data.datasets import Dataset, Labelled
+from partition.errors import ModelFolderError
 from partition.prepare import fashion_nets
 
 _BATCH = 128
@@ -25,6 +28,7 @@ _PEAK_RATE = 0.01
 _WEIGHT_DECAY = 0.02
 _WARM_UP_SHARE = 0.15
 _SMOOTHING = 0.05
+_SUFFIX = ".safetensors"
 
 
 def to_inputs(images: datasets.Uint8Array) -> Tensor:
@@ -87,24 +91,39 @@ def _main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m partition.train_classifier", description=__doc__
     )
-    parser.add_argument("--model", required=True, choices=sorted(fashion_nets.NETWORKS))
+    names = sorted(fashion_nets.NETWORKS)
+    parser.add_argument("--model", required=True, choices=names, help="network to train")
     parser.add_argument(
         "--data", default=datasets.FASHION_MNIST, help="fashion-mnist, or a folder of class folders"
     )
-    parser.add_argument("--epochs", type=cli.positive, default=8)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=cli.positive, default=1)
-    parser.add_argument("--out", type=Path, help="safetensors file (default: the shipped one)")
+    parser.add_argument("--epochs", type=cli.positive, default=8, help="passes (%(default)s)")
+    parser.add_argument("--seed", type=cli.seed, default=0, help="of what is random (%(default)s)")
+    parser.add_argument("--threads", type=cli.positive, default=1, help="to compute on (1)")
+    parser.add_argument(
+        "--out", type=Path, help="FILE.safetensors to write (default: models/<model>-<data>)"
+    )
     arguments = parser.parse_args()
+    name = f"{arguments.model}-{Path(arguments.data).name}{_SUFFIX}"
+    out = arguments.out or Path("models") / name
+    if out.suffix != _SUFFIX:
+        raise ModelFolderError(f"--out is {out}: give a name that ends in {_SUFFIX}")
     torch.set_num_threads(arguments.threads)
     data = datasets.load(arguments.data, fashion_nets.SIZE_PX)
     network = fashion_nets.build(arguments.model, len(data.classes), arguments.seed)
-    train(network, data, epochs=arguments.epochs, seed=arguments.seed)
-    out = arguments.out or fashion_nets.WEIGHTS / f"{arguments.model}.safetensors"
-    fashion_nets.save(network, out)
+    scratch = out.with_name(f".{out.name}.new")
+    fashion_nets.save(network, scratch, arguments.model)  # what cannot be written is told at once
+    try:
+        train(network, data, epochs=arguments.epochs, seed=arguments.seed)
+        fashion_nets.save(network, scratch, arguments.model)
+        scratch.replace(out)
+    finally:
+        scratch.unlink(missing_ok=True)
     share = accuracy(network, data.test)
-    sys.stdout.write(f"wrote {out}: test accuracy {share:.4f} of {len(data.test)} images\n")
+    sys.stdout.write(
+        f"wrote {out}: {len(data.classes)} classes, test accuracy {share:.4f} of {len(data.test)} "
+        f"images\nnext: python -m partition.prepare --model {out}\n"
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(_main))
+    sys.exit(cli.run(_main, "no weights were written"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from common import command
 from envs.sim.build import build_sim_config
 from envs.sim.sim_config import SimConfig
 from hw.device import file
@@ -107,3 +109,12 @@ def one_sentence(result: subprocess.CompletedProcess[str]) -> str:
     assert len(lines) == 1, result.stderr
     assert lines[0].startswith("error: ")
     return lines[0]
+
+
+@pytest.fixture
+def kept_signals():
+    """This process's signals stay as they were: a test runner's own, and what a child inherits."""
+    before = {number: signal.getsignal(number) for number in command.SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -25,7 +25,8 @@ from hw.errors import HardwareError
 from partition import json_file
 from partition.errors import PartitionError
 from partition.model.accuracy_table import AccuracyTable
-from partition.model.folder import CUTS_FILE, PROFILE_FILE, ModelFolder
+from partition.model.folder import CUTS_FILE, ModelFolder
+from partition.model.profile_file import PROFILE_FILE
 from partition.placement.cluster import Cluster
 from partition.stages.errors import StageError
 from partition.stages.session import StageSession

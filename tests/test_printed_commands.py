@@ -125,7 +125,17 @@ def flags_of(name: str) -> frozenset[str]:
     return frozenset(FLAG.findall(re.sub(r"-\n\s+", "-", result.stdout)))
 
 
-@pytest.mark.parametrize("name", sorted(COMMANDS))
+STARTED = [name for name in sorted(COMMANDS) if not name.startswith("examples.")]
+"""Examples have no flags, and are run by their own tests."""
+
+
+def test_printed_examples_are_there():
+    examples = COMMANDS.keys() - set(STARTED)
+    assert examples
+    assert all(map(is_command, examples))
+
+
+@pytest.mark.parametrize("name", STARTED)
 def test_printed_command_starts_and_knows_its_printed_flags(name):
     assert is_command(name), f"no {name}, printed in {sorted(COMMANDS[name]['--help'])}"
     if name in NEEDS and not find_spec(NEEDS[name]):
@@ -250,3 +260,15 @@ def test_links_lead_to_files_and_headings():
     ]
     assert len(links) > 50
     assert [(page.name, link) for page, link in links if broken(link, page)] == []
+
+
+def test_every_command_has_its_place_among_the_pages():
+    page = (REPOSITORY / "docs" / "commands.md").read_text()
+    shown = {name for name, _ in printed_commands(page)}
+    rooms = (path.relative_to(REPOSITORY) for path in CODE if path.parent != REPOSITORY)
+    names = {
+        ".".join(path.with_suffix("").parts).removesuffix(".__main__")
+        for path in rooms
+        if path.parts[0] != "benchmarks" and "__name__ ==" in (REPOSITORY / path).read_text()
+    }
+    assert names - shown - {"hw.calibrate.write_boards"} == set()

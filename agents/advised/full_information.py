@@ -244,7 +244,7 @@ class FullInformation(OnPolicyAlgorithm):
         """Update on every state `n_epochs` times."""
         self._update_learning_rate(self.policy.optimizer)
         first, last = self.temperature
-        temperature = last * (first / last) ** self._current_progress_remaining
+        temperature = last * (first / last) ** max(self._current_progress_remaining, 0.0)
         found = []
         for _ in range(self.n_epochs):
             order = torch.randperm(len(self._stretch.inputs))
@@ -309,9 +309,11 @@ def _decider(agent: FullInformation, _metadata: PolicyMetadata, world: SimConfig
 RECIPE = Algorithm(
     agent_class=FullInformation,
     n_envs=960,
-    total_timesteps=3_000_000,
+    total_timesteps=3_004_800,
     settings={
         "learning_rate": linear_to_zero(4e-3),
+        "n_steps": 10,
+        "batch_size": 1200,
         "policy_kwargs": {
             "net_arch": {"pi": [128, 128], "vf": [64, 64]},
             "activation_fn": nn.ReLU,

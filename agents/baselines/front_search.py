@@ -17,6 +17,7 @@ from agents.deciders.base import axis_sizes
 from agents.deciders.nominal import NominalModel, faithful_routes
 from agents.deciders.pareto import undominated
 from envs.arrays import Floats
+from envs.objective import lost_accuracy
 from envs.plant import Indices
 from envs.sim.sim_config import SimConfig
 
@@ -137,7 +138,7 @@ def _measured(
 
 def _overall(series: Series) -> Floats:
     """Mean latency, energy per request and lost accuracy, shape (k, 3)."""
-    columns = (series.latency_s, series.energy_j, 1.0 - series.accuracy)
+    columns = (series.latency_s, series.energy_j, lost_accuracy(series.accuracy))
     return np.stack([column.mean(axis=(0, 2)) for column in columns], axis=1)
 
 
@@ -152,4 +153,5 @@ def _by_link(series: Series) -> Floats:
     for values in (series.latency_s, series.energy_j):
         ranked = np.take_along_axis(by_action(values), order, axis=1)
         columns += [part.mean(axis=1) for part in np.array_split(ranked, N_LINKS, axis=1)]
-    return np.stack([*columns, 1.0 - by_action(series.accuracy).mean(axis=1)], axis=1)
+    lost = lost_accuracy(by_action(series.accuracy).mean(axis=1))
+    return np.stack([*columns, lost], axis=1)

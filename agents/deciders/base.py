@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from agents.errors import NotSimulatedError
 from envs.plant import Indices, Layout, Plant
 from envs.sim.batched_simulator import BatchedSimulator
 from envs.spaces import Observations
@@ -24,10 +25,6 @@ class Decider(Protocol):
         """Choose actions, shape (n, n_axes), by observations of shape (n, n_fields)."""
 
 
-class NotSimulatedError(TypeError):
-    """A privileged decider was given a plant that has no model to look into."""
-
-
 def simulated(plant: Plant, decider: Decider) -> BatchedSimulator:
     """Return a plant whose true state can be looked at.
 
@@ -35,7 +32,10 @@ def simulated(plant: Plant, decider: Decider) -> BatchedSimulator:
         NotSimulatedError: there is no such state on a real board.
     """
     if not isinstance(plant, BatchedSimulator):
-        raise NotSimulatedError(f"{type(decider).__name__} needs the true state of a simulation")
+        raise NotSimulatedError(
+            f"{type(decider).__name__} looks into the simulation and cannot drive a board; deploy "
+            f"a learned policy or a rule"
+        )
     return plant
 
 

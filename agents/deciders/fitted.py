@@ -12,7 +12,7 @@ from agents.deciders.rule import Rule
 from agents.errors import AgentError
 from envs.sim.sim_config import SimConfig
 
-Kind = Literal["learned", "searched", "rule", "privileged"]
+Kind = Literal["learned", "searched", "rule", "privileged", "frozen"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class DeciderEntry:
     """How to get a decider.
 
     Attributes:
-        kind: "learned" from experience, "searched" before use, a "rule" that needs neither, or
-            "privileged" to look at what no sensor shows.
+        kind: "learned" from experience, "searched" before use, a "rule" that needs neither,
+            "privileged" to look at what no sensor shows, or "frozen" as a run folder holds it.
         build: makes it for a world and a seed; `Deciders.fit` fills the time in.
     """
 

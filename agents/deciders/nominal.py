@@ -100,7 +100,8 @@ def read_clocks(known: NominalModel, readings: Readings) -> Clocks:
 def faithful_routes(known: NominalModel) -> NDArray[np.int64]:
     """Routes that lose at most one point of accuracy against the whole network, ascending.
 
-    Rules that know nothing of accuracy choose among these.
+    Rules that know nothing of accuracy choose among these, all routes where it is unknown.
     """
     accuracy = known.costs.accuracy
-    return np.flatnonzero(accuracy >= accuracy[-1] - 0.01).astype(np.int64)
+    loses = accuracy < accuracy[-1] - 0.01  # never true of NaN
+    return np.flatnonzero(~loses).astype(np.int64)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from agents.deciders.base import Decider
 from agents.deciders.nominal import NominalModel
-from agents.errors import RunFolderError
+from agents.deciders.own import is_own, own_kind
+from agents.errors import PolicyError, RunFolderError
 from agents.policy.folder import DAMAGE, Policy, Stored, damaged, read
 from agents.policy.frozen import NETWORK, FrozenPolicy
 from agents.policy.saved_rule import RULE, SavedRule
@@ -98,8 +99,12 @@ class RunFolder:
         return replace(NominalModel.of(world), layout=env.plant.layout, objective=env.objective)
 
     @classmethod
-    def load(cls, path: Path) -> RunFolder:
+    def load(cls, path: Path, own: str | None = None) -> RunFolder:
         """Read a run folder.
+
+        Args:
+            path: the folder.
+            own: `MODULE:CLASS` whose code it may run, if that is what decides.
 
         Raises:
             RunFolderError: missing, or its `config.json` is damaged.
@@ -119,24 +124,39 @@ class RunFolder:
             ) from None
         if (path / DEVICE_FILE).is_file():
             device = path / DEVICE_FILE
-        return cls(path, str(device), str(model), load_policy(path / "policy"))
+        return cls(path, str(device), str(model), load_policy(path / "policy", own))
 
 
-_KINDS: dict[str, Callable[[Stored], Policy]] = {
-    NETWORK: FrozenPolicy.restored,
-    RULE: partial(SavedRule.restored, kinds=KINDS),
+def _rule(stored: Stored, own: str | None) -> SavedRule:
+    name = str(stored.content["name"])
+    if is_own(name) and name != own:
+        raise PolicyError(
+            f"{name} decides in this run, code that does not come with dvfo and may do anything; "
+            f"deploy.py runs it if you name it: --own {name}"
+        )
+    return SavedRule.restored(stored, {name: own_kind(name)} if is_own(name) else KINDS)
+
+
+_KINDS: dict[str, Callable[[Stored, str | None], Policy]] = {
+    NETWORK: lambda stored, _own: FrozenPolicy.restored(stored),
+    RULE: _rule,
 }
 
 
-def load_policy(folder: Path) -> Policy:
+def load_policy(folder: Path, own: str | None = None) -> Policy:
     """Read the folder of a policy of any kind.
 
+    Args:
+        folder: of the policy.
+        own: `MODULE:CLASS` whose code it may run, if that is what decides.
+
     Raises:
-        PolicyError: missing, half-written, damaged, of another schema version, or of a kind
-            that drives no board.
+        PolicyError: missing, half-written, damaged, of another schema version, of a kind that
+            drives no board, or decided by code that was not named.
+        OwnCodeError: that code cannot be imported.
     """
     stored = read(folder)
     try:
-        return _KINDS[stored.kind](stored)
+        return _KINDS[stored.kind](stored, own)
     except DAMAGE as error:
         raise damaged(folder, error) from None

@@ -13,7 +13,7 @@ from envs.live.plant import LivePlant
 from envs.live.supervisor import ClockInForce
 
 TOLD_SHARE = 0.05
-"""Of the time without measured power, from which on the summary says so."""
+"""Of the time without measured power, or of work that came late, from which on that is said."""
 
 
 def live_line(plant: LivePlant, info: dict[str, Any]) -> str:
@@ -67,6 +67,8 @@ class Summary:
         self._duration_s = self._unmeasured_s = 0.0
         self._until_s: float | None = None
         self._n_known = self._n_agreeing = 0  # requests whose right answer is known
+        self._accuracies = 0.0
+        self._accuracy_is_known = True
         self._dropped = self._fallbacks = self._n_met = 0
 
     def add(self, info: dict[str, Any], decision_s: float) -> None:
@@ -88,6 +90,9 @@ class Summary:
         for served in plant.served:
             self._latencies.add(served.latency_s)
             self._fallbacks += served.result.fallback is not None
+            accuracy = plant.accuracy_of(served)
+            self._accuracies += accuracy or 0.0
+            self._accuracy_is_known &= accuracy is not None
             if served.agrees is not None:
                 self._n_known += 1
                 self._n_agreeing += served.agrees
@@ -99,6 +104,8 @@ class Summary:
         During `unmeasured_s` of `duration_s` the last measured power stood in: between the
         energy windows of two steps, and where power could not be measured. The uncertainties are
         largest errors: what the energy windows admit, and all energy of that time.
+        `route_accuracy` is what was measured of the routes beforehand, None where it was not.
+        `too_slow_share` is of the work that took longer here than the modelled board takes.
         """
         n = len(self._latencies)
         n_asked = n + self._dropped
@@ -112,6 +119,7 @@ class Summary:
             "dry_run": self._plant.dry_run,
             "duration_s": self._duration_s,
             "unmeasured_s": self._unmeasured_s,
+            "too_slow_share": self._plant.too_slow_share,
             "failures": dict(self._plant.n_failures),
             "requests": n,
             "dropped": self._dropped,
@@ -125,6 +133,7 @@ class Summary:
             "latency_p99_s": self._latencies.quantile_s(0.99),
             "deadline_hit_rate": self._n_met / n_asked if n_asked else None,
             "top1_agreement": self._n_agreeing / self._n_known if self._n_known else None,
+            "route_accuracy": self._accuracies / n if n and self._accuracy_is_known else None,
             "decision_median_s": self._decisions.quantile_s(0.5),
             "requests_per_cut": dict(self._cuts.most_common()),
         }
@@ -137,9 +146,11 @@ class Summary:
             return f"no request was served in {d['duration_s']:.1f} s{dropped}"
         modelled = " (board modelled)" if d["board_is_modelled"] else ""
         cuts = ", ".join(f"{name} {count}" for name, count in d["requests_per_cut"].items())
-        agrees = ""
+        agrees = "accuracy unknown (python -m partition.profile measures it); "
         if d["top1_agreement"] is not None:
             agrees = f"top-1 as the unsplit network: {100 * d['top1_agreement']:.1f} %; "
+        elif d["route_accuracy"] is not None:
+            agrees = f"accuracy of the routes as measured: {100 * d['route_accuracy']:.1f} %; "
         return (
             f"{d['requests']} requests in {d['duration_s']:.1f} s{modelled}, "
             f"{d['fallbacks']} fallbacks, {d['dropped']} dropped\n"
@@ -149,13 +160,23 @@ class Summary:
             f"p95 {1e3 * d['latency_p95_s']:.1f} ms; "
             f"in time {100 * d['deadline_hit_rate']:.1f} %\n"
             f"{agrees}decision {1e6 * d['decision_median_s']:.0f} us median\ncuts: {cuts}"
-            f"{_failures(d)}"
+            f"{_failures(d)}{_too_slow(d)}"
         )
 
 
 def _share_unmeasured(document: dict[str, Any]) -> str:
     share = document["unmeasured_s"] / document["duration_s"]
     return f" ({share:.0%} of the time by the last measured power)" if share >= TOLD_SHARE else ""
+
+
+def _too_slow(document: dict[str, Any]) -> str:
+    share = document["too_slow_share"]
+    if share < TOLD_SHARE:
+        return ""
+    return (
+        f"\nthis machine was too slow to play {document['board']} in {share:.0%} of its work: "
+        "latencies and requests in time are this machine's; end other programs"
+    )
 
 
 def _failures(document: dict[str, Any]) -> str:

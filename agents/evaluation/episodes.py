@@ -27,7 +27,7 @@ class Episodes:
         energy_j: energy per request.
         latency_s: mean latency of a request.
         deadline_hit_rate: share of requests in time.
-        accuracy: mean agreement with the unsplit network.
+        accuracy: mean accuracy, see `envs.plant.Outcome`; NaN where it is unknown.
         cost: mean cost per step.
         steps_s: latency of each step at `QUANTILES`, shape (n_quantiles, n_steps, n).
         requests: requests answered in each step, shape (n_steps, n).

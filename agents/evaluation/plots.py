@@ -4,81 +4,113 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from agents.deciders.base import Decider
+from agents.evaluation.palette import (
+    BLUE,
+    GREEN,
+    GRID,
+    INK,
+    ORACLE_MARK,
+    OTHER_MARKS,
+    OURS_MARK,
+    VERMILION,
+    Mark,
+)
 from agents.evaluation.rows import ALL, EvaluationRow
 from envs.arrays import Floats
 from envs.sim.batched_simulator import BatchedSimulator
 from envs.sim.sim_config import SimConfig
 from envs.spaces import ObservationEncoder, observation_fields
 
-INK, MUTED, LEARNED, ORACLE = "#1f2933", "#9aa5b1", "#0b7285", "#e8590c"
-CLOCK_COLOURS = {"cpu": "#0b7285", "gpu": "#e8590c", "emc": "#7048e8"}
+CLOCK_COLOURS = {"cpu": BLUE, "gpu": VERMILION, "emc": GREEN}
+CLOCK_STYLES = {"cpu": "-", "gpu": "--", "emc": ":"}
 _PANELS = (
-    ("cost", "cost (lower is better)", 1.0),
-    ("energy_j", "energy per inference, J", 1.0),
-    ("p95_latency_s", "95th percentile latency, ms", 1e3),
-    ("deadline_hit_rate", "requests in time, %", 100.0),
+    ("cost", "cost", 1.0, "log"),
+    ("energy_j", "energy per inference, J", 1.0, "log"),
+    ("p95_latency_s", "95th percentile of latency, ms", 1e3, "log"),
+    ("deadline_hit_rate", "requests in time, %", 100.0, "linear"),
 )
+_SPREAD = 0.6
+"""Of the policies within the row of a scenario, in rows."""
 
 
 def evaluation_figure(rows: Sequence[EvaluationRow], learned: str, subtitle: str) -> Figure:
-    """Draw every policy in every scenario, one row of panels per scenario.
+    """Draw every policy in every scenario: a row per scenario, that of all first, a mark a policy.
 
     Args:
         rows: of `agents.evaluation.evaluate.evaluate`.
         learned: name of the policy to set off.
         subtitle: what the numbers rest on.
     """
-    scenarios = [name for name in dict.fromkeys(row.scenario for row in rows) if name != ALL]
-    figure = Figure(figsize=(13.0, 1.0 + 2.5 * len(scenarios)), layout="constrained")
-    grid = figure.subplots(len(scenarios), len(_PANELS), squeeze=False, sharey="row")
-    for panels, scenario in zip(grid, scenarios, strict=True):
-        mine = [row for row in rows if row.scenario == scenario]
-        mine.sort(key=lambda row: row.cost, reverse=True)
-        for panel, (key, title, factor) in zip(panels, _PANELS, strict=True):
-            _bars(panel, mine, key, factor, learned)
-            if scenario == scenarios[0]:
-                panel.set_title(title, fontsize=10, color=INK)
-        panels[0].set_ylabel(scenario, fontsize=11, fontweight="bold", color=INK)
-    figure.suptitle(f"{learned} and the baselines on held-out episodes\n{subtitle}", fontsize=11)
+    found = list(dict.fromkeys(row.scenario for row in rows))
+    scenarios = sorted(found, key=lambda name: name != ALL)
+    marks = _marks(rows, learned)
+    figure = Figure(figsize=(13.0, 2.0 + 0.55 * len(scenarios)), layout="constrained")
+    panels = figure.subplots(1, len(_PANELS), sharey=True)
+    for panel, (key, title, factor, scale) in zip(panels, _PANELS, strict=True):
+        for k, (policy, mark) in enumerate(marks.items()):
+            mine = {row.scenario: row for row in rows if row.policy == policy}
+            offset = _SPREAD * ((k + 0.5) / len(marks) - 0.5)
+            drawn = [(y + offset, mine[name]) for y, name in enumerate(scenarios) if name in mine]
+            _marked(panel, drawn, key, factor, mark, policy)
+        if scale == "linear":
+            panel.set_xlim(-2.0, 102.0)
+        else:
+            panel.set_xscale(scale)
+            panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            panel.xaxis.set_major_formatter("{x:g}")
+            panel.xaxis.set_minor_formatter(NullFormatter())
+        panel.set_title(title, fontsize=10, color=INK)
+        panel.grid(axis="x", color=GRID, linewidth=0.8)
+        for y in range(0, len(scenarios), 2):
+            panel.axhspan(y - 0.5, y + 0.5, color="#f5f7fa", zorder=0)
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0].set_yticks(range(len(scenarios)), scenarios, fontsize=10)
+    panels[0].set_ylim(len(scenarios) - 0.5, -0.5)
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False)
+    figure.suptitle(
+        f"{learned} and the baselines on held-out episodes; lines are 95 % intervals\n{subtitle}",
+        fontsize=11,
+    )
     return figure
 
 
-def _bars(axes: Axes, rows: Sequence[EvaluationRow], key: str, factor: float, learned: str) -> None:
-    values = np.array([getattr(row, key) for row in rows]) * factor
-    ends = values
-    colours = [{learned: LEARNED, "oracle": ORACLE}.get(row.policy, MUTED) for row in rows]
-    axes.barh([row.policy for row in rows], values, color=colours, height=0.7)
-    if hasattr(rows[0], f"{key}_low"):
-        low = np.array([getattr(row, f"{key}_low") for row in rows]) * factor
-        ends = np.array([getattr(row, f"{key}_high") for row in rows]) * factor
-        error = np.maximum(np.stack([values - low, ends - values]), 0.0)
-        axes.errorbar(values, range(len(rows)), xerr=error, fmt="none", ecolor=INK, elinewidth=1)
-    # Baselines that fall over completely would squeeze the rest into the axis.
-    limit = min(1.25 * float(ends.max()), 2.5 * float(np.median(values)))
-    axes.set_xlim(0.0, max(limit, 1e-9))
-    for y, (value, end) in enumerate(zip(values, ends, strict=True)):
-        fits = end < 0.85 * limit
-        axes.annotate(
-            f"{value:.0f}" if value >= 100.0 else f"{value:.3g}",
-            (end if fits else limit, y),
-            xytext=(4 if fits else -4, 0),
-            textcoords="offset points",
-            ha="left" if fits else "right",
-            va="center",
-            fontsize=8,
-            color=INK,
-            bbox=None if fits else {"boxstyle": "round,pad=0.2", "fc": "white", "ec": "none"},
-        )
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=9)
+def _marks(rows: Sequence[EvaluationRow], learned: str) -> dict[str, Mark]:
+    """Each policy's mark, from the cheapest policy to the dearest."""
+    policies = {row.policy: row.cost for row in rows if row.scenario in (ALL, rows[-1].scenario)}
+    order = sorted(policies, key=lambda name: policies[name])
+    others = cycle(OTHER_MARKS)
+    known = {learned: OURS_MARK, "oracle": ORACLE_MARK}
+    return {name: known.get(name) or next(others) for name in order}
+
+
+def _marked(
+    axes: Axes,
+    drawn: Sequence[tuple[float, EvaluationRow]],
+    key: str,
+    factor: float,
+    mark: Mark,
+    label: str,
+) -> None:
+    heights = [y for y, _ in drawn]
+    values = factor * np.array([getattr(row, key) for _, row in drawn])
+    if drawn and hasattr(drawn[0][1], f"{key}_low"):
+        low = factor * np.array([getattr(row, f"{key}_low") for _, row in drawn])
+        high = factor * np.array([getattr(row, f"{key}_high") for _, row in drawn])
+        axes.hlines(heights, low, high, color=mark.colour, linewidth=1.2)
+    size = 10 if mark is ORACLE_MARK else 5.5
+    axes.plot(values, heights, mark.shape, color=mark.colour, markersize=size, label=label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +161,8 @@ def decisions_figure(
         _route_areas(bottom, decisions, bins, used, centres, route_names)
         top.set_title(name, fontsize=12, color=INK)
         bottom.set_xlabel("estimated uplink rate, Mbit/s")
+    fastest_hz = max(float(decisions.clocks_hz.max()) for _, decisions in named)
+    grid[0, 0].set_ylim(0.0, 1.05 * fastest_hz / 1e9)  # of all columns, whoever is drawn first
     grid[0, 0].set_ylabel("mean clock, GHz")
     grid[1, 0].set_ylabel("share of decisions, %")
     grid[0, -1].legend(frameon=False, fontsize=9)
@@ -152,9 +186,10 @@ def _clock_lines(
 ) -> None:
     for k, domain in enumerate(domains):
         means = [decisions.clocks_hz[bins == b, k].mean() / 1e9 for b in used]
-        axes.plot(centres, means, label=domain, color=CLOCK_COLOURS.get(domain), linewidth=2)
+        style = CLOCK_STYLES.get(domain, "-.")
+        axes.plot(centres, means, style, label=domain, color=CLOCK_COLOURS.get(domain), linewidth=2)
     axes.set_xscale("log")
-    axes.set_ylim(bottom=0.0)
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -170,8 +205,7 @@ def _route_areas(
         [np.bincount(decisions.route[bins == b], minlength=len(route_names)) for b in used]
     )
     shares = 100.0 * counts / counts.sum(axis=1, keepdims=True)
-    shades = np.linspace(0.12, 0.95, len(route_names))
-    colours = [(0.04 + 0.9 * (1 - s), 0.25 + 0.65 * (1 - s), 0.35 + 0.6 * (1 - s)) for s in shades]
+    colours = colormaps["cividis_r"](np.linspace(0.0, 1.0, len(route_names)))
     axes.stackplot(centres, shares.T, labels=route_names, colors=colours)
     axes.set_ylim(0.0, 100.0)
     axes.spines[["top", "right"]].set_visible(False)

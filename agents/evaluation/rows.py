@@ -15,7 +15,8 @@ class EvaluationRow:
 
     `oracle_gap` is cost over the oracle's cost, minus one; `gap_closed` is the fraction of
     the gap between `best-static` and the oracle that the policy closes, not a number where that
-    gap is smaller than `SMALLEST_GAP` of the oracle's cost.
+    gap is smaller than `SMALLEST_GAP` of the oracle's cost. Nor is `accuracy` one where what the
+    network's routes lose was not measured.
     """
 
     scenario: str

@@ -29,10 +29,10 @@ UNLIKE = Randomisation(latency_sd=0.1, power_sd=0.08, thermal_sd=0.1, link_sd=0.
 
 
 def linear_to_zero(initial: float) -> Callable[[float], float]:
-    """Schedule that falls from `initial` to zero with the remaining progress."""
+    """Schedule that falls from `initial` to zero with the remaining progress, and stays there."""
 
     def schedule(progress_remaining: float) -> float:
-        return initial * progress_remaining
+        return initial * max(progress_remaining, 0.0)
 
     return schedule
 

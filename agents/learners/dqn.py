@@ -9,9 +9,10 @@ from stable_baselines3 import DQN
 from agents.learners.algorithm import Algorithm
 from agents.learners.off_policy import SETTINGS
 from agents.learning.export import freeze, read_layers
-from agents.learning.tables import drldo_table, thinned_table
+from agents.learning.tables import drldo_table
 from agents.policy.frozen import FrozenPolicy
 from agents.policy.metadata import PolicyMetadata
+from envs.listed_actions import thinned_table
 
 
 def _freeze(agent: DQN, metadata: PolicyMetadata) -> FrozenPolicy:

@@ -95,7 +95,7 @@ class SACDiscrete(FactoredOffPolicy):
     def train(self, gradient_steps: int, batch_size: int) -> None:
         """Update critics and actor."""
         self._update_learning_rate([self.policy.optimizer, self.policy.critic_optimizer])
-        done = 1.0 - self._current_progress_remaining
+        done = min(1.0 - self._current_progress_remaining, 1.0)
         temperature = self.temperature * (self.final_temperature / self.temperature) ** done
         losses = [self._update(batch_size, temperature) for _ in range(gradient_steps)]
         self._n_updates += gradient_steps

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from stable_baselines3.common.base_class import BaseAlgorithm
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from agents.policy.heads import head_of
 from agents.policy.metadata import PolicyMetadata
@@ -10,10 +13,17 @@ from envs.plant import Indices, Plant
 from envs.spaces import Observations
 
 
+class Predictor(Protocol):
+    """Agent or policy of Stable-Baselines3, as far as it decides."""
+
+    def predict(self, observation: NDArray[np.float32], *, deterministic: bool) -> tuple[Any, Any]:
+        """Choose an action per row, and return a state that plain networks do not have."""
+
+
 class AgentDecider:
     """Decides without exploring, as the frozen policy will."""
 
-    def __init__(self, agent: BaseAlgorithm, metadata: PolicyMetadata) -> None:
+    def __init__(self, agent: Predictor, metadata: PolicyMetadata) -> None:
         """Wrap `agent`, whose outputs mean what `metadata` says."""
         self._agent, self._head = agent, head_of(metadata)
 

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import nn
 
 from agents.errors import PolicyError
-from agents.learning.agent_decider import AgentDecider
+from agents.learning.agent_decider import AgentDecider, Predictor
 from agents.policy.frozen import FrozenPolicy
 from agents.policy.layers import Layers
 from agents.policy.metadata import PolicyMetadata
+from agents.policy.normaliser import Normaliser
 
 N_PARITY = 4096
 N_NUDGES = 64
@@ -23,7 +23,11 @@ TIE = 1e-4
 
 
 def freeze(
-    agent: BaseAlgorithm, metadata: PolicyMetadata, layers: Layers, activation: str
+    agent: Predictor,
+    metadata: PolicyMetadata,
+    layers: Layers,
+    activation: str,
+    normaliser: Normaliser | None = None,
 ) -> FrozenPolicy:
     """Export the deterministic policy of an agent.
 
@@ -32,6 +36,7 @@ def freeze(
         metadata: of the policy to be.
         layers: from the observation to what the head reads.
         activation: between them.
+        normaliser: of observations before them.
 
     Raises:
         PolicyError: another activation than in the metadata, or the frozen policy decides
@@ -39,7 +44,7 @@ def freeze(
     """
     if activation != metadata.activation:
         raise PolicyError(f"the network has {activation}, the metadata say {metadata.activation}")
-    policy = FrozenPolicy(metadata, layers)
+    policy = FrozenPolicy(metadata, layers, normaliser)
     _check_parity(AgentDecider(agent, metadata), policy)
     return policy
 
@@ -59,10 +64,13 @@ def read_layers(modules: Sequence[nn.Module]) -> tuple[Layers, str]:
         elif isinstance(module, nn.Tanh | nn.ReLU):
             activations.add("tanh" if isinstance(module, nn.Tanh) else "relu")
         else:
-            raise PolicyError(f"cannot freeze a {type(module).__name__}; use linear layers only")
-    if len(activations) != 1:
+            raise PolicyError(
+                f"cannot freeze a {type(module).__name__}; use linear layers with ReLU or tanh "
+                f"between them only"
+            )
+    if len(activations) > 1:
         raise PolicyError(f"cannot freeze activations {sorted(activations)}; use one of them")
-    return layers, activations.pop()
+    return layers, activations.pop() if activations else "relu"  # a single layer has none after it
 
 
 def _check_parity(agent: AgentDecider, policy: FrozenPolicy) -> None:

@@ -12,27 +12,6 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 
 from envs.plant import Indices, Layout
 
-MAX_ACTIONS = 512
-"""A Q-value per action is still learned for so many."""
-MAX_ROUTES = 8
-
-
-def thinned_table(layout: Layout) -> Indices:
-    """List evenly spread clocks and routes, at most `MAX_ACTIONS` together, shape (k, n_axes).
-
-    Routes are kept as far as `MAX_ROUTES` go, then the longest clock tables are thinned first.
-    """
-    levels = [len(axis.values) for axis in layout.axes]
-    levels[-1] = min(levels[-1], MAX_ROUTES)
-    while np.prod(levels) > MAX_ACTIONS:
-        longest = int(np.argmax(levels[:-1]))
-        levels[longest] -= 1
-    spread = [
-        np.unique(np.linspace(0, len(axis.values) - 1, n).round().astype(np.int64))
-        for axis, n in zip(layout.axes, levels, strict=True)
-    ]
-    return np.stack([grid.ravel() for grid in np.meshgrid(*spread, indexing="ij")], axis=1)
-
 
 def drldo_table(layout: Layout) -> Indices:
     """List what DRLDO decides (Panda et al., IoT-J 2023): the CPU's clock, and edge or cloud.

@@ -27,7 +27,7 @@ from agents.whole_file import written_whole
 from envs.plant import Axis, Layout
 from partition import json_file
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 METADATA_FILE = "policy.json"
 WEIGHTS_FILE = "weights.safetensors"
 PRIVILEGED = "privileged"

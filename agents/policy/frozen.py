@@ -17,6 +17,7 @@ from agents.policy.folder import Stored, unconstrained, write
 from agents.policy.heads import HEADS, head_of
 from agents.policy.layers import Layers
 from agents.policy.metadata import PolicyMetadata
+from agents.policy.normaliser import MEAN, SD, Normaliser
 from agents.policy.remedy import CLOCKS, refuse_another
 from agents.reach import check_reach
 from envs.plant import Indices, Layout, Plant
@@ -38,13 +39,20 @@ class FrozenPolicy:
     kind = NETWORK
     leaves_clocks = False
 
-    def __init__(self, metadata: PolicyMetadata, weights: Layers) -> None:
-        """Check that the layers fit together.
+    def __init__(
+        self, metadata: PolicyMetadata, weights: Layers, normaliser: Normaliser | None = None
+    ) -> None:
+        """Check that everything fits together.
+
+        Args:
+            metadata: everything but the numbers.
+            weights: of the layers.
+            normaliser: of observations before the first layer, if there is any.
 
         Raises:
-            PolicyError: they do not.
+            PolicyError: it does not.
         """
-        self.metadata = metadata
+        self.metadata, self.normaliser = metadata, normaliser
         self.weights = [(np.ascontiguousarray(w), b) for w, b in weights]
         self.encoder = ObservationEncoder(metadata.fields)
         self.decoder = ActionDecoder(metadata.layout.axes)
@@ -75,7 +83,7 @@ class FrozenPolicy:
         """Choose actions, shape (n, n_axes), by observations of shape (n, n_fields)."""
         if len(observations) == 1:
             return self._decide_one(observations[0])[None].copy()
-        hidden = observations
+        hidden = self.normaliser(observations) if self.normaliser else observations
         for layer, (weight, bias) in enumerate(self.weights):
             hidden = hidden @ weight.T + bias
             if layer < len(self.weights) - 1:
@@ -83,8 +91,8 @@ class FrozenPolicy:
         return self._head.batch(hidden)
 
     def _decide_one(self, observation: NDArray[np.float32]) -> Indices:
-        """Choose for one board without allocating anything."""
-        hidden = observation
+        """Choose for one board, without allocating anything where nothing is standardised."""
+        hidden = self.normaliser(observation) if self.normaliser else observation
         last = len(self.weights) - 1
         for layer, (weight, bias) in enumerate(self.weights):
             hidden = np.dot(weight, hidden, out=self._buffers[layer])
@@ -131,7 +139,10 @@ class FrozenPolicy:
         """Write the folder of the policy."""
         content = asdict(self.metadata)
         algorithm, _layout = content.pop("algorithm"), content.pop("layout")
+        content["clip_obs"] = self.normaliser.clip if self.normaliser else None
         tensors = layers.named(self.weights)
+        if self.normaliser:
+            tensors |= self.normaliser.named()
         write(folder, Stored(self.kind, algorithm, self.layout, content, tensors))
 
     @classmethod
@@ -144,7 +155,7 @@ class FrozenPolicy:
         """
         metadata = _metadata(stored)
         try:
-            return cls(metadata, layers.from_named(stored.tensors))
+            return cls(metadata, layers.from_named(stored.tensors), _normaliser(stored))
         except PolicyError as error:
             raise ValueError(str(error)) from None
 
@@ -164,9 +175,19 @@ class FrozenPolicy:
         if expected != n_outputs:
             raise PolicyError(f"the last layer has {expected} outputs, the axes {n_outputs}")
         try:
-            check_reach(self.weights, 1.0, saturates=self.metadata.activation == "tanh")
+            if self.normaliser:
+                self.normaliser.check(len(self.metadata.fields))
+            largest = self.normaliser.clip if self.normaliser else 1.0
+            check_reach(self.weights, largest, saturates=self.metadata.activation == "tanh")
         except ValueError as error:
             raise PolicyError(str(error)) from None
+
+
+def _normaliser(stored: Stored) -> Normaliser | None:
+    clip = stored.content["clip_obs"]
+    if clip is None:
+        return None
+    return Normaliser(stored.tensors[MEAN], stored.tensors[SD], float(clip))
 
 
 def _metadata(stored: Stored) -> PolicyMetadata:

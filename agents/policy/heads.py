@@ -64,26 +64,31 @@ class CategoricalHead:
 
 
 class BoxHead:
-    """A number per axis, squashed and cut into equal bins."""
+    """A number per axis, brought into [-1, 1] and cut into equal bins."""
 
     def __init__(self, metadata: PolicyMetadata) -> None:
         """Prepare for the axes of a policy."""
+        self._bound = np.tanh if metadata.head == "box" else _clipped
         self._decoder = ActionDecoder(metadata.layout.axes)
         self.n_outputs = len(self._decoder.sizes)
         self._indices = np.empty(self.n_outputs, dtype=np.int64)
 
     def one(self, outputs: Outputs) -> Indices:
         """Find the bins."""
-        self._indices[:] = self._decoder.from_box(np.tanh(outputs)[None])[0]
+        self._indices[:] = self._decoder.from_box(self._bound(outputs)[None])[0]
         return self._indices
 
     def batch(self, outputs: Outputs) -> Indices:
         """Find the bins of each row."""
-        return self._decoder.from_box(np.tanh(outputs))
+        return self._decoder.from_box(self._bound(outputs))
 
     def from_agent(self, actions: NDArray[Any]) -> Indices:
-        """Take numbers that are squashed already."""
+        """Take numbers that are within [-1, 1] already."""
         return self._decoder.from_box(actions)
+
+
+def _clipped(outputs: Outputs) -> Outputs:
+    return np.clip(outputs, -1.0, 1.0)
 
 
 class TableHead:
@@ -121,6 +126,7 @@ class TableHead:
 HEADS: dict[str, Callable[[PolicyMetadata], Head]] = {
     "categorical": CategoricalHead,
     "box": BoxHead,
+    "clipped-box": BoxHead,
     "table": TableHead,
 }
 

@@ -17,8 +17,8 @@ class PolicyMetadata:
         layout: of the plant it was trained for.
         fields: of its observation.
         activation: between layers.
-        head: "categorical" (one block of scores per axis), "box" (one number per axis) or "table"
-            (one score per listed action).
+        head: "categorical" (one block of scores per axis), "box" (one number per axis, squashed),
+            "clipped-box" (the same, clipped) or "table" (one score per listed action).
         table: the listed actions as indices, for that head only.
         governed: clocks that are left to the kernel's governors, below what the action says.
     """

@@ -1,4 +1,4 @@
-"""Policy folders as earlier versions wrote them: schema versions 1 to 3, networks and rules."""
+"""Policy folders as earlier versions wrote them: schema versions 1 to 4, networks and rules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from agents.policy import checksum
 
-OLD_VERSIONS = (1, 2, 3)
+OLD_VERSIONS = (1, 2, 3, 4)
+_LATEST = 4
+"""Has all of today but statistics of a network's observations."""
 _VERSIONS = {"network": (2, 3), "rule": (1, 2), "privileged": (1, 2)}
 """Without a checksum in `policy.json`, and with one."""
 
@@ -22,6 +24,9 @@ def upgraded(document: dict[str, Any]) -> tuple[dict[str, Any], dict[str, NDArra
         ValueError: it is damaged, or no version wrote such a kind.
     """
     kind = document.get("kind", "network")
+    if document["schema_version"] == _LATEST:
+        checksum.check(document)
+        return document | {"clip_obs": None}, {}
     without, with_checksum = _VERSIONS[kind]
     if document["schema_version"] not in (without, with_checksum):
         raise ValueError(f"no {kind} was written in schema version {document['schema_version']}")
@@ -36,5 +41,5 @@ def upgraded(document: dict[str, Any]) -> tuple[dict[str, Any], dict[str, NDArra
         )
         arrays[f"{number}.weight"] = weight.reshape(len(bias), int(layer["n_inputs"]))
         arrays[f"{number}.bias"] = bias
-    changed = {"kind": kind} | ({"parameters": parameters} if kind == "rule" else {})
-    return document | changed, arrays
+    changed = {"parameters": parameters} if kind == "rule" else {}
+    return document | {"kind": kind, "clip_obs": None} | changed, arrays

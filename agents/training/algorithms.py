@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agents.advised import full_information
+from agents.deciders.own import find, is_own
 from agents.errors import AgentError
 from agents.learners import branching, dqn, fast_ppo, sac, sac_discrete
 from agents.learners.algorithm import Algorithm
@@ -27,12 +28,24 @@ ABLATIONS = {
 
 
 def algorithm(name: str) -> Algorithm:
-    """Look an algorithm up.
+    """Look an algorithm up, a listed one or `MODULE:RECIPE` of a user's own.
 
     Raises:
-        AgentError: unknown name.
+        AgentError: unknown name, or code that cannot be imported.
     """
     known = ALGORITHMS | ABLATIONS
-    if name not in known:
+    recipe = find(name) if is_own(name) else known.get(name)
+    if not isinstance(recipe, Algorithm):
         raise AgentError(f"unknown algorithm {name!r}; choose one of {', '.join(known)}")
-    return known[name]
+    return recipe
+
+
+def learns(name: str) -> bool:
+    """Whether a name is that of a learner: a listed one, or `MODULE:RECIPE` of a user's own.
+
+    Raises:
+        OwnCodeError: it is a user's own and cannot be imported.
+    """
+    if is_own(name):
+        return isinstance(find(name), Algorithm)
+    return name in ALGORITHMS | ABLATIONS

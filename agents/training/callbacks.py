@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Figure as LoggedFigure
 from stable_baselines3.common.logger import TensorBoardOutputFormat
 from tqdm import tqdm
 
 from agents.baselines.best_static import best_static
-from agents.deciders.base import Decider
 from agents.deciders.oracle import Oracle
 from agents.evaluation.episodes import run_episodes
 from agents.evaluation.plots import decisions_figure, record_decisions
-from agents.seeds import search_seeds, seeds_for
+from agents.seeds import search_seeds
+from agents.training.validation import Validation
 from envs.objective import TERMS
 from envs.vec_env import EdgeSplitVecEnv
 
-_VALIDATION = 0x7A11D
-N_VALIDATION = 18
-N_VALIDATIONS = 10
 FIGURE_EVERY = 5
 _OUTCOME_TAGS = {
     "energy_j": "board/energy_per_inference_j",
@@ -65,36 +60,29 @@ class TrainingReport(BaseCallback):
     """
 
     def __init__(
-        self,
-        env: EdgeSplitVecEnv,
-        total_timesteps: int,
-        decider: Callable[[BaseAlgorithm], Decider],
-        target: float | None = None,
+        self, env: EdgeSplitVecEnv, validation: Validation, target: float | None = None
     ) -> None:
         """Run the oracle on the validation episodes, a few seconds.
 
         Args:
             env: that the agent is trained in.
-            total_timesteps: of the whole training.
-            decider: makes the agent one.
+            validation: of the agent, called before this.
             target: fraction of the gap between the best setting for all scenarios and the oracle,
                 at which training stops once it is closed; never if not given.
         """
         super().__init__()
-        self._world, self._env, self._total = env.fleet.world, env, total_timesteps
-        self._decider = decider
-        self._seeds = seeds_for(_VALIDATION, 0, N_VALIDATION)
-        oracle = run_episodes(self._world, Oracle(), self._seeds)
+        self._env, self._validation = env, validation
+        oracle = run_episodes(validation.world, Oracle(), validation.seeds)
         self._oracle_cost = float(oracle.cost.mean())
         self._goal_cost = -math.inf if target is None else self._cost_at(target)
-        self._cost = math.inf
+        self._n_told = 0
         self._sums: dict[str, float] = {}
         self._n_sums = 0
-        self._n_validations = 0
 
     def _on_training_start(self) -> None:
         self._bar = tqdm(
-            total=self._total,
+            total=self.model._total_timesteps,
+            initial=self.num_timesteps,
             unit="step",
             unit_scale=True,
             desc="training",
@@ -111,19 +99,18 @@ class TrainingReport(BaseCallback):
         for tag, value in self._tagged():
             self._sums[tag] = self._sums.get(tag, 0.0) + float(np.mean(value))
         self._n_sums += 1
-        if self.num_timesteps >= self._n_validations * self._total / N_VALIDATIONS:
-            self._validate()
-            self._n_validations += 1
-        return self._cost > self._goal_cost
+        if self._n_told < self._validation.n_done:
+            self._tell()
+        return self._validation.best_cost > self._goal_cost
 
     def _on_rollout_end(self) -> None:
         for tag, total in self._sums.items():
-            self.logger.record(tag, total / self._n_sums)
+            self.logger.record(tag, "unknown" if math.isnan(total) else total / self._n_sums)
         self._sums.clear()
         self._n_sums = 0
 
     def _on_training_end(self) -> None:
-        self._validate()
+        self._tell()
         self.logger.dump(self.num_timesteps)
         self._bar.close()
 
@@ -157,14 +144,15 @@ class TrainingReport(BaseCallback):
 
     def _cost_at(self, share: float) -> float:
         """Cost at which a share of the gap from the best static setting to the oracle is closed."""
-        static = best_static(self._world, search_seeds(0))
-        start = float(run_episodes(self._world, static, self._seeds).cost.mean())
+        world = self._validation.world
+        static = best_static(world, search_seeds(0))
+        start = float(run_episodes(world, static, self._validation.seeds).cost.mean())
         return start - share * (start - self._oracle_cost)
 
-    def _validate(self) -> None:
-        decider = self._decider(self.model)
-        result = run_episodes(self._world, decider, self._seeds)
-        cost = self._cost = float(result.cost.mean())
+    def _tell(self) -> None:
+        self._n_told = self._validation.n_done
+        last = self._validation.last
+        result, cost = last.episodes, last.cost
         gap = cost / self._oracle_cost - 1.0
         self.logger.record("validation/cost", cost)
         self.logger.record("validation/oracle_cost", self._oracle_cost)
@@ -175,11 +163,13 @@ class TrainingReport(BaseCallback):
         self._bar.set_postfix_str(
             f"cost {cost:.3f}, oracle {self._oracle_cost:.3f}, gap {100.0 * gap:.1f} %"
         )
-        if self._n_validations % FIGURE_EVERY == 0:
-            decisions = record_decisions(self._world, decider, self._seeds)
-            names = [f"cut {i}" for i in range(int(self._env.decoder.sizes[-1]))]
+        if self._n_told % FIGURE_EVERY == 1:
+            decisions = record_decisions(
+                self._validation.world, last.decider, self._validation.seeds
+            )
+            world = self._validation.world
             figure = decisions_figure(
-                [("policy", decisions)], self._env.fleet.layout.domains, names
+                [("policy", decisions)], world.layout.domains, world.route_names
             )
             self.logger.record(
                 "policy/over_link_rate",

@@ -40,8 +40,8 @@ from agents.training.run import CONFIG_FILE, MACHINE_FILE, write_json
 from agents.whole_file import written_whole
 from envs.edge_env import EdgeSplitEnv
 from envs.energy_per_request import EnergyTotal
+from envs.live.make import make_live
 from envs.live.plant import LivePlant
-from envs.make import make_live
 from envs.sim.build import build_sim_config
 from envs.sim.sim_config import SimConfig
 from envs.vec_env import EdgeSplitVecEnv
@@ -222,7 +222,8 @@ def warm_start(env: SafeEnv, policy: FrozenPolicy, seed: int) -> BranchingDQN:
         AgentError: the policy has no scores per axis.
     """
     meta = policy.metadata
-    if meta.head != "categorical" or meta.activation != "relu":
+    is_plain = meta.head == "categorical" and meta.activation == "relu"
+    if not is_plain or policy.normaliser is not None:
         raise AgentError(
             f"a policy of {meta.algorithm} cannot be tuned; give a run of amortised, ppo or dvfo"
         )

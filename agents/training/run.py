@@ -5,30 +5,28 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.deciders.base import Decider
-from agents.deciders.oracle import Oracle
 from agents.deployed.run_folder import DEVICE_FILE, keep_device
-from agents.errors import RunFolderError
-from agents.evaluation.evaluate import evaluate, one_by_one, run_rivals, write_csv
-from agents.evaluation.plots import decisions_figure, evaluation_figure, record_decisions, save
-from agents.evaluation.report import print_rows
-from agents.evaluation.rows import EvaluationRow
+from agents.errors import AgentError, RunFolderError
+from agents.evaluation.evaluate import one_by_one, run_rivals
+from agents.evaluation.verdict import last_words
 from agents.policy.folder import METADATA_FILE
 from agents.policy.saved_rule import SavedRule, save_privileged
-from agents.seeds import held_out_seeds
-from agents.training.algorithms import ABLATIONS, ALGORITHMS, algorithm
+from agents.training.algorithms import algorithm, learns
 from agents.training.all_deciders import DECIDERS
 from agents.training.callbacks import TrainingReport
 from agents.training.checkpoints import AGENT, CHECKPOINT, Checkpoints, checkpoint_in
-from agents.training.learn import AsDecider, simulated_decider, train
+from agents.training.hyperparams import Value, with_hyperparams
+from agents.training.judge import judge
+from agents.training.learn import simulated_decider, train
 from agents.training.machine import describe_machine
+from agents.training.validation import BEST, Validation
 from agents.training.workers import fresh_processes, n_cores
 from agents.whole_file import written_whole
 from common.schema import convert
@@ -38,15 +36,17 @@ from envs.sim.sim_config import SimConfig
 from envs.vec_env import EdgeSplitVecEnv
 from partition import json_file
 from partition.errors import ModelExportError, ModelNotFoundError
-from partition.model.folder import PROFILE_FILE, ModelFolder
+from partition.model.folder import ModelFolder
+from partition.model.profile_file import PROFILE_FILE
 from partition.prepare import zoo
 from partition.prepare.build import prepare
 from partition.profile.measure import profile, write
 
 CONFIG_FILE = "config.json"
+PROVENANCE_FILE = "provenance.txt"
 MACHINE_FILE = "machine.json"
-N_DRAWN = 18
-"""Episodes whose decisions are drawn."""
+TRAIN_LONGER = "train longer (--total-timesteps), or take best-static (--algo best-static)"
+TAKE_ANOTHER = "take best-static or a policy that learns (--algo)"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,12 +58,13 @@ class TrainConfig:
         device: name of a device model, or a TOML file.
         model: name of the network, or its folder.
         scenario: names or TOML files.
-        algo: name of a decider, or of a learner's ablation.
+        algo: name of a decider or of a learner's ablation, or MODULE:NAME of a user's own.
         total_timesteps: of reinforcement learning; None takes the algorithm's own number.
         seed: of everything random.
         without: effects that are not simulated.
         blocking: boards wait for each decision rather than going on meanwhile.
         target: fraction of the gap between the best static setting and the oracle at which to stop.
+        hyperparams: settings of the algorithm that differ from what it ships with.
     """
 
     board: str
@@ -76,6 +77,7 @@ class TrainConfig:
     without: tuple[str, ...] = ()
     blocking: bool = False
     target: float | None = None
+    hyperparams: dict[str, Value] = field(default_factory=dict)
 
     def world(self, folder: ModelFolder) -> SimConfig:
         """Build the simulated world.
@@ -90,10 +92,10 @@ class TrainConfig:
     @property
     def learns(self) -> bool:
         """Whether there is an agent to train."""
-        return self.algo in ALGORITHMS | ABLATIONS
+        return learns(self.algo)
 
 
-def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> None:
+def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> str:
     """Train, evaluate and freeze; a run that was cut goes on from its last checkpoint.
 
     Args:
@@ -101,34 +103,49 @@ def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> None:
         run_dir: where.
         is_new: whether the folder has to be made, after everything else has been found right.
 
+    Returns:
+        Whether the policy is worth deploying, and what to do next, in a few lines.
+
     Raises:
         AgentError: the algorithm or the run folder.
         EnvError: a scenario or an effect.
         HardwareError: the device.
         PartitionError: the model.
     """
-    if not config.learns:
-        DECIDERS.entry(config.algo)  # an unknown name is reported before anything is prepared
+    # An unknown name is reported before anything is prepared.
+    if config.learns:
+        with_hyperparams(config.algo, algorithm(config.algo), config.hyperparams)
+    elif DECIDERS.entry(config.algo) and config.hyperparams:
+        raise AgentError(f"{config.algo} does not learn; leave --hyperparams out")
     folder = open_or_prepare(config.model)
     world = config.world(folder)
     # As deploy.py will look it up, whatever the network was given as.
     is_named = folder.path == Path("models") / folder.name
     config = replace(config, model=folder.name if is_named else str(folder.path))
     if is_new:
-        _make(run_dir)
+        make_run_dir(run_dir)
     write_json(run_dir / CONFIG_FILE, asdict(config))
     keep_device(config.device, run_dir)
     write_json(run_dir / MACHINE_FILE, describe_machine())
-    print(world.device.status_line)
+    (run_dir / PROVENANCE_FILE).write_text(f"{world.device.status_line}\n", encoding="utf-8")
+    print(f"{world.device.name} (modelled): what the model rests on is in {PROVENANCE_FILE}")
+    if not folder.accuracy_is_known:
+        print(
+            f"what the routes of {folder.name} lose in accuracy is unknown and costs nothing here; "
+            f"python -m partition.profile --model {folder.path} --source FILE measures it"
+        )
     with fresh_processes(max(n_cores() - 1, 1)) as pool:  # the baselines need no policy
         beside = [pool.submit(run_rivals, single, config.seed) for single in one_by_one(world)]
         decider, save_policy = (_learned if config.learns else _fitted)(config, world, run_dir)
-        learned = {config.algo: decider}
-        rows = evaluate(world, learned, config.seed, beside=beside, report=print)
-    write_csv(rows, run_dir / "evaluation.csv")
-    _draw(config, world, folder, decider, rows, run_dir)
-    print_rows(rows)
+        rows = judge(world, config.algo, decider, config.seed, run_dir, beside=beside)
     save_policy(run_dir / "policy")  # last, so that a folder with a policy is a finished run
+    return last_words(
+        rows,
+        config.algo,
+        run_dir,
+        remedy=TRAIN_LONGER if config.learns else TAKE_ANOTHER,
+        is_privileged=not config.learns and DECIDERS.entry(config.algo).kind == "privileged",
+    )
 
 
 def open_or_prepare(model: str) -> ModelFolder:
@@ -149,7 +166,7 @@ def open_or_prepare(model: str) -> ModelFolder:
         return ModelFolder.open(folder.path)
 
 
-def _make(path: Path) -> None:
+def make_run_dir(path: Path) -> None:
     """Make an empty run folder.
 
     Raises:
@@ -174,14 +191,28 @@ def resumed(path: Path) -> TrainConfig:
     """
     if is_finished(path):
         raise RunFolderError(f"{path} is finished; train again with another --out")
+    config = _read_config(path)
+    kept = path / DEVICE_FILE
+    return replace(config, device=str(kept)) if kept.is_file() else config
+
+
+def _read_config(path: Path) -> TrainConfig:
     try:
-        config = convert(json_file.read(path / CONFIG_FILE), TrainConfig)
+        return convert(json_file.read(path / CONFIG_FILE), TrainConfig)
     except FileNotFoundError:
         raise RunFolderError(f"{path} holds no run; give the folder of one that was cut") from None
     except (OSError, ValueError) as error:
         raise RunFolderError(f"{path / CONFIG_FILE} is damaged ({error}); train again") from None
-    kept = path / DEVICE_FILE
-    return replace(config, device=str(kept)) if kept.is_file() else config
+
+
+def resumed_settings(path: Path) -> tuple[int | None, dict[str, Value]]:
+    """What a run was told of learning: total_timesteps and hyperparams.
+
+    Raises:
+        RunFolderError: its configuration is damaged.
+    """
+    config = _read_config(path)
+    return config.total_timesteps, config.hyperparams
 
 
 def is_finished(path: Path) -> bool:
@@ -196,52 +227,37 @@ def write_json(path: Path, document: object) -> None:
 
 
 def _learned(config: TrainConfig, world: SimConfig, run_dir: Path) -> tuple[Decider, Any]:
-    total = config.total_timesteps or algorithm(config.algo).total_timesteps
-
-    def watchers(boards: EdgeSplitVecEnv, as_decider: AsDecider) -> list[BaseCallback]:
-        return [TrainingReport(boards, total, as_decider, config.target), Checkpoints(run_dir)]
+    def watchers(boards: EdgeSplitVecEnv, validation: Validation) -> list[BaseCallback]:
+        return [TrainingReport(boards, validation, config.target), Checkpoints(run_dir)]
 
     began_s = time.monotonic()
     trained = train(
         config.algo,
         world,
         config.seed,
-        total_timesteps=total,
-        log_dir=run_dir / "tensorboard",
+        total_timesteps=config.total_timesteps,
+        run_dir=run_dir,
         watchers=watchers,
         report=print,
         checkpoint=checkpoint_in(run_dir),
+        hyperparams=config.hyperparams,
     )
-    print(f"trained {trained.steps} steps in {time.monotonic() - began_s:.0f} s")
+    print(f"trained {trained.steps:,} steps in {time.monotonic() - began_s:.0f} s")
     with written_whole(run_dir / AGENT) as stream:
         trained.agent.save(stream)
-    (run_dir / CHECKPOINT).unlink(missing_ok=True)
+    for name in (CHECKPOINT, BEST):
+        (run_dir / name).unlink(missing_ok=True)
     return simulated_decider(trained.policy, world), trained.policy.save
 
 
 def _fitted(config: TrainConfig, world: SimConfig, _run_dir: Path) -> tuple[Decider, Any]:
     fitted = DECIDERS.fit(config.algo, world, config.seed)
     print(f"fitted on {fitted.fit_steps} steps in {fitted.fit_s:.0f} s {fitted.note}".rstrip())
-    if fitted.rule is None:
+    if DECIDERS.entry(config.algo).kind == "privileged":
         return fitted.decider, lambda folder: save_privileged(config.algo, world.layout, folder)
+    if fitted.rule is None:
+        raise AgentError(
+            f"{config.algo} cannot be saved: its entry in agents/registry.py builds it without a "
+            f"rule; give its FittedDecider one"
+        )
     return fitted.decider, SavedRule(config.algo, fitted.rule, world.layout).save
-
-
-def _draw(
-    config: TrainConfig,
-    world: SimConfig,
-    folder: ModelFolder,
-    decider: Decider,
-    rows: Sequence[EvaluationRow],
-    run_dir: Path,
-) -> None:
-    subtitle = f"modelled {world.device.title}, {config.model}, seed {config.seed}"
-    save(evaluation_figure(rows, config.algo, subtitle), run_dir / "evaluation.png")
-    seeds = held_out_seeds(config.seed, N_DRAWN)
-    named = [
-        (name, record_decisions(world, chosen, seeds))
-        for name, chosen in ((config.algo, decider), ("oracle", Oracle()))
-    ]
-    names = [option.name for option in folder.routes]
-    route_names = ["input (cloud-only)", *names[1:-1], "nothing (edge-only)"]
-    save(decisions_figure(named, world.layout.domains, route_names), run_dir / "decisions.png")

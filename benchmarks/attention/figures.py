@@ -8,10 +8,20 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from agents.evaluation.palette import (
+    BLUE,
+    GREEN,
+    GRID,
+    INK,
+    MUTED,
+    ORANGE,
+    PINK,
+    SKY,
+    VERMILION,
+)
 from partition.model.accuracy_table import AccuracyRow, AccuracyTable
 
-INK, MUTED, GRID = "#1f2933", "#9aa5b1", "#e4e7eb"
-COLOURS = ("#0b7285", "#e8590c", "#7048e8", "#2b8a3e", "#c2255c", "#5c940d")
+COLOURS = (BLUE, VERMILION, GREEN, PINK, ORANGE, SKY)
 RANKING_STYLES = {
     "attention": ("attention", COLOURS[0], "o", "-"),
     "fixed": ("one random order per run", COLOURS[2], "D", "--"),
@@ -131,16 +141,8 @@ def _style(panel: Axes) -> None:
 
 
 def _whole(panel: Axes, accuracy: float) -> None:
-    panel.axhline(100 * accuracy, color=INK, linewidth=1, linestyle=(0, (1, 2)))
-    panel.annotate(
-        f"unsplit float32 {100 * accuracy:.1f} %",
-        (0.01, 100 * accuracy),
-        xycoords=("axes fraction", "data"),
-        xytext=(0, 3),
-        textcoords="offset points",
-        fontsize=8,
-        color=INK,
-    )
+    name = f"unsplit float32, {100 * accuracy:.1f} %"
+    panel.axhline(100 * accuracy, color=INK, linewidth=1, linestyle=(0, (1, 2)), label=name)
 
 
 def _shape(rows: Sequence[AccuracyRow]) -> str:

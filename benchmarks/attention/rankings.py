@@ -125,14 +125,16 @@ def _main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.attention.rankings", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--model", required=True)
+    parser.add_argument("--model", required=True, help="network, as train_attention takes it")
     parser.add_argument("--split", required=True, help="name of a split point")
-    parser.add_argument("--data", default=datasets.FASHION_MNIST)
+    parser.add_argument(
+        "--data", default=datasets.FASHION_MNIST, help="%(default)s, or class folders"
+    )
     parser.add_argument("--folder", type=Path, help="model folder (default: models/<name>)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--epochs", type=cli.positive, default=2)
-    parser.add_argument("--n-train", type=cli.positive, default=20_000)
-    parser.add_argument("--threads", type=cli.positive, default=1)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="one training each")
+    parser.add_argument("--epochs", type=cli.positive, default=2, help="passes (%(default)s)")
+    parser.add_argument("--n-train", type=cli.positive, default=20_000, help="images to learn from")
+    parser.add_argument("--threads", type=cli.positive, default=1, help="to compute on (1)")
     parser.add_argument("--out", type=Path, required=True, help="JSON file")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

@@ -196,7 +196,9 @@ def _main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.attention.report", description=(__doc__ or "").splitlines()[0]
     )
-    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), help="folder to read and write"
+    )
     folder = parser.parse_args().results
     tables, rankings = read(folder)
     (folder / "attention.md").write_text(markdown(tables, rankings), encoding="utf-8")

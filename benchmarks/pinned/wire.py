@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from benchmarks.pinned.content import scattered
 from benchmarks.pinned.differences import Values
 from partition.codec.codec import Codec
+from partition.codec.message_sizes import RAW_TYPES
 from partition.transport.wire import (
     Hello,
     Raw,
@@ -43,6 +44,20 @@ def tensors() -> Values:
     values["constant"] = _sum(b"".join(pack(Codec(8).encode(np.ones((1, 4, 8, 8), np.float32)))))
     for dtype in ("<f4", "<f2", "<i8", "<i4", "?"):
         values[f"raw {dtype}"] = _sum(b"".join(pack(Raw(scattered((2, 9)).astype(dtype)))))
+    for name in RAW_TYPES[5:]:
+        values[f"raw {name}"] = _sum(
+            b"".join(pack(Raw((99 * scattered((2, 9)) ** 2).astype(name))))
+        )
+    for bits in (8, 4):
+        codec, shape = Codec(bits), _SHAPES[0]
+        half = codec.encode(scattered(shape).astype(np.float16), _every_third(shape))
+        far = scattered(shape)
+        far[0, ::2, 3, 5] = 1e6
+        for key, encoded in (("float16", half), ("outliers", codec.encode(far))):
+            values[f"int{bits} {key}"] = {
+                "packed": _sum(b"".join(pack(encoded))),
+                "decoded": _sum(codec.decode(encoded).tobytes()),
+            }
     return values
 
 

@@ -236,7 +236,9 @@ def _main() -> None:
     parser.add_argument(
         "--bars", type=Path, required=True, help="what benchmarks.placement.bench --out wrote"
     )
-    parser.add_argument("--out", type=Path, default=Path("results/placement.md"))
+    parser.add_argument(
+        "--out", type=Path, default=Path("results/placement.md"), help="page to write"
+    )
     arguments = parser.parse_args()
     try:
         bars = json_file.read(arguments.bars)

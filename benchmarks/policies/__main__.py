@@ -1,7 +1,7 @@
 """Compare everything that decides: `python -m benchmarks.policies [--quick]`.
 
-Writes `benchmark.csv`, `benchmark-speed.csv`, `benchmark.md` and pictures. A run that was cut goes
-on where it was; a changed program begins again.
+Writes `benchmark.csv`, `benchmark-speed.csv`, `benchmark.md` and pictures, and keeps what each fit
+came to beside them: a run that was cut goes on where it was; a changed program begins again.
 """
 
 from __future__ import annotations
@@ -17,17 +17,21 @@ from pathlib import Path
 from agents.errors import AgentError
 from agents.training.run import open_or_prepare
 from benchmarks.policies import plan
+from benchmarks.policies.compared import COMPARED
 from benchmarks.policies.report import write
 from benchmarks.policies.run import run_jobs
 from benchmarks.policies.table import TableRow, over_all
 from benchmarks.policies.traces import recorded_scenarios
-from benchmarks.policies.verdict import Target
 from common import command
 from envs.errors import EnvError
+from envs.sim.build import build_sim_config
 from hw.errors import HardwareError
 from partition.errors import PartitionError
 
 JOBS = Path("results/runs/benchmark")
+"""Fits of comparisons without `--out`."""
+FITS = "fits"
+"""Folder of the fits in the one of `--out`."""
 USER_ERRORS = (AgentError, EnvError, HardwareError, PartitionError)
 
 
@@ -36,18 +40,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     default = JOBS / "quick" if arguments.quick else Path("results")
     out: Path = arguments.out or default
-    cases = plan.quick_plan() if arguments.quick else plan.full_plan(arguments.seeds)
+    fits = arguments.out / FITS if arguments.out else JOBS
     report = partial(print, file=sys.stderr, flush=True)
     try:
         if arguments.traces:
             recorded_scenarios(
                 arguments.traces
             )  # says what is wrong with them before an hour's work
+        cases = _cases(arguments)
         for model in dict.fromkeys(case.model for case in cases):
             _open(model)
         todo = plan.jobs(cases)
-        results = run_jobs(todo, JOBS, arguments.traces, arguments.processes, report)
-        rows, bars = write(results, out, _command(arguments))
+        results = run_jobs(todo, fits, arguments.traces, arguments.processes, report)
+        rows = write(results, out, _command(arguments), shows_goals=not arguments.quick)
     except USER_ERRORS as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -57,8 +62,25 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    print(json.dumps(_document(rows, bars)) if arguments.json else _text(rows, bars, out))
+    print(json.dumps(_document(rows)) if arguments.json else _text(rows, out))
     return 0
+
+
+def _cases(arguments: argparse.Namespace) -> list[plan.Case]:
+    """What is compared.
+
+    Raises:
+        AgentError: something that was added is no decider, or one for another board.
+    """
+    added: list[str] = arguments.add
+    quick, seeds = arguments.quick, arguments.seeds
+    cases = plan.quick_plan(added) if quick else plan.full_plan(seeds, added)
+    main = cases[0]
+    for name in added:
+        if COMPARED.entry(name).kind == "frozen":  # whether it fits, before an hour's work
+            world = build_sim_config(main.device, open_or_prepare(main.model), main.scenarios)
+            COMPARED.fit(name, world, 0)
+    return cases
 
 
 def _open(model: str) -> None:
@@ -77,11 +99,12 @@ def _open(model: str) -> None:
 def _command(arguments: argparse.Namespace) -> str:
     words = ["python -m benchmarks.policies"]
     words += ["--quick"] if arguments.quick else [f"--seeds {arguments.seeds}"]
+    words += [f"--add {' '.join(arguments.add)}"] if arguments.add else []
     words += [f"--traces {arguments.traces}"] if arguments.traces else []
     return " ".join(words)
 
 
-def _document(rows: Sequence[TableRow], bars: Sequence[Target]) -> dict[str, object]:
+def _document(rows: Sequence[TableRow]) -> dict[str, object]:
     return {
         "rows": [
             {
@@ -99,14 +122,10 @@ def _document(rows: Sequence[TableRow], bars: Sequence[Target]) -> dict[str, obj
             }
             for row in rows
         ],
-        "bars": [
-            {"what": bar.what, "bar": bar.bar, "found": bar.found, "is_met": bar.is_met}
-            for bar in bars
-        ],
     }
 
 
-def _text(rows: Sequence[TableRow], bars: Sequence[Target], out: Path) -> str:
+def _text(rows: Sequence[TableRow], out: Path) -> str:
     first = rows[0]
     mine = [row for row in rows if (row.device, row.model) == (first.device, first.model)]
     lines = [f"{first.device}, {first.model}, over all scenarios (modelled)"]
@@ -115,7 +134,6 @@ def _text(rows: Sequence[TableRow], bars: Sequence[Target], out: Path) -> str:
         f"{100 * row.deadline_hit_rate.mean:6.2f} % in time  cost {row.cost.mean:.4f}"
         for row in over_all(mine)
     ]
-    lines += [f"{'met   ' if b.is_met else 'missed'} {b.what}: {b.found} ({b.bar})" for b in bars]
     return "\n".join([*lines, f"tables and pictures are in {out}"])
 
 
@@ -123,6 +141,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.policies", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a few minutes, fewer of everything")
     parser.add_argument("--seeds", type=_positive, default=10, help="of each fit (%(default)s)")
+    parser.add_argument(
+        "--add",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="compare these, too: MODULE:CLASS of your own, run folders",
+    )
     parser.add_argument("--traces", type=Path, default=None, help="CSV of recorded link rates")
     parser.add_argument(
         "--processes",
@@ -130,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
         default=os.cpu_count() or 1,
         help="jobs at once (%(default)s)",
     )
-    parser.add_argument("--out", type=Path, default=None, help="folder (results)")
+    parser.add_argument("--out", type=Path, default=None, help="where everything goes (results)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
@@ -143,4 +168,4 @@ def _positive(text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main))
+    sys.exit(command.run(main, "the same command goes on after the last finished job"))

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from agents.deciders.base import Decider
 from agents.deciders.oracle import Oracle
-from agents.evaluation.plots import LEARNED, MUTED, save
+from agents.evaluation.palette import LEARNED, MUTED
+from agents.evaluation.plots import save
 from agents.learners.algorithm import UNLIKE
 from agents.seeds import held_out_seeds
 from agents.training.all_deciders import DECIDERS

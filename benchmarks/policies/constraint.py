@@ -20,7 +20,8 @@ from matplotlib.figure import Figure
 
 from agents.deciders.base import Decider
 from agents.evaluation.episodes import run_episodes
-from agents.evaluation.plots import INK, LEARNED, MUTED, save
+from agents.evaluation.palette import INK, LEARNED, MUTED
+from agents.evaluation.plots import save
 from agents.policy.folder import Policy
 from agents.registry import UNLEARNED
 from agents.seeds import held_out_seeds

@@ -92,7 +92,7 @@ def _over_all(main: Sequence[TableRow], speed: Sequence[SpeedRow]) -> str:
             [
                 *(row.decider, row.kind, _pm(row.energy_j, 1, 3), _pm(row.latency_s, 1e3, 1)),
                 *(f"{1e3 * row.p95_latency_s:.0f}", _pm(row.deadline_hit_rate, 100, 2)),
-                *(_pm(row.accuracy, 100, 2), *_costs(row), _count(time.decisions_per_s)),
+                *(_accuracy(row), *_costs(row), _count(time.decisions_per_s)),
                 *(f"{time.fit_s:.1f}", _count(time.fit_steps)),
             ]
         )
@@ -116,7 +116,7 @@ def _elsewhere(table: Sequence[TableRow], keys: Sequence[Key]) -> str:
             *(
                 _pm(row.latency_s, 1e3, 1),
                 _pm(row.deadline_hit_rate, 100, 2),
-                _pm(row.accuracy, 100, 2),
+                _accuracy(row),
             ),
             *_costs(row),
         ]
@@ -137,6 +137,10 @@ def _pm(value: Interval, factor: float, digits: int) -> str:
         return "-"
     half = 0.5 * factor * (value.high - value.low)
     return f"{factor * value.mean:.{digits}f} ± {half:.{digits}f}"
+
+
+def _accuracy(row: TableRow) -> str:
+    return "unknown" if math.isnan(row.accuracy.mean) else _pm(row.accuracy, 100, 2)
 
 
 def _count(value: float) -> str:

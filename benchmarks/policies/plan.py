@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.training.all_deciders import DECIDERS
+from benchmarks.policies.compared import COMPARED, file_name
 
 VALIDATED_DEVICE = "tx2"
 OTHER_DEVICES = ("nano", "xavier-nx", "orin-nano", "agx-orin", "pi4")
@@ -40,6 +41,7 @@ ELSEWHERE = (
     OURS,
 )
 """Compared on the other devices and networks."""
+QUICK_LEARNERS = (OURS, "dvfo", "ppo", "sac")
 QUICK_SCENARIOS = ("lte-driving", "server-rush", "steady-wifi")
 
 
@@ -85,12 +87,18 @@ class BenchmarkJob:
     def name(self) -> str:
         """Name of its file."""
         device, model = Path(self.device).stem, Path(self.model).name
-        return f"{device}__{model}__{self.decider}__{self.fit_seed}"
+        return f"{device}__{model}__{file_name(self.decider)}__{self.fit_seed}"
 
 
-def full_plan(n_seeds: int) -> list[Case]:
-    """Everything on the validated device, the most telling deciders on the others."""
-    main = Case(device=VALIDATED_DEVICE, model=NETWORK, deciders=DECIDERS.names(), n_seeds=n_seeds)
+def full_plan(n_seeds: int, added: Sequence[str] = ()) -> list[Case]:
+    """Everything on the validated device, the most telling deciders on the others.
+
+    Args:
+        n_seeds: of each fit.
+        added: deciders of a user's own and run folders, on the validated device.
+    """
+    deciders = (*DECIDERS.names(), *added)
+    main = Case(device=VALIDATED_DEVICE, model=NETWORK, deciders=deciders, n_seeds=n_seeds)
     elsewhere = [
         *((device, NETWORK) for device in OTHER_DEVICES),
         *((VALIDATED_DEVICE, model) for model in OTHER_NETWORKS),
@@ -107,9 +115,13 @@ def full_plan(n_seeds: int) -> list[Case]:
     return [main, *others]
 
 
-def quick_plan() -> list[Case]:
-    """Three minutes: three scenarios, one seed, of the agents only ours, which takes longest."""
-    deciders = (OURS, *DECIDERS.names("privileged", "searched", "rule"))
+def quick_plan(added: Sequence[str] = ()) -> list[Case]:
+    """A few minutes: three scenarios, one seed, four of the agents.
+
+    Args:
+        added: deciders of a user's own and run folders.
+    """
+    deciders = (*QUICK_LEARNERS, *DECIDERS.names("privileged", "searched", "rule"), *added)
     return [
         Case(
             device=VALIDATED_DEVICE,
@@ -143,6 +155,6 @@ def _jobs(case: Case) -> list[BenchmarkJob]:
             n_episodes=case.n_episodes,
         )
         for decider in case.deciders
-        for n_fits in (case.n_seeds if DECIDERS.entry(decider).kind == "learned" else 1,)
+        for n_fits in (case.n_seeds if COMPARED.entry(decider).kind == "learned" else 1,)
         for fit_seed in range(n_fits)
     ]

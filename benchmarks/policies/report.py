@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Sequence
 from pathlib import Path
 
 from agents.errors import AgentError
-from agents.evaluation.statistics import Interval
+from benchmarks.policies import table_file
 from benchmarks.policies.figures import draw
 from benchmarks.policies.page import page
 from benchmarks.policies.plan import OURS
 from benchmarks.policies.run import MeasuredDecider
 from benchmarks.policies.table import ORACLE, STATIC, Samples, TableRow, by_case, rows, speed_rows
-from benchmarks.policies.verdict import Target, bars
+from benchmarks.policies.verdict import bars
 
 TABLE, SPEED, PAGE = "benchmark.csv", "benchmark-speed.csv", "benchmark.md"
 
 
 def write(
-    results: Sequence[MeasuredDecider], out: Path, command: str
-) -> tuple[list[TableRow], list[Target]]:
+    results: Sequence[MeasuredDecider], out: Path, command: str, *, shows_goals: bool
+) -> list[TableRow]:
     """Write everything to `out`.
 
     Args:
         results: of all jobs.
         out: folder.
         command: that made them, for the page.
+        shows_goals: whether the page sets the project's own goals beside what was found.
 
     Returns:
-        All rows, and the bars of the first case.
+        All rows.
 
     Raises:
         AgentError: no case has got far enough to be compared.
@@ -45,41 +44,15 @@ def write(
     first = next(iter(samples.values()))
     table = [row for key, each in samples.items() for row in rows(key, each)]
     speed = [row for key, case in cases.items() for row in speed_rows(key, case)]
-    verdict = bars(first) if OURS in first.deciders else []
-    _write_csv(out / TABLE, (_flat(row) for row in table))
-    _write_csv(out / SPEED, (asdict(row) for row in speed))
+    verdict = bars(first) if shows_goals and OURS in first.deciders else []
+    table_file.write_rows(out / TABLE, table)
+    table_file.write_speeds(out / SPEED, speed)
     pictures = draw(table, out)
     text = page(table, speed, verdict, cases, pictures, command)
     (out / PAGE).write_text(text, encoding="utf-8")
-    return table, verdict
+    return table
 
 
 def _is_whole(case: Sequence[MeasuredDecider]) -> bool:
     """Whether a case has what the others are compared with."""
     return {ORACLE, STATIC} <= {r.job.decider for r in case}
-
-
-def _flat(row: TableRow) -> dict[str, object]:
-    """A row with three columns for each interval."""
-    found: dict[str, object] = {}
-    for field in fields(TableRow):
-        value = getattr(row, field.name)
-        if isinstance(value, Interval):
-            found[field.name] = _short(value.mean)
-            found[f"{field.name}_low"] = _short(value.low)
-            found[f"{field.name}_high"] = _short(value.high)
-        else:
-            found[field.name] = _short(value) if isinstance(value, float) else value
-    return found
-
-
-def _short(value: float) -> str:
-    return f"{value:.6g}"
-
-
-def _write_csv(path: Path, lines: Iterable[dict[str, object]]) -> None:
-    lines = list(lines)
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, list(lines[0]))
-        writer.writeheader()
-        writer.writerows(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -20,9 +21,9 @@ from agents.deciders.fitted import FittedDecider
 from agents.evaluation.episodes import Episodes, run_episodes
 from agents.evaluation.rows import ALL
 from agents.seeds import held_out_seeds
-from agents.training.all_deciders import DECIDERS
 from agents.training.workers import fresh_processes
 from agents.whole_file import written_whole
+from benchmarks.policies.compared import COMPARED, fingerprint
 from benchmarks.policies.plan import BenchmarkJob
 from benchmarks.policies.traces import recorded_scenarios
 from envs.sim.batched_simulator import BatchedSimulator
@@ -78,7 +79,7 @@ def run_jobs(
     """
     folder.mkdir(parents=True, exist_ok=True)
     code = code_fingerprint()
-    missing = [job for job in jobs if _load(folder, job, code) is None]
+    missing = [job for job in jobs if _load(folder, job, _version(job, code)) is None]
     report(f"{len(jobs)} fits to compare, {len(missing)} to be done")
     began_s = time.monotonic()
     try:
@@ -86,13 +87,13 @@ def run_jobs(
             futures = {pool.submit(measure, job, trace): job for job in missing}
             for n_done, future in enumerate(as_completed(futures), start=1):
                 job = futures[future]
-                _save(folder, future.result(), code)
+                _save(folder, future.result(), _version(job, code))
                 elapsed_s = time.monotonic() - began_s
                 left_s = elapsed_s / n_done * (len(missing) - n_done)
                 report(f"{n_done} of {len(missing)}: {job.name}; about {left_s / 60:.0f} min left")
     except KeyboardInterrupt:
         report("stopped: what is finished is compared, and need not be done again")
-    return [measured for job in jobs if (measured := _load(folder, job, code))]
+    return [measured for job in jobs if (measured := _load(folder, job, _version(job, code)))]
 
 
 def measure(job: BenchmarkJob, trace: Path | None) -> MeasuredDecider:
@@ -102,7 +103,7 @@ def measure(job: BenchmarkJob, trace: Path | None) -> MeasuredDecider:
     itself, which favours it.
     """
     world = build_sim_config(job.device, job.model, job.scenarios)
-    kind = DECIDERS.entry(job.decider).kind
+    kind = COMPARED.entry(job.decider).kind
     seeds = np.concatenate([held_out_seeds(seed, job.n_episodes) for seed in job.episode_seeds])
     recorded = recorded_scenarios(trace) if trace else ()
     fits: dict[str, FittedDecider] = {}
@@ -112,7 +113,7 @@ def measure(job: BenchmarkJob, trace: Path | None) -> MeasuredDecider:
         key = ALL if kind == "learned" else base
         if key not in fits:
             known = tuple(s for s in world.scenarios if key == ALL or s.name == base)
-            fits[key] = DECIDERS.fit(job.decider, replace(world, scenarios=known), job.fit_seed)
+            fits[key] = COMPARED.fit(job.decider, replace(world, scenarios=known), job.fit_seed)
         single = replace(world, scenarios=(scenario,))
         run = run_episodes(single, fits[key].decider, seeds)
         episodes[scenario.name] = _by_seed(run, job.n_episodes)
@@ -165,6 +166,11 @@ def _sources(root: Path) -> Iterable[Path]:
                 yield path
 
 
+def _version(job: BenchmarkJob, code: str) -> str:
+    """Of this project's code and of what the decider rests on besides."""
+    return code + fingerprint(job.decider)
+
+
 def _by_seed(run: Episodes, n_episodes: int) -> dict[str, list[list[float]]]:
     """Values of each seed's episodes; of the percentile, one for each seed."""
     starts = range(0, len(run.cost), n_episodes)
@@ -174,7 +180,7 @@ def _by_seed(run: Episodes, n_episodes: int) -> dict[str, list[list[float]]]:
 
 
 def _save(folder: Path, measured: MeasuredDecider, code: str) -> None:
-    document = {"code": code, **asdict(measured)}
+    document = {"code": code, **_known(asdict(measured))}
     with written_whole(folder / f"{measured.job.name}.json") as stream:
         stream.write(f"{json.dumps(document, allow_nan=False)}\n".encode())
 
@@ -187,4 +193,26 @@ def _load(folder: Path, job: BenchmarkJob, code: str) -> MeasuredDecider | None:
     kept = json.loads(json.dumps(asdict(job)))
     if document.pop("code") != code or document["job"] != kept:
         return None
-    return MeasuredDecider(**{**document, "job": job})
+    return MeasuredDecider(**{**document, "job": job, "episodes": _or_nan(document["episodes"])})
+
+
+def _known(value: Any) -> Any:
+    """The same with null for what is not known, as accuracy that nobody measured."""
+    match value:
+        case dict():
+            return {key: _known(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_known(each) for each in value]
+        case float() if math.isnan(value):
+            return None
+    return value
+
+
+def _or_nan(value: Any) -> Any:
+    """Numbers, and not a number for null."""
+    match value:
+        case dict():
+            return {key: _or_nan(each) for key, each in value.items()}
+        case list():
+            return [_or_nan(each) for each in value]
+    return math.nan if value is None else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from agents.evaluation.rows import ALL
@@ -117,4 +118,6 @@ def _percent(share: Interval) -> str:
 
 
 def _points(share: Interval) -> str:
+    if math.isnan(share.mean):
+        return "unknown"
     return f"{100 * share.mean:+.2f} points ({100 * share.low:+.2f} to {100 * share.high:+.2f})"

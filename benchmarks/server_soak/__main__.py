@@ -219,7 +219,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         "python -m benchmarks.server_soak", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--requests", type=int, default=200_000)
+    parser.add_argument("--requests", type=int, default=200_000, help="to send (%(default)s)")
     parser.add_argument("--seconds", type=float, default=900.0, help="stop after this time")
     parser.add_argument("--model", type=Path, default=None, help="model folder (tiny-cnn)")
     arguments = parser.parse_args()

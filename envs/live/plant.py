@@ -220,6 +220,11 @@ class LivePlant:
         return bool(self._board.modelled)
 
     @property
+    def too_slow_share(self) -> float:
+        """Share of the board's work that took longer here than the modelled board takes."""
+        return self._board.too_slow_share
+
+    @property
     def address(self) -> str | None:
         """Where an application asks; None if none does."""
         return self._requests.address
@@ -248,6 +253,11 @@ class LivePlant:
     def link_bps(self) -> float:
         """Latest estimate of the uplink rate, bit/s."""
         return self._cloud.estimate.rate_bps
+
+    def accuracy_of(self, served: ServedRequest) -> float | None:
+        """What was measured of the last step's route, or of the edge alone; None: unknown."""
+        option = self._routes[int(self._action[0, -1])]
+        return option.accuracy if served.result.fallback is None else option.fallback_accuracy
 
     def route_name(self, index: int) -> str:
         """Readable name of a route: where it cuts, and what it sends if not everything in int8."""
@@ -316,7 +326,8 @@ class LivePlant:
         known = [s.agrees for s in self.served if s.agrees is not None]
         if known or not self.served:
             return float(np.mean(known)) if known else 1.0
-        return self._routes[int(self._action[0, -1])].accuracy
+        found = [self.accuracy_of(served) for served in self.served]
+        return float(np.mean(np.array(found, dtype=np.float64)))  # None becomes NaN
 
     def _observe(self, now: OperatingConditions, route: int) -> None:
         """Compare what was served with what the board's model expects."""

@@ -147,8 +147,8 @@ class ScenarioRequests:
     """Some inputs in turn, at moments that are drawn as the scenario says.
 
     Args:
-        inputs: preprocessed images.
-        labels: the unsplit network's, of each.
+        inputs: of the network, one sample each.
+        labels: the unsplit network's, of each; None where it does not name a class.
         clock: present time, s.
         sleep: waits for a number of seconds.
     """
@@ -156,7 +156,7 @@ class ScenarioRequests:
     def __init__(
         self,
         inputs: Sequence[Inputs],
-        labels: Sequence[int],
+        labels: Sequence[int | None],
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:

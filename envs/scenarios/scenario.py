@@ -142,7 +142,7 @@ class Scenario:
         if targets is not None:
             signals["latency_target_s"] = Signal(quantiles=(targets.low,))
         if file.link.trace is not None:
-            series = read_trace(path.parent / file.link.trace)
+            series = read_trace(path.parent / file.link.trace, file.link.trace_where)
             signals["link_bps"] = Recording(series=tuple(series))
         return cls(
             name=path.stem,

@@ -38,10 +38,13 @@ class _Link(Table, frozen=True):
     radio_w_per_mbps: Share
     rate_mbps: Values[Annotated[float, Meta(ge=0.0, le=1e5)]] | None = None
     trace: Text | None = None
+    trace_where: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
 
     def __post_init__(self) -> None:
-        """Refuse two rates, and none."""
+        """Refuse two rates, and none, and a choice among the recordings of no file."""
         _check_one("rate_mbps", self.rate_mbps, "trace", self.trace)
+        if self.trace_where and self.trace is None:
+            raise ValueError("trace_where chooses from a trace, and none is given; remove it")
 
 
 class _Server(Table, frozen=True):

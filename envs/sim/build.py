@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from envs.arguments import cost_weights, count, name_or_file, names_or_files, share
 from envs.scenarios.randomisation import Randomisation
 from envs.scenarios.scenario import Scenario, scenario_names
 from envs.sim.effects import Effects
@@ -11,6 +13,7 @@ from envs.sim.sim_config import NominalSimConfig, SimConfig
 from envs.sim.split_costs import SplitCosts
 from hw.device.model import DeviceModel
 from partition.model.folder import ModelFolder
+from partition.model.network_costs import NetworkCosts
 
 ALL_SCENARIOS = "all"
 
@@ -29,50 +32,68 @@ def load_scenarios(names: Sequence[str]) -> tuple[Scenario, ...]:
 
 def build_sim_config(
     device: str = "tx2",
-    model: str | ModelFolder = "efficientnet-lite0",
+    model: str | ModelFolder | NetworkCosts = "efficientnet-lite0",
     scenarios: Sequence[str] = (ALL_SCENARIOS,),
     *,
     without: Sequence[str] = (),
     nominal: str | None = None,
     randomisation: Randomisation | None = None,
+    eta: float | None = None,
+    weights: Mapping[str, float] | None = None,
+    n_steps: int = 240,
 ) -> SimConfig:
     """Build a simulated world.
 
     Args:
         device: name of a device model, or a TOML file.
-        model: name of a prepared model, its folder, or the opened folder.
+        model: name of a prepared model, its folder, or the opened folder; one that ships with
+            its costs (`partition.model.network_costs`) need not be prepared.
         scenarios: names or TOML files.
         without: effects that are not simulated, see `envs.sim.effects`.
         nominal: device that the boards are believed to be, if that is not true.
         randomisation: of single boards.
+        eta: weight of energy against time, 0..1; the scenarios' own if not given.
+        weights: of the cost's terms by name, `envs.arguments.WEIGHTS`; the usual ones if not given.
+        n_steps: control steps in an episode.
 
     Raises:
         DeviceFileError: a device.
-        EnvError: an effect.
+        EnvError: an effect, or an argument that means nothing.
         PartitionError: the model.
         ScenarioError: a scenario.
     """
-    folder = model if isinstance(model, ModelFolder) else ModelFolder.open(model)
-    device_model = DeviceModel.load(device)
+    match model:
+        case NetworkCosts():
+            network = model
+        case ModelFolder():
+            network = NetworkCosts.of(model)
+        case _:
+            network = NetworkCosts.open(name_or_file("model", model))
+    device_model = DeviceModel.load(name_or_file("device", device))
+    drawn = load_scenarios(names_or_files("scenario", scenarios))
+    if eta is not None:
+        drawn = tuple(replace(scenario, eta=share("eta", eta)) for scenario in drawn)
     return SimConfig(
         device=device_model,
-        model=folder.name,
-        cut_list_fingerprint=folder.cut_list_fingerprint,
-        costs=SplitCosts.of(device_model, folder.routes),
-        scenarios=load_scenarios(scenarios),
-        nominal=_believed(nominal, folder) if nominal else None,
-        effects=Effects.without(without),
+        model=network.name,
+        cut_list_fingerprint=network.cut_list_fingerprint,
+        costs=SplitCosts.of(device_model, network.routes),
+        route_names=_names(network),
+        scenarios=drawn,
+        nominal=_believed(nominal, network) if nominal else None,
+        effects=Effects.without(names_or_files("without", without) if without else ()),
         randomisation=randomisation or Randomisation(),
-        appeal_share=_appeal_share(folder),
+        weights=cost_weights(weights),
+        appeal_share=network.appeal_share,
+        n_steps=count("n_steps", n_steps),
     )
 
 
-def _believed(device: str, folder: ModelFolder) -> NominalSimConfig:
+def _names(network: NetworkCosts) -> tuple[str, ...]:
+    names = [option.name for option in network.routes]
+    return ("input (cloud-only)", *names[1:-1], "nothing (edge-only)")
+
+
+def _believed(device: str, network: NetworkCosts) -> NominalSimConfig:
     model = DeviceModel.load(device)
-    return NominalSimConfig(model, SplitCosts.of(model, folder.routes))
-
-
-def _appeal_share(folder: ModelFolder) -> float | None:
-    """The smallest of the measured ones."""
-    appeals = folder.attention.table.appeals if folder.attention else {}
-    return min((float(found["share_of_appeals"]) for found in appeals.values()), default=None)
+    return NominalSimConfig(model, SplitCosts.of(model, network.routes))

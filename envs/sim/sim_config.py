@@ -36,11 +36,13 @@ class SimConfig:
         model: name of the network.
         cut_list_fingerprint: hash of its routes.
         costs: of its routes on the true device.
+        route_names: of its routes, for people.
         scenarios: each episode picks one of them.
         nominal: what is believed about the device where that is wrong; the readings' factors, the
             cost's references and the observation's bounds rest on it.
         effects: that are simulated.
         randomisation: of single boards.
+        weights: of the cost's terms, keywords of `envs.objective.Objective`; its own if not given.
         appeal_share: share of the inputs whose answer by the network's own early exit is not
             trusted, where that was measured.
         blocking: boards serve nothing while a decision is made, rather than going on as before.
@@ -52,10 +54,12 @@ class SimConfig:
     model: str
     cut_list_fingerprint: str
     costs: SplitCosts
+    route_names: tuple[str, ...]
     scenarios: tuple[Scenario, ...]
     nominal: NominalSimConfig | None = None
     effects: Effects = field(default_factory=Effects)
     randomisation: Randomisation = field(default_factory=Randomisation)
+    weights: dict[str, float] = field(default_factory=dict)
     appeal_share: float | None = None
     blocking: bool = False
     n_steps: int = 240
@@ -98,7 +102,8 @@ class SimConfig:
         edge_only = SplitCosts.from_rows(costs.rows()[:, -1]).head
         fastest = (float(device.cpu_hz[-1]), float(device.gpu_hz[-1]), float(device.emc_hz[-1]))
         latency_s = float(device.latency_s(edge_only, *fastest))
-        return Objective(max_power_w=device.max_power_w, reference_latency_s=latency_s)
+        references = {"max_power_w": device.max_power_w, "reference_latency_s": latency_s}
+        return Objective(**references, **self.weights)
 
     @property
     def _reference(self) -> DeviceModel:

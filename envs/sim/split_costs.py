@@ -26,8 +26,8 @@ class SplitCosts:
         wire_bytes: uplink bytes.
         tail_flops: work of the server.
         traffic_bytes: memory traffic of the head.
-        accuracy: share of right answers where it was measured, or of answers that are the unsplit
-            network's.
+        accuracy: share of right answers where it was measured, or what is left of the unsplit
+            network's answer; NaN, of all routes alike, where it is unknown.
         fallback_accuracy: the same of the device's own answer.
         edge_share: the head's operations over those of the whole network.
     """
@@ -50,8 +50,8 @@ class SplitCosts:
             options: by depth, from the input to the output.
         """
 
-        def column(values: Iterable[float]) -> Floats:
-            return np.array(list(values), dtype=np.float64)
+        def column(values: Iterable[float | None]) -> Floats:
+            return np.array(list(values), dtype=np.float64)  # None becomes NaN
 
         head = [option.edge for option in options]
         return cls(

@@ -10,7 +10,6 @@ from pathlib import Path
 from common import command
 from hw.calibrate import sources
 from hw.calibrate.fit import calibrate
-from hw.device.file import DEVICES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,10 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m hw.calibrate", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with the measured data")
     parser.add_argument(
-        "--out",
-        type=Path,
-        default=DEVICES / "tx2.toml",
-        help="device file to write (default: %(default)s)",
+        "--out", type=Path, help="device file to write; without it the fit is only judged"
     )
     options = parser.parse_args(arguments)
     try:
@@ -31,8 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     sys.stdout.write(report.table() + "\n")
     if not report.ok:
-        sys.stderr.write(f"error: a bar is missed; {options.out} was left as it is\n")
+        sys.stderr.write("error: a bar is missed; no device file was written\n")
         return 1
+    if options.out is None:
+        return 0
     try:
         options.out.write_text(report.device_toml, encoding="utf-8")
     except OSError as error:

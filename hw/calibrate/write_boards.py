@@ -1,4 +1,8 @@
-"""Device models of boards that were not measured: `python -m hw.calibrate.write_boards`."""
+"""Device models of boards that were not measured: `python -m hw.calibrate.write_boards`.
+
+Checks that the files in `hw/devices` are those of the table and near what is published; `--out DIR`
+writes them.
+"""
 
 from __future__ import annotations
 
@@ -70,14 +74,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m hw.calibrate.write_boards", description=__doc__
     )
-    parser.add_argument("--out", type=Path, default=DEVICES, help="folder (default: %(default)s)")
+    parser.add_argument("--out", type=Path, help="folder to write the device files to")
     out = parser.parse_args(arguments).out
     boards, tx2 = read_table(), DeviceModel.load("tx2")
     missed = 0
     for name in boards:
-        path = out / f"{name}.toml"
+        path = (out or DEVICES) / f"{name}.toml"
+        text = device_toml(name, boards, tx2)
+        if out is None and path.read_text(encoding="utf-8") != text:
+            sys.stderr.write(f"error: {path} is not what the table says; write it by --out\n")
+            return 1
         try:
-            path.write_text(device_toml(name, boards, tx2), encoding="utf-8")
+            if out is not None:
+                path.write_text(text, encoding="utf-8")
         except OSError as error:
             sys.stderr.write(f"error: {path} cannot be written: {error.strerror}; use --out\n")
             return 2

@@ -31,6 +31,7 @@ class Tree:
         Raises:
             OSError: the folder cannot be written.
         """
+        (folder / "sys").mkdir(parents=True, exist_ok=True)  # a container may show nothing of it
         for name, text in self.files.items():
             copy = folder / name
             copy.parent.mkdir(parents=True, exist_ok=True)

@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 from partition.attention.modules import AttentionSplit, branch_flops, quantise
-from partition.attention.select import BITS, MESSAGE_BYTES, fused, message_bytes, sent_count, wilson
+from partition.attention.select import BITS, MESSAGE_BYTES, fused, message_bytes, sent_count
 from partition.attention.training import Features, Ranking, importance
 from partition.codec.codec import Float32Array
 from partition.data.datasets import Labels
 from partition.model.accuracy_table import AccuracyRow
+from partition.model.intervals import wilson
 from partition.model.split_point import SplitPoint
 
 XI_GRID = tuple(i / 10 for i in range(11))

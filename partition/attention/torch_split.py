@@ -41,7 +41,8 @@ class SplittableNetwork:
         folder: what became of it.
 
     Raises:
-        ModelExportError: torch.export cannot follow the network with a batch of any size.
+        ModelExportError: torch.export cannot follow the network with a batch of any size, or the
+            folder is of other weights.
     """
 
     def __init__(self, network: nn.Module, folder: ModelFolder) -> None:
@@ -68,6 +69,12 @@ class SplittableNetwork:
         with torch.inference_mode():
             recorder.run(torch.from_numpy(self._probe))
         self._values = recorder.values
+        (whole,) = self._runtime.head(folder.split_points[-1], (self._probe,))
+        if not any(_equal(value, whole) for value in self._values.values()):
+            raise ModelExportError(
+                f"model folder {folder.path} answers otherwise than the network that is to be "
+                "trained, it is of other weights: run python -m partition.prepare again"
+            )
 
     def split(self, point: SplitPoint) -> TorchSplit:
         """Head and tail at `point`.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from partition.codec import quantisers
+from partition.codec.outliers import Outliers, most_of_row
 from partition.codec.quantise import Float32Array, Uint8Array
 from partition.errors import WireError
 
@@ -17,6 +19,9 @@ Uint16Array = npt.NDArray[np.uint16]
 PARAMETER_BYTES = 8
 """One float32 scale and one float32 zero per group."""
 MIN_DIMS, MAX_DIMS = 2, 6
+FLOAT32, FLOAT16 = np.dtype(np.float32), np.dtype(np.float16)
+QUANTISED_TYPES = frozenset((FLOAT32, FLOAT16))
+"""Decoding gives the same type back."""
 MAX_CHANNELS = 2**16
 """Channels of a tensor of which some are left out: their indices are uint16."""
 # Below this many values per channel, the parameters of a channel cost more than they save.
@@ -39,6 +44,10 @@ class Encoded:
     """(groups,): the value that level 0 stands for."""
     channels: Uint16Array | None = None
     """Ascending indices of the channels that were kept; None: all. The others decode to 0."""
+    outliers: Outliers | None = None
+    """Values that levels do not stand for, at least one."""
+    dtype: np.dtype[Any] = FLOAT32
+    """Of the tensor that decoding gives: float32 or float16."""
 
     @property
     def kept_shape(self) -> tuple[int, ...]:
@@ -51,6 +60,15 @@ class Encoded:
     def payload_shape(self) -> tuple[int, int]:
         """(groups, bytes per group) of the payload."""
         return payload_shape(self.kept_shape, self.bits)
+
+
+def is_feature_map(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+    """Whether a tensor crosses quantised, and not as it is.
+
+    Token ids, masks, scalars, float64 and the tensors of networks that are quantised themselves
+    cross as they are.
+    """
+    return dtype in QUANTISED_TYPES and MIN_DIMS <= len(shape) <= MAX_DIMS
 
 
 def group_count(shape: tuple[int, ...]) -> int:
@@ -68,9 +86,15 @@ def payload_shape(shape: tuple[int, ...], bits: int) -> tuple[int, int]:
 
 
 def encoded_bytes(shape: tuple[int, ...], bits: int = 8) -> int:
-    """Payload and parameters of an encoded tensor of `shape`."""
+    """Payload and parameters of an encoded tensor of `shape` without outliers."""
     groups, row_bytes = payload_shape(shape, bits)
     return groups * (row_bytes + PARAMETER_BYTES)
+
+
+def most_outliers(shape: tuple[int, ...]) -> int:
+    """Most outliers of a tensor (N, C, ...)."""
+    groups = group_count(shape)
+    return groups * most_of_row(math.prod(shape) // groups)
 
 
 def check_channels(channels: Uint16Array, n_channels: int) -> None:
@@ -97,12 +121,37 @@ def check_encoded(encoded: Encoded) -> None:
         payload.shape == (groups, row_bytes)
         and scale.shape == zero.shape == (groups,)
         and payload.dtype == np.uint8
-        and scale.dtype == zero.dtype == np.float32
+        and scale.dtype == zero.dtype == FLOAT32
         and all(array.flags.c_contiguous for array in (payload, scale, zero))
     ):
         raise WireError(
             f"tensor {encoded.shape} of {encoded.bits} bits has a payload of {payload.dtype.name} "
             f"{payload.shape}, scales {scale.shape} and zeros {zero.shape}"
         )
+    if encoded.dtype not in QUANTISED_TYPES:
+        raise WireError(f"tensor {encoded.shape} decodes to {encoded.dtype}, which none does")
     if encoded.channels is not None:
         check_channels(encoded.channels, encoded.shape[1])
+    if encoded.outliers is not None:
+        check_outliers(encoded.outliers, encoded.kept_shape, encoded.dtype)
+
+
+def check_outliers(outliers: Outliers, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Refuse a list of outliers that is empty, too long, not ascending, out of range or not finite.
+
+    Args:
+        outliers: of a tensor.
+        shape: (N, channels kept, ...).
+        dtype: that the values must fit.
+
+    Raises:
+        WireError: it is.
+    """
+    positions, values = outliers.positions, outliers.values
+    most, n_values = most_outliers(shape), math.prod(shape)
+    if positions.shape != values.shape or not (positions.ndim == 1 and 0 < len(positions) <= most):
+        raise WireError(f"{positions.size} outliers in tensor {shape}: up to {most} are set aside")
+    if (positions[1:] <= positions[:-1]).any() or int(positions[-1]) >= n_values:
+        raise WireError(f"outliers of tensor {shape} are not at ascending places below {n_values}")
+    if not (np.abs(values) <= np.finfo(dtype).max).all():
+        raise WireError(f"tensor {shape} has an outlier beyond the finite numbers of {dtype.name}")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from partition.codec.quantise import Float32Array, Quantiser, Rows, from_levels, to_levels
+from partition.codec.quantise import Quantiser, Uint8Array
 
 
-def _encode(values: Float32Array) -> Rows | None:
-    return to_levels(values, 255)
+def _pack(codes: Uint8Array) -> Uint8Array:
+    return codes
 
 
-INT8 = Quantiser(name="int8", bits=8, wire_type=1, encode=_encode, decode=from_levels)
+def _unpack(payload: Uint8Array, _n_values: int) -> Uint8Array:
+    return payload
+
+
+INT8 = Quantiser(name="int8", bits=8, wire_type=1, pack=_pack, unpack=_unpack)

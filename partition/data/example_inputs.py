@@ -1,4 +1,4 @@
-"""Inputs that a deployed network is fed with: photographs, or Fashion-MNIST's test pictures."""
+"""Inputs that a deployed network is fed with: pictures, or arrays from files."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from partition.codec.codec import Float32Array
-from partition.data import datasets
+from partition.data import array_files, datasets
+from partition.data.array_files import Sample
 from partition.data.datasets import FASHION_MNIST
 from partition.data.images import load_photographs
+from partition.data.real_inputs import array_samples, picture_format
 from partition.errors import ImageError
 from partition.model.folder import ModelFolder
 
@@ -18,33 +19,41 @@ _GREY_MEAN, _GREY_STD = 72.94, 90.02
 """Of Fashion-MNIST's training pixels, 0..255; who trained a grey network with others feeds it."""
 
 
-def example_inputs(folder: ModelFolder, source: Path | None = None) -> list[Float32Array]:
+def example_inputs(folder: ModelFolder, source: Path | None = None) -> list[Sample]:
     """Inputs for one sample each, preprocessed.
 
     Args:
         folder: the model.
-        source: a folder of photographs, or `fashion-mnist`. None takes Fashion-MNIST where the
-            network's accuracy was measured on it or it takes small grey pictures, otherwise the
-            photographs that scikit-image installs.
+        source: a folder of photographs, an `.npy` or `.npz` file of inputs or a folder of those, or
+            `fashion-mnist`. None takes Fashion-MNIST where the network's accuracy was measured on
+            it or it takes small grey pictures, otherwise the photographs that scikit-image
+            installs.
 
     Raises:
         ImageError: the network takes no such pictures, or there are none.
+        SampleError: a file of inputs cannot be read or does not fit.
         DatasetError: Fashion-MNIST is wanted and not installed.
     """
     of_fashion = folder.attention is not None and folder.attention.table.data == FASHION_MNIST
     by_itself = source is None and (of_fashion or _takes_grey(folder))
     if by_itself or str(source) == FASHION_MNIST:
         return _fashion_pictures(folder)
-    if folder.preprocess is None:
-        raise ImageError(f"model {folder.name} takes no photographs: a live board needs them")
-    return [photograph.tensor for photograph in load_photographs(source, folder.preprocess)]
+    if source is not None and (arrays := array_samples(folder, source)):
+        return arrays
+    form = picture_format(folder)
+    if form is None:
+        raise ImageError(
+            f"model {folder.name} takes no photographs: give a file of its inputs "
+            f"({', '.join(array_files.SUFFIXES)}) as --source"
+        )
+    return [(photograph.tensor,) for photograph in load_photographs(source, form)]
 
 
 def _takes_grey(folder: ModelFolder) -> bool:
     return len(folder.inputs) == 1 and folder.input_shape in ((1, 1, 28, 28), (1, 1, 32, 32))
 
 
-def _fashion_pictures(folder: ModelFolder) -> list[Float32Array]:
+def _fashion_pictures(folder: ModelFolder) -> list[Sample]:
     images = datasets.load_fashion_mnist_test().first(N_PICTURES).images
     prepared = folder.preprocess
     if _takes_grey(folder):
@@ -55,4 +64,4 @@ def _fashion_pictures(folder: ModelFolder) -> list[Float32Array]:
         pictures = datasets.preprocess(images, prepared.mean, prepared.std)
     else:
         raise ImageError(f"model {folder.name} takes no pictures of 32 x 32 pixels")
-    return [pictures[i : i + 1] for i in range(len(pictures))]
+    return [(pictures[i : i + 1],) for i in range(len(pictures))]

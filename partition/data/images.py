@@ -8,14 +8,16 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
-from partition.codec.codec import Float32Array
+from common import extras
 from partition.data.image_file import SUFFIXES, read_rgb
+from partition.data.pictures import Box, PictureFormat
 from partition.errors import ImageError
-from partition.model.split_point import Preprocess
 
 SHIPPED = (
     "astronaut.png",
@@ -33,6 +35,8 @@ SHIPPED = (
 _MIN_CROP_SHARE = 0.5
 _JPEG_QUALITY = 85
 _MAX_INPUT_BYTES = 10**9
+_MAX_CROP_BYTES = 2 * 10**8
+"""40 crops of 640 x 640; a board with 4 GB holds network and outputs, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,67 +44,71 @@ class Photograph:
     """One input for the network."""
 
     name: str
-    tensor: Float32Array
-    """(1, 3, size, size), preprocessed."""
+    tensor: npt.NDArray[Any]
+    """As `PictureFormat.tensor` makes it."""
 
 
-def load_photographs(source: Path | None, preprocess: Preprocess) -> list[Photograph]:
+def load_photographs(source: Path | None, form: PictureFormat) -> list[Photograph]:
     """The central crop of every photograph in a folder, sorted by name.
 
     Args:
         source: a folder of images; None takes the ones scikit-image installs.
-        preprocess: the model's preprocessing.
+        form: how the network takes them.
 
     Raises:
         ImageError: the folder is missing, without images or with more than should lie in memory at
             once, or an image cannot be decoded or is too large.
     """
-    _check_room(source, preprocess, 1)
+    _check_room(source, form)
     photographs = []
     for path, image in _images(source):
-        tensor = _to_tensor(image, _centre(image, preprocess), preprocess)
+        tensor = form.tensor(form.resized(image, _centre(image, form)))
         photographs.append(Photograph(path.name, tensor))
     return photographs
 
 
-def load_crops(source: Path | None, preprocess: Preprocess, per_image: int) -> list[Photograph]:
-    """Square crops at random places of every photograph, the same ones every time.
+def load_crops(source: Path | None, form: PictureFormat, n_least: int) -> list[Photograph]:
+    """Crops at random places of every photograph, as many of each, the same ones every time.
 
     Args:
         source: as in `load_photographs`.
-        preprocess: the model's preprocessing.
-        per_image: crops of each photograph, half to full size.
+        form: as in `load_photographs`.
+        n_least: crops to make at least, half to full size; fewer where their memory would be
+            more than is good.
 
     Raises:
         ImageError: as in `load_photographs`.
     """
-    _check_room(source, preprocess, per_image)
+    _check_room(source, form)
+    n_files = len(_files(source))
+    per_image = min(-(-n_least // n_files), max(_MAX_CROP_BYTES // form.input_bytes // n_files, 1))
     rng = np.random.default_rng(0)
     crops = []
     for path, image in _images(source):
+        largest = form.largest(image)
         for _ in range(per_image):
-            side = rng.uniform(_MIN_CROP_SHARE, 1) * min(image.size)
-            left, top = rng.uniform(0, image.width - side), rng.uniform(0, image.height - side)
-            tensor = _to_tensor(image, (left, top, side), preprocess)
-            crops.append(Photograph(path.name, tensor))
+            share = rng.uniform(_MIN_CROP_SHARE, 1)
+            width, height = share * largest[0], share * largest[1]
+            left, top = rng.uniform(0, image.width - width), rng.uniform(0, image.height - height)
+            part = form.resized(image, (left, top, left + width, top + height))
+            crops.append(Photograph(path.name, form.tensor(part)))
     return crops
 
 
-def typical_jpeg_bytes(source: Path | None, preprocess: Preprocess) -> int:
+def typical_jpeg_bytes(source: Path | None, form: PictureFormat) -> int:
     """Median size of the photographs as JPEG (quality 85), cropped and resized for the network.
 
     Args:
         source: as in `load_photographs`.
-        preprocess: the model's preprocessing.
+        form: as in `load_photographs`.
 
     Raises:
         ImageError: as in `load_photographs`.
     """
     sizes = []
     for _, image in _images(source):
-        square = _centre(image, preprocess)
         encoded = io.BytesIO()
-        _resized(image, square, preprocess).save(encoded, "JPEG", quality=_JPEG_QUALITY)
+        form.resized(image, _centre(image, form)).save(encoded, "JPEG", quality=_JPEG_QUALITY)
         sizes.append(encoded.tell())
     return int(statistics.median(sizes))
 
@@ -114,9 +122,9 @@ def _files(source: Path | None) -> list[Path]:
     return _shipped_paths() if source is None else _paths(source)
 
 
-def _check_room(source: Path | None, preprocess: Preprocess, per_image: int) -> None:
+def _check_room(source: Path | None, form: PictureFormat) -> None:
     """Refuse more inputs than should lie in memory at once."""
-    n_bytes = 3 * preprocess.size**2 * np.dtype(np.float32).itemsize * per_image
+    n_bytes = form.input_bytes
     n_files, n_most = len(_files(source)), max(_MAX_INPUT_BYTES // n_bytes, 1)
     if n_files > n_most:
         raise ImageError(
@@ -129,8 +137,7 @@ def _shipped_paths() -> list[Path]:
     spec = importlib.util.find_spec("skimage")
     if spec is None or spec.submodule_search_locations is None:
         raise ImageError(
-            "no photographs: install scikit-image (pip install --editable '.[photos]') or give a "
-            "folder"
+            f"no photographs: install scikit-image ({extras.install('photos')}) or give a folder"
         )
     return [Path(spec.submodule_search_locations[0]) / "data" / name for name in SHIPPED]
 
@@ -144,24 +151,7 @@ def _paths(source: Path) -> list[Path]:
     return paths
 
 
-def _centre(image: Image.Image, preprocess: Preprocess) -> tuple[float, float, float]:
-    """Left, top and side of the central crop."""
-    side = preprocess.crop_fraction * min(image.size)
-    return (image.width - side) / 2, (image.height - side) / 2, side
-
-
-def _resized(
-    image: Image.Image, square: tuple[float, float, float], preprocess: Preprocess
-) -> Image.Image:
-    left, top, side = square
-    size = (preprocess.size, preprocess.size)
-    return image.resize(size, Image.Resampling.BICUBIC, (left, top, left + side, top + side))
-
-
-def _to_tensor(
-    image: Image.Image, square: tuple[float, float, float], preprocess: Preprocess
-) -> Float32Array:
-    pixels = np.asarray(_resized(image, square, preprocess), np.float32)
-    mean, std = np.array((preprocess.mean, preprocess.std), np.float32)
-    scaled: Float32Array = (pixels - mean) / std
-    return np.ascontiguousarray(scaled.transpose(2, 0, 1)[None])
+def _centre(image: Image.Image, form: PictureFormat) -> Box:
+    width, height = (form.crop_fraction * side for side in form.largest(image))
+    left, top = (image.width - width) / 2, (image.height - height) / 2
+    return left, top, left + width, top + height

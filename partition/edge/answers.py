@@ -1,4 +1,4 @@
-"""Validation of answers: whether the network can have given one."""
+"""Validation of answers: whether the network can have given one, and such numbers."""
 
 from __future__ import annotations
 
@@ -28,12 +28,10 @@ class AnswerCheck:
         self._address = address
         self._expected = tuple(outputs)
         self._guard = threading.Lock()
-        self._misfits = self._told_not_finite = False
+        self._misfits = False
 
     def check(self, outputs: tuple[npt.NDArray[Any], ...]) -> None:
-        """Refuse an answer that does not belong to the network, or holds NaN or infinity.
-
-        Some networks give those rightly. That is for the board to find out, by its own answer.
+        """Refuse an answer whose number of outputs, shapes or types are not the network's.
 
         Raises:
             CloudError: it is such an answer.
@@ -53,13 +51,6 @@ class AnswerCheck:
             is_news, self._misfits = self._misfits, False
         if is_news:
             logger.warning("%s answers as the network does again", self._address)
-        if not all(np.isfinite(array).all() for array in outputs if array.dtype.kind == "f"):
-            reason = f"the answer of {self._address} holds NaN or infinity"
-            with self._guard:
-                is_news, self._told_not_finite = not self._told_not_finite, True
-            if is_news:
-                logger.warning("%s: such requests are finished here", reason)
-            raise CloudError(reason)
 
     def refused(self, reason: str) -> CloudError:
         """The exception for an answer that cannot be used; said when it is the first."""
@@ -68,3 +59,44 @@ class AnswerCheck:
         if is_news:
             logger.warning("%s: requests are finished here", reason)
         return CloudError(reason)
+
+
+class SpecialNumbers:
+    """Which of NaN, inf and -inf a network gives, as its answers on this board show.
+
+    Some networks give them rightly: the logarithm of 0, 0 / 0 in a padded row. From a server whose
+    accelerator computes wrongly they come, too, and must not reach the application.
+    """
+
+    def __init__(self) -> None:
+        self._usual: set[str] = set()
+        self._told: set[str] = set()
+
+    def learn(self, outputs: tuple[npt.NDArray[Any], ...]) -> None:
+        """Take an answer of this board's own as right."""
+        self._usual |= _special(outputs)
+
+    def check(self, outputs: tuple[npt.NDArray[Any], ...]) -> None:
+        """Refuse an answer from elsewhere with what no answer of this board's own has held.
+
+        Raises:
+            CloudError: it is such an answer.
+        """
+        strange = _special(outputs) - self._usual
+        if not strange:
+            return
+        reason = f"the cloud's answer holds {' and '.join(sorted(strange))}, this board's had none"
+        if strange - self._told:
+            self._told |= strange
+            logger.warning("%s: finished here", reason)
+        raise CloudError(reason)
+
+
+def _special(outputs: tuple[npt.NDArray[Any], ...]) -> set[str]:
+    found: set[str] = set()
+    for array in outputs:
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            found |= {"NaN"} if np.isnan(array).any() else set()
+            found |= {"inf"} if np.isposinf(array).any() else set()
+            found |= {"-inf"} if np.isneginf(array).any() else set()
+    return found

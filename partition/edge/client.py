@@ -125,7 +125,7 @@ class CloudClient:
         Args:
             point: where the network is cut.
             encoded: the tensors that cross.
-            deadline_s: time from now after which the answer is of no use.
+            deadline_s: time from now after which the answer is of no use; a minute at most.
 
         Raises:
             CloudUnavailableError: no server answers, or a recent call failed.
@@ -135,7 +135,7 @@ class CloudClient:
             CloudError: the server refused, or answered nonsense.
             WireError: the deadline is no number, or a message cannot carry the tensors.
         """
-        deadline_s = rpc.timeout_s(deadline_s)
+        deadline_s = rpc.patience_s(deadline_s)
         self._standing.check()
         start_s = self._clock()
         number, message = self._stub.request(point, encoded)

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import numpy as np
 import numpy.typing as npt
 
-from partition.errors import CloudUnavailableError, WireError
+from partition.errors import CloudUnavailableError
 from partition.model.folder import ModelFolder
+from partition.model.inputs import as_inputs
 from partition.security.tls import UNENCRYPTED
 from partition.transport import grpc_options, refusals, rpc, wire
 from partition.transport.stub import Stub
@@ -59,24 +59,20 @@ class LocalClient:
 
         Args:
             inputs: of the network, preprocessed; of an image network float32 (1, 3, H, W).
-            deadline_s: time after which the answer is of no use; a minute at most is waited.
+            deadline_s: time after which the answer is of no use; a minute at most is waited, also
+                for one that is infinite.
 
         Raises:
-            DeadlineExceededError: there was none in time.
+            DeadlineExceededError: there was none in time, or the time was over before.
             ServerBusyError: too many requests wait already.
             CloudError: the service is gone, or refuses the inputs.
             WireError: there are more or fewer inputs than the network takes, the type of one
                 cannot become the network's without other values, or the deadline is no number.
         """
-        dtypes = self._input.dtypes
-        if len(inputs) != len(dtypes):
-            raise WireError(f"{len(inputs)} inputs for {self._folder.name}, it takes {len(dtypes)}")
-        tensors = tuple(
-            wire.Raw(_cast(x, np.dtype(dtype), i))
-            for i, (x, dtype) in enumerate(zip(inputs, dtypes, strict=True))
-        )
+        timeout_s = rpc.patience_s(deadline_s)
+        tensors = tuple(map(wire.Raw, as_inputs(self._folder, inputs)))
         number, message = self._stub.request(self._input, tensors)
-        answer = self._call(self._stub.infer, message, rpc.timeout_s(deadline_s))
+        answer = self._call(self._stub.infer, message, timeout_s)
         return self._stub.reply(answer, number).outputs
 
     def close(self) -> None:
@@ -93,38 +89,3 @@ class LocalClient:
                     f"nobody answers at {self._address}: start deploy.py --listen {self._address}"
                 )
             raise failure from error
-
-
-def _cast(x: Any, dtype: np.dtype[Any], position: int) -> npt.NDArray[Any]:
-    """An input as the type of the network's.
-
-    Rounding within a kind of numbers is fine, as from float64 to float32; another value is not.
-
-    Raises:
-        WireError: it has another kind, or values beyond the type's.
-    """
-    try:
-        array = np.asarray(x)
-    except (ValueError, TypeError) as error:
-        raise WireError(f"input {position} is no array ({error})") from error
-    if not np.can_cast(array.dtype, dtype, "same_kind"):
-        raise WireError(
-            f"input {position} is of {array.dtype}, the network takes {dtype}: convert it first"
-        )
-    with np.errstate(over="ignore"):
-        cast = np.asarray(array, dtype, order="C")
-    if array.dtype != dtype and not _kept(array, cast):
-        raise WireError(
-            f"input {position} of {array.dtype} holds values beyond {dtype}, which the network "
-            "takes: scale or check it first"
-        )
-    return cast
-
-
-def _kept(array: npt.NDArray[Any], cast: npt.NDArray[Any]) -> bool:
-    """Whether whole numbers are the same after a cast, and finite ones still finite."""
-    if cast.dtype.kind != "f":
-        return bool((array == cast).all())
-    if array.dtype.kind != "f":
-        return bool(np.isfinite(cast).all())
-    return bool((np.isfinite(array) == np.isfinite(cast)).all())

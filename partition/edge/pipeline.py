@@ -20,12 +20,14 @@ import numpy.typing as npt
 from partition.attention.runtime import AttentionRuntime, EdgeAnswer
 from partition.attention.select import fused
 from partition.codec import quantisers
-from partition.codec.codec import Codec, Encoded
-from partition.codec.encoded import MIN_DIMS, Uint16Array
+from partition.codec.codec import Codec
+from partition.codec.encoded import Encoded, Uint16Array
+from partition.edge.answers import SpecialNumbers
 from partition.edge.client import CloudClient
 from partition.errors import CloudError, PartitionError, WireError
 from partition.model.accuracy_table import AccuracyTable
 from partition.model.folder import ModelFolder
+from partition.model.inputs import as_inputs
 from partition.model.routes import Route
 from partition.model.runtime import SplitRuntime, random_inputs
 from partition.model.split_point import SplitPoint
@@ -43,6 +45,9 @@ _SMOOTHING = 0.1
 _SLACK = 1.2
 """Time kept back for the tail on the edge, over what it took."""
 _SLACK_S = 0.0005
+_MOST_RAW = 0.5
+"""Share of a message's expected bytes that tensors without levels may take: a longer one would come
+later than whoever chose the route expected."""
 
 
 class EdgeTimer(Protocol):
@@ -153,6 +158,7 @@ class SplitPipeline:
         self._halves = _halves(folder, runtime)
         self._fallback_s: dict[tuple[int, bool], float] = {}
         self._told: set[int] = set()
+        self._numbers = SpecialNumbers()
 
     def warm_up(self, first_line_s: float = FIRST_LINE_S) -> None:
         """Build every session and learn how long the edge needs to finish alone.
@@ -169,6 +175,7 @@ class SplitPipeline:
                 head = self._head(option.route, inputs)
                 self._finish(option.route, head)
                 self._finish(option.route, head)
+        self._runtime.forget_graph()
 
     @property
     def is_on_processor(self) -> bool:
@@ -187,7 +194,8 @@ class SplitPipeline:
 
         A cloud that is late or gone costs at most the deadline: the edge then finishes from the
         head's tensors, within the deadline if that fits in there at all. It also does where a
-        message cannot carry them, as with NaN or infinity.
+        large one of them has no levels, as with NaN or infinity. An answer that holds those is
+        taken once the edge itself has given such a one; the first time it finishes and finds out.
 
         Args:
             x: of an image network (1, 3, H, W), preprocessed; or several inputs.
@@ -196,9 +204,10 @@ class SplitPipeline:
 
         Raises:
             PartitionError: there is no such split point, or this xi was not trained there.
+            WireError: the network takes other inputs.
         """
         point = self._check(route)
-        inputs = x if isinstance(x, tuple) else (x,)
+        inputs = as_inputs(self._folder, x if isinstance(x, tuple) else (x,))
         start_s = self._clock()
         with self._timer.edge(route):
             head = self._head(route, inputs)
@@ -240,9 +249,13 @@ class SplitPipeline:
         if route.xi == 1.0:
             return point
         if route.split not in self._halves:
+            remedy = "run python -m partition.train_attention"
+            if point.dtypes != ("float32",):
+                types = ", ".join(point.dtypes)
+                remedy = f"{types} crosses, and attention needs one tensor of float32"
             raise PartitionError(
                 f"split point {point.name!r} of {self._folder.name} has no attention, so xi is 1 "
-                f"there, not {route.xi:g}: run python -m partition.train_attention"
+                f"there, not {route.xi:g}: {remedy}"
             )
         return point
 
@@ -260,17 +273,31 @@ class SplitPipeline:
         if self._client is None:
             raise CloudError("no cloud")
         start_s = self._clock()
-        encoded = tuple(self._encode(route, head, tensor) for tensor in head.tensors)
+        encoded = self._encoded(route, head)
         sent_s = self._clock()
         budget_s = self._cloud_budget_s(route, due_s - sent_s)
         reply = self._client.infer(self._folder.split_points[route.split], encoded, budget_s)
+        self._numbers.check(reply.outputs)
         return sent_s - start_s, self._clock() - sent_s, reply
 
-    def _encode(self, route: Route, head: _Head, tensor: npt.NDArray[Any]) -> Encoded | wire.Raw:
-        """A feature map quantised; anything else as it is."""
-        if tensor.dtype != np.float32 or tensor.ndim < MIN_DIMS:
-            return wire.Raw(tensor)
-        return self._codecs[route.bits].encode(tensor, head.sent_channels)
+    def _encoded(self, route: Route, head: _Head) -> tuple[Encoded | wire.Raw, ...]:
+        """What crosses; a mask with -inf, for instance, as it is if that is not much.
+
+        Raises:
+            WireError: a tensor has no levels and is not small next to the others.
+        """
+        codec, channels = self._codecs[route.bits], head.sent_channels
+        sent: list[Encoded | wire.Raw] = []
+        left_bytes = _MOST_RAW * self._folder.split_points[route.split].request_bytes(route.bits)
+        for tensor in head.tensors:
+            try:
+                sent.append(wire.carried(tensor, codec, channels))
+            except WireError:
+                left_bytes -= tensor.nbytes
+                if channels is not None or left_bytes < 0:
+                    raise
+                sent.append(wire.Raw(tensor))
+        return tuple(sent)
 
     def _cloud_budget_s(self, route: Route, remaining_s: float) -> float:
         """Time to wait for the cloud.
@@ -294,6 +321,7 @@ class SplitPipeline:
                 runtime = self._halves[route.split].runtime
                 outputs = (runtime.alone(head.tensors[0], head.answer.scores),)
         finish_s = self._clock() - start_s
+        self._numbers.learn(outputs)
         key = _finish_key(route)
         before_s = self._fallback_s.get(key, finish_s)
         self._fallback_s[key] = max(finish_s, before_s + _SMOOTHING * (finish_s - before_s))

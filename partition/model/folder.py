@@ -6,40 +6,19 @@ import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from msgspec import Meta, Struct
-
-from common.schema import Share, convert
 from partition import json_file
 from partition.errors import ModelFolderError, ModelNotFoundError
-from partition.model import attention_files, description, network_files, routes
+from partition.model import attention_files, description, network_files, profile_file, routes
 from partition.model.accuracy_table import ACCURACY_FILE, AccuracyTableError
 from partition.model.attention_files import Attention
 from partition.model.description import SCHEMA_VERSION
-from partition.model.machine import describe_processor
 from partition.model.network_files import GRAPH_FILE, WEIGHTS_FILE, Stamps
 from partition.model.routes import RouteOption
 from partition.model.split_point import Preprocess, SplitPoint, TensorSpec
 
-PROFILE_SCHEMA_VERSION = 1
 CUTS_FILE = "cuts.json"
-PROFILE_FILE = "profile.json"
-_MAX_THREADS = 1024
-
-
-class _ProfiledPoint(Struct, frozen=True):
-    """A split point in a profile; what else stands there is for people."""
-
-    agreement: Share
-
-
-class _Profile(Struct, frozen=True):
-    """What is read of a profile."""
-
-    machine: dict[str, Any]
-    threads: Annotated[int, Meta(ge=1, le=_MAX_THREADS)]
-    split_points: tuple[_ProfiledPoint, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +42,10 @@ class ModelFolder:
     """Where a route may cut: the input (cloud-only), the compressive natural bottlenecks
     by bytes on the wire (Bakhtiarnia et al., arXiv 2205.11269), the output (edge-only)."""
     fidelity: tuple[float, ...] | None
-    """Top-1 agreement with the unsplit network per split point, when it was profiled."""
+    """What is left of the unsplit network's answer per split point, 0..1 by `measure`; None where
+    it is unknown: not profiled, or without real inputs."""
+    measure: str | None = None
+    """Name of the measure of `fidelity`, see `partition.profile.measures`."""
     threads: int | None = None
     """Fastest number of threads per inference, when it was profiled on this machine."""
     attention: Attention | None = None
@@ -140,6 +122,15 @@ class ModelFolder:
                 "start this program again"
             )
 
+    @classmethod
+    def read_cuts(cls, path: Path) -> ModelFolder:
+        """Read what `cuts.json` says of a network, without looking at graph and weights.
+
+        Raises:
+            ModelFolderError: it is corrupt or of another schema.
+        """
+        return _parse(path.parent, _read_json(path.parent, path.name))
+
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of the first input, for one sample."""
@@ -158,9 +149,23 @@ class ModelFolder:
         return replace(self, attention=None, fingerprint=self.attention.table.fingerprint)
 
     @property
+    def is_classifier(self) -> bool:
+        """Whether the largest of the first output is the answer: as profiled, or by its shape."""
+        if self.measure is not None:
+            return self.measure == profile_file.TOP1
+        return self.preprocess is not None and self.n_classes > 1
+
+    @property
     def routes(self) -> tuple[RouteOption, ...]:
         """What a policy chooses from, by depth; made again on each call."""
-        return routes.options(self.split_points, self.fidelity, self.attention)
+        # Only first choices that stay can be multiplied with an accuracy.
+        weighs = self.attention is None or self.measure == profile_file.TOP1
+        return routes.options(self.split_points, self.fidelity if weighs else None, self.attention)
+
+    @property
+    def accuracy_is_known(self) -> bool:
+        """Whether it is known what each route costs in accuracy."""
+        return self.routes[-1].accuracy is not None
 
     @property
     def cut_list_fingerprint(self) -> str:
@@ -183,14 +188,14 @@ def _broken(path: Path, reason: str) -> ModelFolderError:
     return ModelFolderError(f"model folder {path} {reason}: run python -m partition.prepare again")
 
 
-def _read_json(path: Path, name: str, schema_version: int = SCHEMA_VERSION) -> dict[str, Any]:
+def _read_json(path: Path, name: str) -> dict[str, Any]:
     try:
         data = json_file.read(path / name)
     except (ValueError, OSError) as error:
         raise _broken(path, f"is corrupt, {name} cannot be read ({error})") from error
     version = data.get("schema_version") if isinstance(data, dict) else None
-    if version != schema_version:
-        reason = f"holds {name} of schema {version!r}, this version reads {schema_version}"
+    if version != SCHEMA_VERSION:
+        reason = f"holds {name} of schema {version!r}, this version reads {SCHEMA_VERSION}"
         raise _broken(path, reason)
     return dict(data)
 
@@ -217,24 +222,15 @@ def _parse(path: Path, document: dict[str, Any]) -> ModelFolder:
 
 
 def _with_profile(folder: ModelFolder) -> ModelFolder:
-    """Agreement and threads from the profile, unless it is of another model or machine."""
-    if not (folder.path / PROFILE_FILE).is_file():
+    """Fidelity and threads from the profile, unless it is of another network."""
+    found = profile_file.read(
+        folder.path, folder.fingerprint, folder.cut_list_fingerprint, len(folder.split_points)
+    )
+    if found is None:
         return folder
-    data = _read_json(folder.path, PROFILE_FILE, PROFILE_SCHEMA_VERSION)
-    if (data.get("fingerprint"), data.get("cut_list")) != (
-        folder.fingerprint,
-        folder.cut_list_fingerprint,
-    ):
-        return folder
-    try:
-        profile = convert(data, _Profile)
-        if len(profile.split_points) != len(folder.split_points):
-            raise ValueError(f"split_points has {len(profile.split_points)} entries")
-    except ValueError as error:
-        raise _broken(folder.path, f"holds a corrupt {PROFILE_FILE} ({error})") from error
-    is_here = profile.machine | describe_processor() == profile.machine
-    fidelity = tuple(point.agreement for point in profile.split_points)
-    return replace(folder, fidelity=fidelity, threads=profile.threads if is_here else None)
+    return replace(
+        folder, fidelity=found.fidelity, measure=found.measure, threads=found.threads_here
+    )
 
 
 def _with_attention(folder: ModelFolder) -> ModelFolder:

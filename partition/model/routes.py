@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from partition.codec import quantisers
-from partition.model.accuracy_table import AccuracyRow, AccuracyTable
+from partition.model.accuracy_table import AccuracyRow, AccuracyTable, AccuracyTableError
 from partition.model.attention_files import Attention
 from partition.model.cost import Cost
 from partition.model.split_point import SplitPoint
@@ -49,12 +49,12 @@ class RouteOption:
     fallback: Cost
     """What the edge has left to do when no answer comes: tail, or light branch on all channels."""
     cloud_flops: int
-    accuracy: float
-    """Share of right answers on test images where it was measured; otherwise of answers that are
-    the unsplit network's."""
+    accuracy: float | None
+    """Share of right answers on test images where it was measured; otherwise what is left of the
+    unsplit network's answer, as profiled. None: unknown, of all routes of a network or of none."""
     interval: tuple[float, float] | None
     """95 % of a measured accuracy."""
-    fallback_accuracy: float
+    fallback_accuracy: float | None
     """Of the answer that the edge gives alone, in the same terms."""
 
 
@@ -63,24 +63,30 @@ def options(
 ) -> tuple[RouteOption, ...]:
     """The routes of a model folder.
 
+    Where accuracies were measured, a cut of which none is known is left out: nobody could weigh it
+    against the others.
+
     Args:
         points: its split points.
-        fidelity: agreement with the unsplit network at each of them; None counts as 1.
+        fidelity: what is left of the unsplit network's answer at each of them, which for a measured
+            accuracy is the share of first choices that stay; None: unknown.
         attention: what was trained.
+
+    Raises:
+        AccuracyTableError: the table lacks the input or the output.
     """
-    agreements = fidelity or (1.0,) * len(points)
+    left = fidelity or (None,) * len(points)
     if attention is None:
+        whole = None if fidelity is None else 1.0
         return tuple(
-            _plain(point, agreement, None, 1.0)
-            for point, agreement in zip(points, agreements, strict=True)
+            _plain(point, share, None, whole) for point, share in zip(points, left, strict=True)
         )
     table = attention.table
-    plain = [
-        _measured(point, agreement, table)
-        for point, agreement in zip(points, agreements, strict=True)
-    ]
+    plain = [_measured(point, share, table) for point, share in zip(points, left, strict=True)]
     found: list[RouteOption] = []
     for point, first in zip(points, plain, strict=True):
+        if first is None:
+            continue
         rows = [row for row in table.rows if row.split == point.name]
         best = [row for row in rows if not _is_beaten(row, table) and not _is_plain(row, point)]
         best.sort(key=lambda row: (-row.wire_bytes, -row.validation_accuracy))
@@ -94,7 +100,10 @@ def options(
 
 
 def _plain(
-    point: SplitPoint, accuracy: float, interval: tuple[float, float] | None, whole: float
+    point: SplitPoint,
+    accuracy: float | None,
+    interval: tuple[float, float] | None,
+    whole: float | None,
 ) -> RouteOption:
     """All channels in 8 bits, the tail in the cloud or, failing that, on the edge."""
     return RouteOption(
@@ -110,13 +119,22 @@ def _plain(
     )
 
 
-def _measured(point: SplitPoint, agreement: float, table: AccuracyTable) -> RouteOption:
+def _measured(
+    point: SplitPoint, agreement: float | None, table: AccuracyTable
+) -> RouteOption | None:
     """A plain route with its row's accuracy; cuts of several tensors have none."""
     xi = 0.0 if point.is_output else 1.0
     row = next((r for r in table.rows if (r.split, r.xi, r.bits) == (point.name, xi, _BITS)), None)
-    if row is None:
+    if row is not None:
+        return _plain(point, row.accuracy, (row.low, row.high), table.whole_accuracy)
+    if agreement is not None:
         return _plain(point, agreement * table.whole_accuracy, None, table.whole_accuracy)
-    return _plain(point, row.accuracy, (row.low, row.high), table.whole_accuracy)
+    if point.is_input or point.is_output:
+        raise AccuracyTableError(
+            f"the accuracy table of {table.model} lacks {point.name!r}: run "
+            "python -m partition.train_attention again"
+        )
+    return None
 
 
 def _variant(point: SplitPoint, row: AccuracyRow, attention: Attention) -> RouteOption:

@@ -62,10 +62,11 @@ class SplitRuntime:
         self, folder: ModelFolder, threads: int | None = None, execution: Execution | None = None
     ) -> None:
         self._folder = folder
-        self._model = load_graph(folder)
+        graph = load_graph(folder)
+        self._graph: onnx.ModelProto | None = graph
         self._threads = threads or folder.threads or 1
         self.execution = execution or Execution.choose()
-        self._pairs = unsigned_ends.pairs(self._model.graph)
+        self._pairs = unsigned_ends.pairs(graph.graph)
         self._positions = {cut.tensors: i for i, cut in enumerate(folder.cuts)}
         self._seams = choose_seams(folder.cuts, folder.split_points)
         self._kept: dict[PartKey, _Part] = {}
@@ -138,6 +139,10 @@ class SplitRuntime:
         with self._lock:
             self._kept.clear()
 
+    def forget_graph(self) -> None:
+        """Let go of the graph once all is loaded; it is read again for a part that is not."""
+        self._graph = None
+
     def _route(self, start: int, point: SplitPoint) -> tuple[PartKey, ...]:
         return route(start, self._positions[point.tensors], self._seams)
 
@@ -178,7 +183,8 @@ class SplitRuntime:
             return part
 
     def _load(self, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> _Part:
-        model = extract(self._model, inputs, outputs)
+        graph = self._graph = self._graph or load_graph(self._folder)
+        model = extract(graph, inputs, outputs)
         if self.execution.providers == (CPU,) and unsigned_ends.is_wanted():
             model = unsigned_ends.with_unsigned_ends(model, self._pairs)
         try:

@@ -1,8 +1,8 @@
 """Seams: cuts at which parts of a network that share weights are joined.
 
 Every tail holds the weights from its cut to the output, so that the tails of seven split points
-hold most weights seven times. A seam is a cut that all of them pass: what lies behind it is loaded
-once and used by all, and each holds only what lies between its own cut and the next seam.
+hold most weights seven times. What lies behind a seam is loaded once and used by all tails that
+begin before it; each of them holds only what lies between its own cut and the seam.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from itertools import pairwise
 
 from partition.model.split_point import SplitPoint
 
-MAX_SEAMS = 2
-"""Two take 2.8 % of a request at worst and save what 60 % of the tails hold; a third saved another
-9 % and took up to 3.4 % (24 networks, results/runtime.md)."""
 PART_BYTES = 700_000
 """What a part takes besides its weights: the graph, the run-time's tables."""
-_WORTH_BYTES = 1_000_000
+_WORTH_BYTES = 2_000_000
 """Less is not worth a seam."""
 _SHARE_OF_REQUEST = 0.02
+"""Of a request's time that a seam may take. Anywhere in a network one takes up to 2.3 %; a second
+one takes it to 3.7 % (results/server.md)."""
+_TINY_BYTES = 16_384
+"""A second seam has to be as small as what a network hands on at its end: that costs a call, which
+cannot be told from noise."""
 _TRANSPORT_S = 0.5e-3
 _FLOPS_HZ = 80e9
 """What one core does a second; a request is expected to take transport and this, s."""
@@ -30,10 +32,9 @@ _COPY_BPS = 1.6e9
 
 
 def choose_seams(cuts: Sequence[SplitPoint], split_points: Sequence[SplitPoint]) -> tuple[int, ...]:
-    """Positions among `cuts`, ascending: those that save the most, one after the other.
+    """Positions among `cuts`, ascending: the one that saves most memory, and a tiny one.
 
-    None is chosen that saves less than `_WORTH_BYTES`, or that would take more than
-    `_SHARE_OF_REQUEST` of a request.
+    None is chosen that saves less than `_WORTH_BYTES` or takes more than `_SHARE_OF_REQUEST`.
 
     Args:
         cuts: all legal ones, by depth.
@@ -47,13 +48,14 @@ def choose_seams(cuts: Sequence[SplitPoint], split_points: Sequence[SplitPoint])
         for i, cut in enumerate(cuts[1:-1], start=1)
         if _CALL_S + cut.float32_bytes / _COPY_BPS <= _SHARE_OF_REQUEST * request_s
     ]
+    tiny = [i for i in able if cuts[i].float32_bytes <= _TINY_BYTES]
     held = partial(_held_bytes, cuts, starts)
     chosen: tuple[int, ...] = ()
-    while able and len(chosen) < MAX_SEAMS:
-        best = min((tuple(sorted((*chosen, i))) for i in able if i not in chosen), key=held)
-        if held(best) > held(chosen) - _WORTH_BYTES:
-            break
-        chosen = best
+    for candidates in (able, tiny):
+        options = [tuple(sorted({*chosen, i})) for i in candidates]
+        best = min(options, key=held, default=chosen)
+        if held(best) <= held(chosen) - _WORTH_BYTES:
+            chosen = best
     return chosen
 
 

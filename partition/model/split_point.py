@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from partition.codec import quantisers
+from partition.codec.encoded import FLOAT32, is_feature_map
 from partition.codec.message_sizes import request_bytes
 from partition.model.cost import Cost
 
@@ -81,6 +82,15 @@ class SplitPoint:
     def request_bytes(self, bits: int) -> int:
         """Bytes of a message with the crossing tensors in so many bits a value."""
         return request_bytes(self.shapes, bits, self.dtypes)
+
+    @property
+    def coded_bytes(self) -> int:
+        """Bytes, in float32, of those crossing tensors that a codec encodes."""
+        return sum(
+            math.prod(shape) * FLOAT32.itemsize
+            for shape, dtype in zip(self.shapes, self.dtypes, strict=True)
+            if is_feature_map(shape, np.dtype(dtype))
+        )
 
     @property
     def float32_bytes(self) -> int:

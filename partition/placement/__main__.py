@@ -14,7 +14,6 @@ from partition import cli
 from partition.model.folder import ModelFolder
 from partition.placement import report
 from partition.placement.cluster import Cluster
-from partition.placement.errors import PlacementError
 from partition.placement.plan import Plan
 from partition.placement.solver.problem import Problem, build_problem
 from partition.placement.solver.solve import OBJECTIVES, PlacementObjective, solve
@@ -38,7 +37,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m partition.placement", description=__doc__)
     parser.add_argument("--model", required=True, help="model folder, or its name under models/")
     parser.add_argument("--cluster", required=True, type=Path, help="TOML file (docs/placement.md)")
-    parser.add_argument("--objective", choices=OBJECTIVES, default="throughput")
+    parser.add_argument(
+        "--objective", choices=OBJECTIVES, default="throughput", help="default: %(default)s"
+    )
     parser.add_argument(
         "--rate", type=_positive, metavar="HZ", help="frames per second to keep up with"
     )
@@ -107,12 +108,8 @@ def _nothing(_: str) -> None:
 
 
 def _draw(model: str, cluster: Cluster, problem: Problem, plan: Plan, path: Path) -> None:
-    try:
-        from partition.placement import picture  # noqa: PLC0415 - a planner's host may lack it
-    except ModuleNotFoundError as error:
-        raise PlacementError(
-            f"drawing needs {error.name}: pip install --editable '.[train]'"
-        ) from error
+    from partition.placement import picture  # noqa: PLC0415 - a planner's host may lack matplotlib
+
     picture.save(model, cluster, problem, plan, path)
 
 

@@ -77,4 +77,4 @@ def _main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(_main))
+    sys.exit(cli.run(_main, "no model folder was written"))

@@ -10,16 +10,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from partition.errors import ModelNotFoundError
+from partition.errors import ModelFolderError, ModelNotFoundError
 
 WEIGHTS = Path(__file__).parent / "weights"
 SIZE_PX = 32
 MEAN = (73.0,) * 3
 """Of Fashion-MNIST's 28 x 28 training images, on 0..255."""
 STD = (90.0,) * 3
+_NETWORK = "network"
+"""In a file's metadata: the network's name."""
+_LOGITS = "classifier.bias"
+"""A number per class."""
 
 
 class ResidualBlock(nn.Module):
@@ -131,19 +136,48 @@ def build(name: str, classes: int = 10, seed: int = 0) -> Classifier:
 
 
 def trained(name: str) -> Classifier:
-    """The network with the weights of `python -m partition.train_classifier --model NAME`."""
-    network = build(name)
-    stored = load_file(WEIGHTS / f"{name}.safetensors")
-    state = network.state_dict()
-    counters = {key: value for key, value in state.items() if not value.is_floating_point()}
-    network.load_state_dict({**counters, **{key: v.float() for key, v in stored.items()}})
+    """The network with the weights that ship."""
+    return load(WEIGHTS / f"{name}.safetensors", name)
+
+
+def load(path: Path, name: str | None = None) -> Classifier:
+    """The network of a file that `partition.train_classifier` wrote, for any number of classes.
+
+    Args:
+        path: of the file.
+        name: of the network, where the file does not say it.
+
+    Raises:
+        ModelNotFoundError: the file is missing, damaged, or of another network.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            found = (file.metadata() or {}).get(_NETWORK, name)
+            stored = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 - no dict
+        network = build(str(found), len(stored[_LOGITS]))
+        state = network.state_dict()
+        counters = {key: value for key, value in state.items() if not value.is_floating_point()}
+        network.load_state_dict({**counters, **stored})
+    except (OSError, SafetensorError, LookupError, RuntimeError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelNotFoundError(
+            f"weights {path} cannot be read ({reason}): give a file that "
+            "python -m partition.train_classifier wrote"
+        ) from error
     return network.eval()
 
 
-def save(network: nn.Module, path: Path) -> None:
-    """Write weights as half floats: half the bytes, 0.01 to 0.02 points of accuracy."""
+def save(network: nn.Module, path: Path, name: str) -> None:
+    """Write weights as half floats: half the bytes, 0.01 to 0.02 points of accuracy.
+
+    Raises:
+        ModelFolderError: the file cannot be written.
+    """
     state = network.state_dict()
     floats = {key: v.half().contiguous() for key, v in state.items() if v.is_floating_point()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(floats, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(floats, path, metadata={_NETWORK: name})
+    except (OSError, SafetensorError) as error:
+        raise ModelFolderError(f"{path} cannot be written ({error}): give another --out") from error
     path.chmod(0o644)  # safetensors gives it to its owner alone

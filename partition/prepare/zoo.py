@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from common import extras
 from partition.errors import ModelExportError, ModelNotFoundError
 
 if TYPE_CHECKING:
@@ -73,10 +74,22 @@ def _fashion(name: str) -> tuple[nn.Module, Tensor]:
     return trained(name), torch.zeros(1, 3, 32, 32)
 
 
+def _trained(path: Path) -> tuple[nn.Module, Tensor]:
+    try:
+        import torch
+
+        from partition.prepare.fashion_nets import SIZE_PX, load
+    except ModuleNotFoundError as error:
+        raise ModelExportError(_missing_extra(str(path), error)) from error
+    return load(path), torch.zeros(1, 3, SIZE_PX, SIZE_PX)
+
+
 def _missing_extra(name: str, error: ModuleNotFoundError) -> str:
-    return f"model {name!r} needs the package {error.name!r}: pip install --editable '.[prepare]'"
+    return f"model {name!r} needs the package {error.name!r}: {extras.install('prepare')}"
 
 
+_FASHION = ((73.0,) * 3, (90.0,) * 3, 1.0)
+"""Preprocessing of `partition.train_classifier`."""
 BUILT_IN = {
     # Preprocessing of the authors' evaluation: (x - 127) / 128, central crop N / (N + 32)
     # (tensorflow/tpu, models/official/efficientnet/lite); ImageNet weights.
@@ -91,9 +104,9 @@ BUILT_IN = {
         for number, pixels in enumerate((224, 240, 260))
     },
     "tiny-cnn": Source("tiny-cnn", _tiny_cnn, (127.0,) * 3, (128.0,) * 3),
-    # Trained here by partition.train_classifier, whose preprocessing this is.
+    # Trained here by partition.train_classifier.
     **{
-        name: Source(name, partial(_fashion, name), (73.0,) * 3, (90.0,) * 3, 1.0)
+        name: Source(name, partial(_fashion, name), *_FASHION)
         for name in ("fashion-resnet", "fashion-mobilenet")
     },
 }
@@ -104,7 +117,7 @@ def resolve(spec: str) -> Source:
 
     Args:
         spec: a built-in name, `package.module:callable` (returns the network and an example
-            input), or the path of an `.onnx` file.
+            input), the path of an `.onnx` file, or of what `partition.train_classifier` wrote.
 
     Raises:
         ModelNotFoundError: there is no such network; the message lists the built-in names.
@@ -115,11 +128,13 @@ def resolve(spec: str) -> Source:
         if not Path(spec).is_file():
             raise ModelNotFoundError(f"model file {spec!r} does not exist: give an existing .onnx")
         return Source(Path(spec).stem, Path(spec))
+    if spec.endswith(".safetensors"):
+        return Source(Path(spec).stem, partial(_trained, Path(spec)), *_FASHION)
     if ":" in spec:
         return _from_callable(spec)
     raise ModelNotFoundError(
         f"unknown model {spec!r}: use one of {', '.join(BUILT_IN)}, "
-        "a package.module:callable or a .onnx file"
+        "a package.module:callable, a .onnx file or a .safetensors of partition.train_classifier"
     )
 
 

@@ -15,19 +15,24 @@ from typing import Any
 
 import numpy as np
 
+from common.progress import progress
 from partition.codec.codec import Codec
-from partition.codec.encoded import MIN_DIMS
+from partition.codec.encoded import is_feature_map
 from partition.codec.message_sizes import request_bytes
-from partition.data.images import load_crops, load_photographs, typical_jpeg_bytes
-from partition.errors import ImageError, PartitionError
-from partition.model.folder import PROFILE_SCHEMA_VERSION, ModelFolder
+from partition.data.images import typical_jpeg_bytes
+from partition.data.real_inputs import RealInputs, picture_format, real_inputs
+from partition.errors import PartitionError
+from partition.model import profile_file
+from partition.model.folder import ModelFolder
 from partition.model.machine import describe_machine
 from partition.model.runtime import Array, SplitRuntime, random_inputs
 from partition.model.split_point import SplitPoint
+from partition.profile.fidelity import Judgement, judge, unknown
+from partition.profile.measures import MeasureError
 from partition.providers.execution import Execution
 from partition.providers.registry import CPU
 
-_MIN_CROPS = 120
+_MIN_SAMPLES = 120
 _WARM_UP_ROUNDS = 3
 _THREAD_PASSES, _THREAD_ROUNDS = 3, 5
 _NEAR_FASTEST = 1.05
@@ -45,33 +50,52 @@ def profile(
     source: Path | None = None,
     repeats: int = 30,
     threads: int | None = None,
+    *,
+    measure: str | None = None,
+    scale: str | None = None,
     execution: Execution | None = None,
 ) -> dict[str, Any]:
     """Measure every split point and every block.
 
     Args:
         folder: the model.
-        source: photographs for the agreement; None takes those of scikit-image. A network that
-            takes no photographs gets random inputs.
+        source: real inputs for the fidelity, see `partition.data.real_inputs`; None takes
+            scikit-image's photographs for a network of pictures. Without real inputs the fidelity
+            is unknown, and times and codec are measured on random ones.
         repeats: timed runs behind each median.
         threads: threads per inference; None finds the best number.
+        measure: name of the measure of fidelity; None takes what suits the outputs.
+        scale: of pixels, see `partition.data.pictures.SCALES`; None takes the folder's.
         execution: where it runs; None takes the best providers that work here.
 
     Raises:
         ImageError: there are no photographs, or one cannot be decoded.
+        SampleError: the source does not fit the network.
+        MeasureError: the measure does not.
     """
     folder = folder.plain  # of the network as it is
+    found = real_inputs(folder, source, scale, _MIN_SAMPLES)
+    if measure is not None and found is None:
+        raise MeasureError(f"measure {measure!r} needs real inputs: give --source")
     execution = execution or Execution.choose()
     threads = threads or fastest_threads(folder, execution)
     runtime = SplitRuntime(folder, threads, execution)
-    samples = _samples(folder, source)
-    points = [_profile_point(runtime, point, samples[0], repeats) for point in folder.split_points]
-    for entry, agreement, error in zip(points, *_fidelity(folder, runtime, samples), strict=True):
-        entry |= {"agreement": agreement, "codec_error": error}
+    samples = found.samples if found else _random(folder)
+    points = [
+        _profile_point(runtime, point, samples[0], repeats)
+        for point in progress("measuring cuts", folder.split_points)
+    ]
+    judged = (
+        judge(folder, runtime, samples, _picture_size(folder), measure)
+        if found is not None
+        else unknown(folder, runtime, samples)
+    )
+    for entry, values, error in zip(points, judged.points, judged.codec_errors, strict=True):
+        entry |= {"fidelity": values, "codec_error": error}
     runs_on = runtime.placement
     runtime.release()
     return {
-        "schema_version": PROFILE_SCHEMA_VERSION,
+        "schema_version": profile_file.SCHEMA_VERSION,
         "model": folder.name,
         "fingerprint": folder.fingerprint,
         "cut_list": folder.cut_list_fingerprint,
@@ -79,9 +103,9 @@ def profile(
         "runs_on": runs_on,
         "threads": threads,
         "repeats": repeats,
-        "crops": len(samples),
+        **_describe_fidelity(found, judged),
         "whole_s": points[0]["whole_s"],
-        "input": describe_input(folder, source),
+        "input": describe_input(folder, found, source),
         "split_points": points,
         "blocks": [
             {**count, "latency_s": seconds}
@@ -90,6 +114,27 @@ def profile(
             )
         ],
     }
+
+
+def _random(folder: ModelFolder) -> list[tuple[Array, ...]]:
+    return [random_inputs(folder, seed=seed) for seed in range(_MIN_SAMPLES)]
+
+
+def _picture_size(folder: ModelFolder) -> tuple[int, int] | None:
+    form = picture_format(folder)
+    return (form.height, form.width) if form else None
+
+
+def _describe_fidelity(found: RealInputs | None, judged: Judgement) -> dict[str, Any]:
+    """What `fidelity` of the split points means; `measure` is None where it is unknown."""
+    kind = judged.kind
+    if found is None or kind is None:
+        return {"measure": None, "samples": 0, "why": "no real inputs: give --source"}
+    about = {"samples": judged.n_samples, "inputs": found.origin}
+    if not judged.is_known:
+        why = f"too little of what {kind.measure.name!r} measures in these inputs: give others"
+        return {"measure": None, **about, "why": why}
+    return {"measure": kind.measure.name, **about, "why": kind.why}
 
 
 def fastest_threads(
@@ -117,21 +162,27 @@ def fastest_threads(
     return next(number for number in numbers if medians[number] <= limit_s)
 
 
-def describe_input(folder: ModelFolder, source: Path | None = None) -> dict[str, Any]:
+def describe_input(
+    folder: ModelFolder, found: RealInputs | None, source: Path | None = None
+) -> dict[str, Any]:
     """Bytes of the input as it would really be sent.
 
+    Args:
+        folder: the model.
+        found: its real inputs.
+        source: of these, as `profile` takes it.
+
     Returns:
-        raw_bytes: an image with a byte per value; other inputs as they are.
-        jpeg_bytes: a typical photograph of that size as JPEG; None for other inputs, or where
-            there are no photographs.
+        raw_bytes: a picture with a byte per value; other inputs as they are.
+        jpeg_bytes: a typical picture of that size as JPEG; None without pictures.
     """
-    if folder.preprocess is None:
-        return {"raw_bytes": folder.cuts[0].float32_bytes, "jpeg_bytes": None}
-    try:
-        jpeg_bytes = typical_jpeg_bytes(source, folder.preprocess)
-    except ImageError:
-        jpeg_bytes = None
-    return {"raw_bytes": math.prod(folder.input_shape), "jpeg_bytes": jpeg_bytes}
+    form = picture_format(folder)
+    return {
+        "raw_bytes": form.pixel_bytes if form else folder.cuts[0].float32_bytes,
+        "jpeg_bytes": typical_jpeg_bytes(source, found.picture)
+        if found and found.picture
+        else None,
+    }
 
 
 def count_blocks(folder: ModelFolder) -> list[dict[str, Any]]:
@@ -170,15 +221,6 @@ def _values(point: SplitPoint) -> int:
     return sum(abs(math.prod(shape)) for shape in point.shapes)
 
 
-def _samples(folder: ModelFolder, source: Path | None) -> list[tuple[Array, ...]]:
-    """At least `_MIN_CROPS`, whatever the number of photographs."""
-    if folder.preprocess is None:
-        return [random_inputs(folder, seed=seed) for seed in range(_MIN_CROPS)]
-    photographs = load_photographs(source, folder.preprocess)
-    per_image = math.ceil(_MIN_CROPS / len(photographs))
-    return [(crop.tensor,) for crop in load_crops(source, folder.preprocess, per_image)]
-
-
 def _profile_point(
     runtime: SplitRuntime, point: SplitPoint, inputs: tuple[Array, ...], repeats: int
 ) -> dict[str, Any]:
@@ -191,7 +233,7 @@ def _profile_point(
     # Interleaved, so that a noisy machine hits whole and split alike.
     for _ in range(repeats + _WARM_UP_ROUNDS):
         tensors = runtime.head(point, inputs)
-        maps = [tensor for tensor in tensors if _is_feature_map(tensor)]
+        maps = [tensor for tensor in tensors if _is_encoded(tensor)]
         encoded = [codec.encode(tensor) for tensor in maps]
         measure("whole_s", runtime.whole, inputs)
         measure("head_s", runtime.head, point, inputs)
@@ -212,9 +254,8 @@ def _profile_point(
     }
 
 
-def _is_feature_map(tensor: Array) -> bool:
-    """Whether the codec takes it; token ids and masks cross as they are."""
-    return tensor.dtype == np.float32 and tensor.ndim >= MIN_DIMS
+def _is_encoded(tensor: Array) -> bool:
+    return is_feature_map(tensor.shape, tensor.dtype) and bool(np.isfinite(tensor).all())
 
 
 def _blocks_s(
@@ -222,48 +263,12 @@ def _blocks_s(
 ) -> Iterator[float]:
     """Median seconds of each block; one is loaded at a time."""
     tensors = inputs
-    for start, end in pairwise(folder.cuts):
+    for start, end in progress("measuring blocks", list(pairwise(folder.cuts))):
         for _ in range(_WARM_UP_ROUNDS):
             after = runtime.between(start, end, tensors)
         yield statistics.median(timed(runtime.between, start, end, tensors) for _ in range(repeats))
         tensors = after
         runtime.release()
-
-
-def _fidelity(
-    folder: ModelFolder, runtime: SplitRuntime, samples: list[tuple[Array, ...]]
-) -> tuple[list[float], list[float]]:
-    """Per split point: top-1 agreement with the unsplit network, and RMS error of the codec.
-
-    Top-1 is along the last dimension of the first output. The error is relative to the standard
-    deviation of the tensor, the worst one of those that cross.
-    """
-    codec = Codec()
-    points = folder.split_points
-    agreed, errors = np.zeros(len(points)), np.zeros(len(points))
-    for inputs in samples:
-        top1 = _top1(runtime.whole(inputs))
-        for i, point in enumerate(points[:-1]):
-            tensors = runtime.head(point, inputs)
-            received = tuple(
-                np.array(codec.decode(codec.encode(tensor))) if _is_feature_map(tensor) else tensor
-                for tensor in tensors
-            )
-            agreed[i] += float(np.mean(_top1(runtime.tail(point, received)) == top1))
-            errors[i] += max(map(_relative_error, received, tensors))
-    agreed[-1] = len(samples)
-    return (agreed / len(samples)).tolist(), (errors / len(samples)).tolist()
-
-
-def _top1(outputs: tuple[Array, ...]) -> Array:
-    first: Array = np.atleast_1d(outputs[0])
-    return np.asarray(first.argmax(axis=-1))
-
-
-def _relative_error(received: Array, sent: Array) -> float:
-    if sent.dtype.kind != "f" or not sent.std():
-        return 0.0
-    return float(np.sqrt(np.mean((received - sent) ** 2)) / sent.std())
 
 
 def write(path: Path, result: dict[str, Any]) -> None:

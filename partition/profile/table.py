@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from partition.profile.measures import of_name
+
 _NAME_WIDTH = 34
 
 
@@ -43,20 +45,34 @@ def _blocks(result: dict[str, Any]) -> list[str]:
 
 
 def _split_points(result: dict[str, Any]) -> list[str]:
+    codecs = list(result["split_points"][0]["fidelity"])
     lines = [
         f"{result['whole_s'] * 1e3:.2f} ms unsplit, {result['threads']} thread(s), medians of "
-        f"{result['repeats']}, agreement over {result['crops']} inputs",
+        f"{result['repeats']}; {_fidelity(result)}",
         f"{'split point':{_NAME_WIDTH}} {'wire kB':>8} {'head ms':>8} {'tail ms':>8} {'ratio':>6} "
-        f"{'codec us':>8} {'agree':>6}",
+        f"{'codec us':>8} {' '.join(f'{name:>7}' for name in codecs)}",
     ]
     for point in result["split_points"]:
         codec_s = point["encode_s"] + point["decode_s"]
+        values = " ".join(f"{_shown(point['fidelity'][name]):>7}" for name in codecs)
         lines.append(
             f"{_short(point['name'])} {point['wire_bytes'] / 1e3:8.1f} "
             f"{point['head_s'] * 1e3:8.2f} {point['tail_s'] * 1e3:8.2f} "
-            f"{point['split_ratio']:6.3f} {codec_s * 1e6:8.0f} {point['agreement']:6.3f}"
+            f"{point['split_ratio']:6.3f} {codec_s * 1e6:8.0f} {values}"
         )
     return lines
+
+
+def _fidelity(result: dict[str, Any]) -> str:
+    """What the last columns are, or why they are empty."""
+    if result["measure"] is None:
+        return f"fidelity unknown, {result['why']}"
+    meaning = of_name(result["measure"]).meaning
+    return f"fidelity as {result['measure']}: {meaning} ({result['why']}), over {result['inputs']}"
+
+
+def _shown(value: dict[str, float] | None) -> str:
+    return "unknown" if value is None else f"{value['value']:.3f}"
 
 
 def _short(name: str) -> str:

@@ -14,7 +14,8 @@ from partition.errors import CloudError
 from partition.model.folder import ModelFolder
 from partition.providers.execution import Execution
 from partition.security.tls import ServerSecurity, is_loopback
-from partition.server.cloud_server import CloudServer, ServerLimits, keep_memory
+from partition.server.cloud_server import CloudServer, ServerLimits
+from partition.server.memory import keep_memory
 from partition.server.metrics import ServerMetrics
 from partition.transport import rpc
 

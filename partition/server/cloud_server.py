@@ -6,10 +6,8 @@ time than an event loop and a worker (`results/server.md`).
 
 from __future__ import annotations
 
-import ctypes
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,6 +17,7 @@ from grpc_reflection.v1alpha import reflection
 from partition.errors import DeadlineExceededError
 from partition.listener.endpoint import Endpoint
 from partition.listener.load_meter import LoadMeter
+from partition.listener.peers import Peer
 from partition.model.folder import ModelFolder
 from partition.model.runtime import SplitRuntime
 from partition.providers.execution import Execution
@@ -26,13 +25,10 @@ from partition.security.tls import ServerSecurity
 from partition.server.batching import BatchQueue
 from partition.server.certificate_watch import CertificateWatch
 from partition.server.health import Health
+from partition.server.memory import MemoryReturn
 from partition.server.metrics import ServerMetrics
 from partition.server.model_store import ModelStore, Outputs
 from partition.transport import rpc, wire
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_KEPT_BYTES = 256 * 2**20
-_MAX_MMAP_THRESHOLD_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +36,7 @@ class ServerLimits:
     """How much a server takes on."""
 
     max_waiting: int = 64
-    """Requests that may wait for a worker; one more is refused."""
+    """Requests that may wait for a worker; with one more, who has most of them is refused."""
     max_batch: int = 16
     """Requests of one cut that are run together; a power of two."""
     batch_cap_s: float = 0.02
@@ -103,6 +99,7 @@ class CloudServer:
         self._load = LoadMeter(max_workers)
         self._watch()
         shown = (security.cert, security.client_ca) if security else ()
+        self._memory = MemoryReturn()
         self._certificates = CertificateWatch([path for path in shown if path])
         self._endpoint = Endpoint(
             listen,
@@ -126,12 +123,14 @@ class CloudServer:
             self._models.load_all()
         self._endpoint.start()
         self._certificates.start()
+        self._memory.start()
         self._health.serving = True
         return self
 
     def __exit__(self, *_: object) -> None:
         """Refuse what comes, finish what is being served, then stop."""
         self._certificates.close()
+        self._memory.close()
         self._health.serving = False
         self._endpoint.stop(self._limits.drain_s)
 
@@ -149,17 +148,9 @@ class CloudServer:
             lambda: float(self._models.loaded_bytes),
         )
 
-    def _answer(self, request: wire.Request, due_s: float) -> Outputs:
+    def _answer(self, request: wire.Request, due_s: float, peer: Peer) -> Outputs:
         tail = self._models.tail(request.fingerprint, request.split)
         tail.check(request.tensors)
         if due_s <= time.monotonic():
             raise DeadlineExceededError("the request waited too long")
-        return self._queue.serve(tail, request.tensors, due_s)
-
-
-def keep_memory() -> None:
-    """Let malloc keep what was freed: page faults would cost 0.1 ms per request (glibc only)."""
-    with suppress(OSError, AttributeError):
-        libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_THRESHOLD, _MAX_MMAP_THRESHOLD_BYTES)
-        libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+        return self._queue.serve(tail, request.tensors, due_s, peer)

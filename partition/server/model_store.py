@@ -15,6 +15,7 @@ import numpy.typing as npt
 from partition.attention.runtime import AttentionRuntime
 from partition.codec.codec import Codec, Encoded
 from partition.errors import CloudError, ModelRunError, WireError
+from partition.listener import fair_pool
 from partition.model.folder import ModelFolder
 from partition.model.graph_file import load_graph
 from partition.model.runtime import SplitRuntime
@@ -28,7 +29,6 @@ Tensors = tuple[Encoded | wire.Raw, ...]
 Outputs = tuple[npt.NDArray[Any], ...]
 
 _MAX_BATCH = 1024
-_FLOAT32 = np.dtype(np.float32)
 
 _Piece = tuple[str, Hashable]
 """Something that is loaded once, however many tails share it: a network's fingerprint, and the part
@@ -92,7 +92,11 @@ class Tail:
                 for shape, dtype in zip(self.point.shapes, self._dtypes, strict=True)
             )
             with suppress(ModelRunError):  # not every network takes zeros; it is loaded now
-                self._tail(zeros)
+                self.compute(zeros)
+
+    def compute(self, tensors: Outputs) -> Outputs:
+        """The network's outputs from tensors of any batch that the network takes."""
+        return self._tail(tensors)
 
     def check(self, tensors: Tensors) -> None:
         """Refuse tensors of another shape or type than cross here.
@@ -111,9 +115,9 @@ class Tail:
     def run(self, requests: Sequence[Tensors]) -> list[Outputs]:
         """The network's outputs for each of some requests, in one batch."""
         if len(requests) == 1:
-            return [self._tail(tuple(map(self._decoded, requests[0])))]
+            return [self.compute(tuple(map(self._decoded, requests[0])))]
         inputs = tuple(self._stacked(alike) for alike in zip(*requests, strict=True))
-        outputs = self._tail(inputs)
+        outputs = self.compute(inputs)
         n = len(requests)
         if any(len(output) != n for output in outputs):
             raise CloudError(f"the tail at {self.point.name} mixes up the requests of a batch")
@@ -136,7 +140,7 @@ class Tail:
 
 def _dtype(tensor: Encoded | wire.Raw) -> np.dtype[Any]:
     """Of the decoded tensor."""
-    return _FLOAT32 if isinstance(tensor, Encoded) else tensor.array.dtype
+    return tensor.dtype if isinstance(tensor, Encoded) else tensor.array.dtype
 
 
 class ModelStore:
@@ -202,7 +206,7 @@ class ModelStore:
         folder = self.folders[fingerprint]
         if not 0 <= split < len(folder.split_points) - 1:
             raise WireError(f"no split point {split} of {folder.name} has a tail")
-        with loading:  # one loads, others of the same tail wait
+        with fair_pool.aside(), loading:  # one loads, others of the same tail wait
             with self._lock:
                 tail = self._tails.get(key)
             return tail or self._load(key, folder)
@@ -219,6 +223,8 @@ class ModelStore:
                 progress.step(f"{folder.name} from {point.name}")
                 if self._fits(self._pieces(folder, point)):
                     self.tail(folder.fingerprint, point.index)
+        for runtime in self._runtimes.values():
+            runtime.forget_graph()
 
     def _pieces(self, folder: ModelFolder, point: SplitPoint) -> dict[_Piece, int]:
         return pieces_of(folder, point, self._runtimes[folder.fingerprint])

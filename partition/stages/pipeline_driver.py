@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from partition.errors import PartitionError
 from partition.model.folder import ModelFolder
+from partition.model.inputs import as_inputs
 from partition.model.runtime import Array
 from partition.stages.errors import StageError, StageLostError
 from partition.stages.frame_receiver import FrameReceiver
@@ -180,7 +181,9 @@ class PipelineDriver:
                 if self._closing:
                     return
             frame = next(frames, None)
-            message = None if frame is None else self._entry.pack(frame, state.taken)
+            message = None
+            if frame is not None:
+                message = self._entry.pack(as_inputs(self._folder, frame), state.taken)
             with self._changed:
                 if message is None:
                     state.exhausted = True

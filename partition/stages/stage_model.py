@@ -8,7 +8,7 @@ import numpy as np
 
 from partition.codec import quantisers
 from partition.codec.codec import Codec
-from partition.codec.encoded import MIN_DIMS, Encoded
+from partition.codec.encoded import Encoded
 from partition.errors import ModelFolderError, ModelRunError, WireError
 from partition.model.folder import ModelFolder
 from partition.model.runtime import Array, SplitRuntime
@@ -78,10 +78,8 @@ class CutCodec:
         return tuple(map(np.zeros, self.point.shapes, self._dtypes))
 
     def _encode(self, tensor: Array) -> Encoded | wire.Raw:
-        if self._codec is None or tensor.dtype != np.float32 or tensor.ndim < MIN_DIMS:
-            return wire.Raw(tensor)
         try:
-            return self._codec.encode(tensor)
+            return wire.carried(tensor, self._codec)
         except WireError:  # NaN or infinity, which some networks give rightly, has no level
             return wire.Raw(tensor)
 

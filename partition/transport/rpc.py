@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from partition.errors import CloudError, WireError
+from partition.errors import CloudError, DeadlineExceededError, WireError
 
 HELLO = "Hello"
 INFER = "Infer"
@@ -37,6 +37,24 @@ def parse_address(address: str) -> tuple[str, int]:
     if not host or not port.isdecimal() or int(port) > _MAX_PORT:
         raise CloudError(f"address {address!r} is not HOST:PORT with a port from 0 to {_MAX_PORT}")
     return host.strip("[]"), int(port)
+
+
+def patience_s(deadline_s: float) -> float:
+    """How long to wait for an answer that is of no use after `deadline_s`: a minute at most.
+
+    Raises:
+        WireError: it is no number.
+        DeadlineExceededError: it is over.
+    """
+    try:
+        seconds = float(deadline_s)
+    except (TypeError, ValueError):
+        raise WireError(f"a deadline of {deadline_s!r} says nothing: give seconds") from None
+    if seconds <= 0:
+        raise DeadlineExceededError(
+            f"a deadline of {seconds:g} s is over before anything is sent: give seconds from now"
+        )
+    return timeout_s(seconds)
 
 
 def timeout_s(deadline_s: float) -> float:

@@ -17,13 +17,13 @@ import numpy.typing as npt
 from partition.codec.encoded import Encoded
 from partition.errors import WireError
 from partition.transport import wire_tensors
-from partition.transport.wire_tensors import MAX_TENSORS, Raw, Reader
+from partition.transport.wire_tensors import MAX_TENSORS, Raw, Reader, carried
 
-__all__ = ["MAX_MESSAGE_BYTES", "MAX_TENSORS", "Hello", "Raw", "Reply", "Request"]
+__all__ = ["MAX_MESSAGE_BYTES", "MAX_TENSORS", "Hello", "Raw", "Reply", "Request", "carried"]
 
 MAX_MESSAGE_BYTES = 64 * 2**20
 _MAGIC = b"DVFO"
-_VERSION = 3
+_VERSION = 4
 _HELLO, _REQUEST, _REPLY = 1, 2, 3
 
 _PREFIX = struct.Struct("<4sBB2x")  # magic, version, kind
@@ -51,7 +51,7 @@ class Request:
     fingerprint: str
     split: int
     tensors: tuple[Encoded | Raw, ...]
-    """Up to 8: feature maps, quantised; token ids, masks and the like as they are."""
+    """Up to 8, as `carried` makes them: feature maps quantised, anything else as it is."""
     number: int = 0
     """Which one of its sender's it is, below `NUMBERS`."""
 

@@ -11,15 +11,23 @@ import numpy as np
 import numpy.typing as npt
 
 from partition.codec import quantisers
+from partition.codec.codec import Codec
 from partition.codec.encoded import (
+    FLOAT16,
+    FLOAT32,
     MAX_DIMS,
     MIN_DIMS,
     PARAMETER_BYTES,
     Encoded,
+    Uint16Array,
     check_channels,
+    check_outliers,
+    is_feature_map,
+    most_outliers,
     payload_shape,
 )
 from partition.codec.message_sizes import RAW_NAMES, RAW_TYPES, padding
+from partition.codec.outliers import Outliers
 from partition.codec.quantise import Float32Array, Quantiser
 from partition.errors import WireError
 
@@ -27,10 +35,10 @@ MAX_TENSORS = 8
 MAX_VALUES = 64 * 2**20
 """Values of all tensors of a message together, once decoded: 256 MiB of float32. Channels left out
 cannot ask for more."""
-_COMPRESSED, _SOME_CHANNELS = 1, 2
+_COMPRESSED, _SOME_CHANNELS, _HALF = 1, 2, 4
 """Flags; the first one, a payload that zstd has shrunk, was sent by none but early versions."""
-# type, number of dimensions, flags; channels kept; bytes of the payload; shape
-_HEADER = struct.Struct("<BBBxHxxI6I4x")
+# type, number of dimensions, flags; channels kept; bytes of the payload; shape; outliers
+_HEADER = struct.Struct("<BBBxHxxI6II")
 _RAW = {code: np.dtype(name).newbyteorder("<") for code, name in enumerate(RAW_TYPES, 16)}
 _TYPE_OF_RAW = {dtype: code for code, dtype in _RAW.items()}
 
@@ -116,6 +124,24 @@ def pack(tensor: Encoded | Raw) -> list[Part]:
     return _pack_encoded(tensor) if isinstance(tensor, Encoded) else _pack_raw(tensor.array)
 
 
+def carried(
+    tensor: npt.NDArray[Any], codec: Codec | None, channels: Uint16Array | None = None
+) -> Encoded | Raw:
+    """What a message carries of a tensor: a feature map quantised, anything else as it is.
+
+    Args:
+        tensor: any.
+        codec: for feature maps; None sends them as they are, too.
+        channels: of a feature map that are kept, ascending; None: all.
+
+    Raises:
+        WireError: the codec cannot encode it.
+    """
+    if codec is None or not is_feature_map(tensor.shape, tensor.dtype):
+        return Raw(tensor)
+    return codec.encode(tensor, channels)
+
+
 def unpack(reader: Reader, count: int) -> tuple[Encoded | Raw, ...]:
     """The next `count` tensors, as views of the message.
 
@@ -135,13 +161,18 @@ def unpack(reader: Reader, count: int) -> tuple[Encoded | Raw, ...]:
 
 def _pack_encoded(tensor: Encoded) -> list[Part]:
     flags = _SOME_CHANNELS * (tensor.channels is not None)
+    flags |= _HALF * (tensor.dtype == FLOAT16)
     kept = 0 if tensor.channels is None else len(tensor.channels) - 1
+    outliers = tensor.outliers
+    aside = 0 if outliers is None else len(outliers.positions)
     payload = tensor.payload.reshape(-1)
     code = quantisers.of_bits(tensor.bits).wire_type
-    header = _header(code, flags, kept, payload.nbytes, tensor.shape)
+    header = _header(code, flags, kept, payload.nbytes, tensor.shape, aside)
     parts: list[Part] = [header, tensor.scale.data, tensor.zero.data]
     if tensor.channels is not None:
         parts += [tensor.channels.data, bytes(padding(tensor.channels.nbytes))]
+    if outliers is not None:
+        parts += [outliers.positions.data, outliers.values.data]
     return [*parts, payload.data, bytes(padding(payload.nbytes))]
 
 
@@ -150,17 +181,19 @@ def _pack_raw(array: npt.NDArray[Any]) -> list[Part]:
     if code is None:
         raise WireError(f"array of {array.dtype}: a message carries {RAW_NAMES}")
     data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    header = _header(code, 0, 0, data.nbytes, array.shape)
+    header = _header(code, 0, 0, data.nbytes, array.shape, 0)
     return [header, data.data, bytes(padding(data.nbytes))]
 
 
-def _header(code: int, flags: int, kept: int, n_bytes: int, shape: tuple[int, ...]) -> bytes:
+def _header(
+    code: int, flags: int, kept: int, n_bytes: int, shape: tuple[int, ...], aside: int
+) -> bytes:
     if len(shape) > MAX_DIMS or _values(shape) > MAX_VALUES:
         raise WireError(
             f"tensor of shape {shape}: send up to {MAX_DIMS} dimensions and {MAX_VALUES} values"
         )
     dims = (*shape, *(0,) * (MAX_DIMS - len(shape)))
-    return _HEADER.pack(code, len(shape), flags, kept, n_bytes, *dims)
+    return _HEADER.pack(code, len(shape), flags, kept, n_bytes, *dims, aside)
 
 
 def _values(shape: tuple[int, ...]) -> int:
@@ -169,13 +202,13 @@ def _values(shape: tuple[int, ...]) -> int:
 
 
 def _unpack_one(reader: Reader, max_values: int) -> Encoded | Raw:
-    code, n_dims, flags, kept, n_bytes, *dims = reader.take(_HEADER)
+    code, n_dims, flags, kept, n_bytes, *dims, aside = reader.take(_HEADER)
     shape = tuple(dims[:n_dims])
     if n_dims > MAX_DIMS or any(dims[n_dims:]):
         raise WireError(f"tensor of type {code}, {n_dims} dimensions and shape {dims}")
     if _values(shape) > max_values:
         raise WireError(f"tensor of shape {shape} takes a message beyond {MAX_VALUES} values")
-    if code in _RAW and not flags and not kept:
+    if code in _RAW and not (flags or kept or aside):
         return _unpack_raw(reader, _RAW[code], shape, n_bytes)
     quantiser = quantisers.of_wire_type(code)
     if quantiser is not None and flags & _COMPRESSED:
@@ -183,35 +216,45 @@ def _unpack_one(reader: Reader, max_values: int) -> Encoded | Raw:
             f"tensor {shape} is compressed with zstd, as only an older version could send it: "
             "install the same version on both sides"
         )
-    some = flags == _SOME_CHANNELS
-    if (
-        quantiser is None
-        or n_dims < MIN_DIMS
-        or 0 in shape
-        or flags & ~_SOME_CHANNELS
-        or (kept and not some)
-    ):
+    some = bool(flags & _SOME_CHANNELS)
+    known = not flags & ~(_SOME_CHANNELS | _HALF) and (some or not kept)
+    if quantiser is None or n_dims < MIN_DIMS or 0 in shape or not known:
         raise WireError(f"tensor of type {code}, flags {flags} and shape {shape}")
+    dtype = FLOAT16 if flags & _HALF else FLOAT32
     kept_shape = (shape[0], kept + 1, *shape[2:]) if some else shape
     groups, row_bytes = payload_shape(kept_shape, quantiser.bits)
     parameters = np.frombuffer(reader.raw(PARAMETER_BYTES * groups), "<f4").reshape(2, groups)
     scale, zero = parameters
-    _check_parameters(scale, zero, quantiser)
+    _check_parameters(scale, zero, quantiser, dtype)
     channels = None
     if some:
         channels = np.frombuffer(reader.padded(2 * (kept + 1)), "<u2")
         check_channels(channels, shape[1])
+    outliers = _unpack_outliers(reader, aside, kept_shape, dtype) if aside else None
     if n_bytes != groups * row_bytes:
         raise WireError(f"tensor {shape} has {n_bytes} bytes, expected {groups * row_bytes}")
     payload = np.frombuffer(reader.padded(n_bytes), np.uint8).reshape(groups, row_bytes)
-    return Encoded(shape, quantiser.bits, payload, scale, zero, channels)
+    return Encoded(shape, quantiser.bits, payload, scale, zero, channels, outliers, dtype)
 
 
-def _check_parameters(scale: Float32Array, zero: Float32Array, quantiser: Quantiser) -> None:
+def _unpack_outliers(
+    reader: Reader, count: int, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> Outliers:
+    if count > most_outliers(shape):
+        raise WireError(f"tensor {shape} has {count} outliers: up to {most_outliers(shape)} may be")
+    positions = np.frombuffer(reader.raw(4 * count), "<u4")
+    outliers = Outliers(positions, np.frombuffer(reader.raw(4 * count), "<f4"))
+    check_outliers(outliers, shape, dtype)
+    return outliers
+
+
+def _check_parameters(
+    scale: Float32Array, zero: Float32Array, quantiser: Quantiser, dtype: np.dtype[Any]
+) -> None:
     with np.errstate(over="ignore", invalid="ignore"):
-        finite = np.isfinite(scale * np.float32(quantiser.top) + zero).all()
-    if not (finite and scale.min() >= 0):
-        raise WireError("tensor has a scale or zero beyond the finite numbers of float32")
+        ends = np.stack([zero, scale * np.float32(quantiser.top) + zero]).astype(dtype)
+    if not (np.isfinite(ends).all() and scale.min() >= 0):
+        raise WireError(f"tensor has a scale or zero beyond the finite numbers of {dtype.name}")
 
 
 def _unpack_raw(reader: Reader, dtype: np.dtype[Any], shape: tuple[int, ...], n_bytes: int) -> Raw:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from types import SimpleNamespace
 
 import pytest
@@ -20,8 +21,9 @@ class Plant:
     """Draws 4 W, give or take 0.2 W, and answers or drops what it is told to."""
 
     is_modelled = dry_run = False
-    link_bps, clocks_in_force, n_failures = 5e6, (), {}
+    link_bps, clocks_in_force, n_failures, too_slow_share = 5e6, (), {}, 0.0
     energy_uncertainty_j = 0.025
+    accuracy = None
     layout = SimpleNamespace(board="board", model="network")
 
     def run(self, answered, dropped=0, *, is_measured=True):
@@ -32,15 +34,18 @@ class Plant:
     def route_name(self, index):
         return "cut"
 
+    def accuracy_of(self, served):
+        return self.accuracy
+
 
 @pytest.fixture
 def told():
     """Run steps one after another; returns the summary."""
 
-    def tell(*steps, late_s=0.0):
+    def tell(*steps, late_s=0.0, accuracies=(None,)):
         plant, clock = Plant(), FakeClock()
         summary = Summary("advised", plant, clock)
-        for answered, dropped, is_measured in steps:
+        for (answered, dropped, is_measured), plant.accuracy in zip(steps, cycle(accuracies)):
             info = plant.run(answered, dropped, is_measured=is_measured)
             clock.sleep(STEP_S + late_s)
             summary.add(info, 0.0)
@@ -64,6 +69,19 @@ def test_the_errors_of_all_windows_are_told(told):
 
 
 @pytest.mark.parametrize(
+    ("accuracies", "mean", "words"),
+    [
+        ((0.9, 1.0), 0.925, "accuracy of the routes as measured: 92.5 %;"),
+        ((None,), None, "accuracy unknown (python -m partition.profile measures it);"),
+    ],
+)
+def test_accuracy_is_that_of_the_routes_or_unknown(told, accuracies, mean, words):
+    summary = told((3, 0, True), (1, 0, True), accuracies=accuracies)
+    assert summary.document()["route_accuracy"] == pytest.approx(mean)
+    assert words in summary.text()
+
+
+@pytest.mark.parametrize(
     ("steps", "late_s", "unseen_s"),
     [([(2, 0, True), (2, 0, False)], 0.0, STEP_S), ([(2, 0, True)] * 2, 0.05, 0.05)],
     ids=["not measured", "between two windows"],
@@ -73,6 +91,15 @@ def test_nothing_is_known_of_what_was_drawn_unseen(told, steps, late_s, unseen_s
     seen_s = sum(STEP_S for *_, is_measured in steps if is_measured)
     assert document["unmeasured_s"] == pytest.approx(unseen_s)
     assert document["energy_uncertainty_j"] == pytest.approx(0.2 * seen_s + 4.0 * unseen_s)
+
+
+@pytest.mark.parametrize(("share", "is_told"), [(0.01, False), (0.4, True)])
+def test_a_machine_too_slow_for_the_modelled_board_is_told(told, monkeypatch, share, is_told):
+    monkeypatch.setattr(Plant, "too_slow_share", share)
+    summary = told((2, 0, True))
+    assert summary.document()["too_slow_share"] == share
+    assert ("too slow to play" in summary.text()) == is_told
+    assert not is_told or "in 40% of its work" in summary.text()
 
 
 def test_without_an_answer_there_is_no_energy_per_request(told):

@@ -1,13 +1,15 @@
-"""Policy folders of schema versions 1 to 3."""
+"""Policy folders of schema versions 1 to 4."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from dataclasses import asdict
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from agents.advised.policy import advised_rule
 from agents.deployed.run_folder import load_policy
@@ -56,9 +58,25 @@ def network(layout, tmp_path):
     """A folder with a network's weights, and its document without versions and checksum."""
     constant_policy(layout, (2, 0, 1, 3)).save(tmp_path)
     document = json.loads((tmp_path / METADATA_FILE).read_text())
-    for key in ("kind", "schema_version", checksum.KEY):
+    for key in ("kind", "schema_version", "clip_obs", checksum.KEY):
         del document[key]
     return document
+
+
+def test_version_4_is_read(layout, network, tmp_path):
+    write(tmp_path, network | {"kind": "network"}, 4, sealed=True)
+    policy = load_policy(tmp_path)
+    decided = policy.decide(np.zeros((1, len(policy.metadata.fields)), np.float32))
+    assert decided.tolist() == [[2, 0, 1, 3]]
+    blob = (tmp_path / WEIGHTS_FILE).read_bytes()
+    empty = hashlib.sha256(save({})).hexdigest()
+    (tmp_path / WEIGHTS_FILE).write_bytes(save({}))
+    write(tmp_path, rule(layout, action=[0]) | {"weights_sha256": empty}, 4, sealed=True)
+    assert load_policy(tmp_path).rule.parameters == {"action": [0]}
+    (tmp_path / WEIGHTS_FILE).write_bytes(blob)
+    write(tmp_path, network | {"kind": "network"}, 4, sealed=False)
+    with pytest.raises(PolicyError, match="sha256 is that of another content"):
+        load_policy(tmp_path)
 
 
 @pytest.mark.parametrize(("version", "sealed"), [(2, False), (3, True)])

@@ -122,7 +122,7 @@ def test_metadata_that_is_no_text_is_refused(folder):
     assert "policy.json cannot be read" in refusal(folder)
 
 
-@pytest.mark.parametrize("version", [0, 5, "2", None])
+@pytest.mark.parametrize("version", [0, 6, "2", None])
 def test_other_schema_version_is_refused(folder, version):
     rewrite(folder, schema_version=version)
     message = refusal(folder)
@@ -320,7 +320,7 @@ def test_a_bias_with_two_axes_is_refused(folder):
 
 def test_policy_json_says_units_bounds_and_values(folder, small_world):
     document = json.loads((folder / "policy.json").read_text())
-    assert document["schema_version"] == 4
+    assert document["schema_version"] == 5
     assert document["fields"][0] == {
         "name": "link_bps",
         "unit": "bit/s",

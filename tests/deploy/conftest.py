@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -41,15 +39,6 @@ def photographs(tmp_path):
         pixels = np.random.default_rng(seed).integers(0, 256, (40, 48, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{seed}.png")
     return folder
-
-
-@pytest.fixture
-def kept_signals():
-    """This process's signals stay as they were: a test runner's own, and what a child inherits."""
-    before = {number: signal.getsignal(number) for number in deploy.StopRequest.SIGNALS}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -154,7 +154,7 @@ def test_emulated_board_is_driven_and_lets_the_process_go(
 def test_a_gpu_that_computes_nothing_is_told(
     machine, machine_run, main, monkeypatch, caplog, on_processor, told
 ):
-    monkeypatch.setattr("envs.make.SplitPipeline.is_on_processor", on_processor)
+    monkeypatch.setattr("envs.live.make.SplitPipeline.is_on_processor", on_processor)
     options = ["--board", "linux", "--dry-run", "--duration", 0.3]
     assert main(machine_run, *options, root=machine.root) == 0
     assert caplog.text.count("runs on the processor only") == told

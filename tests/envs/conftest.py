@@ -127,6 +127,7 @@ def fleet(device, costs, constant) -> Callable[..., BatchedSimulator]:
             model="made-up",
             cut_list_fingerprint="0" * 16,
             costs=costs,
+            route_names=tuple(map(str, range(len(costs.wire_bytes)))),
             scenarios=(constant(changes),),
             n_steps=n_steps,
             **settings,

@@ -50,7 +50,9 @@ def folder(tiny):
         row(last, 0.0, 8, 0.90, 0),
     )
     table = AccuracyTable(tiny.name, tiny.fingerprint, "made up", "none", 100, 100, 0.9, 0.9, rows)
-    return replace(tiny, attention=Attention(table, {first.name: TrainedCut(SCORES, BRANCH)}))
+    attention = Attention(table, {first.name: TrainedCut(SCORES, BRANCH)})
+    agreements = (1.0,) * len(tiny.split_points)
+    return replace(tiny, attention=attention, fidelity=agreements, measure="top-1")
 
 
 @pytest.fixture(scope="module")

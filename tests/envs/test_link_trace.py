@@ -31,6 +31,42 @@ def test_gaps_of_a_csv_are_interpolated(trace):
     np.testing.assert_allclose(rate_bps, np.arange(11) * 1e6)
 
 
+SEVERAL = "trace,direction,second,mbps\n" + "\n".join(
+    f"{name},{way},{second},{rate + second}"
+    for name, rate in (("LTE", 10), ("UMTS", 1))
+    for way in ("down", "up")
+    for second in range(20)
+)
+
+
+def test_of_several_recordings_in_a_csv_one_is_chosen(trace):
+    path = trace(SEVERAL)
+    rate_bps = read_trace(path, {"trace": "UMTS", "direction": "up"})
+    np.testing.assert_allclose(rate_bps, 1e6 * (1 + np.arange(20)))
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        (
+            {},
+            r'recordings; choose .* \{ trace = "LTE", direction = "down" \} or .*4 in all',
+        ),
+        ({"trace": "LTE"}, "several recordings"),
+        ({"trace": "5G"}, "no such recording"),
+        ({"way": "up"}, "no column 'way'"),
+    ],
+)
+def test_a_choice_of_no_single_recording_shows_those_there_are(trace, where, said):
+    with pytest.raises(ScenarioError, match=said):
+        read_trace(trace(SEVERAL), where)
+
+
+def test_the_command_takes_a_choice_too(trace, capsys):
+    assert main([str(trace(SEVERAL)), "--where", "trace=LTE", "direction=up"]) == 0
+    assert "[link.rate_mbps]" in capsys.readouterr().out
+
+
 def test_mahimahi_counts_packets_per_second_and_leaves_the_cut_last_one_out(trace):
     lines = [str(ms) for second in range(12) for ms in (1000 * second, 1000 * second + 900)]
     rate_bps = read_trace(trace("\n".join(lines)))

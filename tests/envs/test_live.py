@@ -81,15 +81,22 @@ def plant(tiny, device, clock, constant, split_runtime, inputs, tiny_costs, labe
     """Build and reset a plant in a constant scenario with some keys changed."""
 
     def build(
-        changes=None, *, cloud=None, dry_run=False, n_steps=40, requests=None, board=SimBoard
+        changes=None,
+        *,
+        cloud=None,
+        dry_run=False,
+        n_steps=40,
+        requests=None,
+        board=SimBoard,
+        folder=tiny,
     ):
         board = board(device, clock=clock, sleep=clock.sleep, dry_run=dry_run)
         board.open()
         live = LivePlant(
             board,
             SplitPipeline(tiny, split_runtime, cloud, BoardPacer(board, tiny.routes), clock=clock),
-            live_layout(board, tiny, device.max_power_w),
-            tiny,
+            live_layout(board, folder, device.max_power_w),
+            folder,
             requests or ScenarioRequests(inputs, labels, clock, clock.sleep),
             constant(changes),
             CloudLink(cloud, clock),
@@ -219,6 +226,20 @@ def test_the_cloud_answers(plant, clock, logits, tiny, inputs, labels):
 def test_an_answer_with_another_label_costs_accuracy(plant, clock, logits):
     live = plant(cloud=FakeCloud(clock, logits=-logits))
     assert live.step(action(live, split=0)).accuracy[0] == 0.0
+
+
+def test_without_labels_accuracy_is_the_routes_or_unknown(plant, clock, logits, inputs, tiny):
+    def served(**known):
+        requests = ScenarioRequests(inputs, [None, None], clock, clock.sleep)
+        folder = replace(tiny, **known)
+        return plant(cloud=FakeCloud(clock, logits=logits), requests=requests, folder=folder)
+
+    live = served()
+    assert np.isnan(live.step(action(live, split=0)).accuracy[0])
+    assert {live.accuracy_of(s) for s in live.served} == {None}
+    n = len(tiny.split_points)
+    live = served(fidelity=(0.75, *(1.0,) * (n - 1)), measure="boxes")
+    assert live.step(action(live, split=0)).accuracy[0] == 0.75
 
 
 def test_an_answer_after_the_target_is_late(plant, clock, logits):

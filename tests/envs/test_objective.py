@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -41,6 +43,15 @@ def test_the_terms_are_as_worked_out_by_hand():
     }
     for name, values in expected.items():
         np.testing.assert_allclose(terms[name], values, atol=1e-12)
+
+
+def test_an_unknown_accuracy_costs_nothing():
+    unknown = replace(OUTCOME, accuracy=np.full(2, np.nan, np.float32))
+    terms = OBJECTIVE.terms(unknown, np.array([0.2, 0.2]))
+    assert terms["accuracy"].tolist() == [0.0, 0.0]
+    known = replace(OUTCOME, accuracy=np.ones(2))
+    eta = np.array([0.2, 0.2])
+    np.testing.assert_array_equal(OBJECTIVE.cost(unknown, eta), OBJECTIVE.cost(known, eta))
 
 
 @pytest.mark.parametrize(

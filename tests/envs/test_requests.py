@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
+from envs.live.make import make_live
 from envs.live.plant import STEP_S
 from envs.live.requests import MAX_WAITING, ApplicationRequests, ScenarioRequests
-from envs.make import make_live
 from envs.scenarios.episodes import EpisodeConditions
 from hw.errors import HardwareError
 from partition.edge.local_client import LocalClient
@@ -208,7 +208,7 @@ def test_as_many_wait_as_the_simulator_lets(live):
 
 
 def test_an_address_in_use_is_named_before_the_board_is_touched(live, tiny, monkeypatch):
-    monkeypatch.setattr("envs.make.open_board", None)
+    monkeypatch.setattr("envs.live.make.open_board", None)
     with pytest.raises(CloudError, match="choose another address or port"):
         make_live("sim", "tx2", str(tiny.path), listen=live.plant.address)
 

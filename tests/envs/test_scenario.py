@@ -139,12 +139,17 @@ def test_a_trace_beside_the_scenario_is_replayed(constant, tmp_path, text):
 @pytest.mark.parametrize(
     ("changes", "key", "problem"),
     [
+        (
+            {"link.trace_where": "{ trace = 'x' }"},
+            "link",
+            "chooses from a trace, and none is given",
+        ),
         ({"link.rate_mbps": "nan"}, "link.rate_mbps", "give a finite number"),
         ({"link.rtt_ms": "inf"}, "link.rtt_ms", "give a finite number"),
         ({"eta": "1.5"}, "eta", "is 1.5; give a number <= 1"),
         ({"server.load": "1.0"}, "server.load", "is 1; give a number <= 0.99"),
         ({"arrivals.rate_hz": "-1.0"}, "arrivals.rate_hz", "is -1; give a number >= 0.1"),
-        ({"link.rate_mbsp": "5.0"}, "link.rate_mbsp", "is no known key"),
+        ({"link.rate_mbsp": "5.0"}, "link.rate_mbsp", "did you mean rate_mbps?"),
         ({"cloud.load": "5.0"}, "cloud", "is no known key"),
         ({"arrivals.rate_hz": None}, "arrivals.rate_hz", "is missing"),
         ({"description": None}, "description", "is missing"),

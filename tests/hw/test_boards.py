@@ -113,6 +113,14 @@ def test_the_command_writes_every_file_and_tells_each_figure(tmp_path, capsys):
     assert capsys.readouterr().out.count("ok  ") == n_anchors
 
 
+def test_without_a_folder_the_command_writes_nothing(capsys, monkeypatch):
+    monkeypatch.setattr("pathlib.Path.write_text", None)
+    assert main([]) == 0
+    monkeypatch.setattr("hw.calibrate.write_boards.device_toml", lambda *_: "changed")
+    assert main([]) == 1
+    assert "is not what the table says" in capsys.readouterr().err
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, capsys):
     assert main(["--out", str(tmp_path / "gone")]) == 2
     error = capsys.readouterr().err

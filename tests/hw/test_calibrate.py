@@ -99,6 +99,13 @@ def test_command_prints_the_table_and_writes_the_device(tmp_path, capsys):
 
 
 @needs_data
+def test_without_out_nothing_is_written(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("pathlib.Path.write_text", None)
+    assert command.main(["--data", str(DATA)]) == 0
+    assert "FlexiBO latency" in capsys.readouterr().out
+
+
+@needs_data
 def test_unwritable_device_file_is_an_error(tmp_path, capsys):
     assert command.main(["--data", str(DATA), "--out", str(tmp_path)]) == 2
     assert "cannot be written" in capsys.readouterr().err

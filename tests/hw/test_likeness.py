@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from hw.base import Cause
 from hw.boards.device_view import DeviceView
 from hw.boards.linux import LinuxBoard
-from hw.describe import describe, main
+from hw.describe import describe, main, most_alike
 from hw.device.match import devices_like
 from hw.device.model import DeviceModel
 from hw.doctor.__main__ import Style, report
@@ -83,7 +85,24 @@ def test_what_cannot_be_set_stays_at_one_point(sysfs):
 
 def test_nothing_alike_and_none_named_is_an_error(sysfs):
     with pytest.raises(UnsupportedError, match="name one by --like"):
-        describe(survey(sysfs("rk3588")), None, "mine")
+        most_alike(survey(sysfs("rk3588")))
+
+
+@pytest.mark.parametrize(
+    ("machine", "like", "said"),
+    [
+        ("jetson-tx2", "tx2", None),
+        ("rk3588", "orin-nano", "warning: .* hardly alike: the cpu goes up to 2"),
+        ("raspberry-pi-5", "orin-nano", "the gpu's clock cannot be set here, but on orin-nano"),
+        ("jetson-tx2", "pi4", "the gpu's clock can be set here, but not on pi4"),
+    ],
+)
+def test_machines_that_are_hardly_alike_are_told(recorded, tmp_path, capsys, machine, like, said):
+    out = tmp_path / "mine.toml"
+    assert main(["--root", str(recorded(machine)), "--like", like, "--out", str(out)]) == 0
+    told = capsys.readouterr().out
+    assert ("warning" in told) == (said is not None)
+    assert said is None or re.search(said, told)
 
 
 @pytest.mark.parametrize(

@@ -175,3 +175,10 @@ def test_folder_must_be_new_and_writable(recorded, tmp_path, capsys):
     n_files = int(capsys.readouterr().out.split()[0])
     real = [p for p in files_of(tmp_path / "new") if not os.path.islink(p)]
     assert n_files == len(real) > 30
+
+
+def test_a_machine_that_shows_nothing_can_be_recorded_and_looked_at(tmp_path, capsys):
+    (tmp_path / "bare" / "sys").mkdir(parents=True)
+    record(Sysfs(tmp_path / "bare"), tmp_path / "tree")
+    assert main(["--root", str(tmp_path / "tree")]) == 0
+    assert "no clock" in capsys.readouterr().out

@@ -7,6 +7,8 @@ import math
 import numpy as np
 
 from partition.codec.codec import Codec, Encoded
+from partition.codec.encoded import QUANTISED_TYPES
+from partition.codec.message_sizes import RAW_TYPES
 from partition.errors import WireError
 from partition.transport import wire
 from partition.transport.wire import Raw
@@ -14,7 +16,7 @@ from partition.transport.wire import Raw
 MODEL = "0123456789abcdef"
 _CODEC = Codec()
 # One for all, so that what grows in a long run is not the codec's own (bounded) store of memory.
-_DECODED = np.empty(2**14, np.float32)
+_DECODED = {dtype: np.empty(2**14, dtype) for dtype in QUANTISED_TYPES}
 
 
 def request() -> wire.Request:
@@ -28,6 +30,8 @@ def requests() -> list[wire.Request]:
     rng = np.random.default_rng(1)
     image = rng.normal(size=(2, 6, 5, 7)).astype(np.float32)
     some = np.array([1, 4, 5], np.uint16)
+    far = image.copy()
+    far[0, 2, 1, 1], far[1, 5, 4, 6] = 1e6, -1e9
     encoded = [
         Codec(8).encode(image),
         Codec(4).encode(image),
@@ -35,6 +39,10 @@ def requests() -> list[wire.Request]:
         Codec(4).encode(rng.normal(size=(3, 9)).astype(np.float32)),
         Codec(4).encode(image, np.array([3], np.uint16)),
         Codec(8).encode(np.ones((1, 2, 1, 1, 1, 3), np.float32)),
+        Codec(8).encode(far),
+        Codec(4).encode(far, np.array([2, 5], np.uint16)),
+        Codec(8).encode(image.astype(np.float16)),
+        Codec(4).encode(np.where(far > 2, 6e4, image).astype(np.float16), some),
     ]
     raw = [
         Raw(rng.integers(0, 30000, (2, 5))),
@@ -42,9 +50,11 @@ def requests() -> list[wire.Request]:
         Raw(np.arange(3, dtype=np.int32)),
         Raw(np.array([[1.5, -np.inf, np.nan]], np.float16)),
         Raw(np.zeros((1, 1, 1, 1, 1, 2), np.float32)),
+        Raw(np.array(16000)),
+        *(Raw(np.ones((1, 3), name)) for name in RAW_TYPES),
     ]
     alone = [wire.Request(MODEL, i, (tensor,)) for i, tensor in enumerate([*encoded, *raw])]
-    several = (encoded[1], raw[0], raw[1], encoded[4], encoded[2])
+    several = (encoded[1], raw[0], raw[1], encoded[4], encoded[2], encoded[7], encoded[8], raw[5])
     together = wire.Request(MODEL, 65535, several, wire.NUMBERS - 1)
     return [*alone, together, wire.Request(MODEL, 1, ())]
 
@@ -95,6 +105,7 @@ def _decode(request: wire.Request) -> None:
     """As a server does, which compares the shapes with its cut's first."""
     for tensor in request.tensors:
         n_values = math.prod(tensor.shape)
-        if isinstance(tensor, Encoded) and n_values <= _DECODED.size:
-            decoded = _CODEC.decode(tensor, _DECODED[:n_values].reshape(tensor.shape))
+        if isinstance(tensor, Encoded) and n_values <= _DECODED[tensor.dtype].size:
+            target = _DECODED[tensor.dtype][:n_values].reshape(tensor.shape)
+            decoded = _CODEC.decode(tensor, target)
             assert np.isfinite(decoded).all()

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from partition.attention import select
 from partition.data import datasets
@@ -173,10 +174,40 @@ def test_routes_are_split_points_by_depth_and_what_nothing_beats_at_them(folder)
 
 def test_a_folder_without_attention_has_its_split_points_as_routes(folder, tiny):
     assert [o.route for o in tiny.routes] == [Route(i) for i in range(len(tiny.split_points))]
-    assert tiny.routes[0].accuracy == tiny.routes[0].fallback_accuracy == 1.0
+    assert {(o.accuracy, o.fallback_accuracy) for o in tiny.routes} == {(None, None)}
+    assert not tiny.accuracy_is_known
+    judged = replace(tiny, fidelity=(0.9,) * len(tiny.split_points), measure="boxes")
+    assert {(o.accuracy, o.fallback_accuracy) for o in judged.routes} == {(0.9, 1.0)}
     assert len(folder.plain.routes) == len(folder.split_points)
     assert ModelFolder.open_network(folder.path) == folder.plain
     assert folder.cut_list_fingerprint != folder.plain.cut_list_fingerprint
+
+
+def test_beside_measured_accuracies_a_cut_of_unknown_accuracy_is_no_route(folder):
+    table, cut = folder.attention.table, folder.split_points[2].name
+    lacking = structs.replace(table, rows=tuple(row for row in table.rows if row.split != cut))
+    attention = replace(folder.attention, table=lacking)
+    names = [option.name for option in replace(folder, attention=attention).routes]
+    assert cut in {option.name for option in folder.routes}
+    assert cut not in names
+    known = replace(
+        folder,
+        attention=attention,
+        fidelity=(0.5,) * len(folder.split_points),
+        measure="top-1",
+    )
+    (found,) = (option for option in known.routes if option.name == cut)
+    assert found.accuracy == pytest.approx(0.5 * table.whole_accuracy)
+    other = replace(known, measure="relative")  # nothing to multiply an accuracy with
+    assert [option.name for option in other.routes] == names
+
+
+def test_a_table_without_the_input_is_refused(folder):
+    table = folder.attention.table
+    lacking = structs.replace(table, rows=tuple(r for r in table.rows if r.split != "input"))
+    bare = replace(folder, attention=replace(folder.attention, table=lacking))
+    with pytest.raises(AccuracyTableError, match=r"lacks 'input': run python -m partition\.train_"):
+        assert bare.routes
 
 
 @pytest.mark.parametrize(

@@ -74,18 +74,6 @@ def test_bytes_are_those_of_the_wire(bits, channels, side):
     assert select.message_bytes(0, channels, side * side, bits) == 0
 
 
-@pytest.mark.parametrize(("hits", "n"), [(0, 10), (10, 10), (9137, 10_000)])
-def test_an_interval_holds_its_share(hits, n):
-    low, high = select.wilson(hits, n)
-    assert 0 <= low <= hits / n <= high <= 1
-    assert low < high
-
-
-def test_a_published_wilson_interval():
-    # Newcombe 1998, table I: 81 of 263.
-    assert select.wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
-
-
 def test_appeals_go_from_the_edge_to_the_cloud():
     rng = np.random.default_rng(0)
     edge, cloud = rng.random(1000) < 0.8, rng.random(1000) < 0.95

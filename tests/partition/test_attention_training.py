@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from partition import cli
 from partition.attention.runtime import AttentionRuntime
 from partition.data import datasets
 from partition.data.datasets import FASHION_MNIST_FOLDER
 from partition.model.accuracy_table import AccuracyTable
+from partition.model.folder import ModelFolder
 
 torch = pytest.importorskip("torch")
+
+from safetensors.torch import save_file  # noqa: E402
 
 from benchmarks.attention import rankings  # noqa: E402
 from partition import train_attention, train_classifier  # noqa: E402
@@ -81,8 +87,69 @@ def test_a_classifier_learns_and_is_written_small(images, tmp_path, capsys):
     train_classifier.train(network, data, epochs=20, seed=0)
     assert train_classifier.accuracy(network, data.validation) > 0.8
     assert "epoch 20/20: validation" in capsys.readouterr().out
-    fashion_nets.save(network, tmp_path / "net.safetensors")
+    fashion_nets.save(network, tmp_path / "net.safetensors", "fashion-mobilenet")
     assert (tmp_path / "net.safetensors").stat().st_size < 250_000
+    loaded = fashion_nets.load(tmp_path / "net.safetensors")
+    assert train_classifier.accuracy(loaded, data.validation) > 0.8
+
+
+@pytest.fixture
+def three_classes(images, tmp_path):
+    folder = shutil.copytree(images, tmp_path / "three")
+    shutil.copytree(folder / "dark", folder / "zebra")
+    return folder
+
+
+def command(monkeypatch, module, *options) -> int:
+    monkeypatch.setattr("sys.argv", ["command", *map(str, options)])
+    return cli.run(module._main)
+
+
+def test_a_folder_of_three_classes_gets_a_classifier_and_attention(
+    three_classes, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    shipped = {path: path.read_bytes() for path in fashion_nets.WEIGHTS.iterdir()}
+    data = ("--data", three_classes)
+    options = ("--model", "fashion-mobilenet", *data, "--epochs", 1)
+    assert command(monkeypatch, train_classifier, *options) == 0
+    written = Path("models") / "fashion-mobilenet-three.safetensors"
+    assert f"wrote {written}: 3 classes" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in fashion_nets.WEIGHTS.iterdir()} == shipped
+    folder = prepare(str(written))
+    assert (folder.path, folder.n_classes) == (Path("models/fashion-mobilenet-three"), 3)
+    point = [p for p in folder.split_points if train_attention.takes_attention(p, 3)][-1]
+    attention = ("--model", written, *data, "--epochs", 1, "--splits")
+    assert command(monkeypatch, train_attention, *attention, point.name) == 0
+    assert ModelFolder.open("fashion-mobilenet-three").attention
+    assert command(monkeypatch, train_attention, *attention, "blocks") == 2
+    assert "has no split point 'blocks'" in capsys.readouterr().err
+    assert command(monkeypatch, train_classifier, *options, "--seed", 1) == 0
+    capsys.readouterr()
+    assert command(monkeypatch, train_attention, *attention, point.name) == 2
+    assert "it is of other weights: run python -m partition.prepare" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [("w.bin", "ends in .safetensors"), ("file/w.safetensors", "cannot be written")],
+)
+def test_weights_that_cannot_be_written_are_told_before_training(
+    images, tmp_path, monkeypatch, capsys, out, said
+):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr(train_classifier, "train", None)
+    options = ("--model", "fashion-resnet", "--data", images, "--out", tmp_path / out)
+    assert command(monkeypatch, train_classifier, *options) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_weights_of_something_else_are_refused(tmp_path):
+    (tmp_path / "text.safetensors").write_text("no weights")
+    save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
+    for name in ("text", "other", "missing"):
+        with pytest.raises(ModelNotFoundError, match=r"give a file that python -m part"):
+            fashion_nets.load(tmp_path / f"{name}.safetensors")
 
 
 def test_an_unknown_network_is_named():
@@ -142,7 +209,22 @@ def test_data_that_do_not_fit_the_network_are_told(images, tiny):
         train_attention.open_job("tiny-cnn", str(images), tiny.path, epochs=1, seed=0)
 
 
+def test_a_prepared_folder_of_a_built_in_network_is_that_network(images, tiny):
+    """Which stops at the classes, as by its name."""
+    with pytest.raises(PartitionError, match="has 2 classes, tiny-cnn knows 10"):
+        train_attention.open_job(str(tiny.path), str(images), None, epochs=1, seed=0)
+
+
+def test_a_prepared_folder_of_another_network_says_what_is_missing(images, tiny, tmp_path):
+    folder = shutil.copytree(tiny.path, tmp_path / "rnet")
+    cuts = json.loads((folder / "cuts.json").read_text())
+    (folder / "cuts.json").write_text(json.dumps(cuts | {"name": "rnet"}))
+    wanted = rf"holds no PyTorch network .* give the package\.module:callable .* --out {folder}"
+    with pytest.raises(PartitionError, match=wanted):
+        train_attention.open_job(str(folder), str(images), None, epochs=1, seed=0)
+
+
 def test_a_graph_file_cannot_be_trained(images, tiny):
     spec = str(tiny.path / "model.onnx")
-    with pytest.raises(PartitionError, match="give the PyTorch network"):
+    with pytest.raises(PartitionError, match="holds no PyTorch network to train"):
         train_attention.open_job(spec, str(images), tiny.path, epochs=1, seed=0)

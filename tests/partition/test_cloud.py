@@ -178,10 +178,10 @@ def test_a_peer_of_another_version_is_refused_by_a_sentence_that_names_both(
 ):
     hello = client._stub.greeting
     older = hello[:4] + b"\x02" + hello[5:]
-    with pytest.raises(grpc.RpcError, match="version 2 of the protocol, this side speaks 3"):
+    with pytest.raises(grpc.RpcError, match="version 2 of the protocol, this side speaks 4"):
         call(server, rpc.HELLO, older)
     client._stub.hello = lambda message, **_: older
-    with pytest.raises(CloudError, match="version 2 of the protocol, this side speaks 3: install"):
+    with pytest.raises(CloudError, match="version 2 of the protocol, this side speaks 4: install"):
         client.connect()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from partition.codec.codec import Codec, encoded_bytes, group_count
 from partition.codec.encoded import payload_shape
+from partition.codec.outliers import Outliers
 from partition.errors import WireError
 from partition.transport import wire
 
@@ -69,6 +71,13 @@ def reference(tensor, bits):
     return codes, scales, zeros
 
 
+def without(tensor, outliers):
+    """Outliers in place of the smallest of the others of their rows."""
+    rows = tensor.reshape(group_count(tensor.shape), -1).copy()
+    rows.reshape(-1)[outliers.positions] = np.inf
+    return np.where(np.isinf(rows), rows.min(axis=1, keepdims=True), rows).reshape(tensor.shape)
+
+
 @BITS
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the reference
 @settings(max_examples=200, deadline=None)
@@ -82,6 +91,8 @@ def test_levels_scales_and_zeros_are_those_of_the_format(data, tensor, bits):
             Codec(bits).encode(tensor, channels)
         return
     encoded = Codec(bits).encode(tensor, channels)
+    if encoded.outliers is not None:
+        expected = reference(without(kept, encoded.outliers), bits)
     for part, right in zip((encoded.payload, encoded.scale, encoded.zero), expected, strict=True):
         np.testing.assert_array_equal(part, right)
 
@@ -191,7 +202,7 @@ def test_a_range_beyond_float32_is_refused():
     ],
 )
 def test_what_is_no_feature_map_is_refused(tensor):
-    with pytest.raises(WireError, match="is not float32"):
+    with pytest.raises(WireError, match="is not float32 or float16"):
         Codec().encode(tensor)
 
 
@@ -221,9 +232,12 @@ def test_a_part_of_a_batch_can_be_decoded_in_place():
             codec.decode(encoded, out=bad)
 
 
-def test_parts_that_do_not_fit_each_other_are_refused():
-    from dataclasses import replace
+def outliers(positions, values=None):
+    found = np.ones(len(positions)) if values is None else values
+    return Outliers(np.array(positions, np.uint32), np.array(found, np.float32))
 
+
+def test_parts_that_do_not_fit_each_other_are_refused():
     codec = Codec()
     encoded = codec.encode(np.ones((1, 2, 8, 8), np.float32))
     for wrong in (
@@ -233,6 +247,13 @@ def test_parts_that_do_not_fit_each_other_are_refused():
         {"scale": encoded.scale[:1]},
         {"zero": encoded.zero.astype(np.float64)},
         {"channels": np.array([0, 7], np.uint16)},
+        {"dtype": np.dtype(np.float64)},
+        {"outliers": outliers([0, 1, 2])},
+        {"outliers": outliers([])},
+        {"outliers": outliers([1, 0])},
+        {"outliers": outliers([128])},
+        {"outliers": outliers([0], [np.nan])},
+        {"outliers": outliers([0], [1e5]), "dtype": np.dtype(np.float16)},
     ):
         with pytest.raises(WireError):
             codec.decode(replace(encoded, **wrong))

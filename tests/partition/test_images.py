@@ -17,10 +17,11 @@ from PIL import Image
 from partition.data import images
 from partition.data.image_file import MAX_PIXELS, read_rgb
 from partition.data.images import SHIPPED, load_crops, load_photographs
+from partition.data.pictures import PictureFormat
 from partition.errors import ImageError
 from partition.model.split_point import Preprocess
 
-PREPROCESS = Preprocess(32, 0.5, (127.0, 0.0, 127.0), (128.0, 1.0, 64.0))
+FORM = PictureFormat.of_classifier(Preprocess(32, 0.5, (127.0, 0.0, 127.0), (128.0, 1.0, 64.0)))
 
 
 def save(path, *, size=(80, 60), colour=(255, 10, 63)):
@@ -30,7 +31,7 @@ def save(path, *, size=(80, 60), colour=(255, 10, 63)):
 
 def test_pixels_are_scaled_per_channel_in_rgb_order(tmp_path):
     save(tmp_path / "a.png")
-    (photo,) = load_photographs(tmp_path, PREPROCESS)
+    (photo,) = load_photographs(tmp_path, FORM)
     assert photo.name == "a.png"
     assert photo.tensor.dtype == np.float32
     assert photo.tensor.shape == (1, 3, 32, 32)
@@ -41,7 +42,7 @@ def test_only_the_centre_is_kept(tmp_path):
     image = Image.new("RGB", (80, 40), (0, 0, 0))
     image.paste((0, 200, 0), (26, 6, 54, 34))  # bicubic looks beyond the crop
     image.save(tmp_path / "a.png")
-    (photo,) = load_photographs(tmp_path, PREPROCESS)
+    (photo,) = load_photographs(tmp_path, FORM)
     assert photo.tensor[0, 1].min() == 200
 
 
@@ -52,14 +53,14 @@ def test_grey_and_rotated_images_are_read_as_seen(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 3  # upside down
     image.save(tmp_path / "turned.jpg", exif=exif, quality=95)
-    grey, turned = load_photographs(tmp_path, PREPROCESS)
+    grey, turned = load_photographs(tmp_path, FORM)
     assert abs(grey.tensor[0, 0]).max() == 0
     assert turned.tensor[0, 1, -1].mean() > 90
     assert turned.tensor[0, 1, 0].mean() < 10
 
 
 def test_the_shipped_photographs_load():
-    photographs = load_photographs(None, PREPROCESS)
+    photographs = load_photographs(None, FORM)
     assert tuple(photo.name for photo in photographs) == SHIPPED
     assert all(np.isfinite(photo.tensor).all() for photo in photographs)
 
@@ -67,18 +68,26 @@ def test_the_shipped_photographs_load():
 def test_crops_differ_and_repeat(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "a.png")
-    crops = load_crops(tmp_path, PREPROCESS, 3)
-    again = load_crops(tmp_path, PREPROCESS, 3)
+    crops = load_crops(tmp_path, FORM, 3)
+    again = load_crops(tmp_path, FORM, 3)
     assert len(crops) == 3
     assert not np.array_equal(crops[0].tensor, crops[1].tensor)
     for one, other in zip(crops, again, strict=True):
         np.testing.assert_array_equal(one.tensor, other.tensor)
 
 
+def test_crops_are_as_many_as_wanted_or_as_there_is_memory_for(tmp_path, monkeypatch):
+    for name in "ab":
+        save(tmp_path / f"{name}.png")
+    assert len(load_crops(tmp_path, FORM, 5)) == 6
+    monkeypatch.setattr(images, "_MAX_CROP_BYTES", 5 * FORM.input_bytes)
+    assert len(load_crops(tmp_path, FORM, 100)) == 4
+
+
 def test_the_missing_package_names_the_extra(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImageError, match=r"\.\[photos\]"):
-        load_photographs(None, PREPROCESS)
+        load_photographs(None, FORM)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
@@ -90,23 +99,23 @@ def test_a_truncated_image_is_named(tmp_path, suffix):
     for size in (len(data) // 2, 20, 0):
         path.write_bytes(data[:size])
         with pytest.raises(ImageError, match="half"):
-            load_photographs(tmp_path, PREPROCESS)
+            load_photographs(tmp_path, FORM)
 
 
 def test_garbage_with_an_image_name_is_named(tmp_path):
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\x00" * 100)
     with pytest.raises(ImageError, match=r"a\.png"):
-        load_photographs(tmp_path, PREPROCESS)
+        load_photographs(tmp_path, FORM)
 
 
 def test_a_folder_without_images_or_no_folder_is_named(tmp_path):
     (tmp_path / "notes.txt").write_text("no image")
     with pytest.raises(ImageError, match="holds no image"):
-        load_photographs(tmp_path, PREPROCESS)
+        load_photographs(tmp_path, FORM)
     with pytest.raises(ImageError, match="not a folder"):
-        load_photographs(tmp_path / "notes.txt", PREPROCESS)
+        load_photographs(tmp_path / "notes.txt", FORM)
     with pytest.raises(ImageError, match="not a folder"):
-        load_photographs(tmp_path / "gone", PREPROCESS)
+        load_photographs(tmp_path / "gone", FORM)
 
 
 def bomb_png(path: Path, side: int) -> Path:
@@ -197,6 +206,6 @@ def test_a_folder_of_thousands_is_refused_before_any_is_read(tmp_path, monkeypat
         (tmp_path / f"{number}.png").touch()
     monkeypatch.setattr(images, "_MAX_INPUT_BYTES", 4 * 3 * 32 * 32 * 4)
     with pytest.raises(ImageError, match=r"holds 5 images, .* give a folder of 4 at most"):
-        load_photographs(tmp_path, PREPROCESS)
-    with pytest.raises(ImageError, match="give a folder of 2 at most"):
-        load_crops(tmp_path, PREPROCESS, 2)
+        load_photographs(tmp_path, FORM)
+    with pytest.raises(ImageError, match="give a folder of 4 at most"):
+        load_crops(tmp_path, FORM, 2)

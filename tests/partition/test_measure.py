@@ -10,12 +10,17 @@ import pytest
 from PIL import Image
 
 from benchmarks import split_overhead
+from partition.data.real_inputs import real_inputs
+from partition.errors import SampleError
 from partition.model.folder import ModelFolder
 from partition.prepare.build import prepare
 from partition.prepare.zoo import Source
 from partition.profile import table
 from partition.profile.measure import count_blocks, describe_input, fastest_threads, profile
+from partition.profile.measures import MeasureError
 from tests.partition.architectures import ARCHITECTURES
+
+CODECS = ("int8", "int4")
 
 
 @pytest.fixture
@@ -35,16 +40,17 @@ def photographs(tmp_path):
 
 def test_a_profile_covers_every_split_point_and_block(copy, photographs):
     result = profile(copy, photographs, repeats=3)
-    assert result["crops"] >= 100
+    assert result["samples"] >= 100
     assert [p["name"] for p in result["split_points"]] == [p.name for p in copy.split_points]
     assert len(result["blocks"]) == len(copy.cuts) - 1
     assert sum(b["flops"] for b in result["blocks"]) == copy.cuts[-1].head.flops
     assert all(b["latency_s"] > 0 for b in result["blocks"])
     for point in result["split_points"]:
-        assert 0 <= point["agreement"] <= 1
+        assert all(0 <= value["value"] <= 1 for value in point["fidelity"].values())
         assert point["split_ratio"] > 0
         assert point["encode_s"] > 0
-    assert result["split_points"][-1]["agreement"] == 1
+    whole = result["split_points"][-1]["fidelity"]
+    assert whole["int8"]["value"] == whole["int4"]["value"] == 1
     assert 0 < result["split_points"][1]["codec_error"] < 0.05
 
 
@@ -60,7 +66,15 @@ def test_the_command_writes_the_profile_that_the_folder_then_knows(copy, photogr
     assert data["command"].startswith("python -m partition.profile --model")
     assert data["machine"]["onnxruntime"]
     fidelity = ModelFolder.open(copy.path).fidelity
-    assert fidelity == tuple(point["agreement"] for point in data["split_points"])
+    assert fidelity == tuple(p["fidelity"]["int8"]["value"] for p in data["split_points"])
+
+
+def test_a_profile_of_another_schema_is_replaced(copy, photographs, run_module):
+    (copy.path / "profile.json").write_text('{"schema_version": 1}')
+    command = ("partition.profile", "--model", copy.path, "--repeats", 1, "--threads", 1)
+    result = run_module(*command, "--source", photographs)
+    assert result.returncode == 0, result.stderr
+    assert ModelFolder.open(copy.path).fidelity
 
 
 def test_bottlenecks_of_the_real_network_are_those_published(lite0):
@@ -82,7 +96,7 @@ def test_bottlenecks_of_the_real_network_are_those_published(lite0):
 
 
 def test_the_input_counts_as_it_would_be_sent(copy, photographs):
-    sent = describe_input(copy, photographs)
+    sent = describe_input(copy, real_inputs(copy, photographs, None, 7), photographs)
     assert sent["raw_bytes"] == 3 * 64 * 64
     assert 1000 < sent["jpeg_bytes"] < sent["raw_bytes"]
     (block,) = count_blocks(copy)[-1:]
@@ -90,13 +104,41 @@ def test_the_input_counts_as_it_would_be_sent(copy, photographs):
     assert block["peak_bytes"] > block["cut_bytes"]
 
 
-def test_a_network_without_photographs_is_profiled_with_random_inputs(tmp_path):
+@pytest.fixture(scope="module")
+def siamese(tmp_path_factory):
     source = Source("siamese", ARCHITECTURES["siamese"])
-    folder = prepare(source, tmp_path / "siamese")
-    result = profile(folder, repeats=1, threads=1)
+    return prepare(source, tmp_path_factory.mktemp("models") / "siamese")
+
+
+def test_without_real_inputs_the_fidelity_is_unknown(siamese):
+    result = profile(siamese, repeats=1, threads=1)
+    assert result["measure"] is None
+    assert all(p["fidelity"] == {"int8": None, "int4": None} for p in result["split_points"])
+    assert result["split_points"][1]["codec_error"] > 0
     assert result["input"] == {"raw_bytes": 2 * 4 * 3 * 64 * 64, "jpeg_bytes": None}
-    assert all(0 <= point["agreement"] <= 1 for point in result["split_points"])
-    assert " x2" in table.text(result)
+    text = table.text(result)
+    assert " x2" in text
+    assert "fidelity unknown, no real inputs: give --source" in text
+    assert text.count("unknown") == 1 + 2 * len(result["split_points"])
+    with pytest.raises(MeasureError, match="'relative' needs real inputs: give --source"):
+        profile(siamese, repeats=1, threads=1, measure="relative")
+
+
+def test_arrays_are_real_inputs(siamese, tmp_path):
+    rng = np.random.default_rng(0)
+    rows = {spec.name: rng.normal(size=(5, *spec.shape[1:])) for spec in siamese.inputs}
+    np.savez(tmp_path / "x.npz", **rows)
+    result = profile(siamese, tmp_path / "x.npz", repeats=1, threads=1, measure="relative")
+    assert (result["measure"], result["samples"]) == ("relative", 5)
+    int8, int4 = ([p["fidelity"][c]["value"] for p in result["split_points"]] for c in CODECS)
+    assert int8[-1] == int4[-1] == 1.0
+    assert all(0 < coarse < fine < 1 for fine, coarse in zip(int8[:-1], int4[:-1], strict=True))
+    assert "5 inputs from" in table.text(result)
+
+
+def test_pictures_for_a_network_that_takes_none_are_refused(siamese, photographs):
+    with pytest.raises(SampleError, match=r"takes no single picture.*\.npz"):
+        profile(siamese, photographs, repeats=1, threads=1)
 
 
 def test_the_number_of_threads_is_measured(copy, monkeypatch):

@@ -106,29 +106,60 @@ def test_preprocessing_that_divides_by_zero_or_nan_is_refused(copy):
             ModelFolder.open(copy)
 
 
-def test_fidelity_comes_from_a_profile_of_the_same_model_only(copy):
+@pytest.fixture
+def profile(copy):
+    """What a folder reads of a profile, and a way to write it."""
     folder = ModelFolder.open(copy)
-    assert folder.fidelity is None
-    points = [{"agreement": 0.5} for _ in folder.split_points]
-    profile = {
-        "schema_version": 1,
+    values = {"int8": {"value": 0.5, "low": 0.4}, "int4": None}
+    return {
+        "schema_version": 2,
         "fingerprint": folder.fingerprint,
         "cut_list": folder.cut_list_fingerprint,
         "machine": describe_processor(),
         "threads": 2,
-        "split_points": points,
+        "measure": "boxes",
+        "split_points": [{"fidelity": values} for _ in folder.split_points],
     }
+
+
+def opened_with(copy, profile):
     (copy / "profile.json").write_text(json.dumps(profile))
-    assert ModelFolder.open(copy).fidelity == (0.5,) * len(points)
-    assert ModelFolder.open(copy).threads == 2
-    elsewhere = {**profile, "machine": describe_processor() | {"processor": "another"}}
-    (copy / "profile.json").write_text(json.dumps(elsewhere))
-    assert ModelFolder.open(copy).threads is None
-    (copy / "profile.json").write_text(json.dumps(profile | {"fingerprint": "0" * 16}))
+    return ModelFolder.open(copy)
+
+
+def test_fidelity_comes_from_a_profile_of_the_same_model_only(copy, profile):
     assert ModelFolder.open(copy).fidelity is None
-    (copy / "profile.json").write_text(json.dumps(profile | {"split_points": [{}]}))
-    with pytest.raises(ModelFolderError, match=r"profile\.json"):
-        ModelFolder.open(copy)
+    folder = opened_with(copy, profile)
+    assert folder.fidelity == (0.5,) * len(folder.split_points)
+    assert (folder.measure, folder.threads) == ("boxes", 2)
+    elsewhere = describe_processor() | {"processor": "another"}
+    assert opened_with(copy, profile | {"machine": elsewhere}).threads is None
+    another = opened_with(copy, profile | {"fingerprint": "0" * 16})
+    assert another.fidelity is another.measure is None
+
+
+def test_fidelity_is_unknown_where_a_profile_says_so(copy, profile):
+    nothing = [{"fidelity": {"int8": None, "int4": None}} for _ in profile["split_points"]]
+    folder = opened_with(copy, profile | {"measure": None, "split_points": nothing})
+    assert folder.fidelity is None
+    assert folder.threads == 2
+    half = [*profile["split_points"][1:], nothing[0]]
+    assert opened_with(copy, profile | {"split_points": half}).fidelity is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"schema_version": 1}, "is of schema 1, this version reads 2"),
+        ({"split_points": [{}]}, "fidelity"),
+        ({"split_points": []}, "holds 0 split points, the network has"),
+        ({"split_points": [{"fidelity": {"int8": {"value": 1.5}}}]}, "value"),
+        ({"threads": 0}, "threads"),
+    ],
+)
+def test_a_profile_that_cannot_be_read_names_the_command(copy, profile, changes, reason):
+    with pytest.raises(ModelFolderError, match=rf"{reason}.*partition\.profile --model {copy}"):
+        opened_with(copy, profile | changes)
 
 
 def test_a_simulator_reads_a_folder_with_numpy_alone(tiny):

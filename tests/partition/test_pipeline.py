@@ -10,12 +10,16 @@ import time
 from contextlib import contextmanager
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
+from partition.codec.codec import Codec
 from partition.edge.client import CloudClient
 from partition.edge.pipeline import Route, SplitPipeline
 from partition.errors import CloudUnavailableError, DeadlineExceededError, PartitionError
 from partition.model.runtime import SplitRuntime
+from partition.prepare.build import prepare
 from partition.server.cloud_server import CloudServer
 
 DEADLINE_S = 5.0
@@ -182,6 +186,56 @@ def test_a_cut_tensor_that_is_not_finite_stays_on_the_edge(
     assert "finished here" in caplog.messages[0]
 
 
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_on_every_route_the_answer_is_the_networks(tiny, runtime, image, server, value):
+    image[0, 1] = value
+    whole = runtime.whole((image,))[0]
+    tolerance = 0.05 * np.abs(whole[np.isfinite(whole)]).max(initial=1.0)
+    with CloudClient(f"127.0.0.1:{server.port}", tiny) as client:
+        pipeline = SplitPipeline(tiny, runtime, client)
+        for point in tiny.split_points[:-1]:
+            (tensor,) = runtime.head(point, (image,))
+            result = pipeline.infer(image, Route(point.index), DEADLINE_S)
+            assert result.served_by == ("cloud" if np.isfinite(tensor).all() else "edge")
+            np.testing.assert_allclose(result.logits, whole, atol=tolerance)
+        assert client.refusal is None
+
+
+@pytest.fixture(scope="module")
+def masked(tmp_path_factory):
+    """Adds a mask to what a layer gives, and takes the largest."""
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a"]),
+        helper.make_node("Add", ["a", "mask"], ["b"]),
+        helper.make_node("ReduceMax", ["b"], ["y"], axes=[2], keepdims=0),
+    ]
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "masked",
+        [
+            value("x", TensorProto.FLOAT, ["N", 16, 40]),
+            value("mask", TensorProto.FLOAT, ["N", 1, 40]),
+        ],
+        [value("y", TensorProto.FLOAT, ["N", 16])],
+    )
+    path = tmp_path_factory.mktemp("masked") / "masked.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
+    return prepare(str(path), path.parent / "out")
+
+
+def test_a_mask_of_infinity_crosses_as_it_is_and_a_feature_map_does_not(masked):
+    runtime = SplitRuntime(masked)
+    x = np.random.default_rng(0).normal(size=(1, 16, 40)).astype(np.float32)
+    mask = np.where(np.arange(40) < 25, 0, -np.inf).astype(np.float32)[None, None]
+    with CloudServer(masked) as server, CloudClient(f"127.0.0.1:{server.port}", masked) as client:
+        pipeline = SplitPipeline(masked, runtime, client)
+        for inputs, place in (((x, mask), "cloud"), ((x + mask, mask), "edge")):
+            result = pipeline.infer(inputs, Route(0), DEADLINE_S)
+            assert result.served_by == place, result.fallback
+            np.testing.assert_allclose(result.logits, runtime.whole(inputs)[0], atol=0.02)
+
+
 def test_a_deadline_without_end_leaves_the_cloud_its_time(tiny, runtime, image, server):
     with CloudClient(f"127.0.0.1:{server.port}", tiny) as client:
         result = SplitPipeline(tiny, runtime, client).infer(image, Route(1), math.inf)
@@ -195,8 +249,8 @@ class OtherAnswers(CloudServer):
 
     change = None
 
-    def _answer(self, request, due_s):
-        return self.change(super()._answer(request, due_s))
+    def _answer(self, request, due_s, peer):
+        return self.change(super()._answer(request, due_s, peer))
 
 
 def _with_value(value):
@@ -216,8 +270,8 @@ def _with_value(value):
         (lambda outputs: (outputs[0].astype(np.int64),), r"int64 \(1, 10\) where"),
         (lambda outputs: outputs * 2, r"float32 \(1, 10\), float32 \(1, 10\) where"),
         (lambda outputs: (outputs[0][0],), r"float32 \(10,\) where"),
-        (_with_value(np.inf), "holds NaN or infinity"),
-        (_with_value(np.nan), "holds NaN or infinity"),
+        (_with_value(np.inf), "cloud's answer holds inf, this board's had none"),
+        (_with_value(np.nan), "cloud's answer holds NaN, this board's had none"),
     ],
 )
 def test_an_answer_that_is_none_of_the_networks_goes_nowhere(
@@ -240,6 +294,46 @@ def test_an_answer_that_is_none_of_the_networks_goes_nowhere(
         assert pipeline.infer(image, Route(1), DEADLINE_S).served_by == "cloud"
         if "where" in reason:
             assert "as the network does again" in caplog.messages[1]
+
+
+@pytest.fixture(scope="module")
+def logarithm(tmp_path_factory):
+    """Gives -inf for a picture without light in a channel, NaN for one below 0."""
+    nodes = [
+        helper.make_node("GlobalMaxPool", ["x"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["flat"]),
+        helper.make_node("Log", ["flat"], ["y"]),
+    ]
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "logarithm",
+        [value("x", TensorProto.FLOAT, ["N", 3, 8, 8])],
+        [value("y", TensorProto.FLOAT, ["N", 3])],
+    )
+    path = tmp_path_factory.mktemp("logarithm") / "logarithm.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
+    return prepare(str(path), path.parent / "out")
+
+
+@pytest.mark.parametrize(("value", "name"), [(0.0, "-inf"), (-1.0, "NaN")])
+def test_special_numbers_that_the_network_gives_are_its_answer(logarithm, caplog, value, name):
+    runtime = SplitRuntime(logarithm)
+    dark, bright = (np.full((1, 3, 8, 8), fill, np.float32) for fill in (value, 1.0))
+    with (
+        CloudServer(logarithm, runtime) as server,
+        CloudClient(f"127.0.0.1:{server.port}", logarithm) as client,
+    ):
+        pipeline = SplitPipeline(logarithm, runtime, client)
+        for i, x in enumerate([bright, dark, dark, bright, dark]):
+            result = pipeline.infer(x, Route(0), DEADLINE_S)
+            np.testing.assert_array_equal(result.logits, runtime.whole((x,))[0])
+            assert result.served_by == ("edge" if i == 1 else "cloud")
+            assert client.refusal is None
+        (reason,) = caplog.messages
+        assert reason == f"the cloud's answer holds {name}, this board's had none: finished here"
+        reply = client.infer(logarithm.split_points[0], (Codec().encode(dark),), DEADLINE_S)
+        np.testing.assert_array_equal(reply.outputs[0], runtime.whole((dark,))[0])
 
 
 def test_a_client_that_refuses_does_not_stop_the_pipeline(tiny, runtime, image):

@@ -12,7 +12,7 @@ from partition.attention.select import message_bytes
 from partition.codec import quantisers
 from partition.codec.codec import Codec
 from partition.codec.message_sizes import request_bytes
-from partition.codec.quantise import Quantiser, from_levels, to_levels
+from partition.codec.quantise import Quantiser
 from partition.edge.client import CloudClient
 from partition.edge.pipeline import Route, SplitPipeline
 from partition.errors import WireError
@@ -54,19 +54,18 @@ SESSION = StageSession(
 )
 
 
-def _encode(values):
-    codes, scale, zero = to_levels(values, 3)
+def _pack(codes):
     codes = np.pad(codes, ((0, 0), (0, -codes.shape[1] % 4)))
     parts = codes.reshape(len(codes), -1, 4) << np.array([0, 2, 4, 6], np.uint8)
-    return np.bitwise_or.reduce(parts, axis=2), scale, zero
+    return np.bitwise_or.reduce(parts, axis=2)
 
 
-def _decode(payload, scale, zero, out):
+def _unpack(payload, n_values):
     codes = payload[:, :, None] >> np.array([0, 2, 4, 6], np.uint8) & 3
-    from_levels(codes.reshape(len(payload), -1)[:, : out.shape[1]], scale, zero, out)
+    return codes.reshape(len(payload), -1)[:, :n_values]
 
 
-INT2 = Quantiser(name="int2", bits=2, wire_type=3, encode=_encode, decode=_decode)
+INT2 = Quantiser(name="int2", bits=2, wire_type=3, pack=_pack, unpack=_unpack)
 
 
 @pytest.fixture

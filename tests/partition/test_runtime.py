@@ -9,6 +9,7 @@ import pytest
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from partition.data.images import load_photographs
+from partition.data.real_inputs import picture_format
 from partition.errors import ModelRunError
 from partition.model.runtime import SplitRuntime, random_inputs
 
@@ -47,7 +48,7 @@ def test_head_and_tail_equal_the_whole_at_every_cut(tiny, runtime, batch):
 
 
 def test_real_network_splits_everywhere_and_knows_a_cat(lite0):
-    photographs = load_photographs(None, lite0.preprocess)
+    photographs = load_photographs(None, picture_format(lite0))
     cat = next(photo for photo in photographs if photo.name == "chelsea.png").tensor
     runtime = SplitRuntime(lite0)
     assert_split_equals_whole(lite0, runtime, (cat,))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
 from partition.model.runtime import SplitRuntime, random_inputs
-from partition.model.seams import MAX_SEAMS, choose_seams, part_bytes, route
+from partition.model.seams import choose_seams, part_bytes, route
+from partition.server import memory
 from partition.server.model_store import ModelStore
 
 
@@ -24,11 +27,13 @@ def test_a_side_is_joined_at_the_seams_on_its_way(start, end, parts):
     assert route(start, end, (3, 6)) == parts
 
 
-def test_a_small_network_has_none_and_a_large_one_few(tiny, lite0):
+def test_a_small_network_has_none_and_a_large_one_late(tiny, lite0):
     assert choose_seams(tiny.cuts, tiny.split_points) == ()
     seams = choose_seams(lite0.cuts, lite0.split_points)
-    assert 1 <= len(seams) <= MAX_SEAMS
     assert seams == tuple(sorted(seams))
+    assert len(seams) == 2
+    assert lite0.cuts[seams[0]].head.flops > lite0.cuts[-1].head.flops / 2
+    assert lite0.cuts[seams[1]].float32_bytes < 16_384
 
 
 def test_tails_of_a_large_network_share_its_weights(lite0):
@@ -38,7 +43,7 @@ def test_tails_of_a_large_network_share_its_weights(lite0):
     alone = sum(point.tail.param_bytes for point in lite0.split_points[:-1])
     held = store._runtimes[lite0.fingerprint].held_param_bytes
     assert alone > 4 * weights
-    assert held < 1.5 * weights
+    assert held < 1.7 * weights
     assert store.loaded_bytes >= held
 
 
@@ -80,3 +85,14 @@ def test_a_budget_counts_what_tails_share_once(lite0):
             assert tight.loaded_bytes <= 0.9 * budget
             held = tight._runtimes[lite0.fingerprint].held_param_bytes
             assert held <= tight.loaded_bytes
+
+
+def test_a_server_gives_back_what_nobody_uses_until_it_ends(monkeypatch):
+    given_back = threading.Semaphore(0)
+    monkeypatch.setattr(memory, "give_back_memory", given_back.release)
+    returning = memory.MemoryReturn(every_s=0.01)
+    returning.start()
+    assert all(given_back.acquire(timeout=5) for _ in range(3))
+    returning.close()
+    returning._thread.join(5)
+    assert not returning._thread.is_alive()

@@ -36,7 +36,9 @@ def tensors(draw):
         shape = draw(st.just(()) | hnp.array_shapes(max_dims=6, max_side=5))
         return Raw(draw(hnp.arrays(draw(DTYPES), shape)))
     shape = draw(SHAPES)
-    tensor = draw(hnp.arrays(np.float32, shape, elements=st.floats(-1e6, 1e6, width=32)))
+    dtype, most = draw(st.sampled_from([(np.float32, 1e6), (np.float16, 60000)]))
+    width = 8 * np.dtype(dtype).itemsize
+    tensor = draw(hnp.arrays(dtype, shape, elements=st.floats(-most, most, width=width)))
     kept = draw(st.sets(st.integers(0, shape[1] - 1)))
     channels = np.array(sorted(kept), np.uint16) if kept else None
     return Codec(draw(st.sampled_from([8, 4]))).encode(tensor, channels)
@@ -46,8 +48,11 @@ def fields(tensor):
     if isinstance(tensor, Raw):
         return (tensor.array.dtype.name, tensor.shape, tensor.array.tobytes())
     channels = None if tensor.channels is None else tensor.channels.tolist()
-    arrays = (tensor.payload.tobytes(), tensor.scale.tobytes(), tensor.zero.tobytes())
-    return (tensor.shape, tensor.bits, channels, *arrays)
+    arrays = [tensor.payload, tensor.scale, tensor.zero]
+    if tensor.outliers is not None:
+        arrays += [tensor.outliers.positions, tensor.outliers.values]
+    parts = [array.tobytes() for array in arrays]
+    return (tensor.shape, tensor.dtype.name, tensor.bits, channels, *parts)
 
 
 @settings(max_examples=60, deadline=None)
@@ -70,16 +75,50 @@ def test_the_size_of_a_request_is_known_beforehand(shape, bits):
 
 
 @pytest.mark.parametrize("dtype", RAW_TYPES)
-@pytest.mark.parametrize("shape", [(), (3,), (1, 2, 1, 5)])
-def test_every_type_crosses_as_it_is_and_takes_what_was_said(dtype, shape):
-    if dtype in ("float32", "float16") and len(shape) > 1:
-        pytest.skip("quantised, see above")
-    array = np.full(shape, 1, dtype)
-    message = wire.pack_request(wire.Request(MODEL, 0, (Raw(array),)))
+@pytest.mark.parametrize("shape", [(), (3,), (1, 2, 1, 5), (1, 3, 8, 8)])
+@pytest.mark.parametrize("bits", [8, 4])
+def test_every_type_crosses_and_takes_what_was_said(dtype, shape, bits):
+    array = np.random.default_rng(0).integers(0, 2, shape).astype(dtype)
+    sent = wire.carried(np.asarray(array), Codec(bits))
+    is_quantised = dtype in ("float32", "float16") and len(shape) > 1
+    assert isinstance(sent, Raw) is not is_quantised
+    message = wire.pack_request(wire.Request(MODEL, 0, (sent,)))
+    assert len(message) == request_bytes((shape,), bits, (dtype,))
     (back,) = wire.unpack_request(message).tensors
-    assert (back.array.dtype, back.array.shape) == (array.dtype, shape)
-    assert back.array.tobytes() == array.tobytes()
-    assert len(message) == request_bytes((shape,), 8, (dtype,))
+    found = Codec().decode(back) if is_quantised else back.array
+    assert (found.dtype, found.shape) == (array.dtype, shape)
+    np.testing.assert_array_equal(found, array)
+
+
+@pytest.mark.parametrize("scale", [500.0, 260.0])
+def test_a_float16_tensor_that_would_decode_to_infinity_is_refused(scale):
+    tensor = np.linspace(0, 65504, 256, dtype=np.float32).astype(np.float16).reshape(1, 4, 8, 8)
+    message = bytearray(wire.pack_request(wire.Request(MODEL, 0, (Codec().encode(tensor),))))
+    assert messages.receive(bytes(message)) == 1
+    struct.pack_into("<f", message, len(message) - VALUES - PARAMETERS + 12, scale)
+    with pytest.raises(WireError, match="finite numbers of float16"):
+        wire.unpack_request(bytes(message))
+
+
+@pytest.mark.parametrize(
+    ("position", "value"), [(64, 1.0), (2**32 - 1, 1.0), (3, math.nan), (3, math.inf)]
+)
+def test_an_outlier_that_cannot_be_is_refused(position, value):
+    tensor = np.random.default_rng(0).normal(size=(1, 1, 8, 8)).astype(np.float32)
+    tensor[0, 0, 0, 3] = 1e6
+    message = bytearray(wire.pack_request(wire.Request(MODEL, 0, (Codec().encode(tensor),))))
+    at = len(message) - 64 - 8
+    assert struct.unpack_from("<If", message, at) == (3, 1e6)
+    struct.pack_into("<If", message, at, position, value)
+    with pytest.raises(WireError, match="outlier"):
+        wire.unpack_request(bytes(message))
+
+
+def test_more_outliers_than_may_be_are_refused_before_they_are_read():
+    message = bytearray(wire.pack_request(messages.request()))
+    struct.pack_into("<I", message, FLAGS_AT + 34, 2**31)
+    with pytest.raises(WireError, match="2147483648 outliers: up to 4 may be"):
+        wire.unpack_request(bytes(message))
 
 
 def test_a_quantised_scalar_is_refused():
@@ -152,7 +191,7 @@ def test_a_message_of_another_version_or_kind_is_refused():
     with pytest.raises(WireError, match="kind"):
         wire.unpack_reply(bytes(message))
     message[4] = 1
-    with pytest.raises(WireError, match="version 1 of the protocol, this side speaks 3"):
+    with pytest.raises(WireError, match="version 1 of the protocol, this side speaks 4"):
         wire.unpack_request(bytes(message))
 
 

@@ -17,7 +17,6 @@ from partition import cli
 from partition.model.folder import ModelFolder
 from partition.placement import report as placement_report
 from partition.placement.cluster import Cluster
-from partition.placement.errors import PlacementError
 from partition.placement.run.replan import devices_of
 
 if TYPE_CHECKING:
@@ -52,13 +51,9 @@ def run(
     Raises:
         PartitionError: the network, the cluster file, the cluster, or a stage that fails for good.
     """
-    try:
-        from partition.placement.run import ray_cluster  # noqa: PLC0415 - an extra
-        from partition.placement.run.supervisor import Supervisor  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise PlacementError(
-            f"running on a cluster needs {error.name}: pip install --editable '.[cluster]'"
-        ) from error
+    from partition.placement.run import ray_cluster  # noqa: PLC0415 - an extra
+    from partition.placement.run.supervisor import Supervisor  # noqa: PLC0415
+
     folder = ModelFolder.open(model)
     cluster = Cluster.load(cluster_file)
 

@@ -201,7 +201,7 @@ def build_problem(
     quantiser = quantisers.of_name(cluster.codec)
     if quantiser is not None:
         cut_bytes[:-1] = [cut.request_bytes(quantiser.bits) for cut in cuts[:-1]]
-    inner = raw_bytes.astype(float)
+    inner = np.array([cut.coded_bytes for cut in cuts], dtype=float)
     inner[[0, -1]] = 0.0  # what the network gets and gives is not encoded
     codec_s = np.array(
         [

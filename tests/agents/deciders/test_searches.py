@@ -15,7 +15,7 @@ from agents.baselines.measure import measure
 from agents.baselines.model_search import ModelSearch, SearchSettings
 from agents.baselines.rollout import mean_cost
 from agents.baselines.tune_search import tune_search
-from agents.deciders.nominal import Actions, NominalModel, every_action
+from agents.deciders.nominal import Actions, NominalModel, every_action, faithful_routes
 from agents.deciders.nominal_outcome import SafetyMargin, expect
 from agents.deciders.oracle import Oracle, cost_table
 from agents.deciders.pareto import undominated, useful_actions
@@ -205,3 +205,13 @@ def test_mended_selector_follows_the_link(swinging):
     decider.begin(fleet, 2)
     encoder = ObservationEncoder(observation_fields(swinging.layout))
     assert decider.decide(encoder.encode(readings))[:, -1].tolist() == [0, 4]
+
+
+def test_rules_weigh_faithful_routes_or_all_where_accuracy_is_unknown(small_world):
+    known = NominalModel.of(small_world)
+    n = len(known.costs.accuracy)
+    assert np.isnan(known.costs.accuracy).all()
+    assert faithful_routes(known).tolist() == list(range(n))
+    accuracy = np.array([0.9, *[0.985] * (n - 3), 0.99, 1.0])
+    judged = replace(known, costs=replace(known.costs, accuracy=accuracy))
+    assert faithful_routes(judged).tolist() == [n - 2, n - 1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import gymnasium
 import numpy as np
 import pytest
@@ -9,11 +11,12 @@ from PIL import Image
 
 import envs  # noqa: F401  # registers the environments
 from envs.errors import ScenarioError
-from envs.make import make_live
+from envs.live.make import make_live
 from hw.boards.sim import SimBoard
 from hw.device.model import DeviceModel
 from hw.errors import HardwareError, SensorReadError, UnsupportedError
 from partition.errors import CloudError, PartitionError
+from partition.model.folder import ModelFolder
 from partition.model.runtime import SplitRuntime
 from partition.server.cloud_server import CloudServer
 
@@ -60,6 +63,18 @@ def test_the_registered_environment_serves_requests_from_the_cloud(tiny, argumen
     assert len(closed) == 1
 
 
+def test_only_a_classifier_has_labels_to_agree_with(tiny, arguments, monkeypatch):
+    for measure, known in (("top-1", True), ("relative", False)):
+        judged = replace(tiny, fidelity=(0.5,) * len(tiny.split_points), measure=measure)
+        monkeypatch.setattr(ModelFolder, "open", lambda _, folder=judged: folder)
+        env = make_live(**arguments)
+        env.reset(seed=0)
+        *_, info = env.step(env.action_space.nvec - 1)
+        assert {s.agrees is not None for s in env.plant.served} == {known}
+        assert info["outcome"]["accuracy"] == (1.0 if known else 0.5)
+        env.close()
+
+
 def test_the_references_are_the_models_power_and_full_speed(arguments):
     env = make_live(**arguments)
     device = DeviceModel.load("tx2")
@@ -90,11 +105,18 @@ def test_what_cannot_be_opened_is_named(arguments, change, error, problem):
         make_live(**{**arguments, **change})
 
 
+@pytest.mark.parametrize(("share", "is_told"), [(0.2, False), (0.9, True)])
+def test_a_machine_too_slow_for_the_board_is_told(arguments, caplog, monkeypatch, share, is_told):
+    monkeypatch.setattr(SimBoard, "too_slow_share", share)
+    make_live(**arguments).close()
+    assert ("too slow to play board tx2" in caplog.text) == is_told
+
+
 def test_a_board_is_given_back_when_the_rest_fails(arguments, closed, monkeypatch):
     def fail(*_, **__):
         raise PartitionError("broken")
 
-    monkeypatch.setattr("envs.make.SplitRuntime", fail)
+    monkeypatch.setattr("envs.live.make.SplitRuntime", fail)
     with pytest.raises(PartitionError, match="broken"):
         make_live(**arguments)
     assert len(closed) == 1

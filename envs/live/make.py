@@ -1,15 +1,16 @@
-"""Construction of environments from names; the entry points of `gymnasium.make`."""
+"""Construction of the live environment from names; the entry point of `gymnasium.make`."""
 
 from __future__ import annotations
 
 import logging
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from envs import arguments as checked
 from envs.edge_env import EdgeSplitEnv
 from envs.errors import EnvError
 from envs.live.cloud_link import CloudLink
@@ -18,8 +19,6 @@ from envs.live.requests import MAX_WAITING, ApplicationRequests, Inputs, Scenari
 from envs.objective import Objective
 from envs.plant import Layout
 from envs.scenarios.scenario import Scenario
-from envs.sim.batched_simulator import BatchedSimulator
-from envs.sim.build import ALL_SCENARIOS, build_sim_config
 from hw.base import Board, Hold
 from hw.boards.registry import SIMULATED, open_board
 from hw.errors import FrequencyRejectedError, HardwareError, SensorReadError
@@ -38,30 +37,11 @@ logger = logging.getLogger(__name__)
 REFERENCE_RUNS = 20
 """Inferences at full speed from which a live board's reference latency and power are taken."""
 
+MOSTLY = 0.5
+"""Share of the reference runs that may by chance take longer than modelled."""
+
 N_TRIES = 4
 """A sensor or a clock that fails so often at the start does not fail by chance."""
-
-
-def make_simulated(
-    device: str = "tx2",
-    model: str = "efficientnet-lite0",
-    scenario: str | Sequence[str] = ALL_SCENARIOS,
-    *,
-    without: Sequence[str] = (),
-    continuous: bool = False,
-) -> EdgeSplitEnv:
-    """Make `EdgeSplitSim-v0`: one simulated board.
-
-    Args:
-        device: name of a device model, or a TOML file.
-        model: name of a prepared model, or its folder.
-        scenario: name or TOML file, or several; each episode picks one.
-        without: effects that are not simulated, see `envs.sim.effects`.
-        continuous: `Box` instead of `MultiDiscrete` actions.
-    """
-    names = [scenario] if isinstance(scenario, str) else scenario
-    world = build_sim_config(device, model, names, without=without)
-    return EdgeSplitEnv(BatchedSimulator(world, 1), world.objective(), continuous=continuous)
 
 
 def make_live(
@@ -72,8 +52,10 @@ def make_live(
     *,
     cloud: str | None = None,
     security: ClientSecurity | None = None,
-    source: Path | None = None,
+    source: str | Path | None = None,
     listen: str | None = None,
+    eta: float | None = None,
+    weights: Mapping[str, float] | None = None,
     n_steps: int = 240,
     max_power_w: float | None = None,
     accept: Callable[[Layout], None] = lambda _: None,
@@ -82,6 +64,7 @@ def make_live(
     dry_run: Callable[[str], object] | None = None,
     continuous: bool = False,
     providers: tuple[Provider, ...] | None = None,
+    render_mode: str | None = None,
     root: Path = Path("/"),
 ) -> EdgeSplitEnv:
     """Make `EdgeSplit-v0`: a board and a split pipeline in wall-clock time.
@@ -93,10 +76,12 @@ def make_live(
         scenario: name or TOML file.
         cloud: HOST:PORT of `partition.server`; None keeps everything on the edge.
         security: certificates and token for it; by default TLS beyond this machine.
-        source: folder of photographs, or `fashion-mnist`; None takes what fits the network, see
-            `partition.data.example_inputs`.
+        source: folder of photographs, file of inputs, or `fashion-mnist`; None takes what fits the
+            network, see `partition.data.example_inputs`.
         listen: HOST:PORT of this machine where an application's requests are taken, see
             `partition.edge.local_client`, instead of pictures as the scenario says.
+        eta: weight of energy against time in the cost, 0..1; the scenario's own if not given.
+        weights: of the cost's other terms by name, `envs.arguments.WEIGHTS`.
         n_steps: control steps in an episode.
         max_power_w: power shown as 1 in the observation, as a trained policy knows it; None
             takes the model's, or measures it on a real board.
@@ -107,19 +92,26 @@ def make_live(
         continuous: `Box` instead of `MultiDiscrete` actions.
         providers: what the network runs on, the preferred one first; None takes the best that
             work here.
+        render_mode: "ansi" or "rgb_array".
         root: where a real board looks for /sys.
 
     Raises:
+        EnvError: an argument that means nothing.
         HardwareError: the board.
         PartitionError: the model, a provider, the photographs, the address to listen on, or a
             cloud that holds another model or refuses this board; one that does not answer is
             looked for in the background.
         ScenarioError: the scenario.
     """
-    folder = ModelFolder.open(model)
-    surroundings = Scenario.load(scenario)
+    mode, given = checked.render_mode(render_mode), checked.cost_weights(weights)
+    steps = checked.count("n_steps", n_steps)
+    folder = ModelFolder.open(checked.name_or_file("model", model))
+    surroundings = Scenario.load(checked.one_name_or_file("scenario", scenario))
+    if eta is not None:
+        surroundings = replace(surroundings, eta=checked.share("eta", eta))
     execution = Execution.choose(providers)
-    inputs = example_inputs(folder, source) if listen is None else [random_inputs(folder)]
+    pictures = checked.folder("source", source)
+    inputs = example_inputs(folder, pictures) if listen is None else [random_inputs(folder)]
     with ExitStack() as opening:  # what is open is closed again if anything fails
         service = None
         if listen is not None:
@@ -140,6 +132,7 @@ def make_live(
         _check_temperature(opened)
         _warn_of_an_idle_gpu(opened, pipeline)
         full_power_w, full_speed_s = _full_speed(opened, pipeline, folder, inputs, max_power_w)
+        _warn_of_a_slow_machine(opened, full_speed_s)
         plant = LivePlant(
             opened,
             pipeline,
@@ -148,11 +141,17 @@ def make_live(
             _drawn(pipeline, folder, inputs) if service is None else _taken(service),
             surroundings,
             link,
-            n_steps=n_steps,
+            n_steps=steps,
         )
         opening.pop_all()
-    objective = Objective(max_power_w=full_power_w, reference_latency_s=full_speed_s)
-    return EdgeSplitEnv(plant, objective, continuous=continuous)
+    objective = Objective(max_power_w=full_power_w, reference_latency_s=full_speed_s, **given)
+    return EdgeSplitEnv(
+        plant,
+        objective,
+        continuous=continuous,
+        render_mode=mode,
+        route_names=[option.name for option in folder.routes],
+    )
 
 
 def _pipeline(
@@ -173,9 +172,11 @@ def _taken(service: LocalService) -> ApplicationRequests:
 def _drawn(
     pipeline: SplitPipeline, folder: ModelFolder, inputs: Sequence[Inputs]
 ) -> ScenarioRequests:
-    """Inputs in turn, with the unsplit network's labels."""
-    whole = folder.routes[-1].route
-    labels = [int(pipeline.infer(x, whole, math.inf).logits.argmax()) for x in inputs]
+    """Inputs in turn, with the unsplit network's labels if it is a classifier."""
+    labels: list[int | None] = [None] * len(inputs)
+    if folder.is_classifier:
+        whole = folder.routes[-1].route
+        labels = [int(pipeline.infer(x, whole, math.inf).logits.argmax()) for x in inputs]
     return ScenarioRequests(inputs, labels)
 
 
@@ -210,6 +211,18 @@ def _warn_of_an_idle_gpu(board: Board, pipeline: SplitPipeline) -> None:
             "install an ONNX Runtime with CUDA or TensorRT for this board, or name what it is to "
             "run on with --providers",
             board.name,
+        )
+
+
+def _warn_of_a_slow_machine(board: Board, full_speed_s: float) -> None:
+    """Warn when a modelled board computes faster than this machine."""
+    if board.too_slow_share > MOSTLY:
+        logger.warning(
+            "this machine is too slow to play board %s: at its highest clocks an inference takes "
+            "%.0f ms here, longer than modelled, so that latencies and requests in time are this "
+            "machine's; end other programs, or take a slower --device",
+            board.device.name if board.device else board.name,
+            1e3 * full_speed_s,
         )
 
 

@@ -1,0 +1,1 @@
+"""Fidelity of real networks on real inputs: `python -m benchmarks.fidelity`."""

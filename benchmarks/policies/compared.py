@@ -1,0 +1,65 @@
+"""What a comparison can compare: everything that decides, and run folders that are finished."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+from agents.deciders.fitted import DeciderEntry, Deciders, FittedDecider
+from agents.deciders.own import find, is_own
+from agents.deployed.run_folder import RunFolder
+from agents.training.all_deciders import DECIDERS
+from agents.training.learn import simulated_decider
+from envs.sim.sim_config import SimConfig
+
+
+class ComparedDeciders(Deciders):
+    """Deciders by name, or by the run folder that holds a policy."""
+
+    def entry(self, name: str) -> DeciderEntry:
+        """Look one up.
+
+        Raises:
+            AgentError: unknown name, code that cannot be imported, or a folder without a policy.
+        """
+        if not _is_run(name):
+            return DECIDERS.entry(name)
+        policy = RunFolder.load(Path(name)).policy
+
+        def build(world: SimConfig, _seed: int) -> FittedDecider:
+            policy.check_layout(world.layout)
+            return FittedDecider(simulated_decider(policy, world), note=f"as it is in {name}")
+
+        return DeciderEntry("frozen", build)
+
+
+COMPARED = ComparedDeciders(DECIDERS.entries)
+
+
+def fingerprint(name: str) -> str:
+    """Hash of what a decider rests on besides this project's code; empty where on nothing."""
+    if _is_run(name):
+        files = [path for path in sorted((Path(name) / "policy").iterdir()) if path.is_file()]
+    elif is_own(name):
+        find(name)
+        file = sys.modules[name.partition(":")[0]].__file__
+        files = [Path(file)] if file else []
+    else:
+        return ""
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def file_name(name: str) -> str:
+    """A decider's name as part of a file's: a path gives its whole identity."""
+    if not _is_run(name):
+        return name.replace("/", "_")
+    path = Path(name).resolve()
+    return f"{path.name}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+
+
+def _is_run(name: str) -> bool:
+    return not is_own(name) and (Path(name) / "policy").is_dir()

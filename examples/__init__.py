@@ -1,0 +1,1 @@
+"""Examples, each a file to copy: `python -m examples.NAME`."""

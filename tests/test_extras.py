@@ -1,0 +1,68 @@
+"""The table of optional packages, held to `pyproject.toml`."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, packages_distributions
+
+import pytest
+
+from common import extras
+from tests.conftest import REPOSITORY
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+BROUGHT_ALONG = {"google": "onnx"}
+"""Packages that another one's requirements bring."""
+
+
+def plain(name: str) -> str:
+    return re.split(r"[\s\[<>=;]", name)[0].lower().replace("_", "-")
+
+
+@pytest.mark.parametrize("package", extras.EXTRAS)
+def test_the_named_extra_brings_the_package(package):
+    found = packages_distributions().get(package)
+    if found is None:
+        pytest.skip(f"{package} is not installed")
+    extra = extras.EXTRAS[package]
+    listed = PROJECT["optional-dependencies"][extra] if extra else PROJECT["dependencies"]
+    wanted = {BROUGHT_ALONG.get(package, plain(name)) for name in found}
+    assert wanted & {plain(name) for name in listed}
+
+
+def test_every_extra_brings_something_that_is_in_the_table():
+    assert set(PROJECT["optional-dependencies"]) | {extras.BASE} == set(extras.EXTRAS.values())
+
+
+def test_a_checkout_that_is_not_installed_does_not_ask_a_registry_for_its_name(monkeypatch):
+    def missing(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.version", missing)
+    assert extras.install("edge") == "pip install --editable '.[edge]'"
+    assert extras.install(extras.BASE) == "pip install --editable ."
+
+
+def test_a_package_of_no_extra_has_no_remedy():
+    assert extras.remedy(ModuleNotFoundError("no", name="mistyped")) is None
+    assert extras.remedy(ValueError("no")) is None
+    assert "[edge]" in extras.remedy(ModuleNotFoundError("no", name="onnxruntime.capi"))
+
+
+def test_a_python_with_nothing_in_it_is_told_what_to_install():
+    result = subprocess.run(
+        [sys.executable, "-S", "train.py"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert re.fullmatch(r"error: .* is not installed; pip install .*\n", result.stderr)
