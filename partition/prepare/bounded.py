@@ -11,7 +11,7 @@ import onnxruntime as ort
 
 from partition.prepare.samples import Feeds
 
-LIMIT_S = 30.0
+LIMIT_S = 20.0
 """A loop whose number of rounds is damaged may go on for years, and fill the memory meanwhile."""
 _ENDED = "terminate flag"
 """In ONNX Runtime's words for a run that was ended from outside."""

@@ -9,11 +9,15 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from partition.edge.answers import AnswerCheck
+from partition.edge.client import CloudClient
+from partition.edge.pipeline import SplitPipeline
 from partition.errors import CloudError, ModelExportError, ModelFolderError, SampleError
+from partition.model.routes import Route
 from partition.model.runtime import SplitRuntime, random_inputs
 from partition.prepare import bounded
 from partition.prepare.build import prepare
 from partition.prepare.onnx_file.choices import parse_shape, parse_value
+from partition.server.cloud_server import CloudServer
 from tests.partition import onnx_graphs
 from tests.partition.onnx_graphs import FLOAT, INT64, constant, node, save, tensor, weight
 
@@ -164,6 +168,27 @@ def test_an_output_that_depends_on_the_data_has_unknown_sizes(tmp_path):
         check.check((np.zeros((n, 4), np.float32), np.zeros((n, 3), np.int64)))
     with pytest.raises(CloudError, match=r"\(-1, 4\)"):
         check.check((np.zeros((7, 5), np.float32), np.zeros((7, 3), np.int64)))
+
+
+def test_a_server_answers_with_as_many_boxes_as_it_finds(tmp_path):
+    path = onnx_graphs.detector_with_nms(tmp_path / "net.onnx")
+    folder = prepare(str(path), tmp_path / "out", shapes={"": ("N", 3, 64, 64)})
+    runtime = SplitRuntime(folder)
+    with (
+        CloudServer(folder, runtime) as server,
+        CloudClient(f"127.0.0.1:{server.port}", folder) as client,
+    ):
+        pipeline = SplitPipeline(folder, runtime, client)
+        counts = set()
+        for scale in (0.0, 1.0):
+            image = scale * random_inputs(folder)[0]
+            (boxes, chosen) = runtime.whole((image,))
+            result = pipeline.infer(image, Route(len(folder.split_points) - 2), 10.0)
+            assert result.served_by == "cloud", result.fallback
+            assert [array.shape[1] for array in result.outputs] == [4, 3]
+            counts.add(len(chosen))
+            assert boxes.shape == (len(chosen), 4)
+        assert counts == {0, len(chosen)}
 
 
 def test_an_output_that_is_no_array_names_the_tensors_to_stop_at(tmp_path):
@@ -322,6 +347,29 @@ def test_float16_runs_through(tmp_path):
     folder = prepare(str(path), tmp_path / "out")
     assert folder.dynamic_batch
     assert {dtype for cut in folder.cuts for dtype in cut.dtypes} == {"float16"}
+    assert_all_cuts_equal_the_file(folder, path)
+
+
+def test_functions_of_the_file_can_be_cut(tmp_path):
+    twice = helper.make_function(
+        "own",
+        "Twice",
+        ["u"],
+        ["v"],
+        [node("Relu", ["u"], ["t"]), node("Exp", ["t"], ["v"])],
+        [helper.make_opsetid("", 17)],
+    )
+    nodes = [node("Twice", ["x"], ["a"], domain="own"), node("Neg", ["a"], ["y"])]
+    path = save(
+        tmp_path / "net.onnx",
+        nodes,
+        [tensor("x", FLOAT, ["N", 4])],
+        [tensor("y", FLOAT, None)],
+        domains=["own"],
+        functions=[twice],
+    )
+    folder = prepare(str(path), tmp_path / "out")
+    assert len(folder.cuts) == 4
     assert_all_cuts_equal_the_file(folder, path)
 
 
