@@ -105,6 +105,9 @@ def make_live(
     """
     mode, given = checked.render_mode(render_mode), checked.cost_weights(weights)
     steps = checked.count("n_steps", n_steps)
+    for argument, value in (("board", board), ("device", device), ("cloud", cloud)):
+        if value is not None:
+            checked.name_or_file(argument, value)
     folder = ModelFolder.open(checked.name_or_file("model", model))
     surroundings = Scenario.load(checked.one_name_or_file("scenario", scenario))
     if eta is not None:

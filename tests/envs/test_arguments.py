@@ -97,6 +97,9 @@ def test_wrong_arguments_end_in_a_sentence(make, options, said):
     [
         ({"scenario": ["steady-wifi", "lte-driving"]}, "a live board has one at a time"),
         ({"source": 3}, "source is 3; give a name or a file"),
+        ({"board": 3}, "board is 3; give a name or a file"),
+        ({"device": 3}, "device is 3; give a name or a file"),
+        ({"cloud": 50051}, "cloud is 50051; give HOST:PORT"),
         ({"n_steps": 1.5}, "n_steps is 1.5"),
         ({"eta": "high"}, "eta is 'high'"),
         ({"weights": {"x": 1}}, "weights name 'x'"),
