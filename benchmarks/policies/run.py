@@ -26,6 +26,7 @@ from agents.whole_file import written_whole
 from benchmarks.policies.compared import COMPARED, fingerprint
 from benchmarks.policies.plan import BenchmarkJob
 from benchmarks.policies.traces import recorded_scenarios
+from envs.arrays import Floats
 from envs.sim.batched_simulator import BatchedSimulator
 from envs.sim.build import build_sim_config
 from envs.sim.sim_config import SimConfig
@@ -49,7 +50,7 @@ class MeasuredDecider:
         decision_s: median time of one decision for one board; None where the truth is looked at.
         note: from the decider.
         episodes: by scenario and entry of `PER_EPISODE`, for each seed one value per episode, and
-            `p95_latency_s`, for each seed one value.
+            `p95_latency_s`, for each seed one value; None for what is unknown.
     """
 
     job: BenchmarkJob
@@ -58,7 +59,7 @@ class MeasuredDecider:
     fit_steps: int
     decision_s: float | None
     note: str
-    episodes: dict[str, dict[str, list[list[float]]]]
+    episodes: dict[str, dict[str, list[list[float | None]]]]
 
 
 def run_jobs(
@@ -171,16 +172,21 @@ def _version(job: BenchmarkJob, code: str) -> str:
     return code + fingerprint(job.decider)
 
 
-def _by_seed(run: Episodes, n_episodes: int) -> dict[str, list[list[float]]]:
+def _by_seed(run: Episodes, n_episodes: int) -> dict[str, list[list[float | None]]]:
     """Values of each seed's episodes; of the percentile, one for each seed."""
     starts = range(0, len(run.cost), n_episodes)
     parts = [run.part(slice(start, start + n_episodes)) for start in starts]
-    found = {key: [getattr(part, key).tolist() for part in parts] for key in PER_EPISODE}
+    found = {key: [_known(getattr(part, key)) for part in parts] for key in PER_EPISODE}
     return {**found, "p95_latency_s": [[part.p95_latency_s()] for part in parts]}
 
 
+def _known(values: Floats) -> list[float | None]:
+    """None for NaN, which no JSON can hold."""
+    return [None if math.isnan(value) else value for value in values.tolist()]
+
+
 def _save(folder: Path, measured: MeasuredDecider, code: str) -> None:
-    document = {"code": code, **_known(asdict(measured))}
+    document = {"code": code, **asdict(measured)}
     with written_whole(folder / f"{measured.job.name}.json") as stream:
         stream.write(f"{json.dumps(document, allow_nan=False)}\n".encode())
 
@@ -193,26 +199,4 @@ def _load(folder: Path, job: BenchmarkJob, code: str) -> MeasuredDecider | None:
     kept = json.loads(json.dumps(asdict(job)))
     if document.pop("code") != code or document["job"] != kept:
         return None
-    return MeasuredDecider(**{**document, "job": job, "episodes": _or_nan(document["episodes"])})
-
-
-def _known(value: Any) -> Any:
-    """The same with null for what is not known, as accuracy that nobody measured."""
-    match value:
-        case dict():
-            return {key: _known(each) for key, each in value.items()}
-        case list() | tuple():
-            return [_known(each) for each in value]
-        case float() if math.isnan(value):
-            return None
-    return value
-
-
-def _or_nan(value: Any) -> Any:
-    """Numbers, and not a number for null."""
-    match value:
-        case dict():
-            return {key: _or_nan(each) for key, each in value.items()}
-        case list():
-            return [_or_nan(each) for each in value]
-    return math.nan if value is None else value
+    return MeasuredDecider(**{**document, "job": job})
