@@ -25,6 +25,7 @@ class Plant:
     energy_uncertainty_j = 0.025
     accuracy = None
     layout = SimpleNamespace(board="board", model="network")
+    placement = "cpu"
 
     def run(self, answered, dropped=0, *, is_measured=True):
         self.last_power = StepPower(4.0, STEP_S, is_measured, 0.2 if is_measured else 4.0)
