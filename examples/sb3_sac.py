@@ -1,4 +1,4 @@
-"""SAC trained, frozen and deployed: `python -m examples.sb3_sac`, with a number per axis."""
+"""SAC trained, frozen and deployed, two minutes: `python -m examples.sb3_sac`."""
 
 import os
 
