@@ -16,9 +16,12 @@ from partition.listener.peers import Peer
 
 _CALL_BYTES = 300.0
 """Of a call besides its message: a header takes 60 to 300."""
-_MESSAGES = 4
-"""That may be under way without their calls."""
-_REFUSED_HZ, _REFUSED_BURST = 25.0, 100.0
+_MESSAGES, _REFUSED_BYTES = 4, 3e6
+"""That may be under way without their calls; and what gRPC takes in of one that is too large before
+its sender learns that it is refused."""
+_LEAK_S = 30.0
+"""A board whose link is too slow breaks off a message a second, an eighth of the largest one."""
+_REFUSED_HZ, _REFUSED_BURST = 25.0, 200.0
 """A board that is refused asks 20 times a second at most."""
 _VANISHED_HZ, _VANISHED_BURST = 5.0, 50.0
 """A balancer that looks whether a port is open comes a few times a second."""
@@ -98,7 +101,8 @@ class _Address:
 
 def excess_of(message_bytes: float) -> Bucket:
     """What a connection may send besides whole messages, of which the largest has so many bytes."""
-    return Bucket(message_bytes / _MESSAGES, _MESSAGES * message_bytes)
+    burst = max(_MESSAGES * message_bytes, _REFUSED_BYTES)
+    return Bucket(burst / _LEAK_S, burst)
 
 
 class Verdict(NamedTuple):

@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 _NOBODY = peers.parse("")
 _ACTIVE = 4
 """Calls in Python at once. Each waits for the others, and gRPC for all of them."""
+_CROWD, _SHARE = 128, 8
+"""Where so many calls wait in all, a connection beside others may have so many: a tenth of a second
+of work, and twice what a board asks for at once."""
 _here = threading.local()
 
 
@@ -52,7 +55,7 @@ class FairPool(ThreadPoolExecutor):
         self._waiting: OrderedDict[str, OrderedDict[Peer, deque[_Job]]] = OrderedDict()
         self._workers: list[threading.Thread] = []
         self._calls: Counter[Peer] = Counter()
-        self._n_idle = self._n_active = 0
+        self._n_idle = self._n_active = self._n_waiting = 0
         self._closed = False
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -62,10 +65,11 @@ class FairPool(ThreadPoolExecutor):
         job = _Job(Future(), partial(fn, *args, **kwargs), call)
         with self._changed:
             queue = self._waiting.setdefault(peer.address, OrderedDict()).setdefault(peer, deque())
-            is_full = call is not None and len(queue) >= self._queue
+            is_full = call is not None and len(queue) >= self._room(peer)
             if not is_full:
                 queue.append(job)
                 self._calls[peer] += 1
+                self._n_waiting += 1
                 self._wake()
         if is_full:
             _end(job)
@@ -85,6 +89,7 @@ class FairPool(ThreadPoolExecutor):
             if of_address is not None and not of_address:
                 del self._waiting[peer.address]
             self._leave(peer, len(jobs))
+            self._n_waiting -= len(jobs)
         for job in jobs:
             _end(job)
 
@@ -138,6 +143,11 @@ class FairPool(ThreadPoolExecutor):
                 with self._changed:
                     self._leave(peer, 1)
 
+    def _room(self, peer: Peer) -> int:
+        """How many calls of a connection may wait now."""
+        is_alone = len(self._waiting) == len(self._waiting[peer.address]) == 1
+        return self._queue if is_alone or self._n_waiting < _CROWD else _SHARE
+
     def _leave(self, peer: Peer, n: int) -> None:
         self._calls[peer] -= n
         if not self._calls[peer]:
@@ -152,6 +162,7 @@ class FairPool(ThreadPoolExecutor):
                 self._n_idle += 1
                 self._changed.wait()
             self._n_active += 1
+            self._n_waiting -= 1
             address, of_address = self._waiting.popitem(last=False)
             peer, queue = of_address.popitem(last=False)
             job = queue.popleft()

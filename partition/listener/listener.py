@@ -63,8 +63,7 @@ class Listener:
         tokens, credentials = security.tokens(), security.credentials()
         check_free(listen)
         places = n_calls + _PLACES
-        own = grpc_options.LOCAL_SERVER if is_local else ()
-        chosen = {**dict(grpc_options.SERVER), **dict(own), **dict(options)}
+        chosen = {**dict(grpc_options.SERVER), **dict(options)}
         self._gate = Gate(
             tokens,
             threads=n_calls + places + _SPARE_THREADS,

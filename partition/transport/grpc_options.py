@@ -56,9 +56,8 @@ SERVER: Options = (
     # Without it a second server on the same port would start and steal requests.
     ("grpc.so_reuseport", 0),
     # What is refused, is refused with a reason in `Gate` or behind it. At a limit of gRPC's own a
-    # client that is faster than the server's bookkeeping learns that no server is there: here one
-    # with more than 32 calls at once on a connection.
-    ("grpc.max_concurrent_streams", 100),
+    # client that is faster than the server's bookkeeping learns that no server is there.
+    ("grpc.max_concurrent_streams", 1_024),
     # Clients ask whether an idle connection is alive.
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 1_000),
@@ -67,10 +66,6 @@ SERVER: Options = (
     ("grpc.max_connection_idle_ms", 60_000),
     ("grpc.server_handshake_timeout_ms", 5_000),
 )
-LOCAL_SERVER: Options = (
-    # Applications of this machine call from many threads; who is refused, is told that it is busy.
-    ("grpc.max_concurrent_streams", 1_024),
-)
 STAGE_SERVER: Options = (
     *SIZES,
     # The stage before asks more often while a large frame is under way.
@@ -78,4 +73,4 @@ STAGE_SERVER: Options = (
     # An upstream that has lost its power must not hold the stage.
     *_keepalive(5, 5),
 )
-"""As `LOCAL_SERVER`, in addition to or in place of `SERVER`'s."""
+"""In addition to or in place of `SERVER`'s."""

@@ -104,7 +104,7 @@ class TestConduct:
                 break
         assert floods == [GREEDY[0]]
         assert waiting == ["192.0.2.1"]
-        assert second < 6
+        assert second < 8
 
     def test_an_address_waits_longer_each_time_and_is_forgiven_after_a_minute(self, book):
         waits, now_s = [], 1.0
@@ -203,6 +203,21 @@ class TestFairPool:
         assert order.count(GREEDY[0]) == 3
         assert set(order[:2]) <= {GREEDY[0], BOARD}
         assert order.index(BOARD) < 3
+
+    def test_in_a_crowd_a_connection_beside_others_has_a_share(self, ended):
+        pool, go = FairPool(1, 1_000, ended.append), threading.Event()
+        inside = threading.Event()
+        pool.submit(lambda: inside.set() or go.wait(PATIENCE_S))
+        assert inside.wait(PATIENCE_S)
+        for _ in range(500):  # alone
+            pool.submit(bool, FakeCall(GREEDY[0]))
+        assert not ended
+        for _ in range(fair_pool._SHARE + 1):
+            pool.submit(bool, FakeCall(BOARD))
+        pool.submit(bool, FakeCall(GREEDY[0]))
+        assert ended == [BOARD, GREEDY[0]]
+        go.set()
+        pool.shutdown()
 
     def test_the_calls_of_an_ended_connection_are_forgotten(self, pool, held):
         events = [FakeCall(GREEDY[0]), FakeCall(BOARD)]

@@ -134,9 +134,9 @@ def test_each_of_many_calls_on_one_connection_is_answered_or_told_that_it_is_bus
         grpc.insecure_channel(address(server)) as channel,
     ):
         infer = channel.unary_unary(rpc.method_path(rpc.INFER))
-        for _ in range(10):  # fewer at once would all be answered, more are late on a busy machine
-            calls = [infer.future(message, timeout=DEADLINE_S) for _ in range(150)]
-            codes += [call.code() for call in calls]
+        # Fewer at once would all be answered, more are late on a busy machine or a flood.
+        calls = [infer.future(message, timeout=DEADLINE_S) for _ in range(150)]
+        codes += [call.code() for call in calls]
     assert set(codes) == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
 
 
@@ -150,19 +150,18 @@ def test_a_full_server_says_so_with_its_load_and_the_client_falls_back_at_once(t
         CloudClient(address(server), tiny) as client,
     ):
         held.holding = True
-        with CloudClient(address(server), tiny) as busy:
-            futures = [pool.submit(busy.infer, point, encoded, DEADLINE_S) for _ in range(3)]
-            wait_for(lambda: len(server._queue) == 2)
-            time.sleep(0.3)  # the load is an average over a second
-            start_s = time.monotonic()
-            with pytest.raises(ServerBusyError, match="busy"):
-                client.infer(point, encoded, DEADLINE_S)
-            assert time.monotonic() - start_s < 0.5
-            assert 0.1 < client._server_load <= 1
-            with pytest.raises(ServerBusyError, match="a moment ago"):  # does not even ask
-                client.infer(point, encoded, DEADLINE_S)
-            held.go.set()
-            assert all(f.result(DEADLINE_S).outputs[0].shape == (1, 10) for f in futures)
+        futures = [pool.submit(client.infer, point, encoded, DEADLINE_S) for _ in range(3)]
+        wait_for(lambda: len(server._queue) == 2)
+        time.sleep(0.3)  # the load is an average over a second
+        start_s = time.monotonic()
+        with pytest.raises(ServerBusyError, match="busy"):
+            client.infer(point, encoded, DEADLINE_S)
+        assert time.monotonic() - start_s < 0.5
+        assert 0.1 < client._server_load <= 1
+        with pytest.raises(ServerBusyError, match="a moment ago"):  # does not even ask
+            client.infer(point, encoded, DEADLINE_S)
+        held.go.set()
+        assert all(f.result(DEADLINE_S).outputs[0].shape == (1, 10) for f in futures)
         wait_for(lambda: client._standing.breaker.check() is None)
         assert client.infer(point, encoded, DEADLINE_S).outputs[0].shape == (1, 10)
     text = metrics.registry.get_sample_value
