@@ -18,8 +18,8 @@ PART_BYTES = 700_000
 _WORTH_BYTES = 2_000_000
 """Less is not worth a seam."""
 _SHARE_OF_REQUEST = 0.02
-"""Of a request's time that a seam may take. Anywhere in a network one takes up to 2.3 %; a second
-one takes it to 3.7 % (results/server.md)."""
+"""Of a request's time that a seam may take, as far as can be foreseen. With a tiny one 0.3 to 3.3 %
+of the computing time were measured, with a second one of any size 3.7 % (results/server.md)."""
 _TINY_BYTES = 16_384
 """A second seam has to be as small as what a network hands on at its end: that costs a call, which
 cannot be told from noise."""

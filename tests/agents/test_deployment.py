@@ -57,6 +57,7 @@ def told():
 
 def test_energy_is_shared_by_the_requests_that_were_answered(told):
     document = told((2, 0, True), (0, 0, True), (2, 6, True)).document()  # a pause, an overload
+    assert document["runs_on"] == "cpu"
     assert document["energy_j"] == pytest.approx(3 * STEP_S * 4.0)
     assert document["energy_per_request_j"] == pytest.approx(3.0 / 4)
 
