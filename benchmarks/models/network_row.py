@@ -23,8 +23,8 @@ from tests.partition.splitting import spread
 SPREAD_CUTS = 60
 BARS = {"float32": 1e-4, "float64": 1e-4, "float16": 1e-2, "levels": 5e-2}
 """Largest difference, relative to the output's largest value, float16's where any crosses a cut;
-other types have to be equal. `levels`: the network rounds to 255 levels of ranges that it finds while
-it runs, so that a last bit, which a fusion more or less changes, may move a value by a level."""
+other types have to be equal. `levels`: the network rounds to 255 levels of ranges that it finds
+while it runs, so that a last bit, which a fusion changes, may move a value by a level."""
 FINDS_LEVELS = {"DynamicQuantizeLinear", "DynamicQuantizeLSTM"}
 PREPARE_S = 300.0
 

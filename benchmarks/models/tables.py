@@ -80,8 +80,8 @@ states. `error`: head plus tail against the unsplit network in ONNX Runtime, at 
 {network_row.SPREAD_CUTS} spread over the depth, with one sample, and with three where the batch is
 free; the largest difference over the output's largest value. Up to {network_row.BARS["float32"]:g}
 is ok for float32, {network_row.BARS["float16"]:g} where float16 crosses, and
-{network_row.BARS["levels"]:g} where the network finds int8 levels while it runs (a last bit may move
-a value by a level); whole numbers are equal.
+{network_row.BARS["levels"]:g} where the network finds int8 levels while it runs (a last bit may
+move a value by a level); whole numbers are equal.
 `served`: split points at which `partition.server` answered through `SplitPipeline` what the tail
 gives here on the same decoded tensors, bit for bit; where the batch is free, three requests at once
 too.
