@@ -16,7 +16,7 @@ from partition.listener.peers import Peer
 
 _CALL_BYTES = 300.0
 """Of a call besides its message: a header takes 60 to 300."""
-_MESSAGES, _REFUSED_BYTES = 4, 3e6
+_MESSAGES, _REFUSED_BYTES = 4, 1e6
 """That may be under way without their calls; and what gRPC takes in of one that is too large before
 its sender learns that it is refused."""
 _LEAK_S = 30.0

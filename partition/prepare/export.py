@@ -16,7 +16,7 @@ from google.protobuf.message import EncodeError
 
 from partition.data.array_files import Sample
 from partition.errors import ModelExportError
-from partition.prepare import bounded, from_torch
+from partition.prepare import bounded, from_torch, trial
 from partition.prepare.naming import name_nodes
 from partition.prepare.onnx_file import inputs, network
 from partition.prepare.onnx_file.choices import Choices
@@ -166,7 +166,7 @@ def _refusal(name: str, model: onnx.ModelProto, how: str, error: Exception) -> M
             "it is damaged"
         )
     freeze = inputs.freezing(model.graph, ", or freeze ")
-    if reason := _cannot_load(_unshaped(model)):
+    if reason := trial.cannot_load(name, _unshaped(model)):
         try:
             onnx.checker.check_model(model)
         except (onnx.checker.ValidationError, ValueError) as invalid:
@@ -174,23 +174,15 @@ def _refusal(name: str, model: onnx.ModelProto, how: str, error: Exception) -> M
                 f"model {name!r} is no valid graph ({invalid}): export it again"
             )
         return ModelExportError(
-            f"model {name!r} does not load in ONNX Runtime {ort.__version__} ({reason}): export it "
-            "with other operators, or for another opset"
+            f"model {name!r} does not load in ONNX Runtime {ort.__version__} ({_short(reason)}): "
+            "export it with other operators, or for another opset"
         )
-    if reason := _cannot_load(model):
+    if reason := trial.cannot_load(name, model):
         return ModelExportError(
-            f"model {name!r} does not load with these shapes ({reason}): give it others with "
-            f"--shape{freeze}"
+            f"model {name!r} does not load with these shapes ({_short(reason)}): give it others "
+            f"with --shape{freeze}"
         )
-    return ModelExportError(f"model {name!r} does not run ({_reason(error)}) {how}")
-
-
-def _cannot_load(model: onnx.ModelProto) -> str | None:
-    try:
-        make_session(model)
-    except RUNTIME_ERRORS as error:
-        return _reason(error)
-    return None
+    return ModelExportError(f"model {name!r} does not run ({_short(str(error))}) {how}")
 
 
 def _unshaped(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -202,9 +194,9 @@ def _unshaped(model: onnx.ModelProto) -> onnx.ModelProto:
     return free
 
 
-def _reason(error: Exception) -> str:
+def _short(reason: str) -> str:
     """ONNX Runtime's reason without its code and the place in its source."""
-    return str(error).rpartition("[ONNXRuntimeError] : ")[2].strip()
+    return reason.rpartition("[ONNXRuntimeError] : ")[2].strip()
 
 
 def _independent(model: onnx.ModelProto, batch: Feeds) -> bool:

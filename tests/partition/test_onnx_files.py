@@ -14,7 +14,7 @@ from partition.edge.pipeline import SplitPipeline
 from partition.errors import CloudError, ModelExportError, ModelFolderError, SampleError
 from partition.model.routes import Route
 from partition.model.runtime import SplitRuntime, random_inputs
-from partition.prepare import bounded
+from partition.prepare import bounded, trial
 from partition.prepare.build import prepare
 from partition.prepare.onnx_file.choices import parse_shape, parse_value
 from partition.server.cloud_server import CloudServer
@@ -422,3 +422,13 @@ def _refused(path, out):
     except ModelExportError as error:
         return str(error)
     return None
+
+
+def test_a_graph_that_ends_the_process_that_loads_it_ends_in_a_sentence(tmp_path, monkeypatch):
+    crash = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+    monkeypatch.setattr(trial, "_TRIAL", ("-c", crash))
+    graph = [node("NoSuchOperator", ["x"], ["y"])]
+    path = save(
+        tmp_path / "wrong.onnx", graph, [tensor("x", FLOAT, [1, 4])], [tensor("y", FLOAT, [1, 4])]
+    )
+    assert "ends the process that loads it (SIGSEGV)" in refusal(path, tmp_path / "out")

@@ -200,7 +200,7 @@ def test_a_message_larger_than_the_models_need_is_refused_before_it_is_read(tiny
         grpc.insecure_channel(address(server), options=grpc_options.SIZES) as channel,
         pytest.raises(grpc.RpcError) as error,
     ):
-        channel.unary_unary(rpc.method_path(rpc.INFER))(bytes(2_000_000), timeout=DEADLINE_S)
+        channel.unary_unary(rpc.method_path(rpc.INFER))(bytes(500_000), timeout=DEADLINE_S)
     assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 

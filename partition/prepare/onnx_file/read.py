@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,9 @@ def read(path: Path) -> onnx.ModelProto:
         ) from error
     try:
         _check_size(path, model)
-        onnx.load_external_data_for_model(model, str(path.parent))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of entries that it does not know
+            onnx.load_external_data_for_model(model, str(path.parent))
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)
         _normalise(model)
