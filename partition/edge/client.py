@@ -66,6 +66,7 @@ class CloudClient:
         self._server_load = 0.0
         self._refreshing = False
         self._counting = threading.Lock()
+        self._turns = threading.BoundedSemaphore(grpc_options.CALLS_AT_ONCE)
         self._in_flight = 0
         self._expected: tuple[float, LinkEstimate | None] = (-_CHECK_PERIOD_S, None)
         self._metadata = self._security.metadata()
@@ -137,17 +138,21 @@ class CloudClient:
         """
         deadline_s = rpc.patience_s(deadline_s)
         self._standing.check()
-        start_s = self._clock()
+        due_s = self._clock() + deadline_s
         number, message = self._stub.request(point, encoded)
         self._check_hope(len(message), deadline_s)
+        if not self._turns.acquire(timeout=deadline_s):
+            raise ServerBusyError(f"{self._address} is busy with this client's other requests")
+        start_s = self._clock()
         self._count(1)
         try:
-            answer = self._ask(message, deadline_s)
+            answer = self._ask(message, max(due_s - start_s, 0.0))
         except DeadlineExceededError:
             self._estimator.missed(len(message), deadline_s)
             raise
         finally:
             self._count(-1)
+            self._turns.release()
         try:
             reply = self._stub.reply(answer, number)
         except CloudError as error:

@@ -18,8 +18,9 @@ _PLACES = 32
 """Calls that may wait for their message, besides those answered at the same time."""
 _SPARE_THREADS = 8
 """For echoes and hellos, and to refuse calls, while every other thread has one."""
-_STREAMS_PER_CALL = 3
-"""gRPC still counts a stream for a while after the client knows that it has ended."""
+_CALLS_PER_STREAM = 3
+"""That may wait of a connection: a client opens the next one before the server has counted the last
+one out."""
 _MAX_CALLS = 4_096
 """That are open or wait for a thread, refused ones included: what an attack may take of memory."""
 
@@ -69,7 +70,7 @@ class Listener:
             threads=n_calls + places + _SPARE_THREADS,
             places=places,
             timeout_s=message_timeout_s,
-            queue=chosen["grpc.max_concurrent_streams"] // _STREAMS_PER_CALL,
+            queue=chosen["grpc.max_concurrent_streams"] * _CALLS_PER_STREAM,
             message_bytes=None if is_local else chosen["grpc.max_receive_message_length"],
         )
         self.grpc_server = grpc.server(
