@@ -23,6 +23,7 @@ import onnx
 import onnxruntime as ort
 
 from benchmarks.page import markdown
+from partition import cli
 from partition.model.folder import ModelFolder
 from partition.model.network_files import GRAPH_FILE
 from partition.model.runtime import Array, SplitRuntime, extract, random_inputs
@@ -136,7 +137,7 @@ def main() -> None:
     """Measure and print both tables."""
     parser = argparse.ArgumentParser("python -m benchmarks.server_memory", description=__doc__)
     parser.add_argument("--model", action="append", required=True, help="prepared; repeatable")
-    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=100, help="timed runs of each (%(default)s)")
     parser.add_argument("--child", choices=("arena", "no-arena", "shared"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
@@ -164,4 +165,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(cli.run(main))

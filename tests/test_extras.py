@@ -39,7 +39,8 @@ def test_the_named_extra_brings_the_package(package):
 
 
 def test_every_extra_brings_something_that_is_in_the_table():
-    assert set(PROJECT["optional-dependencies"]) | {extras.BASE} == set(extras.EXTRAS.values())
+    known = set(PROJECT["optional-dependencies"]) | {extras.BASE}
+    assert known - {"docs"} == set(extras.EXTRAS.values())  # commands of others build the pages
 
 
 def test_everything_that_is_installed_imports_what_is_in_the_table():

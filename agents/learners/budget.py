@@ -34,6 +34,8 @@ def within(recipe: Algorithm, total_timesteps: int) -> Algorithm:
         recipe: as it is for many steps.
         total_timesteps: of all boards, 1 or more.
     """
+    if rollout_steps(recipe) < 1:  # the agent says what is wrong with that
+        return recipe
     fit = _on_policy if issubclass(recipe.agent_class, OnPolicyAlgorithm) else _off_policy
     n_boards, settings = fit(recipe, total_timesteps)
     rollout = rollout_steps(replace(recipe, n_envs=n_boards, settings=settings))

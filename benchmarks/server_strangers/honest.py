@@ -87,14 +87,14 @@ def check_health(arguments, credentials, tally, until_s) -> None:
 
 def _main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("model", type=Path)
-    parser.add_argument("address")
-    parser.add_argument("seconds", type=float)
-    parser.add_argument("--callers", type=int, default=1)
-    parser.add_argument("--rate-hz", type=float, default=10.0)
-    parser.add_argument("--deadline-s", type=float, default=0.2)
-    parser.add_argument("--ca", type=Path)
-    parser.add_argument("--token-file", type=Path)
+    parser.add_argument("model", type=Path, help="model")
+    parser.add_argument("address", help="HOST:PORT of the server")
+    parser.add_argument("seconds", type=float, help="to ask for")
+    parser.add_argument("--callers", type=int, default=1, help="boards")
+    parser.add_argument("--rate-hz", type=float, default=10.0, help="of each board")
+    parser.add_argument("--deadline-s", type=float, default=0.2, help="of each request")
+    parser.add_argument("--ca", type=Path, help="authority of the server, PEM")
+    parser.add_argument("--token-file", type=Path, help="its first line is shown")
     arguments = parser.parse_args()
     folder = ModelFolder.open(arguments.model)
     point = folder.split_points[1]

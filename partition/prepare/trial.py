@@ -15,10 +15,8 @@ import onnxruntime as ort
 from partition.errors import ModelExportError
 from partition.providers.session import RUNTIME_ERRORS, make_session
 
-_TRIAL = ("-m", "partition.prepare.trial")
+_TRIAL = ("-c", "from partition.prepare import trial; trial.load()")
 _LIMIT_S = 60.0
-_REFUSED = 3
-"""Exit code of a graph that ONNX Runtime refuses, with the reason on stdout."""
 
 
 def cannot_load(name: str, model: onnx.ModelProto) -> str | None:
@@ -49,7 +47,7 @@ def cannot_load(name: str, model: onnx.ModelProto) -> str | None:
     if done.returncode < 0:
         how = signal.Signals(-done.returncode).name
         raise _damaged(name, f"ends the process that loads it ({how})")
-    return done.stdout if done.returncode == _REFUSED else None
+    return done.stdout or None
 
 
 def _damaged(name: str, what: str) -> ModelExportError:
@@ -59,14 +57,9 @@ def _damaged(name: str, what: str) -> ModelExportError:
     )
 
 
-def _main() -> int:
+def load() -> None:
+    """Load the graph that the command line names; print why it is refused, if it is."""
     try:
         make_session(Path(sys.argv[1]))
     except RUNTIME_ERRORS as error:
         sys.stdout.write(str(error))
-        return _REFUSED
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(_main())

@@ -54,6 +54,6 @@ def test_what_no_agent_can_be_built_with_is_one_sentence(world):
 
 def test_given_settings_reach_the_agent(world):
     given = {"n_envs": 4, "n_steps": 5, "batch_size": 20, "gamma": 0.25}
-    trained = train("ppo", world, 0, total_timesteps=20, hyperparams=given)
+    trained = train("ppo", world, 0, total_timesteps=2000, hyperparams=given)
     assert trained.agent.gamma == 0.25
     assert trained.agent.n_envs == 4

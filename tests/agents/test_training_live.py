@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from envs.make import make_live
 
 from agents.deciders.rule import Rule
 from agents.deployed.run_folder import one_board
@@ -26,6 +25,7 @@ from agents.training.live import (
     warm_start,
 )
 from envs.edge_env import EdgeSplitEnv
+from envs.live.make import make_live
 from envs.sim.batched_simulator import BatchedSimulator
 from partition.providers.registry import parse
 from tests.runs import constant_policy, write_run

@@ -40,8 +40,8 @@ def started(run, photographs, *options):
         text=True,
     ) as process:
         try:
-            first = process.stdout.readline()
-            assert "GHz | cut" in first, process.stderr.read()
+            assert "runs on" in process.stdout.readline(), process.stderr.read()
+            assert "GHz | cut" in process.stdout.readline(), process.stderr.read()
             yield process
         finally:
             process.kill()
