@@ -19,7 +19,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model",
         required=True,
-        help=f"{', '.join(zoo.BUILT_IN)}, package.module:callable, or FILE.onnx",
+        help=f"{', '.join(zoo.names())}, package.module:callable, or FILE.onnx",
     )
     parser.add_argument("--out", type=Path, help="model folder (default: models/<name>)")
     parser.add_argument(

@@ -71,7 +71,8 @@ def prepare(
     target = out or Path("models") / source.name
     if target.exists() and not (target / CUTS_FILE).is_file():
         raise ModelFolderError(f"{target} exists and is no model folder: choose another --out")
-    choices = Choices(shapes=shapes or {}, values=values or {}, example=example, outputs=outputs)
+    shapes = shapes or source.shapes
+    choices = Choices(shapes=shapes, values=values or {}, example=example, outputs=outputs)
     exported, cuts = _export(source, choices, report, dynamic_batch=dynamic_batch)
     report("writing the folder")
     try:

@@ -11,12 +11,19 @@ from onnx import TensorProto, helper, numpy_helper
 from partition.edge.answers import AnswerCheck
 from partition.edge.client import CloudClient
 from partition.edge.pipeline import SplitPipeline
-from partition.errors import CloudError, ModelExportError, ModelFolderError, SampleError
+from partition.errors import (
+    CloudError,
+    ModelExportError,
+    ModelFolderError,
+    ModelNotFoundError,
+    SampleError,
+)
 from partition.model.routes import Route
 from partition.model.runtime import SplitRuntime, random_inputs
 from partition.prepare import bounded, trial
 from partition.prepare.build import prepare
 from partition.prepare.onnx_file.choices import parse_shape, parse_value
+from partition.prepare.zoo import PACKAGED, Source, resolve
 from partition.server.cloud_server import CloudServer
 from tests.partition import onnx_graphs
 from tests.partition.onnx_graphs import FLOAT, INT64, constant, node, save, tensor, weight
@@ -432,3 +439,29 @@ def test_a_graph_that_ends_the_process_that_loads_it_ends_in_a_sentence(tmp_path
         tmp_path / "wrong.onnx", graph, [tensor("x", FLOAT, [1, 4])], [tensor("y", FLOAT, [1, 4])]
     )
     assert "ends the process that loads it (SIGSEGV)" in refusal(path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", sorted(PACKAGED))
+def test_a_network_of_a_package_is_taken_from_where_it_is_installed(tmp_path, monkeypatch, name):
+    packaged = PACKAGED[name]
+    with pytest.raises(ModelNotFoundError, match=f"--no-deps {packaged.package}=="):
+        resolve(name)
+    about = tmp_path / f"{packaged.package.replace('-', '_')}-{packaged.version}.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Name: {packaged.package}\nVersion: {packaged.version}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModelNotFoundError, match="comes with a package"):  # of another version
+        resolve(name)
+    file = tmp_path / packaged.file
+    file.parent.mkdir(parents=True)
+    onnx_graphs.detector_with_nms(file)
+    assert (resolve(name).name, resolve(name).load) == (name, file)
+
+
+def test_what_a_network_of_a_package_leaves_open_has_a_shape(tmp_path):
+    path = onnx_graphs.detector_with_nms(tmp_path / "net.onnx")
+    source = Source("net", path, shapes={"images": (1, 3, 64, 64)})
+    folder = prepare(source, tmp_path / "out")
+    assert folder.input_shape == (1, 3, 64, 64)
+    other = prepare(source, tmp_path / "other", shapes={"images": (1, 3, 32, 32)})
+    assert other.input_shape == (1, 3, 32, 32)
