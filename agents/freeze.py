@@ -7,10 +7,11 @@ file of your own only.
 
 from __future__ import annotations
 
-from common import command
+from common import command, extras
 
 if __name__ == "__main__":
     command.begin()  # before what takes long to import
+    extras.require("freezing a model", "stable_baselines3")
 
 import argparse
 import sys

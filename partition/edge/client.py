@@ -138,15 +138,13 @@ class CloudClient:
         """
         deadline_s = rpc.patience_s(deadline_s)
         self._standing.check()
-        due_s = self._clock() + deadline_s
         number, message = self._stub.request(point, encoded)
         self._check_hope(len(message), deadline_s)
-        if not self._turns.acquire(timeout=deadline_s):
-            raise ServerBusyError(f"{self._address} is busy with this client's other requests")
+        deadline_s -= self._wait_for_turn(deadline_s)
         start_s = self._clock()
         self._count(1)
         try:
-            answer = self._ask(message, max(due_s - start_s, 0.0))
+            answer = self._ask(message, deadline_s)
         except DeadlineExceededError:
             self._estimator.missed(len(message), deadline_s)
             raise
@@ -204,6 +202,19 @@ class CloudClient:
         """Close the connection."""
         self._standing.close()
         self._channel.close()
+
+    def _wait_for_turn(self, deadline_s: float) -> float:
+        """Wait until few enough requests of this client are under way; the time that took, s.
+
+        Raises:
+            ServerBusyError: they take all the time there is.
+        """
+        if self._turns.acquire(blocking=False):
+            return 0.0
+        start_s = self._clock()
+        if not self._turns.acquire(timeout=deadline_s):
+            raise ServerBusyError(f"{self._address} is busy with this client's other requests")
+        return min(self._clock() - start_s, deadline_s)
 
     def _count(self, change: int) -> None:
         with self._counting:

@@ -96,7 +96,7 @@ class Endpoint:
             {name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()},
             n_calls=n_requests,
             message_timeout_s=_message_timeout_s(folders.values()),
-            options=_options(folders.values()),
+            options=(*_options(folders.values()), *(grpc_options.LOCAL_SERVER if is_local else ())),
             is_local=is_local,
             security=security,
         )

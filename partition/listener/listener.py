@@ -21,6 +21,8 @@ _SPARE_THREADS = 8
 _CALLS_PER_STREAM = 3
 """That may wait of a connection: a client opens the next one before the server has counted the last
 one out."""
+_MOST_WAITING = 341
+"""Calls of one connection, whatever its streams are."""
 _MAX_CALLS = 4_096
 """That are open or wait for a thread, refused ones included: what an attack may take of memory."""
 
@@ -70,7 +72,7 @@ class Listener:
             threads=n_calls + places + _SPARE_THREADS,
             places=places,
             timeout_s=message_timeout_s,
-            queue=chosen["grpc.max_concurrent_streams"] * _CALLS_PER_STREAM,
+            queue=min(chosen["grpc.max_concurrent_streams"] * _CALLS_PER_STREAM, _MOST_WAITING),
             message_bytes=None if is_local else chosen["grpc.max_receive_message_length"],
         )
         self.grpc_server = grpc.server(

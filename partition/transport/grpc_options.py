@@ -71,6 +71,11 @@ SERVER: Options = (
     ("grpc.max_connection_idle_ms", 60_000),
     ("grpc.server_handshake_timeout_ms", 5_000),
 )
+LOCAL_SERVER: Options = (
+    # Applications of this machine share connections, and none of them is a flood.
+    ("grpc.max_concurrent_streams", 1_024),
+)
+"""In addition to or in place of `SERVER`'s, as the next ones are."""
 STAGE_SERVER: Options = (
     *SIZES,
     # The stage before asks more often while a large frame is under way.
