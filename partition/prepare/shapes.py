@@ -110,7 +110,7 @@ def inline_branches(model: onnx.ModelProto, one: Feeds, two: Feeds | None) -> No
         two: the same with two samples; a condition on the size of the batch stays.
 
     Raises:
-        what `partition.model.runtime.RUNTIME_ERRORS` lists: the graph does not run.
+        what `partition.providers.session.RUNTIME_ERRORS` lists: the graph does not run.
     """
 
     def values(names: list[str]) -> dict[str, bool]:

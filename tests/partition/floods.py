@@ -184,14 +184,19 @@ def _whole_calls(path, *, right=True):
     return act
 
 
-def _headers_only(connection):
-    target = connection.target
-    block = header_block(b"/dvfo.Split/Infer", target.token)
-    connection.greet()
-    while not target.over.is_set():
-        while len(connection.open) < _OUTSTANDING:
-            connection.sock.sendall(connection.begin(block)[1])
-        connection.read(0.02)
+def _headers_only(extra=()):
+    """Calls whose message never comes."""
+
+    def act(connection):
+        target = connection.target
+        block = header_block(b"/dvfo.Split/Infer", target.token, extra)
+        connection.greet()
+        while not target.over.is_set():
+            while len(connection.open) < _OUTSTANDING:
+                connection.sock.sendall(connection.begin(block)[1])
+            connection.read(0.02)
+
+    return act
 
 
 def _drip(connection):
@@ -226,18 +231,6 @@ def _huge_headers(connection):
         if connection.target.over.is_set():
             return
         connection.sock.sendall(frame(_CONTINUATION, 0, 1, more * 100))
-
-
-def _long_metadata(connection):
-    """Calls with as much metadata as a header may have."""
-    target = connection.target
-    extra = [(b"x-%d" % i, b"y" * 100) for i in range(60)]
-    block = header_block(b"/dvfo.Split/Infer", target.token, extra)
-    connection.greet()
-    while not target.over.is_set():
-        while len(connection.open) < _OUTSTANDING:
-            connection.sock.sendall(connection.begin(block)[1])
-        connection.read(0.02)
 
 
 def _resets(connection):
@@ -293,6 +286,8 @@ def _half_handshakes(target):
             target.over.wait(1.0)
 
 
+_LONG_METADATA = [(b"x-%d" % i, b"y" * 100) for i in range(60)]
+"""As much as a header may have."""
 _INFER, _ECHO = b"/dvfo.Split/Infer", b"/dvfo.Split/Echo"
 FLOODS = {
     "requests": (_whole_calls(_INFER), 20),
@@ -300,11 +295,11 @@ FLOODS = {
     "wrong tokens": (_whole_calls(_INFER, right=False), 20),
     "health checks": (_whole_calls(b"/grpc.health.v1.Health/Check"), 20),
     "no such method": (_whole_calls(b"/dvfo.Split/Nothing"), 20),
-    "calls without message": (_headers_only, 20),
+    "calls without message": (_headers_only(), 20),
     "messages byte by byte": (_drip, 20),
     "greetings byte by byte": (_drip_preface, 300),
     "headers without end": (_huge_headers, 20),
-    "long metadata": (_long_metadata, 20),
+    "long metadata": (_headers_only(_LONG_METADATA), 20),
     "calls taken back": (_resets, 20),
     "pings": (_pings, 20),
     "connections that come and go": (_come_and_go, 20),

@@ -157,3 +157,21 @@ def dense(path, held, *, opset=17, ir=9, inputs=("x",)):
     shapes = {"x": ["N", 32], "w": [32, 32]}
     values = [tensor(name, FLOAT, shapes[name]) for name in inputs]
     return save(path, nodes, values, [tensor("y", FLOAT, None)], weights, opset=opset, ir=ir)
+
+
+def loop(path, rounds):
+    """So many rounds of an addition."""
+    body = helper.make_graph(
+        [
+            node("Add", ["acc", "w"], ["more"]),
+            node("Identity", ["go"], ["on"]),
+        ],
+        "body",
+        [tensor("i", INT64, []), tensor("go", TensorProto.BOOL, []), tensor("acc", FLOAT, None)],
+        [tensor("on", TensorProto.BOOL, []), tensor("more", FLOAT, None)],
+        [weight("w", 1024)],
+    )
+    nodes = [node("Relu", ["x"], ["a"]), node("Loop", ["m", "c", "a"], ["y"], body=body)]
+    inputs = [tensor("x", FLOAT, [1, 1024])]
+    weights = [constant("m", rounds), constant("c", True)]
+    return save(path, nodes, inputs, [tensor("y", FLOAT, None)], weights)

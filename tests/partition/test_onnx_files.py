@@ -15,15 +15,12 @@ from partition.errors import (
     CloudError,
     ModelExportError,
     ModelFolderError,
-    ModelNotFoundError,
     SampleError,
 )
 from partition.model.routes import Route
 from partition.model.runtime import SplitRuntime, random_inputs
-from partition.prepare import bounded, trial
 from partition.prepare.build import prepare
 from partition.prepare.onnx_file.choices import parse_shape, parse_value
-from partition.prepare.zoo import PACKAGED, Source, resolve
 from partition.server.cloud_server import CloudServer
 from tests.partition import onnx_graphs
 from tests.partition.onnx_graphs import FLOAT, INT64, constant, node, save, tensor, weight
@@ -380,88 +377,8 @@ def test_functions_of_the_file_can_be_cut(tmp_path):
     assert_all_cuts_equal_the_file(folder, path)
 
 
-def loop(path, rounds):
-    body = helper.make_graph(
-        [
-            node("Add", ["acc", "w"], ["more"]),
-            node("Identity", ["go"], ["on"]),
-        ],
-        "body",
-        [tensor("i", INT64, []), tensor("go", TensorProto.BOOL, []), tensor("acc", FLOAT, None)],
-        [tensor("on", TensorProto.BOOL, []), tensor("more", FLOAT, None)],
-        [weight("w", 1024)],
-    )
-    nodes = [node("Relu", ["x"], ["a"]), node("Loop", ["m", "c", "a"], ["y"], body=body)]
-    inputs = [tensor("x", FLOAT, [1, 1024])]
-    weights = [constant("m", rounds), constant("c", True)]
-    return save(path, nodes, inputs, [tensor("y", FLOAT, None)], weights)
-
-
 def test_a_loop_is_one_node_and_its_weights_are_in_the_file(tmp_path):
-    path = loop(tmp_path / "net.onnx", 3)
+    path = onnx_graphs.loop(tmp_path / "net.onnx", 3)
     folder = prepare(str(path), tmp_path / "out")
     assert (folder.path / "weights.bin").stat().st_size == 4 * 1024
     assert_all_cuts_equal_the_file(folder, path)
-
-
-def test_a_loop_without_end_is_ended(tmp_path, monkeypatch):
-    monkeypatch.setattr(bounded, "LIMIT_S", 0.2)
-    path = loop(tmp_path / "net.onnx", 2**60)
-    assert "does not end within" in refusal(path, tmp_path / "out")
-
-
-def test_a_damaged_file_ends_in_a_sentence(tmp_path):
-    """A few draws of what `make models-test` does to every real file."""
-    good = onnx_graphs.quantised(tmp_path / "net.onnx").read_bytes()
-    rng = np.random.default_rng(0)
-    path = tmp_path / "bad.onnx"
-    for _ in range(40):
-        bad = bytearray(good)
-        bad[int(rng.integers(len(bad)))] ^= 1 << int(rng.integers(8))
-        path.write_bytes(bad[: int(rng.integers(len(bad)))] if rng.random() < 0.3 else bad)
-        reason = _refused(path, tmp_path / "out")
-        assert reason is None or "'bad'" in reason or "bad.onnx" in reason
-
-
-def _refused(path, out):
-    try:
-        prepare(str(path), out)
-    except ModelExportError as error:
-        return str(error)
-    return None
-
-
-def test_a_graph_that_ends_the_process_that_loads_it_ends_in_a_sentence(tmp_path, monkeypatch):
-    crash = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
-    monkeypatch.setattr(trial, "_TRIAL", ("-c", crash))
-    graph = [node("NoSuchOperator", ["x"], ["y"])]
-    path = save(
-        tmp_path / "wrong.onnx", graph, [tensor("x", FLOAT, [1, 4])], [tensor("y", FLOAT, [1, 4])]
-    )
-    assert "ends the process that loads it (SIGSEGV)" in refusal(path, tmp_path / "out")
-
-
-@pytest.mark.parametrize("name", sorted(PACKAGED))
-def test_a_network_of_a_package_is_taken_from_where_it_is_installed(tmp_path, monkeypatch, name):
-    packaged = PACKAGED[name]
-    with pytest.raises(ModelNotFoundError, match=f"--no-deps {packaged.package}=="):
-        resolve(name)
-    about = tmp_path / f"{packaged.package.replace('-', '_')}-{packaged.version}.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text(f"Name: {packaged.package}\nVersion: {packaged.version}\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ModelNotFoundError, match="comes with a package"):  # of another version
-        resolve(name)
-    file = tmp_path / packaged.file
-    file.parent.mkdir(parents=True)
-    onnx_graphs.detector_with_nms(file)
-    assert (resolve(name).name, resolve(name).load) == (name, file)
-
-
-def test_what_a_network_of_a_package_leaves_open_has_a_shape(tmp_path):
-    path = onnx_graphs.detector_with_nms(tmp_path / "net.onnx")
-    source = Source("net", path, shapes={"images": (1, 3, 64, 64)})
-    folder = prepare(source, tmp_path / "out")
-    assert folder.input_shape == (1, 3, 64, 64)
-    other = prepare(source, tmp_path / "other", shapes={"images": (1, 3, 32, 32)})
-    assert other.input_shape == (1, 3, 32, 32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ def read(path: Path) -> onnx.ModelProto:
             "export it again"
         ) from error
     try:
-        _check_size(path, model)
+        _check_sizes(path, model)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of entries that it does not know
             onnx.load_external_data_for_model(model, str(path.parent))
@@ -79,8 +80,11 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _check_size(path: Path, model: onnx.ModelProto) -> None:
-    """Refuse weights that no message holds before they are read."""
+def _check_sizes(path: Path, model: onnx.ModelProto) -> None:
+    """Refuse weights that no message holds before they are read, and sizes that end onnx."""
+    for tensor in _constants(model.graph):
+        if min(tensor.dims, default=0) < 0:  # its shape inference aborts the process on some
+            raise ValueError(f"weight {tensor.name!r} of shape {list(tensor.dims)}")
     tensors = [tensor for graph in all_graphs(model.graph) for tensor in graph.initializer]
     n_bytes = sum(
         math.prod(tensor.dims) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
@@ -92,6 +96,14 @@ def _check_size(path: Path, model: onnx.ModelProto) -> None:
             f"model file {path} has {n_bytes / 1e9:.1f} GB of weights, 2.1 GB can be: export it "
             "quantised or in float16"
         )
+
+
+def _constants(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Weights, and tensors within nodes."""
+    for one in all_graphs(graph):
+        yield from one.initializer
+        for node in one.node:
+            yield from (held.t for held in node.attribute if held.HasField("t"))
 
 
 def _normalise(model: onnx.ModelProto) -> None:
