@@ -87,7 +87,7 @@ def train(
     set_threads()
     recipe = with_hyperparams(name, algorithm(name), hyperparams or {})
     asked = recipe.total_timesteps if total_timesteps is None else total_timesteps
-    recipe = within(recipe, asked)
+    recipe = within(recipe, asked, (hyperparams or {}).keys())
     imagined = recipe.imagine(world)
     boards = recipe.boards(imagined)
     logs = str(run_dir / TENSORBOARD) if run_dir else None

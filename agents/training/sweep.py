@@ -196,7 +196,10 @@ class _Trainer:
 
     def start(self) -> None:
         with self._log.open("ab") as stream:
-            if _locked(stream):  # and so it stays while the process lives, which inherits it
+            # Another process may have finished it since this one listed what is to be done.
+            if _locked(stream) and not is_finished(
+                self.run.folder
+            ):  # and so it stays while the process lives, which inherits it
                 self._process = subprocess.Popen(
                     self.run.command(),
                     stdout=stream,
@@ -215,7 +218,8 @@ class _Trainer:
     @property
     def verdict(self) -> str:
         if self._process is None:
-            return "left out, another process trains it"
+            done = is_finished(self.run.folder)
+            return f"left out, another process {'has trained' if done else 'trains'} it"
         if self.is_well:
             return "done"
         last = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-1:]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agents.errors import AgentError
-from agents.training.sweep import Sweep
+from agents.training.sweep import Sweep, _Trainer
 from tests.conftest import REPOSITORY
 
 
@@ -139,6 +139,19 @@ def test_only_missing_runs_are_trained_and_the_reason_of_a_failure_is_told(
     assert "all__2: done" in told
     assert "nan" not in told
     assert "-: the best static setting" in told
+
+
+def test_a_run_that_another_sweep_has_finished_meanwhile_is_left_out(load, tmp_path, monkeypatch):
+    (tmp_path / "train.py").write_text(TRAINER)
+    monkeypatch.setattr("agents.training.sweep._SCRIPT", tmp_path / "train.py")
+    run = load('algo = ["ppo"]\nseed = [2]').runs[0]
+    trainer = _Trainer(run)
+    (run.folder / "policy").mkdir(parents=True)
+    (run.folder / "policy" / "policy.json").write_text("{}")
+    trainer.start()
+    assert trainer.has_ended
+    assert trainer.is_well
+    assert trainer.verdict == "left out, another process has trained it"
 
 
 SLEEPER = """import os, pathlib, sys, time

@@ -15,6 +15,7 @@ from agents.learners.algorithm import linear_to_zero
 from agents.learners.budget import SMALLEST_ROLLOUT, rollout_steps, within
 from agents.learners.imitation import ImitationConfig
 from agents.training.algorithms import ABLATIONS, ALGORITHMS
+from agents.training.hyperparams import with_hyperparams
 from agents.training.learn import train
 
 LEARNERS = ALGORITHMS | ABLATIONS
@@ -57,6 +58,22 @@ def test_few_steps_mean_few_boards_and_an_early_start():
     assert (ppo.n_envs, ppo.settings["batch_size"], ppo.total_timesteps) == (20, 200, 20_000)
     assert (sac.n_envs, sac.settings["learning_starts"]) == (20, 2000)
     assert within(ALGORITHMS["dqn"], 20_000).settings["target_update_interval"] == 20
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("ppo", {"n_envs": 64}),
+        ("ppo", {"n_envs": 8, "n_steps": 256, "batch_size": 100}),
+        ("sac", {"n_envs": 960, "learning_starts": 5000}),
+        ("dqn", {"target_update_interval": 3}),
+    ],
+)
+def test_what_a_user_chose_stays(name, given):
+    recipe = with_hyperparams(name, ALGORITHMS[name], given)
+    fitted = within(recipe, 20_000, given)
+    assert {key: fitted.settings.get(key, fitted.n_envs) for key in given} == given
+    assert fitted.total_timesteps % rollout_steps(fitted) == 0
 
 
 class Rates(BaseCallback):
