@@ -3,8 +3,9 @@
 A pool that takes calls as they come answers a board after the thousands that a flood has sent
 before it. Here the next call is one of the address, and in it of the connection, whose turn it is.
 
-Only few calls are in Python at the same time: a hundred threads that all want the interpreter keep
-it from gRPC's own. Those that wait, or run a network, do not count.
+A call is begun only while few others are in Python: a hundred threads that all want the interpreter
+keep it from gRPC's own. Those that wait, or run a network, do not count; they go on as soon as they
+can, before another one is begun.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 _NOBODY = peers.parse("")
 _ACTIVE = 4
-"""Calls in Python at once. Each waits for the others, and gRPC for all of them."""
+"""Calls in Python beside which no other is begun. Each waits for the others, gRPC for them all."""
 _CROWD, _SHARE = 128, 8
 """Where so many calls wait in all, a connection beside others may have so many: a tenth of a second
 of work, and twice what a board asks for at once."""
@@ -50,7 +51,7 @@ class FairPool(ThreadPoolExecutor):
 
     def __init__(self, threads: int, queue: int, ended: Callable[[Peer], object]) -> None:
         super().__init__(threads)
-        self._max_threads, self._queue, self._ended = threads, queue, ended
+        self._queue, self._ended = queue, ended
         self._changed = threading.Condition()
         self._waiting: OrderedDict[str, OrderedDict[Peer, deque[_Job]]] = OrderedDict()
         self._workers: list[threading.Thread] = []
@@ -125,23 +126,36 @@ class FairPool(ThreadPoolExecutor):
         if self._n_idle:
             self._n_idle -= 1  # that one is spoken for
             self._changed.notify()
-        elif len(self._workers) < self._max_threads:
+        elif len(self._workers) < self._max_workers:
             self._add_thread()
 
     def _work(self) -> None:
         _here.pool = self
-        while (found := self._next()) is not None:
-            peer, job = found
-            _here.counts = True
-            try:
-                job.future.set_result(job.work())
-            except BaseException as error:
-                logger.exception("a call failed beyond its handler")
-                job.future.set_exception(error)
-            finally:
-                stop_counting()
-                with self._changed:
-                    self._leave(peer, 1)
+        while self._run_next():
+            pass
+
+    def _run_next(self) -> bool:
+        """Run the call whose turn it is, once there is one; False: there will be no more.
+
+        A method of its own, so that nothing of the call outlives it: gRPC counts a call among those
+        of its connection for as long as a thread holds it, and forty-eight that idle threads held
+        kept a connection from all others.
+        """
+        found = self._next()
+        if found is None:
+            return False
+        peer, job = found
+        _here.counts = True
+        try:
+            job.future.set_result(job.work())
+        except BaseException as error:
+            logger.exception("a call failed beyond its handler")
+            job.future.set_exception(error)
+        finally:
+            stop_counting()
+            with self._changed:
+                self._leave(peer, 1)
+        return True
 
     def _room(self, peer: Peer) -> int:
         """How many calls of a connection may wait now."""
@@ -170,6 +184,8 @@ class FairPool(ThreadPoolExecutor):
                 of_address[peer] = queue
             if of_address:
                 self._waiting[address] = of_address
+            elif self._closed and not self._waiting:
+                self._changed.notify_all()  # those that waited for a place in Python, too
             return peer, job
 
 

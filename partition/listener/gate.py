@@ -7,7 +7,6 @@ tokens are checked on the header alone, and the wait for the first message has a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -61,15 +60,9 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
     ) -> None:
         self._tokens = tokens
         self._log = RefusalLog()
-        self._connections = Connections(message_bytes, self._forget, self._calls)
         crowded = partial(self._note, reason=_TOO_MANY)
-        # Dealt out in turn, applications had no answer for half a minute after one of them had
-        # opened 120 calls without a message (`make soak`); threads as they come answered them.
-        self.pool: ThreadPoolExecutor = (
-            ThreadPoolExecutor(threads)
-            if message_bytes is None
-            else FairPool(threads, queue, crowded)
-        )
+        self.pool = FairPool(threads, queue, crowded)
+        self._connections = Connections(message_bytes, self._forget, self.pool.calls)
         self._arrivals = Arrivals(places, timeout_s, self._note)
         self._side_arrivals = {
             prefix: Arrivals(_SIDE_PLACES, timeout_s, self._note) for prefix in _ASIDE
@@ -185,14 +178,10 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
         self._log.note(peer.connection, reason)
         self._connections.refused(peer)
 
-    def _calls(self) -> dict[Peer, int]:
-        return self.pool.calls() if isinstance(self.pool, FairPool) else {}
-
     def _forget(self, peer: Peer) -> None:
         """A connection was ended."""
         for pool in (self.pool, *self._side_pools.values()):
-            if isinstance(pool, FairPool):
-                pool.forget(peer)
+            pool.forget(peer)
 
 
 def _behavior(handler: Any) -> Callable[..., Any]:
