@@ -21,6 +21,7 @@ from pathlib import Path
 
 from agents.deployed.run_folder import RunFolder
 from agents.errors import AgentError, RunFolderError
+from partition.cli import add_providers_option
 from partition.transport.shaped_link import ShapedLink
 
 RUNS_DIR = Path("results/runs")
@@ -34,19 +35,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo; 0 if the policy chose another cut on the slow link, 1 if not."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--run", type=Path, default=None, help="default: the newest finished run")
+    add_providers_option(parser)
+    arguments = parser.parse_args(argv)
+    names = ",".join(provider.name for provider in arguments.providers or ())
+    providers = ["--providers", names] if names else []
     try:
-        run = RunFolder.load(parser.parse_args(argv).run or newest_run())
+        run = RunFolder.load(arguments.run or newest_run())
     except AgentError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    serve = ["-m", "partition.server", "--model", run.model, "--listen", "127.0.0.1:0"]
+    serve = ["-m", "partition.server", "--model", run.model, "--listen", "127.0.0.1:0", *providers]
     with _started(serve) as (server, lines):
         first_line = next(lines, "")
         if not first_line:  # the server has said why on stderr
             return 2
         print(first_line, end="")
         with ShapedLink(int(first_line.rsplit(":", 1)[1]), 1e6 * RATES_MBPS[0]) as link:
-            cuts = _deploy(run, link)
+            cuts = _deploy(run, link, providers)
         server.terminate()
     return _verdict(cuts)
 
@@ -83,10 +88,12 @@ def newest_run() -> Path:
     return policies[-1].parents[1]
 
 
-def _deploy(run: RunFolder, link: ShapedLink) -> tuple[Counter[str], Counter[str]]:
+def _deploy(
+    run: RunFolder, link: ShapedLink, providers: Sequence[str]
+) -> tuple[Counter[str], Counter[str]]:
     """Run deploy.py, slow the link down half way, and count the cuts of both halves."""
     command = ["-u", str(Path(__file__).with_name("deploy.py")), "--run", str(run.path)]
-    options = ["--cloud", f"127.0.0.1:{link.port}", "--duration", str(2 * HALF_S)]
+    options = ["--cloud", f"127.0.0.1:{link.port}", "--duration", str(2 * HALF_S), *providers]
     cuts: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
     print(f"link shaped to {RATES_MBPS[0]:g} Mbit/s")
     with _started([*command, *options]) as (_, lines):

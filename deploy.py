@@ -151,9 +151,9 @@ def _control(
         raise TypeError(f"deploy needs a live plant, got {type(plant).__name__}")
     summary = Summary(algorithm, plant)
     printing = Outage("printing what happens", "the service goes on unseen")
-    print(f"{plant.layout.model} runs on {plant.placement}", flush=True)
+    _show(f"{plant.layout.model} runs on {plant.placement}", printing)
     if plant.address is not None:
-        print(f"answers applications at {plant.address}", flush=True)
+        _show(f"answers applications at {plant.address}", printing)
     stop.can_wait = True
     observation, _ = env.reset(seed=0)  # draws the whole episode, which takes a second or more
     first = np.array([len(axis.values) - 1 for axis in plant.layout.axes])  # in force after a reset

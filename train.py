@@ -167,9 +167,9 @@ def _parser() -> argparse.ArgumentParser:
         "--total-timesteps",
         type=_positive,
         default=None,
-        help="control steps of all simulated boards (default: the algorithm's own)",
+        help="largest number of steps to learn from, over all boards (the algorithm's own number)",
     )
-    parser.add_argument("--seed", type=_seed, default=0, help="of everything random (0)")
+    parser.add_argument("--seed", type=_seed, default=0, help="of everything random (%(default)s)")
     parser.add_argument("--out", type=Path, default=None, help=f"run folder (default {RUNS_DIR}/)")
     parser.add_argument(
         "--target",

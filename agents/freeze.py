@@ -7,10 +7,11 @@ file of your own only.
 
 from __future__ import annotations
 
-from common import command
+from common import command, extras
 
 if __name__ == "__main__":
     command.begin()  # before what takes long to import
+    extras.require("freezing a model", "stable_baselines3")
 
 import argparse
 import sys
@@ -21,6 +22,7 @@ import numpy as np
 
 from agents.deployed.run_folder import keep_device
 from agents.errors import AgentError, PolicyError
+from agents.evaluation.evaluate import OVERALL, RIVALS
 from agents.evaluation.verdict import last_words
 from agents.learning.export import set_threads
 from agents.learning.sb3_model import freeze_model
@@ -53,6 +55,10 @@ def _freeze(arguments: argparse.Namespace) -> str:
     """Freeze, judge, and write the run folder; returns what to do next."""
     set_threads()
     zipped: Path = arguments.model_zip
+    if zipped.stem in (*RIVALS, OVERALL):
+        raise PolicyError(
+            f"{zipped} has the name of a baseline that it is compared with; rename the file"
+        )
     folder = open_or_prepare(arguments.model)
     world = build_sim_config(arguments.device, folder, arguments.scenario)
     policy = freeze_model(

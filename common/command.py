@@ -74,11 +74,15 @@ def begin() -> None:
     sys.excepthook = _tell
 
 
-def run(main: Callable[[], int | None]) -> int:
+def run(main: Callable[[], int | None], kept: str = "") -> int:
     """Run a command, and say in one sentence what ended it from outside.
 
     Where `begin` was called, signals raise `Stopped` while it runs, so that what it holds is given
     back, and are ignored afterwards.
+
+    Args:
+        main: the command.
+        kept: what there is of its work when a signal ends it.
 
     Returns:
         What it returned, 0 for None; 128 and the signal's number; 2 for want of memory, threads, a
@@ -92,7 +96,7 @@ def run(main: Callable[[], int | None]) -> int:
         sys.stdout.flush()
         return code
     except KeyboardInterrupt as stopped:
-        _say("stopped")
+        _say(f"stopped; {kept}" if kept else "stopped")
         return exit_code(stopped)
     except BrokenPipeError:  # the reader of the output is gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

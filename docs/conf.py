@@ -32,7 +32,7 @@ extensions = [
 ]
 include_patterns = [
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md", "results/*.md"),
-    *("tests/kernel/README.md", "benchmarks/soak/README.md"),
+    *("tests/kernel/README.md", "benchmarks/soak/README.md", "examples/README.md"),
 ]
 root_doc = "docs/index"
 

@@ -29,7 +29,8 @@ def name_or_file(argument: str, value: object) -> str:
     """
     if isinstance(value, str | os.PathLike):
         return str(os.fspath(value))
-    raise EnvError(f"{argument} is {value!r}; give a name or a file")
+    meant = "HOST:PORT" if argument == "cloud" else "a name or a file"
+    raise EnvError(f"{argument} is {value!r}; give {meant}")
 
 
 def names_or_files(argument: str, value: object) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
@@ -197,6 +198,7 @@ def episode_seeds(generators: list[np.random.Generator]) -> NDArray[np.uint64]:
     return np.array([g.integers(2**63) for g in generators], dtype=np.uint64)
 
 
-def outcome_dict(outcome: Outcome) -> dict[str, float]:
-    """Plain numbers of a one-board outcome, for `info`."""
-    return {f.name: float(getattr(outcome, f.name)[0]) for f in fields(outcome)}
+def outcome_dict(outcome: Outcome) -> dict[str, float | None]:
+    """Plain numbers of a one-board outcome, for `info`; None for what is not known."""
+    found = {f.name: float(getattr(outcome, f.name)[0]) for f in fields(outcome)}
+    return {name: None if math.isnan(value) else value for name, value in found.items()}

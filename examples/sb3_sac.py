@@ -1,4 +1,4 @@
-"""SAC trained, frozen and deployed: `python -m examples.sb3_sac`, with a number per axis."""
+"""SAC trained, frozen and deployed, two minutes: `python -m examples.sb3_sac`."""
 
 import os
 
@@ -11,7 +11,7 @@ import deploy
 import envs  # noqa: F401  # registers the environments
 from agents import freeze
 
-STEPS = int(os.environ.get("STEPS", "8000"))
+STEPS = int(os.environ.get("STEPS", "5000"))
 MODEL = os.environ.get("MODEL", "efficientnet-lite0")
 OUT = os.environ.get("OUT", "results/runs/my-sac")
 

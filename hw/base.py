@@ -278,6 +278,11 @@ class Board(ABC):
         """
         return nullcontext()
 
+    @property
+    def too_slow_share(self) -> float:
+        """Share of the paced work that took longer than on the board; 0 on the board itself."""
+        return 0.0
+
     def set_ambient(self, ambient_c: float) -> None:  # noqa: B027 - a real board's air is not set
         """Set the temperature of the air around the board, degrees C, where it is modelled."""
 

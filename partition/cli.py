@@ -51,8 +51,13 @@ def _providers(text: str) -> tuple[registry.Provider, ...]:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def run(main: Callable[[], None]) -> int:
-    """Run a command; say what is wrong in one sentence on stderr and return the exit code."""
+def run(main: Callable[[], None], kept: str = "") -> int:
+    """Run a command; say what is wrong in one sentence on stderr and return the exit code.
+
+    Args:
+        main: the command.
+        kept: what there is of its work when a signal ends it.
+    """
 
     def checked() -> int:
         try:
@@ -63,4 +68,4 @@ def run(main: Callable[[], None]) -> int:
             return command.USER_ERROR_EXIT_CODE
         return 0
 
-    return command.run(checked)
+    return command.run(checked, kept)

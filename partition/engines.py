@@ -6,6 +6,11 @@ versions; `deploy.py` and `partition.server` then begin at once. A line says whi
 
 from __future__ import annotations
 
+from common import extras
+
+if __name__ == "__main__":
+    extras.require("compiling engines", "grpc_health")  # the server's side loads what a server does
+
 import argparse
 import logging
 import sys

@@ -265,4 +265,4 @@ def _main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(_main))
+    sys.exit(cli.run(_main, "the model folder has no attention; train it again"))

@@ -126,4 +126,4 @@ def _main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(_main))
+    sys.exit(cli.run(_main, "no weights were written"))

@@ -7,26 +7,25 @@ import re
 import signal
 import subprocess
 import sys
+from itertools import cycle
 
 import pytest
 
 from common import command
 from tests.conftest import REPOSITORY
+from tests.test_help import commands
 
+HARNESSES = {
+    *("fuzz_wire", "models", "placement_run", "runtime", "server_soak", "server_strangers", "soak"),
+    "tuning_over_link",
+}
+"""Benchmarks that start other commands in processes of their own, and hold nothing themselves."""
+NO_NUMPY = {"partition.certificates"}
+"""Done before a signal comes."""
 COMMANDS = [
-    *(("deploy.py",), ("train.py",), ("demo.py",)),
-    *(("-m", f"hw.{name}") for name in ("doctor", "restore", "describe", "selftest")),
-    *(("-m", f"partition.{name}") for name in ("server", "prepare", "placement", "stages")),
-    *(
-        ("-m", name)
-        for name in (
-            "benchmarks.simulator_speed",
-            "benchmarks.bars",
-            "benchmarks.policies.constraint",
-        )
-    ),
+    name for name in commands() if name.split(".")[1] not in HARNESSES and name not in NO_NUMPY
 ]
-"""Some of each package; what imports numpy first."""
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 SLOW = "import time; print('importing', flush=True); time.sleep(60)"
 GIGABYTE = 2**30
 
@@ -39,11 +38,11 @@ def slow_imports(tmp_path):
     return os.environ | {"PYTHONPATH": str(tmp_path)}
 
 
-@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
-def test_a_signal_while_a_command_imports_ends_it_in_one_word(arguments, number, slow_imports):
+@pytest.mark.parametrize(("name", "number"), [*zip(COMMANDS, cycle(ENDS), strict=False)])
+def test_a_signal_while_a_command_imports_ends_it_in_one_word(name, number, slow_imports):
+    words = [name] if name.endswith(".py") else ["-m", name]
     with subprocess.Popen(
-        [sys.executable, *arguments],
+        [sys.executable, *words],
         cwd=REPOSITORY,
         env=slow_imports,
         stdout=subprocess.PIPE,
@@ -139,6 +138,17 @@ def test_want_of_memory_or_threads_is_one_sentence(code, told):
     assert re.fullmatch(rf"error: this process .*{told}.*\n|error: .*{told}.*\n", result.stderr)
 
 
+def test_what_was_kept_is_said():
+    code = """run = command.run
+command.run = lambda main: run(main, "half of it was written")
+def main():
+    signal.raise_signal(signal.SIGTERM)
+"""
+    result = call(code)
+    assert result.returncode == 128 + signal.SIGTERM
+    assert result.stderr == "stopped; half of it was written\n"
+
+
 def test_any_other_error_keeps_its_traceback():
     result = call("def main(): raise RuntimeError('a bug')")
     assert result.returncode == 1
@@ -160,13 +170,6 @@ def test_an_output_that_nobody_reads_is_one_sentence():
         assert process.wait(timeout=30) == 2
 
 
-HARNESSES = {
-    *("fuzz_wire.py", "models", "placement_run", "runtime.py"),
-    *("server_soak", "soak", "tuning_over_link.py"),
-}
-"""Benchmarks that start other commands in processes of their own, and hold nothing themselves."""
-
-
 @pytest.mark.parametrize("package", ["benchmarks", "envs", "hw", "partition"])
 def test_every_command_is_run_so(package):
     """What is not would leave by a signal without giving anything back."""
@@ -174,9 +177,9 @@ def test_every_command_is_run_so(package):
         path
         for path in (REPOSITORY / package).rglob("*.py")
         if 'if __name__ == "__main__":' in path.read_text()
-        and path.relative_to(REPOSITORY / package).parts[0] not in HARNESSES
+        and path.relative_to(REPOSITORY / package).parts[0].removesuffix(".py") not in HARNESSES
     ]
     assert commands
     for path in commands:
         end = path.read_text().splitlines()[-1]
-        assert re.fullmatch(r" +sys\.exit\((command|cli)\.run\(\w+\)\)", end), path
+        assert re.fullmatch(r" +sys\.exit\((command|cli)\.run\(\w+(, \"[^\"]+\")?\)\)", end), path

@@ -11,6 +11,7 @@ import pytest
 
 from common import extras
 from tests.conftest import REPOSITORY
+from tests.test_layout import imported
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -38,7 +39,23 @@ def test_the_named_extra_brings_the_package(package):
 
 
 def test_every_extra_brings_something_that_is_in_the_table():
-    assert set(PROJECT["optional-dependencies"]) | {extras.BASE} == set(extras.EXTRAS.values())
+    known = set(PROJECT["optional-dependencies"]) | {extras.BASE}
+    assert known - {"docs"} == set(extras.EXTRAS.values())  # commands of others build the pages
+
+
+def test_everything_that_is_installed_imports_what_is_in_the_table():
+    ours = {"agents", "common", "deploy", "envs", "hw", "partition", "train"}
+    known = ours | sys.stdlib_module_names | {"tomllib"} | extras.EXTRAS.keys()
+    files = [
+        *(path for name in ours for path in (REPOSITORY / name).rglob("*.py")),
+        *(REPOSITORY / name for name in ("deploy.py", "train.py")),
+    ]
+    strange = {
+        str(path.relative_to(REPOSITORY)): names
+        for path in files
+        if (names := imported(path) - known)
+    }
+    assert strange == {}
 
 
 def test_a_checkout_that_is_not_installed_does_not_ask_a_registry_for_its_name(monkeypatch):

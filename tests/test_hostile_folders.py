@@ -17,10 +17,11 @@ import pytest
 
 from partition.errors import ModelFolderError, PartitionError
 from partition.model import network_files
-from partition.model.folder import CUTS_FILE, PROFILE_FILE, ModelFolder
+from partition.model.folder import CUTS_FILE, ModelFolder
 from partition.model.graph_file import read_graph
 from partition.model.machine import describe_processor
 from partition.model.network_files import GRAPH_FILE, WEIGHTS_FILE
+from partition.model.profile_file import PROFILE_FILE, TOP1
 from partition.model.runtime import SplitRuntime, random_inputs
 from partition.server.model_store import ModelStore
 from tests.hostile import damaged, sealed
@@ -246,12 +247,13 @@ def test_what_was_prepared_anew_meanwhile_is_not_served_as_the_old(copy, name):
 
 def profile_of(folder):
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "fingerprint": folder.fingerprint,
         "cut_list": folder.cut_list_fingerprint,
         "machine": describe_processor(),
         "threads": 2,
-        "split_points": [{"agreement": 0.5} for _ in folder.split_points],
+        "measure": TOP1,
+        "split_points": [{"fidelity": {"int8": {"value": 0.5}}} for _ in folder.split_points],
     }
 
 
@@ -261,8 +263,9 @@ def profile_of(folder):
         {"threads": 2**40},
         {"threads": 0},
         {"split_points": []},
-        {"split_points": [{"agreement": 2.0}] * 5},
-        {"split_points": [{"agreement": -0.1}] * 5},
+        {"split_points": [{"fidelity": {"int8": {"value": 2.0}}}] * 5},
+        {"split_points": [{"fidelity": {"int8": {"value": -0.1}}}] * 5},
+        {"split_points": [{"agreement": 0.5}] * 5},
         {"machine": []},
     ],
 )

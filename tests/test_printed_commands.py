@@ -125,7 +125,17 @@ def flags_of(name: str) -> frozenset[str]:
     return frozenset(FLAG.findall(re.sub(r"-\n\s+", "-", result.stdout)))
 
 
-@pytest.mark.parametrize("name", sorted(COMMANDS))
+STARTED = [name for name in sorted(COMMANDS) if not name.startswith("examples.")]
+"""Examples have no flags, and are run by their own tests."""
+
+
+def test_printed_examples_are_there():
+    examples = COMMANDS.keys() - set(STARTED)
+    assert examples
+    assert all(map(is_command, examples))
+
+
+@pytest.mark.parametrize("name", STARTED)
 def test_printed_command_starts_and_knows_its_printed_flags(name):
     assert is_command(name), f"no {name}, printed in {sorted(COMMANDS[name]['--help'])}"
     if name in NEEDS and not find_spec(NEEDS[name]):

@@ -107,7 +107,7 @@ def _check_run(out, base, algo, steps, printed) -> None:
 
 def _check_documents(out, base, algo, steps) -> None:
     assert {path.name for path in out.iterdir()} == {
-        *("config.json", "machine.json", "policy", "agent.zip", "tensorboard"),
+        *("config.json", "machine.json", "provenance.txt", "policy", "agent.zip", "tensorboard"),
         *("evaluation.csv", "evaluation.png", "decisions.png", "device.toml"),
     }
     _, device, _, model, _, scenario = base
@@ -124,6 +124,7 @@ def _check_documents(out, base, algo, steps) -> None:
         "target": None,
         "hyperparams": {},
     }
+    assert "(modelled): validated on" in (out / "provenance.txt").read_text()
     machine = json.loads((out / "machine.json").read_text())
     assert {"processor", "python", "torch", "numpy", "commit"} <= set(machine)
     assert (out / "evaluation.png").read_bytes().startswith(b"\x89PNG")

@@ -168,13 +168,15 @@ def checked_parameters(name: str, parameters: Any) -> Parameters:
     for key, value in parameters.items():
         try:
             if not isinstance(value, np.ndarray):
-                json.dumps({key: value}, allow_nan=False)
+                read_back = json.loads(json.dumps({key: value}, allow_nan=False))
+                if read_back != {key: value}:  # what was judged is what has to be deployed
+                    raise ValueError(f"it would be read back as {read_back}")
             elif value.dtype.kind not in "biuf" or not np.isfinite(value).all():
                 raise ValueError(f"an array of {value.dtype} with values that are no numbers")
         except (TypeError, ValueError) as error:
             raise OwnCodeError(
                 f"parameter {key} of {name} cannot be saved ({error}); fit must return numbers, "
-                f"texts, lists, dicts and arrays of finite numbers"
+                f"texts, lists, dicts by text and arrays of finite numbers"
             ) from None
     return dict(parameters)
 

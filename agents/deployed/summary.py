@@ -13,7 +13,7 @@ from envs.live.plant import LivePlant
 from envs.live.supervisor import ClockInForce
 
 TOLD_SHARE = 0.05
-"""Of the time without measured power, from which on the summary says so."""
+"""Of the time without measured power, or of work that came late, from which on that is said."""
 
 
 def live_line(plant: LivePlant, info: dict[str, Any]) -> str:
@@ -105,6 +105,7 @@ class Summary:
         energy windows of two steps, and where power could not be measured. The uncertainties are
         largest errors: what the energy windows admit, and all energy of that time.
         `route_accuracy` is what was measured of the routes beforehand, None where it was not.
+        `too_slow_share` is of the work that took longer here than the modelled board takes.
         """
         n = len(self._latencies)
         n_asked = n + self._dropped
@@ -118,6 +119,7 @@ class Summary:
             "dry_run": self._plant.dry_run,
             "duration_s": self._duration_s,
             "unmeasured_s": self._unmeasured_s,
+            "too_slow_share": self._plant.too_slow_share,
             "failures": dict(self._plant.n_failures),
             "requests": n,
             "dropped": self._dropped,
@@ -158,13 +160,23 @@ class Summary:
             f"p95 {1e3 * d['latency_p95_s']:.1f} ms; "
             f"in time {100 * d['deadline_hit_rate']:.1f} %\n"
             f"{agrees}decision {1e6 * d['decision_median_s']:.0f} us median\ncuts: {cuts}"
-            f"{_failures(d)}"
+            f"{_failures(d)}{_too_slow(d)}"
         )
 
 
 def _share_unmeasured(document: dict[str, Any]) -> str:
     share = document["unmeasured_s"] / document["duration_s"]
     return f" ({share:.0%} of the time by the last measured power)" if share >= TOLD_SHARE else ""
+
+
+def _too_slow(document: dict[str, Any]) -> str:
+    share = document["too_slow_share"]
+    if share < TOLD_SHARE:
+        return ""
+    return (
+        f"\nthis machine was too slow to play {document['board']} in {share:.0%} of its work: "
+        "latencies and requests in time are this machine's; end other programs"
+    )
 
 
 def _failures(document: dict[str, Any]) -> str:

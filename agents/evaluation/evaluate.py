@@ -20,7 +20,10 @@ from agents.seeds import N_HELD_OUT, held_out_seeds
 from envs.arrays import Floats
 from envs.sim.sim_config import SimConfig
 
-RIVALS = ("oracle", "best-static", "governor", "max-edge", "max-cloud", "random")
+STATIC, OVERALL = "best-static", "best-static-overall"
+"""The best setting of each scenario, to measure gaps by, and the one for all of them together,
+which is what `--algo best-static` saves."""
+RIVALS = ("oracle", STATIC, "governor", "max-edge", "max-cloud", "random")
 
 
 def rivals(world: SimConfig, seed: int) -> dict[str, Decider]:
@@ -45,18 +48,21 @@ def one_by_one(world: SimConfig) -> list[SimConfig]:
 
 def evaluate(
     world: SimConfig,
-    learned: Mapping[str, Decider],
+    policies: Mapping[str, Decider],
     seed: int,
     *,
     n_episodes: int = N_HELD_OUT,
     beside: Sequence[Future[Runs]] = (),
     report: Callable[[str], None] = lambda _: None,
 ) -> list[EvaluationRow]:
-    """Compare learned policies with all baselines, in each scenario and over all of them.
+    """Compare policies with all baselines, in each scenario and over all of them.
+
+    A policy that has the name of a baseline takes its place among the rows, not as what gaps are
+    measured by.
 
     Args:
         world: whose scenarios are taken one by one.
-        learned: policies by name.
+        policies: by name.
         seed: draws the held-out episodes.
         n_episodes: per scenario.
         beside: `run_rivals` of each scenario with the same seed and episodes, where it has been
@@ -64,17 +70,29 @@ def evaluate(
         report: called with a line of progress.
     """
     seeds = held_out_seeds(seed, n_episodes)
-    results: dict[str, Runs] = {}
-    for n, single in enumerate(one_by_one(world)):
-        name = single.scenarios[0].name
-        report(f"evaluating in {name}")
-        mine = {key: run_episodes(single, decider, seeds) for key, decider in learned.items()}
-        others = beside[n].result() if beside else run_rivals(single, seed, n_episodes)
-        results[name] = mine | others
-    rows = [row for name, runs in results.items() for row in _rows(name, runs)]
-    if len(results) > 1:
-        rows += _rows(ALL, _pool(list(results.values())))
-    return rows
+    singles = one_by_one(world)
+    judged = dict(policies)
+    if len(singles) > 1:
+        judged[OVERALL] = UNLEARNED.fit(STATIC, world, seed).decider
+    baselines: list[Runs] = []
+    runs: list[Runs] = []
+    for n, single in enumerate(singles):
+        report(f"evaluating in {single.scenarios[0].name}")
+        theirs = {key: run_episodes(single, decider, seeds) for key, decider in judged.items()}
+        baselines.append(beside[n].result() if beside else run_rivals(single, seed, n_episodes))
+        runs.append(_in_order(theirs, baselines[-1]))
+    names = [single.scenarios[0].name for single in singles]
+    if len(singles) > 1:
+        names.append(ALL)
+        baselines.append(_pool(baselines))
+        runs.append(_pool(runs))
+    compared = zip(names, runs, baselines, strict=True)
+    return [row for name, run, baseline in compared for row in _rows(name, run, baseline)]
+
+
+def _in_order(policies: Runs, baselines: Runs) -> Runs:
+    """Policies first, then baselines; what is named alike is the policy."""
+    return policies | {name: run for name, run in baselines.items() if name not in policies}
 
 
 def write_csv(rows: list[EvaluationRow], path: Path) -> None:
@@ -90,7 +108,7 @@ def _short(value: str | float) -> str:
     return value if isinstance(value, str) else f"{value:.6g}"
 
 
-def _pool(per_scenario: list[dict[str, Episodes]]) -> dict[str, Episodes]:
+def _pool(per_scenario: list[Runs]) -> Runs:
     """Put the episodes of all scenarios side by side."""
     return {
         name: Episodes(
@@ -103,8 +121,8 @@ def _pool(per_scenario: list[dict[str, Episodes]]) -> dict[str, Episodes]:
     }
 
 
-def _rows(scenario: str, runs: dict[str, Episodes]) -> list[EvaluationRow]:
-    oracle, static = runs["oracle"].cost, runs["best-static"].cost
+def _rows(scenario: str, runs: Runs, baselines: Runs) -> list[EvaluationRow]:
+    oracle, static = baselines["oracle"].cost, baselines[STATIC].cost
     bootstrap = Bootstrap(len(oracle))
     return [_row(scenario, name, run, oracle, static, bootstrap) for name, run in runs.items()]
 

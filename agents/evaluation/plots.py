@@ -149,6 +149,11 @@ def decisions_figure(
         domains: names of the clocks.
         route_names: of the routes.
     """
+    labels = [
+        f"{route_names[0]} (cloud-only)",
+        *route_names[1:-1],
+        f"{route_names[-1]} (edge-only)",
+    ]
     figure = Figure(figsize=(5.6 * len(named), 6.4), layout="constrained")
     grid = figure.subplots(2, len(named), squeeze=False, sharex=True, sharey="row")
     edges = np.geomspace(1e5, 1e8, 25)
@@ -158,7 +163,7 @@ def decisions_figure(
         used = [b for b in range(len(edges) - 1) if (bins == b).sum() >= MIN_BIN]
         centres = np.sqrt(edges[:-1] * edges[1:])[used] / 1e6
         _clock_lines(top, decisions, bins, used, centres, domains)
-        _route_areas(bottom, decisions, bins, used, centres, route_names)
+        _route_areas(bottom, decisions, bins, used, centres, labels)
         top.set_title(name, fontsize=12, color=INK)
         bottom.set_xlabel("estimated uplink rate, Mbit/s")
     fastest_hz = max(float(decisions.clocks_hz.max()) for _, decisions in named)

@@ -53,7 +53,7 @@ class Algorithm:
         agent_class: of Stable-Baselines3 or `agents.learners`.
         n_envs: simulated boards stepped at once.
         total_timesteps: of a default run.
-        settings: constructor arguments; with `n_steps` and `batch_size` of an on-policy learner.
+        settings: constructor arguments.
         freeze: makes a policy of an agent that has learned; raises PolicyError if it cannot.
         decider: makes a decider of an agent that still learns.
         head: how its outputs make an action, see `PolicyMetadata`.

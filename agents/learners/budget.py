@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
+
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from agents.learners.algorithm import Algorithm
 
@@ -20,7 +24,7 @@ SMALLEST_ROLLOUT = 2
 """Steps; the advantage of a single one cannot be normalised."""
 
 
-def within(recipe: Algorithm, total_timesteps: int) -> Algorithm:
+def within(recipe: Algorithm, total_timesteps: int, given: Collection[str] = ()) -> Algorithm:
     """The recipe with no more boards than a budget has use for, and whole rollouts only.
 
     Fewer boards at once make more updates of the same number of steps. The result's
@@ -30,34 +34,60 @@ def within(recipe: Algorithm, total_timesteps: int) -> Algorithm:
     Args:
         recipe: as it is for many steps.
         total_timesteps: of all boards, 1 or more.
+        given: names of settings that a user chose, which stay as they are.
     """
-    if "n_steps" in recipe.settings:
-        n_boards, settings = _on_policy(recipe, total_timesteps)
-        rollout = n_boards * settings["n_steps"]
-    else:
-        n_boards, settings = _off_policy(recipe, total_timesteps)
-        rollout = n_boards * settings.get("train_freq", 1)
+    if rollout_steps(recipe) < 1:  # the agent says what is wrong with that
+        return recipe
+    fit = _on_policy if issubclass(recipe.agent_class, OnPolicyAlgorithm) else _off_policy
+    n_boards, settings = fit(recipe, total_timesteps, given)
+    rollout = rollout_steps(replace(recipe, n_envs=n_boards, settings=settings))
     n_rollouts = max(total_timesteps // rollout, 1)
     return replace(recipe, n_envs=n_boards, settings=settings, total_timesteps=n_rollouts * rollout)
 
 
-def _on_policy(recipe: Algorithm, total: int) -> tuple[int, dict[str, Any]]:
-    n_steps, batch_size = recipe.settings["n_steps"], recipe.settings["batch_size"]
-    n_boards = min(max(total // (n_steps * MIN_ROLLOUTS), 1), recipe.n_envs)
-    boards_per_batch = max(batch_size // n_steps, 1)
+def rollout_steps(recipe: Algorithm) -> int:
+    """Steps of all boards between two updates."""
+    key = "n_steps" if issubclass(recipe.agent_class, OnPolicyAlgorithm) else "train_freq"
+    steps = _setting(recipe, key)
+    return recipe.n_envs * (steps if isinstance(steps, int) else 1)
+
+
+def _setting(recipe: Algorithm, name: str) -> Any:
+    """A recipe's setting, or its agent's default; None where there is no such setting."""
+    known = inspect.signature(recipe.agent_class).parameters
+    default = known[name].default if name in known else None
+    return recipe.settings.get(name, default)
+
+
+def _on_policy(recipe: Algorithm, total: int, given: Collection[str]) -> tuple[int, dict[str, Any]]:
+    n_steps, batch_size = (_setting(recipe, name) for name in ("n_steps", "batch_size"))
+    n_boards = recipe.n_envs
+    if "n_envs" not in given:
+        n_boards = min(max(total // (n_steps * MIN_ROLLOUTS), 1), n_boards)
+    boards_per_batch = max((batch_size or n_steps) // n_steps, 1)
     if recipe.n_envs > n_boards > boards_per_batch:
         n_boards -= n_boards % boards_per_batch  # no batch that is smaller than the others
-    n_steps = max(min(n_steps, total // n_boards), -(-SMALLEST_ROLLOUT // n_boards))
-    sizes = {"n_steps": n_steps, "batch_size": min(batch_size, n_boards * n_steps)}
+    sizes: dict[str, Any] = {}
+    if "n_steps" not in given:
+        n_steps = max(min(n_steps, total // n_boards), -(-SMALLEST_ROLLOUT // n_boards))
+        sizes["n_steps"] = n_steps
+    if batch_size and "batch_size" not in given:
+        sizes["batch_size"] = min(batch_size, n_boards * n_steps)
     return n_boards, {**recipe.settings, **sizes}
 
 
-def _off_policy(recipe: Algorithm, total: int) -> tuple[int, dict[str, Any]]:
-    n_boards = min(max(total // MIN_SWEEPS, 1), recipe.n_envs)
+def _off_policy(
+    recipe: Algorithm, total: int, given: Collection[str]
+) -> tuple[int, dict[str, Any]]:
+    n_boards = recipe.n_envs
+    if "n_envs" not in given:
+        n_boards = min(max(total // MIN_SWEEPS, 1), n_boards)
     settings = dict(recipe.settings)
-    if "learning_starts" in settings:
+    if "learning_starts" in settings and "learning_starts" not in given:
         settings["learning_starts"] = min(settings["learning_starts"], int(LARGEST_START * total))
-    if "target_update_interval" in settings:  # counted in steps of all boards
+    if (
+        "target_update_interval" in settings and "target_update_interval" not in given
+    ):  # counted in steps of all boards
         per_sweep = settings["target_update_interval"] / recipe.n_envs
         settings["target_update_interval"] = max(round(per_sweep * n_boards), 1)
     return n_boards, settings

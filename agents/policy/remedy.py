@@ -10,6 +10,8 @@ from hw.device.file import device_names
 from hw.device.model import DeviceModel
 
 CLOCKS = "set of clocks"
+DEFAULT_MODEL = "efficientnet-lite0"
+"""Of train.py, which need not be named."""
 RETRAIN = "train one for this board and model with train.py"
 
 
@@ -28,9 +30,10 @@ def refuse_another(
     """
     for what, mine, found in compared:
         if mine != found:
-            remedy = _train_for(layout) if what == CLOCKS else RETRAIN
             shown = f"{_shown(mine)}, here {_shown(found)}"
-            raise PolicyError(f"{made_for} another {what} ({shown}); {remedy}")
+            raise PolicyError(
+                f"{made_for} another {what} ({shown}); {_train_for(layout, clocks=what == CLOCKS)}"
+            )
 
 
 def _shown(value: object) -> str:
@@ -38,10 +41,19 @@ def _shown(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _train_for(layout: Layout) -> str:
-    """What trains a policy that drives the clocks of a plant, in words."""
-    for name in device_names():
-        if DeviceModel.load(name).settable == layout.domains:
-            clocks = " and ".join(layout.domains)
-            return f"train one that drives {clocks} alone: python train.py --device {name}"
+def _train_for(layout: Layout, *, clocks: bool) -> str:
+    """What trains a policy for a plant, in words.
+
+    Args:
+        layout: of the plant.
+        clocks: whether its clocks are others than those of the device that it is taken for.
+    """
+    network = "" if layout.model == DEFAULT_MODEL else f" --model {layout.model}"
+    names = [layout.board] if layout.board in device_names() else []
+    aim = "train one for this board and model"
+    if clocks:
+        names = [n for n in device_names() if DeviceModel.load(n).settable == layout.domains]
+        aim = f"train one that drives {' and '.join(layout.domains)} alone"
+    if names:
+        return f"{aim}: python train.py --device {names[0]}{network}"
     return f"{RETRAIN} (python -m hw.doctor names a --device)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -24,6 +25,8 @@ _OURS = {
     *("action_noise", "optimize_memory_usage", "use_sde", "use_sde_at_warmup", "sde_sample_freq"),
 }
 """Arguments that training itself gives, or that its boards do not know."""
+_COUNTS = {"n_envs", "n_steps", "n_epochs", "batch_size", "buffer_size", "target_update_interval"}
+"""What trains nothing, without a word, where there is none of it."""
 _NO_SETTING = re.compile(r"_.*|self|.*_(class|kwargs|support)")
 
 
@@ -73,6 +76,10 @@ def with_hyperparams(name: str, recipe: Algorithm, given: Hyperparams) -> Algori
             raise AgentError(f"hyperparameter {key} of {name} is {value!r}; give a number")
         if isinstance(shipped, int) and not isinstance(value, int):
             raise AgentError(f"hyperparameter {key} of {name} is {value!r}; give a whole number")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise AgentError(f"hyperparameter {key} of {name} is {value!r}; give a finite number")
+        if key in _COUNTS and isinstance(value, int) and value < 1:
+            raise AgentError(f"hyperparameter {key} of {name} is {value!r}; give 1 or more")
         if key in of_recipe:
             changed: dict[str, Any] = {key: value}
             recipe = replace(recipe, **changed)

@@ -18,7 +18,7 @@ from agents.deciders.nominal import NominalModel
 from agents.deciders.partly_governed import PartlyGoverned
 from agents.errors import AgentError
 from agents.learners.algorithm import Algorithm
-from agents.learners.budget import within
+from agents.learners.budget import rollout_steps, within
 from agents.learners.imitation import Imitation, ImitationConfig
 from agents.learning.export import set_threads
 from agents.policy.folder import Policy
@@ -87,7 +87,7 @@ def train(
     set_threads()
     recipe = with_hyperparams(name, algorithm(name), hyperparams or {})
     asked = recipe.total_timesteps if total_timesteps is None else total_timesteps
-    recipe = within(recipe, asked)
+    recipe = within(recipe, asked, (hyperparams or {}).keys())
     imagined = recipe.imagine(world)
     boards = recipe.boards(imagined)
     logs = str(run_dir / TENSORBOARD) if run_dir else None
@@ -127,8 +127,7 @@ def _plan(recipe: Algorithm, world: SimConfig, asked: int) -> str:
     total = recipe.total_timesteps
     line = f"training on {recipe.n_envs} simulated boards for {total:,} steps"
     if total != asked:
-        rollout = recipe.n_envs * recipe.settings.get("n_steps", 1)
-        line += f" of {asked:,}: an update takes {rollout:,}"
+        line += f" of {asked:,}: an update takes {rollout_steps(recipe):,}"
     if recipe.lessons:
         line += f", after {recipe.lessons.n_steps(world):,} of imitation"
     return line

@@ -35,7 +35,7 @@ from envs.sim.effects import Effects
 from envs.sim.sim_config import SimConfig
 from envs.vec_env import EdgeSplitVecEnv
 from partition import json_file
-from partition.errors import ModelNotFoundError
+from partition.errors import ModelExportError, ModelNotFoundError
 from partition.model.folder import ModelFolder
 from partition.model.profile_file import PROFILE_FILE
 from partition.prepare import zoo
@@ -43,6 +43,7 @@ from partition.prepare.build import prepare
 from partition.profile.measure import profile, write
 
 CONFIG_FILE = "config.json"
+PROVENANCE_FILE = "provenance.txt"
 MACHINE_FILE = "machine.json"
 TRAIN_LONGER = "train longer (--total-timesteps), or take best-static (--algo best-static)"
 TAKE_ANOTHER = "take best-static or a policy that learns (--algo)"
@@ -126,7 +127,8 @@ def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> str:
     write_json(run_dir / CONFIG_FILE, asdict(config))
     keep_device(config.device, run_dir)
     write_json(run_dir / MACHINE_FILE, describe_machine())
-    print(world.device.status_line)
+    (run_dir / PROVENANCE_FILE).write_text(f"{world.device.status_line}\n", encoding="utf-8")
+    print(f"{world.device.name} (modelled): what the model rests on is in {PROVENANCE_FILE}")
     if not folder.accuracy_is_known:
         print(
             f"what the routes of {folder.name} lose in accuracy is unknown and costs nothing here; "
@@ -154,7 +156,12 @@ def open_or_prepare(model: str) -> ModelFolder:
         source = zoo.resolve(model)
         # Not on stdout, which may be JSON.
         print(f"preparing and profiling {model}, about a minute", file=sys.stderr)
-        folder = prepare(source)
+        try:
+            folder = prepare(source)
+        except ModelExportError as error:
+            if not isinstance(source.load, Path):
+                raise
+            raise ModelExportError(f"{error} (then train with --model {source.name})") from error
         write(folder.path / PROFILE_FILE, profile(folder))
         return ModelFolder.open(folder.path)
 

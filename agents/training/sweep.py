@@ -35,6 +35,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from agents.errors import AgentError
+from agents.evaluation.report import NO_GAP
 from agents.training.hyperparams import Value
 from agents.training.run import CONFIG_FILE, is_finished, resumed_settings
 from common.schema import Table, Text, convert, read_toml
@@ -82,7 +83,7 @@ class SweepRun:
         """What trains it, or goes on with it."""
         command = [sys.executable, str(_SCRIPT)]
         if self.is_begun:
-            return [*command, "--resume", str(self.folder)]
+            return [*command, "--algo", str(self.values["algo"]), "--resume", str(self.folder)]
         for axis, value in self.values.items():
             command += [f"--{axis}", str(value)]
         if self.total_timesteps is not None:
@@ -195,7 +196,10 @@ class _Trainer:
 
     def start(self) -> None:
         with self._log.open("ab") as stream:
-            if _locked(stream):  # and so it stays while the process lives, which inherits it
+            # Another process may have finished it since this one listed what is to be done.
+            if _locked(stream) and not is_finished(
+                self.run.folder
+            ):  # and so it stays while the process lives, which inherits it
                 self._process = subprocess.Popen(
                     self.run.command(),
                     stdout=stream,
@@ -214,7 +218,8 @@ class _Trainer:
     @property
     def verdict(self) -> str:
         if self._process is None:
-            return "left out, another process trains it"
+            done = is_finished(self.run.folder)
+            return f"left out, another process {'has trained' if done else 'trains'} it"
         if self.is_well:
             return "done"
         last = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-1:]
@@ -293,6 +298,7 @@ def _print_table(runs: list[SweepRun]) -> None:
         table.add_column(axis)
     for title in ("J/inference", "ms", "in time %", "cost", "gap closed %"):
         table.add_column(title, justify="right")
+    has_gaps = True
     for run in runs:
         for row in _rows(run):
             table.add_row(
@@ -301,6 +307,9 @@ def _print_table(runs: list[SweepRun]) -> None:
                 f"{1e3 * float(row['latency_s']):.1f}",
                 f"{100 * float(row['deadline_hit_rate']):.1f}",
                 f"{float(row['cost']):.4f}",
-                f"{100 * float(row['gap_closed']):.1f}",
+                "-" if row["gap_closed"] == "nan" else f"{100 * float(row['gap_closed']):.1f}",
             )
+            has_gaps = has_gaps and row["gap_closed"] != "nan"
     Console(width=130).print(table)
+    if not has_gaps:
+        print(NO_GAP)

@@ -52,8 +52,10 @@ def main() -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fidelity", description=_summary())
     names = [subject.name for subject in SUBJECTS]
-    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME")
-    parser.add_argument("--out", type=Path, default=Path("results/fidelity.md"))
+    parser.add_argument(
+        "--only", nargs="+", choices=names, default=names, metavar="NAME", help="networks (all)"
+    )
+    parser.add_argument("--out", type=Path, default=Path("results/fidelity.md"), help="%(default)s")
     arguments = parser.parse_args()
     found = []
     for subject in SUBJECTS:

@@ -48,6 +48,12 @@ class Case:
             for array, ends in zip(made, ranges, strict=True)
         )
 
+    def opset(self) -> int:
+        """Of the standard operators, or of scikit-learn's where there are no others."""
+        imports = onnx.load(self.path, load_external_data=False).opset_import
+        versions = {entry.domain: entry.version for entry in imports}
+        return versions.get("", max(versions.values()))
+
     def example(self, seed: int = 0) -> dict[str, np.ndarray]:
         """One sample for every input of the file."""
         graph = onnx.load(self.path, load_external_data=False).graph

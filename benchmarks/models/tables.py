@@ -9,7 +9,7 @@ from benchmarks.page import markdown
 from tests.partition.splitting import RELATIVE_ERROR
 from tests.partition.splitting import SPREAD_CUTS as TORCH_CUTS
 
-_CUT = ["s", "batch", "cuts", "x", "error", "served"]
+_CUT = ["opset", "s", "batch", "cuts", "x", "error", "served"]
 
 
 def page(rows: Rows) -> str:
@@ -79,7 +79,9 @@ hashes and what each is told, shapes for instance); the package is named with th
 states. `error`: head plus tail against the unsplit network in ONNX Runtime, at every cut or
 {network_row.SPREAD_CUTS} spread over the depth, with one sample, and with three where the batch is
 free; the largest difference over the output's largest value. Up to {network_row.BARS["float32"]:g}
-is ok for float32, {network_row.BARS["float16"]:g} for float16; whole numbers have to be equal.
+is ok for float32, {network_row.BARS["float16"]:g} where float16 crosses, and
+{network_row.BARS["levels"]:g} where the network finds int8 levels while it runs (a last bit may
+move a value by a level); whole numbers are equal.
 `served`: split points at which `partition.server` answered through `SplitPipeline` what the tail
 gives here on the same decoded tensors, bit for bit; where the batch is free, three requests at once
 too.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -116,7 +117,7 @@ def _document(rows: Sequence[TableRow]) -> dict[str, object]:
                 "latency_s": row.latency_s.mean,
                 "p95_latency_s": row.p95_latency_s,
                 "deadline_hit_rate": row.deadline_hit_rate.mean,
-                "accuracy": row.accuracy.mean,
+                "accuracy": None if math.isnan(row.accuracy.mean) else row.accuracy.mean,
                 "cost": row.cost.mean,
                 "oracle_gap": row.oracle_gap.mean,
             }
@@ -168,4 +169,4 @@ def _positive(text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main))
+    sys.exit(command.run(main, "the same command goes on after the last finished job"))

@@ -38,19 +38,33 @@ COMPARED = ComparedDeciders(DECIDERS.entries)
 
 
 def fingerprint(name: str) -> str:
-    """Hash of what a decider rests on besides this project's code; empty where on nothing."""
+    """Hash of the files of a policy, or of a user's own class; empty where there are none.
+
+    Of such a class it is the module that names it and the one that holds it, and the whole package
+    that either is of; what those import from elsewhere is not seen.
+    """
     if _is_run(name):
         files = [path for path in sorted((Path(name) / "policy").iterdir()) if path.is_file()]
     elif is_own(name):
-        find(name)
-        file = sys.modules[name.partition(":")[0]].__file__
-        files = [Path(file)] if file else []
+        files = _own_files({name.partition(":")[0], find(name).__module__})
     else:
         return ""
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _own_files(modules: set[str]) -> list[Path]:
+    """Files of modules, or of the packages that they are of."""
+    files: set[Path] = set()
+    for module in modules:
+        top = sys.modules[module.partition(".")[0]]
+        for folder in getattr(top, "__path__", ()):
+            files.update(Path(folder).rglob("*.py"))
+        if file := sys.modules[module].__file__:
+            files.add(Path(file))
+    return sorted(files)
 
 
 def file_name(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -25,6 +26,7 @@ from agents.whole_file import written_whole
 from benchmarks.policies.compared import COMPARED, fingerprint
 from benchmarks.policies.plan import BenchmarkJob
 from benchmarks.policies.traces import recorded_scenarios
+from envs.arrays import Floats
 from envs.sim.batched_simulator import BatchedSimulator
 from envs.sim.build import build_sim_config
 from envs.sim.sim_config import SimConfig
@@ -48,7 +50,7 @@ class MeasuredDecider:
         decision_s: median time of one decision for one board; None where the truth is looked at.
         note: from the decider.
         episodes: by scenario and entry of `PER_EPISODE`, for each seed one value per episode, and
-            `p95_latency_s`, for each seed one value.
+            `p95_latency_s`, for each seed one value; None for what is unknown.
     """
 
     job: BenchmarkJob
@@ -57,7 +59,7 @@ class MeasuredDecider:
     fit_steps: int
     decision_s: float | None
     note: str
-    episodes: dict[str, dict[str, list[list[float]]]]
+    episodes: dict[str, dict[str, list[list[float | None]]]]
 
 
 def run_jobs(
@@ -170,12 +172,17 @@ def _version(job: BenchmarkJob, code: str) -> str:
     return code + fingerprint(job.decider)
 
 
-def _by_seed(run: Episodes, n_episodes: int) -> dict[str, list[list[float]]]:
+def _by_seed(run: Episodes, n_episodes: int) -> dict[str, list[list[float | None]]]:
     """Values of each seed's episodes; of the percentile, one for each seed."""
     starts = range(0, len(run.cost), n_episodes)
     parts = [run.part(slice(start, start + n_episodes)) for start in starts]
-    found = {key: [getattr(part, key).tolist() for part in parts] for key in PER_EPISODE}
+    found = {key: [_known(getattr(part, key)) for part in parts] for key in PER_EPISODE}
     return {**found, "p95_latency_s": [[part.p95_latency_s()] for part in parts]}
+
+
+def _known(values: Floats) -> list[float | None]:
+    """None for NaN, which no JSON can hold."""
+    return [None if math.isnan(value) else value for value in values.tolist()]
 
 
 def _save(folder: Path, measured: MeasuredDecider, code: str) -> None:

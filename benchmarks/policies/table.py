@@ -95,7 +95,8 @@ class Samples:
                 [
                     r.episodes[scenario][metric][k]
                     for r, k in (where[decider, s] for s in self.seeds)
-                ]
+                ],
+                dtype=np.float64,
             )
             for decider in self.deciders
             for scenario in self.scenarios

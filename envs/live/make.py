@@ -37,6 +37,9 @@ logger = logging.getLogger(__name__)
 REFERENCE_RUNS = 20
 """Inferences at full speed from which a live board's reference latency and power are taken."""
 
+MOSTLY = 0.5
+"""Share of the reference runs that may by chance take longer than modelled."""
+
 N_TRIES = 4
 """A sensor or a clock that fails so often at the start does not fail by chance."""
 
@@ -102,6 +105,9 @@ def make_live(
     """
     mode, given = checked.render_mode(render_mode), checked.cost_weights(weights)
     steps = checked.count("n_steps", n_steps)
+    for argument, value in (("board", board), ("device", device), ("cloud", cloud)):
+        if value is not None:
+            checked.name_or_file(argument, value)
     folder = ModelFolder.open(checked.name_or_file("model", model))
     surroundings = Scenario.load(checked.one_name_or_file("scenario", scenario))
     if eta is not None:
@@ -129,6 +135,7 @@ def make_live(
         _check_temperature(opened)
         _warn_of_an_idle_gpu(opened, pipeline)
         full_power_w, full_speed_s = _full_speed(opened, pipeline, folder, inputs, max_power_w)
+        _warn_of_a_slow_machine(opened, full_speed_s)
         plant = LivePlant(
             opened,
             pipeline,
@@ -207,6 +214,18 @@ def _warn_of_an_idle_gpu(board: Board, pipeline: SplitPipeline) -> None:
             "install an ONNX Runtime with CUDA or TensorRT for this board, or name what it is to "
             "run on with --providers",
             board.name,
+        )
+
+
+def _warn_of_a_slow_machine(board: Board, full_speed_s: float) -> None:
+    """Warn when a modelled board computes faster than this machine."""
+    if board.too_slow_share > MOSTLY:
+        logger.warning(
+            "this machine is too slow to play board %s: at its highest clocks an inference takes "
+            "%.0f ms here, longer than modelled, so that latencies and requests in time are this "
+            "machine's; end other programs, or take a slower --device",
+            board.device.name if board.device else board.name,
+            1e3 * full_speed_s,
         )
 
 

@@ -237,6 +237,11 @@ class LivePlant:
         return bool(self._board.modelled)
 
     @property
+    def too_slow_share(self) -> float:
+        """Share of the board's work that took longer here than the modelled board takes."""
+        return self._board.too_slow_share
+
+    @property
     def address(self) -> str | None:
         """Where an application asks; None if none does."""
         return self._requests.address

@@ -161,6 +161,19 @@ def _at(values: Floats, row: int) -> Floats:
     return values if values.ndim == 1 else values[row]
 
 
+def picked(seed: int, n_scenarios: int) -> int:
+    """Index of the scenario that a seed picks among so many."""
+    return _pick(_generator(seed), n_scenarios)
+
+
+def _generator(seed: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(int(seed)))
+
+
+def _pick(generator: np.random.Generator, n_scenarios: int) -> int:
+    return int(generator.integers(n_scenarios))
+
+
 def _draw(seeds: NDArray[np.uint64], knots: int, rows: int, n_scenarios: int) -> _Draws:
     """Draw from one generator per board, so that a board's episode depends on its seed alone."""
     n = len(seeds)
@@ -172,8 +185,8 @@ def _draw(seeds: NDArray[np.uint64], knots: int, rows: int, n_scenarios: int) ->
         build=np.empty((n, 6)),
     )
     for board, seed in enumerate(seeds):
-        generator = np.random.Generator(np.random.PCG64(int(seed)))
-        draws.picks[board] = generator.integers(n_scenarios)
+        generator = _generator(seed)
+        draws.picks[board] = _pick(generator, n_scenarios)
         draws.white[:, board] = generator.standard_normal((knots, len(_NAMES)))
         draws.noise[:, board] = generator.standard_normal(rows)
         draws.uniform[:, board] = generator.random((rows, len(_JUMPS)))

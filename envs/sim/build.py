@@ -78,7 +78,7 @@ def build_sim_config(
         model=network.name,
         cut_list_fingerprint=network.cut_list_fingerprint,
         costs=SplitCosts.of(device_model, network.routes),
-        route_names=_names(network),
+        route_names=tuple(option.name for option in network.routes),
         scenarios=drawn,
         nominal=_believed(nominal, network) if nominal else None,
         effects=Effects.without(names_or_files("without", without) if without else ()),
@@ -87,11 +87,6 @@ def build_sim_config(
         appeal_share=network.appeal_share,
         n_steps=count("n_steps", n_steps),
     )
-
-
-def _names(network: NetworkCosts) -> tuple[str, ...]:
-    names = [option.name for option in network.routes]
-    return ("input (cloud-only)", *names[1:-1], "nothing (edge-only)")
 
 
 def _believed(device: str, network: NetworkCosts) -> NominalSimConfig:

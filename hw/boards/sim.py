@@ -13,6 +13,11 @@ from hw.device.model import Demand, DeviceModel
 from hw.errors import SensorReadError, UnsupportedError
 from hw.sensors.energy_meter import check_duration, shortest_modelled_window_s
 
+TOO_SLOW = 1.1
+"""Times the modelled latency; what takes longer is counted as too slow for the model."""
+LEAST_S = 1e-3
+"""A piece of work that is later by less is late by chance."""
+
 
 class SimBoard(Board):
     """A `DeviceModel` coupled to a clock; everything it reports is modelled.
@@ -54,6 +59,7 @@ class SimBoard(Board):
         self._state = SimState(device, ambient_c, clock())
         self.dry_run = dry_run
         self._found_hz: dict[str, int] = {}
+        self._n_works = self._n_slow = 0
         self._window: tuple[float, dict[str, float]] | None = None
 
     @property
@@ -115,6 +121,7 @@ class SimBoard(Board):
         """
         work = SimWork(demand, traffic_bytes)
         with self.present() as state:
+            began_s = state.now_s
             if state.work is not None:
                 raise UnsupportedError(
                     "board sim does one piece of work at a time and is busy; wait for the other"
@@ -122,11 +129,23 @@ class SimBoard(Board):
             state.start(work)
         try:
             yield work
+            self._compare(work, began_s)
             while (remaining_s := self._remaining_s(work)) > 0:
                 self._sleep(remaining_s)
         finally:
             with self.present() as state:
                 state.work = None
+
+    @property
+    def too_slow_share(self) -> float:
+        """Share of the work that took this machine longer than the modelled board takes."""
+        return self._n_slow / max(self._n_works, 1)
+
+    def _compare(self, work: SimWork, began_s: float) -> None:
+        with self.present() as state:
+            took_s = state.now_s - began_s
+            self._n_works += 1
+            self._n_slow += work.done and took_s > TOO_SLOW * work.modelled_s + LEAST_S
 
     def pace(
         self, flops: float, traffic_bytes: float, kernels: float

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from common import extras
 from hw.base import EnergyCounter, PowerSensor
 from hw.errors import HardwareError
 from hw.left_out import Search
@@ -123,7 +124,8 @@ def find_power(
     named, zones = _by_name(sensors), found.counters
     found.sensors = {n: s for n, s in named.items() if found.answers(n, s.read_w)}
     found.counters = {n: c for n, c in zones.items() if found.answers(n, c.read_j)}
-    if not found.sensors and not found.counters and _has_jtop(sysfs):
+    is_silent = not found.sensors and not found.counters
+    if is_silent and sysfs.is_live and sysfs.exists(sysfs.path(JTOP_SOCKET)):
         _ask_jtop(found)
     return found
 
@@ -141,12 +143,13 @@ def _by_name(sensors: Sequence[_Nameable]) -> dict[str, PowerSensor]:
     return named
 
 
-def _has_jtop(sysfs: Sysfs) -> bool:
-    installed = importlib.util.find_spec("jtop") is not None
-    return sysfs.is_live and installed and sysfs.exists(sysfs.path(JTOP_SOCKET))
-
-
 def _ask_jtop(found: PowerSources) -> None:
+    if importlib.util.find_spec("jtop") is None:
+        found.unread.append(
+            f"jtop's service runs, which may know the power, but not its client; "
+            f"{extras.install('jetson')} brings it"
+        )
+        return
     found.jtop = JtopClient()
     with found.telling():
         found.sensors = {sensor.name: sensor for sensor in jtop_sensors(found.jtop)}

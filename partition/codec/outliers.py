@@ -20,6 +20,7 @@ from partition.codec.quantise import (
     BoolArray,
     Float32Array,
     Levels,
+    Uint8Array,
     from_levels,
     to_levels,
 )
@@ -66,9 +67,14 @@ def set_aside(rows: Float32Array, levels: Levels, top: int) -> Outliers | None:
     if levels.narrow is None:
         return None
     suspects = np.flatnonzero(levels.narrow)
+    found = _far(levels.codes[suspects], top)
+    is_one = found.any(axis=1)
+    if not is_one.any():
+        return None
+    suspects = suspects[is_one]
     few = rows[suspects]
     before = Levels(levels.codes[suspects], levels.scale[suspects], levels.zero[suspects], None)
-    far, others, after = _split(few, before, top)
+    far, others, after = _split(few, before, found[is_one], top)
     largest = np.maximum(np.abs(after.zero), np.abs(after.zero + after.scale * np.float32(top)))
     unit = np.maximum(largest, np.finfo(np.float32).tiny)[:, None]
     better = _squares(others, before, far, unit) > (
@@ -86,27 +92,42 @@ def set_aside(rows: Float32Array, levels: Levels, top: int) -> Outliers | None:
     return Outliers(positions.astype(np.uint32), rows[chosen[row], column])
 
 
-def _split(rows: Float32Array, levels: Levels, top: int) -> tuple[BoolArray, Float32Array, Levels]:
-    """Which values of each row are far from the others, rows without them, and levels of these."""
-    far = np.zeros(rows.shape, np.bool_)
-    most = most_of_row(rows.shape[1])
-    every = np.arange(len(rows))
-    others = rows
+def _far(codes: Uint8Array, top: int) -> BoolArray:
+    """Which levels of each row are far from their mean; none of a row where they are not few."""
+    n_values = codes.shape[1]
+    mean = np.add.reduce(codes, axis=1, dtype=np.float32, keepdims=True) / np.float32(n_values)
+    least = np.ceil(np.maximum(mean - _FAR * top, 0)).astype(np.uint8)
+    largest = np.minimum(mean + _FAR * top, top).astype(np.uint8)
+    found = (codes < least) | (codes > largest)
+    found &= np.count_nonzero(found, axis=1, keepdims=True) <= most_of_row(n_values)
+    return found
+
+
+def _split(
+    rows: Float32Array, levels: Levels, found: BoolArray, top: int
+) -> tuple[BoolArray, Float32Array, Levels]:
+    """Which values of each row are far from the others, rows without them, and levels of these.
+
+    Args:
+        rows: (rows, n).
+        levels: of `rows`.
+        found: the first that are far.
+        top: the highest level.
+    """
+    far, others = np.zeros_like(found), rows
+    most, every = most_of_row(rows.shape[1]), np.arange(len(rows))
     for _ in range(_ROUNDS):
-        mean = levels.codes.mean(axis=1, keepdims=True, dtype=np.float32)
-        least = np.ceil(np.maximum(mean - _FAR * top, 0)).astype(np.uint8)
-        largest = np.minimum(mean + _FAR * top, top).astype(np.uint8)
-        found = far | (levels.codes < least) | (levels.codes > largest)
-        found &= np.count_nonzero(found, axis=1, keepdims=True) <= most
-        found |= far
-        if np.array_equal(found, far):
-            break
         near = rows[every, found.argmin(axis=1)]  # the first that is not far
         without = np.where(found, near[:, None], rows)
         finer = to_levels(without, top)
         if finer is None:  # near the largest number, rounding of a smaller range may be beyond it
             break
         far, others, levels = found, without, finer
+        found = far | _far(levels.codes, top)
+        found &= np.count_nonzero(found, axis=1, keepdims=True) <= most
+        found |= far
+        if np.array_equal(found, far):
+            break
     return far, others, levels
 
 

@@ -67,7 +67,8 @@ def read_samples(path: Path, specs: Sequence[TensorSpec]) -> list[Sample]:
                 f"{path} holds {len(held)} samples of input {spec.name!r} where another input has "
                 f"{n}: give each as many rows, or one for all"
             )
-    return [tuple(held[i if len(held) > 1 else 0] for held in rows) for i in range(n)]
+    # Of a scalar a row is a number, and shall be an array as well.
+    return [tuple(np.asarray(held[i if len(held) > 1 else 0]) for held in rows) for i in range(n)]
 
 
 def _arrays(path: Path, names: Sequence[str]) -> dict[str, Array]:

@@ -69,6 +69,7 @@ class CloudClient:
         self._server_load = 0.0
         self._refreshing = False
         self._counting = threading.Lock()
+        self._turns = threading.BoundedSemaphore(grpc_options.CALLS_AT_ONCE)
         self._in_flight = 0
         self._recent: tuple[float, LinkEstimate | None] = (-_CHECK_PERIOD_S, None)
         self._compute_s: dict[int, float] = {}
@@ -142,9 +143,10 @@ class CloudClient:
         """
         deadline_s = rpc.patience_s(deadline_s)
         self._standing.check()
-        start_s = self._clock()
         number, message = self._stub.request(point, encoded)
         self._check_hope(point, len(message), deadline_s)
+        deadline_s -= self._wait_for_turn(deadline_s)
+        start_s = self._clock()
         self._count(1)
         try:
             answer = self._ask(message, deadline_s)
@@ -153,6 +155,7 @@ class CloudClient:
             raise
         finally:
             self._count(-1)
+            self._turns.release()
         try:
             reply = self._stub.reply(answer, number)
         except CloudError as error:
@@ -227,6 +230,19 @@ class CloudClient:
         """Close the connection."""
         self._standing.close()
         self._channel.close()
+
+    def _wait_for_turn(self, deadline_s: float) -> float:
+        """Wait until few enough requests of this client are under way; the time that took, s.
+
+        Raises:
+            ServerBusyError: they take all the time there is.
+        """
+        if self._turns.acquire(blocking=False):
+            return 0.0
+        start_s = self._clock()
+        if not self._turns.acquire(timeout=deadline_s):
+            raise ServerBusyError(f"{self._address} is busy with this client's other requests")
+        return min(self._clock() - start_s, deadline_s)
 
     def _count(self, change: int) -> None:
         with self._counting:

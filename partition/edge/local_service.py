@@ -18,9 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from partition.errors import CloudError, DeadlineExceededError, ServerBusyError, WireError
+from partition.listener import fair_pool
 from partition.listener.endpoint import Endpoint
 from partition.listener.listener import check_free
 from partition.listener.load_meter import LoadMeter
+from partition.listener.peers import Peer, Turns, who_gives_way
 from partition.model.folder import ModelFolder
 from partition.security.tls import is_loopback
 from partition.transport import rpc, wire
@@ -36,6 +38,7 @@ class LocalRequest:
 
     Args:
         inputs: of the network.
+        peer: the application.
         arrived_s: on the service's clock.
         due_s: when the application stops waiting.
         clock: the service's, s.
@@ -47,9 +50,15 @@ class LocalRequest:
     label: None = None
 
     def __init__(
-        self, inputs: Arrays, arrived_s: float, due_s: float, clock: Callable[[], float]
+        self,
+        inputs: Arrays,
+        peer: Peer,
+        arrived_s: float,
+        due_s: float,
+        clock: Callable[[], float],
     ) -> None:
-        self.inputs, self.arrived_s, self.due_s = inputs, arrived_s, due_s
+        self.inputs, self.peer = inputs, peer
+        self.arrived_s, self.due_s = arrived_s, due_s
         self._clock = clock
         self._outputs: Future[Arrays] = Future()
 
@@ -77,7 +86,8 @@ class LocalRequest:
             Exception: they will not come, for the reason that was given.
         """
         try:
-            return self._outputs.result(max(self.due_s - self._clock(), 0.0))
+            with fair_pool.aside():
+                return self._outputs.result(max(self.due_s - self._clock(), 0.0))
         except FutureTimeoutError:
             raise DeadlineExceededError("the request waited too long") from None
 
@@ -88,7 +98,7 @@ class LocalService:
     Args:
         folder: the network.
         listen: HOST:PORT of this machine; port 0 takes a free one.
-        max_waiting: requests; one more is refused.
+        max_waiting: requests; with one more, the connection that has most of them loses its last.
         clock: monotonic seconds.
 
     Attributes:
@@ -120,6 +130,7 @@ class LocalService:
         self._input = folder.split_points[0]
         self._changed = threading.Condition()
         self._waiting: deque[LocalRequest] = deque()
+        self._turns = Turns()
         self._open: set[LocalRequest] = set()  # waiting, or taken and not answered
         self._arrivals_s: deque[float] = deque(maxlen=N_ARRIVALS)
         self._endpoint: Endpoint | None = None
@@ -133,6 +144,7 @@ class LocalService:
             {self._folder.fingerprint: self._folder},
             LoadMeter(1),
             n_requests=self._max_waiting + 1,
+            is_local=True,
             clock=self._clock,
         )
         self.address = f"{self.address.rpartition(':')[0]}:{self._endpoint.port}"
@@ -162,14 +174,19 @@ class LocalService:
     def take(self, until_s: float) -> LocalRequest | None:
         """The next request that came before a moment; None if there is none until then.
 
+        Connections take turns; of each it is the oldest one.
+
         The caller that takes it has to answer it.
         """
         with self._changed:
             while True:
                 self._forget_late()
                 if self._waiting:
-                    came_before = self._waiting[0].arrived_s < until_s
-                    return self._waiting.popleft() if came_before else None
+                    if self._waiting[0].arrived_s >= until_s:
+                        return None
+                    request = self._turns.next(self._waiting, lambda each: each.peer)
+                    self._waiting.remove(request)
+                    return request
                 left_s = until_s - self._clock()
                 if left_s <= 0.0:
                     return None
@@ -181,8 +198,8 @@ class LocalService:
         self._waiting = deque(request for request in self._waiting if not request.is_late)
         self.refused += n - len(self._waiting)
 
-    def _answer(self, asked: wire.Request, due_s: float) -> Arrays:
-        request = LocalRequest(self._inputs(asked), self._clock(), due_s, self._clock)
+    def _answer(self, asked: wire.Request, due_s: float, peer: Peer) -> Arrays:
+        request = LocalRequest(self._inputs(asked), peer, self._clock(), due_s, self._clock)
         self._enqueue(request)
         try:
             return request.wait()
@@ -198,10 +215,20 @@ class LocalService:
             self._forget_late()
             if len(self._waiting) >= self._max_waiting:
                 self.refused += 1
-                raise ServerBusyError(f"{self._max_waiting} requests wait already")
+                self._drop_for(request)
             self._waiting.append(request)
             self._open.add(request)
             self._changed.notify()
+
+    def _drop_for(self, new: LocalRequest) -> None:
+        """Make room for a request at the cost of the connection that has most of them."""
+        busy = ServerBusyError(f"{self._max_waiting} requests wait already")
+        loser = who_gives_way([each.peer for each in self._waiting], new.peer)
+        if loser is None:
+            raise busy
+        victim = next(each for each in reversed(self._waiting) if each.peer == loser)
+        self._waiting.remove(victim)
+        victim.refuse(busy)
 
     def _inputs(self, request: wire.Request) -> Arrays:
         """What a request holds.

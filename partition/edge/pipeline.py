@@ -22,7 +22,7 @@ from partition.attention.runtime import AttentionRuntime, EdgeAnswer
 from partition.attention.select import fused
 from partition.codec import quantisers
 from partition.codec.codec import Codec
-from partition.codec.encoded import Uint16Array
+from partition.codec.encoded import Encoded, Uint16Array
 from partition.edge import offload_rule
 from partition.edge.answers import SpecialNumbers
 from partition.edge.client import CloudClient
@@ -42,6 +42,10 @@ __all__ = ["EdgeTimer", "InferenceResult", "Route", "SplitPipeline"]
 logger = logging.getLogger(__name__)
 
 Arrays = tuple[npt.NDArray[Any], ...]
+
+_MOST_RAW = 0.5
+"""Share of a message's expected bytes that tensors without levels may take: a longer one would come
+later than whoever chose the route expected."""
 
 
 class EdgeTimer(Protocol):
@@ -176,6 +180,7 @@ class SplitPipeline:
                 head = self._head(option.route, inputs)
                 self._finish(option.route, head)
                 self._finish(option.route, head)
+        self._runtime.forget_graph()
 
     @property
     def is_on_processor(self) -> bool:
@@ -194,8 +199,8 @@ class SplitPipeline:
 
         A cloud that is late or gone costs at most the deadline: the edge then finishes from the
         head's tensors, within the deadline if that fits in there at all. It also does where a
-        message cannot carry them, as with NaN or infinity. An answer that holds those is the answer
-        once the edge itself has given such a one; the first time it finishes and finds out.
+        large one of them has no levels, as with NaN or infinity. An answer that holds those is
+        taken once the edge itself has given such a one; the first time it finishes and finds out.
 
         Args:
             x: of an image network (1, 3, H, W), preprocessed; or several inputs.
@@ -273,13 +278,31 @@ class SplitPipeline:
         if self._client is None:
             raise CloudError("no cloud")
         start_s = self._clock()
-        codec, channels = self._codecs[route.bits], head.sent_channels
-        encoded = tuple(wire.carried(tensor, codec, channels) for tensor in head.tensors)
+        encoded = self._encoded(route, head)
         sent_s = self._clock()
         patience_s = self._patience_s(route, due_s - sent_s)
         reply = self._client.infer(self._folder.split_points[route.split], encoded, patience_s)
         self._numbers.check(reply.outputs)
         return sent_s - start_s, self._clock() - sent_s, reply
+
+    def _encoded(self, route: Route, head: _Head) -> tuple[Encoded | wire.Raw, ...]:
+        """What crosses; a mask with -inf, for instance, as it is if that is not much.
+
+        Raises:
+            WireError: a tensor has no levels and is not small next to the others.
+        """
+        codec, channels = self._codecs[route.bits], head.sent_channels
+        sent: list[Encoded | wire.Raw] = []
+        left_bytes = _MOST_RAW * self._folder.split_points[route.split].request_bytes(route.bits)
+        for tensor in head.tensors:
+            try:
+                sent.append(wire.carried(tensor, codec, channels))
+            except WireError:
+                left_bytes -= tensor.nbytes
+                if channels is not None or left_bytes < 0:
+                    raise
+                sent.append(wire.Raw(tensor))
+        return tuple(sent)
 
     def _patience_s(self, route: Route, left_s: float) -> float:
         """Time to wait for the cloud."""

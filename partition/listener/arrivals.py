@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
+
+from partition.listener.peers import Peer, who_gives_way
 
 _CHECK_PERIOD_S = 0.25
 
@@ -23,19 +24,14 @@ class Call(Protocol):
 
 
 class _Waiting(NamedTuple):
-    peer: str
+    peer: Peer
     due_s: float
-
-    @property
-    def address(self) -> str:
-        return self.peer.rpartition(":")[0]
 
 
 class Arrivals:
     """Calls that wait for their message; safe to use from several threads.
 
-    Where all places are taken, the address and in it the connection that holds most of them has to
-    give one up. So the share of a peer is what others leave to it.
+    Where all places are taken, the peer that holds most of them has to give one up.
 
     Args:
         places: calls that may wait at the same time.
@@ -48,7 +44,7 @@ class Arrivals:
         self,
         places: int,
         timeout_s: float,
-        refused: Callable[[str, str], object],
+        refused: Callable[[Peer, str], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._places, self._timeout_s = places, timeout_s
@@ -62,8 +58,8 @@ class Arrivals:
         """Begin to end calls that have waited too long."""
         threading.Thread(target=self._watch, daemon=True, name="arrivals").start()
 
-    def begin(self, call: Call, peer: str) -> bool:
-        """A call of a peer (address and port) begins to wait; False: there is no place for it.
+    def begin(self, call: Call, peer: Peer) -> bool:
+        """A call of a peer begins to wait; False: there is no place for it.
 
         A caller that got a place calls `end` with the same call.
         """
@@ -94,22 +90,8 @@ class Arrivals:
 
     def _victim(self, new: _Waiting) -> Call | None:
         """Who gives way to `new`; None: itself. Holds the guard."""
-        by_address = Counter(each.address for each in self._waiting.values())
-        heaviest = max(by_address.values())
-        if by_address[new.address] == heaviest:
-            addresses = {new.address}  # one of the heaviest: its own others give way
-        else:
-            addresses = {name for name, n in by_address.items() if n == heaviest}
-        within = [each for each in self._waiting.values() if each.address in addresses]
-        by_connection = Counter(each.peer for each in within)
-        most = max(by_connection.values())
-        if by_connection[new.peer] == most:
-            return None
-        return next(
-            call
-            for call, each in self._waiting.items()
-            if each.address in addresses and by_connection[each.peer] == most
-        )
+        loser = who_gives_way([each.peer for each in self._waiting.values()], new.peer)
+        return next((call for call, each in self._waiting.items() if each.peer == loser), None)
 
     def _watch(self) -> None:
         while not self._closed:
@@ -125,6 +107,6 @@ class Arrivals:
             for call, each in late:
                 self._cut(call, each.peer, f"no message within {self._timeout_s:.1f} s")
 
-    def _cut(self, call: Call, peer: str, reason: str) -> None:
+    def _cut(self, call: Call, peer: Peer, reason: str) -> None:
         self._refused(peer, reason)
         call.cancel()

@@ -20,15 +20,18 @@ from partition.errors import (
     ServerBusyError,
     WireError,
 )
+from partition.listener import peers
 from partition.listener.listener import MESSAGE_TIMEOUT_S, Listener
 from partition.listener.load_meter import LoadMeter
+from partition.listener.peers import Peer
 from partition.model.folder import ModelFolder
 from partition.providers.session import RUNTIME_ERRORS
 from partition.security.tls import ServerSecurity
 from partition.transport import grpc_options, rpc, wire
 
-Answer = Callable[[wire.Request, float], tuple[npt.NDArray[Any], ...]]
-"""From a request, and the time after which no client waits for it, to the network's outputs."""
+Answer = Callable[[wire.Request, float, Peer], tuple[npt.NDArray[Any], ...]]
+"""From a request, the time after which no client waits for it, and whose it is, to the network's
+outputs."""
 
 _SLOW_LINK_BPS = 0.5e6
 """The largest message is waited for as long as it takes at this rate. A slower link is not worth
@@ -56,6 +59,7 @@ class Endpoint:
         load: of what answers; notified of each request.
         n_requests: that are answered or wait at the same time.
         security: certificates and tokens.
+        is_local: it serves applications of this machine, whose connections are never ended.
         answered: called with the bytes of each request answered and the time that it took, s.
         failed: called with the gRPC code of each call that failed, in lower case.
         clock: monotonic seconds.
@@ -78,6 +82,7 @@ class Endpoint:
         *,
         n_requests: int,
         security: ServerSecurity | None = None,
+        is_local: bool = False,
         answered: Callable[[int, float], object] = lambda *_: None,
         failed: Callable[[str], object] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
@@ -91,7 +96,8 @@ class Endpoint:
             {name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()},
             n_calls=n_requests,
             message_timeout_s=_message_timeout_s(folders.values()),
-            options=_options(folders.values()),
+            options=(*_options(folders.values()), *(grpc_options.LOCAL_SERVER if is_local else ())),
+            is_local=is_local,
             security=security,
         )
         self.grpc_server, self.port = self._listener.grpc_server, self._listener.port
@@ -128,7 +134,7 @@ class Endpoint:
             try:
                 request = wire.unpack_request(message)
                 self.find(request.fingerprint)
-                outputs = self._answer(request, due_s)
+                outputs = self._answer(request, due_s, peers.parse(context.peer()))
             finally:
                 self._load.end()
             elapsed_s = self._clock() - start_s

@@ -7,62 +7,70 @@ tokens are checked on the header alone, and the wait for the first message has a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import grpc
 
+from partition.listener import fair_pool, peers
 from partition.listener.arrivals import Arrivals
 from partition.listener.connections import Connections
+from partition.listener.fair_pool import FairPool
+from partition.listener.peers import Peer
 from partition.listener.refusal_log import RefusalLog
 from partition.security.tls import TokenCheck
 
 _HEALTH = "/grpc.health."
 _ASIDE = (_HEALTH, "/grpc.reflection.")
 _SIDE_THREADS, _SIDE_PLACES = 6, 4
-_REFUSING_THREADS = 2
 _STRANGER = "no token, or none that this server knows: give --token-file one of its tokens"
 _CROWDED = "too many calls of this connection wait for their message"
 _EMPTY = "the call has no message"
+_TOO_MANY = "too many calls of this connection wait for a thread"
+_NO_METHOD = "Method not found!"
 
 
 class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
     """Lets calls through that show a known token and send their message in time.
 
-    Health checks need no token. They, reflection, and refusals of strangers have threads of their
-    own: none can starve the requests, nor they the health checks.
+    Health checks need no token. They and reflection have threads of their own: they cannot starve
+    the requests, nor these them.
 
     Args:
         tokens: that are known; None demands none.
+        threads: for all calls but those.
         places: calls that may wait for their message at the same time.
         timeout_s: longest wait for a call's first message.
-        connections: notified of calls that are let in.
+        message_bytes: of the largest message; None: no connection is ended as a flood.
+        queue: calls of a connection that may wait for a thread.
+
+    Attributes:
+        pool: of the threads, for gRPC.
     """
 
     def __init__(
-        self, tokens: TokenCheck | None, places: int, timeout_s: float, connections: Connections
+        self,
+        tokens: TokenCheck | None,
+        *,
+        threads: int,
+        places: int,
+        timeout_s: float,
+        message_bytes: int | None,
+        queue: int,
     ) -> None:
-        self._tokens, self._connections = tokens, connections
+        self._tokens = tokens
         self._log = RefusalLog()
-        self._arrivals = Arrivals(places, timeout_s, self._log.note)
+        crowded = partial(self._note, reason=_TOO_MANY)
+        self.pool = FairPool(threads, queue, crowded)
+        self._connections = Connections(message_bytes, self._forget, self.pool.calls)
+        self._arrivals = Arrivals(places, timeout_s, self._note)
         self._side_arrivals = {
-            prefix: Arrivals(_SIDE_PLACES, timeout_s, self._log.note) for prefix in _ASIDE
+            prefix: Arrivals(_SIDE_PLACES, timeout_s, self._note) for prefix in _ASIDE
         }
-        self._side_pools = {
-            prefix: ThreadPoolExecutor(_SIDE_THREADS, thread_name_prefix="side")
-            for prefix in _ASIDE
-        }
-        self._refusing = ThreadPoolExecutor(_REFUSING_THREADS, thread_name_prefix="refuse")
+        self._side_pools = {prefix: FairPool(_SIDE_THREADS, queue, crowded) for prefix in _ASIDE}
         # A streaming handler runs without a message.
-        self._refusal = grpc.stream_unary_rpc_method_handler(
-            _marked(
-                lambda _, context: self._refuse(
-                    context, grpc.StatusCode.UNAUTHENTICATED, _STRANGER
-                ),
-                experimental_thread_pool=self._refusing,
-            )
-        )
+        self._refusal = self._refusing(grpc.StatusCode.UNAUTHENTICATED, _STRANGER)
+        self._unknown = self._refusing(grpc.StatusCode.UNIMPLEMENTED, _NO_METHOD)
         self._handlers: dict[str, Any] = {}
 
     def intercept_service(self, continuation: Any, details: Any) -> Any:
@@ -75,21 +83,33 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
         if method not in self._handlers:
             handler = continuation(details)
             if handler is None:  # names of no method must not fill the memory
-                return None
+                return self._unknown
             self._handlers[method] = self._guarded(method, handler)
         return self._handlers[method]
 
-    def start(self) -> None:
-        """Begin to watch the calls."""
+    def start(self, port: int) -> None:
+        """Begin to watch the calls, and the connections of a port."""
         for arrivals in (self._arrivals, *self._side_arrivals.values()):
             arrivals.start()
+        self._connections.start(port)
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads, once all calls have ended."""
+        self._connections.close()
         for arrivals in (self._arrivals, *self._side_arrivals.values()):
             arrivals.close()
-        for pool in (self._refusing, *self._side_pools.values()):
-            pool.shutdown(wait=False)
+        for pool in (self.pool, *self._side_pools.values()):
+            pool.shutdown()
+
+    def _refusing(self, code: grpc.StatusCode, reason: str) -> Any:
+        """A method that refuses whoever calls it."""
+
+        def behave(_: Any, context: Any) -> None:
+            peer = peers.parse(context.peer())
+            self._connections.refused(peer)
+            self._refuse(context, peer, code, reason)
+
+        return grpc.stream_unary_rpc_method_handler(behave)
 
     def _guarded(self, method: str, handler: Any) -> Any:
         """The same method with a limit to the wait for its first message."""
@@ -102,9 +122,19 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
                 marks["experimental_thread_pool"] = self._side_pools[prefix]
 
         def behave(messages: Iterator[Any], context: Any) -> Any:
-            first = self._first(arrivals, messages, context)
-            request = _chained(first, messages) if handler.request_streaming else first
-            return behavior(request, context)
+            peer = peers.parse(context.peer())
+            try:
+                request = self._first(arrivals, messages, context, peer)
+                if handler.request_streaming:
+                    fair_pool.stop_counting()  # for as long as the stream lasts
+                    request = self._heard(peer, request, messages)
+                answer = behavior(request, context)
+            except BaseException:  # refused, or taken back
+                if context.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                    self._connections.refused(peer)
+                raise
+            self._connections.answered(peer)
+            return answer
 
         make = (
             grpc.stream_stream_rpc_method_handler
@@ -115,25 +145,43 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
             _marked(behave, **marks), handler.request_deserializer, handler.response_serializer
         )
 
-    def _first(self, arrivals: Arrivals, messages: Iterator[Any], context: Any) -> Any:
+    def _first(self, arrivals: Arrivals, messages: Iterator[Any], context: Any, peer: Peer) -> Any:
         """The first message of a call."""
-        peer = context.peer()
         if not arrivals.begin(context, peer):
-            self._refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, _CROWDED)
+            self._connections.refused(peer)
+            self._refuse(context, peer, grpc.StatusCode.RESOURCE_EXHAUSTED, _CROWDED)
         try:
-            first = next(messages, None)
+            with fair_pool.aside():
+                first = next(messages, None)
         finally:
             arrivals.end(context)
         if first is None:
-            self._refuse(context, grpc.StatusCode.INVALID_ARGUMENT, _EMPTY, peer)
+            self._refuse(context, peer, grpc.StatusCode.INVALID_ARGUMENT, _EMPTY)
+        self._connections.heard(peer, _size(first))
         self._connections.began(peer)
         if not context.add_callback(partial(self._connections.ended, peer)):
             self._connections.ended(peer)
         return first
 
-    def _refuse(self, context: Any, code: grpc.StatusCode, reason: str, peer: str = "") -> None:
-        self._log.note(peer or context.peer(), reason)  # which forgets it once the call is over
+    def _heard(self, peer: Peer, first: Any, rest: Iterator[Any]) -> Iterator[Any]:
+        yield first
+        for message in rest:
+            self._connections.heard(peer, _size(message))
+            yield message
+
+    def _refuse(self, context: Any, peer: Peer, code: grpc.StatusCode, reason: str) -> None:
+        self._log.note(peer.connection, reason)
         context.abort(code, reason)
+
+    def _note(self, peer: Peer, reason: str) -> None:
+        """A call was ended."""
+        self._log.note(peer.connection, reason)
+        self._connections.refused(peer)
+
+    def _forget(self, peer: Peer) -> None:
+        """A connection was ended."""
+        for pool in (self.pool, *self._side_pools.values()):
+            pool.forget(peer)
 
 
 def _behavior(handler: Any) -> Callable[..., Any]:
@@ -149,6 +197,6 @@ def _marked(behave: Callable[..., Any], **marks: Any) -> Callable[..., Any]:
     return behave
 
 
-def _chained(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
-    yield first
-    yield from rest
+def _size(message: Any) -> int:
+    """Bytes of a message; those of health and reflection are small."""
+    return len(message) if isinstance(message, bytes) else 0

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
 
 from partition.errors import CloudError
-from partition.listener.connections import Connections
 from partition.listener.gate import Gate
 from partition.security.tls import ServerSecurity
 from partition.transport import grpc_options, rpc, threads
@@ -20,6 +18,11 @@ _PLACES = 32
 """Calls that may wait for their message, besides those answered at the same time."""
 _SPARE_THREADS = 8
 """For echoes and hellos, and to refuse calls, while every other thread has one."""
+_CALLS_PER_STREAM = 3
+"""That may wait of a connection: a client opens the next one before the server has counted the last
+one out."""
+_MOST_WAITING = 341
+"""Calls of one connection, whatever its streams are."""
 _MAX_CALLS = 4_096
 """That are open or wait for a thread, refused ones included: what an attack may take of memory."""
 
@@ -34,6 +37,7 @@ class Listener:
         n_calls: that are answered or wait for an answer at the same time.
         message_timeout_s: longest wait for the first message of a call.
         options: of gRPC, in addition to or in place of those of every server.
+        is_local: it serves applications of this machine, whose connections are never ended.
         security: certificates and tokens; None encrypts nothing.
 
     Attributes:
@@ -54,6 +58,7 @@ class Listener:
         n_calls: int,
         message_timeout_s: float = MESSAGE_TIMEOUT_S,
         options: grpc_options.Options = (),
+        is_local: bool = False,
         security: ServerSecurity | None = None,
     ) -> None:
         threads.check_free()
@@ -61,15 +66,19 @@ class Listener:
         tokens, credentials = security.tokens(), security.credentials()
         check_free(listen)
         places = n_calls + _PLACES
-        self._connections = Connections()
-        self._gate = Gate(tokens, places, message_timeout_s, self._connections)
-        self._pool = ThreadPoolExecutor(
-            n_calls + places + _SPARE_THREADS, thread_name_prefix="serve"
+        chosen = {**dict(grpc_options.SERVER), **dict(options)}
+        self._gate = Gate(
+            tokens,
+            threads=n_calls + places + _SPARE_THREADS,
+            places=places,
+            timeout_s=message_timeout_s,
+            queue=min(chosen["grpc.max_concurrent_streams"] * _CALLS_PER_STREAM, _MOST_WAITING),
+            message_bytes=None if is_local else chosen["grpc.max_receive_message_length"],
         )
         self.grpc_server = grpc.server(
-            self._pool,
+            self._gate.pool,
             interceptors=(self._gate,),
-            options=tuple({**dict(grpc_options.SERVER), **dict(options)}.items()),
+            options=tuple(chosen.items()),
             maximum_concurrent_rpcs=_MAX_CALLS,
         )
         self.grpc_server.add_generic_rpc_handlers(
@@ -79,16 +88,13 @@ class Listener:
 
     def start(self) -> None:
         """Begin to listen."""
-        self._gate.start()
         self.grpc_server.start()
-        self._connections.start(self.port)
+        self._gate.start(self.port)
 
     def stop(self, drain_s: float) -> None:
         """Refuse what comes, let what is being served be finished for so long, and stop."""
         self.grpc_server.stop(drain_s).wait()
-        self._connections.close()
         self._gate.close()
-        self._pool.shutdown()
 
 
 def _bind(server: Any, listen: str, credentials: Any | None) -> int:

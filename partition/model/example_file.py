@@ -48,7 +48,7 @@ def read(folder: Path, inputs: Sequence[TensorSpec]) -> list[Sample]:
         for array, spec in zip(arrays, inputs, strict=True):
             if (array.shape[1:], str(array.dtype)) != (spec.shape, spec.dtype) or not len(array):
                 raise ValueError(f"{spec.name} is {array.dtype} {array.shape}")
-        return list(zip(*arrays, strict=True))
+        return [tuple(map(np.asarray, rows)) for rows in zip(*arrays, strict=True)]
     except _BROKEN as error:
         raise ModelFolderError(
             f"{path} is corrupt ({error}): run python -m partition.prepare --example again, or "

@@ -17,7 +17,7 @@ from partition.model import example_file, unsigned_ends
 from partition.model.folder import ModelFolder
 from partition.model.graph_file import load_graph
 from partition.model.onnx_nodes import BATCH, BATCH_SHAPE, node_reads
-from partition.model.seam import choose_seam, route
+from partition.model.seams import choose_seams, route
 from partition.model.split_point import SplitPoint
 from partition.providers.execution import Execution
 from partition.providers.registry import CPU
@@ -44,7 +44,7 @@ class _Part:
 class SplitRuntime:
     """Runs the two sides of any legal cut; safe to use from several threads.
 
-    A side is a chain of parts that are joined at the network's seam, so that sides share weights.
+    A side is a chain of parts that are joined at the network's seams, so that sides share weights.
     Each part is loaded on first use and kept; one that takes long keeps nobody waiting but those
     who want it. A network that fails raises ModelRunError.
 
@@ -62,12 +62,13 @@ class SplitRuntime:
         self, folder: ModelFolder, threads: int | None = None, execution: Execution | None = None
     ) -> None:
         self._folder = folder
-        self._model = load_graph(folder)
+        graph = load_graph(folder)
+        self._graph: onnx.ModelProto | None = graph
         self._threads = threads or folder.threads or 1
         self.execution = execution or Execution.choose()
-        self._pairs = unsigned_ends.pairs(self._model.graph)
+        self._pairs = unsigned_ends.pairs(graph.graph)
         self._positions = {cut.tensors: i for i, cut in enumerate(folder.cuts)}
-        self._seam = choose_seam(folder.cuts, folder.split_points)
+        self._seams = choose_seams(folder.cuts, folder.split_points)
         self._kept: dict[PartKey, _Part] = {}
         self._parts: WeakValueDictionary[PartKey, _Part] = WeakValueDictionary()
         self._loading: dict[PartKey, threading.Lock] = {}
@@ -111,7 +112,7 @@ class SplitRuntime:
         return self._run(self.tail_parts(point), tensors)
 
     def whole(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
-        """The outputs of the unsplit network, which has no seam."""
+        """The outputs of the unsplit network, which has no seams."""
         return self._run(((0, len(self._folder.cuts) - 1),), inputs)
 
     def between(
@@ -124,7 +125,7 @@ class SplitRuntime:
     def tail_parts(self, point: SplitPoint) -> tuple[PartKey, ...]:
         """Parts that the tail of a point consists of, each as its first and last cut."""
         start, end = self._positions[point.tensors], len(self._folder.cuts) - 1
-        return route(start, end, self._seam)
+        return route(start, end, self._seams)
 
     def hold_tail(self, point: SplitPoint) -> Collection[object]:
         """The loaded parts of a tail; they are let go when nobody holds what this returns.
@@ -138,8 +139,12 @@ class SplitRuntime:
         with self._lock:
             self._kept.clear()
 
+    def forget_graph(self) -> None:
+        """Let go of the graph once all is loaded; it is read again for a part that is not."""
+        self._graph = None
+
     def _route(self, start: int, point: SplitPoint) -> tuple[PartKey, ...]:
-        return route(start, self._positions[point.tensors], self._seam)
+        return route(start, self._positions[point.tensors], self._seams)
 
     def _run(self, parts: Sequence[PartKey], tensors: tuple[Array, ...]) -> tuple[Array, ...]:
         for key in parts:
@@ -178,7 +183,8 @@ class SplitRuntime:
             return part
 
     def _load(self, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> _Part:
-        model = extract(self._model, inputs, outputs)
+        graph = self._graph = self._graph or load_graph(self._folder)
+        model = extract(graph, inputs, outputs)
         if self.execution.providers == (CPU,) and unsigned_ends.is_wanted():
             model = unsigned_ends.with_unsigned_ends(model, self._pairs)
         try:

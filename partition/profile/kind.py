@@ -45,7 +45,7 @@ def detect(outputs: Sequence[Outputs], picture: tuple[int, int] | None) -> Kind:
         picture: height and width of its input, None where that is no picture.
     """
     first = [sample[0] for sample in outputs]
-    if picture is not None and all(boxes.find(sample, picture) for sample in outputs):
+    if picture is not None and _are_boxes(outputs, picture):
         return Kind(BOXES, "boxes with classes")
     if len(outputs[0]) > 1:
         return Kind(RELATIVE, "several outputs of no detector that is known")
@@ -57,6 +57,20 @@ def detect(outputs: Sequence[Outputs], picture: tuple[int, int] | None) -> Kind:
     if is_float and len(shape) == 3 and 1 in shape[:2] and _is_text(first, picture is not None):
         return Kind(TEXT, "scores of symbols, step by step, from a picture")
     return Kind(RELATIVE, f"one output of shape {shape}, of no kind that is known")
+
+
+def _are_boxes(outputs: Sequence[Outputs], picture: tuple[int, int]) -> bool:
+    """Whether every answer holds boxes, each with an area, and not always one: that is a vector."""
+    if all(array.ndim <= 2 and array.shape[:1] == (1,) for sample in outputs for array in sample):
+        return False
+    found = [boxes.find(sample, picture) for sample in outputs]
+    return all(each is not None and _hold(each) for each in found)
+
+
+def _hold(found: boxes.Boxes) -> bool:
+    """Whether the boxes are found again in themselves, as those without an area are not."""
+    ((n_same, n_all),) = boxes.counts(found, found)
+    return bool(n_same == n_all)
 
 
 def _of_vectors(rows: Array, from_picture: bool) -> Kind:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from common.progress import progress
 from partition.codec.codec import Codec
 from partition.codec.encoded import is_feature_map
 from partition.codec.message_sizes import request_bytes
@@ -26,7 +27,7 @@ from partition.model.folder import ModelFolder
 from partition.model.machine import describe_machine
 from partition.model.runtime import Array, SplitRuntime, random_inputs
 from partition.model.split_point import SplitPoint
-from partition.profile.fidelity import Judgement, codec_errors, judge, unknown
+from partition.profile.fidelity import Judgement, judge, unknown
 from partition.profile.measures import MeasureError
 from partition.providers.execution import Execution
 from partition.providers.registry import CPU
@@ -80,12 +81,16 @@ def profile(
     threads = threads or fastest_threads(folder, execution)
     runtime = SplitRuntime(folder, threads, execution)
     samples = found.samples if found else _random(folder)
-    points = [_profile_point(runtime, point, samples[0], repeats) for point in folder.split_points]
-    judged = unknown(folder)
-    if found is not None:
-        judged = judge(folder, runtime, samples, _picture_size(folder), measure)
-    errors = codec_errors(folder, runtime, samples[:_MIN_SAMPLES])
-    for entry, values, error in zip(points, judged.points, errors, strict=True):
+    points = [
+        _profile_point(runtime, point, samples[0], repeats)
+        for point in progress("measuring cuts", folder.split_points)
+    ]
+    judged = (
+        judge(folder, runtime, samples, _picture_size(folder), measure)
+        if found is not None
+        else unknown(folder, runtime, samples)
+    )
+    for entry, values, error in zip(points, judged.points, judged.codec_errors, strict=True):
         entry |= {"fidelity": values, "codec_error": error}
     runs_on = runtime.placement
     runtime.release()
@@ -258,7 +263,7 @@ def _blocks_s(
 ) -> Iterator[float]:
     """Median seconds of each block; one is loaded at a time."""
     tensors = inputs
-    for start, end in pairwise(folder.cuts):
+    for start, end in progress("measuring blocks", list(pairwise(folder.cuts))):
         for _ in range(_WARM_UP_ROUNDS):
             after = runtime.between(start, end, tensors)
         yield statistics.median(timed(runtime.between, start, end, tensors) for _ in range(repeats))

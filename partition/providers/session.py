@@ -31,6 +31,8 @@ _CANNOT_TELL: tuple[type[Exception], ...] = (AttributeError, *RUNTIME_ERRORS)
 """ONNX Runtime before 1.24, which has no such question."""
 _SILENT = 4
 _told: set[tuple[str, str]] = set()
+# What goes wrong is raised; the logger behind all sessions would print it, too.
+ort.set_default_logger_severity(_SILENT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Batching of tails of one cut: requests that wait while the workers are busy run as one batch.
 
 Nothing waits for company: a request that finds a free worker is run at once, by the thread that
-brought it. Otherwise it queues, and the worker that becomes free first takes the oldest request
-and others of its cut, as many as pay and as the latency cap allows.
+brought it. Otherwise it queues, and the worker that becomes free first takes the oldest request of
+the peer whose turn it is and others of its cut, as many as pay and as the latency cap allows.
 """
 
 from __future__ import annotations
@@ -15,11 +15,15 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from partition.errors import DeadlineExceededError, ServerBusyError
+from partition.listener import fair_pool, peers
+from partition.listener.peers import Peer, Turns, who_gives_way
 
 _SMOOTHING = 0.2
 # A larger batch must take this share of the time per request, or smaller ones are left apart.
 _WORTH = 0.9
 _FORGETTING = 0.995
+
+_NOBODY = peers.parse("")
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -42,11 +46,12 @@ class Runner(Protocol[_In_contra, _Out_co]):
         """The answers, in order."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Job(Generic[_In]):
     runner: Runner[_In, Any]
     request: _In
     due_s: float
+    peer: Peer
     gate: threading.Lock = field(default_factory=threading.Lock)
     batch: list[_Job[_In]] | None = None
     """Set when the thread that waits for this job has to run them all."""
@@ -61,7 +66,8 @@ class BatchQueue:
 
     Args:
         workers: batches that run at the same time.
-        max_waiting: requests that may queue; one more is refused.
+        max_waiting: requests that may queue; with one more, whoever has most of them loses his
+            last.
         max_batch: largest batch; a power of two.
         cap_s: a batch is only taken together if it will be done within this time.
         ran: called, for each request that was answered, with how many were served together.
@@ -86,35 +92,39 @@ class BatchQueue:
         self._lock = threading.Lock()
         self._waiting: deque[_Job[Any]] = deque()
         self._batch_s: dict[tuple[Hashable, int], float] = {}
+        self._turns = Turns()
 
     def __len__(self) -> int:
         """Requests that wait."""
         return len(self._waiting)
 
-    def serve(self, runner: Runner[_In, _Out], request: _In, due_s: float) -> _Out:
+    def serve(
+        self, runner: Runner[_In, _Out], request: _In, due_s: float, peer: Peer = _NOBODY
+    ) -> _Out:
         """Run a request and return its answer.
 
         Args:
             runner: what runs it.
             request: given to the runner, perhaps with others.
             due_s: time after which the answer is not read any more, by the clock.
+            peer: whose it is.
 
         Raises:
-            ServerBusyError: too many requests wait.
+            ServerBusyError: too many requests wait, and no other peer has more of them.
             DeadlineExceededError: it was not begun in time.
         """
-        job = _Job(runner, request, due_s)
+        job = _Job(runner, request, due_s, peer)
         job.gate.acquire()
         with self._lock:
             if self._free:
                 self._free -= 1
                 job.batch = [job]
-            elif len(self._waiting) >= self._max_waiting:
-                raise ServerBusyError(f"{len(self._waiting)} requests wait already")
             else:
+                self._drop_for(peer)
                 self._waiting.append(job)
         if job.batch is None:
-            job.gate.acquire()  # until it is done, to be run, or dropped
+            with fair_pool.aside():
+                job.gate.acquire()  # until it is done, to be run, or dropped
         if job.batch is not None:
             try:
                 self._run(job.batch)
@@ -142,7 +152,8 @@ class BatchQueue:
     def _try(batch: list[_Job[Any]]) -> bool:
         """Whether a batch ran; whatever went wrong is kept for those who wait for it."""
         try:
-            answers = batch[0].runner.run([job.request for job in batch])
+            with fair_pool.aside():
+                answers = batch[0].runner.run([job.request for job in batch])
             for job, answer in zip(batch, answers, strict=True):
                 job.answer, job.batch_size = answer, len(batch)
         except BaseException as error:
@@ -162,12 +173,26 @@ class BatchQueue:
             if not self._waiting:
                 self._free += 1
                 return
-            first = self._waiting[0]
+            first = self._turns.next(self._waiting, lambda job: job.peer)
             alike = [job for job in self._waiting if job.runner.key == first.runner.key]
-            first.batch = alike[: self._choose(first.runner, len(alike))]
+            alike.remove(first)
+            first.batch = [first, *alike][: self._choose(first.runner, len(alike) + 1)]
             taken = set(map(id, first.batch))
             self._waiting = deque(job for job in self._waiting if id(job) not in taken)
         first.gate.release()
+
+    def _drop_for(self, new: Peer) -> None:
+        """Make room for a request, if there is none, at the cost of the peer that has most."""
+        if len(self._waiting) < self._max_waiting:
+            return
+        busy = ServerBusyError(f"{len(self._waiting)} requests wait already")
+        loser = who_gives_way([job.peer for job in self._waiting], new)
+        if loser is None:
+            raise busy
+        job = next(job for job in reversed(self._waiting) if job.peer == loser)
+        self._waiting.remove(job)
+        job.error = busy
+        job.gate.release()
 
     def _drop_late(self) -> None:
         now_s = self._clock()

@@ -17,6 +17,7 @@ from grpc_reflection.v1alpha import reflection
 from partition.errors import DeadlineExceededError
 from partition.listener.endpoint import Endpoint
 from partition.listener.load_meter import LoadMeter
+from partition.listener.peers import Peer
 from partition.model.folder import ModelFolder
 from partition.model.runtime import SplitRuntime
 from partition.providers.execution import Execution
@@ -35,7 +36,7 @@ class ServerLimits:
     """How much a server takes on."""
 
     max_waiting: int = 64
-    """Requests that may wait for a worker; one more is refused."""
+    """Requests that may wait for a worker; with one more, who has most of them is refused."""
     max_batch: int = 16
     """Requests of one cut that are run together; a power of two."""
     batch_cap_s: float = 0.02
@@ -147,9 +148,9 @@ class CloudServer:
             lambda: float(self._models.loaded_bytes),
         )
 
-    def _answer(self, request: wire.Request, due_s: float) -> Outputs:
+    def _answer(self, request: wire.Request, due_s: float, peer: Peer) -> Outputs:
         tail = self._models.tail(request.fingerprint, request.split)
         tail.check(request.tensors)
         if due_s <= time.monotonic():
             raise DeadlineExceededError("the request waited too long")
-        return self._queue.serve(tail, request.tensors, due_s)
+        return self._queue.serve(tail, request.tensors, due_s, peer)

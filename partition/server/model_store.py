@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -13,11 +14,12 @@ import numpy.typing as npt
 
 from partition.attention.runtime import AttentionRuntime
 from partition.codec.codec import Codec, Encoded
-from partition.errors import CloudError, WireError
+from partition.errors import CloudError, ModelRunError, WireError
+from partition.listener import fair_pool
 from partition.model.folder import ModelFolder
 from partition.model.graph_file import load_graph
 from partition.model.runtime import SplitRuntime
-from partition.model.seam import PART_BYTES, part_bytes
+from partition.model.seams import PART_BYTES, part_bytes
 from partition.model.split_point import SplitPoint
 from partition.progress import FIRST_LINE_S, Progress
 from partition.providers.registry import CPU
@@ -85,12 +87,12 @@ class Tail:
         largest = min(self.max_batch, self._execution.max_batch)
         on_processor = self._execution.providers[0] is CPU
         for n in {1} if on_processor else {1, largest}:
-            self.compute(
-                tuple(
-                    np.zeros((n * shape[0], *shape[1:]) if shape else shape, dtype)
-                    for shape, dtype in zip(self.point.shapes, self._dtypes, strict=True)
-                )
+            zeros = tuple(
+                np.zeros((n * shape[0], *shape[1:]) if shape else shape, dtype)
+                for shape, dtype in zip(self.point.shapes, self._dtypes, strict=True)
             )
+            with suppress(ModelRunError):  # not every network takes zeros; it is loaded now
+                self.compute(zeros)
 
     def compute(self, tensors: Outputs) -> Outputs:
         """The network's outputs from tensors of any batch that the network takes."""
@@ -204,7 +206,7 @@ class ModelStore:
         folder = self.folders[fingerprint]
         if not 0 <= split < len(folder.split_points) - 1:
             raise WireError(f"no split point {split} of {folder.name} has a tail")
-        with loading:  # one loads, others of the same tail wait
+        with fair_pool.aside(), loading:  # one loads, others of the same tail wait
             with self._lock:
                 tail = self._tails.get(key)
             return tail or self._load(key, folder)
@@ -221,6 +223,8 @@ class ModelStore:
                 progress.step(f"{folder.name} from {point.name}")
                 if self._fits(self._pieces(folder, point)):
                     self.tail(folder.fingerprint, point.index)
+        for runtime in self._runtimes.values():
+            runtime.forget_graph()
 
     def _pieces(self, folder: ModelFolder, point: SplitPoint) -> dict[_Piece, int]:
         return pieces_of(folder, point, self._runtimes[folder.fingerprint])

@@ -21,10 +21,11 @@ class Plant:
     """Draws 4 W, give or take 0.2 W, and answers or drops what it is told to."""
 
     is_modelled = dry_run = False
-    link_bps, clocks_in_force, n_failures = 5e6, (), {}
+    link_bps, clocks_in_force, n_failures, too_slow_share = 5e6, (), {}, 0.0
     energy_uncertainty_j = 0.025
     accuracy = None
     layout = SimpleNamespace(board="board", model="network")
+    placement = "cpu"
 
     def run(self, answered, dropped=0, *, is_measured=True):
         self.last_power = StepPower(4.0, STEP_S, is_measured, 0.2 if is_measured else 4.0)
@@ -56,6 +57,7 @@ def told():
 
 def test_energy_is_shared_by_the_requests_that_were_answered(told):
     document = told((2, 0, True), (0, 0, True), (2, 6, True)).document()  # a pause, an overload
+    assert document["runs_on"] == "cpu"
     assert document["energy_j"] == pytest.approx(3 * STEP_S * 4.0)
     assert document["energy_per_request_j"] == pytest.approx(3.0 / 4)
 
@@ -91,6 +93,15 @@ def test_nothing_is_known_of_what_was_drawn_unseen(told, steps, late_s, unseen_s
     seen_s = sum(STEP_S for *_, is_measured in steps if is_measured)
     assert document["unmeasured_s"] == pytest.approx(unseen_s)
     assert document["energy_uncertainty_j"] == pytest.approx(0.2 * seen_s + 4.0 * unseen_s)
+
+
+@pytest.mark.parametrize(("share", "is_told"), [(0.01, False), (0.4, True)])
+def test_a_machine_too_slow_for_the_modelled_board_is_told(told, monkeypatch, share, is_told):
+    monkeypatch.setattr(Plant, "too_slow_share", share)
+    summary = told((2, 0, True))
+    assert summary.document()["too_slow_share"] == share
+    assert ("too slow to play" in summary.text()) == is_told
+    assert not is_told or "in 40% of its work" in summary.text()
 
 
 def test_without_an_answer_there_is_no_energy_per_request(told):

@@ -11,14 +11,15 @@ from agents.baselines.best_static import best_static
 from agents.deciders.oracle import Oracle
 from agents.deciders.static import Static
 from agents.evaluation.episodes import run_episodes
-from agents.evaluation.evaluate import evaluate, write_csv
+from agents.evaluation.evaluate import RIVALS, evaluate, one_by_one, write_csv
 from agents.evaluation.rows import ALL, EvaluationRow
+from agents.registry import UNLEARNED
 from agents.seeds import held_out_seeds, search_seeds, seeds_for
-from agents.training.callbacks import _VALIDATION
+from agents.training.validation import _PURPOSE
 from envs.sim.batched_simulator import BatchedSimulator
 from envs.sim.effects import Effects
 
-POLICIES = ["mine", "oracle", "best-static", "governor", "max-edge", "max-cloud", "random"]
+POLICIES = ["mine", "best-static-overall", *RIVALS]
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,29 @@ def test_way_runs_from_best_static_to_the_oracle(swinging):
     assert edge.gap_closed_low < edge.gap_closed < edge.gap_closed_high
 
 
+def test_a_policy_named_like_a_baseline_is_judged_and_gaps_are_those_of_the_baseline(swinging):
+    worst = Static((2, 1, 2, 3))
+    named = {row.policy: row for row in last(evaluate(swinging, {"best-static": worst}, 0))}
+    free = {row.policy: row for row in last(evaluate(swinging, {"mine": worst}, 0))}
+    for name in ("cost", "energy_j", "gap_closed"):
+        assert getattr(named["best-static"], name) == getattr(free["mine"], name)
+    assert free["best-static"].cost < free["mine"].cost
+
+
+def test_one_setting_for_all_scenarios_is_the_one_that_is_saved(small_world):
+    found = {row.policy: row for row in last(evaluate(small_world, {}, 0))}
+    saved = UNLEARNED.fit("best-static", small_world, 0).decider
+    cost = np.mean(
+        [run_episodes(single, saved, held_out_seeds(0)).cost for single in one_by_one(small_world)]
+    )
+    assert found["best-static-overall"].cost == pytest.approx(cost)
+    assert found["best-static-overall"].cost >= found["best-static"].cost
+
+
+def last(rows):
+    return [row for row in rows if row.scenario == rows[-1].scenario]
+
+
 def test_a_way_too_short_to_measure_is_no_number(calm):
     rows = evaluate(calm, {}, 0, n_episodes=2)
     assert all(math.isnan(row.gap_closed) for row in rows)
@@ -129,7 +153,7 @@ def test_decider_sees_the_encoded_readings_of_the_boards(calm):
 def test_episodes_are_never_shared_between_purposes():
     n = 1000
     held_out, search = held_out_seeds(0, n), search_seeds(0, n)
-    validation = seeds_for(_VALIDATION, 0, n)
+    validation = seeds_for(_PURPOSE, 0, n)
     drawn = [held_out, search, validation, held_out_seeds(1, n)]
     assert len(np.unique(np.concatenate(drawn))) == len(drawn) * n
     np.testing.assert_array_equal(held_out, held_out_seeds(0, n))

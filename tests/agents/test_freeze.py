@@ -165,6 +165,14 @@ def refusal(path, layout, **options) -> str:
     return str(refused.value)
 
 
+@pytest.mark.parametrize("name", ["random", "best-static-overall"])
+def test_a_model_named_like_a_baseline_is_not_taken_for_it(name, tmp_path, capsys):
+    (tmp_path / f"{name}.zip").touch()
+    assert main([str(tmp_path / f"{name}.zip"), "--out", str(tmp_path / "run")]) == 2
+    assert "has the name of a baseline" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_what_is_no_such_model_is_refused_in_a_sentence(saved, make, tmp_path):
     layout = make().unwrapped.plant.layout
     assert "does not exist" in refusal(tmp_path / "none.zip", layout)

@@ -38,6 +38,11 @@ def test_every_learner_takes_its_own_settings(name):
         ),
         ({"magic": 1.0}, "ppo has no hyperparameter 'magic'; it has batch_size, "),
         ({"n_steps": 1.5}, "n_steps of ppo is 1.5; give a whole number"),
+        ({"n_envs": 0}, "n_envs of ppo is 0; give 1 or more"),
+        ({"n_envs": -3}, "n_envs of ppo is -3; give 1 or more"),
+        ({"n_epochs": 0}, "n_epochs of ppo is 0; give 1 or more"),
+        ({"gamma": float("nan")}, "gamma of ppo is nan; give a finite number"),
+        ({"learning_rate": float("inf")}, "learning_rate of ppo is inf; give a finite number"),
         ({"gamma": "high"}, "gamma of ppo is 'high'; give a number"),
         ({"seed": 1}, "no hyperparameter 'seed'"),
     ],
@@ -48,12 +53,12 @@ def test_what_a_learner_does_not_have_is_refused(given, said):
 
 
 def test_what_no_agent_can_be_built_with_is_one_sentence(world):
-    with pytest.raises(AgentError, match=r"ppo cannot be built with {'n_steps': 0"):
-        train("ppo", world, 0, hyperparams={"n_steps": 0, "n_envs": 2})
+    with pytest.raises(AgentError, match=r"ppo cannot be built with {'n_steps': 1"):
+        train("ppo", world, 0, hyperparams={"n_steps": 1, "n_envs": 1})
 
 
 def test_given_settings_reach_the_agent(world):
     given = {"n_envs": 4, "n_steps": 5, "batch_size": 20, "gamma": 0.25}
-    trained = train("ppo", world, 0, total_timesteps=20, hyperparams=given)
+    trained = train("ppo", world, 0, total_timesteps=2000, hyperparams=given)
     assert trained.agent.gamma == 0.25
     assert trained.agent.n_envs == 4

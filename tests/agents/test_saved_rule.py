@@ -183,7 +183,7 @@ def test_whoever_drives_more_clocks_than_there_are_is_told_what_to_train(layout,
         policy.check_layout(cpu_only)
     assert str(refused.value).endswith(
         "another set of clocks (cpu, gpu, emc, here cpu); train one that drives cpu alone: "
-        "python train.py --device pi4"
+        "python train.py --device pi4 --model tiny-cnn"
     )
     gpu_only = replace(layout, axes=layout.axes[1:2] + layout.axes[-1:])
     with pytest.raises(PolicyError, match=r"hw\.doctor names a --device"):

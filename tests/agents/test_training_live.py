@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -24,7 +25,9 @@ from agents.training.live import (
     warm_start,
 )
 from envs.edge_env import EdgeSplitEnv
+from envs.live.make import make_live
 from envs.sim.batched_simulator import BatchedSimulator
+from partition.providers.registry import parse
 from tests.runs import constant_policy, write_run
 
 
@@ -111,6 +114,16 @@ def test_energy_before_and_after_is_told(env, small_world, tmp_path):
 
 
 @pytest.mark.usefixtures("brief")
+def test_the_record_of_the_machine_says_what_the_network_ran_on(tiny, tmp_path):
+    env = make_live(model=str(tiny.path), providers=parse("cpu"))
+    try:
+        live._record_machine(env, tmp_path)
+    finally:
+        env.close()
+    machine = json.loads((tmp_path / "machine.json").read_text())
+    assert (machine["runs_on"], "onnxruntime" in machine) == ("cpu", True)
+
+
 def test_energy_is_told_per_request_that_was_answered(build):
     """An overloaded board drops requests; those that were answered took the energy."""
     busy = build("busy", rate_hz="1000.0")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agents.errors import AgentError
-from agents.training.sweep import Sweep
+from agents.training.sweep import Sweep, _Trainer
 from tests.conftest import REPOSITORY
 
 
@@ -117,6 +117,9 @@ if "1" in sys.argv:
     sys.exit("error: out of luck")
 (run / "policy").mkdir(parents=True)
 (run / "policy" / "policy.json").write_text("{}")
+row = {"policy": "ppo", "energy_j": 1, "latency_s": 1, "deadline_hit_rate": 1, "cost": 1}
+row["gap_closed"] = "nan"
+(run / "evaluation.csv").write_text(",".join(row) + "\\n" + ",".join(map(str, row.values())))
 """
 
 
@@ -134,6 +137,21 @@ def test_only_missing_runs_are_trained_and_the_reason_of_a_failure_is_told(
     assert "3 runs, 2 to be done" in told
     assert "all__1: failed (error: out of luck), see " in told
     assert "all__2: done" in told
+    assert "nan" not in told
+    assert "-: the best static setting" in told
+
+
+def test_a_run_that_another_sweep_has_finished_meanwhile_is_left_out(load, tmp_path, monkeypatch):
+    (tmp_path / "train.py").write_text(TRAINER)
+    monkeypatch.setattr("agents.training.sweep._SCRIPT", tmp_path / "train.py")
+    run = load('algo = ["ppo"]\nseed = [2]').runs[0]
+    trainer = _Trainer(run)
+    (run.folder / "policy").mkdir(parents=True)
+    (run.folder / "policy" / "policy.json").write_text("{}")
+    trainer.start()
+    assert trainer.has_ended
+    assert trainer.is_well
+    assert trainer.verdict == "left out, another process has trained it"
 
 
 SLEEPER = """import os, pathlib, sys, time

@@ -14,8 +14,11 @@ from agents.deciders.static import Random
 from agents.errors import RunFolderError
 from agents.training import validation
 from agents.training.algorithms import ALGORITHMS
+from agents.training.checkpoints import CHECKPOINT, save_whole
 from agents.training.learn import train
 from agents.training.validation import BEST, Validation
+from envs.scenarios.episodes import EpisodeConditions, picked
+from envs.sim.build import build_sim_config
 
 TOTAL = 800
 PARTS = 4
@@ -89,6 +92,32 @@ def test_the_best_policy_outlives_a_run_that_was_cut(calm, tmp_path):
     weights = {name: t.clone() for name, t in found._weights.items()}
     assert weights.keys() == first._weights.keys()
     assert all(torch.equal(weights[name], first._weights[name]) for name in weights)
+
+
+def test_a_run_that_goes_on_freezes_the_best_policy_from_before_the_cut(calm, tmp_path):
+    first, _, before = learn(calm, tmp_path)
+    best = [(weight.copy(), bias.copy()) for weight, bias in first.policy.weights]
+    with torch.no_grad():
+        for parameter in first.agent.policy.parameters():
+            parameter.copy_(50.0 * torch.randn(parameter.shape))
+    first.agent.num_timesteps = TOTAL - 40
+    save_whole(first.agent, tmp_path / CHECKPOINT)
+    again, _, after = learn(calm, tmp_path, checkpoint=tmp_path / CHECKPOINT)
+    assert after.last.cost > after.best_cost == before.best_cost
+    for (weight, bias), (kept, kept_bias) in zip(again.policy.weights, best, strict=True):
+        np.testing.assert_array_equal(weight, kept)
+        np.testing.assert_array_equal(bias, kept_bias)
+
+
+def test_every_scenario_is_validated_equally_often(tiny):
+    worlds = [build_sim_config("tx2", tiny, names) for names in (["all"], ["lte-driving"])]
+    for world in worlds:
+        seeds = validation._seeds(len(world.scenarios))
+        counts = np.bincount([picked(seed, len(world.scenarios)) for seed in seeds])
+        assert len(counts) == len(world.scenarios)
+        assert set(counts) == {-(-validation.N_EPISODES // len(world.scenarios))}
+        names = EpisodeConditions(world.scenarios, seeds, 2, world.step_s)._groups
+        assert [len(boards) for _, boards in names] == counts.tolist()
 
 
 def test_validation_happens_once_in_each_part_and_after_a_resume_once_more(calm):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.deciders.static import Static
 from agents.evaluation.evaluate import evaluate
 from agents.evaluation.verdict import beaten_by, last_words
 from agents.registry import UNLEARNED
@@ -36,6 +37,15 @@ def test_a_policy_that_is_worse_is_told_instead(rows):
     assert f"best-static ({cost['best-static']:.3f})" in last
     assert last.endswith("train longer")
     assert "deploy.py" not in last
+
+
+def test_over_several_scenarios_the_yardstick_is_a_setting_that_can_be_deployed(small_world):
+    fitted = UNLEARNED.fit("best-static", small_world, 0).decider
+    rows = evaluate(small_world, {"mine": fitted, "worse": Static((0, 0, 0, 0))}, 0)
+    cost = {row.policy: row.cost for row in rows if row.scenario == rows[-1].scenario}
+    assert cost["best-static"] < cost["mine"]  # one for each scenario
+    assert beaten_by(rows, "mine") == {}
+    assert beaten_by(rows, "worse")["best-static-overall"] == cost["mine"]
 
 
 def test_what_cannot_be_deployed_is_not_to_be_deployed(rows):

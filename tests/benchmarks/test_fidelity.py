@@ -25,7 +25,7 @@ def test_the_page_shows_the_input_and_the_worst_cut(tiny):
     values = [
         {"int8": {"value": 1 - 0.01 * i, "low": 0.5, "high": 1.0}, "int4": None} for i in range(n)
     ]
-    judged = Judgement(Kind(TOP1, "as given"), 80, tuple(values))
+    judged = Judgement(Kind(TOP1, "as given"), 80, tuple(values), (0.0,) * n)
     subject = Subject("tiny-cnn", "classifier", lambda _: [], "noise")
     text = page([Found(subject, tiny, judged, [["JPEG, quality 95", "2.0", "0.787"]])], "command")
     overview = next(line for line in text.splitlines() if line.startswith("| tiny-cnn"))

@@ -105,6 +105,13 @@ def test_what_cannot_be_opened_is_named(arguments, change, error, problem):
         make_live(**{**arguments, **change})
 
 
+@pytest.mark.parametrize(("share", "is_told"), [(0.2, False), (0.9, True)])
+def test_a_machine_too_slow_for_the_board_is_told(arguments, caplog, monkeypatch, share, is_told):
+    monkeypatch.setattr(SimBoard, "too_slow_share", share)
+    make_live(**arguments).close()
+    assert ("too slow to play board tx2" in caplog.text) == is_told
+
+
 def test_a_board_is_given_back_when_the_rest_fails(arguments, closed, monkeypatch):
     def fail(*_, **__):
         raise PartitionError("broken")

@@ -111,7 +111,7 @@ def test_a_live_board_answers_as_the_unsplit_network(live, tiny):
         *_, info = live.step(edge_only(live))
         n_served += len(live.plant.served)
         assert all(served.agrees is None for served in live.plant.served)
-        assert info["outcome"]["accuracy"] == 1.0
+        assert info["outcome"]["accuracy"] is None  # nobody measured it
         if n_served == len(images):
             break
     application.join(5.0)

@@ -277,6 +277,16 @@ def test_service_that_does_not_answer_is_told(with_service):
     assert power.unread == ["jtop says: I can't access jtop.service."]
 
 
+def test_a_client_that_is_not_installed_is_named(with_service, monkeypatch):
+    sysfs = with_service()
+    sysfs.kernel.remove("sys/class/hwmon")
+    monkeypatch.setattr(find.importlib.util, "find_spec", lambda name: None)
+    power = find.find_power(sysfs)
+    assert power.jtop is None
+    (told,) = power.unread
+    assert "[jetson]' brings it" in told
+
+
 def test_this_process_never_imports_it():
     """It is under the AGPL."""
     assert "jtop" not in sys.modules

@@ -65,6 +65,13 @@ def test_run_does_not_wait_for_work_that_took_longer(board, clock, tx2):
     assert run.modelled_s == pytest.approx(latency_s(tx2, WORK), abs=1e-5)
 
 
+def test_work_that_this_machine_is_too_slow_for_is_counted(board, clock, tx2):
+    for times in (0.5, 1.0, 1.05, 3.0):
+        with board.run(WORK):
+            clock.sleep(times * latency_s(tx2, WORK))
+    assert board.too_slow_share == 0.25
+
+
 def test_clock_change_on_the_way_counts(board, clock, tx2):
     demand = Demand(fixed_s=0.0, cpu_cycles=TOP[0] * 0.1, gpu_cycles=0.0, emc_cycles=0.0)
     with board.run(demand) as run:

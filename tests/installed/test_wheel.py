@@ -28,6 +28,7 @@ NEEDS = {
     **dict.fromkeys(("hw.describe", "partition.placement", "partition.placement.run")),
     **dict.fromkeys(("hw.calibrate", "hw.calibrate.write_boards"), "calibrate"),
     **dict.fromkeys(("partition.prepare", "partition.profile", "partition.stages"), "edge"),
+    **{"partition.engines": "cloud", "agents.freeze": "train"},
     **dict.fromkeys(("partition.server", "partition.certificates"), "cloud"),
     **dict.fromkeys(("partition.train_attention", "partition.train_classifier"), "prepare"),
     **{"dvfo-train": "train", "dvfo-deploy": "edge"},

@@ -10,10 +10,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from partition.transport import rpc
 
 _INFER = rpc.method_path(rpc.INFER)
+_HEALTH_TIMEOUT_S = 5.0
 REPOSITORY = Path(__file__).parents[2]
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 """What a client of HTTP/2 says first, with empty settings."""
@@ -121,3 +123,12 @@ def server_process(folder, *options, files=None):
             process.kill()
             process.stdout.close()
             process.stderr.close()
+
+
+def check_health(address):
+    """A health check as an orchestrator does it, on a connection of its own."""
+    with grpc.insecure_channel(address) as channel:
+        answer = health_pb2_grpc.HealthStub(channel).Check(
+            health_pb2.HealthCheckRequest(), timeout=_HEALTH_TIMEOUT_S
+        )
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING

@@ -50,6 +50,7 @@ def test_several_inputs_go_by_name_and_one_row_stands_for_all(tmp_path):
     assert [x.shape for x in samples[2]] == [IMAGE.shape, STATE.shape, RATE.shape]
     assert [x.dtype for x in samples[2]] == [np.float32, np.float32, np.int64]
     assert samples[2][2] == 16000
+    assert all(isinstance(x, np.ndarray) for x in samples[2])
 
 
 def test_one_array_needs_no_name(tmp_path):

@@ -123,6 +123,9 @@ def test_a_request_that_waited_too_long_is_not_computed(tiny, runtime, encoded):
         def time_remaining(self):
             return -1.0
 
+        def peer(self):
+            return "ipv4:192.0.2.1:40000"
+
         def abort(self, code, details):
             raise CloudError(code)
 

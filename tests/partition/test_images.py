@@ -86,7 +86,7 @@ def test_crops_are_as_many_as_wanted_or_as_there_is_memory_for(tmp_path, monkeyp
 
 def test_the_missing_package_names_the_extra(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImageError, match=r"\.\[photos\]"):
+    with pytest.raises(ImageError, match=r"\[photos\]"):
         load_photographs(None, FORM)
 
 

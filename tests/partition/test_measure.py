@@ -41,6 +41,7 @@ def photographs(tmp_path):
 def test_a_profile_covers_every_split_point_and_block(copy, photographs):
     result = profile(copy, photographs, repeats=3)
     assert result["samples"] >= 100
+    assert result["runs_on"] == "cpu"
     assert [p["name"] for p in result["split_points"]] == [p.name for p in copy.split_points]
     assert len(result["blocks"]) == len(copy.cuts) - 1
     assert sum(b["flops"] for b in result["blocks"]) == copy.cuts[-1].head.flops

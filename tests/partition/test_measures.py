@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from partition.codec.codec import Codec
 from partition.profile import boxes
+from partition.profile.fidelity import crossed
 from partition.profile.kind import detect
 from partition.profile.measures import (
     BOXES,
@@ -244,6 +246,8 @@ N = 20
         (lambda: (yolo(CAT, DOG),), PICTURE, BOXES),
         (lambda: (yolo(CAT, DOG),), None, RELATIVE),
         (lambda: (RNG.normal(size=(1, 7, ANCHORS)).astype(np.float32),), PICTURE, RELATIVE),
+        (lambda: (RNG.random((1, 4)), probabilities(1, 2)), PICTURE, RELATIVE),  # of one crop
+        (lambda: (-np.ones((1, 50, 4)), probabilities(1, 50, 3)), PICTURE, RELATIVE),  # no area
         (lambda: (probabilities(1, 40, 97),), PICTURE, TEXT),
         (lambda: (RNG.normal(size=(25, 1, 8210)),), PICTURE, TEXT),
         (lambda: (RNG.normal(size=(1, 50, 768)),), PICTURE, RELATIVE),  # features of patches
@@ -268,3 +272,13 @@ def test_a_measure_has_a_name(measure):
 def test_an_unknown_name_lists_those_there_are():
     with pytest.raises(MeasureError, match="no measure 'auc': choose from top-1, boxes"):
         of_name("auc")
+
+
+def test_what_has_no_levels_crosses_as_it_is():
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(1, 4, 40)).astype(np.float32)
+    mask, tokens = np.full((1, 1, 40), -np.inf, np.float32), np.arange(40)[None]
+    seen = crossed(Codec(4), (scores, mask, tokens))
+    assert seen[1] is mask
+    assert seen[2] is tokens
+    assert 0 < np.abs(seen[0] - scores).max() < 0.5

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from partition.codec import quantise
 from partition.codec.codec import Codec
 from partition.codec.encoded import most_outliers
 from partition.codec.message_sizes import request_bytes
@@ -149,3 +150,15 @@ def test_an_outlier_in_float16_survives():
     found = coded(tensor, 8)
     np.testing.assert_array_equal(found[0, :, 2, 2], tensor[0, :, 2, 2])
     assert np.abs(found - tensor).max() < 0.02
+
+
+@pytest.mark.parametrize("shape", [(1, 40, 28, 28), (1, 2, 100, 100)])
+def test_an_older_numpy_finds_the_same(monkeypatch, shape):
+    tensor = normal(*shape)
+    tensor[0, :, 3, 5] = 1e4
+    expected = Codec().encode(tensor)
+    monkeypatch.setattr(quantise, "_dots", quantise._matrix_dots)
+    found = Codec().encode(tensor)
+    np.testing.assert_array_equal(found.payload, expected.payload)
+    np.testing.assert_array_equal(found.outliers.positions, expected.outliers.positions)
+    assert len(found.outliers.positions) == shape[1]

@@ -226,6 +226,56 @@ def test_a_cut_tensor_that_is_not_finite_stays_on_the_edge(
     assert "finished here" in caplog.messages[0]
 
 
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_on_every_route_the_answer_is_the_networks(tiny, runtime, image, server, value):
+    image[0, 1] = value
+    whole = runtime.whole((image,))[0]
+    tolerance = 0.05 * np.abs(whole[np.isfinite(whole)]).max(initial=1.0)
+    with CloudClient(f"127.0.0.1:{server.port}", tiny) as client:
+        pipeline = SplitPipeline(tiny, runtime, client)
+        for point in tiny.split_points[:-1]:
+            (tensor,) = runtime.head(point, (image,))
+            result = pipeline.infer(image, Route(point.index), DEADLINE_S)
+            assert result.served_by == ("cloud" if np.isfinite(tensor).all() else "edge")
+            np.testing.assert_allclose(result.logits, whole, atol=tolerance)
+        assert client.refusal is None
+
+
+@pytest.fixture(scope="module")
+def masked(tmp_path_factory):
+    """Adds a mask to what a layer gives, and takes the largest."""
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a"]),
+        helper.make_node("Add", ["a", "mask"], ["b"]),
+        helper.make_node("ReduceMax", ["b"], ["y"], axes=[2], keepdims=0),
+    ]
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "masked",
+        [
+            value("x", TensorProto.FLOAT, ["N", 16, 40]),
+            value("mask", TensorProto.FLOAT, ["N", 1, 40]),
+        ],
+        [value("y", TensorProto.FLOAT, ["N", 16])],
+    )
+    path = tmp_path_factory.mktemp("masked") / "masked.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
+    return prepare(str(path), path.parent / "out")
+
+
+def test_a_mask_of_infinity_crosses_as_it_is_and_a_feature_map_does_not(masked):
+    runtime = SplitRuntime(masked)
+    x = np.random.default_rng(0).normal(size=(1, 16, 40)).astype(np.float32)
+    mask = np.where(np.arange(40) < 25, 0, -np.inf).astype(np.float32)[None, None]
+    with CloudServer(masked) as server, CloudClient(f"127.0.0.1:{server.port}", masked) as client:
+        pipeline = SplitPipeline(masked, runtime, client)
+        for inputs, place in (((x, mask), "cloud"), ((x + mask, mask), "edge")):
+            result = pipeline.infer(inputs, Route(0), DEADLINE_S)
+            assert result.served_by == place, result.fallback
+            np.testing.assert_allclose(result.logits, runtime.whole(inputs)[0], atol=0.02)
+
+
 def test_a_deadline_without_end_leaves_the_cloud_its_time(tiny, runtime, image, server):
     with CloudClient(f"127.0.0.1:{server.port}", tiny) as client:
         result = SplitPipeline(tiny, runtime, client).infer(image, Route(1), math.inf)
@@ -239,8 +289,8 @@ class OtherAnswers(CloudServer):
 
     change = None
 
-    def _answer(self, request, due_s):
-        return self.change(super()._answer(request, due_s))
+    def _answer(self, request, due_s, peer):
+        return self.change(super()._answer(request, due_s, peer))
 
 
 def _with_value(value):

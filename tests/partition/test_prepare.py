@@ -121,7 +121,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     ("change", "sentence"),
     [
         ({"shape": (1, 3, "H", "W")}, "leaves open"),
-        ({"op": "NoSuchOperator"}, "not a valid graph"),
+        ({"op": "NoSuchOperator"}, "no valid graph"),
     ],
 )
 def test_a_network_without_certain_shapes_is_refused(tmp_path, change, sentence):

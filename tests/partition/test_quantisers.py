@@ -74,11 +74,12 @@ def int2(monkeypatch):
 
 
 def table(tiny, bits):
-    point = tiny.split_points[1]
-    rows = tuple(
-        AccuracyRow(point.name, 1.0, b, 0.9, 0.8, 0.95, 0.9, 0.0, 4, 4, n_bytes, 4000, 10, 10)
-        for b, n_bytes in ((8, 1000), (bits, 250))
-    )
+    def row(point, b, n_bytes):
+        xi = 0.0 if point.is_output else 1.0
+        return AccuracyRow(point.name, xi, b, 0.9, 0.8, 0.95, 0.9, 0.0, 4, 4, n_bytes, 4000, 10, 10)
+
+    whole = [row(point, 8, 1000 - i) for i, point in enumerate(tiny.split_points)]
+    rows = (*whole, row(tiny.split_points[1], bits, 250))
     return AccuracyTable(tiny.name, tiny.fingerprint, "none", "none", 9, 9, 0.9, 0.9, rows)
 
 

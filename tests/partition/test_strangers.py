@@ -17,16 +17,24 @@ from partition.codec.codec import Codec
 from partition.edge.client import CloudClient
 from partition.edge.local_client import LocalClient
 from partition.edge.local_service import LocalService
+from partition.listener import peers
 from partition.listener.arrivals import Arrivals
-from partition.listener.connections import Connections, raise_file_limit
+from partition.listener.connections import Connections
 from partition.listener.refusal_log import RefusalLog
+from partition.listener.sockets import Sockets, raise_file_limit
 from partition.model.runtime import random_inputs
 from partition.security.tls import ClientSecurity
 from partition.server.cloud_server import CloudServer
 from partition.stages.server import StageServer
 from partition.stages.session import FRAMES, STATISTICS, method_path
 from partition.transport import grpc_options, rpc
-from tests.partition.strangers import HeadersOnly, idle_connections, server_process, still_open
+from tests.partition.strangers import (
+    HeadersOnly,
+    check_health,
+    idle_connections,
+    server_process,
+    still_open,
+)
 
 DEADLINE_S = 5.0
 PATIENCE_S = 15.0
@@ -54,14 +62,6 @@ def wait_for(condition):
         time.sleep(0.02)
 
 
-def check_health(address):
-    with grpc.insecure_channel(address) as channel:
-        answer = health_pb2_grpc.HealthStub(channel).Check(
-            health_pb2.HealthCheckRequest(), timeout=DEADLINE_S
-        )
-    assert answer.status == health_pb2.HealthCheckResponse.SERVING
-
-
 def check_served(address, folder, encoded, security=None):
     with CloudClient(address, folder, security=security) as client:
         client.connect(DEADLINE_S)
@@ -77,7 +77,11 @@ def test_calls_without_token_and_message_do_not_stop_a_server(tiny, encoded, tok
         wait_for(lambda: len(strangers.ended) >= CALLS)
         check_served(address, tiny, encoded, ClientSecurity(token_file=token_file))
         check_health(address)
-        assert {code for code, _ in strangers.ended} == {grpc.StatusCode.UNAUTHENTICATED}
+        codes = {code for code, _ in strangers.ended}
+        refused = grpc.StatusCode.UNAUTHENTICATED
+        assert refused in codes
+        # The others are too many at once, or their connection was ended as a flood.
+        assert codes <= {refused, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}
         process.terminate()
         log = process.stderr.read().splitlines()
     told = [line for line in log if "127.0.0.1" in line and "no token, or none" in line]
@@ -245,7 +249,7 @@ def test_idle_connections_beyond_the_open_files_shut_nobody_out(tiny, encoded, m
 def test_a_server_takes_as_many_files_as_it_may_have(tiny):
     command = 'ulimit -Sn 256; exec "$@"'
     script = (
-        "import resource; from partition.listener.connections import raise_file_limit;"
+        "import resource; from partition.listener.sockets import raise_file_limit;"
         "raise_file_limit();"
         "print(*resource.getrlimit(resource.RLIMIT_NOFILE))"
     )
@@ -279,26 +283,26 @@ class TestArrivals:
 
     def test_whoever_holds_most_gives_way_to_whoever_holds_less(self, arrivals, refused):
         greedy = [Call() for _ in range(4)]
-        assert all(arrivals.begin(call, "ipv4:192.0.2.1:1") for call in greedy)
-        assert not arrivals.begin(Call(), "ipv4:192.0.2.1:1")
-        assert arrivals.begin(Call(), "ipv4:192.0.2.1:2")
+        assert all(arrivals.begin(call, peers.parse("ipv4:192.0.2.1:1")) for call in greedy)
+        assert not arrivals.begin(Call(), peers.parse("ipv4:192.0.2.1:1"))
+        assert arrivals.begin(Call(), peers.parse("ipv4:192.0.2.1:2"))
         assert [call.cancelled for call in greedy] == [True, False, False, False]
-        assert refused[0][0] == "ipv4:192.0.2.1:1"
+        assert refused[0][0].connection == "ipv4:192.0.2.1:1"
 
     def test_many_connections_of_one_address_count_together(self, arrivals):
         friend, *greedy = calls = [Call() for _ in range(4)]
-        peers = ["ipv4:192.0.2.9:1", *(f"ipv4:192.0.2.1:{i}" for i in range(3))]
-        assert all(map(arrivals.begin, calls, peers))
-        assert arrivals.begin(Call(), "ipv6:%5B2001:db8::1%5D:7")
+        names = ["ipv4:192.0.2.9:1", *(f"ipv4:192.0.2.1:{i}" for i in range(3))]
+        assert all(map(arrivals.begin, calls, map(peers.parse, names)))
+        assert arrivals.begin(Call(), peers.parse("ipv6:%5B2001:db8::1%5D:7"))
         assert greedy[0].cancelled
         assert not friend.cancelled
 
     def test_a_message_that_is_there_frees_its_place(self, arrivals):
         calls = [Call() for _ in range(4)]
         for call in calls:
-            arrivals.begin(call, "ipv4:192.0.2.1:1")
+            arrivals.begin(call, peers.parse("ipv4:192.0.2.1:1"))
         arrivals.end(calls[1])
-        assert arrivals.begin(Call(), "ipv4:192.0.2.1:1")
+        assert arrivals.begin(Call(), peers.parse("ipv4:192.0.2.1:1"))
         assert not any(call.cancelled for call in calls)
 
 
@@ -311,23 +315,24 @@ class TestConnections:
             with CloudClient(address, tiny) as client:
                 client.infer(tiny.split_points[0], encoded, DEADLINE_S)
                 # A second one watches: the server's own has its period.
-                connections = Connections()
-                connections._port = server.port
+                connections = Connections(1e9)
+                connections._sockets = Sockets(server.port)
                 peer = _peer_of(server.port, held)
                 connections.began(peer)
                 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
                 resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
                 try:
-                    assert connections.make_room() > 50
+                    connections.look()
                 finally:
                     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+                assert still_open(held[:-1]) < 150
                 assert still_open(held[-1:]) == 1
                 client.infer(tiny.split_points[0], encoded, DEADLINE_S)
 
 
 def _peer_of(port, held):
     host, own = held[-1].getsockname()
-    return f"ipv4:{host}:{own}"
+    return peers.parse(f"ipv4:{host}:{own}")
 
 
 def test_a_log_of_refusals_is_bounded_and_counts_the_rest(caplog):

@@ -34,8 +34,7 @@ def check_types(name: str, graph: onnx.GraphProto) -> None:
         if kind not in RAW_TYPES:
             raise ModelExportError(
                 f"model {name!r} takes input {value.name!r} of type {kind}, a message carries "
-                f"arrays of {RAW_NAMES}: export the network from the tensor that is made of it, or "
-                f"freeze it with --value {value.name}=VALUE if it is a number that stays the same"
+                f"arrays of {RAW_NAMES}: export the network from the tensor that is made of it"
             )
 
 
@@ -158,6 +157,19 @@ def shape_text(value: onnx.ValueInfoProto) -> str:
         for dim in _dims(value)
     )
     return f"[{', '.join(sizes)}]"
+
+
+def freezing(graph: onnx.GraphProto, start: str) -> str:
+    """How to make a constant of an input that is a single number, if there is one."""
+    scalars = (
+        value.name
+        for value in graph.input
+        if value.type.tensor_type.HasField("shape") and not value.type.tensor_type.shape.dim
+    )
+    name = next(scalars, None)
+    return (
+        "" if name is None else f"{start}{name!r}, if it stays the same, by --value {name}=NUMBER"
+    )
 
 
 def _find(name: str, graph: onnx.GraphProto, key: str, option: str) -> onnx.ValueInfoProto:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
@@ -37,7 +37,7 @@ class Network:
         )
         return (
             f"on inputs made up for it ({', '.join(made)}): give real ones with --example FILE.npz"
-            f"{_freezing(self.model.graph, ', or freeze ')}"
+            f"{inputs.freezing(self.model.graph, ', or freeze ')}"
         )
 
 
@@ -57,7 +57,9 @@ def load(name: str, path: Path, choices: Choices) -> Network:
     model = read(path)
     graph = model.graph
     outputs.choose(name, model, choices.outputs)
-    outputs.check_types(name, model)
+    outputs.check_types(
+        name, model, lambda names: replace(choices, outputs=names).command(path, choices.shapes)
+    )
     inputs.freeze(name, graph, choices.values)
     inputs.check_types(name, graph)
     inputs.set_shapes(name, graph, choices.shapes)
@@ -67,21 +69,8 @@ def load(name: str, path: Path, choices: Choices) -> Network:
         shapes = dict(choices.shapes) | plausible_shapes(model)
         raise ModelExportError(
             f"model {name!r} leaves open how large its input {texts} is: fix all but the batch"
-            f"{_freezing(graph, ' and freeze ')}, for instance with "
+            f"{inputs.freezing(graph, ' and freeze ')}, for instance with "
             f"{choices.command(path, shapes)}"
         )
     made_up = tuple(made_up_input(value) for value in graph.input)
     return Network(model, samples or [made_up], not samples, inputs.has_free_batch(graph))
-
-
-def _freezing(graph: onnx.GraphProto, start: str) -> str:
-    """How to make a constant of an input that is a single number, if there is one."""
-    scalars = (
-        value.name
-        for value in graph.input
-        if value.type.tensor_type.HasField("shape") and not value.type.tensor_type.shape.dim
-    )
-    name = next(scalars, None)
-    return (
-        "" if name is None else f"{start}{name!r}, if it stays the same, by --value {name}=NUMBER"
-    )

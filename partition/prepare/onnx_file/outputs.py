@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import onnx
 
-from partition.codec.message_sizes import RAW_NAMES, RAW_TYPES
+from partition.codec.message_sizes import RAW_TYPES
 from partition.errors import ModelExportError
 from partition.model.onnx_nodes import node_reads
 from partition.prepare.onnx_file.subgraphs import keep_needed
@@ -47,8 +47,15 @@ def choose(name: str, model: onnx.ModelProto, outputs: Sequence[str]) -> None:
     graph.input.extend(inputs)
 
 
-def check_types(name: str, model: onnx.ModelProto) -> None:
+def check_types(
+    name: str, model: onnx.ModelProto, command: Callable[[tuple[str, ...]], str]
+) -> None:
     """Refuse outputs that are no arrays of numbers, and say where to stop instead.
+
+    Args:
+        name: of the model, for messages.
+        model: the network.
+        command: what prepares it with these outputs.
 
     Raises:
         ModelExportError: there is one, or no output at all.
@@ -63,13 +70,13 @@ def check_types(name: str, model: onnx.ModelProto) -> None:
         values = [*inferred(model), *graph.output]
         rest = _instead(graph, {value.name: type_name(value.type) for value in values})
         remedy = (
-            f"stop before it with --outputs {','.join(rest)}"
+            f"stop before it with {command(tuple(rest))}"
             if rest
             else "export the network without what follows its last tensor of numbers"
         )
         raise ModelExportError(
             f"model {name!r} has output {value.name!r} of type {kind}, a message carries arrays of "
-            f"{RAW_NAMES}: {remedy}"
+            f"numbers: {remedy}"
         )
 
 
@@ -93,7 +100,7 @@ def _instead(graph: onnx.GraphProto, known: dict[str, str]) -> list[str]:
         if node is None or name in seen:
             continue
         seen.add(name)
-        if known.get(name) in RAW_TYPES:
+        if name not in known or known[name] in RAW_TYPES:
             found[name] = None
         else:
             waiting.extend(reversed([one for one in node.input if one in made]))

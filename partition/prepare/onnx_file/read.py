@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -51,24 +53,38 @@ def read(path: Path) -> onnx.ModelProto:
     """
     try:
         model = onnx.load(path, load_external_data=False)
-        _check_size(path, model)
-        onnx.load_external_data_for_model(model, str(path.parent))
+    except GARBLED as error:
+        raise ModelExportError(
+            f"model file {path} is cut short, damaged or no ONNX ({_reason(error)}): fetch or "
+            "export it again"
+        ) from error
+    try:
+        _check_sizes(path, model)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of entries that it does not know
+            onnx.load_external_data_for_model(model, str(path.parent))
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)
         _normalise(model)
     except GARBLED as error:
-        reason = str(error) or type(error).__name__
         raise ModelExportError(
-            f"model file {path} cannot be read ({reason}): export it again, with the files of its "
-            "weights next to it (files, not links)"
+            f"model file {path} cannot be read ({_reason(error)}): fetch or export it again, with "
+            "the files of its weights next to it (files, not links)"
         ) from error
     if not model.graph.node:
         raise ModelExportError(f"model file {path} holds no network: give another .onnx file")
     return model
 
 
-def _check_size(path: Path, model: onnx.ModelProto) -> None:
-    """Refuse weights that no message holds before they are read."""
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _check_sizes(path: Path, model: onnx.ModelProto) -> None:
+    """Refuse weights that no message holds before they are read, and sizes that end onnx."""
+    for tensor in _constants(model.graph):
+        if min(tensor.dims, default=0) < 0:  # its shape inference aborts the process on some
+            raise ValueError(f"weight {tensor.name!r} of shape {list(tensor.dims)}")
     tensors = [tensor for graph in all_graphs(model.graph) for tensor in graph.initializer]
     n_bytes = sum(
         math.prod(tensor.dims) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
@@ -80,6 +96,14 @@ def _check_size(path: Path, model: onnx.ModelProto) -> None:
             f"model file {path} has {n_bytes / 1e9:.1f} GB of weights, 2.1 GB can be: export it "
             "quantised or in float16"
         )
+
+
+def _constants(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Weights, and tensors within nodes."""
+    for one in all_graphs(graph):
+        yield from one.initializer
+        for node in one.node:
+            yield from (held.t for held in node.attribute if held.HasField("t"))
 
 
 def _normalise(model: onnx.ModelProto) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import onnx
 import onnxruntime as ort
 
+from partition.prepare import bounded
 from partition.prepare.onnx_file.choices import FREE, Shape
 from partition.prepare.onnx_file.inputs import has_free_batch, open_inputs
 from partition.prepare.samples import made_up_input
@@ -39,7 +40,7 @@ def plausible_shapes(model: onnx.ModelProto) -> dict[str, Shape]:
 
 def _runs(session: ort.InferenceSession, candidate: list[onnx.ValueInfoProto]) -> bool:
     try:
-        session.run(None, {value.name: made_up_input(value) for value in candidate})
+        bounded.run(session, None, {v.name: made_up_input(v) for v in candidate})
     except RUNTIME_ERRORS:
         return False
     return True

@@ -79,6 +79,7 @@ def test_page_shows_its_pictures(results, tmp_path):
     assert cost["oracle"] <= cost["best-static"] < cost["random"]
     page = (tmp_path / "benchmark.md").read_text()
     assert "| oracle |" in page
+    assert "| unknown |" in page
     for picture in ("benchmark-gap.png", "benchmark-tradeoff.png", "benchmark-scenarios.png"):
         assert (tmp_path / picture).stat().st_size > 5_000
         assert f"]({picture})" in page
@@ -123,6 +124,7 @@ def test_json_is_one_object(jobs, folder, results, tmp_path, monkeypatch, capsys
     assert main(["--quick", "--json", "--out", str(tmp_path)]) == 0
     document = json.loads(capsys.readouterr().out)
     assert {row["decider"] for row in document["rows"]} == set(DECIDERS)
+    assert {row["accuracy"] for row in document["rows"]} == {None}  # it was not profiled
     assert document.keys() == {"rows"}
 
 

@@ -187,6 +187,9 @@ def test_parameters_that_cannot_be_saved_are_told(small_world):
     for value in (np.array([np.nan]), np.array(["a"]), float("nan")):
         with pytest.raises(OwnCodeError, match="cannot be saved"):
             checked_parameters("mine", {"x": value})
+    for value in ({0: 1}, (1, 2), [{"a": (1,)}]):
+        with pytest.raises(OwnCodeError, match=r"cannot be saved \(it would be read back as"):
+            checked_parameters("mine", {"x": value})
     with pytest.raises(OwnCodeError, match="return a dict"):
         checked_parameters("mine", [1])
 

@@ -29,6 +29,11 @@ class SmallCut:
     head: Cost
     peak_bytes: int
 
+    @property
+    def coded_bytes(self) -> int:
+        """All of them."""
+        return self.float32_bytes
+
     def request_bytes(self, bits: int) -> int:
         """The draw's own size, whatever the codec."""
         return self.wire_bytes

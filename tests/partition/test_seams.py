@@ -1,4 +1,4 @@
-"""The seam: chosen where it saves memory, and never noticed in an answer."""
+"""Seams: chosen where they save memory, and never noticed in an answer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from partition.model.runtime import SplitRuntime, random_inputs
-from partition.model.seam import choose_seam, part_bytes, route
+from partition.model.seams import choose_seams, part_bytes, route
 from partition.server import memory
 from partition.server.model_store import ModelStore
 
@@ -16,22 +16,24 @@ from partition.server.model_store import ModelStore
 @pytest.mark.parametrize(
     ("start", "end", "parts"),
     [
-        (0, 9, ((0, 6), (6, 9))),
+        (0, 9, ((0, 3), (3, 6), (6, 9))),
         (3, 6, ((3, 6),)),
-        (6, 9, ((6, 9),)),
+        (4, 9, ((4, 6), (6, 9))),
         (7, 8, ((7, 8),)),
         (9, 9, ()),
     ],
 )
-def test_a_side_is_joined_at_the_seam_on_its_way(start, end, parts):
-    assert route(start, end, 6) == parts
-    assert route(start, end, None) == (((start, end),) if start < end else ())
+def test_a_side_is_joined_at_the_seams_on_its_way(start, end, parts):
+    assert route(start, end, (3, 6)) == parts
 
 
 def test_a_small_network_has_none_and_a_large_one_late(tiny, lite0):
-    assert choose_seam(tiny.cuts, tiny.split_points) is None
-    seam = choose_seam(lite0.cuts, lite0.split_points)
-    assert lite0.cuts[seam].head.flops > lite0.cuts[-1].head.flops / 2
+    assert choose_seams(tiny.cuts, tiny.split_points) == ()
+    seams = choose_seams(lite0.cuts, lite0.split_points)
+    assert seams == tuple(sorted(seams))
+    assert len(seams) == 2
+    assert lite0.cuts[seams[0]].head.flops > lite0.cuts[-1].head.flops / 2
+    assert lite0.cuts[seams[1]].float32_bytes < 16_384
 
 
 def test_tails_of_a_large_network_share_its_weights(lite0):
@@ -41,11 +43,11 @@ def test_tails_of_a_large_network_share_its_weights(lite0):
     alone = sum(point.tail.param_bytes for point in lite0.split_points[:-1])
     held = store._runtimes[lite0.fingerprint].held_param_bytes
     assert alone > 4 * weights
-    assert held < 2 * weights
+    assert held < 1.7 * weights
     assert store.loaded_bytes >= held
 
 
-def test_answers_do_not_depend_on_the_seam(lite0):
+def test_answers_do_not_depend_on_seams(lite0):
     runtime = SplitRuntime(lite0)
     inputs = random_inputs(lite0)
     (whole,) = runtime.whole(inputs)

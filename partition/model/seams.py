@@ -1,7 +1,7 @@
-"""Seam: the cut at which parts of a network that share weights are joined.
+"""Seams: cuts at which parts of a network that share weights are joined.
 
 Every tail holds the weights from its cut to the output, so that the tails of seven split points
-hold most weights seven times. What lies behind the seam is loaded once and used by all tails that
+hold most weights seven times. What lies behind a seam is loaded once and used by all tails that
 begin before it; each of them holds only what lies between its own cut and the seam.
 """
 
@@ -18,8 +18,11 @@ PART_BYTES = 700_000
 _WORTH_BYTES = 2_000_000
 """Less is not worth a seam."""
 _SHARE_OF_REQUEST = 0.02
-"""Of a request's time that a seam may take. One takes up to 2 % and saves 57 % of what all tails
-hold; a second would save another 9 % and takes up to 3.7 % (results/server.md)."""
+"""Of a request's time that a seam may take, as far as can be foreseen. With a tiny one 0.3 to 3.3 %
+of the computing time were measured, with a second one of any size 3.7 % (results/server.md)."""
+_TINY_BYTES = 16_384
+"""A second seam has to be as small as what a network hands on at its end: that costs a call, which
+cannot be told from noise."""
 _TRANSPORT_S = 0.5e-3
 _FLOPS_HZ = 80e9
 """What one core does a second; a request is expected to take transport and this, s."""
@@ -28,10 +31,10 @@ _COPY_BPS = 1.6e9
 """A seam takes one more call, and its tensors are laid out anew on both of its sides."""
 
 
-def choose_seam(cuts: Sequence[SplitPoint], split_points: Sequence[SplitPoint]) -> int | None:
-    """Position among `cuts` where a seam saves most memory.
+def choose_seams(cuts: Sequence[SplitPoint], split_points: Sequence[SplitPoint]) -> tuple[int, ...]:
+    """Positions among `cuts`, ascending: the one that saves most memory, and a tiny one.
 
-    None if that is less than `_WORTH_BYTES`, or if each would take more than `_SHARE_OF_REQUEST`.
+    None is chosen that saves less than `_WORTH_BYTES` or takes more than `_SHARE_OF_REQUEST`.
 
     Args:
         cuts: all legal ones, by depth.
@@ -45,17 +48,21 @@ def choose_seam(cuts: Sequence[SplitPoint], split_points: Sequence[SplitPoint]) 
         for i, cut in enumerate(cuts[1:-1], start=1)
         if _CALL_S + cut.float32_bytes / _COPY_BPS <= _SHARE_OF_REQUEST * request_s
     ]
+    tiny = [i for i in able if cuts[i].float32_bytes <= _TINY_BYTES]
     held = partial(_held_bytes, cuts, starts)
-    best = min(able, key=held, default=None)
-    return best if best is not None and held(best) <= held(None) - _WORTH_BYTES else None
+    chosen: tuple[int, ...] = ()
+    for candidates in (able, tiny):
+        options = [tuple(sorted({*chosen, i})) for i in candidates]
+        best = min(options, key=held, default=chosen)
+        if held(best) <= held(chosen) - _WORTH_BYTES:
+            chosen = best
+    return chosen
 
 
-def route(start: int, end: int, seam: int | None) -> tuple[tuple[int, int], ...]:
+def route(start: int, end: int, seams: Sequence[int]) -> tuple[tuple[int, int], ...]:
     """Parts on the way from one cut to another, each from its start to its end."""
-    if start == end:
-        return ()
-    stops = (start, seam, end) if seam is not None and start < seam < end else (start, end)
-    return tuple(pairwise(stops))
+    stops = [start, *(seam for seam in seams if start < seam < end), end]
+    return tuple(pairwise(stops)) if start < end else ()
 
 
 def part_bytes(cuts: Sequence[SplitPoint], part: tuple[int, int]) -> int:
@@ -64,7 +71,7 @@ def part_bytes(cuts: Sequence[SplitPoint], part: tuple[int, int]) -> int:
     return cuts[end].head.param_bytes - cuts[start].head.param_bytes
 
 
-def _held_bytes(cuts: Sequence[SplitPoint], starts: Sequence[int], seam: int | None) -> int:
+def _held_bytes(cuts: Sequence[SplitPoint], starts: Sequence[int], seams: Sequence[int]) -> int:
     """What all tails together hold."""
-    parts = {part for start in starts for part in route(start, len(cuts) - 1, seam)}
+    parts = {part for start in starts for part in route(start, len(cuts) - 1, seams)}
     return sum(part_bytes(cuts, part) + PART_BYTES for part in parts)
