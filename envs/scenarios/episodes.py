@@ -26,6 +26,7 @@ SLOW_TIMES = OnOff(share=0.02, mean_s=1.0)
 (arXiv 2606.16106: after one miss in a thousand, the next request misses with up to 74 %)."""
 TAIL_SHARE = (0.001, 0.4)
 """Share of the requests that are held up, usually and in slow times; assumed."""
+MEAN_TAIL_SHARE = TAIL_SHARE[0] + SLOW_TIMES.share * (TAIL_SHARE[1] - TAIL_SHARE[0])
 
 _NAMES = tuple(SIGNALS)
 _JUMPS = ("targets", "burst", "link_dropout", "power_stuck", "tails")
@@ -41,6 +42,7 @@ class _Draws:
         noise: standard normal, shape (n_rows, n).
         uniform: in [0, 1), shape (n_rows, n, n_jumps).
         build: standard normal, shape (n, 6).
+        hiccup: in [0, 1), shape (n_rows, n).
     """
 
     picks: NDArray[np.intp]
@@ -48,6 +50,7 @@ class _Draws:
     noise: Floats
     uniform: Floats
     build: Floats
+    hiccup: Floats
 
 
 class EpisodeConditions:
@@ -81,6 +84,7 @@ class EpisodeConditions:
         }
         self._values["link_bps"] = np.maximum(self._values["link_bps"], MIN_LINK_BPS)
         self._values["estimate_noise"] = np.exp(LINK_ESTIMATE_SD * draws.noise)
+        self._values["hiccup_draw"] = draws.hiccup
         self._add_jumps(draws.uniform)
         for name in ("eta", "radio_w", "radio_w_per_bps", "server_flops_per_s", "arrival_scv"):
             self._values[name] = self._constant(attrgetter(name))
@@ -183,6 +187,7 @@ def _draw(seeds: NDArray[np.uint64], knots: int, rows: int, n_scenarios: int) ->
         noise=np.empty((rows, n)),
         uniform=np.empty((rows, n, len(_JUMPS))),
         build=np.empty((n, 6)),
+        hiccup=np.empty((rows, n)),
     )
     for board, seed in enumerate(seeds):
         generator = _generator(seed)
@@ -191,4 +196,5 @@ def _draw(seeds: NDArray[np.uint64], knots: int, rows: int, n_scenarios: int) ->
         draws.noise[:, board] = generator.standard_normal(rows)
         draws.uniform[:, board] = generator.random((rows, len(_JUMPS)))
         draws.build[board] = generator.standard_normal(6)
+        draws.hiccup[:, board] = generator.random(rows)
     return draws

@@ -72,6 +72,8 @@ class OperatingConditions:
         temperature_bias_c: error of the temperature reading.
         link_blind: 1 while the link's estimate gets no update, else 0.
         power_stuck: 1 while the power reading does not change, else 0.
+        hiccup_draw: uniform in [0, 1), decides whether an answer is held up so long that the board
+            finishes; None where what that comes to on average is wanted.
         build: differences of the boards from their model, if any.
         believed_link: None where the client knows the link as it is.
     """
@@ -98,6 +100,7 @@ class OperatingConditions:
     temperature_bias_c: Floats = field(default_factory=lambda: NONE)
     link_blind: Floats = field(default_factory=lambda: NONE)
     power_stuck: Floats = field(default_factory=lambda: NONE)
+    hiccup_draw: Floats | None = None
     build: UnitVariation | None = None
     believed_link: BelievedLink | None = None
 

@@ -65,7 +65,7 @@ class BatchedSimulator:
         self._t = 0
         self._action = np.tile([len(axis.values) - 1 for axis in self.layout.axes], (self.n, 1))
         self._clocks_hz = [np.full(self.n, table[-1]) for table in self._tables]
-        self._backlog = np.zeros(self.n)
+        self._backlog, self._blocked_s = np.zeros(self.n), np.zeros(self.n)
         self._battery = self._episodes.battery_level
         self._sensors = Sensors(world, self.n, self._episodes.row(0))
         self._fast_c = np.zeros(self.n)
@@ -81,12 +81,12 @@ class BatchedSimulator:
         new, old = actions[:, -1], self._action[:, -1]
         costs, sent = _blended(self._rows, new, old, thinking)
         clocks = self._effective(clocks_hz, self._clocks_hz, thinking)
-        response = self._respond(costs, sent, clocks, now, self._backlog)
+        response = self._respond(costs, sent, clocks, now, self._backlog, self._blocked_s)
         switched = (actions != self._action).mean(axis=1) * world.effects.switching_cost
         self._warm(response.power_w, now)
         self._clocks_hz = clocks_hz
         self._action = actions
-        self._backlog = response.backlog
+        self._backlog, self._blocked_s = response.backlog, response.blocked_s
         used = response.power_w * world.step_s / self._episodes.battery_j
         self._battery = np.maximum(self._battery - used, 0.0)
         self._t += 1
@@ -136,14 +136,14 @@ class BatchedSimulator:
         """Outcome of every action in the true state, for some boards: what an oracle may see.
 
         Link, server load, requests and slow times of the coming step are known exactly; of the
-        bursts of the board's other work, only what is usual.
+        bursts of the board's other work, and of hiccups, only what is usual.
 
         Returns:
             Arrays in single precision, broadcastable to (n_boards, *sizes of the layout's axes);
             neither the state nor the temperature changes.
         """
         now = self._now(self._t + 1).for_actions(boards, GRID)
-        now = replace(now, slowdown=np.full(1, EXPECTED_SLOWDOWN, dtype=np.float32))
+        now = replace(now, slowdown=_single(np.full(1, EXPECTED_SLOWDOWN)), hiccup_draw=None)
         grid = [
             _single(table.reshape([-1 if axis == k + 1 else 1 for axis in range(1 + GRID)]))
             for k, table in enumerate(self._tables)
@@ -155,7 +155,8 @@ class BatchedSimulator:
         costs, sent = _blended(_single(self._rows), every, old, thinking)
         clocks = self._effective(grid, before, thinking)
         backlog = _single(_widen(self._backlog[boards]))
-        response = self._respond(costs, sent, clocks, now, backlog)
+        blocked_s = _single(_widen(self._blocked_s[boards]))
+        response = self._respond(costs, sent, clocks, now, backlog, blocked_s)
         none = _single(np.zeros(1))
         outcome = self._squeezed(_outcome(costs, response, none, none))
         return replace(outcome, switched=self._switched_grid(boards))
@@ -164,7 +165,7 @@ class BatchedSimulator:
         """Outcome of some actions in the true state of the coming step, for some boards.
 
         Unlike `every_outcome` this includes bursts of the board's other work: it is what `step`
-        would bring, but for throttling.
+        would bring on average over hiccups, but for throttling.
 
         Args:
             actions: shape (k, n_axes).
@@ -175,15 +176,22 @@ class BatchedSimulator:
         Returns:
             Arrays in single precision, broadcastable to (n_boards, k); the state does not change.
         """
-        now = self._now(self._t + 1).for_actions(boards, 1)
+        now = replace(self._now(self._t + 1).for_actions(boards, 1), hiccup_draw=None)
+        if settled:  # what the client takes the link for comes from what was sent
+            now = replace(now, believed_link=None)
         asked = [_single(hz) for hz in self._asked_hz(actions)]
         thinking = np.zeros_like(now.decision_s) if settled else self._thinking(now)
         old = self._action[boards, -1][:, None]
         costs, sent = _blended(_single(self._rows), actions[None, :, -1], old, thinking)
         before = asked if settled else [_single(hz[boards, None]) for hz in self._clocks_hz]
         clocks = self._effective(asked, before, thinking)
-        backlog = _single(np.zeros((1, 1)) if settled else self._backlog[boards, None])
-        response = self._respond(costs, sent, clocks, now, backlog)
+        waiting = (
+            np.zeros((2, 1, 1))
+            if settled
+            else [self._backlog[boards, None], self._blocked_s[boards, None]]
+        )
+        backlog, blocked_s = (_single(values) for values in waiting)
+        response = self._respond(costs, sent, clocks, now, backlog, blocked_s)
         none = _single(np.zeros(1))
         outcome = _outcome(costs, response, none, none)
         if settled:
@@ -228,15 +236,18 @@ class BatchedSimulator:
         clocks: Clocks,
         now: OperatingConditions,
         backlog: Floats,
+        blocked_s: Floats,
     ) -> Response:
         world = self.world
         now = replace(now, rtt_s=now.rtt_s * sent)
         if (link := now.believed_link) is not None:
             now = replace(now, believed_link=replace(link, rtt_s=link.rtt_s * sent))
-        longest_s = LONGEST_PAUSE * world.step_s
-        paused_s = np.minimum(now.decision_s, longest_s) if world.blocking else None
+        closed_s = blocked_s if blocked_s.any() else None
+        if world.blocking:
+            paused_s = np.minimum(now.decision_s, LONGEST_PAUSE * world.step_s)
+            closed_s = paused_s if closed_s is None else paused_s + closed_s
         around = (now, backlog, world.step_s, world.effects)
-        return respond(world.device, costs, clocks, *around, paused_s=paused_s)
+        return respond(world.device, costs, clocks, *around, closed_s=closed_s)
 
     def _asked_hz(self, actions: Indices) -> list[Floats]:
         """Clocks that the actions ask for, in the order of `DOMAINS`."""

@@ -15,25 +15,18 @@ from numpy.typing import NDArray
 
 from envs.arrays import Floats
 from envs.energy_per_request import energy_per_request_j
-from envs.plant import SPREAD
 from envs.scenarios.operating_conditions import OperatingConditions
+from envs.sim import latency
 from envs.sim.clocks import Clocks
 from envs.sim.effects import Effects
+from envs.sim.hiccups import Hiccups
 from envs.sim.split_costs import SplitCosts
 from hw.device.model import Demand, DeviceModel
 from partition.edge.offload_rule import is_hopeless, patience_s
 
 MAX_BACKLOG = 4.0
 """Requests that may wait; more are dropped and count as late."""
-MAX_UTILISATION = 0.9
-"""Utilisation at which the random part of the queueing delay stops growing."""
-TAIL_SCALE = 1.0
-"""Mean delay of a request that is held up, in times of its service; assumed."""
 ALL = Effects()
-LEAST_EXPONENT = -30.0
-"""Below this no request is late; smaller numbers would only be slow."""
-SMALLEST_SHARE, SHORTEST_S = 1e-9, 1e-9
-"""Below these no request is held up; they keep divisions finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +34,8 @@ class Response:
     """What happened during a step; see `envs.plant.Outcome` for the shared names.
 
     Attributes:
+        blocked_s: time of the next step in which the board is still busy with a hiccup.
+        fell_back: share of the requests that the board finished.
         sent: whether requests were sent at all.
         served_hz: requests answered per second.
         work: of the board per request.
@@ -55,6 +50,7 @@ class Response:
     energy_j: Floats
     power_w: Floats
     backlog: Floats
+    blocked_s: Floats
     requests: Floats
     fell_back: Floats
     sent: NDArray[np.bool_]
@@ -101,7 +97,7 @@ class Work(NamedTuple):
 
 
 class _Service(NamedTuple):
-    """One request without any waiting."""
+    """One request without any waiting for others."""
 
     work: Work
     send_s: Floats
@@ -110,13 +106,10 @@ class _Service(NamedTuple):
     late: NDArray[np.bool_]
     """Whether the board had to finish."""
     sent: NDArray[np.bool_]
-
-
-class _Scatter(NamedTuple):
-    """Extra time of single requests: a share of them gets an exponential one."""
-
-    share: Floats
-    mean_s: Floats
+    waits_s: Floats
+    """After which the board gives up."""
+    left_s: Floats
+    """Until the deadline, when it is sent."""
 
 
 def respond(
@@ -128,7 +121,7 @@ def respond(
     step_s: float,
     effects: Effects = ALL,
     *,
-    paused_s: Floats | None = None,
+    closed_s: Floats | None = None,
 ) -> Response:
     """Serve one control step.
 
@@ -136,40 +129,86 @@ def respond(
         device: model of the board.
         costs: of the split point in force, already gathered.
         clocks: in force.
-        now: operating conditions during the step.
+        now: operating conditions during the step; with `hiccup_draw`, hiccups come or do not, else
+            they count with what they come to on average.
         backlog: requests waiting at its beginning.
         step_s: its duration.
         effects: that are simulated.
-        paused_s: time at its beginning during which nothing is served, if any.
+        closed_s: time from its beginning during which nobody is served, if any.
     """
     service = _serve(costs, clocks, now)
     service_s = service.work.edge_s + service.away_s
+    hiccups = _hiccups(service, now, effects)
     offered = backlog + now.arrival_hz * step_s
-    open_s = step_s if paused_s is None else step_s - paused_s
-    requests = np.minimum(offered, open_s / service_s)
+    mean_s, n_hiccups = service_s, None
+    if hiccups is not None and now.hiccup_draw is None:
+        mean_s = service_s + hiccups.share * hiccups.extra_s
+    elif hiccups is not None and now.hiccup_draw is not None:
+        able = np.minimum(offered, _open_s(closed_s, step_s) / service_s)
+        n_hiccups = np.floor(hiccups.share * able + now.hiccup_draw)
+        more_s = n_hiccups * hiccups.extra_s
+        closed_s = more_s if closed_s is None else closed_s + more_s
+    requests = np.minimum(offered, _open_s(closed_s, step_s) / mean_s)
+    fell_back = service.late.astype(requests.dtype)
+    if n_hiccups is not None:
+        requests = np.maximum(requests, n_hiccups)
+        fell_back = fell_back + n_hiccups / np.maximum(requests, 1.0)
+    elif hiccups is not None:
+        fell_back = fell_back + hiccups.share
     left = offered - requests
     kept = np.minimum(left, MAX_BACKLOG) if effects.queueing else np.zeros_like(left)
     calm_s = service_s * (1.0 + 0.5 * (backlog + kept))
-    if paused_s is not None:
-        calm_s = calm_s + paused_s * (paused_s * (0.5 / step_s))
-    latency_s, deadline_hit_rate, scatter = _latency(calm_s, service_s, now, effects)
+    if effects.latency_tails:
+        found = latency.scattered(calm_s, service_s, now, hiccups)
+    else:
+        found = latency.calm(calm_s, service_s, now)
+    if hiccups is not None and n_hiccups is None:
+        found = latency.with_expected(found, calm_s, service_s, now, hiccups)
+    blocked_s = np.zeros_like(left)
+    if closed_s is not None:
+        found = latency.behind(found, calm_s, closed_s, now, step_s)
+        blocked_s = np.maximum(closed_s - step_s, 0.0) * effects.queueing
+    late = left - kept
+    if hiccups is not None and n_hiccups is not None:
+        late = late + n_hiccups * hiccups.is_late
+    head, tail, _ = service.work
+    service = service._replace(work=Work(head, tail, head.total_s + fell_back * tail.total_s))
     served_hz = requests * (1.0 / step_s)
-    power_w = _power_w(device, costs, clocks, now, service, served_hz)
+    power_w = _power_w(device, costs, clocks, now, service, served_hz, fell_back)
     return Response(
-        latency_s=latency_s,
-        deadline_hit_rate=deadline_hit_rate * (1.0 - (left - kept) / offered),
+        latency_s=found.mean_s,
+        deadline_hit_rate=found.deadline_hit_rate * np.maximum(1.0 - late / offered, 0.0),
         energy_j=energy_per_request_j(power_w, now.arrival_hz),
         power_w=power_w,
         backlog=kept,
+        blocked_s=blocked_s,
         requests=requests,
-        fell_back=service.late.astype(latency_s.dtype),
+        fell_back=fell_back,
         sent=service.sent,
         served_hz=served_hz,
         work=service.work,
         away_s=service.away_s,
         background_load=now.background_load,
-        held_up=scatter.share,
-        delay_s=scatter.mean_s,
+        held_up=found.held_up,
+        delay_s=found.delay_s,
+    )
+
+
+def _open_s(closed_s: Floats | None, step_s: float) -> Floats | float:
+    """Time of a step in which requests are served."""
+    return step_s if closed_s is None else np.maximum(step_s - closed_s, 0.0)
+
+
+def _hiccups(service: _Service, now: OperatingConditions, effects: Effects) -> Hiccups | None:
+    """Of requests that are sent and usually answered in time; None where nobody is held up."""
+    if not effects.latency_tails or not now.tail_share.any():
+        return None
+    return Hiccups.of(
+        now.tail_share,
+        service.away_s * ~service.late,
+        service.waits_s,
+        service.work.tail.total_s,
+        service.left_s,
     )
 
 
@@ -185,46 +224,19 @@ def _serve(costs: SplitCosts, clocks: Clocks, now: OperatingConditions) -> _Serv
     if (link := now.believed_link) is not None:
         expected_s = costs.wire_bytes * 8.0 / link.link_bps + link.rtt_s + cloud_s
     tail = _busy(costs.tail, clocks, slowdown, now.background_load)
-    waits_s = patience_s(now.latency_target_s - head.total_s, tail.total_s, expected_s)
+    left_s = now.latency_target_s - head.total_s
+    waits_s = patience_s(left_s, tail.total_s, expected_s)
     sent = (costs.wire_bytes > 0.0) & ~is_hopeless(expected_s, waits_s)
     late = ((away_s > waits_s) | ~sent) & (costs.wire_bytes > 0.0)
     edge_s = head.total_s + late * tail.total_s
-    return _Service(
-        Work(head, tail, edge_s), send_s * sent, np.minimum(away_s, waits_s) * sent, late, sent
-    )
+    away_s = np.minimum(away_s, waits_s) * sent
+    return _Service(Work(head, tail, edge_s), send_s * sent, away_s, late, sent, waits_s, left_s)
 
 
 def _busy(demand: Demand, clocks: Clocks, slowdown: Floats, background_load: Floats) -> Busy:
     cpu_s, gpu_s = demand.busy_s(clocks.cpu_hz, clocks.gpu_hz, clocks.emc_hz)
     cpu_s, gpu_s = cpu_s * (slowdown / (1.0 - background_load)), gpu_s * slowdown
     return Busy(cpu_s, gpu_s, (demand.fixed_s + cpu_s) + gpu_s)
-
-
-def _latency(
-    calm_s: Floats, service_s: Floats, now: OperatingConditions, effects: Effects
-) -> tuple[Floats, Floats, _Scatter]:
-    """Mean latency and share in time of requests that take `calm_s` unless they are held up."""
-    utilisation = np.minimum(now.arrival_hz * service_s, MAX_UTILISATION)
-    wait_s = (0.5 * now.arrival_scv) * service_s  # Kingman 1961
-    wait_s = wait_s * (utilisation / (1.0 - utilisation))
-    if not effects.latency_tails:
-        latency_s = calm_s + wait_s
-        nobody = np.zeros_like(latency_s)
-        return latency_s, _in_time(latency_s, now.latency_target_s), _Scatter(nobody, nobody)
-    # A request finds the board busy as often as it is, and only irregular ones then wait.
-    share = utilisation * ((now.arrival_scv > 0.0) * (1.0 - now.tail_share)) + now.tail_share
-    delay_s = wait_s + (TAIL_SCALE * now.tail_share) * service_s
-    mean_s = delay_s / np.maximum(share, SMALLEST_SHARE)
-    slack = (calm_s - now.latency_target_s) / np.maximum(mean_s, SHORTEST_S)
-    late = share * np.exp(np.clip(slack, LEAST_EXPONENT, 0.0))
-    deadline_hit_rate = _in_time(calm_s, now.latency_target_s) * (1.0 - late)
-    return calm_s + delay_s, deadline_hit_rate, _Scatter(share, mean_s)
-
-
-def _in_time(latency_s: Floats, target_s: Floats) -> Floats:
-    """Share of requests in time when they scatter by `SPREAD` around a mean."""
-    margin = (target_s / latency_s) * (0.5 / SPREAD) + (0.5 - 0.5 / SPREAD)
-    return np.clip(margin, 0.0, 1.0)
 
 
 def _power_w(
@@ -234,6 +246,7 @@ def _power_w(
     now: OperatingConditions,
     service: _Service,
     served_hz: Floats,
+    fell_back: Floats,
 ) -> Floats:
     """Mean power: what an idle board draws, and the energy of each request.
 
@@ -248,8 +261,8 @@ def _power_w(
     head, tail, _ = service.work
     memory_j = costs.traffic_bytes * model.memory_j_per_byte
     busy_j = (head.cpu_s * free_w + memory_j) + head.gpu_s * gpu_w
-    if service.late.any():
-        busy_j = busy_j + service.late * (tail.cpu_s * free_w + tail.gpu_s * gpu_w)
+    if fell_back.any():
+        busy_j = busy_j + fell_back * (tail.cpu_s * free_w + tail.gpu_s * gpu_w)
     other_w = cpu_w * now.background_load
     if now.build is not None:
         idle_w, busy_j = idle_w * now.build.idle_power, busy_j * now.build.busy_power

@@ -104,7 +104,7 @@ class Sensors:
 
     def _see_server(self, now: OperatingConditions, costs: SplitCosts, response: Response) -> None:
         """Take the computing times of replies in; what they showed fades while there are none."""
-        told = response.sent & (response.fell_back == 0.0)
+        told = response.sent & (response.fell_back < 1.0)
         told &= costs.tail_flops >= TELLING_SHARE * self._whole_flops
         shown = now.server_flops_per_s * (1.0 - now.hidden_load)
         share = np.where(told, SERVER_SMOOTHING, self._step_s / SERVER_FORGETTING_S)

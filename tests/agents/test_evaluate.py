@@ -144,7 +144,7 @@ def test_decider_sees_the_encoded_readings_of_the_boards(calm):
             return super().decide(observations)
 
     run_episodes(replace(calm, n_steps=3), Watcher((0, 0, 0, 0)), held_out_seeds(0, 2))
-    assert [o.shape for o in seen] == [(2, 23)] * 3
+    assert [o.shape for o in seen] == [(2, 24)] * 3
     # Maximum clocks and edge-only at first, then what was chosen.
     np.testing.assert_allclose(seen[0][:, -3:], 1.0)
     assert (seen[1][:, -3:] < 0.0).all()

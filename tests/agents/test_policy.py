@@ -18,7 +18,7 @@ from envs.spaces import observation_fields
 from tests.runs import constant_policy
 
 ACTION = (2, 0, 1, 3)
-N_FIELDS = 23
+N_FIELDS = 24
 
 
 @pytest.fixture

@@ -58,7 +58,8 @@ def test_a_board_as_expected_is_left_alone(env, small_world, tmp_path):
     known = NominalModel.of(small_world)
     rule = uncorrected(known, every_action(small_world.layout))
     tuned = tune_portfolio(env, known, rule, tmp_path, 300, 0)
-    before, after = (mean_cost(small_world, r.build(known), SEEDS) for r in (rule, tuned))
+    many = seeds_for(77, 0, 24)  # of a few, one that goes to the edge once more costs 4 %
+    before, after = (mean_cost(small_world, r.build(known), many) for r in (rule, tuned))
     assert after < 1.02 * before
 
 

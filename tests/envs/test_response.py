@@ -10,7 +10,8 @@ import pytest
 from envs.scenarios.episodes import EpisodeConditions
 from envs.scenarios.operating_conditions import BelievedLink, OperatingConditions
 from envs.sim.clocks import Clocks
-from envs.sim.response import MAX_BACKLOG, MAX_UTILISATION, respond
+from envs.sim.hiccups import MAX_UTILISATION
+from envs.sim.response import MAX_BACKLOG, respond
 from envs.sim.split_costs import SplitCosts
 
 STEP_S = 0.25
@@ -20,7 +21,7 @@ CLOUD, EARLY, LATE, EDGE = range(4)
 @pytest.fixture
 def now(constant) -> OperatingConditions:
     now = EpisodeConditions([constant()], np.zeros(1, np.uint64), 4, STEP_S).row(1)
-    return replace(now, tail_share=np.zeros(1))  # nobody is held up
+    return replace(now, tail_share=np.zeros(1), hiccup_draw=None)  # nobody is held up
 
 
 @pytest.fixture
@@ -254,7 +255,7 @@ def test_whoever_pauses_serves_less_and_later(serve, device, costs, top, now):
     row = SplitCosts.from_rows(costs.rows()[:, [EDGE]])
     around = replace(now, arrival_hz=np.array([1000.0]), latency_target_s=np.array([9.0]))
     busy, paused = (
-        respond(device, row, top, around, np.zeros(1), STEP_S, paused_s=pause_s)
+        respond(device, row, top, around, np.zeros(1), STEP_S, closed_s=np.array([pause_s]))
         for pause_s in (0.0, 0.1)
     )
     assert paused.requests[0] == pytest.approx(busy.requests[0] * 0.15 / STEP_S)

@@ -51,6 +51,7 @@ def test_values_arrive_in_si_units(constant):
     now = EpisodeConditions([constant(changes)], SEEDS, 8, 0.25).row(3)
     seen = {name: getattr(now, name) for name in NAMES}
     noise = seen.pop("estimate_noise")
+    assert all(0.0 <= draw < 1.0 for draw in seen.pop("hiccup_draw"))
     assert set(seen.pop("tail_share").tolist()) <= set(TAIL_SHARE)
     assert {name: set(values.tolist()) for name, values in seen.items()} == {
         "link_bps": {50e6},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,24 +13,34 @@ from agents.evaluation.plots import save
 from agents.policy.saved_rule import SavedRule
 from benchmarks.policies import constraint
 from benchmarks.policies.constraint import SHARES, constrained, follow
+from envs.scenarios.signals import Signal
+from envs.sim.sim_config import SimConfig
 
 
 @pytest.fixture(scope="module")
-def careless(swinging) -> SavedRule:
-    """A policy that sends everything away, over whatever link."""
-    known, actions = NominalModel.of(swinging), every_action(swinging.layout)[::3]
+def tight(swinging) -> SimConfig:
+    """A target that the board misses by itself at its lowest clocks."""
+    (scenario,) = swinging.scenarios
+    signals = {**scenario.signals, "latency_target_s": Signal(quantiles=(0.03,))}
+    return replace(swinging, scenarios=(replace(scenario, signals=signals),))
+
+
+@pytest.fixture(scope="module")
+def careless(tight) -> SavedRule:
+    """A policy that sends everything away, over whatever link, at the lowest clocks."""
+    known, actions = NominalModel.of(tight), every_action(tight.layout)[::3]
     n_inputs = PolicyFeatures(known, actions).n_inputs
     shapes = [(4, n_inputs), (len(actions), 4)]
     layers = [(np.zeros(shape, np.float32), np.zeros(shape[0], np.float32)) for shape in shapes]
     layers[-1][1][actions[:, -1].argmin()] = 1e4
-    return SavedRule("advised", advised_rule(actions, layers), swinging.layout)
+    return SavedRule("advised", advised_rule(actions, layers), tight.layout)
 
 
 @pytest.fixture(scope="module")
-def found(swinging, careless):
+def found(tight, careless):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(constraint, "RIVALS", ("oracle", "model-search"))
-        return follow(swinging, constrained(swinging, careless), 6)
+        return follow(tight, constrained(tight, careless), 6)
 
 
 def test_a_tighter_constraint_brings_more_requests_in_time(found):
