@@ -13,6 +13,7 @@ import grpc
 from partition.codec.encoded import Encoded
 from partition.edge import offload_rule
 from partition.edge.answers import AnswerCheck
+from partition.edge.link_probe import LinkProbe
 from partition.edge.server_speed import ServerSpeed
 from partition.edge.standing import Standing
 from partition.errors import CloudError, DeadlineExceededError, ServerBusyError
@@ -21,16 +22,18 @@ from partition.model.split_point import SplitPoint
 from partition.security.tls import ClientSecurity
 from partition.transport import grpc_options, refusals, rpc, wire
 from partition.transport.link_estimator import LinkEstimate, LinkEstimator
+from partition.transport.packet_train import MIN_BYTES, Spread
 from partition.transport.stub import Stub
 
 __all__ = ["CloudClient", "LinkEstimate"]
 
-_PROBE_ROUNDS = 3
-_MIN_PROBE_BYTES, _MAX_PROBE_BYTES = 3_000, 24_000
-_PROBE_S = 0.02
-"""A probe of the rate should take no longer than this on the link as it was."""
-_RATE_MAX_AGE_S = 1.0
+_PROBE_ROUNDS, _PROBE_TRAINS = 3, 4
+"""Trains at most, each longer than the one before, until a longer one says the same."""
+_SAME_RATE = 1.3
 _REFRESH_TIMEOUT_S, _RECONNECT_TIMEOUT_S = 2.0, 1.0
+_SURPRISE = 1.8
+"""A request that took so many times what was expected, or so much less, has met another link."""
+_FULL = grpc.StatusCode.RESOURCE_EXHAUSTED
 _SURE = 0.5
 """Confidence from which an estimate decides whether to send."""
 _COMPUTE_SMOOTHING = 0.3
@@ -68,6 +71,9 @@ class CloudClient:
         self._estimator = LinkEstimator(clock)
         self._server_load = 0.0
         self._refreshing = False
+        self._measured = threading.Event()
+        self._sent_s = -math.inf
+        self._link_probe = LinkProbe(self._echo, self._train_ended, clock)
         self._counting = threading.Lock()
         self._turns = threading.BoundedSemaphore(grpc_options.CALLS_AT_ONCE)
         self._in_flight = 0
@@ -146,27 +152,26 @@ class CloudClient:
         number, message = self._stub.request(point, encoded)
         self._check_hope(point, len(message), deadline_s)
         deadline_s -= self._wait_for_turn(deadline_s)
-        start_s = self._clock()
-        self._count(1)
+        start_s = self._sent_s = self._clock()
         try:
             answer = self._ask(message, deadline_s)
         except DeadlineExceededError:
-            self._estimator.missed(len(message), deadline_s)
+            self._missed(point, len(message), deadline_s)
             raise
-        finally:
-            self._count(-1)
-            self._turns.release()
         try:
             reply = self._stub.reply(answer, number)
         except CloudError as error:
             raise self._answers.refused(str(error)) from error
         self._answers.check(reply.outputs)
         self._standing.served()
-        self._estimator.transferred(len(message), self._clock() - start_s - reply.compute_s)
+        self._transferred(len(message), self._clock() - start_s - reply.compute_s)
         self._server_load = reply.load
         self._server_speed.answered(point, reply.compute_s, reply.load)
         known_s = self._compute_s.get(point.index, reply.compute_s)
         self._compute_s[point.index] = known_s + _COMPUTE_SMOOTHING * (reply.compute_s - known_s)
+        if self._train_is_due and not self._refreshing:  # the link is free until the next request
+            self._begin_measuring()
+            self._link_probe.begin(self.link)
         return reply
 
     def server_flops_per_s(self, usual: float) -> float:
@@ -187,10 +192,11 @@ class CloudClient:
         link = self._recent_link()
         if link is None or link.confidence < _SURE:
             return math.inf
-        return link.transfer_s(message_bytes) + self._compute_s.get(point.index, 0.0)
+        link_s = link.transfer_s(message_bytes) + self._estimator.excess_s(message_bytes)
+        return link_s + self._compute_s.get(point.index, 0.0)
 
     def probe(self, timeout_s: float = 2.0) -> LinkEstimate:
-        """Measure round trip and rate with a few empty requests and one or two of up to 24 kB.
+        """Measure round trip and rate with a few empty requests and trains of messages.
 
         Raises:
             CloudError: the server does not answer in time.
@@ -201,35 +207,52 @@ class CloudClient:
             self._server_load = self._stub.load(answer)
 
         self._estimator.probe(echo, 0, _PROBE_ROUNDS)
-        for n_bytes in (_MIN_PROBE_BYTES, _MAX_PROBE_BYTES):
-            if self._estimator.probe(echo, n_bytes) > _PROBE_S:
+        rate_bps = 0.0
+        for _ in range(_PROBE_TRAINS):
+            self._begin_measuring()
+            self._link_probe.begin(self.link)
+            self._measured.wait(timeout_s)
+            link = self.link
+            if link is None or link.rate_bps < _SAME_RATE * rate_bps:
                 break
-        estimate = self.link
-        if estimate is None:
+            rate_bps = link.rate_bps
+        if link is None:
             raise CloudError(f"{self._address} gave no estimate of the link")
-        return estimate
+        return link
 
     def refresh(self) -> None:
-        """Start to measure round trip and server load, and a stale rate, in the background.
+        """Start to measure round trip and server load, and once a second the rate.
 
-        For times when nothing is sent; costs an empty request, or when the rate is older than a
-        second one of 3 to 24 kB, about 20 ms of the link. While a request or another measurement
-        is under way, none is started.
+        In the background; costs an empty request, and a train of messages that takes 10 ms of the
+        link. While a request or another measurement is under way, none is started.
         """
         if self._refreshing or self._in_flight or not self._standing.is_reachable:
             return
-        self._refreshing = True
-        n_bytes = self._probe_bytes()
+        self._begin_measuring()
         start_s = self._clock()
-        call = self._stub.echo.future(
-            bytes(n_bytes), timeout=_REFRESH_TIMEOUT_S, metadata=self._metadata
-        )
-        call.add_done_callback(lambda done: self._refreshed(done, n_bytes, start_s))
+        self._echo(b"").add_done_callback(lambda call: self._came_back(call, start_s))
 
     def close(self) -> None:
         """Close the connection."""
         self._standing.close()
         self._channel.close()
+
+    def _transferred(self, message_bytes: int, elapsed_s: float) -> None:
+        """Learn from a request, and measure at once what it has only hinted at."""
+        link = self._recent_link()
+        self._estimator.transferred(message_bytes, elapsed_s)
+        if link is not None:
+            expected_s = link.transfer_s(message_bytes) + self._estimator.excess_s(message_bytes)
+            if not 1.0 / _SURPRISE < elapsed_s / expected_s < _SURPRISE:
+                self._link_probe.surprised()
+
+    def _missed(self, point: SplitPoint, message_bytes: int, deadline_s: float) -> None:
+        """Learn from a request that had no answer, and measure what has become of the link."""
+        compute_s = self._compute_s.get(point.index)
+        if compute_s is not None and compute_s < deadline_s:  # else it may be the server
+            self._estimator.missed(message_bytes, deadline_s - compute_s)
+        if self._link_probe.surprised():
+            self.refresh()
 
     def _wait_for_turn(self, deadline_s: float) -> float:
         """Wait until few enough requests of this client are under way; the time that took, s.
@@ -248,32 +271,54 @@ class CloudClient:
         with self._counting:
             self._in_flight += change
 
-    def _probe_bytes(self) -> int:
-        """Size of the next measurement."""
-        link = self.link
-        if link is None:
-            return _MIN_PROBE_BYTES
-        if link.age_s < _RATE_MAX_AGE_S:
-            return 0
-        return round(min(max(link.rate_bps * _PROBE_S / 8, _MIN_PROBE_BYTES), _MAX_PROBE_BYTES))
+    @property
+    def _train_is_due(self) -> bool:
+        return not self._in_flight and self._link_probe.is_due
 
-    def _refreshed(self, call: Any, n_bytes: int, start_s: float) -> None:
-        """Take the result of `refresh`; runs in a thread of gRPC's."""
-        elapsed_s = self._clock() - start_s
+    def _echo(self, message: bytes) -> Any:
+        """The future of a call that measures the link."""
+        return self._stub.echo.future(message, timeout=_REFRESH_TIMEOUT_S, metadata=self._metadata)
+
+    def _came_back(self, call: Any, start_s: float) -> None:
+        """Take the result of an empty request; runs in a thread of gRPC's."""
+        elapsed_s, is_heard = self._clock() - start_s, self._hear(call)
+        if is_heard and not self._in_flight:  # else it was not alone on the link
+            self._estimator.transferred(0, elapsed_s)
+        if is_heard and self._train_is_due:
+            self._link_probe.begin(self.link)
+        else:
+            self._measuring_ended()
+
+    def _train_ended(self, spread: Spread | None, call: Any) -> None:
+        """Take the result of a train; runs in a thread of gRPC's."""
+        if spread is None and not call.cancelled() and call.code() is _FULL:
+            self._link_probe.crowded()
+        elif self._hear(call) and spread is not None and not spread.is_mixed_with(self._sent_s):
+            self._estimator.spread(spread)
+        self._measuring_ended()
+
+    def _begin_measuring(self) -> None:
+        self._refreshing = True
+        self._measured.clear()
+
+    def _measuring_ended(self) -> None:
+        self._refreshing = False
+        self._measured.set()
+
+    def _hear(self, call: Any) -> bool:
+        """Take in the server's load; whether a call that measures was answered."""
         try:
             self._server_load = self._stub.load(call.result())
-            if not self._in_flight:  # else it was not alone on the link
-                self._estimator.transferred(n_bytes, elapsed_s)
+            return True
         except grpc.RpcError as error:
             self._failure(error, _REFRESH_TIMEOUT_S)
             if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-                self._estimator.missed(n_bytes, _REFRESH_TIMEOUT_S)
+                self._estimator.missed(MIN_BYTES, _REFRESH_TIMEOUT_S)
         except CloudError as error:
             self._standing.shut_out(error)
         except grpc.FutureCancelledError:
             pass
-        finally:
-            self._refreshing = False
+        return False
 
     def _recent_link(self) -> LinkEstimate | None:
         now_s = self._clock()
@@ -296,16 +341,27 @@ class CloudClient:
             )
 
     def _ask(self, message: bytes, deadline_s: float) -> bytes:
+        """Send a request in its turn, which ends here."""
+        self._count(1)
+        try:
+            return self._ask_twice(message, deadline_s)
+        finally:
+            self._count(-1)
+            self._turns.release()
+
+    def _ask_twice(self, message: bytes, deadline_s: float) -> bytes:
         """Send a request, once more if the connection broke and there is time."""
-        start_s = self._clock()
+        due_s, is_measuring = self._clock() + deadline_s, self._refreshing
         try:
             return self._once(self._stub.infer, message, deadline_s)
         except grpc.RpcError as error:
-            left_s = deadline_s - (self._clock() - start_s)
-            if not self._may_retry(error, len(message), left_s):
+            left_s = due_s - self._clock()
+            if error.code() is _FULL and is_measuring:  # with this client's own train
+                self._measured.wait(max(left_s, 0.0))
+            elif not self._may_retry(error, len(message), left_s):
                 raise self._failure(error, deadline_s, is_request=True) from error
         try:
-            return self._once(self._stub.infer, message, left_s)
+            return self._once(self._stub.infer, message, max(due_s - self._clock(), 0.0))
         except grpc.RpcError as error:
             raise self._failure(error, deadline_s, is_request=True) from error
 

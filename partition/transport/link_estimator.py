@@ -1,10 +1,12 @@
 """Link estimator: rate and round trip from transfers, with age and confidence.
 
 Each finished transfer says how long so many bits took, each missed deadline that they took longer
-than that; where nothing else is sent, messages can be sent to be timed. The round trip is the
-median of the last few transfers whose bits hardly counted; a belief over the rate on a logarithmic
-grid takes in all of them, small ones for as much as they show, and spreads as time passes because
-links change.
+than that, and each train of messages in which time its bits arrived, whatever the round trip. The
+round trip is the median of the last few transfers whose bits hardly counted; a belief over the rate
+on a logarithmic grid takes in all of them, small ones for as much as they show, and spreads as time
+passes because links change. What a transfer takes beyond round trip and bits (copying on both
+sides, a connection that waits for acknowledgements after a pause) is learned by its size while a
+train is fresh: else it would be taken for a slower link.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from partition.transport.packet_train import FIRST_WINDOW_BYTES, Spread
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -48,6 +52,18 @@ _DRIFT = 0.05
 _FADING_S = 10.0
 _CLOSE = 3
 """An estimate is right when the rate lies within so many places of the grid: within a quarter."""
+# Scatter of a train's time, besides `_SCATTER`: threads that wait for a processor at its ends.
+_SPREAD_JITTER_S = 0.0004
+# A train this old still says what a transfer should have taken.
+_FRESH_S = 3.0
+# Weight of the latest train, and the logarithm beyond which it is of another link.
+_TRAIN_SMOOTHING, _ANOTHER_LINK = 0.3, 0.7
+# Weight of the latest excess, and where it ends besides slow start: a slower link must not pass for
+# it.
+_EXCESS_SMOOTHING = 0.2
+_EXCESS_S = 0.005
+# A train whose first answer was late by more than this stood in a queue on the link.
+_MOST_LATE_S = 0.01
 # Taken in then at the latest, so that memory stays bounded while no caller asks.
 _MAX_PENDING = 64
 _TELLING_SHARE = 0.2
@@ -84,7 +100,19 @@ class _Transfer(NamedTuple):
     bits: float
     elapsed_s: float
     at_s: float
-    is_finished: bool
+    is_finished: bool = True
+    waited_s: float | None = None
+    """Of a train."""
+
+    @property
+    def is_train(self) -> bool:
+        """Whether only the spread of its bits counts."""
+        return self.waited_s is not None
+
+    @property
+    def size(self) -> int:
+        """Transfers of about this size take alike."""
+        return round(2.0 * math.log2(max(self.bits, 1.0)))
 
 
 class LinkEstimator:
@@ -104,6 +132,10 @@ class LinkEstimator:
         self._belief: Float64Array = np.full(len(_RATES_BPS), 1.0 / len(_RATES_BPS))
         self._round_trips_s: deque[float] = deque(maxlen=_N_ROUND_TRIPS)
         self._rtt_s = math.inf
+        self._excess: dict[int, tuple[float, int]] = {}
+        """By size: seconds, and how many transfers they come from."""
+        self._train_s, self._train_bps = -math.inf, math.nan
+        """When the last one was, and what the last few said together."""
         self._updated_s = clock()
         self._told_s: float | None = None
 
@@ -114,7 +146,11 @@ class LinkEstimator:
             message_bytes: size of the request; replies are small.
             elapsed_s: time without the server's own, s.
         """
-        self._note(_Transfer(8.0 * message_bytes, max(elapsed_s, 1e-6), self._clock(), True))
+        self._note(_Transfer(8.0 * message_bytes, max(elapsed_s, 1e-6), self._clock()))
+
+    def spread(self, train: Spread) -> None:
+        """Take in a train of messages."""
+        self._note(_Transfer(train.bits, train.elapsed_s, self._clock(), waited_s=train.waited_s))
 
     def probe(self, send: Callable[[bytes], object], message_bytes: int, tries: int = 1) -> float:
         """Send some messages, one after the other, and take in the fastest.
@@ -142,7 +178,14 @@ class LinkEstimator:
 
     def missed(self, message_bytes: int, deadline_s: float) -> None:
         """Take in a request that had no answer within `deadline_s`: a bound of the rate."""
-        self._note(_Transfer(8.0 * message_bytes, max(deadline_s, 1e-6), self._clock(), False))
+        self._note(
+            _Transfer(8.0 * message_bytes, max(deadline_s, 1e-6), self._clock(), is_finished=False)
+        )
+
+    def excess_s(self, message_bytes: int) -> float:
+        """What a message of this size takes beyond round trip and bits, as far as is known, s."""
+        with self._lock:
+            return self._excess_s(_Transfer(8.0 * message_bytes, 0.0, 0.0))
 
     def estimate(self, server_load: float = 0.0) -> LinkEstimate | None:
         """The link as of now; None before the first transfer that showed the rate.
@@ -182,20 +225,58 @@ class LinkEstimator:
     def _update(self, transfer: _Transfer) -> None:
         silence_s = max(transfer.at_s - self._updated_s, 0.0)
         self._updated_s = transfer.at_s
-        if transfer.is_finished:
-            self._learn_round_trip(transfer)
-        elif math.isinf(self._rtt_s):
-            return
-        predicted_s = self._rtt_s + transfer.bits / _RATES_BPS
-        belief = _aged(self._belief, silence_s) * _likelihood(transfer, predicted_s)
+        if transfer.is_train:
+            self._follow_train(transfer)
+            predicted_s = transfer.bits / _RATES_BPS
+        else:
+            if transfer.is_finished:
+                self._learn_round_trip(transfer)
+            elif math.isinf(self._rtt_s):
+                return
+            predicted_s = self._rtt_s + self._excess_s(transfer) + transfer.bits / _RATES_BPS
+        jitter_s = self._jitter_s(transfer)
+        belief = _aged(self._belief, silence_s) * _likelihood(transfer, predicted_s, jitter_s)
         self._belief = belief / belief.sum()
         bits_s = transfer.bits / self._likeliest()[0]
-        tells = bits_s >= _TELLING_SHARE * (bits_s + self._rtt_s)
+        tells = transfer.is_train or bits_s >= _TELLING_SHARE * (bits_s + self._rtt_s)
         if transfer.bits > _EMPTY_BITS and (tells or self._told_s is None):
             self._told_s = transfer.at_s
+        self._learn_excess(transfer)
+
+    def _jitter_s(self, transfer: _Transfer) -> float:
+        if transfer.waited_s is None:
+            return _JITTER_S
+        late_s = transfer.waited_s - self._rtt_s if math.isfinite(self._rtt_s) else 0.0
+        return _SPREAD_JITTER_S + min(max(late_s, 0.0), _MOST_LATE_S)
+
+    def _follow_train(self, train: _Transfer) -> None:
+        """Requests must not have a say in this: what they take longer would explain itself."""
+        shown_bps = train.bits / train.elapsed_s
+        step = math.log(shown_bps / self._train_bps) if self._train_s > -math.inf else math.inf
+        if train.at_s - self._train_s > _FRESH_S or abs(step) > _ANOTHER_LINK:
+            self._train_bps = shown_bps
+        else:
+            self._train_bps *= math.exp(_TRAIN_SMOOTHING * step)
+        self._train_s = train.at_s
+
+    def _excess_s(self, transfer: _Transfer) -> float:
+        return self._excess.get(transfer.size, (0.0, 0))[0]
+
+    def _learn_excess(self, transfer: _Transfer) -> None:
+        is_request = transfer.is_finished and not transfer.is_train and transfer.bits > _EMPTY_BITS
+        if not is_request or transfer.at_s - self._train_s > _FRESH_S:
+            return
+        before_s, n = self._excess.get(transfer.size, (0.0, 0))
+        most_s = _EXCESS_S + slow_start_s(transfer.bits / 8.0, self._train_bps, self._rtt_s)
+        seen_s = transfer.elapsed_s - self._rtt_s - transfer.bits / self._train_bps
+        if seen_s <= most_s:  # else the link has changed
+            weight = max(1.0 / (n + 1), _EXCESS_SMOOTHING)
+            now_s = before_s + weight * (max(seen_s, 0.0) - before_s)
+            self._excess[transfer.size] = (now_s, n + 1)
 
     def _learn_round_trip(self, transfer: _Transfer) -> None:
         bits_s = transfer.bits / self._likeliest()[0] if self._told_s is not None else 0.0
+        bits_s += self._excess_s(transfer)
         is_small = self._told_s is not None and bits_s < _TELLING_SHARE * (bits_s + self._rtt_s)
         # Something much slower than that is rather a slower rate than a longer way.
         is_likely = transfer.elapsed_s < 2.0 * (bits_s + self._rtt_s)
@@ -229,9 +310,22 @@ def _aged(belief: Float64Array, silence_s: float) -> Float64Array:
     return np.asarray((1.0 - step) * moved + step * (_STEPS @ belief))
 
 
-def _likelihood(transfer: _Transfer, predicted_s: Float64Array) -> Float64Array:
+def slow_start_s(n_bytes: float, rate_bps: float, rtt_s: float) -> float:
+    """Time that a connection spends waiting for acknowledgements when it sends after a pause, s.
+
+    Its window begins with ten packets and doubles with each round trip (RFC 6928, RFC 5681).
+    """
+    waits_s, window_bytes = 0.0, float(FIRST_WINDOW_BYTES)
+    while n_bytes > window_bytes:
+        waits_s += max(rtt_s - 8.0 * window_bytes / rate_bps, 0.0)
+        n_bytes -= window_bytes
+        window_bytes *= 2.0
+    return waits_s
+
+
+def _likelihood(transfer: _Transfer, predicted_s: Float64Array, jitter_s: float) -> Float64Array:
     """How well each rate explains the transfer; logarithms of times scatter."""
-    scatter = _SCATTER + _JITTER_S / predicted_s
+    scatter = _SCATTER + jitter_s / predicted_s
     off = np.log(transfer.elapsed_s / predicted_s) / scatter
     if transfer.is_finished:
         # Two-sided exponential: pauses are commoner than a bell curve has them.

@@ -9,11 +9,12 @@ import grpc
 import pytest
 
 from partition.codec.codec import Codec
+from partition.edge import link_probe
 from partition.edge.client import CloudClient
 from partition.errors import CloudUnavailableError, DeadlineExceededError
 from partition.server.cloud_server import CloudServer
 from partition.transport import wire
-from partition.transport.link_estimator import LinkEstimator
+from partition.transport.packet_train import PAIR, Spread, Train
 
 DEADLINE_S = 5.0
 
@@ -87,14 +88,28 @@ def test_requests_tell_the_rate_without_any_probe(tiny, server, encoded):
         assert 1e6 < client.link.rate_bps <= 1e10
 
 
-def test_late_replies_lower_the_rate(tiny, client, encoded):
+def test_late_replies_lower_the_rate(tiny, client, encoded, monkeypatch):
     know(client)
     client._stub.infer = too_late
+    client._compute_s[0] = 0.001
+    monkeypatch.setattr(client, "refresh", lambda: None)
     for _ in range(4):
         with pytest.raises(DeadlineExceededError):
             client.infer(tiny.split_points[0], encoded, 0.04)
         client._standing.breaker.close()
     assert client.link.rate_bps < 0.8 * 8e6
+
+
+def test_a_late_reply_of_a_server_that_never_answered_lets_the_link_be_measured(
+    tiny, client, encoded
+):
+    know(client)
+    before = client.link.rate_bps
+    client._stub.infer = too_late
+    with pytest.raises(DeadlineExceededError):
+        client.infer(tiny.split_points[0], encoded, 0.12)
+    wait_for(lambda: not client._refreshing)
+    assert client.link.rate_bps > 0.9 * before
 
 
 def test_what_cannot_be_in_time_is_not_sent(tiny, client, encoded, now_s):
@@ -117,13 +132,14 @@ class TestRefresh:
     @pytest.fixture
     def sizes(self, client, monkeypatch):
         """Bytes of each message that measures."""
-        seen = []
-        refreshed = client._refreshed
-        monkeypatch.setattr(
-            client,
-            "_refreshed",
-            lambda call, n, start_s: (seen.append(n), refreshed(call, n, start_s)),
-        )
+        seen, echo = [], client._echo
+
+        def counted(message):
+            seen.append(len(message))
+            return echo(message)
+
+        monkeypatch.setattr(client, "_echo", counted)
+        monkeypatch.setattr(client._link_probe, "_send", counted)
         return seen
 
     def test_the_first_one_finds_the_link(self, client):
@@ -132,23 +148,71 @@ class TestRefresh:
         assert client.link.rate_bps > 0
         assert client.link.age_s == 0.0
 
-    def test_a_fresh_rate_costs_an_empty_message_and_a_stale_one_a_large_one(
+    def test_a_rate_is_measured_once_a_second_and_the_round_trip_each_time(
         self, client, now_s, sizes
     ):
-        know(client, rate_bps=1e9)
-        for wait_s in (0.5, 0.49, 0.02, 0.5):
+        know(client)
+        trains = []
+        for wait_s in (0.5, 0.5, 0.5, 0.25, 0.75):
+            sizes.clear()
             now_s[0] += wait_s
             refresh(client)
-        assert sizes == [0, 0, 24_000, 0]
-        assert client.link.age_s == 0.5
+            assert sizes[0] == 0
+            trains.append(sum(sizes) > 0)
+        assert trains == [True, False, True, False, True]
 
-    def test_a_slow_link_is_measured_with_few_bytes(self, client, now_s, sizes):
-        for rate_bps, size in ((0.3e6, 3_000), (4e6, 10_000)):
-            client._estimator = LinkEstimator(client._clock)
-            know(client, rate_bps)
-            now_s[0] += 2.0
-            refresh(client)
-            assert sizes[-1] == pytest.approx(size, rel=0.3)
+    @pytest.mark.parametrize("rate_bps", [0.3e6, 4e6, 50e6])
+    def test_a_train_takes_a_hundredth_of_the_link_or_three_kilobytes(
+        self, client, sizes, rate_bps, monkeypatch
+    ):
+        know(client, rate_bps)
+        monkeypatch.setattr(link_probe, "GROWTH", 1e6)  # here a pair is slow for other reasons
+        refresh(client)
+        allowed = max(0.01 * rate_bps / 8, 3_000)
+        assert 0.7 * allowed < sum(sizes) < 1.3 * allowed + 2 * PAIR.message_bytes
+
+    def test_a_link_that_became_slow_is_not_held_up_by_a_train_for_the_fast_one(
+        self, client, sizes, now_s
+    ):
+        know(client, rate_bps=200e6)
+        client._link_probe._after_pair(
+            Train.planned(200e6), Spread(2 * 12_000, 0.024, 0.02, 0.0), None
+        )
+        wait_for(lambda: not client._refreshing)
+        assert sum(sizes) <= 1.2 * 8 * 1e6 * 0.01 / 8
+
+    def test_a_request_among_the_messages_spoils_a_train_and_one_behind_them_does_not(
+        self, client, now_s
+    ):
+        know(client)
+        spread, answered = (
+            Spread(1e5, 0.01, waited_s=0.02, began_s=100.0),
+            client._stub.echo.future(b""),
+        )
+        for sent_s, is_taken in ((100.005, False), (100.02, True), (99.0, True)):
+            now_s[0] += 1.0
+            before = client._estimator._train_s
+            client._sent_s = sent_s
+            client._train_ended(spread, answered)
+            assert client.link is not None  # takes in what is noted
+            assert (client._estimator._train_s > before) == is_taken
+
+    def test_a_server_without_room_for_a_train_is_spared_some(self, client, now_s):
+        know(client)
+
+        class Full(grpc.RpcError):
+            def cancelled(self):
+                return False
+
+            def code(self):
+                return grpc.StatusCode.RESOURCE_EXHAUSTED
+
+        client._train_ended(None, Full())
+        assert client._standing.is_reachable  # for requests there may be room
+        now_s[0] += 9.0
+        assert not client._link_probe.is_due
+        now_s[0] += 1.5
+        assert client._link_probe.is_due
 
     def test_it_learns_the_servers_load(self, client):
         client._server_load = 1.0
@@ -160,6 +224,7 @@ class TestRefresh:
         for _ in range(3):
             client.refresh()
         assert len(client._stub.echo.calls) == 1
+        client._link_probe._began_s = client._clock()
         client._stub.echo.finish(wire.pack_echo(0.5))
         client.refresh()
         assert len(client._stub.echo.calls) == 2
@@ -219,6 +284,7 @@ class TestBreaker:
             address = f"127.0.0.1:{server.port}"
             client = CloudClient(address, tiny)
             client.infer(point, encoded, DEADLINE_S)
+            wait_for(lambda: not client._refreshing)
         with client:
             with pytest.raises(CloudUnavailableError, match="no cloud server"):
                 client.infer(point, encoded, DEADLINE_S)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from partition.transport.link_estimator import LinkEstimator
+from partition.transport.packet_train import Spread, Train
 from tests.hw.fake.clock import FakeClock
 
 RTT_S = 0.02
@@ -191,3 +192,81 @@ def test_many_transfers_are_taken_in_even_if_nobody_asks():
         link.send(50_000)
     assert len(link.estimator._pending) < 100
     assert link.is_right()
+
+
+class TestTrains:
+    """Messages that arrive one after the other show the rate, whatever the round trip."""
+
+    def arrivals(self, train, rate_bps, rtt_s, packets=10):
+        """As TCP sends them after a pause: some packets, each round trip twice as many."""
+        left, window, sent_s, link_s, arrived_s = packets, packets, 0.0, 0.0, []
+        for _ in range(train.n_messages):
+            rest = train.message_bytes + 70
+            while rest > 0:
+                if left == 0:
+                    sent_s += rtt_s
+                    window *= 2
+                    left = window
+                left -= 1
+                link_s = max(link_s, sent_s) + 8 * (min(rest, 1448) + 52) / rate_bps * 1448 / 1500
+                rest -= 1448
+            arrived_s.append(link_s + rtt_s)
+        return arrived_s
+
+    def seen(self, link, bits, scatter):
+        """A train over the link, whose time scatters."""
+        elapsed_s = bits / link.rate_bps * np.exp(scatter * link.random.normal())
+        return Spread(bits, elapsed_s, link.rtt_s, link.clock())
+
+    @pytest.mark.parametrize("rate_bps", [2e6, 10e6, 50e6, 200e6])
+    @pytest.mark.parametrize("rtt_s", [0.0035, 0.045])
+    def test_they_show_the_rate_through_the_gaps_of_a_slow_start(self, rate_bps, rtt_s):
+        train = Train.planned(rate_bps)
+        spread = train.spread(0.0, self.arrivals(train, rate_bps, rtt_s))
+        assert spread.bits / spread.elapsed_s == pytest.approx(rate_bps, rel=0.25)
+        assert train.n_bytes <= max(1.02 * rate_bps * 0.01 / 8, 3_000)
+
+    def test_an_idle_board_knows_the_rate_of_a_link_with_a_long_round_trip(self):
+        link = SimulatedLink(50e6, rtt_s=0.045)
+        link.send(24)
+        for _ in range(10):
+            link.clock.sleep(1.0)
+            link.estimator.spread(self.seen(link, 5e5, 0.1))
+        assert link.estimator.estimate().rate_bps == pytest.approx(50e6, rel=0.1)
+
+    def test_what_requests_take_beyond_their_bits_is_not_taken_for_a_slower_link(self):
+        """A 16 kB request that waits for an acknowledgement, every tenth of a second."""
+        link = SimulatedLink(20e6, rtt_s=0.045, pauses=0.0)
+        link.send(24)
+        for _ in range(15):
+            link.estimator.spread(self.seen(link, 2e5, 0.05))
+            for _ in range(10):
+                link.clock.sleep(0.1)
+                took_s = (0.084 + 8 * 16_384 / 20e6) * np.exp(0.02 * link.random.normal())
+                link.estimator.transferred(16_384, took_s)
+        assert link.estimator.estimate().rate_bps == pytest.approx(20e6, rel=0.1)
+        assert link.estimator.excess_s(16_384) == pytest.approx(0.039, rel=0.15)
+        assert link.estimator.excess_s(150_000) == 0.0
+
+    def test_a_slower_link_does_not_pass_for_an_excess(self):
+        link = SimulatedLink(50e6, rtt_s=0.0035, pauses=0.0)
+        link.send(24)
+        for _ in range(10):
+            link.estimator.spread(self.seen(link, 5e5, 0.0))
+            link.send(150_000)
+        link.rate_bps = 5e6
+        link.send(150_000)
+        assert link.estimator.excess_s(150_000) < 0.02
+        link.estimator.spread(self.seen(link, 1e5, 0.0))
+        assert link.is_right()
+
+    def test_answers_that_were_held_up_together_say_little(self):
+        """A server that paused answers all of a train at once."""
+        link = SimulatedLink(10e6, rtt_s=0.0035, pauses=0.0)
+        link.send(24)
+        for n in range(12):
+            link.clock.sleep(1.0)
+            bunched = n % 3 == 2
+            elapsed_s = 0.001 if bunched else 0.01
+            link.estimator.spread(Spread(1e5, elapsed_s, 0.0035 + 0.009 * bunched, 0.0))
+        assert link.estimator.estimate().rate_bps == pytest.approx(10e6, rel=0.1)
