@@ -1,4 +1,4 @@
-"""Two network namespaces joined by a cable whose uplink a token bucket shapes; needs root.
+"""Two network namespaces, joined by a cable whose uplink a token bucket shapes; needs root.
 
 Nothing leaves them: they know each other and themselves, and no route leads out.
 """
@@ -31,9 +31,14 @@ def shape_command(rate_bps: float) -> list[str]:
 
 
 class Namespaces:
-    """A context manager; whatever happens, processes and namespaces are gone afterwards."""
+    """A context manager; whatever happens, processes and namespaces are gone afterwards.
 
-    def __init__(self) -> None:
+    Args:
+        cable: whether to join them.
+    """
+
+    def __init__(self, *, cable: bool = True) -> None:
+        self._cable = cable
         number = f"dvfo-{os.getpid()}-{next(_numbers)}"
         self.edge, self.cloud = f"{number}-edge", f"{number}-cloud"
         self._processes: list[subprocess.Popen[str]] = []
@@ -59,7 +64,8 @@ class Namespaces:
             process.wait(_COMMAND_TIMEOUT_S)
             for stream in (process.stdin, process.stdout, process.stderr):
                 with suppress(OSError):  # what was still to be written
-                    stream.close()
+                    if stream is not None:
+                        stream.close()
 
     def popen(self, namespace: str, *arguments: object) -> subprocess.Popen[str]:
         """Start a module of Python in a namespace."""
@@ -85,6 +91,8 @@ class Namespaces:
         sides = ((self.edge, "uplink", EDGE_ADDRESS), (self.cloud, "downlink", CLOUD_ADDRESS))
         for name, _, _ in sides:
             _run("ip", "netns", "add", name)
+        if not self._cable:
+            return
         _run(
             *f"ip -n {self.edge} link add uplink type veth peer name downlink".split(),
             *f"netns {self.cloud}".split(),

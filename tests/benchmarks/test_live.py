@@ -1,0 +1,195 @@
+"""Live runs beside the simulator: the relay, the table that grows, the page, and one short run."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from benchmarks.live import __main__ as live
+from benchmarks.live import link
+from benchmarks.live.actions import COLUMNS, KEY, measure
+from benchmarks.live.figures import predicted
+from benchmarks.live.page import actions_page, estimates_page
+from benchmarks.live.plan import ACTIONS, CONTROL, Cell, cells
+from benchmarks.live.relay import Direction
+from benchmarks.live.rows import Rows
+from envs.errors import EnvError
+
+POSSIBLE = os.geteuid() == 0 and link.TUN.exists()
+
+
+@pytest.fixture
+def direction():
+    """Packets of 1,250 bytes over 1 Mbit/s take 10 ms each, and 20 ms more to get there."""
+    (near, source), (sink, far) = (socket.socketpair(type=socket.SOCK_SEQPACKET) for _ in range(2))
+    for end in (source, sink):
+        end.setblocking(False)
+    far.setblocking(False)
+    yield Way(near, far, Direction(source.fileno(), sink.fileno(), rate_bps=1e6, delay_s=0.02))
+    for end in (near, source, sink, far):
+        end.close()
+
+
+class Way:
+    """One direction of a relay with both of its ends."""
+
+    def __init__(self, near, far, relay):
+        self._near, self._far, self.relay = near, far, relay
+
+    def send(self, n, now_s):
+        for i in range(n):
+            self._near.send(bytes([i]) * 1_250)
+        self.relay.take(now_s)
+
+    def arrived(self, now_s):
+        self.relay.deliver(now_s)
+        packets = []
+        while True:
+            try:
+                packets.append(self._far.recv(2_000)[0])
+            except BlockingIOError:
+                return packets
+
+
+class TestRelay:
+    def test_packets_come_at_the_rate_after_the_delay_and_in_order(self, direction):
+        direction.send(3, 100.0)
+        seen = [direction.arrived(100.0 + ms / 1e3) for ms in (29, 31, 39, 41, 49, 51)]
+        assert seen == [[], [0], [], [1], [], [2]]
+        assert direction.relay.queued_bytes == 0
+
+    def test_a_pause_does_not_save_up_rate(self, direction):
+        direction.send(1, 100.0)
+        assert direction.arrived(200.0) == [0]
+        direction.send(2, 200.0)
+        assert direction.arrived(200.035) == [0]
+
+    def test_another_rate_holds_for_what_comes_later(self, direction):
+        direction.send(1, 100.0)
+        direction.relay.rate_bps = 1e5
+        direction.send(1, 100.0)
+        assert [due for due, _ in direction.relay.queue] == pytest.approx([100.03, 100.13])
+
+    def test_a_full_queue_drops(self, direction, monkeypatch):
+        monkeypatch.setattr("benchmarks.live.relay._QUEUE_BYTES", 2_500)
+        direction.send(5, 100.0)
+        assert direction.arrived(101.0) == [0, 1]
+
+
+class TestRows:
+    COLUMNS, KEY = ("name", "repeat", "value"), ("name", "repeat")
+
+    def rows(self, path):
+        return Rows(path, self.COLUMNS, self.KEY)
+
+    def test_a_table_goes_on_where_it_was_left(self, tmp_path):
+        path = tmp_path / "table.csv"
+        self.rows(path).add({"name": "a", "repeat": 0, "value": 1.25})
+        again = self.rows(path)
+        assert again.has({"name": "a", "repeat": 0})
+        assert not again.has({"name": "a", "repeat": 1})
+        again.add({"name": "a", "repeat": 1, "value": 2.0})
+        assert [row["value"] for row in self.rows(path).rows] == ["1.25", "2"]
+
+    def test_a_row_that_was_cut_off_is_measured_again(self, tmp_path):
+        path = tmp_path / "table.csv"
+        path.write_text("name,repeat,value\na,0,1\nb,0")
+        assert not self.rows(path).has({"name": "b", "repeat": 0})
+
+    def test_another_table_is_left_alone(self, tmp_path):
+        path = tmp_path / "table.csv"
+        path.write_text("x,y\n1,2\n")
+        with pytest.raises(EnvError, match="another table"):
+            self.rows(path)
+        assert path.read_text() == "x,y\n1,2\n"
+
+
+def row(**changes):
+    """A run that is as simulated."""
+    compared = {
+        f"{side}_{name}": "1"
+        for name in ("latency_s", "energy_j", "cost", "in_time")
+        for side in ("live", "sim")
+    }
+    fell_back = {"live_fell_back": "0", "sim_fell_back": "0"}
+    about = {"requests": "200", "tries": "1", "control_off": "0.01", "gflop_per_s": "100"}
+    key = {"action": CONTROL, "rate_mbps": "10", "rtt_ms": "3.5", "repeat": "0"}
+    return key | about | compared | fell_back | changes
+
+
+class TestPage:
+    def test_what_is_as_simulated_misses_nothing(self):
+        page = actions_page([row(), row(repeat="1", live_latency_s="1.02")])
+        assert "1 of 1 cells" in page
+        assert "| 400 |" in page
+
+    @pytest.mark.parametrize(
+        ("changes", "missed"),
+        [
+            ({"live_latency_s": "1.11"}, "latency_s"),
+            ({"live_energy_j": "0.94"}, "energy_j"),
+            ({"live_cost": "1.06"}, "cost"),
+            ({"live_in_time": "0.97"}, "in_time"),
+        ],
+    )
+    def test_a_missed_bar_is_named(self, changes, missed):
+        page = actions_page([row(**changes)])
+        assert "0 of 1 cells" in page
+        assert f"| {missed} |" in page
+
+    def test_disturbed_runs_are_counted(self):
+        assert "3 were taken again" in actions_page([row(tries="4", control_off="0.05")])
+
+    def test_estimates_have_two_bars(self):
+        key = {"sends": "nothing", "rate_mbps": "10", "rtt_ms": "45", "repeat": "0"}
+        good = {"median": "0.95", "within_10": "1", "within_25": "0.95", "rtt_read_ms": "47"}
+        assert "1 of 1 cells" in estimates_page([key | good])
+        assert "0 of 1 cells" in estimates_page([key | good | {"within_25": "0.8"}])
+        assert "0 of 1 cells" in estimates_page([key | good | {"median": "1.2"}])
+
+
+def test_the_plan_has_every_action_on_every_link():
+    whole = list(cells(short=False))
+    assert len(whole) == len(set(whole)) == 6 * len(ACTIONS)
+    assert set(cells(short=True)) <= set(whole)
+
+
+def test_who_may_not_make_namespaces_is_told(monkeypatch, capsys):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert live.main(["actions"]) == 2
+    assert "needs root" in capsys.readouterr().err
+
+
+def test_without_tun_devices_the_module_is_named(monkeypatch, capsys):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(link, "TUN", Path("/nowhere/tun"))
+    assert live.main(["estimates"]) == 2
+    assert "modprobe tun" in capsys.readouterr().err
+
+
+def test_the_prediction_of_the_board_alone_is_its_model(lite0, tmp_path):
+    found = predicted(lite0, Cell(CONTROL, 10.0, 3.5), 150.0, tmp_path)
+    assert found.fell_back == 0.0
+    assert 0.04 < found.latency_s < 0.07
+    assert found.in_time > 0.97
+
+
+@pytest.mark.skipif(not POSSIBLE, reason="live runs need root and /dev/net/tun")
+def test_a_short_live_run_is_as_simulated(lite0, tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmarks.live.actions.MAX_TRIES", 1)
+    monkeypatch.setattr("benchmarks.live.actions.CONTROL_S", 2.0)
+    rows = Rows(tmp_path / "live.csv", COLUMNS, KEY)
+    cell = Cell("max clocks, input", 10.0, 3.5)
+    for _ in range(2):  # the second time there is nothing left to do
+        measure(rows, [cell], lite0, repeats=1, seconds=4.0, report=lambda _: None)
+    (only,) = rows.rows
+    found = {name: float(only[name]) for name in COLUMNS if name != "action"}
+    assert found["requests"] > 20
+    # The link is too slow for the picture: the board finishes by itself, in both worlds.
+    assert found["sim_fell_back"] == 1.0
+    assert found["live_fell_back"] > 0.9
+    assert found["live_energy_j"] == pytest.approx(found["sim_energy_j"], rel=0.1)
+    assert found["live_latency_s"] == pytest.approx(found["sim_latency_s"], rel=0.5)
