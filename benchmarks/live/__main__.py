@@ -37,7 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("what", choices=("actions", "estimates"), nargs="?", default="actions")
+    kinds = ("actions", "estimates")
+    parser.add_argument(
+        "what", choices=kinds, nargs="?", default=kinds[0], help="to measure (%(default)s)"
+    )
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder (%(default)s)")
     parser.add_argument("--repeats", type=int, default=REPEATS, help="of each cell (%(default)s)")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of a run (%(default)s)")

@@ -57,11 +57,13 @@ _SPREAD_JITTER_S = 0.0004
 # A train this old still says what a transfer should have taken.
 _FRESH_S = 3.0
 # Weight of the latest train, and the logarithm beyond which it is of another link.
-_TRAIN_SMOOTHING, _ANOTHER_LINK = 0.3, 0.7
+_TRAIN_SMOOTHING, _ANOTHER_LINK, _RELIABLE = 0.3, 0.7, 0.5
 # Weight of the latest excess, and where it ends besides slow start: a slower link must not pass for
 # it.
 _EXCESS_SMOOTHING = 0.2
 _EXCESS_S = 0.005
+# After which TCP begins again: no retransmission timer is shorter (RFC 6298 as Linux has it).
+_PAUSE_S = 0.2
 # A train whose first answer was late by more than this stood in a queue on the link.
 _MOST_LATE_S = 0.01
 # Taken in then at the latest, so that memory stays bounded while no caller asks.
@@ -225,8 +227,9 @@ class LinkEstimator:
     def _update(self, transfer: _Transfer) -> None:
         silence_s = max(transfer.at_s - self._updated_s, 0.0)
         self._updated_s = transfer.at_s
+        jitter_s = self._jitter_s(transfer)
         if transfer.is_train:
-            self._follow_train(transfer)
+            self._follow_train(transfer, jitter_s)
             predicted_s = transfer.bits / _RATES_BPS
         else:
             if transfer.is_finished:
@@ -234,14 +237,13 @@ class LinkEstimator:
             elif math.isinf(self._rtt_s):
                 return
             predicted_s = self._rtt_s + self._excess_s(transfer) + transfer.bits / _RATES_BPS
-        jitter_s = self._jitter_s(transfer)
         belief = _aged(self._belief, silence_s) * _likelihood(transfer, predicted_s, jitter_s)
         self._belief = belief / belief.sum()
         bits_s = transfer.bits / self._likeliest()[0]
         tells = transfer.is_train or bits_s >= _TELLING_SHARE * (bits_s + self._rtt_s)
         if transfer.bits > _EMPTY_BITS and (tells or self._told_s is None):
             self._told_s = transfer.at_s
-        self._learn_excess(transfer)
+        self._learn_excess(transfer, silence_s - transfer.elapsed_s)
 
     def _jitter_s(self, transfer: _Transfer) -> float:
         if transfer.waited_s is None:
@@ -249,26 +251,31 @@ class LinkEstimator:
         late_s = transfer.waited_s - self._rtt_s if math.isfinite(self._rtt_s) else 0.0
         return _SPREAD_JITTER_S + min(max(late_s, 0.0), _MOST_LATE_S)
 
-    def _follow_train(self, train: _Transfer) -> None:
+    def _follow_train(self, train: _Transfer, jitter_s: float) -> None:
         """Requests must not have a say in this: what they take longer would explain itself."""
         shown_bps = train.bits / train.elapsed_s
         step = math.log(shown_bps / self._train_bps) if self._train_s > -math.inf else math.inf
-        if train.at_s - self._train_s > _FRESH_S or abs(step) > _ANOTHER_LINK:
+        reliable = train.elapsed_s / (train.elapsed_s + 4.0 * jitter_s)
+        is_other = abs(step) > _ANOTHER_LINK and reliable > _RELIABLE
+        if train.at_s - self._train_s > _FRESH_S or is_other:
             self._train_bps = shown_bps
         else:
-            self._train_bps *= math.exp(_TRAIN_SMOOTHING * step)
+            self._train_bps *= math.exp(_TRAIN_SMOOTHING * reliable * step)
         self._train_s = train.at_s
 
     def _excess_s(self, transfer: _Transfer) -> float:
         return self._excess.get(transfer.size, (0.0, 0))[0]
 
-    def _learn_excess(self, transfer: _Transfer) -> None:
+    def _learn_excess(self, transfer: _Transfer, pause_s: float) -> None:
         is_request = transfer.is_finished and not transfer.is_train and transfer.bits > _EMPTY_BITS
         if not is_request or transfer.at_s - self._train_s > _FRESH_S:
             return
         before_s, n = self._excess.get(transfer.size, (0.0, 0))
-        most_s = _EXCESS_S + slow_start_s(transfer.bits / 8.0, self._train_bps, self._rtt_s)
-        seen_s = transfer.elapsed_s - self._rtt_s - transfer.bits / self._train_bps
+        bits_s = transfer.bits / self._train_bps
+        most_s = min(_EXCESS_S, bits_s)
+        if pause_s >= _PAUSE_S:
+            most_s += slow_start_s(transfer.bits / 8.0, self._train_bps, self._rtt_s)
+        seen_s = transfer.elapsed_s - self._rtt_s - bits_s
         if seen_s <= most_s:  # else the link has changed
             weight = max(1.0 / (n + 1), _EXCESS_SMOOTHING)
             now_s = before_s + weight * (max(seen_s, 0.0) - before_s)
@@ -326,7 +333,12 @@ def slow_start_s(n_bytes: float, rate_bps: float, rtt_s: float) -> float:
 def _likelihood(transfer: _Transfer, predicted_s: Float64Array, jitter_s: float) -> Float64Array:
     """How well each rate explains the transfer; logarithms of times scatter."""
     scatter = _SCATTER + jitter_s / predicted_s
-    off = np.log(transfer.elapsed_s / predicted_s) / scatter
+    if (
+        transfer.is_train
+    ):  # answers that were held up together come at once: by so much, not so often
+        off = (transfer.elapsed_s / predicted_s - 1.0) / scatter
+    else:
+        off = np.log(transfer.elapsed_s / predicted_s) / scatter
     if transfer.is_finished:
         # Two-sided exponential: pauses are commoner than a bell curve has them.
         return np.asarray((1.0 - _OUTLIER) * np.exp(-np.abs(off)) / (2.0 * scatter) + _ANY)

@@ -235,13 +235,13 @@ class TestTrains:
         assert link.estimator.estimate().rate_bps == pytest.approx(50e6, rel=0.1)
 
     def test_what_requests_take_beyond_their_bits_is_not_taken_for_a_slower_link(self):
-        """A 16 kB request that waits for an acknowledgement, every tenth of a second."""
+        """A 16 kB request that waits for an acknowledgement, three times a second."""
         link = SimulatedLink(20e6, rtt_s=0.045, pauses=0.0)
         link.send(24)
         for _ in range(15):
             link.estimator.spread(self.seen(link, 2e5, 0.05))
-            for _ in range(10):
-                link.clock.sleep(0.1)
+            for _ in range(3):
+                link.clock.sleep(0.35)
                 took_s = (0.084 + 8 * 16_384 / 20e6) * np.exp(0.02 * link.random.normal())
                 link.estimator.transferred(16_384, took_s)
         assert link.estimator.estimate().rate_bps == pytest.approx(20e6, rel=0.1)
