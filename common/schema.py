@@ -13,6 +13,8 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta, inspect
 
+from common.regular_file import read_text
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -48,10 +50,10 @@ def read_toml(
     Raises:
         Exception: `error_class`, if it is missing, unreadable, not TOML or of another form.
     """
-    if not path.is_file():
-        raise error_class(f"{kind} {path} does not exist; check the path")
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=_number)
+        document = tomllib.loads(read_text(path), parse_float=_number)
+    except FileNotFoundError:
+        raise error_class(f"{kind} {path} does not exist; check the path") from None
     except (OSError, ValueError, RecursionError) as error:
         raise error_class(f"{kind} {path} cannot be read: {error}; correct the file") from None
     try:
