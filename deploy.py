@@ -214,7 +214,7 @@ def _parser() -> argparse.ArgumentParser:
         "--source",
         type=Path,
         default=None,
-        help="folder of photographs, .npy or .npz file of the network's inputs, or fashion-mnist",
+        help="folder of photographs, .npy, .npz or .wav file of inputs, or fashion-mnist",
     )
     requests.add_argument(
         "--listen",
