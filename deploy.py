@@ -189,8 +189,12 @@ def _show(line: str, printing: Outage) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--run", type=Path, required=True, help="folder that train.py wrote")
+    parser = argparse.ArgumentParser(
+        command.program("deploy"), description=__doc__.splitlines()[0] if __doc__ else None
+    )
+    parser.add_argument(
+        "--run", type=Path, required=True, help=f"folder that {command.program('train')} wrote"
+    )
     parser.add_argument(
         "--own",
         default=None,

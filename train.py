@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt as stopped:
         way = f"--sweep {arguments.sweep}" if arguments.sweep else "--resume with the run's folder"
-        print(f"stopped; python train.py {way} goes on", file=sys.stderr)
+        print(f"stopped; {command.call('train')} {way} goes on", file=sys.stderr)
         return command.exit_code(stopped)
 
 
@@ -106,15 +106,16 @@ def _tune(arguments: argparse.Namespace) -> int:
         providers=arguments.providers,
     )
     print(tune_run(arguments.init, run_dir, place))
-    print(f"\npolicy is in {run_dir}\nnext: python deploy.py --run {run_dir}")
+    print(f"\npolicy is in {run_dir}\nnext: {command.call('deploy')} --run {run_dir}")
     return 0
 
 
 def _config(arguments: argparse.Namespace) -> TrainConfig:
     if arguments.board != SIMULATED:
         raise AgentError(
-            f"train.py trains on the simulated board only, not on {arguments.board!r}: use --board "
-            f"{SIMULATED}, or --init RUN to fine-tune a trained policy on a board"
+            f"{command.program('train')} trains on the simulated board only, not on "
+            f"{arguments.board!r}: use --board {SIMULATED}, or --init RUN to fine-tune a trained "
+            "policy on a board"
         )
     return TrainConfig(
         board=arguments.board,
@@ -146,7 +147,9 @@ def _seed(text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(
+        command.program("train"), description=__doc__.splitlines()[0] if __doc__ else None
+    )
     names = (*DECIDERS.names(), *ABLATIONS)
     boards = f"{SIMULATED}; with --init one of {', '.join(board_names())}"
     parser.add_argument("--board", default=SIMULATED, help=boards)

@@ -37,7 +37,7 @@ from partition import array_file
 from partition.errors import PartitionError
 
 RUNS_DIR = Path("results/runs")
-REMEDY = "train it longer, or deploy best-static (python train.py --algo best-static)"
+REMEDY = f"train it longer, or deploy best-static ({command.call('train')} --algo best-static)"
 USER_ERRORS = (AgentError, EnvError, HardwareError, PartitionError)
 
 

@@ -27,6 +27,8 @@ ignores (SIGPIPE, SIGXFSZ: what was written fails with an error instead)."""
 SIGNAL_EXIT_CODE = 128
 """Added to a signal's number, as shells do."""
 USER_ERROR_EXIT_CODE = 2
+_PREFIX = "dvfo-"
+_OF_CHECKOUT = os.path.join(os.path.dirname(os.path.dirname(__file__)), "pyproject.toml")
 _MEMORY = (
     "this process gets no more memory; raise its limit (ulimit -v, a control group's memory.max) "
     "or end other programs"
@@ -64,6 +66,22 @@ def is_started_from(package: str) -> bool:
         return False
     names = [argument.removeprefix("-m") for argument in sys.orig_argv]
     return any(name == package or name.startswith(f"{package}.") for name in names)
+
+
+def program(name: str) -> str:
+    """What a user calls `train.py` or `deploy.py`, whose name without its ending is given.
+
+    In a checkout they are files, unless this process was started by a command of an installation.
+    """
+    words = (word for word in sys.orig_argv[1:] if not word.startswith("-"))
+    is_installed = os.path.basename(next(words, "")).startswith(_PREFIX)
+    return f"{_PREFIX}{name}" if is_installed or not os.path.isfile(_OF_CHECKOUT) else f"{name}.py"
+
+
+def call(name: str) -> str:
+    """The words that start `train.py` or `deploy.py`, for a sentence that tells to do so."""
+    started = program(name)
+    return f"python {started}" if started.endswith(".py") else started
 
 
 def begin() -> None:

@@ -183,3 +183,21 @@ def test_every_command_is_run_so(package):
     for path in commands:
         end = path.read_text().splitlines()[-1]
         assert re.fullmatch(r" +sys\.exit\((command|cli)\.run\(\w+(, \"[^\"]+\")?\)\)", end), path
+
+
+@pytest.mark.parametrize(
+    ("started", "is_checkout", "said"),
+    [
+        (["python", "train.py", "--seed", "1"], True, ("train.py", "python deploy.py")),
+        (["python", "-m", "hw.doctor"], True, ("train.py", "python deploy.py")),
+        (["python", "-m", "hw.doctor"], False, ("dvfo-train", "dvfo-deploy")),
+        (["python", "/opt/bin/dvfo-train", "--seed", "1"], True, ("dvfo-train", "dvfo-deploy")),
+        (["python", "train.py", "--out", "dvfo-x"], True, ("train.py", "python deploy.py")),
+        (["python"], False, ("dvfo-train", "dvfo-deploy")),
+    ],
+)
+def test_commands_are_named_as_they_can_be_started(monkeypatch, started, is_checkout, said):
+    monkeypatch.setattr(sys, "orig_argv", started)
+    if not is_checkout:
+        monkeypatch.setattr(command, "_OF_CHECKOUT", "/nowhere/pyproject.toml")
+    assert (command.program("train"), command.call("deploy")) == said

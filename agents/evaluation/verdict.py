@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agents.evaluation.evaluate import OVERALL, STATIC
 from agents.evaluation.rows import ALL, EvaluationRow
+from common import command
 
 YARDSTICKS = (STATIC, "random")
 """What a policy that is worth deploying must not cost more than; over several scenarios it is the
@@ -51,7 +52,7 @@ def last_words(
     where = f"policy and pictures are in {run_dir}"
     better = beaten_by(rows, policy)
     if not better:
-        return f"{where}\nnext: python deploy.py --run {run_dir}"
+        return f"{where}\nnext: {command.call('deploy')} --run {run_dir}"
     others = " and ".join(f"{name} ({cost:.3f})" for name, cost in better.items())
     return (
         f"{where}\nwarning: on held-out episodes {policy} costs {costs(rows)[policy]:.3f} a step, "
