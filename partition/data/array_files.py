@@ -121,6 +121,6 @@ def _typed(path: Path, array: Array, spec: TensorSpec) -> Array:
         return as_type(array, np.dtype(spec.dtype))
     except ValueError as error:
         raise SampleError(
-            f"{path} holds no input {spec.name!r} of the network ({error}): scale or convert it "
-            "before it is written"
+            f"{path} holds input {spec.name!r} not of the network's type ({error}): scale or "
+            "convert it before it is written"
         ) from error

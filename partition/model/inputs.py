@@ -94,5 +94,5 @@ def _typed(x: Any, dtype: np.dtype[Any], position: int) -> npt.NDArray[Any]:
         return as_type(array, dtype)
     except ValueError as error:
         raise WireError(
-            f"input {position} is none of the network ({error}): scale or convert it first"
+            f"input {position} is not of the network's type ({error}): scale or convert it first"
         ) from error
