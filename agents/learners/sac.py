@@ -6,6 +6,7 @@ from stable_baselines3 import SAC
 
 from agents.learners.algorithm import Algorithm
 from agents.learners.off_policy import SETTINGS
+from agents.learners.search_space import SAC as SEARCH
 from agents.learning.export import freeze, read_layers
 from agents.policy.frozen import FrozenPolicy
 from agents.policy.metadata import PolicyMetadata
@@ -24,4 +25,5 @@ RECIPE = Algorithm(
     settings={**SETTINGS, "ent_coef": "auto_0.05"},
     freeze=_freeze,
     head="box",
+    search=SEARCH,
 )
