@@ -77,6 +77,7 @@ OFF_POLICY: dict[str, Dimension] = {
 }
 SAC: dict[str, Dimension] = {
     **OFF_POLICY,
+    "gradient_steps": Choices((2, 4, 8)),
     "ent_coef": Choices(("auto_0.02", "auto_0.05", "auto_0.2")),
     "target_entropy": Span(-12.0, -2.0),
 }

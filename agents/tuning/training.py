@@ -90,7 +90,7 @@ def run_training(
     if training.trial > 0:
         given = {**given, **training.settings}
     watches: list[tuple[Validation, _Watch]] = []
-    training.costs = []
+    training.costs, training.reason = [], ""
 
     def watch(_: object, validation: Validation) -> list[BaseCallback]:
         title = f"trial {training.trial}, seed {training.seed}"

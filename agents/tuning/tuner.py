@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -32,6 +33,8 @@ N_SPARED = 3
 its settings."""
 N_AT_RANDOM = 8
 """Trials before the sampler begins to guess where better settings are."""
+LONGEST = 3.0
+"""Processor time of a training over that of what ships; with more of it anything is better."""
 _LOCK = "tuning.lock"
 _STATES = {"done": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 
@@ -133,9 +136,16 @@ class _Search:
         return self._optuna.ask(known)
 
     def _try(self, training: Training, trial: optuna.Trial) -> None:
+        longest_s = LONGEST * self.study.trials[0].cpu_s
+        began_s = time.process_time()
+
         def is_hopeless(n: int, cost: float) -> bool:
             trial.report(cost, n)
-            return training.trial > 0 and trial.should_prune()
+            if training.trial == 0:
+                return False
+            if is_slow := time.process_time() - began_s > longest_s > 0.0:
+                training.reason = f"takes more than {LONGEST:.0f} times as long as what ships"
+            return is_slow or trial.should_prune()
 
         self._run(training, is_hopeless)
         self._optuna.tell(trial, training.cost, _STATES[training.state])
@@ -166,6 +176,10 @@ class _Search:
         )
 
 
+def _words(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 def _begun(config: TrainConfig, n_trials: int, folder: Path) -> Study:
     """A new study, or the one that was cut."""
     if not is_search(folder):
@@ -175,8 +189,8 @@ def _begun(config: TrainConfig, n_trials: int, folder: Path) -> Study:
     for name, value in was.items():
         if value != asked[name]:
             raise RunFolderError(
-                f"{folder} was begun with {name} {value}, now it is {asked[name]}; give another "
-                f"--out, or --resume {folder} alone"
+                f"{folder} was begun with {name} {_words(value)}, now it is "
+                f"{_words(asked[name])}; give another --out, or --resume {folder} alone"
             )
     study.n_trials = n_trials
     return study

@@ -184,6 +184,26 @@ def test_what_fails_is_written_down_and_the_others_go_on(config, scored, tmp_pat
         tune(config, 2, tmp_path / "none")
 
 
+def test_what_takes_much_longer_than_what_ships_ends(config, tmp_path, monkeypatch):
+    now_s = [0.0]
+
+    def run(training, _config, _world, is_hopeless=lambda *_: False):
+        for n in range(1, 5):
+            now_s[0] += 2.0 if training.trial == 0 else 10.0
+            if is_hopeless(n, 1.0):
+                training.state = "pruned"
+                return 18
+        training.state, training.cost, training.cpu_s = "done", 1.0, 8.0
+        return 18
+
+    monkeypatch.setattr(tuner.time, "process_time", lambda: now_s[0])
+    monkeypatch.setattr(tuner, "run_training", run)
+    tune(config, 2, tmp_path)
+    assert now_s[0] == 8.0 + 30.0 + 2 * 8.0
+    _, slow, *_ = read(tmp_path).trainings
+    assert (slow.state, slow.reason) == ("pruned", "takes more than 3 times as long as what ships")
+
+
 def test_two_processes_do_not_search_in_one_folder(config, scored, tmp_path, monkeypatch):
     def again(training, *_):
         with pytest.raises(RunFolderError, match="another process searches in"):
