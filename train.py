@@ -3,6 +3,7 @@
 python train.py [--device tx2] [--model efficientnet-lite0] [--scenario all] [--algo advised] ...
 python train.py --resume RUN              go on with a run that was cut
 python train.py --sweep FILE.toml         many runs, one table
+python train.py --algo ppo --tune 20      search for better settings of a learner
 python train.py --init RUN --board emulated [--cloud HOST:PORT] [--total-timesteps 1000]
                                           fine-tune a policy on a board, in wall-clock time
 """
@@ -29,6 +30,8 @@ from agents.training.hyperparams import parsed
 from agents.training.live import LIVE_STEPS, LiveTuningConfig, tune_run
 from agents.training.run import TrainConfig, resumed, run
 from agents.training.sweep import Sweep
+from agents.tuning.study_file import read as read_search
+from agents.tuning.tuner import is_search, tune
 from envs.errors import EnvError
 from envs.sim.build import ALL_SCENARIOS
 from envs.sim.effects import EFFECTS
@@ -49,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; user errors end in one sentence and exit code 2."""
     arguments = _parser().parse_args(argv)
     try:
+        if arguments.tune or (arguments.resume and is_search(arguments.resume)):
+            return _search(arguments)
         if arguments.init:
             return _tune(arguments)
         return _sweep(arguments.sweep) if arguments.sweep else _train(arguments)
@@ -70,9 +75,8 @@ def _train(arguments: argparse.Namespace) -> int:
         words = run(_resumed(run_dir, arguments.algo), run_dir, is_new=False)
     else:
         config = _config(arguments)
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         name = config.algo.replace(":", ".")
-        default = RUNS_DIR / f"EdgeSplitSim-v0__{name}__{config.seed}__{stamp}"
+        default = RUNS_DIR / f"EdgeSplitSim-v0__{name}__{config.seed}__{_stamp()}"
         run_dir = arguments.out or default
         words = run(config, run_dir)
     print(f"\n{words}")
@@ -81,13 +85,32 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _resumed(run_dir: Path, algo: str) -> TrainConfig:
     """What a run that was cut was told; code that its file names runs if it is named here, too."""
-    config = resumed(run_dir)
+    return _allowed(resumed(run_dir), run_dir, algo)
+
+
+def _allowed(config: TrainConfig, run_dir: Path, algo: str) -> TrainConfig:
     if is_own(config.algo) and config.algo != algo:
         raise AgentError(
             f"{run_dir} was trained by {config.algo}, code that does not come with dvfo and may do "
             f"anything; name it if it may run: --algo {config.algo}"
         )
     return config
+
+
+def _search(arguments: argparse.Namespace) -> int:
+    """Search for settings in a new folder, or go on in that of a search."""
+    for option in ("init", "sweep", "target"):
+        if getattr(arguments, option) is not None:
+            raise AgentError(f"--tune searches for settings by itself; leave --{option} out")
+    if arguments.resume:
+        study = read_search(arguments.resume)
+        config = _allowed(study.config, arguments.resume, arguments.algo)
+        print(tune(config, arguments.tune or study.n_trials, arguments.resume))
+        return 0
+    config = _config(arguments)
+    default = RUNS_DIR / f"tuned-{config.algo.replace(':', '.')}__{config.seed}__{_stamp()}"
+    print(tune(config, arguments.tune, arguments.out or default))
+    return 0
 
 
 def _sweep(path: Path) -> int:
@@ -130,6 +153,10 @@ def _config(arguments: argparse.Namespace) -> TrainConfig:
         target=arguments.target,
         hyperparams=parsed(arguments.hyperparams),
     )
+
+
+def _stamp() -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
 
 
 def _positive(text: str) -> int:
@@ -206,6 +233,13 @@ def _parser() -> argparse.ArgumentParser:
     tuning = parser.add_argument_group("with --init")
     add_link_options(tuning)
     add_providers_option(tuning)
+    parser.add_argument(
+        "--tune",
+        type=_positive,
+        default=None,
+        metavar="N",
+        help="try N settings of --algo, then train the best again with other seeds",
+    )
     parser.add_argument("--sweep", type=Path, default=None, help="train what a .toml file lists")
     return parser
 

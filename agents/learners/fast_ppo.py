@@ -23,6 +23,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from agents.learners.algorithm import Algorithm, linear_to_zero
 from agents.learners.imitation import ImitationConfig
+from agents.learners.search_space import PPO as SEARCH
 from agents.learning.categoricals import Categoricals
 from agents.learning.export import freeze, read_layers
 from agents.learning.rollout import Minibatch, Rollout
@@ -185,6 +186,7 @@ RECIPE = Algorithm(
         },
     },
     freeze=freeze_actor,
+    search=SEARCH,
 )
 AMORTISED = replace(
     RECIPE, lessons=ImitationConfig(), settings={**RECIPE.settings, "gamma": 0.5, "gae_lambda": 0.9}
