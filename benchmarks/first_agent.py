@@ -22,6 +22,7 @@ import numpy as np
 
 from agents.training.machine import describe_machine
 from benchmarks.page import markdown, write_page
+from common import command
 from tests.partition.netns import CLOUD_ADDRESS, REPOSITORY, Namespaces
 
 AGENT, RIVALS = "sac of the example", ("random", "max-cloud")
@@ -154,4 +155,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

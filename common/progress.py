@@ -65,7 +65,7 @@ class Progress:
             return
         self._draw("")
         if kind is None:
-            logger.warning("%s: done in %s", self._work, _duration(seconds))
+            logger.warning("%s: done in %s", self._work, duration(seconds))
 
     def step(self, name: str = "") -> None:
         """The next step begins."""
@@ -99,12 +99,12 @@ class Progress:
 
     def _text(self, seconds: float) -> str:
         name = f" ({self._name})" if self._name else ""
-        text = f"{self._work}: {self._step} of {self._n_steps}{name}, {_duration(seconds)} so far"
+        text = f"{self._work}: {self._step} of {self._n_steps}{name}, {duration(seconds)} so far"
         n_done = self._step - 1
         if not self._are_alike or n_done < 1:
             return text
         left_s = max(seconds / n_done * self._n_steps - seconds, 0.0)
-        return f"{text}, about {_duration(left_s)} left"
+        return f"{text}, about {duration(left_s)} left"
 
     def _draw(self, text: str) -> None:
         """Put a text in the place of the last one, and the cursor where others go on."""
@@ -121,7 +121,7 @@ def _columns() -> int:
     return _COLUMNS
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """A time in words, in the unit that suits it."""
     if seconds < 100.0:
         return f"{seconds:.0f} s"

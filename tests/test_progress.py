@@ -98,4 +98,4 @@ def test_on_a_terminal_short_work_says_nothing():
 
 @pytest.mark.parametrize(("seconds", "words"), [(7.4, "7 s"), (600.0, "10 min"), (9000.0, "2.5 h")])
 def test_times_are_told_in_the_unit_that_suits_them(seconds, words):
-    assert module._duration(seconds) == words
+    assert module.duration(seconds) == words

@@ -13,17 +13,20 @@ YARDSTICKS = (STATIC, "random")
 """What a policy that is worth deploying must not cost more than; over several scenarios it is the
 one setting for all of them, since no board could deploy one for each."""
 
+LEVEL = 0.01
+"""Share of a cost by which held-out episodes of two seeds differ anyway."""
+
 
 def beaten_by(rows: Sequence[EvaluationRow], policy: str) -> dict[str, float]:
-    """Mean costs on held-out episodes of the yardsticks that a policy costs more than, by name.
+    """Mean costs on held-out episodes of the yardsticks that a policy clearly costs more than.
 
     Args:
         rows: of an evaluation, over all scenarios if there are several.
         policy: its name there.
     """
-    cost = costs(rows)
+    cost, found = costs(rows), costs(rows)[policy] / (1.0 + LEVEL)
     names = [OVERALL if name == STATIC and OVERALL in cost else name for name in YARDSTICKS]
-    return {name: cost[name] for name in names if cost[name] < cost[policy]}
+    return {name: cost[name] for name in names if cost[name] < found}
 
 
 def costs(rows: Sequence[EvaluationRow]) -> dict[str, float]:

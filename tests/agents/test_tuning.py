@@ -323,6 +323,8 @@ def test_a_full_disk_is_one_sentence_and_the_record_stays_whole(
 
     monkeypatch.setattr(tuner, "run_training", fill)
     assert train.main([*options, "--tune", "4", "--out", str(folder)]) == 2
-    assert "error: cannot write the run" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"error: cannot write {folder} (No space left on device); free space" in error
+    assert f"train.py --resume {folder} goes on" in error
     monkeypatch.undo()
     assert [t.state for t in read(folder).trainings] == ["done", "done", "begun"]
