@@ -180,7 +180,7 @@ command.begin()
 from agents.training import sweep
 sweep._SCRIPT = Path(sys.argv[1]) / "train.py"
 file = Path(sys.argv[1]) / "sweep.toml"
-sys.exit(command.run(lambda: sweep.Sweep.load(file, file.parent / "runs").run()))
+sys.exit(command.run(lambda: int(not sweep.Sweep.load(file, file.parent / "runs").run())))
 """
 
 
