@@ -85,17 +85,14 @@ def run_jobs(
     missing = [job for job in jobs if _load(folder, job, _version(job, code)) is None]
     report(f"{len(jobs)} fits to compare, {len(missing)} to be done")
     began_s = time.monotonic()
-    try:
-        with fresh_processes(n_processes) as pool:
-            futures = {pool.submit(measure, job, trace): job for job in missing}
-            for n_done, future in enumerate(as_completed(futures), start=1):
-                job = futures[future]
-                _save(folder, future.result(), _version(job, code))
-                elapsed_s = time.monotonic() - began_s
-                left_s = elapsed_s / n_done * (len(missing) - n_done)
-                report(f"{n_done} of {len(missing)}: {job.name}; about {left_s / 60:.0f} min left")
-    except KeyboardInterrupt:
-        report("stopped: what is finished is compared, and need not be done again")
+    with fresh_processes(n_processes) as pool:
+        futures = {pool.submit(measure, job, trace): job for job in missing}
+        for n_done, future in enumerate(as_completed(futures), start=1):
+            job = futures[future]
+            _save(folder, future.result(), _version(job, code))
+            elapsed_s = time.monotonic() - began_s
+            left_s = elapsed_s / n_done * (len(missing) - n_done)
+            report(f"{n_done} of {len(missing)}: {job.name}; about {left_s / 60:.0f} min left")
     return [measured for job in jobs if (measured := _load(folder, job, _version(job, code)))]
 
 
