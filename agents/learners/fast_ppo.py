@@ -167,7 +167,8 @@ def freeze_actor(agent: Any, metadata: PolicyMetadata) -> FrozenPolicy:
 # Many boards and little look-ahead: what an action does to clocks and queue is nearly all charged
 # to its own step. The entropy bonus must start high, or each axis settles near the first good point
 # it finds, and end at zero. Twice over each batch and small networks: more epochs learn more per
-# step but less per second.
+# step but less per second. What else was tried, by hand and by `train.py --tune`, and what five
+# seeds of these settings come to: results/README.md, results/learners.md.
 RECIPE = Algorithm(
     agent_class=FastPPO,
     n_envs=960,

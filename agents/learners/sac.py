@@ -17,6 +17,10 @@ def _freeze(agent: SAC, metadata: PolicyMetadata) -> FrozenPolicy:
     return freeze(agent, metadata, *read_layers([*actor.latent_pi, actor.mu]))
 
 
+# Four updates a step of all boards, from all that was ever seen: without look-ahead no experience
+# grows old. What else was tried, by hand and by `train.py --tune`, and what five seeds of
+# these settings come to: results/README.md, results/learners.md. The temperature is adapted too
+# slowly to begin at 1.
 RECIPE = Algorithm(
     agent_class=SAC,
     n_envs=64,
