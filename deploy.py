@@ -189,8 +189,12 @@ def _show(line: str, printing: Outage) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--run", type=Path, required=True, help="folder that train.py wrote")
+    parser = argparse.ArgumentParser(
+        command.program("deploy"), description=__doc__.splitlines()[0] if __doc__ else None
+    )
+    parser.add_argument(
+        "--run", type=Path, required=True, help=f"folder that {command.program('train')} wrote"
+    )
     parser.add_argument(
         "--own",
         default=None,
@@ -214,7 +218,7 @@ def _parser() -> argparse.ArgumentParser:
         "--source",
         type=Path,
         default=None,
-        help="folder of photographs, .npy or .npz file of the network's inputs, or fashion-mnist",
+        help="folder of photographs, .npy, .npz or .wav file of inputs, or fashion-mnist",
     )
     requests.add_argument(
         "--listen",

@@ -3,6 +3,7 @@
 python train.py [--device tx2] [--model efficientnet-lite0] [--scenario all] [--algo advised] ...
 python train.py --resume RUN              go on with a run that was cut
 python train.py --sweep FILE.toml         many runs, one table
+python train.py --algo ppo --tune 20      search for better settings of a learner
 python train.py --init RUN --board emulated [--cloud HOST:PORT] [--total-timesteps 1000]
                                           fine-tune a policy on a board, in wall-clock time
 """
@@ -15,6 +16,7 @@ if __name__ == "__main__":
     command.begin()  # before what takes long to import
 
 import argparse
+import errno
 import math
 import sys
 import time
@@ -23,12 +25,15 @@ from pathlib import Path
 
 from agents.deciders.own import is_own
 from agents.errors import AgentError
+from agents.training import workers
 from agents.training.algorithms import ABLATIONS
 from agents.training.all_deciders import DECIDERS
 from agents.training.hyperparams import parsed
 from agents.training.live import LIVE_STEPS, LiveTuningConfig, tune_run
-from agents.training.run import TrainConfig, resumed, run
+from agents.training.run import CONFIG_FILE, TrainConfig, resumed, run
 from agents.training.sweep import Sweep
+from agents.tuning.study_file import read as read_search
+from agents.tuning.tuner import is_search, tune
 from envs.errors import EnvError
 from envs.sim.build import ALL_SCENARIOS
 from envs.sim.effects import EFFECTS
@@ -40,6 +45,7 @@ from partition.security.link_options import add_link_options, link_security
 
 RUNS_DIR = Path("results/runs")
 USER_ERRORS = (AgentError, EnvError, HardwareError, PartitionError)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 DEFAULT_ALGORITHM = "advised"
 TUNING_SCENARIO = "steady-wifi"
 """Of `deploy.py`, too: link and server are what they are, its requests are taken."""
@@ -48,40 +54,74 @@ TUNING_SCENARIO = "steady-wifi"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; user errors end in one sentence and exit code 2."""
     arguments = _parser().parse_args(argv)
+    workers.end_with_parent()
+    folder = _folder(arguments)
     try:
+        if arguments.tune or (arguments.resume and is_search(arguments.resume)):
+            return _search(arguments, folder)
         if arguments.init:
-            return _tune(arguments)
-        return _sweep(arguments.sweep) if arguments.sweep else _train(arguments)
+            return _tune(arguments, folder)
+        return _sweep(arguments.sweep, folder) if arguments.sweep else _train(arguments, folder)
     except USER_ERRORS as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except OSError as error:  # no space left, above all
-        print(f"error: cannot write the run ({error}); free space or give --out", file=sys.stderr)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        print(
+            f"error: cannot write {folder} ({error.strerror}); free space, then "
+            f"{_way_on(arguments, folder)}, or give another --out",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt as stopped:
-        way = f"--sweep {arguments.sweep}" if arguments.sweep else "--resume with the run's folder"
-        print(f"stopped; python train.py {way} goes on", file=sys.stderr)
+        print(f"stopped; {_way_on(arguments, folder)}", file=sys.stderr)
         return command.exit_code(stopped)
 
 
-def _train(arguments: argparse.Namespace) -> int:
-    if arguments.resume:
-        run_dir = arguments.resume
-        words = run(_resumed(run_dir, arguments.algo), run_dir, is_new=False)
+def _folder(arguments: argparse.Namespace) -> Path:
+    """Where what comes of it goes."""
+    if arguments.sweep:
+        return RUNS_DIR / f"sweep-{arguments.sweep.stem}"
+    given: Path | None = arguments.resume or arguments.out
+    if given:
+        return given
+    if arguments.init:
+        return RUNS_DIR / f"tuned-{arguments.init.name}"
+    kind = "tuned" if arguments.tune else "EdgeSplitSim-v0"
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    name = arguments.algo.replace(":", ".").replace("/", "-")
+    return RUNS_DIR / f"{kind}__{name}__{arguments.seed}__{stamp}"
+
+
+def _way_on(arguments: argparse.Namespace, folder: Path) -> str:
+    """What goes on with work that was cut."""
+    if arguments.sweep:
+        way = f"--sweep {arguments.sweep}"
+    elif arguments.init:
+        way = f"--init {arguments.init} --out {folder}"
+    elif is_search(folder) or (folder / CONFIG_FILE).is_file():
+        way = f"--resume {folder}"
     else:
-        config = _config(arguments)
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        name = config.algo.replace(":", ".")
-        default = RUNS_DIR / f"EdgeSplitSim-v0__{name}__{config.seed}__{stamp}"
-        run_dir = arguments.out or default
-        words = run(config, run_dir)
+        return "the same command begins again"
+    return f"{command.call('train')} {way} goes on"
+
+
+def _train(arguments: argparse.Namespace, folder: Path) -> int:
+    if arguments.resume:
+        words = run(_resumed(folder, arguments.algo), folder, is_new=False)
+    else:
+        words = run(_config(arguments), folder)
     print(f"\n{words}")
     return 0
 
 
 def _resumed(run_dir: Path, algo: str) -> TrainConfig:
     """What a run that was cut was told; code that its file names runs if it is named here, too."""
-    config = resumed(run_dir)
+    return _allowed(resumed(run_dir), run_dir, algo)
+
+
+def _allowed(config: TrainConfig, run_dir: Path, algo: str) -> TrainConfig:
     if is_own(config.algo) and config.algo != algo:
         raise AgentError(
             f"{run_dir} was trained by {config.algo}, code that does not come with dvfo and may do "
@@ -90,12 +130,25 @@ def _resumed(run_dir: Path, algo: str) -> TrainConfig:
     return config
 
 
-def _sweep(path: Path) -> int:
-    return 0 if Sweep.load(path, RUNS_DIR / f"sweep-{path.stem}").run() else 1
+def _search(arguments: argparse.Namespace, folder: Path) -> int:
+    """Search for settings in a new folder, or go on in that of a search."""
+    for option in ("init", "sweep", "target"):
+        if getattr(arguments, option) is not None:
+            raise AgentError(f"--tune searches for settings by itself; leave --{option} out")
+    if arguments.resume:
+        study = read_search(folder)
+        config = _allowed(study.config, folder, arguments.algo)
+        print(tune(config, arguments.tune or study.n_trials, folder))
+    else:
+        print(tune(_config(arguments), arguments.tune, folder))
+    return 0
 
 
-def _tune(arguments: argparse.Namespace) -> int:
-    run_dir = arguments.resume or arguments.out or RUNS_DIR / f"tuned-{arguments.init.name}"
+def _sweep(path: Path, folder: Path) -> int:
+    return 0 if Sweep.load(path, folder).run() else 1
+
+
+def _tune(arguments: argparse.Namespace, folder: Path) -> int:
     place = LiveTuningConfig(
         board=arguments.board,
         scenario=arguments.scenario[0] if arguments.scenario else TUNING_SCENARIO,
@@ -105,16 +158,17 @@ def _tune(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         providers=arguments.providers,
     )
-    print(tune_run(arguments.init, run_dir, place))
-    print(f"\npolicy is in {run_dir}\nnext: python deploy.py --run {run_dir}")
+    print(tune_run(arguments.init, folder, place))
+    print(f"\npolicy is in {folder}\nnext: {command.call('deploy')} --run {folder}")
     return 0
 
 
 def _config(arguments: argparse.Namespace) -> TrainConfig:
     if arguments.board != SIMULATED:
         raise AgentError(
-            f"train.py trains on the simulated board only, not on {arguments.board!r}: use --board "
-            f"{SIMULATED}, or --init RUN to fine-tune a trained policy on a board"
+            f"{command.program('train')} trains on the simulated board only, not on "
+            f"{arguments.board!r}: use --board {SIMULATED}, or --init RUN to fine-tune a trained "
+            "policy on a board"
         )
     return TrainConfig(
         board=arguments.board,
@@ -146,7 +200,9 @@ def _seed(text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(
+        command.program("train"), description=__doc__.splitlines()[0] if __doc__ else None
+    )
     names = (*DECIDERS.names(), *ABLATIONS)
     boards = f"{SIMULATED}; with --init one of {', '.join(board_names())}"
     parser.add_argument("--board", default=SIMULATED, help=boards)
@@ -203,6 +259,13 @@ def _parser() -> argparse.ArgumentParser:
     tuning = parser.add_argument_group("with --init")
     add_link_options(tuning)
     add_providers_option(tuning)
+    parser.add_argument(
+        "--tune",
+        type=_positive,
+        default=None,
+        metavar="N",
+        help="try N settings of --algo, then train the best again with other seeds",
+    )
     parser.add_argument("--sweep", type=Path, default=None, help="train what a .toml file lists")
     return parser
 

@@ -33,10 +33,11 @@ from envs.errors import EnvError
 from envs.plant import Indices
 from envs.sim.build import ALL_SCENARIOS, build_sim_config
 from hw.errors import HardwareError
+from partition import array_file
 from partition.errors import PartitionError
 
 RUNS_DIR = Path("results/runs")
-REMEDY = "train it longer, or deploy best-static (python train.py --algo best-static)"
+REMEDY = f"train it longer, or deploy best-static ({command.call('train')} --algo best-static)"
 USER_ERRORS = (AgentError, EnvError, HardwareError, PartitionError)
 
 
@@ -92,8 +93,8 @@ def _table(path: Path) -> Indices:
         PolicyError: the file holds none.
     """
     try:
-        table = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        table = array_file.read_array(path)
+    except (OSError, ValueError) as error:
         raise PolicyError(
             f"listed actions {path} cannot be read ({error}); give what numpy.save wrote"
         ) from None

@@ -6,6 +6,7 @@ Imports nothing that takes time, so that it is in force while everything else is
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -27,6 +28,8 @@ ignores (SIGPIPE, SIGXFSZ: what was written fails with an error instead)."""
 SIGNAL_EXIT_CODE = 128
 """Added to a signal's number, as shells do."""
 USER_ERROR_EXIT_CODE = 2
+_PREFIX = "dvfo-"
+_OF_CHECKOUT = os.path.join(os.path.dirname(os.path.dirname(__file__)), "pyproject.toml")
 _MEMORY = (
     "this process gets no more memory; raise its limit (ulimit -v, a control group's memory.max) "
     "or end other programs"
@@ -66,12 +69,48 @@ def is_started_from(package: str) -> bool:
     return any(name == package or name.startswith(f"{package}.") for name in names)
 
 
+def program(name: str) -> str:
+    """What a user calls `train.py` or `deploy.py`, whose name without its ending is given.
+
+    In a checkout they are files, unless this process was started by a command of an installation.
+    """
+    words = (word for word in sys.orig_argv[1:] if not word.startswith("-"))
+    is_installed = os.path.basename(next(words, "")).startswith(_PREFIX)
+    return f"{_PREFIX}{name}" if is_installed or not os.path.isfile(_OF_CHECKOUT) else f"{name}.py"
+
+
+def call(name: str) -> str:
+    """The words that start `train.py` or `deploy.py`, for a sentence that tells to do so."""
+    started = program(name)
+    return f"python {started}" if started.endswith(".py") else started
+
+
 def begin() -> None:
-    """Let signals and a lack of memory end this process in one sentence from now on."""
+    """Let signals and a lack of memory end this process in one sentence from now on.
+
+    Standard streams that were closed lead nowhere, and letters that one cannot write are escaped.
+    """
+    for number in range(3):
+        _open_somewhere(number)
+    sys.stdout, sys.stderr = (
+        stream or open(number, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process lives
+        for stream, number in ((sys.stdout, 1), (sys.stderr, 2))
+    )
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     for number in SIGNALS:
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, leave)
     sys.excepthook = _tell
+
+
+def _open_somewhere(number: int) -> None:
+    """Or the next file that is opened would be taken for a standard stream."""
+    try:
+        os.fstat(number)
+    except OSError:
+        os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
 
 
 def run(main: Callable[[], int | None], kept: str = "") -> int:
@@ -86,7 +125,7 @@ def run(main: Callable[[], int | None], kept: str = "") -> int:
 
     Returns:
         What it returned, 0 for None; 128 and the signal's number; 2 for want of memory, threads, a
-        package of an extra or a reader of its output.
+        package of an extra, a reader of its output or a file that it can use.
     """
     taken = _taken()
     for number in taken:
@@ -103,10 +142,10 @@ def run(main: Callable[[], int | None], kept: str = "") -> int:
         _say("error: nothing reads the output; keep it open or send it to a file")
         return USER_ERROR_EXIT_CODE
     except (MemoryError, RuntimeError, OSError, ImportError) as error:
-        lack = _lack(error)
-        if lack is None:
+        sentence = _lack(error) or _of_file(error)
+        if sentence is None:
             raise
-        _say(f"error: {lack}")
+        _say(f"error: {sentence}")
         return USER_ERROR_EXIT_CODE
     finally:
         _ignore(taken)  # by the handlers in force now
@@ -162,7 +201,15 @@ def _lack(error: BaseException) -> str | None:
     return _THREADS if any(told in text for told in _TOLD_THREADS) else None
 
 
+def _of_file(error: BaseException) -> str | None:
+    """Which file cannot be used and why; None if it is not about a file."""
+    if not isinstance(error, OSError) or error.filename is None or isinstance(error, ImportError):
+        return None
+    name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
+    return f"{name} cannot be used ({error.strerror}); correct its path or its permissions"
+
+
 def _say(sentence: str) -> None:
     """Write a line at once, whatever is buffered."""
     with suppress(OSError):  # its reader is gone
-        os.write(2, f"{sentence}\n".encode())
+        os.write(2, f"{sentence}\n".encode(errors="backslashreplace"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -12,6 +11,9 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta, inspect
+
+from common.names import meant
+from common.regular_file import read_text
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -48,10 +50,10 @@ def read_toml(
     Raises:
         Exception: `error_class`, if it is missing, unreadable, not TOML or of another form.
     """
-    if not path.is_file():
-        raise error_class(f"{kind} {path} does not exist; check the path")
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=_number)
+        document = tomllib.loads(read_text(path), parse_float=_number)
+    except FileNotFoundError:
+        raise error_class(f"{kind} {path} does not exist; check the path") from None
     except (OSError, ValueError, RecursionError) as error:
         raise error_class(f"{kind} {path} cannot be read: {error}; correct the file") from None
     try:
@@ -94,7 +96,7 @@ def _sentence(told: str, document: Any, start: str, form: Any) -> str:
             return f"{outer}{lack[1]} is missing; add it"
         if stray := re.fullmatch("Object contains unknown field `(.*)`", problem, re.DOTALL):
             told = f"{outer}{stray[1]} = {shown(value[stray[1]])} is no known key"
-            return told + _meant(stray[1], _known_keys(form, re.findall(r"[^.\[\]]+", inside)))
+            return told + meant(stray[1], _known_keys(form, re.findall(r"[^.\[\]]+", inside)))
     except (LookupError, TypeError, ValueError):  # a key that looks like a place
         return f"{place}: {problem}"
     if problem == "Number out of range":
@@ -106,12 +108,6 @@ def _sentence(told: str, document: Any, start: str, form: Any) -> str:
             wanted = wanted.replace("a number", "a finite number")
         return f"{place or 'it'} is {shown(value)}; give {wanted}"
     return f"{outer}{problem}"
-
-
-def _meant(key: str, known: list[str]) -> str:
-    if near := difflib.get_close_matches(key, known, n=1):
-        return f"; did you mean {near[0]}?"
-    return f"; remove it or correct its name ({', '.join(known)})"
 
 
 def _known_keys(form: Any, steps: list[str]) -> list[str]:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
+from common.names import meant
 from envs.errors import EnvError
+
+P = ParamSpec("P")
+EnvT = TypeVar("EnvT")
 
 WEIGHTS = {
     "deadline": "deadline_weight",
@@ -19,6 +26,28 @@ WEIGHTS = {
 """Weights of the cost by its terms, as `envs.objective.Objective` calls them; energy and time are
 weighed by eta."""
 RENDER_MODES = ("ansi", "rgb_array")
+
+
+def only_known(env_id: str) -> Callable[[Callable[P, EnvT]], Callable[P, EnvT]]:
+    """A decorator of what makes an environment: a keyword that it does not have is an EnvError.
+
+    Args:
+        env_id: that `gymnasium.make` is given.
+    """
+
+    def decorate(make: Callable[P, EnvT]) -> Callable[P, EnvT]:
+        known = inspect.signature(make).parameters
+
+        @wraps(make)
+        def checked(*values: P.args, **options: P.kwargs) -> EnvT:
+            for name in options:
+                if name not in known:
+                    raise EnvError(f"{env_id} has no argument {name!r}{meant(name, known)}")
+            return make(*values, **options)
+
+        return checked
+
+    return decorate
 
 
 def name_or_file(argument: str, value: object) -> str:

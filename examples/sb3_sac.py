@@ -20,6 +20,7 @@ if __name__ == "__main__":
     env = gymnasium.make("EdgeSplitSim-v0", continuous=True, **where)
     env = TransformReward(env, lambda reward: -np.log(max(-reward, 1e-3)))
     settings = {"gamma": 0.0, "learning_rate": 1e-3, "ent_coef": "auto_0.1"}
-    SAC("MlpPolicy", env, seed=0, **settings).learn(STEPS).save(f"{OUT}.zip")
+    model = SAC("MlpPolicy", env, seed=0, **settings).learn(STEPS, progress_bar=True)
+    model.save(f"{OUT}.zip")
     freeze.main([f"{OUT}.zip", "--model", MODEL, "--scenario", "lte-driving", "--out", OUT])
     deploy.main(["--run", OUT, "--duration", "5"])

@@ -139,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "learned in simulation may cost more here than the machine's own governors; compare "
             "(docs/board.md)"
         )
-    print(f"next: python train.py --device {out}")
+    print(f"next: {command.call('train')} --device {out}")
     return 0
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from common.regular_file import read_text
 from hw.devtmpfs import open_devtmpfs
 from hw.errors import (
     FrequencyRejectedError,
@@ -45,6 +46,8 @@ class Sysfs:
     def __init__(self, root: Path = Path("/")) -> None:
         self.root = root = root.resolve()  # as `real_path` names files
         self._kept_open = f"{root / 'sys'}/"
+        # A recorded tree may come from anybody, and hold a pipe that would keep its reader waiting.
+        self._flags = os.O_CLOEXEC | (0 if self.is_live else os.O_NONBLOCK)
         self._readers: dict[Path, int] = {}
         self._writers: dict[Path, int] = {}
 
@@ -206,8 +209,9 @@ class Sysfs:
         descriptor = self._readers.get(path)
         if descriptor is None:
             if not str(path).startswith(self._kept_open) or len(self._readers) >= MOST_OPEN:
-                return path.read_text(encoding="utf-8")  # replaced as a whole, or gone soon
-            descriptor = self._readers[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                # Replaced as a whole, or gone soon.
+                return path.read_text(encoding="utf-8") if self.is_live else read_text(path)
+            descriptor = self._readers[path] = os.open(path, os.O_RDONLY | self._flags)
         return os.pread(descriptor, _READ_BYTES, 0).decode()
 
     def _write(self, path: Path, value: str) -> None:
@@ -223,7 +227,7 @@ class Sysfs:
         # Never created: a missing attribute must stay missing. And one write call per value.
         descriptor = self._writers.get(path)
         if descriptor is None:
-            descriptor = self._writers[path] = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            descriptor = self._writers[path] = os.open(path, os.O_WRONLY | self._flags)
         if not self.is_live:
             os.ftruncate(descriptor, 0)  # a recorded file is a plain one
         os.pwrite(descriptor, value.encode(), 0)

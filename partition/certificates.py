@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from common.regular_file import read_bytes
 from partition import cli
 from partition.errors import CloudError
 
@@ -68,10 +69,10 @@ def _authority(
     out: Path,
 ) -> tuple[tuple[x509.Certificate, ec.EllipticCurvePrivateKey], list[Path]]:
     if (out / "ca.pem").exists():
-        key = serialization.load_pem_private_key((out / "ca-key.pem").read_bytes(), None)
+        key = serialization.load_pem_private_key(read_bytes(out / "ca-key.pem"), None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise ValueError("ca-key.pem is no elliptic curve key")
-        return (x509.load_pem_x509_certificate((out / "ca.pem").read_bytes()), key), []
+        return (x509.load_pem_x509_certificate(read_bytes(out / "ca.pem")), key), []
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "dvfo authority")])
     builder = _builder("dvfo authority", key.public_key(), name, _AUTHORITY_DAYS)

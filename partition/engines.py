@@ -6,7 +6,7 @@ versions; `deploy.py` and `partition.server` then begin at once. A line says whi
 
 from __future__ import annotations
 
-from common import extras
+from common import command, extras
 
 if __name__ == "__main__":
     extras.require("compiling engines", "grpc_health")  # the server's side loads what a server does
@@ -54,7 +54,7 @@ def _main() -> None:
         "--side",
         choices=("edge", "server"),
         default="edge",
-        help="what deploy.py runs, or the tails of partition.server (edge)",
+        help=f"what {command.program('deploy')} runs, or the tails of partition.server (edge)",
     )
     parser.add_argument(
         "--max-batch",

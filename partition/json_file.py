@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from partition.regular_file import open_regular
+from common.regular_file import open_regular
 
 _MAX_BYTES = 2**26
 """Many times the largest file that this project writes; the document takes ten times as much."""

@@ -170,6 +170,41 @@ def test_an_output_that_nobody_reads_is_one_sentence():
         assert process.wait(timeout=30) == 2
 
 
+@pytest.mark.parametrize("closed", ["<&- >&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_standard_stream_that_is_closed_leads_nowhere(tmp_path, closed):
+    """And is not taken for the first file that is opened."""
+    code = f"""import sys
+from common import command
+command.begin()
+def main():
+    with open({str(tmp_path / "file")!r}, "w") as file:
+        print("to nobody")
+        print("to nobody", file=sys.stderr, flush=True)
+        assert file.fileno() > 2
+        file.write("kept")
+sys.exit(command.run(main))"""
+    (tmp_path / "code.py").write_text(code)
+    shell = f"PYTHONPATH={REPOSITORY} {sys.executable} {tmp_path / 'code.py'} {closed}"
+    result = subprocess.run(["sh", "-c", shell], check=False, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_letters_that_a_terminal_does_not_have_are_escaped():
+    code = "def main(): print('m\\xefne', '\\udcc3')"
+    result = call(f"import os\n{code}")
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_file_that_cannot_be_used_is_one_sentence(tmp_path):
+    result = call(f"def main(): open({str(tmp_path / 'none' / 'x')!r}, 'w')")
+    assert result.returncode == 2
+    assert result.stderr == (
+        f"error: {tmp_path / 'none' / 'x'} cannot be used (No such file or directory); correct its "
+        "path or its permissions\n"
+    )
+
+
 @pytest.mark.parametrize("package", ["benchmarks", "envs", "hw", "partition"])
 def test_every_command_is_run_so(package):
     """What is not would leave by a signal without giving anything back."""
@@ -183,3 +218,21 @@ def test_every_command_is_run_so(package):
     for path in commands:
         end = path.read_text().splitlines()[-1]
         assert re.fullmatch(r" +sys\.exit\((command|cli)\.run\(\w+(, \"[^\"]+\")?\)\)", end), path
+
+
+@pytest.mark.parametrize(
+    ("started", "is_checkout", "said"),
+    [
+        (["python", "train.py", "--seed", "1"], True, ("train.py", "python deploy.py")),
+        (["python", "-m", "hw.doctor"], True, ("train.py", "python deploy.py")),
+        (["python", "-m", "hw.doctor"], False, ("dvfo-train", "dvfo-deploy")),
+        (["python", "/opt/bin/dvfo-train", "--seed", "1"], True, ("dvfo-train", "dvfo-deploy")),
+        (["python", "train.py", "--out", "dvfo-x"], True, ("train.py", "python deploy.py")),
+        (["python"], False, ("dvfo-train", "dvfo-deploy")),
+    ],
+)
+def test_commands_are_named_as_they_can_be_started(monkeypatch, started, is_checkout, said):
+    monkeypatch.setattr(sys, "orig_argv", started)
+    if not is_checkout:
+        monkeypatch.setattr(command, "_OF_CHECKOUT", "/nowhere/pyproject.toml")
+    assert (command.program("train"), command.call("deploy")) == said

@@ -5,18 +5,22 @@ What an attacker makes carries a fingerprint that fits, so that the hash does no
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
+from partition import array_file
 from partition.errors import ModelFolderError, PartitionError
 from partition.model import network_files
+from partition.model.example_file import EXAMPLE_FILE
 from partition.model.folder import CUTS_FILE, ModelFolder
 from partition.model.graph_file import read_graph
 from partition.model.machine import describe_processor
@@ -243,6 +247,47 @@ def test_what_was_prepared_anew_meanwhile_is_not_served_as_the_old(copy, name):
         runtime.head(folder.split_points[1], random_inputs(folder))
     with pytest.raises(ModelFolderError, match=r"has changed|does not load"):
         SplitRuntime(folder)
+
+
+def _zipped(content, **flags):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("arr_0.npy", content)
+    data = bytearray(packed.getvalue())
+    for header, shift in ((data.index(b"PK\x03\x04"), 0), (data.index(b"PK\x01\x02"), 2)):
+        for name, value in flags.items():
+            at = header + shift + {"encrypted": 6, "method": 8}[name]
+            data[at : at + 2] = value.to_bytes(2, "little")
+    return bytes(data)
+
+
+def _npy(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+SAMPLES = _npy(np.zeros((2, 1, 3, 64, 64), np.float32))
+EXAMPLES = {
+    "encrypted": _zipped(SAMPLES, encrypted=1),
+    "packed in an unknown way": _zipped(SAMPLES, method=99),
+    "other content": _zipped(SAMPLES[:100]),
+    "no zip": SAMPLES,
+    "a number": _zipped(_npy(np.float32(1.0))),
+    "no samples": _zipped(_npy(np.zeros((0, 1, 3, 64, 64), np.float32))),
+    "unpacks to more than is read": _zipped(bytes(2 * 10**6)),
+}
+
+
+@pytest.mark.parametrize("content", EXAMPLES.values(), ids=EXAMPLES)
+def test_an_example_that_is_damaged_or_a_bomb_is_refused(copy, monkeypatch, content):
+    folder = ModelFolder.open(copy)
+    (copy / EXAMPLE_FILE).write_bytes(_zipped(SAMPLES))
+    assert random_inputs(folder)[0].shape == folder.inputs[0].shape
+    (copy / EXAMPLE_FILE).write_bytes(content)
+    monkeypatch.setattr(array_file, "MAX_BYTES", 10**6)
+    with pytest.raises(ModelFolderError, match=r"example\.npz is corrupt \(.+\)"):
+        random_inputs(folder)
 
 
 def profile_of(folder):

@@ -30,6 +30,7 @@ from agents.deciders.base import Decider
 from agents.deciders.nominal import NominalModel
 from agents.deciders.rule import Rule
 from agents.learners.algorithm import Algorithm, linear_to_zero
+from agents.learners.search_space import ON_POLICY
 from agents.policy.layers import Layers
 from agents.policy.metadata import PolicyMetadata
 from agents.policy.saved_rule import SavedRule
@@ -324,4 +325,5 @@ RECIPE = Algorithm(
     freeze=_freeze,
     decider=_decider,
     wrapper=advise,
+    search=ON_POLICY,
 )

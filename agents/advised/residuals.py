@@ -9,7 +9,6 @@ action that was drawn differs from the mean of its draw, which is chance (Robins
 from __future__ import annotations
 
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from agents.errors import AgentError
 from agents.whole_file import written_whole
 from envs.arrays import Floats
 from envs.plant import Indices
+from partition import array_file
 
 PRIOR_SD = 0.03
 """Logarithm of cost that a feature, one standard deviation away from its mean, may make."""
@@ -91,14 +91,13 @@ class Residuals:
             AgentError: it is damaged, or of another portfolio.
         """
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                named = {key: stored[key] for key in ("features", "deviations", "surprises")}
+            named = array_file.read_arrays(path, ("features", "deviations", "surprises"))
             if not np.array_equal(named["features"], self._features):
                 raise ValueError("it is of another portfolio")
             shape = (len(named["surprises"]), self._features.shape[1])
             if named["deviations"].shape != shape or not _all_finite(*named.values()):
                 raise ValueError("it holds no numbers")
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        except (OSError, ValueError) as error:
             raise AgentError(f"{path} is damaged ({error}); tune again in another folder") from None
         self._deviations = list(named["deviations"])
         self._surprises = named["surprises"].tolist()

@@ -19,6 +19,7 @@ from agents.policy.folder import DAMAGE, Policy, Stored, damaged, read
 from agents.policy.frozen import NETWORK, FrozenPolicy
 from agents.policy.saved_rule import RULE, SavedRule
 from agents.rules import KINDS
+from common import command
 from envs.edge_env import EdgeSplitEnv
 from envs.plant import Indices
 from envs.sim.build import build_sim_config
@@ -111,13 +112,17 @@ class RunFolder:
             PolicyError: it holds no policy, a damaged one, or one that cannot drive a board.
         """
         if not path.is_dir():
-            raise RunFolderError(f"{path} is no folder; give one that train.py wrote")
+            raise RunFolderError(
+                f"{path} is no folder; give one that {command.program('train')} wrote"
+            )
         config = path / "config.json"
         try:
             document = json_file.read(config)
             device, model = document["device"], document["model"]
         except FileNotFoundError:
-            raise RunFolderError(f"{config} does not exist; give a run of train.py") from None
+            raise RunFolderError(
+                f"{config} does not exist; give a run of {command.program('train')}"
+            ) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunFolderError(
                 f"{config} is damaged ({type(error).__name__}: {error}); train again"
@@ -132,7 +137,7 @@ def _rule(stored: Stored, own: str | None) -> SavedRule:
     if is_own(name) and name != own:
         raise PolicyError(
             f"{name} decides in this run, code that does not come with dvfo and may do anything; "
-            f"deploy.py runs it if you name it: --own {name}"
+            f"{command.program('deploy')} runs it if you name it: --own {name}"
         )
     return SavedRule.restored(stored, {name: own_kind(name)} if is_own(name) else KINDS)
 

@@ -70,6 +70,7 @@ class Summary:
         self._accuracies = 0.0
         self._accuracy_is_known = True
         self._dropped = self._fallbacks = self._n_met = 0
+        self._cost, self._n_steps = 0.0, 0
 
     def add(self, info: dict[str, Any], decision_s: float) -> None:
         """Add the plant's last step, and the time between it and the one before."""
@@ -85,6 +86,8 @@ class Summary:
         # Of what was drawn unseen nothing is known, so that all of it may be wrong.
         uncertainty_j = power.uncertainty_w * measured_s + power_w * unmeasured_s
         self._energy.add(power_w * elapsed_s, len(plant.served), uncertainty_j)
+        self._cost += sum(info["reward_terms"].values())
+        self._n_steps += 1
         self._dropped += plant.dropped
         self._cuts[plant.route_name(info["route"])] += len(plant.served)
         for served in plant.served:
@@ -106,6 +109,7 @@ class Summary:
         largest errors: what the energy windows admit, and all energy of that time.
         `route_accuracy` is what was measured of the routes beforehand, None where it was not.
         `too_slow_share` is of the work that took longer here than the modelled board takes.
+        `cost_per_step` is the mean of what training lowers, `envs.objective`.
         """
         n = len(self._latencies)
         n_asked = n + self._dropped
@@ -134,6 +138,7 @@ class Summary:
             "deadline_hit_rate": self._n_met / n_asked if n_asked else None,
             "top1_agreement": self._n_agreeing / self._n_known if self._n_known else None,
             "route_accuracy": self._accuracies / n if n and self._accuracy_is_known else None,
+            "cost_per_step": self._cost / self._n_steps if self._n_steps else None,
             "decision_median_s": self._decisions.quantile_s(0.5),
             "requests_per_cut": dict(self._cuts.most_common()),
         }
@@ -158,7 +163,7 @@ class Summary:
             f"+- {d['energy_per_request_uncertainty_j']:.3f} J per request{_share_unmeasured(d)}; "
             f"latency p50 {1e3 * d['latency_p50_s']:.1f} ms, "
             f"p95 {1e3 * d['latency_p95_s']:.1f} ms; "
-            f"in time {100 * d['deadline_hit_rate']:.1f} %\n"
+            f"in time {100 * d['deadline_hit_rate']:.1f} %; cost {d['cost_per_step']:.3f} a step\n"
             f"{agrees}decision {1e6 * d['decision_median_s']:.0f} us median\ncuts: {cuts}"
             f"{_failures(d)}{_too_slow(d)}"
         )

@@ -7,22 +7,26 @@ from pathlib import Path
 
 from agents.evaluation.evaluate import OVERALL, STATIC
 from agents.evaluation.rows import ALL, EvaluationRow
+from common import command
 
 YARDSTICKS = (STATIC, "random")
 """What a policy that is worth deploying must not cost more than; over several scenarios it is the
 one setting for all of them, since no board could deploy one for each."""
 
+LEVEL = 0.01
+"""Share of a cost by which held-out episodes of two seeds differ anyway."""
+
 
 def beaten_by(rows: Sequence[EvaluationRow], policy: str) -> dict[str, float]:
-    """Mean costs on held-out episodes of the yardsticks that a policy costs more than, by name.
+    """Mean costs on held-out episodes of the yardsticks that a policy clearly costs more than.
 
     Args:
         rows: of an evaluation, over all scenarios if there are several.
         policy: its name there.
     """
-    cost = costs(rows)
+    cost, found = costs(rows), costs(rows)[policy] / (1.0 + LEVEL)
     names = [OVERALL if name == STATIC and OVERALL in cost else name for name in YARDSTICKS]
-    return {name: cost[name] for name in names if cost[name] < cost[policy]}
+    return {name: cost[name] for name in names if cost[name] < found}
 
 
 def costs(rows: Sequence[EvaluationRow]) -> dict[str, float]:
@@ -51,7 +55,7 @@ def last_words(
     where = f"policy and pictures are in {run_dir}"
     better = beaten_by(rows, policy)
     if not better:
-        return f"{where}\nnext: python deploy.py --run {run_dir}"
+        return f"{where}\nnext: {command.call('deploy')} --run {run_dir}"
     others = " and ".join(f"{name} ({cost:.3f})" for name, cost in better.items())
     return (
         f"{where}\nwarning: on held-out episodes {policy} costs {costs(rows)[policy]:.3f} a step, "

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents.deciders.base import Decider
 from agents.learners.imitation import ImitationConfig
+from agents.learners.search_space import Dimension
 from agents.learning.agent_decider import AgentDecider
 from agents.learning.governed import GovernedClocks
 from agents.learning.log_cost import LogCost
@@ -65,6 +66,7 @@ class Algorithm:
         governed: clocks that are left to the kernel's governors.
         unseen: fields of the observation that are hidden from the agent.
         randomisation: of the boards it is trained on.
+        search: where better settings are looked for, by name.
     """
 
     agent_class: type[BaseAlgorithm]
@@ -81,6 +83,7 @@ class Algorithm:
     governed: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
     randomisation: Randomisation = UNLIKE
+    search: Mapping[str, Dimension] = field(default_factory=dict)
 
     def imagine(self, world: SimConfig) -> SimConfig:
         """The world to train in: what is believed about the board, and boards a bit unlike it."""

@@ -26,6 +26,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from agents.learners.algorithm import Algorithm
 from agents.learners.off_policy import SETTINGS, FactoredOffPolicy, n_fields, perceptron
+from agents.learners.search_space import Q_LEARNING
 from agents.learning.categoricals import Categoricals
 from agents.learning.export import freeze, read_layers
 from agents.learning.selection_time import SelectionTimeDiscount
@@ -247,6 +248,7 @@ RECIPE = Algorithm(
     total_timesteps=400_000,
     settings=SETTINGS,
     freeze=_freeze,
+    search=Q_LEARNING,
 )
 OWN_STATE = ("cpu_hz", "gpu_hz", "emc_hz", "edge_share", "decision_s")
 """Observations of concurrent decisions ("thinking while moving"): the action in force, and t_AS."""

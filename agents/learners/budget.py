@@ -48,19 +48,23 @@ def within(recipe: Algorithm, total_timesteps: int, given: Collection[str] = ())
 def rollout_steps(recipe: Algorithm) -> int:
     """Steps of all boards between two updates."""
     key = "n_steps" if issubclass(recipe.agent_class, OnPolicyAlgorithm) else "train_freq"
-    steps = _setting(recipe, key)
+    steps = setting(recipe, key)
     return recipe.n_envs * (steps if isinstance(steps, int) else 1)
 
 
-def _setting(recipe: Algorithm, name: str) -> Any:
+def setting(recipe: Algorithm, name: str) -> Any:
     """A recipe's setting, or its agent's default; None where there is no such setting."""
-    known = inspect.signature(recipe.agent_class).parameters
-    default = known[name].default if name in known else None
-    return recipe.settings.get(name, default)
+    if name in recipe.settings:
+        return recipe.settings[name]
+    for parent in recipe.agent_class.__mro__:
+        known = inspect.signature(parent).parameters if "__init__" in vars(parent) else {}
+        if name in known:
+            return known[name].default
+    return None
 
 
 def _on_policy(recipe: Algorithm, total: int, given: Collection[str]) -> tuple[int, dict[str, Any]]:
-    n_steps, batch_size = (_setting(recipe, name) for name in ("n_steps", "batch_size"))
+    n_steps, batch_size = (setting(recipe, name) for name in ("n_steps", "batch_size"))
     n_boards = recipe.n_envs
     if "n_envs" not in given:
         n_boards = min(max(total // (n_steps * MIN_ROLLOUTS), 1), n_boards)

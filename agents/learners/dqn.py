@@ -8,6 +8,7 @@ from stable_baselines3 import DQN
 
 from agents.learners.algorithm import Algorithm
 from agents.learners.off_policy import SETTINGS
+from agents.learners.search_space import Q_LEARNING
 from agents.learning.export import freeze, read_layers
 from agents.learning.tables import drldo_table
 from agents.policy.frozen import FrozenPolicy
@@ -32,6 +33,7 @@ RECIPE = Algorithm(
     total_timesteps=280_000,
     settings=_SETTINGS,
     freeze=_freeze,
+    search=Q_LEARNING,
     head="table",
     table=thinned_table,
 )
@@ -41,6 +43,7 @@ DRLDO = Algorithm(
     total_timesteps=400_000,
     settings=_SETTINGS,
     freeze=_freeze,
+    search=Q_LEARNING,
     head="table",
     table=drldo_table,
     governed=("gpu", "emc"),

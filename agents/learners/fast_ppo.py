@@ -23,6 +23,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from agents.learners.algorithm import Algorithm, linear_to_zero
 from agents.learners.imitation import ImitationConfig
+from agents.learners.search_space import PPO as SEARCH
 from agents.learning.categoricals import Categoricals
 from agents.learning.export import freeze, read_layers
 from agents.learning.rollout import Minibatch, Rollout
@@ -163,21 +164,23 @@ def freeze_actor(agent: Any, metadata: PolicyMetadata) -> FrozenPolicy:
     )
 
 
-# Many boards and hardly any look-ahead: what an action does to clocks and queue is nearly all
-# charged to its own step, so a higher gamma mostly adds noise here. The entropy bonus must start
-# high, or each axis settles near the first good point it finds, and end at zero. Twice over each
-# batch and small networks: more epochs learn more per step but less per second.
+# Many boards and little look-ahead: what an action does to clocks and queue is nearly all charged
+# to its own step. The entropy bonus must start high, or each axis settles near the first good point
+# it finds, and end at zero. Twice over each batch and small networks: more epochs learn more per
+# step but less per second. What else was tried, by hand and by `train.py --tune`, and what five
+# seeds of these settings come to: results/README.md, results/learners.md.
 RECIPE = Algorithm(
     agent_class=FastPPO,
     n_envs=960,
-    total_timesteps=2_400_000,
+    total_timesteps=7_200_000,
     ent_coef=0.05,
     settings={
         "learning_rate": linear_to_zero(3e-3),
         "n_steps": 10,
         "batch_size": 1200,
         "n_epochs": 2,
-        "gamma": 0.0,
+        "gamma": 0.5,
+        "gae_lambda": 0.9,
         "policy_kwargs": {
             "net_arch": {"pi": [128, 128], "vf": [32, 32]},
             "activation_fn": nn.ReLU,
@@ -185,7 +188,6 @@ RECIPE = Algorithm(
         },
     },
     freeze=freeze_actor,
+    search=SEARCH,
 )
-AMORTISED = replace(
-    RECIPE, lessons=ImitationConfig(), settings={**RECIPE.settings, "gamma": 0.5, "gae_lambda": 0.9}
-)
+AMORTISED = replace(RECIPE, lessons=ImitationConfig(), total_timesteps=2_400_000)

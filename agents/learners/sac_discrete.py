@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from agents.learners.algorithm import Algorithm
 from agents.learners.branching import BranchingQNetwork
 from agents.learners.off_policy import SETTINGS, FactoredOffPolicy, n_fields, perceptron
+from agents.learners.search_space import SAC_DISCRETE
 from agents.learning.categoricals import Categoricals
 from agents.learning.export import freeze, read_layers
 from agents.policy.frozen import FrozenPolicy
@@ -165,4 +166,5 @@ RECIPE = Algorithm(
     total_timesteps=200_000,
     settings=SETTINGS,
     freeze=_freeze,
+    search=SAC_DISCRETE,
 )

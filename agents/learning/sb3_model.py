@@ -28,6 +28,7 @@ from agents.learning.space_env import SpaceEnv
 from agents.policy.frozen import FrozenPolicy
 from agents.policy.metadata import PolicyMetadata
 from agents.policy.normaliser import Normaliser
+from common.regular_file import open_regular
 from envs.listed_actions import thinned_table
 from envs.plant import Indices, Layout
 from envs.spaces import observation_fields
@@ -164,6 +165,7 @@ def _statistics(path: Path, policy: BasePolicy) -> Normaliser | None:
     """Statistics of the observations; None if only rewards were normalised."""
     spaces_alone = DummyVecEnv([lambda: SpaceEnv(policy.observation_space, policy.action_space)])
     try:
+        open_regular(path).close()
         found = VecNormalize.load(str(path), spaces_alone)
         if not found.norm_obs:
             return None

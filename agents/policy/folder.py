@@ -24,6 +24,7 @@ from agents.errors import PolicyError
 from agents.policy import checksum
 from agents.policy.old_policies import OLD_VERSIONS, upgraded
 from agents.whole_file import written_whole
+from common.regular_file import read_bytes
 from envs.plant import Axis, Layout
 from partition import json_file
 
@@ -197,7 +198,7 @@ def _document(folder: Path) -> dict[str, Any]:
 def _tensors(folder: Path, document: dict[str, Any]) -> Tensors:
     path = folder / WEIGHTS_FILE
     try:
-        blob = path.read_bytes()
+        blob = read_bytes(path)
     except OSError as error:
         raise PolicyError(f"{path} cannot be read ({error.strerror}); copy it again") from None
     if hashlib.sha256(blob).hexdigest() != document[_WEIGHTS_SHA256]:

@@ -20,6 +20,7 @@ from agents.policy.metadata import PolicyMetadata
 from agents.policy.normaliser import MEAN, SD, Normaliser
 from agents.policy.remedy import CLOCKS, refuse_another
 from agents.reach import check_reach
+from common import command
 from envs.plant import Indices, Layout, Plant
 from envs.spaces import (
     ActionDecoder,
@@ -132,7 +133,7 @@ class FrozenPolicy:
         if mine.axes != layout.axes or self.metadata.fields != observation_fields(layout):
             raise PolicyError(
                 "the policy was trained on other observations or actions than this version has; "
-                "train one with train.py"
+                f"train one with {command.program('train')}"
             )
 
     def save(self, folder: Path) -> None:
@@ -197,7 +198,7 @@ def _metadata(stored: Stored) -> PolicyMetadata:
     if content.get("guard_margin_c") is not None:
         raise PolicyError(
             f"the policy of {stored.algorithm} masks its actions, which this version cannot do; "
-            f"train another one with train.py --algo"
+            f"train another one with {command.program('train')} --algo"
         )
     return PolicyMetadata(
         algorithm=stored.algorithm,

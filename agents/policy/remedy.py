@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from agents.errors import PolicyError
+from common import command
 from envs.plant import Layout
 from hw.device.file import device_names
 from hw.device.model import DeviceModel
@@ -12,7 +13,7 @@ from hw.device.model import DeviceModel
 CLOCKS = "set of clocks"
 DEFAULT_MODEL = "efficientnet-lite0"
 """Of train.py, which need not be named."""
-RETRAIN = "train one for this board and model with train.py"
+RETRAIN = f"train one for this board and model with {command.program('train')}"
 
 
 def refuse_another(
@@ -55,5 +56,5 @@ def _train_for(layout: Layout, *, clocks: bool) -> str:
         names = [n for n in device_names() if DeviceModel.load(n).settable == layout.domains]
         aim = f"train one that drives {' and '.join(layout.domains)} alone"
     if names:
-        return f"{aim}: python train.py --device {names[0]}{network}"
+        return f"{aim}: {command.call('train')} --device {names[0]}{network}"
     return f"{RETRAIN} (python -m hw.doctor names a --device)"

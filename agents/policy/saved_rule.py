@@ -14,6 +14,7 @@ from agents.deciders.rule import Rule, RuleKind
 from agents.errors import PolicyError
 from agents.policy.folder import PRIVILEGED, Stored, unconstrained, write
 from agents.policy.remedy import CLOCKS, RETRAIN, refuse_another
+from common import command
 from envs.plant import Layout
 
 RULE = "rule"
@@ -106,7 +107,7 @@ class SavedRule:
         if name not in kinds:
             raise PolicyError(
                 f"the policy is a rule {name!r}, which this version does not have; train another "
-                f"one with train.py --algo"
+                f"one with {command.program('train')} --algo"
             )
         rule = Rule(kinds[name], {**stored.content["parameters"], **stored.tensors})
         rule.check()

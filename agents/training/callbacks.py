@@ -112,7 +112,12 @@ class TrainingReport(BaseCallback):
     def _on_training_end(self) -> None:
         self._tell()
         self.logger.dump(self.num_timesteps)
-        self._bar.close()
+        self.close()
+
+    def close(self) -> None:
+        """End the line of progress, so that what is said next begins another one."""
+        if hasattr(self, "_bar"):
+            self._bar.close()
 
     def _charts(self) -> dict[str, list[str | list[str]]]:
         """Lay out TensorBoard's custom scalars: what belongs together in one chart."""

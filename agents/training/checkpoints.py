@@ -55,11 +55,13 @@ def checkpoint_in(folder: Path) -> Path | None:
     """What a run that was cut goes on from; None if it begins again.
 
     Raises:
-        RunFolderError: only an earlier version could go on.
+        RunFolderError: only an earlier version could go on, or what is there is no file.
     """
     path = folder / CHECKPOINT
     if path.is_file():
         return path
+    if path.exists():
+        raise RunFolderError(f"{path} is no regular file; train again in another folder")
     if (folder / PICKLED).is_file():
         raise RunFolderError(
             f"{folder / PICKLED} is of an earlier version and may hold code, which is not run; "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import json
 import math
@@ -15,6 +14,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from agents.errors import AgentError
 from agents.learners.algorithm import Algorithm, linear_to_zero
+from common.names import meant
 
 Value = bool | int | float | str
 Hyperparams = Mapping[str, Value]
@@ -67,9 +67,7 @@ def with_hyperparams(name: str, recipe: Algorithm, given: Hyperparams) -> Algori
     known = sorted({*_arguments(recipe.agent_class), *of_recipe})
     for key, value in given.items():
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            meant = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(known)}"
-            raise AgentError(f"{name} has no hyperparameter {key!r}{meant}")
+            raise AgentError(f"{name} has no hyperparameter {key!r}{meant(key, known)}")
         shipped = getattr(recipe, key) if key in of_recipe else settings.get(key)
         is_rate = key == "learning_rate"
         if (is_rate or isinstance(shipped, int | float)) and isinstance(value, bool | str):

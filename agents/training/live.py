@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -45,6 +44,7 @@ from envs.live.plant import LivePlant
 from envs.sim.build import build_sim_config
 from envs.sim.sim_config import SimConfig
 from envs.vec_env import EdgeSplitVecEnv
+from partition import array_file
 from partition.providers.registry import Provider
 from partition.security.tls import ClientSecurity
 
@@ -384,9 +384,8 @@ def load_memory(agent: BranchingDQN, path: Path) -> None:
     """
     buffer: Any = agent.replay_buffer
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            columns = {name: stored[name] for name in _COLUMNS}
-            pos, full = int(stored["pos"]), bool(stored["full"])
+        columns = array_file.read_arrays(path, (*_COLUMNS, "pos", "full"))
+        pos, full = int(columns.pop("pos")), bool(columns.pop("full"))
         for name, column in columns.items():
             if column.shape != getattr(buffer, name).shape or not np.isfinite(column).all():
                 raise ValueError(f"{name} has shape {column.shape} or holds no numbers")
@@ -394,5 +393,5 @@ def load_memory(agent: BranchingDQN, path: Path) -> None:
         if not 0 <= pos < buffer.buffer_size:
             raise ValueError(f"pos is {pos}")
         buffer.pos, buffer.full = pos, full
-    except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise AgentError(f"{path} is damaged ({error}); tune again in another folder") from None

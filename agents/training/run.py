@@ -227,21 +227,28 @@ def write_json(path: Path, document: object) -> None:
 
 
 def _learned(config: TrainConfig, world: SimConfig, run_dir: Path) -> tuple[Decider, Any]:
+    reports: list[TrainingReport] = []
+
     def watchers(boards: EdgeSplitVecEnv, validation: Validation) -> list[BaseCallback]:
-        return [TrainingReport(boards, validation, config.target), Checkpoints(run_dir)]
+        reports.append(TrainingReport(boards, validation, config.target))
+        return [*reports, Checkpoints(run_dir)]
 
     began_s = time.monotonic()
-    trained = train(
-        config.algo,
-        world,
-        config.seed,
-        total_timesteps=config.total_timesteps,
-        run_dir=run_dir,
-        watchers=watchers,
-        report=print,
-        checkpoint=checkpoint_in(run_dir),
-        hyperparams=config.hyperparams,
-    )
+    try:
+        trained = train(
+            config.algo,
+            world,
+            config.seed,
+            total_timesteps=config.total_timesteps,
+            run_dir=run_dir,
+            watchers=watchers,
+            report=print,
+            checkpoint=checkpoint_in(run_dir),
+            hyperparams=config.hyperparams,
+        )
+    finally:
+        for report in reports:
+            report.close()
     print(f"trained {trained.steps:,} steps in {time.monotonic() - began_s:.0f} s")
     with written_whole(run_dir / AGENT) as stream:
         trained.agent.save(stream)

@@ -38,6 +38,7 @@ from agents.errors import AgentError
 from agents.evaluation.report import NO_GAP
 from agents.training.hyperparams import Value
 from agents.training.run import CONFIG_FILE, is_finished, resumed_settings
+from agents.training.workers import PARENT
 from common.schema import Table, Text, convert, read_toml
 from partition.model.folder import CUTS_FILE
 
@@ -141,6 +142,10 @@ class Sweep:
                 twice, or a run that was begun with other settings.
         """
         file = read_toml(path, _File, "sweep file", AgentError)
+        if file == _File():
+            raise AgentError(
+                f"{path} lists nothing to train; give at least one of {', '.join(AXES)}"
+            )
         axes = {axis: getattr(file, axis) for axis in AXES} | _listed(path, file.hyperparams)
         runs: dict[Path, SweepRun] = {}
         for point in itertools.product(*axes.values()):
@@ -157,12 +162,12 @@ class Sweep:
         return cls(list(runs.values()), file.processes or os.cpu_count() or 1)
 
     def run(self) -> bool:
-        """Train what is not finished, then print the table; False if a run failed.
+        """Train what is not finished, then print the table; False if a run failed or is not done.
 
         Whatever ends it ends the trainers, too.
         """
         waiting = [run for run in self.runs if not is_finished(run.folder)]
-        print(f"{len(self.runs)} runs, {len(waiting)} to be done", flush=True)
+        print(f"{len(waiting)} of {len(self.runs)} runs to be done", flush=True)
         trainers: list[_Trainer] = []
         all_well = True
         starter = ThreadPoolExecutor(1)  # signals interrupt this thread, so that none is half-begun
@@ -204,7 +209,7 @@ class _Trainer:
                     self.run.command(),
                     stdout=stream,
                     stderr=subprocess.STDOUT,
-                    env=os.environ | {"OMP_NUM_THREADS": "1"},
+                    env=os.environ | {"OMP_NUM_THREADS": "1", PARENT: str(os.getpid())},
                 )
 
     @property
@@ -213,13 +218,17 @@ class _Trainer:
 
     @property
     def is_well(self) -> bool:
-        return self._process is None or self._process.returncode == 0
+        if self._process is None:
+            return is_finished(self.run.folder)
+        return self._process.returncode == 0
 
     @property
     def verdict(self) -> str:
         if self._process is None:
             done = is_finished(self.run.folder)
-            return f"left out, another process {'has trained' if done else 'trains'} it"
+            if done:
+                return "left out, another process has trained it"
+            return f"left out, another process trains it and holds {self._log}"
         if self.is_well:
             return "done"
         last = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-1:]

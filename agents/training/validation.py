@@ -32,7 +32,7 @@ N_EPISODES = 18
 """Or a few more, so that every scenario has as many: chance left two of thirteen without any."""
 N_VALIDATIONS = 10
 """Evenly over a training, besides the last policy. Each takes 0.18 to 0.27 s of a processor, all of
-them 3 % (`advised`) to 10 % (`ppo`) of a default run, and more of a shorter one."""
+them 3 % of a default run of `advised` or `ppo`, and more of a shorter one."""
 _PURPOSE = 0x7A11D
 _HEADER = "best"
 

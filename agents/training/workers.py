@@ -8,11 +8,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 
 LOOK_EVERY_S = 1.0
+PARENT = "DVFO_PARENT"
+"""Environment variable with the process that a training shall not outlive."""
 
 
 def n_cores() -> int:
@@ -51,15 +53,26 @@ def _start(pool: ProcessPoolExecutor) -> None:
 def _begin(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to stop
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    _watch(parent, lambda: os._exit(1))
     os.environ["OMP_NUM_THREADS"] = "1"  # for what is loaded later
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(1)
 
 
-def _end_with(parent: int) -> None:
+def end_with_parent() -> None:
+    """Stop as by SIGTERM once the process is gone that `PARENT` names, if it does."""
+    parent = os.environ.pop(PARENT, "")
+    if parent.isdigit():
+        _watch(int(parent), lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+
+def _watch(parent: int, end: Callable[[], object]) -> None:
     """A parent that was killed cannot say so."""
-    while os.getppid() == parent:
-        time.sleep(LOOK_EVERY_S)
-    os._exit(1)
+
+    def look() -> None:
+        while os.getppid() == parent:
+            time.sleep(LOOK_EVERY_S)
+        end()
+
+    threading.Thread(target=look, name="parent", daemon=True).start()

@@ -46,6 +46,7 @@ class MeasuredDecider:
         job: that was done.
         kind: of decider.
         fit_s: time that fitting took; of a decider fitted for each scenario, all of them.
+        fit_cpu_s: processor time that it took in this process.
         fit_steps: simulated control steps it took.
         decision_s: median time of one decision for one board; None where the truth is looked at.
         note: from the decider.
@@ -56,6 +57,7 @@ class MeasuredDecider:
     job: BenchmarkJob
     kind: str
     fit_s: float
+    fit_cpu_s: float
     fit_steps: int
     decision_s: float | None
     note: str
@@ -83,17 +85,14 @@ def run_jobs(
     missing = [job for job in jobs if _load(folder, job, _version(job, code)) is None]
     report(f"{len(jobs)} fits to compare, {len(missing)} to be done")
     began_s = time.monotonic()
-    try:
-        with fresh_processes(n_processes) as pool:
-            futures = {pool.submit(measure, job, trace): job for job in missing}
-            for n_done, future in enumerate(as_completed(futures), start=1):
-                job = futures[future]
-                _save(folder, future.result(), _version(job, code))
-                elapsed_s = time.monotonic() - began_s
-                left_s = elapsed_s / n_done * (len(missing) - n_done)
-                report(f"{n_done} of {len(missing)}: {job.name}; about {left_s / 60:.0f} min left")
-    except KeyboardInterrupt:
-        report("stopped: what is finished is compared, and need not be done again")
+    with fresh_processes(n_processes) as pool:
+        futures = {pool.submit(measure, job, trace): job for job in missing}
+        for n_done, future in enumerate(as_completed(futures), start=1):
+            job = futures[future]
+            _save(folder, future.result(), _version(job, code))
+            elapsed_s = time.monotonic() - began_s
+            left_s = elapsed_s / n_done * (len(missing) - n_done)
+            report(f"{n_done} of {len(missing)}: {job.name}; about {left_s / 60:.0f} min left")
     return [measured for job in jobs if (measured := _load(folder, job, _version(job, code)))]
 
 
@@ -108,13 +107,16 @@ def measure(job: BenchmarkJob, trace: Path | None) -> MeasuredDecider:
     seeds = np.concatenate([held_out_seeds(seed, job.n_episodes) for seed in job.episode_seeds])
     recorded = recorded_scenarios(trace) if trace else ()
     fits: dict[str, FittedDecider] = {}
+    fit_cpu_s = 0.0
     episodes = {}
     for scenario in (*world.scenarios, *recorded):
         base = scenario.name.rpartition("@")[2]  # of a recording, the scenario it replaces
         key = ALL if kind == "learned" else base
         if key not in fits:
             known = tuple(s for s in world.scenarios if key == ALL or s.name == base)
+            began_s = time.process_time()
             fits[key] = COMPARED.fit(job.decider, replace(world, scenarios=known), job.fit_seed)
+            fit_cpu_s += time.process_time() - began_s
         single = replace(world, scenarios=(scenario,))
         run = run_episodes(single, fits[key].decider, seeds)
         episodes[scenario.name] = _by_seed(run, job.n_episodes)
@@ -123,6 +125,7 @@ def measure(job: BenchmarkJob, trace: Path | None) -> MeasuredDecider:
         job=job,
         kind=kind,
         fit_s=sum(fitted.fit_s for fitted in fits.values()),
+        fit_cpu_s=fit_cpu_s,
         fit_steps=sum(fitted.fit_steps for fitted in fits.values()),
         decision_s=None if kind == "privileged" else decision_s(world, first.decider),
         note=first.note,

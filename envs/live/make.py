@@ -44,6 +44,7 @@ N_TRIES = 4
 """A sensor or a clock that fails so often at the start does not fail by chance."""
 
 
+@checked.only_known("EdgeSplit-v0")
 def make_live(
     board: str = SIMULATED,
     device: str | None = None,

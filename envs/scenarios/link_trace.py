@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from common import command
+from common.regular_file import read_text
 from envs.arrays import Floats
 from envs.errors import EnvError, ScenarioError
 from envs.scenarios.signals import KNOT_PERIOD_S, fit
@@ -47,7 +48,7 @@ def read_trace(path: Path, where: Mapping[str, str] | None = None) -> Floats:
             recordings fit, or none.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except FileNotFoundError:
         raise ScenarioError(f"link trace {path} does not exist; give the path of a file") from None
     except (OSError, UnicodeDecodeError) as error:

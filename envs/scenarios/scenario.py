@@ -8,6 +8,7 @@ policy can be judged on the same ones.
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -145,7 +146,7 @@ class Scenario:
             series = read_trace(path.parent / file.link.trace, file.link.trace_where)
             signals["link_bps"] = Recording(series=tuple(series))
         return cls(
-            name=path.stem,
+            name=os.fsencode(path.stem).decode("utf-8", "replace"),
             description=file.description,
             eta=file.eta,
             radio_w=file.link.radio_w,

@@ -10,6 +10,7 @@ from envs.sim.batched_simulator import BatchedSimulator
 from envs.sim.build import ALL_SCENARIOS, build_sim_config
 
 
+@checked.only_known("EdgeSplitSim-v0")
 def make_simulated(
     device: str = "tx2",
     model: str = "efficientnet-lite0",

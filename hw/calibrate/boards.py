@@ -12,11 +12,13 @@ import tomli_w
 from msgspec import structs
 from scipy.optimize import nnls
 
+from common.regular_file import read_text
 from hw.calibrate.tx2 import DELAYS_S, rounded
 from hw.device.latency import Demand, NetworkScaling
 from hw.device.model import DeviceModel
 from hw.device.power import PowerModel
 from hw.device.units import Floats
+from hw.errors import DeviceFileError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -37,8 +39,17 @@ Table = dict[str, Any]
 
 
 def read_table() -> dict[str, Table]:
-    """Published figures by board."""
-    return tomllib.loads(TABLE.read_text(encoding="utf-8"))
+    """Published figures by board.
+
+    Raises:
+        DeviceFileError: the file that holds them is missing or damaged.
+    """
+    try:
+        return tomllib.loads(read_text(TABLE))
+    except (OSError, ValueError) as error:
+        raise DeviceFileError(
+            f"table {TABLE} cannot be read: {error}; install this version again"
+        ) from error
 
 
 def device_toml(name: str, boards: dict[str, Table], tx2: DeviceModel) -> str:

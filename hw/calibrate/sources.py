@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from common.regular_file import open_regular
 from hw.device.units import Floats
 from hw.errors import HardwareError
 
@@ -86,7 +88,7 @@ class SourceTable:
         """
         self._path = path
         try:
-            with path.open(encoding="utf-8", newline="") as file:
+            with io.TextIOWrapper(open_regular(path), "utf-8", newline="") as file:
                 self._rows = list(csv.DictReader(file))
         except FileNotFoundError:
             raise DataError(f"data file {path} does not exist; check --data") from None

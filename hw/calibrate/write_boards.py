@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from common import command
+from common.regular_file import read_text
 from hw.calibrate.boards import device_toml, quantity, read_table
 from hw.device.file import DEVICES
 from hw.device.model import DeviceModel
+from hw.errors import DeviceFileError, HardwareError
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,26 +72,29 @@ def _modelled(device: DeviceModel, anchor: dict[str, Any]) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 0 when every figure is met, 1 when not, 2 if a file cannot be written."""
+    """Run the command; 0 when every figure is met, 1 when not, 2 without a file that it needs."""
     parser = argparse.ArgumentParser(
         prog="python -m hw.calibrate.write_boards", description=__doc__
     )
     parser.add_argument("--out", type=Path, help="folder to write the device files to")
-    out = parser.parse_args(arguments).out
+    try:
+        return _run(parser.parse_args(arguments).out)
+    except HardwareError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+
+
+def _run(out: Path | None) -> int:
     boards, tx2 = read_table(), DeviceModel.load("tx2")
     missed = 0
     for name in boards:
         path = (out or DEVICES) / f"{name}.toml"
         text = device_toml(name, boards, tx2)
-        if out is None and path.read_text(encoding="utf-8") != text:
+        if out is not None:
+            _write(path, text)
+        elif _read(path) != text:
             sys.stderr.write(f"error: {path} is not what the table says; write it by --out\n")
             return 1
-        try:
-            if out is not None:
-                path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            sys.stderr.write(f"error: {path} cannot be written: {error.strerror}; use --out\n")
-            return 2
         for check in check_anchors(DeviceModel.load(path)):
             missed += not check.ok
             sys.stdout.write(
@@ -97,6 +102,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"(published {check.published:g}, tolerance {100 * check.tolerance:g} %)\n"
             )
     return 1 if missed else 0
+
+
+def _read(path: Path) -> str:
+    try:
+        return read_text(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DeviceFileError(
+            f"{path} cannot be read: {error}; write it by --out {path.parent}"
+        ) from error
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise DeviceFileError(f"{path} cannot be written: {error.strerror}; use --out") from error
 
 
 if __name__ == "__main__":

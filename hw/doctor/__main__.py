@@ -172,7 +172,7 @@ def _abilities(found: Survey) -> Iterator[str]:
     yield f"stay below {min(limits_c):.0f} C" if limits_c else "not be guarded against heat"
     alike = devices_like(found.clocks, found.boards)
     if alike:
-        yield f"be taken for {alike[0]}: python train.py --device {alike[0]}"
+        yield f"be taken for {alike[0]}: {command.call('train')} --device {alike[0]}"
     elif found.clocks:
         yield "be described after a similar board: python -m hw.describe --help"
 

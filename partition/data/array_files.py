@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from partition import array_file
 from partition.errors import SampleError
+from partition.model.inputs import as_type
 from partition.model.split_point import TensorSpec
 
 Array = npt.NDArray[Any]
@@ -21,23 +19,6 @@ Sample = tuple[Array, ...]
 """An array per input of the network."""
 
 SUFFIXES = (".npy", ".npz")
-MAX_BYTES = 10**9
-"""Of the arrays of one file, unpacked; a packed file may claim any size."""
-_BROKEN = (
-    OSError,
-    ValueError,
-    EOFError,
-    KeyError,
-    MemoryError,
-    NotImplementedError,  # a zip's packing that this Python does not know
-    RuntimeError,  # an encrypted zip
-    SyntaxError,
-    tokenize.TokenError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-"""What numpy and zipfile raise over damaged files."""
 
 
 def read_samples(path: Path, specs: Sequence[TensorSpec]) -> list[Sample]:
@@ -74,55 +55,39 @@ def read_samples(path: Path, specs: Sequence[TensorSpec]) -> list[Sample]:
 def _arrays(path: Path, names: Sequence[str]) -> dict[str, Array]:
     """The array of each input."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise _too_large(path, path.stat().st_size)
         if path.suffix.lower() == ".npy":
-            array = np.load(path, allow_pickle=False)
-            found = {names[0]: array} if len(names) == 1 else None
-        else:
-            found = _unpacked(path, names)
-    except _BROKEN as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+            return {_only(path, names): array_file.read_array(path)}
+        wanted = _names_within(path, names)
+        found = array_file.read_arrays(path, list(wanted.values()))
+    except (OSError, ValueError) as error:
         raise SampleError(
-            f"{path} cannot be read as numpy's {'/'.join(SUFFIXES)} ({reason}): write it again "
-            "with numpy.save or numpy.savez, without Python objects"
+            f"{path} cannot be read as numpy's {'/'.join(SUFFIXES)} ({error}): write it again with "
+            "numpy.save or numpy.savez, with fewer samples if it is large, without Python objects"
         ) from error
-    if found is None:
+    return {name: found[key] for name, key in wanted.items()}
+
+
+def _only(path: Path, names: Sequence[str]) -> str:
+    if len(names) != 1:
         raise SampleError(
             f"{path} holds one array, the network takes {len(names)} inputs: write an .npz with "
             f"{', '.join(names)}"
         )
-    return found
+    return names[0]
 
 
-def _unpacked(path: Path, names: Sequence[str]) -> dict[str, Array]:
-    with zipfile.ZipFile(path) as packed:
-        sizes = {
-            entry.filename.removesuffix(".npy"): entry.file_size for entry in packed.infolist()
-        }
-    missing = [name for name in names if name not in sizes]
-    if missing and len(names) == len(sizes) == 1:  # one array for one input needs no name
-        (only,) = sizes
-        wanted = {names[0]: only}
-    elif missing:
+def _names_within(path: Path, names: Sequence[str]) -> dict[str, str]:
+    """What the file calls each input."""
+    held = array_file.array_names(path)
+    missing = [name for name in names if name not in held]
+    if missing and len(names) == len(held) == 1:  # one array for one input needs no name
+        return {names[0]: held[0]}
+    if missing:
         raise SampleError(
-            f"{path} holds {', '.join(sizes) or 'nothing'} but not input {missing[0]!r}: name its "
+            f"{path} holds {', '.join(held) or 'nothing'} but not input {missing[0]!r}: name its "
             f"arrays {', '.join(names)}"
         )
-    else:
-        wanted = {name: name for name in names}
-    total = sum(sizes[key] for key in wanted.values())
-    if total > MAX_BYTES:
-        raise _too_large(path, total)
-    with np.load(path, allow_pickle=False) as loaded:
-        return {name: np.asarray(loaded[key]) for name, key in wanted.items()}
-
-
-def _too_large(path: Path, n_bytes: int) -> SampleError:
-    return SampleError(
-        f"{path} holds {n_bytes / 1e9:.1f} GB of arrays, more than the {MAX_BYTES / 1e9:g} GB that "
-        "are read: give fewer samples"
-    )
+    return {name: name for name in names}
 
 
 def _rows(path: Path, array: Array, spec: TensorSpec) -> Array:
@@ -152,16 +117,10 @@ def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
 
 def _typed(path: Path, array: Array, spec: TensorSpec) -> Array:
     """The same numbers in the type that the network takes."""
-    wanted = np.dtype(spec.dtype)
-    if array.dtype == wanted:
-        return array
-    if array.dtype.kind in "biuf" and wanted.kind in "biuf":
-        with np.errstate(all="ignore"):
-            cast = array.astype(wanted)
-            # Rounding to fewer digits is no loss that counts; another number is.
-            if wanted.kind == "f" or np.array_equal(cast.astype(array.dtype), array):
-                return cast
-    raise SampleError(
-        f"{path} holds input {spec.name!r} in {array.dtype}, which {spec.dtype} cannot hold: the "
-        f"network takes {spec.dtype}"
-    )
+    try:
+        return as_type(array, np.dtype(spec.dtype))
+    except ValueError as error:
+        raise SampleError(
+            f"{path} holds input {spec.name!r} not of the network's type ({error}): scale or "
+            "convert it before it is written"
+        ) from error

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
+from common.regular_file import read_bytes
 from partition.codec.codec import Float32Array
 from partition.data.image_file import SUFFIXES, read_rgb
 from partition.errors import ImageError, PartitionError
@@ -165,7 +166,7 @@ def _fashion_labels(path: Path, n: int) -> Labels:
 def _read_idx(path: Path, magic: int, rank: int) -> tuple[tuple[int, ...], Uint8Array]:
     """Shape and values of a gzipped IDX file of unsigned bytes."""
     try:
-        data = gzip.decompress(path.read_bytes())
+        data = gzip.decompress(read_bytes(path))
         found, *shape = struct.unpack_from(f">{1 + rank}I", data)
     except FileNotFoundError as error:
         raise DatasetError(

@@ -1,4 +1,4 @@
-"""Inputs that a deployed network is fed with: pictures, or arrays from files."""
+"""Inputs that a deployed network is fed with: pictures, sound, or arrays from files."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from partition.data import array_files, datasets
+from partition.data import datasets
 from partition.data.array_files import Sample
 from partition.data.datasets import FASHION_MNIST
 from partition.data.images import load_photographs
-from partition.data.real_inputs import array_samples, picture_format
+from partition.data.real_inputs import FILES, array_samples, picture_format
 from partition.errors import ImageError
 from partition.model.folder import ModelFolder
 
@@ -24,10 +24,10 @@ def example_inputs(folder: ModelFolder, source: Path | None = None) -> list[Samp
 
     Args:
         folder: the model.
-        source: a folder of photographs, an `.npy` or `.npz` file of inputs or a folder of those, or
-            `fashion-mnist`. None takes Fashion-MNIST where the network's accuracy was measured on
-            it or it takes small grey pictures, otherwise the photographs that scikit-image
-            installs.
+        source: a folder of photographs, an `.npy`, `.npz` or `.wav` file of inputs or a folder of
+            those, or `fashion-mnist`. None takes Fashion-MNIST where the network's accuracy was
+            measured on it or it takes small grey pictures, otherwise the photographs that
+            scikit-image installs.
 
     Raises:
         ImageError: the network takes no such pictures, or there are none.
@@ -44,7 +44,7 @@ def example_inputs(folder: ModelFolder, source: Path | None = None) -> list[Samp
     if form is None:
         raise ImageError(
             f"model {folder.name} takes no photographs: give a file of its inputs "
-            f"({', '.join(array_files.SUFFIXES)}) as --source"
+            f"({', '.join(FILES)}) as --source"
         )
     return [(photograph.tensor,) for photograph in load_photographs(source, form)]
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from common.regular_file import open_regular
 from partition.errors import ImageError
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
@@ -27,15 +29,15 @@ def read_rgb(path: Path) -> Image.Image:
         ImageError: it cannot be decoded, is in another format, or is too large.
     """
     try:
-        if (size := path.stat().st_size) > MAX_BYTES:
-            raise ImageError(
-                f"image {path} has {size} bytes, more than the {MAX_BYTES} that are read: make it "
-                "smaller or remove it"
-            )
-        with warnings.catch_warnings():
+        with open_regular(path) as file, warnings.catch_warnings():
+            if (size := os.fstat(file.fileno()).st_size) > MAX_BYTES:
+                raise ImageError(
+                    f"image {path} has {size} bytes, more than the {MAX_BYTES} that are read: make "
+                    "it smaller or remove it"
+                )
             # Pillow warns from 89 million pixels on, and refuses twice as many.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=_FORMATS) as image:
+            with Image.open(file, formats=_FORMATS) as image:
                 _check_pixels(path, image)
                 image.load()
                 ImageOps.exif_transpose(image, in_place=True)

@@ -144,7 +144,8 @@ def _shipped_paths() -> list[Path]:
 
 def _paths(source: Path) -> list[Path]:
     if not source.is_dir():
-        raise ImageError(f"{source} is not a folder: give a folder of photographs")
+        there = "is not a folder" if source.exists() else "does not exist"
+        raise ImageError(f"{source} {there}: give a folder of photographs or a file of inputs")
     paths = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES)
     if not paths:
         raise ImageError(f"{source} holds no image ({', '.join(SUFFIXES)}): add some")

@@ -1,4 +1,4 @@
-"""Real inputs of a network: photographs, or arrays from files; never noise."""
+"""Real inputs of a network: photographs, sound, or arrays from files; never noise."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from partition.data.array_files import Sample, read_samples
 from partition.data.image_file import SUFFIXES
 from partition.data.images import load_crops
 from partition.data.pictures import SCALES, PictureFormat
+from partition.data.sound_file import SUFFIX, read_sound
 from partition.errors import SampleError
 from partition.model.folder import ModelFolder
 
+FILES = (*array_files.SUFFIXES, SUFFIX)
+"""Endings of files that are no pictures."""
 _MAX_SAMPLES = 1000
 """Of files with more, the first ones are taken."""
 
@@ -36,8 +39,9 @@ def real_inputs(
 
     Args:
         folder: the network.
-        source: a folder of pictures, or an `.npy` or `.npz` file as `read_samples` takes it, or a
-            folder of those. None takes photographs for a network of RGB pictures.
+        source: a folder of pictures, or an `.npy`, `.npz` or `.wav` file as `read_samples` and
+            `read_sound` take it, or a folder of those. None takes photographs for a network of RGB
+            pictures.
         scale: of pixels, one of `SCALES`; None takes the folder's preprocessing, or what
             `PictureFormat.of_input` assumes.
         n_least: crops of photographs to make at least.
@@ -57,7 +61,7 @@ def real_inputs(
     if form is None:
         raise SampleError(
             f"model {folder.name} takes no single picture, so {source} cannot be its --source: "
-            f"give a file of its inputs ({', '.join(array_files.SUFFIXES)}) or a folder of such"
+            f"give a file of its inputs ({', '.join(FILES)}) or a folder of such"
         )
     samples: list[Sample] = [(crop.tensor,) for crop in load_crops(source, form, n_least)]
     where = "scikit-image's photographs" if source is None else f"the pictures in {source}"
@@ -78,7 +82,7 @@ def picture_format(folder: ModelFolder, scale: str | None = None) -> PictureForm
 
 
 def array_samples(folder: ModelFolder, source: Path) -> list[Sample]:
-    """Inputs from numpy's files, the first `_MAX_SAMPLES`; none where the source holds no such.
+    """Inputs from numpy's or sound files, the first `_MAX_SAMPLES`; none where there are none.
 
     Args:
         folder: the network.
@@ -88,14 +92,15 @@ def array_samples(folder: ModelFolder, source: Path) -> list[Sample]:
         SampleError: a file cannot be read or does not fit, or the folder holds pictures, too.
     """
     paths = sorted(source.iterdir()) if source.is_dir() else [source]
-    files = [path for path in paths if path.suffix.lower() in array_files.SUFFIXES]
+    files = [path for path in paths if path.suffix.lower() in FILES]
     if files and any(path.suffix.lower() in SUFFIXES for path in paths):
         raise SampleError(
-            f"{source} holds both pictures and arrays ({files[0].name}): give a folder of one kind"
+            f"{source} holds both pictures and others ({files[0].name}): give a folder of one kind"
         )
     samples: list[Sample] = []
     for path in files:
-        samples += read_samples(path, folder.inputs)
+        is_sound = path.suffix.lower() == SUFFIX
+        samples += (read_sound if is_sound else read_samples)(path, folder.inputs)
         if len(samples) >= _MAX_SAMPLES:
             break
     return samples[:_MAX_SAMPLES]

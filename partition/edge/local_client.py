@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import numpy.typing as npt
 
+from common import command
 from partition.errors import CloudUnavailableError
 from partition.model.folder import ModelFolder
 from partition.model.inputs import as_inputs
@@ -86,6 +87,7 @@ class LocalClient:
             failure = refusals.explain(error, self._address, timeout_s)
             if isinstance(failure, CloudUnavailableError):
                 failure = CloudUnavailableError(
-                    f"nobody answers at {self._address}: start deploy.py --listen {self._address}"
+                    f"nobody answers at {self._address}: start {command.program('deploy')} "
+                    f"--listen {self._address}"
                 )
             raise failure from error

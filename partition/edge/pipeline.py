@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from common.progress import FIRST_LINE_S, Progress
 from partition.attention.runtime import AttentionRuntime, EdgeAnswer
 from partition.attention.select import fused
 from partition.codec import quantisers
@@ -34,7 +35,6 @@ from partition.model.inputs import as_inputs
 from partition.model.routes import Route
 from partition.model.runtime import SplitRuntime, random_inputs
 from partition.model.split_point import SplitPoint
-from partition.progress import FIRST_LINE_S, Progress
 from partition.transport import wire
 
 __all__ = ["EdgeTimer", "InferenceResult", "Route", "SplitPipeline"]

@@ -1,7 +1,7 @@
 """Admission of calls that only hold a place: shared fairly, and none for longer than is allowed.
 
-A call takes a thread as soon as its header is there. Clients that send headers only would else take
-all of them.
+A call takes a thread as soon as its header is there. Clients that send headers only, or a stream's
+first message and no other, would else take all of them.
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ class _Waiting(NamedTuple):
 
 
 class Arrivals:
-    """Calls that wait for their message; safe to use from several threads.
+    """Calls that hold a place; safe to use from several threads.
 
     Where all places are taken, the peer that holds most of them has to give one up.
 
     Args:
-        places: calls that may wait at the same time.
-        timeout_s: longest wait; the call is ended then.
+        places: calls that may hold one at the same time.
+        timeout_s: longest time; the call is ended then.
         refused: called with peer and reason of each call that was ended.
+        lacks: what a call has not had by then, for the reason.
         clock: monotonic seconds.
     """
 
@@ -46,8 +47,9 @@ class Arrivals:
         timeout_s: float,
         refused: Callable[[Peer, str], object],
         clock: Callable[[], float] = time.monotonic,
+        lacks: str = "message",
     ) -> None:
-        self._places, self._timeout_s = places, timeout_s
+        self._places, self._timeout_s, self._lacks = places, timeout_s, lacks
         self._refused, self._clock = refused, clock
         self._guard = threading.Lock()
         self._waiting: dict[Call, _Waiting] = {}  # oldest first
@@ -55,11 +57,11 @@ class Arrivals:
         self._closed = False
 
     def start(self) -> None:
-        """Begin to end calls that have waited too long."""
+        """Begin to end calls that take too long."""
         threading.Thread(target=self._watch, daemon=True, name="arrivals").start()
 
     def begin(self, call: Call, peer: Peer) -> bool:
-        """A call of a peer begins to wait; False: there is no place for it.
+        """A call of a peer takes a place; False: there is none for it.
 
         A caller that got a place calls `end` with the same call.
         """
@@ -79,7 +81,7 @@ class Arrivals:
         return True
 
     def end(self, call: Call) -> None:
-        """The message is there, or will not come."""
+        """What it waited for is there, or will not come."""
         with self._guard:
             self._waiting.pop(call, None)
 
@@ -105,7 +107,7 @@ class Arrivals:
                 if not self._waiting and not self._closed:
                     self._some.clear()
             for call, each in late:
-                self._cut(call, each.peer, f"no message within {self._timeout_s:.1f} s")
+                self._cut(call, each.peer, f"no {self._lacks} within {self._timeout_s:.1f} s")
 
     def _cut(self, call: Call, peer: Peer, reason: str) -> None:
         self._refused(peer, reason)

@@ -22,11 +22,16 @@ from partition.security.tls import TokenCheck
 
 _HEALTH = "/grpc.health."
 _ASIDE = (_HEALTH, "/grpc.reflection.")
-_SIDE_THREADS, _SIDE_PLACES = 6, 4
+_SIDE_PLACES = 4
+_SIDE_THREADS = 2 * _SIDE_PLACES + 2
+"""Besides those that wait for a first message, and streams, there are two."""
+_SIDE_STREAM_S = 10.0
+"""Of a stream of reflection, from which clients ask a few things after one another."""
 _STRANGER = "no token, or none that this server knows: give --token-file one of its tokens"
 _CROWDED = "too many calls of this connection wait for their message"
 _EMPTY = "the call has no message"
 _TOO_MANY = "too many calls of this connection wait for a thread"
+_STREAMS = "too many streams of this connection are open"
 _NO_METHOD = "Method not found!"
 
 
@@ -67,6 +72,7 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
         self._side_arrivals = {
             prefix: Arrivals(_SIDE_PLACES, timeout_s, self._note) for prefix in _ASIDE
         }
+        self._side_streams = Arrivals(_SIDE_PLACES, _SIDE_STREAM_S, self._note, lacks="end")
         self._side_pools = {prefix: FairPool(_SIDE_THREADS, queue, crowded) for prefix in _ASIDE}
         # A streaming handler runs without a message.
         self._refusal = self._refusing(grpc.StatusCode.UNAUTHENTICATED, _STRANGER)
@@ -89,17 +95,20 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
 
     def start(self, port: int) -> None:
         """Begin to watch the calls, and the connections of a port."""
-        for arrivals in (self._arrivals, *self._side_arrivals.values()):
+        for arrivals in self._all_arrivals():
             arrivals.start()
         self._connections.start(port)
 
     def close(self) -> None:
         """End the threads, once all calls have ended."""
         self._connections.close()
-        for arrivals in (self._arrivals, *self._side_arrivals.values()):
+        for arrivals in self._all_arrivals():
             arrivals.close()
         for pool in (self.pool, *self._side_pools.values()):
             pool.shutdown()
+
+    def _all_arrivals(self) -> tuple[Arrivals, ...]:
+        return self._arrivals, *self._side_arrivals.values(), self._side_streams
 
     def _refusing(self, code: grpc.StatusCode, reason: str) -> Any:
         """A method that refuses whoever calls it."""
@@ -126,6 +135,8 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
             try:
                 request = self._first(arrivals, messages, context, peer)
                 if handler.request_streaming:
+                    if arrivals is not self._arrivals:
+                        self._limit(context, peer)
                     fair_pool.stop_counting()  # for as long as the stream lasts
                     request = self._heard(peer, request, messages)
                 answer = behavior(request, context)
@@ -162,6 +173,14 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
         if not context.add_callback(partial(self._connections.ended, peer)):
             self._connections.ended(peer)
         return first
+
+    def _limit(self, context: Any, peer: Peer) -> None:
+        """Let a stream of the side end in time, or sooner if others want its place."""
+        if not self._side_streams.begin(context, peer):
+            self._connections.refused(peer)
+            self._refuse(context, peer, grpc.StatusCode.RESOURCE_EXHAUSTED, _STREAMS)
+        if not context.add_callback(partial(self._side_streams.end, context)):
+            self._side_streams.end(context)
 
     def _heard(self, peer: Peer, first: Any, rest: Iterator[Any]) -> Iterator[Any]:
         yield first

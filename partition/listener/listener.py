@@ -19,10 +19,7 @@ _PLACES = 32
 _SPARE_THREADS = 8
 """For echoes and hellos, and to refuse calls, while every other thread has one."""
 _CALLS_PER_STREAM = 3
-"""That may wait of a connection: a client opens the next one before the server has counted the last
-one out."""
-_MOST_WAITING = 341
-"""Calls of one connection, whatever its streams are."""
+"""That may wait of a connection: those that a client has taken back wait, too, for their turn."""
 _MAX_CALLS = 4_096
 """That are open or wait for a thread, refused ones included: what an attack may take of memory."""
 
@@ -72,7 +69,7 @@ class Listener:
             threads=n_calls + places + _SPARE_THREADS,
             places=places,
             timeout_s=message_timeout_s,
-            queue=min(chosen["grpc.max_concurrent_streams"] * _CALLS_PER_STREAM, _MOST_WAITING),
+            queue=chosen["grpc.max_concurrent_streams"] * _CALLS_PER_STREAM,
             message_bytes=None if is_local else chosen["grpc.max_receive_message_length"],
         )
         self.grpc_server = grpc.server(

@@ -13,12 +13,12 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from common.regular_file import open_regular
 from common.schema import convert
 from partition import json_file
 from partition.errors import ModelFolderError
 from partition.model.accuracy_table import ACCURACY_FILE, AccuracyTable
 from partition.model.cost import Cost
-from partition.regular_file import open_regular
 
 ATTENTION_FOLDER = "attention"
 SCORES_FILE = "scores.onnx"

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from partition import array_file
 from partition.errors import ModelFolderError
 from partition.model.split_point import TensorSpec
 
@@ -21,7 +20,6 @@ EXAMPLE_FILE = "example.npz"
 _MAX_BYTES = 2**24
 """Kept in a folder; one sample is kept whatever its size."""
 _MAX_SAMPLES = 16
-_BROKEN = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
 
 Sample = tuple[npt.NDArray[Any], ...]
 
@@ -43,13 +41,14 @@ def read(folder: Path, inputs: Sequence[TensorSpec]) -> list[Sample]:
     if not path.is_file():
         return []
     try:
-        with np.load(path, allow_pickle=False) as held:
-            arrays = [held[f"arr_{i}"] for i in range(len(inputs))]
+        held = array_file.read_arrays(path, [f"arr_{i}" for i in range(len(inputs))])
+        arrays = list(held.values())
         for array, spec in zip(arrays, inputs, strict=True):
-            if (array.shape[1:], str(array.dtype)) != (spec.shape, spec.dtype) or not len(array):
+            found = array.shape[1:], str(array.dtype)
+            if found != (spec.shape, spec.dtype) or not array.shape or not len(array):
                 raise ValueError(f"{spec.name} is {array.dtype} {array.shape}")
         return [tuple(map(np.asarray, rows)) for rows in zip(*arrays, strict=True)]
-    except _BROKEN as error:
+    except (OSError, ValueError) as error:
         raise ModelFolderError(
             f"{path} is corrupt ({error}): run python -m partition.prepare --example again, or "
             "remove it"

@@ -13,10 +13,10 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError, Message
 
+from common.regular_file import open_regular
 from partition.errors import ModelFolderError
 from partition.model.folder import ModelFolder
 from partition.model.network_files import GRAPH_FILE, WEIGHTS_FILE
-from partition.regular_file import open_regular
 
 _MAX_BYTES = 2**31 - 1
 """What protobuf reads."""

@@ -11,35 +11,78 @@ from partition.errors import WireError
 from partition.model.folder import ModelFolder
 
 Arrays = tuple[npt.NDArray[Any], ...]
+_NUMBERS = "biuf"
+"""Kinds of numpy's types: truths, whole numbers with and without sign, floating point."""
 
 
 def as_inputs(folder: ModelFolder, inputs: tuple[Any, ...]) -> Arrays:
-    """Arrays of the types that a network takes, none of their values another one.
-
-    Rounding within a kind of numbers is fine, as from float64 to float32.
+    """Arrays of the types that a network takes, as `as_type` makes them.
 
     Args:
         folder: the network.
         inputs: arrays, or what numpy makes an array of; shapes are not looked at.
 
     Raises:
-        WireError: there are more or fewer than the network takes, or the type of one cannot become
-            the network's without other values.
+        WireError: there are more or fewer than the network takes, or one holds what the network's
+            type cannot.
     """
     dtypes = folder.cuts[0].dtypes
     if len(inputs) != len(dtypes):
         raise WireError(f"{len(inputs)} inputs for {folder.name}, it takes {len(dtypes)}")
     return tuple(
-        _cast(x, np.dtype(dtype), i)
+        _typed(x, np.dtype(dtype), i)
         for i, (x, dtype) in enumerate(zip(inputs, dtypes, strict=True))
     )
 
 
-def _cast(x: Any, dtype: np.dtype[Any], position: int) -> npt.NDArray[Any]:
+def as_type(array: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """The same numbers in another type, in C order.
+
+    Whole numbers and truths stay what they are, finite ones finite; rounding to fewer digits is
+    fine, as from float64 to float32.
+
+    Raises:
+        ValueError: there are other things than numbers, or one that the type cannot hold.
+    """
+    if array.dtype == dtype:
+        return np.asarray(array, order="C")
+    if array.dtype.kind not in _NUMBERS or dtype.kind not in _NUMBERS:
+        raise ValueError(f"values of {array.dtype} do not fit {dtype}")
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            cast = np.asarray(array, dtype, order="C")
+        fits = np.isfinite(cast) == np.isfinite(array)
+    else:
+        fits = _whole_within(array, *_range(dtype))
+        cast = np.asarray(np.where(fits, array, 0), dtype, order="C")
+    if not fits.all():
+        raise ValueError(f"{array[~fits].flat[0]} of {array.dtype} does not fit {dtype}")
+    return cast
+
+
+def _whole_within(array: npt.NDArray[Any], low: int, high: int) -> npt.NDArray[np.bool_]:
+    """Which numbers are whole and within a range, both ends included."""
+    if array.dtype.kind == "b":
+        return np.ones(array.shape, np.bool_)
+    if array.dtype.kind != "f":
+        return np.asarray((array >= low) & (array <= high))
+    wide = np.asarray(array, np.float64)  # holds 2**64, which rounds to none beyond it
+    with np.errstate(invalid="ignore"):
+        return np.asarray((wide == np.trunc(wide)) & (wide >= low) & (wide < high + 1))
+
+
+def _range(dtype: np.dtype[Any]) -> tuple[int, int]:
+    if dtype.kind == "b":
+        return 0, 1
+    limits = np.iinfo(dtype)
+    return int(limits.min), int(limits.max)
+
+
+def _typed(x: Any, dtype: np.dtype[Any], position: int) -> npt.NDArray[Any]:
     """An input as the type of the network's.
 
     Raises:
-        WireError: it has another kind, or values beyond the type's.
+        WireError: it is no array of numbers, or holds one that the type cannot.
     """
     if isinstance(x, np.ndarray) and x.dtype == dtype and x.flags.c_contiguous:
         return x
@@ -47,24 +90,9 @@ def _cast(x: Any, dtype: np.dtype[Any], position: int) -> npt.NDArray[Any]:
         array = np.asarray(x)
     except (ValueError, TypeError) as error:
         raise WireError(f"input {position} is no array ({error})") from error
-    if not np.can_cast(array.dtype, dtype, "same_kind"):
+    try:
+        return as_type(array, dtype)
+    except ValueError as error:
         raise WireError(
-            f"input {position} is of {array.dtype}, the network takes {dtype}: convert it first"
-        )
-    with np.errstate(over="ignore"):
-        cast = np.asarray(array, dtype, order="C")
-    if array.dtype != dtype and not _kept(array, cast):
-        raise WireError(
-            f"input {position} of {array.dtype} holds values beyond {dtype}, which the network "
-            "takes: scale or check it first"
-        )
-    return cast
-
-
-def _kept(array: npt.NDArray[Any], cast: npt.NDArray[Any]) -> bool:
-    """Whether whole numbers are the same after a cast, and finite ones still finite."""
-    if cast.dtype.kind != "f":
-        return bool((array == cast).all())
-    if array.dtype.kind != "f":
-        return bool(np.isfinite(cast).all())
-    return bool((np.isfinite(array) == np.isfinite(cast)).all())
+            f"input {position} is not of the network's type ({error}): scale or convert it first"
+        ) from error

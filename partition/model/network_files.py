@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from partition.regular_file import Stamp, open_regular, stamp_of
+from common.regular_file import Stamp, open_regular, stamp_of
 
 GRAPH_FILE = "model.onnx"
 WEIGHTS_FILE = "weights.bin"

@@ -183,7 +183,7 @@ class SplitRuntime:
             return part
 
     def _load(self, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> _Part:
-        graph = self._graph = self._graph or load_graph(self._folder)
+        graph = self._graph or load_graph(self._folder)
         model = extract(graph, inputs, outputs)
         if self.execution.providers == (CPU,) and unsigned_ends.is_wanted():
             model = unsigned_ends.with_unsigned_ends(model, self._pairs)

@@ -6,12 +6,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from common.progress import Progress
 from partition import cli
 from partition.prepare import zoo
 from partition.prepare.build import prepare
 from partition.prepare.export import STEPS
 from partition.prepare.onnx_file.choices import parse_shape, parse_value
-from partition.progress import Progress
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -17,6 +17,8 @@ from partition.providers.session import RUNTIME_ERRORS, make_session
 
 _TRIAL = ("-c", "from partition.prepare import trial; trial.load()")
 _LIMIT_S = 60.0
+_LONGEST = 200
+"""Characters of what the process said last."""
 
 
 def cannot_load(name: str, model: onnx.ModelProto) -> str | None:
@@ -27,7 +29,7 @@ def cannot_load(name: str, model: onnx.ModelProto) -> str | None:
         model: the graph.
 
     Raises:
-        ModelExportError: the process that loads it does not survive that, or does not end.
+        ModelExportError: the process that loads it does not survive that, fails, or does not end.
     """
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "graph.onnx"
@@ -44,10 +46,17 @@ def cannot_load(name: str, model: onnx.ModelProto) -> str | None:
             )
         except subprocess.TimeoutExpired:
             raise _damaged(name, f"is not loaded within {_LIMIT_S:.0f} s") from None
-    if done.returncode < 0:
-        how = signal.Signals(-done.returncode).name
-        raise _damaged(name, f"ends the process that loads it ({how})")
+    if done.returncode:
+        raise _damaged(name, f"ends the process that loads it ({_how_it_ended(done)})")
     return done.stdout or None
+
+
+def _how_it_ended(done: subprocess.CompletedProcess[str]) -> str:
+    """By a signal, or the last thing that it said."""
+    if done.returncode < 0:
+        return signal.Signals(-done.returncode).name
+    said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    return said[-1][:_LONGEST] if said else f"exit code {done.returncode}"
 
 
 def _damaged(name: str, what: str) -> ModelExportError:

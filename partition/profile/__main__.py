@@ -37,8 +37,8 @@ def _main() -> None:
         "--source",
         type=Path,
         help="real inputs to measure the fidelity on: a folder of pictures, an .npy or .npz file "
-        "with a sample per row, or a folder of those (default: scikit-image's photographs for a "
-        "network of RGB pictures)",
+        "with a sample per row, a .wav file, or a folder of those (default: scikit-image's "
+        "photographs for a network of RGB pictures)",
     )
     parser.add_argument(
         "--measure",

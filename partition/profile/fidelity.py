@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from common.progress import Progress
 from partition.codec import quantisers
 from partition.codec.codec import Codec
 from partition.codec.encoded import is_feature_map
@@ -58,11 +59,12 @@ def unknown(
         samples: inputs of any origin.
         kind: of the outputs, if there were real inputs.
     """
-    codec, errors = Codec(), []
-    for point in folder.split_points[:-1]:
-        heads = (runtime.head(point, inputs) for inputs in samples)
-        errors.append(float(np.mean([_error(crossed(codec, head), head) for head in heads])))
-        runtime.release()
+    codec, errors, cut_points = Codec(), [], folder.split_points[:-1]
+    with Progress("measuring the codec", len(cut_points)) as progress:
+        for point in progress.each(cut_points):
+            heads = (runtime.head(point, inputs) for inputs in samples)
+            errors.append(float(np.mean([_error(crossed(codec, head), head) for head in heads])))
+            runtime.release()
     nothing: Values = {each.name: None for each in quantisers.QUANTISERS}
     points = tuple(nothing for _ in folder.split_points)
     return Judgement(kind, len(samples), points, (*errors, 0.0))
@@ -95,19 +97,21 @@ def judge(
         return unknown(folder, runtime, samples, kind)
     points: list[Values] = []
     errors: list[float] = []
-    for point in folder.split_points[:-1]:
-        sums = dict.fromkeys((each.name for each in quantisers.QUANTISERS), np.zeros((1, 2)))
-        error = 0.0
-        for inputs, answer in zip(samples, answers, strict=True):
-            tensors = runtime.head(point, inputs)
-            for each in quantisers.QUANTISERS:
-                received = crossed(Codec(each.bits), tensors)
-                outputs = runtime.tail(point, received)
-                sums[each.name] = sums[each.name] + measure.counts(answer, outputs, size)
-                error += _error(received, tensors) if each is quantisers.DEFAULT else 0.0
-        points.append({key: _value(measure, sums[key], len(samples)) for key in sums})
-        errors.append(error / len(samples))
-        runtime.release()  # the next point needs another head and tail
+    cut_points = folder.split_points[:-1]
+    with Progress("comparing answers", len(cut_points)) as progress:
+        for point in progress.each(cut_points):
+            sums = dict.fromkeys((each.name for each in quantisers.QUANTISERS), np.zeros((1, 2)))
+            error = 0.0
+            for inputs, answer in zip(samples, answers, strict=True):
+                tensors = runtime.head(point, inputs)
+                for each in quantisers.QUANTISERS:
+                    received = crossed(Codec(each.bits), tensors)
+                    outputs = runtime.tail(point, received)
+                    sums[each.name] = sums[each.name] + measure.counts(answer, outputs, size)
+                    error += _error(received, tensors) if each is quantisers.DEFAULT else 0.0
+            points.append({key: _value(measure, sums[key], len(samples)) for key in sums})
+            errors.append(error / len(samples))
+            runtime.release()  # the next point needs another head and tail
     exact: Values = {
         each.name: _value(measure, same, len(samples)) for each in quantisers.QUANTISERS
     }
@@ -158,6 +162,9 @@ def _error(received: Outputs, sent: Outputs) -> float:
 
 
 def _relative_error(received: Array, sent: Array) -> float:
-    if received is sent or sent.dtype.kind != "f" or not sent.std():
+    if received is sent or sent.dtype.kind != "f" or not sent.size:
         return 0.0
-    return float(np.sqrt(np.mean((received - sent) ** 2)) / sent.std())
+    # Squares of float16 soon are 0 or infinite, of float32 at 1e-23 and 1e19.
+    one, other = received.astype(np.float64), sent.astype(np.float64)
+    spread = float(other.std())
+    return float(np.sqrt(np.mean((one - other) ** 2))) / spread if spread else 0.0

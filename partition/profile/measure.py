@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from common.progress import progress
+from common.progress import Progress
 from partition.codec.codec import Codec
 from partition.codec.encoded import is_feature_map
 from partition.codec.message_sizes import request_bytes
@@ -81,10 +81,11 @@ def profile(
     threads = threads or fastest_threads(folder, execution)
     runtime = SplitRuntime(folder, threads, execution)
     samples = found.samples if found else _random(folder)
-    points = [
-        _profile_point(runtime, point, samples[0], repeats)
-        for point in progress("measuring cuts", folder.split_points)
-    ]
+    with Progress("measuring cuts", len(folder.split_points)) as progress:
+        points = [
+            _profile_point(runtime, point, samples[0], repeats)
+            for point in progress.each(folder.split_points)
+        ]
     judged = (
         judge(folder, runtime, samples, _picture_size(folder), measure)
         if found is not None
@@ -151,8 +152,9 @@ def fastest_threads(
         return 1
     inputs = random_inputs(folder)
     seconds: dict[int, list[float]] = {number: [] for number in numbers}
-    for _ in range(_THREAD_PASSES):  # in turn, so that a noisy machine hits all alike
-        for number in numbers:
+    in_turn = numbers * _THREAD_PASSES  # so that a noisy machine hits all alike
+    with Progress("trying numbers of threads", len(in_turn)) as progress:
+        for number in progress.each(in_turn):
             runtime = SplitRuntime(folder, number, execution)
             for _ in range(_WARM_UP_ROUNDS):
                 runtime.whole(inputs)
@@ -263,12 +265,15 @@ def _blocks_s(
 ) -> Iterator[float]:
     """Median seconds of each block; one is loaded at a time."""
     tensors = inputs
-    for start, end in progress("measuring blocks", list(pairwise(folder.cuts))):
-        for _ in range(_WARM_UP_ROUNDS):
-            after = runtime.between(start, end, tensors)
-        yield statistics.median(timed(runtime.between, start, end, tensors) for _ in range(repeats))
-        tensors = after
-        runtime.release()
+    blocks = list(pairwise(folder.cuts))
+    with Progress("measuring blocks", len(blocks)) as progress:
+        for start, end in progress.each(blocks):
+            for _ in range(_WARM_UP_ROUNDS):
+                after = runtime.between(start, end, tensors)
+            seconds = (timed(runtime.between, start, end, tensors) for _ in range(repeats))
+            yield statistics.median(seconds)
+            tensors = after
+            runtime.release()
 
 
 def write(path: Path, result: dict[str, Any]) -> None:

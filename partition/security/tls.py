@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 
+from common.regular_file import read_bytes
 from partition.errors import CloudError, CloudUnavailableError
 from partition.security.tls_check import check_pair, client_fault
 from partition.transport import grpc_options, refusals, rpc, threads
@@ -182,7 +183,7 @@ def _digest(text: str) -> bytes:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except OSError as error:
         raise CloudError(
             f"cannot read {path} ({error.strerror}): make certificates with python -m "

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cryptography import x509
 
+from common.regular_file import read_bytes
 from partition.errors import CloudError
 
 logger = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ class CertificateWatch:
 def _end_of(path: Path) -> datetime.datetime:
     """When the first certificate of a chain to end does."""
     try:
-        chain = x509.load_pem_x509_certificates(path.read_bytes())
+        chain = x509.load_pem_x509_certificates(read_bytes(path))
     except (OSError, ValueError) as error:
         raise CloudError(
             f"{path} holds no certificate ({error}): make one with python -m partition.certificates"

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from common.progress import FIRST_LINE_S, Progress
 from partition.attention.runtime import AttentionRuntime
 from partition.codec.codec import Codec, Encoded
 from partition.errors import CloudError, ModelRunError, WireError
@@ -21,7 +22,6 @@ from partition.model.graph_file import load_graph
 from partition.model.runtime import SplitRuntime
 from partition.model.seams import PART_BYTES, part_bytes
 from partition.model.split_point import SplitPoint
-from partition.progress import FIRST_LINE_S, Progress
 from partition.providers.registry import CPU
 from partition.transport import wire
 

@@ -30,7 +30,9 @@ class Plant:
     def run(self, answered, dropped=0, *, is_measured=True):
         self.last_power = StepPower(4.0, STEP_S, is_measured, 0.2 if is_measured else 4.0)
         self.served, self.dropped = [SERVED] * answered, dropped
-        return {"outcome": {"power_w": 4.0, "energy_j": 0.5}, "route": 0}
+        terms = {"energy": 0.25, "deadline": 0.5 * dropped}
+        outcome = {"power_w": 4.0, "energy_j": 0.5}
+        return {"outcome": outcome, "reward_terms": terms, "route": 0}
 
     def route_name(self, index):
         return "cut"
@@ -60,6 +62,12 @@ def test_energy_is_shared_by_the_requests_that_were_answered(told):
     assert document["runs_on"] == "cpu"
     assert document["energy_j"] == pytest.approx(3 * STEP_S * 4.0)
     assert document["energy_per_request_j"] == pytest.approx(3.0 / 4)
+
+
+def test_the_cost_is_the_mean_of_the_steps(told):
+    summary = told((2, 0, True), (0, 0, True), (2, 6, True))
+    assert summary.document()["cost_per_step"] == pytest.approx(0.25 + 0.5 * 6 / 3)
+    assert "; cost 1.250 a step" in summary.text()
 
 
 def test_the_errors_of_all_windows_are_told(told):

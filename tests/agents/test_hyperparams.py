@@ -36,7 +36,10 @@ def test_every_learner_takes_its_own_settings(name):
             {"lerning_rate": 1.0},
             "ppo has no hyperparameter 'lerning_rate'; did you mean learning_",
         ),
-        ({"magic": 1.0}, "ppo has no hyperparameter 'magic'; it has batch_size, "),
+        (
+            {"magic": 1.0},
+            "ppo has no hyperparameter 'magic'; remove it or correct its name .batch_size, ",
+        ),
         ({"n_steps": 1.5}, "n_steps of ppo is 1.5; give a whole number"),
         ({"n_envs": 0}, "n_envs of ppo is 0; give 1 or more"),
         ({"n_envs": -3}, "n_envs of ppo is -3; give 1 or more"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import signal
 import subprocess
@@ -104,6 +105,7 @@ def test_a_run_that_was_begun_with_other_settings_is_not_gone_on_with(load, sett
         ("seed = [0, -1]", r"seed\[1\] is -1; give a whole number >= 0"),
         ("[hyperparams]\ngamma = 0.5", r"hyperparams\.gamma is 0\.5; give a list"),
         ("= 1", "cannot be read"),
+        ("", "lists nothing to train"),
     ],
 )
 def test_what_means_nothing_is_refused(load, text, said):
@@ -134,7 +136,7 @@ def test_only_missing_runs_are_trained_and_the_reason_of_a_failure_is_told(
     (done.folder / "policy" / "policy.json").write_text("{}")
     assert not sweep.run()
     told = capsys.readouterr().out
-    assert "3 runs, 2 to be done" in told
+    assert "2 of 3 runs to be done" in told
     assert "all__1: failed (error: out of luck), see " in told
     assert "all__2: done" in told
     assert "nan" not in told
@@ -154,7 +156,20 @@ def test_a_run_that_another_sweep_has_finished_meanwhile_is_left_out(load, tmp_p
     assert trainer.verdict == "left out, another process has trained it"
 
 
+def test_a_run_that_another_sweep_still_trains_is_no_success(load, tmp_path, capsys):
+    sweep = load('algo = ["ppo"]\nseed = [2]')
+    log = sweep.runs[0].folder.parent / f"{sweep.runs[0].folder.name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        assert not sweep.run()
+    assert f"left out, another process trains it and holds {log}" in capsys.readouterr().out
+
+
 SLEEPER = """import os, pathlib, sys, time
+sys.path.insert(0, os.getcwd())
+from agents.training import workers
+workers.end_with_parent()
 pathlib.Path(sys.argv[0]).with_name("started").write_text(str(os.getpid()))
 time.sleep(60)
 """
@@ -165,7 +180,7 @@ command.begin()
 from agents.training import sweep
 sweep._SCRIPT = Path(sys.argv[1]) / "train.py"
 file = Path(sys.argv[1]) / "sweep.toml"
-sys.exit(command.run(lambda: sweep.Sweep.load(file, file.parent / "runs").run()))
+sys.exit(command.run(lambda: int(not sweep.Sweep.load(file, file.parent / "runs").run())))
 """
 
 
@@ -179,19 +194,38 @@ def start(tmp_path: Path) -> subprocess.Popen[str]:
     )
 
 
+def wait_for_trainer(tmp_path: Path) -> int:
+    for _ in range(600):
+        if (tmp_path / "started").exists() and (tmp_path / "started").read_text():
+            break
+        time.sleep(0.1)
+    return int((tmp_path / "started").read_text())
+
+
+def test_trainers_do_not_outlive_a_sweep_that_was_killed(tmp_path):
+    (tmp_path / "train.py").write_text(SLEEPER)
+    (tmp_path / "sweep.toml").write_text('algo = ["ppo"]\n')
+    with start(tmp_path) as process:
+        try:
+            trainer = wait_for_trainer(tmp_path)
+        finally:
+            process.kill()
+    due_s = time.monotonic() + 20.0
+    while Path(f"/proc/{trainer}").exists() and time.monotonic() < due_s:
+        time.sleep(0.1)
+    assert not Path(f"/proc/{trainer}").exists()
+
+
 def test_a_signal_leaves_no_trainer_behind_and_none_trains_twice(tmp_path):
     (tmp_path / "train.py").write_text(SLEEPER)
     (tmp_path / "sweep.toml").write_text('algo = ["ppo"]\n')
     with start(tmp_path) as process:
         try:
-            for _ in range(600):
-                if (tmp_path / "started").exists() and (tmp_path / "started").read_text():
-                    break
-                time.sleep(0.1)
-            trainer = int((tmp_path / "started").read_text())
+            trainer = wait_for_trainer(tmp_path)
             with start(tmp_path) as second:
                 told, _ = second.communicate(timeout=60)
                 assert "left out, another process trains it" in told
+                assert second.returncode == 1
             process.send_signal(signal.SIGTERM)
             _, errors = process.communicate(timeout=60)
         finally:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,18 @@ def test_a_policy_that_is_worse_is_told_instead(rows):
     assert f"best-static ({cost['best-static']:.3f})" in last
     assert last.endswith("train longer")
     assert "deploy.py" not in last
+
+
+def test_a_hundredth_more_is_level(rows):
+    cost = {row.policy: row.cost for row in rows}
+    near, far = (replace(rows[0], policy=name) for name in ("near", "far"))
+    near, far = (
+        replace(near, cost=1.009 * cost["best-static"]),
+        replace(far, cost=1.011 * cost["best-static"]),
+    )
+    both = [*rows, near, far]
+    assert "best-static" not in beaten_by(both, "near")
+    assert "best-static" in beaten_by(both, "far")
 
 
 def test_over_several_scenarios_the_yardstick_is_a_setting_that_can_be_deployed(small_world):

@@ -7,6 +7,7 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import check_env
 
 import envs  # noqa: F401  # registers the environments
 from envs import arguments
@@ -110,6 +111,42 @@ def test_wrong_arguments_of_a_live_board_do_so_too(tiny, options, said):
     with pytest.raises(EnvError) as refused:
         gymnasium.make("EdgeSplit-v0", model=str(tiny.path), **options)
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"scenarios": ["lte-driving"]}, "has no argument 'scenarios'; did you mean scenario?"),
+        ({"n_step": 5}, "has no argument 'n_step'; did you mean n_steps?"),
+        ({"xyzzy": 1}, "no argument 'xyzzy'; remove it or correct its name \\(.*device, model"),
+    ],
+)
+@pytest.mark.parametrize("env_id", ["EdgeSplitSim-v0", "EdgeSplit-v0"])
+def test_an_unknown_argument_ends_in_a_sentence_however_it_comes(tiny, env_id, options, said):
+    known = {"model": str(tiny.path)}
+    with pytest.raises(EnvError, match=f"{env_id} .*{said}|{env_id} {said}"):
+        gymnasium.make(env_id, **known, **options)
+    with pytest.raises(EnvError, match=said):
+        gymnasium.make_vec(env_id, 2, vectorization_mode="sync", **known, **options)
+
+
+def test_what_gymnasium_passes_by_itself_is_known(tiny):
+    options = {"model": str(tiny.path), "scenario": "lte-driving", "render_mode": "ansi"}
+    env = gymnasium.make(
+        "EdgeSplitSim-v0", max_episode_steps=3, disable_env_checker=True, **options
+    )
+    assert sum(step[3] for step in run(env, 3)) == 1
+    check_env(env.unwrapped)
+    assert gymnasium.make(env.spec).render_mode == "ansi"
+    boards = gymnasium.make_vec(
+        "EdgeSplitSim-v0",
+        num_envs=2,
+        vectorization_mode="sync",
+        vector_kwargs={"copy": False},
+        **options,
+    )
+    assert boards.reset(seed=0)[0].shape[0] == 2
+    boards.close()
 
 
 def test_a_picture_without_matplotlib_names_what_is_missing(monkeypatch):

@@ -214,7 +214,7 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path):
     with pytest.raises(ScenarioError, match=r"gone\.toml does not exist"):
         Scenario.load(str(tmp_path / "gone.toml"))
     (tmp_path / "folder.toml").mkdir()
-    with pytest.raises(ScenarioError, match=r"folder\.toml does not exist"):
+    with pytest.raises(ScenarioError, match=r"folder\.toml cannot be read: it is no regular file"):
         Scenario.load(str(tmp_path / "folder.toml"))
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+
 import numpy as np
 import pytest
 
@@ -119,6 +122,29 @@ def test_without_a_folder_the_command_writes_nothing(capsys, monkeypatch):
     monkeypatch.setattr("hw.calibrate.write_boards.device_toml", lambda *_: "changed")
     assert main([]) == 1
     assert "is not what the table says" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("fault", ["gone", "damaged"])
+def test_a_device_file_or_a_table_that_cannot_be_read_is_named(
+    tmp_path, monkeypatch, capsys, fault
+):
+    devices = shutil.copytree(DEVICES, tmp_path / "devices")
+    (devices / f"{BOARDS[-1]}.toml").unlink()
+    if fault == "damaged":
+        (devices / f"{BOARDS[-1]}.toml").write_bytes(b"\xff")
+    with monkeypatch.context() as patch:
+        patch.setattr("hw.calibrate.write_boards.DEVICES", devices)
+        assert main([]) == 2
+    assert re.fullmatch(
+        rf"error: \S+{BOARDS[-1]}\.toml cannot be read: .*; write it by --out \S+\n",
+        capsys.readouterr().err,
+    )
+    table = tmp_path / "boards.toml"
+    if fault == "damaged":
+        table.write_text("[")
+    monkeypatch.setattr("hw.calibrate.boards.TABLE", table)
+    assert main([]) == 2
+    assert capsys.readouterr().err.startswith(f"error: table {table} cannot be read: ")
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, capsys):

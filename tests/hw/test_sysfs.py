@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import errno
+import os
+from contextlib import closing
 
 import pytest
 
@@ -154,3 +156,14 @@ def test_commands_of_a_recorded_tree_are_read(sysfs, tmp_path):
     assert sysfs.run(["vcgencmd", "get_throttled"]) == "throttled=0x0"
     with pytest.raises(UnsupportedError):
         sysfs.run(["vcgencmd", "pmic_read_adc"])
+
+
+@pytest.mark.parametrize("folder", ["sys", "proc"])
+def test_a_pipe_in_a_recorded_tree_keeps_nobody_waiting(tmp_path, folder):
+    (tmp_path / folder).mkdir()
+    os.mkfifo(tmp_path / folder / "value")
+    with closing(Sysfs(tmp_path)) as sysfs:
+        with pytest.raises(SensorReadError, match="value cannot be read"):
+            sysfs.read_text(sysfs.path(f"{folder}/value"))
+        with pytest.raises(FrequencyRejectedError, match=r"value (refused|cannot be set to) '1'"):
+            sysfs.write_text(sysfs.path(f"{folder}/value"), "1")

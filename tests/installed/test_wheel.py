@@ -150,7 +150,15 @@ def test_work_without_its_extra_names_it(installed, command):
 def test_the_extra_that_is_named_is_enough(installed, extra, command):
     result = installed((extra,), command, "--help")
     assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith("usage: ")
+    assert result.stdout.startswith(f"usage: {command if command in SCRIPTS else ''}")
+
+
+def test_sentences_name_the_commands_of_an_installation(installed, tmp_path):
+    assert one_sentence(installed(("edge",), "dvfo-deploy", "--run", tmp_path)).endswith(
+        "does not exist; give a run of dvfo-train"
+    )
+    code = "from agents.policy.remedy import RETRAIN; print(RETRAIN)"
+    assert installed(("edge",), "-c", code).stdout.endswith("with dvfo-train\n")
 
 
 def test_a_board_with_the_edge_extra_deploys(installed, tiny, small_device, tmp_path):

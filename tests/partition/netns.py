@@ -62,7 +62,7 @@ class Namespaces:
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
         for process in self._processes:
             process.wait(_COMMAND_TIMEOUT_S)
-            for stream in (process.stdin, process.stdout, process.stderr):
+            for stream in filter(None, (process.stdin, process.stdout, process.stderr)):
                 with suppress(OSError):  # what was still to be written
                     if stream is not None:
                         stream.close()

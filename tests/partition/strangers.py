@@ -11,6 +11,7 @@ from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from partition.transport import rpc
 
@@ -70,6 +71,37 @@ class HeadersOnly:
     def _nothing(self):
         self._over.wait(60)
         yield from ()
+
+
+@contextmanager
+def reflection_streams(address, calls, connections, *, talks=False):
+    """Streams of reflection that ask one thing and stay, or ask on and read no answer."""
+    over = threading.Event()
+    question = reflection_pb2.ServerReflectionRequest(file_containing_symbol=4096 * "x")
+
+    def ask():
+        yield question
+        while not over.wait(0.0 if talks else 60.0):
+            yield question
+
+    options = (("grpc.use_local_subchannel_pool", 1),)
+    channels = [grpc.insecure_channel(address, options) for _ in range(connections)]
+    stubs = [reflection_pb2_grpc.ServerReflectionStub(channel) for channel in channels]
+    try:
+        yield [stubs[i % connections].ServerReflectionInfo(ask()) for i in range(calls)]
+    finally:
+        over.set()
+        for channel in channels:
+            channel.close()
+
+
+def reflect(address, timeout_s):
+    """Names of the services that a server says it has, on a connection of its own."""
+    question = reflection_pb2.ServerReflectionRequest(list_services="")
+    with grpc.insecure_channel(address, (("grpc.use_local_subchannel_pool", 1),)) as channel:
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        (answer,) = stub.ServerReflectionInfo(iter([question]), timeout=timeout_s)
+    return {service.name for service in answer.list_services_response.service}
 
 
 @contextmanager

@@ -50,14 +50,24 @@ def _refused(path, out):
     return None
 
 
-def test_a_graph_that_ends_the_process_that_loads_it_ends_in_a_sentence(tmp_path, monkeypatch):
-    crash = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+@pytest.mark.parametrize(
+    ("crash", "how"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV"),
+        ("raise MemoryError", "MemoryError"),
+        ("print('loads'); raise RuntimeError('bad_alloc')", "RuntimeError: bad_alloc"),
+        ("raise SystemExit(3)", "exit code 3"),
+    ],
+)
+def test_a_graph_that_ends_the_process_that_loads_it_ends_in_a_sentence(
+    tmp_path, monkeypatch, crash, how
+):
     monkeypatch.setattr(trial, "_TRIAL", ("-c", crash))
     graph = [node("NoSuchOperator", ["x"], ["y"])]
     path = save(
         tmp_path / "wrong.onnx", graph, [tensor("x", FLOAT, [1, 4])], [tensor("y", FLOAT, [1, 4])]
     )
-    assert "ends the process that loads it (SIGSEGV)" in refusal(path, tmp_path / "out")
+    assert f"ends the process that loads it ({how})" in refusal(path, tmp_path / "out")
 
 
 @pytest.mark.parametrize("within", ["weights", "a node"])

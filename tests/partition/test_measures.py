@@ -7,7 +7,7 @@ import pytest
 
 from partition.codec.codec import Codec
 from partition.profile import boxes
-from partition.profile.fidelity import crossed
+from partition.profile.fidelity import _relative_error, crossed
 from partition.profile.kind import detect
 from partition.profile.measures import (
     BOXES,
@@ -197,6 +197,14 @@ class TestIou:
         with pytest.raises(MeasureError, match="'iou' needs"):
             value(IOU, [np.ones((1, 10))], [np.ones((1, 10))])
 
+    @pytest.mark.parametrize("dtype", ["int8", "uint8", "int64", "bool"])
+    def test_classes_may_be_whole_numbers_of_any_type(self, dtype):
+        classes = (np.arange(16).reshape(1, 4, 4) % 2).astype(dtype)
+        moved = classes.copy()
+        moved[0, 0, 0] = 1
+        assert value(IOU, [classes], [classes]) == 1
+        assert value(IOU, [classes], [moved]) == pytest.approx((7 / 8 + 8 / 9) / 2)
+
 
 class TestText:
     @staticmethod
@@ -272,6 +280,18 @@ def test_a_measure_has_a_name(measure):
 def test_an_unknown_name_lists_those_there_are():
     with pytest.raises(MeasureError, match="no measure 'auc': choose from top-1, boxes"):
         of_name("auc")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale"),
+    [("float16", 1e-4), ("float16", 1.0), ("float16", 2e4), ("float32", 1e-30), ("float32", 1e30)],
+)
+def test_the_error_of_the_codec_does_not_depend_on_the_unit(dtype, scale):
+    rng = np.random.default_rng(0)
+    sent = (scale * rng.uniform(-1, 1, (1, 8, 40))).astype(dtype)
+    (received,) = crossed(Codec(4), (sent,))
+    assert received.dtype == dtype
+    assert 0.02 < _relative_error(received, sent) < 0.1
 
 
 def test_what_has_no_levels_crosses_as_it_is():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from partition import engines
 from partition.edge.pipeline import SplitPipeline
 from partition.errors import ProviderError
 from partition.model.runtime import SplitRuntime, random_inputs
-from partition.progress import Progress
 from partition.providers import check
 from partition.providers.execution import Execution
 from partition.providers.quiet import stdout_to_stderr
@@ -241,17 +239,6 @@ def test_the_command_refuses_what_does_not_run(run_module, tiny):
     assert result.returncode == 2
     assert "error: provider tensorrt does not run here" in result.stderr
     assert "Traceback" not in result.stderr
-
-
-def test_a_long_start_says_where_it_is_and_a_short_one_nothing(caplog):
-    with Progress("engines are built", 3, first_line_s=10.0) as progress:
-        progress.step("one")
-    assert not caplog.text
-    with Progress("engines are built", 3, first_line_s=0.05) as progress:
-        progress.step("one")
-        time.sleep(0.15)
-    assert "engines are built: 1 of 3 (one), 0 s so far" in caplog.text
-    assert "done in" in caplog.text
 
 
 def test_a_server_says_what_it_runs_on(tiny):

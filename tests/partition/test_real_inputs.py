@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import wave
 from dataclasses import replace
 
 import numpy as np
@@ -124,7 +125,17 @@ def test_a_folder_of_arrays_is_read_in_order_up_to_a_number(tiny, tmp_path, monk
     assert len(real_inputs(folder, tmp_path, None, 2).samples) == 5
 
 
+def test_sound_is_cut_into_pieces(tiny, tmp_path):
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(np.full(1_000, 2**14, "<i2").tobytes())
+    found = real_inputs(network(tiny, spec((0, 320))), tmp_path, None, 2)
+    assert [x.shape for (x,) in found.samples] == [(1, 320)] * 3
+    assert np.all(found.samples[0][0] == 0.5)
+    assert found.origin == f"3 inputs from {tmp_path}"
+
+
 def test_pictures_and_arrays_together_are_refused(tiny, pictures):
     np.save(pictures / "x.npy", np.zeros(8))
-    with pytest.raises(SampleError, match=r"both pictures and arrays \(x\.npy\)"):
+    with pytest.raises(SampleError, match=r"both pictures and others \(x\.npy\)"):
         real_inputs(tiny, pictures, None, 2)

@@ -11,6 +11,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from partition.data.images import load_photographs
 from partition.data.real_inputs import picture_format
 from partition.errors import ModelRunError
+from partition.model import runtime as model_runtime
+from partition.model.graph_file import load_graph
 from partition.model.runtime import SplitRuntime, random_inputs
 
 CATS = range(281, 286)
@@ -95,3 +97,20 @@ def test_switching_to_a_warm_cut_takes_no_time(tiny):
 def test_a_wrong_number_of_tensors_is_an_error(tiny, runtime, image):
     with pytest.raises(ValueError, match="zip"):
         runtime.tail(tiny.cuts[2], (image, image))
+
+
+def test_a_graph_that_was_let_go_is_read_for_a_part_and_not_kept(tiny, image, monkeypatch):
+    runtime, read = SplitRuntime(tiny), []
+
+    def noted(folder):
+        read.append(folder)
+        return load_graph(folder)
+
+    monkeypatch.setattr(model_runtime, "load_graph", noted)
+    runtime.head(tiny.cuts[1], (image,))
+    assert not read
+    runtime.forget_graph()
+    for cut in tiny.cuts[2:4]:
+        runtime.head(cut, (image,))
+        assert runtime._graph is None
+    assert len(read) == 2

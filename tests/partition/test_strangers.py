@@ -12,12 +12,13 @@ from contextlib import contextmanager, suppress
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from partition.codec.codec import Codec
 from partition.edge.client import CloudClient
 from partition.edge.local_client import LocalClient
 from partition.edge.local_service import LocalService
-from partition.listener import peers
+from partition.listener import gate, peers
 from partition.listener.arrivals import Arrivals
 from partition.listener.connections import Connections
 from partition.listener.refusal_log import RefusalLog
@@ -32,6 +33,8 @@ from tests.partition.strangers import (
     HeadersOnly,
     check_health,
     idle_connections,
+    reflect,
+    reflection_streams,
     server_process,
     still_open,
 )
@@ -109,6 +112,46 @@ def test_health_checks_without_message_take_neither_requests_nor_health_checks(
             wait_for(lambda: strangers.ended)
             check_health(address)
             check_served(address, tiny, encoded)
+
+
+@pytest.mark.parametrize(
+    ("connections", "talks"), [(1, False), (CONNECTIONS, False), (20, False), (CONNECTIONS, True)]
+)
+def test_streams_of_reflection_that_stay_do_not_keep_others_from_it(
+    tiny, runtime, encoded, connections, talks
+):
+    with CloudServer(tiny, runtime) as server:
+        address = f"127.0.0.1:{server.port}"
+        with reflection_streams(address, 20, connections, talks=talks) as streams:
+            assert talks or next(streams[0]).HasField("error_response")
+            time.sleep(0.5)  # by then all have come
+            for _ in range(3):
+                assert rpc.SERVICE in reflect(address, DEADLINE_S)
+            check_health(address)
+            check_served(address, tiny, encoded)
+
+
+def test_a_stream_of_reflection_may_ask_several_things_and_has_to_end(tiny, runtime, monkeypatch):
+    monkeypatch.setattr(gate, "_SIDE_STREAM_S", 1.0)
+    asked = threading.Event()
+
+    def ask():
+        for _ in range(5):
+            yield reflection_pb2.ServerReflectionRequest(list_services="")
+        asked.wait(PATIENCE_S)
+
+    with (
+        CloudServer(tiny, runtime) as server,
+        grpc.insecure_channel(f"127.0.0.1:{server.port}", OWN_CONNECTION) as channel,
+    ):
+        began_s = time.monotonic()
+        answers = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(ask())
+        assert all(next(answers).HasField("list_services_response") for _ in range(5))
+        with pytest.raises(grpc.RpcError) as ended:
+            next(answers)
+        asked.set()
+        assert ended.value.code() is grpc.StatusCode.CANCELLED
+        assert 0.8 < time.monotonic() - began_s < DEADLINE_S
 
 
 def _watch_and_leave(address, until_s):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from partition import array_file
 from partition.errors import ModelExportError, SampleError
 
 Shape = tuple[int | str, ...]
@@ -78,8 +79,8 @@ def parse_value(text: str) -> tuple[str, npt.ArrayLike]:
         raise ModelExportError(f"--value {text!r} names no input: write NAME=NUMBER")
     if value.endswith(".npy"):
         try:
-            return name, np.load(value, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            return name, array_file.read_array(Path(value))
+        except (OSError, ValueError) as error:
             raise SampleError(
                 f"--value {text!r}: the file cannot be read ({error}): write it with numpy.save"
             ) from error

@@ -13,6 +13,7 @@ from onnx import helper, numpy_helper
 from partition.codec.message_sizes import RAW_NAMES, RAW_TYPES
 from partition.data.array_files import Sample, read_samples
 from partition.errors import ModelExportError
+from partition.model.inputs import as_type
 from partition.model.split_point import TensorSpec
 from partition.prepare.onnx_file.choices import FREE, ONLY, Shape
 from partition.prepare.onnx_file.types import type_name
@@ -56,15 +57,16 @@ def freeze(name: str, graph: onnx.GraphProto, values: Mapping[str, npt.ArrayLike
             array.ndim == len(dims)
             and all(n in (0, m) for n, m in zip(dims, array.shape, strict=True))
         )
-        with np.errstate(all="ignore"):
-            cast = array.astype(wanted) if array.dtype.kind in "biuf" else array
-        same = cast.dtype == wanted and (wanted.kind == "f" or np.array_equal(cast, array))
-        if not (fits and same):
+        try:
+            if not fits:
+                raise ValueError(f"shape {list(array.shape)} does not fit")
+            typed = as_type(array, wanted)
+        except ValueError as error:
             raise ModelExportError(
-                f"model {name!r} takes input {key!r} of {wanted} {shape_text(value)}: the value "
-                f"{array.dtype} {list(array.shape)} given with --value does not fit"
-            )
-        graph.initializer.append(numpy_helper.from_array(cast, key))
+                f"model {name!r} takes input {key!r} of {wanted} {shape_text(value)}, --value "
+                f"gives {array.dtype} ({error}): give another value"
+            ) from error
+        graph.initializer.append(numpy_helper.from_array(typed, key))
         graph.input.remove(value)
 
 

@@ -13,6 +13,7 @@ import onnx.inliner
 from google.protobuf.message import DecodeError, EncodeError
 from onnx import helper, numpy_helper
 
+from common.regular_file import read_bytes
 from partition.errors import ModelExportError
 from partition.model.onnx_nodes import BATCH
 from partition.prepare.onnx_file.subgraphs import all_graphs, rename, sort
@@ -52,7 +53,7 @@ def read(path: Path) -> onnx.ModelProto:
         ModelExportError: the file, or one with its weights, cannot be read or holds too much.
     """
     try:
-        model = onnx.load(path, load_external_data=False)
+        model = onnx.load_model_from_string(read_bytes(path))
     except GARBLED as error:
         raise ModelExportError(
             f"model file {path} is cut short, damaged or no ONNX ({_reason(error)}): fetch or "

@@ -45,7 +45,7 @@ def measured(
         }
         for scenario, shift in (("a", 1.0), ("b", 2.0))
     }
-    return MeasuredDecider(job, "rule", 1.0, 10, 0.001, "", episodes)
+    return MeasuredDecider(job, "rule", 1.0, 1.0, 10, 0.001, "", episodes)
 
 
 def case(**costs: float) -> list[MeasuredDecider]:
