@@ -16,7 +16,7 @@ def moved(world, *, is_anchored: bool) -> float:
     agent = BranchingDQN("MlpPolicy", env, seed=0, device="cpu", **settings)
     began = copy.deepcopy(agent.policy.q_net)
     agent.anchor = began if is_anchored else None
-    agent.learn(1200)
+    agent.learn(2000)
     met = agent.replay_buffer.observations[:50].reshape(-1, agent.observation_space.shape[0])
     observations = torch.from_numpy(met)
     with torch.no_grad():
