@@ -42,7 +42,7 @@ def run(cell: LiveRun) -> dict[str, Any]:
     Returns:
         what each control step brought (`steps`), and every request that was answered (`requests`:
         latency, time on the edge and away, computing time of the server, whether it was in time,
-        whether the board finished it, and the step).
+        whether and why the board finished it, and the step).
     """
     env = make_live(
         cell.board,
