@@ -98,8 +98,8 @@ def _way_on(arguments: argparse.Namespace, folder: Path) -> str:
     """What goes on with work that was cut."""
     if arguments.sweep:
         way = f"--sweep {arguments.sweep}"
-    elif arguments.init:
-        way = f"--init {arguments.init} --out {folder}"
+    elif arguments.init:  # its board and cloud have to be named again
+        return f"the same command with --out {folder} goes on"
     elif is_search(folder) or (folder / CONFIG_FILE).is_file():
         way = f"--resume {folder}"
     else:

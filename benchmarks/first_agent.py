@@ -2,7 +2,7 @@
 
 Trains Stable-Baselines3's SAC as `examples/sb3_sac.py` does, and lets it, `random` and `max-cloud`
 serve the same scenario in turn with `deploy.py` over a link that changes every 2.5 s, with a
-`partition.server` at its other end. Writes their costs and intervals. Root; ten minutes.
+`partition.server` at its other end. Writes their costs and intervals. Root; seven minutes.
 """
 
 from __future__ import annotations
@@ -140,8 +140,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "python -m benchmarks.first_agent", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--out", type=Path, required=True, help="page to write")
-    parser.add_argument("--rounds", type=int, default=6, help="of each policy (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of a turn (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="of each policy (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=15.0, help="of a turn (%(default)s)")
     arguments = parser.parse_args(argv)
 
     def make() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import replace
+from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
@@ -341,3 +342,9 @@ def test_an_unknown_effect_is_refused(refusal, tmp_path):
     message = refusal("--disable-effect", "gravity", "--out", tmp_path / "run")
     assert "gravity" in message
     assert "thermal" in message
+
+
+def test_the_way_on_from_a_board_names_only_the_folder():
+    """The board and its cloud have to be named again, or the modelled one would be tuned."""
+    arguments = train._parser().parse_args(["--init", "RUN", "--board", "emulated"])
+    assert train._way_on(arguments, Path("OUT")) == "the same command with --out OUT goes on"

@@ -54,16 +54,16 @@ def last_words(study: Study, folder: Path) -> str:
         )
     winner = min(found, key=lambda trial: found[trial])
     seeds = " and ".join(str(each.seed) for each in study.again(winner))
-    judged = (
-        f"on {study.n_validation_episodes} validation episodes, mean of seeds {seeds}; it was "
-        f"chosen on them, what it is worth only other episodes can tell"
-    )
+    judged = f"on {study.n_validation_episodes} validation episodes, mean of seeds {seeds}"
     if winner == 0:
         lines.append(f"nothing costs less than what ships, {found[0]:.4f} {judged}")
         return "\n".join(lines)
     against = f"what ships {found[0]:.4f}" if 0 in found else "what ships failed"
     chosen = next(each for each in best if each.trial == winner)
-    lines.append(f"trial {winner} costs {found[winner]:.4f}, {against}, {judged}")
+    lines.append(
+        f"trial {winner} costs {found[winner]:.4f}, {against}, {judged}; it was chosen on them, "
+        f"what it is worth only other episodes can tell"
+    )
     lines.append(f"next: {_command(study.config, chosen)}")
     return "\n".join(lines)
 

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from common import extras
 from tests.cluster.bed import cpu_s
 from tests.cluster.local_ray import LABEL, REPOSITORY
 from tests.conftest import one_sentence
@@ -125,4 +126,4 @@ def test_without_ray_the_extra_is_named(tiny, cluster_file):
         timeout=60,
         check=False,
     )
-    assert "'.[cluster]'" in one_sentence(done)
+    assert extras.install("cluster") in one_sentence(done)

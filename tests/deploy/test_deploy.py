@@ -231,7 +231,7 @@ def test_unknown_name_is_refused_with_what_to_give(edge_run, refusal, option, li
 
 def test_photographs_that_are_none_are_refused(edge_run, refusal, tmp_path):
     source = tmp_path / "pictures"
-    assert f"{source} is not a folder" in refusal(edge_run, "--source", source)
+    assert f"{source} does not exist" in refusal(edge_run, "--source", source)
     source.mkdir()
     assert f"{source} holds no image" in refusal(edge_run, "--source", source)
     (source / "broken.png").write_bytes(b"\x89PNG\r\n")

@@ -114,7 +114,7 @@ def test_a_folder_without_images_or_no_folder_is_named(tmp_path):
         load_photographs(tmp_path, FORM)
     with pytest.raises(ImageError, match="not a folder"):
         load_photographs(tmp_path / "notes.txt", FORM)
-    with pytest.raises(ImageError, match="not a folder"):
+    with pytest.raises(ImageError, match="does not exist"):
         load_photographs(tmp_path / "gone", FORM)
 
 

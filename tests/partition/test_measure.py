@@ -159,7 +159,7 @@ def test_the_number_of_threads_is_measured(copy, monkeypatch):
 
 def test_user_errors_end_in_one_sentence(copy, photographs, user_error, tmp_path):
     command = ("partition.profile", "--model", copy.path, "--repeats", 1, "--source")
-    assert "not a folder" in user_error(*command, tmp_path / "gone")
+    assert "does not exist" in user_error(*command, tmp_path / "gone")
     out = ("--out", tmp_path / "gone" / "profile.json")
     assert "cannot be written" in user_error(*command, photographs, *out)
     (photographs / "3.png").write_bytes((photographs / "3.png").read_bytes()[:500])
