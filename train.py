@@ -182,6 +182,7 @@ def _config(arguments: argparse.Namespace) -> TrainConfig:
         blocking=arguments.blocking,
         target=arguments.target,
         hyperparams=parsed(arguments.hyperparams),
+        runtime=arguments.runtime,
     )
 
 
@@ -207,6 +208,12 @@ def _parser() -> argparse.ArgumentParser:
     boards = f"{SIMULATED}; with --init one of {', '.join(board_names())}"
     parser.add_argument("--board", default=SIMULATED, help=boards)
     parser.add_argument("--device", default="tx2", help="device model, name or .toml file")
+    parser.add_argument(
+        "--runtime",
+        default=None,
+        help="what computes the network there, such as tensorrt-int8, torch or tflite-cpu; the "
+        "device's file says which it has, its first is the default",
+    )
     parser.add_argument("--model", default="efficientnet-lite0", help="name or model folder")
     parser.add_argument(
         "--scenario",

@@ -124,6 +124,7 @@ def _check_documents(out, base, algo, steps) -> None:
         "blocking": False,
         "target": None,
         "hyperparams": {},
+        "runtime": "tensorflow",
     }
     assert "(modelled): validated on" in (out / "provenance.txt").read_text()
     machine = json.loads((out / "machine.json").read_text())
@@ -195,6 +196,7 @@ def test_interrupted_run_leaves_no_policy_behind(base, tmp_path, monkeypatch, ca
         ("--scenario", sorted(path.stem for path in SCENARIO_DIR.glob("*.toml"))),
         ("--algo", [*ALGORITHMS, "model-search", "oracle"]),
         ("--board", ["sim"]),
+        ("--runtime", ["tensorflow"]),
     ],
 )
 def test_unknown_name_is_refused_with_those_there_are(refusal, tmp_path, option, listed):

@@ -24,6 +24,7 @@ from envs.edge_env import EdgeSplitEnv
 from envs.plant import Indices
 from envs.sim.build import build_sim_config
 from hw.boards.registry import is_machine
+from hw.device.file import on_runtime, split_runtime
 from partition import json_file
 
 Decide = Callable[[NDArray[np.float32]], Indices]
@@ -41,9 +42,9 @@ DEVICE_FILE = "device.toml"
 
 def keep_device(device: str, run_dir: Path) -> None:
     """Copy a device's own file to a run folder, so that the folder can be taken to the board."""
-    kept = run_dir / DEVICE_FILE
-    if device.endswith(".toml") and not kept.exists():
-        shutil.copyfile(device, kept)
+    kept, file = run_dir / DEVICE_FILE, split_runtime(device)[0]
+    if file.endswith(".toml") and not kept.exists():
+        shutil.copyfile(file, kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class RunFolder:
 
     Attributes:
         path: the folder.
-        device: modelled device that the policy was trained on.
+        device: modelled device that the policy was trained on, and the run-time (`DEVICE@RUNTIME`).
         model: network that it was trained with.
         policy: what decides.
     """
@@ -118,7 +119,8 @@ class RunFolder:
         config = path / "config.json"
         try:
             document = json_file.read(config)
-            device, model = document["device"], document["model"]
+            device, runtime = split_runtime(str(document["device"]))
+            runtime, model = document.get("runtime", runtime), document["model"]
         except FileNotFoundError:
             raise RunFolderError(
                 f"{config} does not exist; give a run of {command.program('train')}"
@@ -128,8 +130,9 @@ class RunFolder:
                 f"{config} is damaged ({type(error).__name__}: {error}); train again"
             ) from None
         if (path / DEVICE_FILE).is_file():
-            device = path / DEVICE_FILE
-        return cls(path, str(device), str(model), load_policy(path / "policy", own))
+            device = str(path / DEVICE_FILE)
+        where = on_runtime(device, runtime)
+        return cls(path, where, str(model), load_policy(path / "policy", own))
 
 
 def _rule(stored: Stored, own: str | None) -> SavedRule:

@@ -34,6 +34,7 @@ from envs.sim.build import build_sim_config
 from envs.sim.effects import Effects
 from envs.sim.sim_config import SimConfig
 from envs.vec_env import EdgeSplitVecEnv
+from hw.device.file import on_runtime, split_runtime
 from partition import json_file
 from partition.errors import ModelExportError, ModelNotFoundError
 from partition.model.folder import ModelFolder
@@ -65,6 +66,8 @@ class TrainConfig:
         blocking: boards wait for each decision rather than going on meanwhile.
         target: fraction of the gap between the best static setting and the oracle at which to stop.
         hyperparams: settings of the algorithm that differ from what it ships with.
+        runtime: what computes the network on the device, one of those in its file; None takes the
+            first.
     """
 
     board: str
@@ -78,6 +81,7 @@ class TrainConfig:
     blocking: bool = False
     target: float | None = None
     hyperparams: dict[str, Value] = field(default_factory=dict)
+    runtime: str | None = None
 
     def world(self, folder: ModelFolder) -> SimConfig:
         """Build the simulated world.
@@ -86,7 +90,8 @@ class TrainConfig:
             EnvError: a scenario or an effect.
             HardwareError: the device.
         """
-        world = build_sim_config(self.device, folder, self.scenario)
+        device = on_runtime(self.device, self.runtime)
+        world = build_sim_config(device, folder, self.scenario)
         return replace(world, effects=Effects.without(self.without), blocking=self.blocking)
 
     @property
@@ -121,14 +126,22 @@ def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> str:
     world = config.world(folder)
     # As deploy.py will look it up, whatever the network was given as.
     is_named = folder.path == Path("models") / folder.name
-    config = replace(config, model=folder.name if is_named else str(folder.path))
+    config = replace(
+        config,
+        model=folder.name if is_named else str(folder.path),
+        device=split_runtime(config.device)[0],
+        runtime=world.device.runtime,
+    )
     if is_new:
         make_run_dir(run_dir)
     write_json(run_dir / CONFIG_FILE, asdict(config))
     keep_device(config.device, run_dir)
     write_json(run_dir / MACHINE_FILE, describe_machine())
     (run_dir / PROVENANCE_FILE).write_text(f"{world.device.status_line}\n", encoding="utf-8")
-    print(f"{world.device.name} (modelled): what the model rests on is in {PROVENANCE_FILE}")
+    print(
+        f"{world.device.name} with {config.runtime} (modelled): what the model rests on is in "
+        f"{PROVENANCE_FILE}"
+    )
     if not folder.accuracy_is_known:
         print(
             f"what the routes of {folder.name} lose in accuracy is unknown and costs nothing here; "

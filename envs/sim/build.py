@@ -45,7 +45,8 @@ def build_sim_config(
     """Build a simulated world.
 
     Args:
-        device: name of a device model, or a TOML file.
+        device: name of a device model, or a TOML file; `@RUNTIME` may follow, the device's first
+            run-time is taken without.
         model: name of a prepared model, its folder, or the opened folder; one that ships with
             its costs (`partition.model.network_costs`) need not be prepared.
         scenarios: names or TOML files.
@@ -69,18 +70,18 @@ def build_sim_config(
             network = NetworkCosts.of(model)
         case _:
             network = NetworkCosts.open(name_or_file("model", model))
-    device_model = DeviceModel.load(name_or_file("device", device))
+    true = _placed(name_or_file("device", device), network)
     drawn = load_scenarios(names_or_files("scenario", scenarios))
     if eta is not None:
         drawn = tuple(replace(scenario, eta=share("eta", eta)) for scenario in drawn)
     return SimConfig(
-        device=device_model,
+        device=true.device,
         model=network.name,
         cut_list_fingerprint=network.cut_list_fingerprint,
-        costs=SplitCosts.of(device_model, network.routes),
+        costs=true.costs,
         route_names=tuple(option.name for option in network.routes),
         scenarios=drawn,
-        nominal=_believed(nominal, network) if nominal else None,
+        nominal=_placed(nominal, network) if nominal else None,
         effects=Effects.without(names_or_files("without", without) if without else ()),
         randomisation=randomisation or Randomisation(),
         weights=cost_weights(weights),
@@ -89,6 +90,8 @@ def build_sim_config(
     )
 
 
-def _believed(device: str, network: NetworkCosts) -> NominalSimConfig:
+def _placed(device: str, network: NetworkCosts) -> NominalSimConfig:
+    """A device while it runs a network, and what the network's routes cost there."""
     model = DeviceModel.load(device)
-    return NominalSimConfig(model, SplitCosts.of(model, network.routes))
+    costs = SplitCosts.of(model, network.routes)
+    return NominalSimConfig(model.running(SplitCosts.from_rows(costs.rows()[:, -1]).head), costs)

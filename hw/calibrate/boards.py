@@ -13,7 +13,7 @@ from msgspec import structs
 from scipy.optimize import nnls
 
 from common.regular_file import read_text
-from hw.calibrate.tx2 import DELAYS_S, rounded
+from hw.calibrate.tx2 import DELAYS_S, rounded, written
 from hw.device.latency import Demand, NetworkScaling
 from hw.device.model import DeviceModel
 from hw.device.power import PowerModel
@@ -74,8 +74,8 @@ def device_toml(name: str, boards: dict[str, Table], tx2: DeviceModel) -> str:
             }
             for domain in ("cpu", "gpu", "emc")
         },
-        "network": rounded(structs.asdict(_network(board, tx2))),
-        "power": rounded(structs.asdict(power_model(name, boards))),
+        "network": written(_network(board, tx2)),
+        "power": written(power_model(name, boards)),
         "thermal": board["thermal"],
         "sensor": board["sensor"],
         "workloads": {

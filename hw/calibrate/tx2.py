@@ -7,6 +7,7 @@ import dataclasses
 import tomli_w
 from msgspec import structs
 
+from common.schema import Table
 from hw.device.latency import Demand, NetworkScaling
 from hw.device.power import PowerModel
 from hw.device.thermal import ThermalModel
@@ -107,8 +108,8 @@ def device_toml(network: NetworkScaling, power: PowerModel, workloads: dict[str,
             name: {"available_hz": table, "actuation_delay_s": DELAYS_S[name]}
             for name, table in tables_hz.items()
         },
-        "network": rounded(structs.asdict(network)),
-        "power": rounded(structs.asdict(power)),
+        "network": written(network),
+        "power": written(power),
         "thermal": structs.asdict(THERMAL),
         "sensor": SENSOR,
         "workloads": {
@@ -120,6 +121,13 @@ def device_toml(network: NetworkScaling, power: PowerModel, workloads: dict[str,
         "# [provenance] says where each section comes from.\n\n"
     )
     return header + tomli_w.dumps(content)
+
+
+def written(table: Table) -> dict[str, float]:
+    """A table of numbers as a file holds it: rounded, without those that are their defaults."""
+    defaults = {field.encode_name: field.default for field in structs.fields(table)}
+    values = structs.asdict(table)
+    return rounded({name: value for name, value in values.items() if value != defaults[name]})
 
 
 def rounded(values: dict[str, float]) -> dict[str, float]:

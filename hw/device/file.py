@@ -7,6 +7,8 @@ from pathlib import Path
 from hw.errors import DeviceFileError
 
 DEVICES = Path(__file__).parents[1] / "devices"
+AT = "@"
+"""Between a device and a run-time, where one text names both: `agx-orin@torch`."""
 
 
 def device_names() -> tuple[str, ...]:
@@ -29,3 +31,16 @@ def device_path(name_or_path: str | Path) -> Path:
                 f"{', '.join(device_names())} or the path of a .toml file"
             )
     return path
+
+
+def on_runtime(device: str, runtime: str | None) -> str:
+    """A device and the run-time on it in one text; without one the device's first is meant."""
+    return device if runtime is None else f"{split_runtime(device)[0]}{AT}{runtime}"
+
+
+def split_runtime(name_or_path: str | Path) -> tuple[str, str | None]:
+    """Undo `on_runtime`; an `@` inside a path is part of it."""
+    text = str(name_or_path)
+    device, at, runtime = text.rpartition(AT)
+    is_both = at and not runtime.endswith(".toml") and not set(runtime) & {"/", "\\"}
+    return (device, runtime) if is_both else (text, None)

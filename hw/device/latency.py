@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from msgspec import structs
 
 from common.schema import NonNegative, Table
 from hw.device.units import Floats, Values
@@ -72,6 +73,11 @@ class NetworkScaling(Table, frozen=True):
         gpu_cycles_per_flop: GPU cycles per floating-point operation.
         emc_cycles_per_kernel: memory cycles of a kernel that computes nothing.
         emc_cycles_per_byte: memory cycles per byte of weights and activations.
+        fixed_s_per_flop: time that no clock changes per floating-point operation, s.
+        fixed_s_per_byte: the same per byte of weights and activations, s.
+        cpu_cycles_per_byte: host cycles per byte.
+        gpu_cycles_per_byte: GPU cycles per byte.
+        emc_cycles_per_flop: memory cycles per floating-point operation.
     """
 
     fixed_s_per_kernel: NonNegative
@@ -81,19 +87,37 @@ class NetworkScaling(Table, frozen=True):
     gpu_cycles_per_flop: NonNegative
     emc_cycles_per_kernel: NonNegative
     emc_cycles_per_byte: NonNegative
+    fixed_s_per_flop: NonNegative = 0.0
+    fixed_s_per_byte: NonNegative = 0.0
+    cpu_cycles_per_byte: NonNegative = 0.0
+    gpu_cycles_per_byte: NonNegative = 0.0
+    emc_cycles_per_flop: NonNegative = 0.0
 
     def demand(self, flops: Values, traffic_bytes: Values, kernels: Values) -> Demand:
         """Scale a network, or a part of one, to the device.
 
         Args:
             flops: floating-point operations, two per multiply-add.
-            traffic_bytes: bytes of weights, layer inputs and layer outputs.
+            traffic_bytes: bytes of weights, layer inputs and layer outputs, in float32.
             kernels: launched kernels after fusion.
         """
         return Demand(
-            fixed_s=self.fixed_s_per_kernel * kernels,
-            cpu_cycles=self.cpu_cycles_per_kernel * kernels + self.cpu_cycles_per_flop * flops,
-            gpu_cycles=self.gpu_cycles_per_kernel * kernels + self.gpu_cycles_per_flop * flops,
+            fixed_s=self.fixed_s_per_kernel * kernels
+            + self.fixed_s_per_flop * flops
+            + self.fixed_s_per_byte * traffic_bytes,
+            cpu_cycles=self.cpu_cycles_per_kernel * kernels
+            + self.cpu_cycles_per_flop * flops
+            + self.cpu_cycles_per_byte * traffic_bytes,
+            gpu_cycles=self.gpu_cycles_per_kernel * kernels
+            + self.gpu_cycles_per_flop * flops
+            + self.gpu_cycles_per_byte * traffic_bytes,
             emc_cycles=self.emc_cycles_per_kernel * kernels
+            + self.emc_cycles_per_flop * flops
             + self.emc_cycles_per_byte * traffic_bytes,
+        )
+
+    def times(self, factor: float) -> NetworkScaling:
+        """The same on a run-time that takes so many times as long."""
+        return NetworkScaling(
+            **{name: factor * value for name, value in structs.asdict(self).items()}
         )

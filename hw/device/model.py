@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from msgspec import Meta, structs
+from msgspec import Meta, field, structs
 
 from common.schema import NonNegative, Positive, Table, Text, convert, read_toml
-from hw.device.file import device_path
+from hw.device.file import device_path, split_runtime
 from hw.device.fingerprint import fingerprint
 from hw.device.latency import Demand, NetworkScaling
 from hw.device.power import PowerModel, RailPower
+from hw.device.runtime import UNNAMED, Runtime, RuntimeTable, resolve
 from hw.device.thermal import ThermalModel
 from hw.device.units import Floats, Values
 from hw.errors import DeviceFileError
@@ -72,7 +73,8 @@ class DeviceModel:
         name: short name, as in `--device`.
         title: name in full.
         domains: "cpu", "gpu" and "emc".
-        network: scaling of networks that were not measured.
+        runtime: what computes networks, one of `runtimes`.
+        runtimes: all that are known, by name; the first is taken where none is named.
         power: rail power.
         thermal: two-node heat model.
         sensor: power monitor.
@@ -84,7 +86,8 @@ class DeviceModel:
     name: str
     title: str
     domains: Mapping[str, DomainModel]
-    network: NetworkScaling
+    runtime: str
+    runtimes: Mapping[str, Runtime]
     power: PowerModel
     thermal: ThermalModel
     sensor: SensorModel
@@ -94,15 +97,17 @@ class DeviceModel:
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> DeviceModel:
-        """Read a device model by name, or any `.toml` file.
+        """Read a device model by name, or any `.toml` file; `@RUNTIME` may follow.
 
         Raises:
-            DeviceFileError: unknown name, missing file, or anything in it that is not as it
-                should be; the message names file, key, value and remedy.
+            DeviceFileError: unknown name or run-time, missing file, or anything in it that is not
+                as it should be; the message names file, key, value and remedy.
         """
-        path = device_path(name_or_path)
+        device, runtime = split_runtime(name_or_path)
+        path = device_path(device)
         file = read_toml(path, _File, "device file", DeviceFileError)
         try:
+            runtimes = file.by_name()
             workloads = {
                 name: convert(table, _Workload, f"workloads.{name}").demand
                 for name, table in file.workloads.items()
@@ -115,7 +120,8 @@ class DeviceModel:
             domains={
                 name: domain.named(name) for name, domain in structs.asdict(file.domains).items()
             },
-            network=file.network,
+            runtime=_chosen(path, runtimes, runtime),
+            runtimes=runtimes,
             power=file.power,
             thermal=file.thermal,
             sensor=file.sensor,
@@ -123,6 +129,24 @@ class DeviceModel:
             validated_on=file.validated_on,
             modelled=file.modelled,
         )
+
+    @property
+    def network(self) -> NetworkScaling:
+        """Scaling of networks that were not measured, on the chosen run-time."""
+        return self.runtimes[self.runtime].network
+
+    def running(self, whole: Demand) -> DeviceModel:
+        """The device while it runs a network: its power has the network's activity.
+
+        Args:
+            whole: work of the whole network, scalars.
+        """
+        chosen = self.runtimes[self.runtime]
+        if chosen.activity is None:
+            return self
+        fastest = (float(self.cpu_hz[-1]), float(self.gpu_hz[-1]), float(self.emc_hz[-1]))
+        factor = chosen.activity.factor(float(self.latency_s(whole, *fastest)))
+        return replace(self, power=self.power.at_activity(factor, on_cpu=chosen.on_cpu))
 
     @property
     def settable(self) -> tuple[str, ...]:
@@ -167,8 +191,11 @@ class DeviceModel:
     def status_line(self) -> str:
         """One line that says how far results of this model can be trusted."""
         validated = "; ".join(self.validated_on) or "nothing"
-        return f"{self.name} (modelled): validated on {validated}; not validated: " + (
-            "; ".join(self.modelled) or "anything else"
+        chosen = self.runtimes[self.runtime]
+        return (
+            f"{self.name} (modelled): validated on {validated}; not validated: "
+            f"{'; '.join(self.modelled) or 'anything else'}; run-time {self.runtime}: measured: "
+            f"{chosen.measured}; assumed: {chosen.assumed}"
         )
 
     def latency_s(self, demand: Demand, cpu_hz: Values, gpu_hz: Values, emc_hz: Values) -> Floats:
@@ -246,7 +273,6 @@ class _File(Table, frozen=True):
     name: Text
     title: Text
     domains: _Domains
-    network: NetworkScaling
     power: PowerModel
     thermal: ThermalModel
     sensor: SensorModel
@@ -254,3 +280,34 @@ class _File(Table, frozen=True):
     validated_on: tuple[str, ...]
     modelled: tuple[str, ...]
     provenance: _Provenance
+    network: NetworkScaling | None = None
+    """Of a file that names no run-time."""
+    runtimes: dict[str, RuntimeTable] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse a file with two answers, or none."""
+        if self.network is None and not self.runtimes:
+            raise ValueError("network is missing; add it, or runtimes")
+        if self.network is not None and self.runtimes:
+            raise ValueError("network stands beside runtimes; move it into one of them")
+
+    def by_name(self) -> dict[str, Runtime]:
+        if self.network is None:
+            return resolve(self.runtimes)
+        return {UNNAMED: Runtime(self.network, self.provenance.network, "nothing else is known")}
+
+
+def _chosen(path: Path, runtimes: Mapping[str, Runtime], name: str | None) -> str:
+    """The run-time that was asked for, or the first.
+
+    Raises:
+        DeviceFileError: it is not there.
+    """
+    if name is None:
+        return next(iter(runtimes))
+    if name not in runtimes:
+        raise DeviceFileError(
+            f"{path.stem} has no run-time {name!r}; use one of {', '.join(runtimes)}, or add "
+            f"[runtimes.{name}] to a copy of {path}"
+        )
+    return name

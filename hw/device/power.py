@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from msgspec import structs
 
 from common.schema import NonNegative, Positive, Table
 from hw.device.units import Floats, Values
@@ -47,6 +48,8 @@ class PowerModel(Table, frozen=True):
         ddr_w_per_emc_hz: its rise with the memory clock, W/Hz.
         ddr_j_per_byte: its energy per byte of memory traffic, J.
         peak_traffic_bytes_per_s: largest traffic the fit has seen, B/s.
+        wall_w: draw at the mains beside what the input draws in proportion, W: fan, carrier board.
+        wall_share: power at the mains per watt at the input (loss of the supply), 1 or more.
     """
 
     board_w: NonNegative
@@ -69,6 +72,22 @@ class PowerModel(Table, frozen=True):
     ddr_w_per_emc_hz: NonNegative
     ddr_j_per_byte: NonNegative
     peak_traffic_bytes_per_s: NonNegative
+    wall_w: NonNegative = 0.0
+    wall_share: Positive = 1.0
+
+    def at_activity(self, factor: float, *, on_cpu: bool) -> PowerModel:
+        """The same while a network runs that draws so much of what a busy unit does.
+
+        Args:
+            factor: on what a busy GPU draws, or on what a busy core adds.
+            on_cpu: which of them.
+        """
+        names = ("cpu_busy_w_per_hz3",) if on_cpu else ("gpu_busy_w", "gpu_busy_w_per_hz")
+        return structs.replace(self, **{name: factor * getattr(self, name) for name in names})
+
+    def at_wall_w(self, input_w: Values) -> Floats:
+        """Power at the mains plug, W."""
+        return np.asarray(self.wall_w + self.wall_share * np.asarray(input_w))
 
     def rails_w(
         self,

@@ -61,3 +61,17 @@ def test_config_keeps_what_train_wrote_beside(run):
 def test_a_device_of_its_own_comes_with_the_run(run, small_device):
     (run / "device.toml").write_bytes(Path(small_device).read_bytes())
     assert RunFolder.load(run).device == str(run / "device.toml")
+
+
+def test_a_run_remembers_its_run_time(run, small_device):
+    document = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(document | {"runtime": "tensorflow"}))
+    assert RunFolder.load(run).device == "tx2@tensorflow"
+    (run / "device.toml").write_bytes(Path(small_device).read_bytes())
+    assert RunFolder.load(run).device == f"{run / 'device.toml'}@tensorflow"
+
+
+def test_a_tuned_run_keeps_the_run_time_that_its_device_names(run):
+    document = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(document | {"device": "tx2@tensorflow"}))
+    assert RunFolder.load(run).device == "tx2@tensorflow"
