@@ -1,9 +1,10 @@
-"""Device models of boards that were never measured here, from what others published about them."""
+"""Device models of boards: what others published about them, and what was fitted."""
 
 from __future__ import annotations
 
 import dataclasses
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from msgspec import structs
 from scipy.optimize import nnls
 
 from common.regular_file import read_text
-from hw.calibrate.tx2 import DELAYS_S, rounded, written
+from hw.calibrate.tx2 import DELAYS_S
+from hw.calibrate.written import rounded, written
+from hw.device.file import DEVICES
 from hw.device.latency import Demand, NetworkScaling
 from hw.device.model import DeviceModel
 from hw.device.power import PowerModel
@@ -34,37 +37,99 @@ HEADER = (
     "# that, not this. Nothing of this board was measured here: see validated_on, modelled and\n"
     "# [provenance].\n\n"
 )
+FITTED_HEADER = (
+    "# Written by `python -m hw.calibrate --data DIR --out hw/devices`; edit hw/calibrate, not\n"
+    "# this. Each run-time says what of it was measured; validated_on, modelled and [provenance]\n"
+    "# say the rest.\n\n"
+)
+FITTED_POWER = (
+    *("wall_w", "wall_share"),
+    *("gpu_busy_w", "gpu_busy_w_per_hz", "gpu_voltage_knee_hz", "gpu_voltage_per_hz"),
+)
+"""Keys of the power model that may be fitted to measurements."""
 
 Table = dict[str, Any]
 
 
 def read_table() -> dict[str, Table]:
-    """Published figures by board.
+    """Published figures by board; one that is `like` another has what it lacks from there.
 
     Raises:
         DeviceFileError: the file that holds them is missing or damaged.
     """
     try:
-        return tomllib.loads(read_text(TABLE))
+        table: dict[str, Table] = tomllib.loads(read_text(TABLE))
+        return {
+            name: table.get(str(board.get("like")), {}) | board for name, board in table.items()
+        }
     except (OSError, ValueError) as error:
         raise DeviceFileError(
             f"table {TABLE} cannot be read: {error}; install this version again"
         ) from error
 
 
-def device_toml(name: str, boards: dict[str, Table], tx2: DeviceModel) -> str:
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """Parts of a device file that were fitted to measurements; empty where nothing was.
+
+    Attributes:
+        runtimes: by name.
+        workloads: demands by name.
+        power: keys of the power model.
+        validated_on: sentences.
+    """
+
+    runtimes: Table = field(default_factory=dict)
+    workloads: Table = field(default_factory=dict)
+    power: Table = field(default_factory=dict)
+    validated_on: tuple[str, ...] = ()
+
+    @classmethod
+    def shipped(cls, name: str, board: Table) -> Fitted:
+        """What the shipped file of a board holds of it.
+
+        Args:
+            name: of the board.
+            board: its part of the table; what stands there was not fitted.
+
+        Raises:
+            DeviceFileError: the file is missing or damaged.
+        """
+        path = DEVICES / f"{name}.toml"
+        try:
+            file = tomllib.loads(read_text(path))
+            ours = board.get("workloads", {})
+            fits_gpu = "saturated" not in board and "busy_gpu_of" not in board
+            keys = FITTED_POWER if fits_gpu else FITTED_POWER[:2]
+            is_fitted = "runtimes" in file
+            return cls(
+                runtimes=file.get("runtimes", {}),
+                workloads={k: v for k, v in file["workloads"].items() if k not in ours},
+                power={k: v for k, v in file["power"].items() if is_fitted and k in keys},
+                validated_on=tuple(file["validated_on"]),
+            )
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            raise DeviceFileError(
+                f"{path} cannot be read: {error}; write it by python -m hw.calibrate --data DIR "
+                f"--out {path.parent}"
+            ) from error
+
+
+def device_toml(name: str, boards: dict[str, Table], tx2: DeviceModel, fitted: Fitted) -> str:
     """Write the device file of a board.
 
     Args:
         name: of the board.
         boards: `read_table`.
         tx2: the measured device whose networks are scaled.
+        fitted: what was fitted to measurements.
     """
     board = boards[name]
+    network = {} if fitted.runtimes else {"network": written(_network(board, tx2))}
     content = {
         "name": name,
         "title": board["title"],
-        "validated_on": board["validated_on"],
+        "validated_on": list(fitted.validated_on),
         "modelled": board["modelled"],
         "provenance": board["provenance"],
         "domains": {
@@ -74,16 +139,18 @@ def device_toml(name: str, boards: dict[str, Table], tx2: DeviceModel) -> str:
             }
             for domain in ("cpu", "gpu", "emc")
         },
-        "network": written(_network(board, tx2)),
-        "power": written(power_model(name, boards)),
+        **network,
+        "power": written(power_model(name, boards)) | fitted.power,
         "thermal": board["thermal"],
         "sensor": board["sensor"],
         "workloads": {
             workload: rounded(dataclasses.asdict(Demand(**{**_NO_DEMAND, **demand})))
             for workload, demand in board.get("workloads", {}).items()
-        },
+        }
+        | fitted.workloads,
+        **({"runtimes": fitted.runtimes} if fitted.runtimes else {}),
     }
-    return HEADER + tomli_w.dumps(content)
+    return (FITTED_HEADER if fitted.runtimes else HEADER) + tomli_w.dumps(content)
 
 
 _NO_DEMAND = {"fixed_s": 0.0, "cpu_cycles": 0.0, "gpu_cycles": 0.0, "emc_cycles": 0.0}
@@ -97,7 +164,8 @@ def power_model(name: str, boards: dict[str, Table]) -> PowerModel:
         boards: `read_table`.
     """
     board = boards[name]
-    rest = PowerModel(**_rest(board["power"]), **_NO_GPU)
+    gpu = _NO_GPU | {"gpu_busy_w": board["power"].get("gpu_busy_w", 0.0)}
+    rest = PowerModel(**_rest(board["power"]), **gpu)
     if "busy_gpu_of" in board:
         like = power_model(board["busy_gpu_of"]["board"], boards)
         share = board["busy_gpu_of"]["share"]

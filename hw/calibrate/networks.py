@@ -44,7 +44,7 @@ class NetworkSize:
         return float(BYTES_PER_NUMBER * (self.parameters + self.activations))
 
 
-class _Builder:
+class Builder:
     """Adds layers one after the other and keeps track of the tensor between them."""
 
     def __init__(self, px: int) -> None:
@@ -53,59 +53,76 @@ class _Builder:
         self.channels = 3
 
     def conv(self, out: int, kernel: int, stride: int = 1, valid: bool = False) -> None:
-        self._convolve(out, kernel, stride, valid, per_channel=False)
+        """A convolution of all channels."""
+        self.convolve(out, kernel, stride, valid, per_channel=False)
+
+    def depthwise(self, kernel: int, stride: int = 1) -> None:
+        """A convolution of each channel for itself."""
+        self.convolve(self.channels, kernel, stride, valid=False, per_channel=True)
 
     def separable(self, out: int) -> None:
-        self._convolve(self.channels, 3, 1, valid=False, per_channel=True)
-        self._convolve(out, 1, 1, valid=False, per_channel=False)
+        """A depthwise convolution and a pointwise one."""
+        self.convolve(self.channels, 3, 1, valid=False, per_channel=True)
+        self.convolve(out, 1, 1, valid=False, per_channel=False)
+
+    def branch(self, px: int, channels: int) -> Builder:
+        """A path of its own from a tensor of this size; its size has to be added."""
+        path = Builder(px)
+        path.channels = channels
+        return path
 
     def shortcut(self, out: int, px: int, channels: int) -> None:
         """1x1 convolution with stride 2 from an earlier tensor, and the addition it feeds."""
-        branch = _Builder(px)
-        branch.channels = channels
+        branch = self.branch(px, channels)
         branch.conv(out, 1, stride=2)
         self.size += branch.size
         self.add()
 
     def add(self) -> None:
-        self.size += NetworkSize(activations=3 * self._numbers(), kernels=1)
+        """Addition of two tensors."""
+        self.size += NetworkSize(activations=3 * self.numbers(), kernels=1)
 
     def pool(self) -> None:
-        before = self._numbers()
+        """Pooling that halves the image."""
+        before = self.numbers()
         self.px = math.ceil(self.px / 2)
-        self.size += NetworkSize(activations=before + self._numbers(), kernels=1)
+        self.size += NetworkSize(activations=before + self.numbers(), kernels=1)
 
     def global_pool(self) -> None:
-        before = self._numbers()
+        """Mean over the image."""
+        before = self.numbers()
         self.px = 1
         self.size += NetworkSize(activations=before + self.channels, kernels=1)
 
     def dense(self, out: int) -> None:
-        inputs = self._numbers()
+        """A fully connected layer."""
+        inputs = self.numbers()
         self.size += NetworkSize(inputs * out, inputs * out + out, inputs + out, 1)
         self.px, self.channels = 1, out
 
-    def _convolve(
+    def convolve(
         self, out: int, kernel: int, stride: int, valid: bool, *, per_channel: bool
     ) -> None:
-        before = self._numbers()
+        """A convolution, of each channel for itself or of all."""
+        before = self.numbers()
         span = self.px - kernel + 1 if valid else self.px
         weights = kernel * kernel * out * (1 if per_channel else self.channels)
         self.px, self.channels = math.ceil(span / stride), out
         self.size += NetworkSize(
             multiply_adds=weights * self.px * self.px,
             parameters=weights + out,
-            activations=before + self._numbers(),
+            activations=before + self.numbers(),
             kernels=1,
         )
 
-    def _numbers(self) -> int:
+    def numbers(self) -> int:
+        """Elements of the present tensor."""
         return self.px * self.px * self.channels
 
 
 def xception(px: int) -> NetworkSize:
     """Size of Xception for a square input (Chollet 2017, figure 5)."""
-    net = _Builder(px)
+    net = Builder(px)
     net.conv(32, 3, stride=2, valid=True)
     net.conv(64, 3, valid=True)
     for first, second in ((128, 128), (256, 256), (728, 728)):
@@ -122,7 +139,7 @@ def xception(px: int) -> NetworkSize:
     return net.size
 
 
-def _xception_block(net: _Builder, first: int, second: int) -> None:
+def _xception_block(net: Builder, first: int, second: int) -> None:
     px, channels = net.px, net.channels
     net.separable(first)
     net.separable(second)
@@ -132,7 +149,7 @@ def _xception_block(net: _Builder, first: int, second: int) -> None:
 
 def vgg19(px: int) -> NetworkSize:
     """Size of VGG19 for a square input (Simonyan and Zisserman 2014, table 1, column E)."""
-    net = _Builder(px)
+    net = Builder(px)
     for out, repeats in ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4)):
         for _ in range(repeats):
             net.conv(out, 3)

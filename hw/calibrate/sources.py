@@ -103,10 +103,19 @@ class SourceTable:
             raise DataError(f"data file {self._path} has no column {column!r}; copy it again")
         return [row[column] for row in self._rows]
 
-    def numbers(self, column: str, scale: float = 1.0) -> Floats:
-        """One column as finite numbers above 0, multiplied by `scale`."""
+    def numbers(self, column: str, scale: float = 1.0, *, empty: bool = False) -> Floats:
+        """One column as finite numbers above 0, multiplied by `scale`.
+
+        Args:
+            column: its name.
+            scale: factor.
+            empty: whether a cell may be empty; it becomes NaN.
+        """
         values = []
         for line, text in enumerate(self.texts(column), start=2):
+            if empty and text == "":
+                values.append(float("nan"))
+                continue
             try:
                 values.append(float(text))
             except (TypeError, ValueError):

@@ -7,12 +7,10 @@ import dataclasses
 import tomli_w
 from msgspec import structs
 
-from common.schema import Table
+from hw.calibrate.written import rounded, written
 from hw.device.latency import Demand, NetworkScaling
 from hw.device.power import PowerModel
 from hw.device.thermal import ThermalModel
-
-SIGNIFICANT_DIGITS = 6
 
 CPU_HZ = tuple(345_600_000 + 153_600_000 * step for step in range(12))
 GPU_MHZ = (
@@ -121,15 +119,3 @@ def device_toml(network: NetworkScaling, power: PowerModel, workloads: dict[str,
         "# [provenance] says where each section comes from.\n\n"
     )
     return header + tomli_w.dumps(content)
-
-
-def written(table: Table) -> dict[str, float]:
-    """A table of numbers as a file holds it: rounded, without those that are their defaults."""
-    defaults = {field.encode_name: field.default for field in structs.fields(table)}
-    values = structs.asdict(table)
-    return rounded({name: value for name, value in values.items() if value != defaults[name]})
-
-
-def rounded(values: dict[str, float]) -> dict[str, float]:
-    """Keep `SIGNIFICANT_DIGITS`."""
-    return {key: float(f"{value:.{SIGNIFICANT_DIGITS}g}") for key, value in values.items()}

@@ -1,7 +1,7 @@
-"""Device models of boards that were not measured: `python -m hw.calibrate.write_boards`.
+"""Device models of boards but the TX2: `python -m hw.calibrate.write_boards`.
 
 Checks that the files in `hw/devices` are those of the table and near what is published; `--out DIR`
-writes them.
+writes them. What was fitted to measurements is taken over from them; `hw.calibrate` fits it again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from common import command
 from common.regular_file import read_text
-from hw.calibrate.boards import device_toml, quantity, read_table
+from hw.calibrate.boards import Fitted, device_toml, quantity, read_table
 from hw.device.file import DEVICES
 from hw.device.model import DeviceModel
 from hw.errors import DeviceFileError, HardwareError
@@ -47,7 +47,7 @@ class AnchorCheck:
 
 def check_anchors(device: DeviceModel) -> Iterator[AnchorCheck]:
     """Compare a model with the figures published about its board."""
-    for anchor in read_table()[device.name]["anchors"]:
+    for anchor in read_table()[device.name].get("anchors", []):
         modelled = _modelled(device, anchor)
         yield AnchorCheck(
             device.name, anchor["what"], anchor["value"], modelled, anchor["tolerance"]
@@ -89,7 +89,7 @@ def _run(out: Path | None) -> int:
     missed = 0
     for name in boards:
         path = (out or DEVICES) / f"{name}.toml"
-        text = device_toml(name, boards, tx2)
+        text = device_toml(name, boards, tx2, Fitted.shipped(name, boards[name]))
         if out is not None:
             _write(path, text)
         elif _read(path) != text:

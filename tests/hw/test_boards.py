@@ -1,4 +1,4 @@
-"""Device models of boards that were not measured: whole, monotone, and near what was published."""
+"""Device models of boards but the TX2: whole, monotone, and near what was published."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from hw.calibrate.boards import device_toml, read_table
+from hw.calibrate.boards import Fitted, device_toml, read_table
 from hw.calibrate.write_boards import check_anchors, main
 from hw.device.file import DEVICES, device_names
 from hw.device.model import DeviceModel
@@ -32,6 +32,7 @@ def along(device, domain):
 def test_every_board_of_the_table_ships_beside_the_measured_one():
     assert set(device_names()) == {*BOARDS, "tx2"}
     assert {"nano", "xavier-nx", "orin-nano", "agx-orin", "pi4"} <= set(BOARDS)
+    assert {"agx-xavier", "orin-nx", "rk3588"} <= set(BOARDS)
 
 
 def test_latency_falls_with_every_clock(device):
@@ -61,19 +62,39 @@ def test_a_head_and_its_tail_take_what_the_whole_takes(device):
         assert head + tail == pytest.approx(whole)
 
 
-def test_the_provenance_says_that_nothing_was_measured(device):
-    if device.name == "tx2":
-        assert device.validated_on
-    else:
+def test_the_provenance_says_where_nothing_was_measured(device):
+    if device.name == "nano":
         assert device.validated_on == ()
         assert any(sentence.startswith("everything") for sentence in device.modelled)
         assert "validated on nothing" in device.status_line
+    assert device.modelled
+
+
+def test_every_run_time_says_what_was_measured_and_what_is_assumed(device):
+    for name, runtime in device.runtimes.items():
+        chosen = DeviceModel.load(f"{device.name}@{name}")
+        assert runtime.measured in chosen.status_line
+        assert runtime.assumed in chosen.status_line
+
+
+def test_run_times_differ_as_they_were_measured():
+    """YOLOv8n on an Orin Nano Super: 3.5, 4.4, 8.4 and 20.9 ms were measured."""
+    size = (8.7e9, 1.7e8, 74)  # YOLOv8n at 640 px
+    times_s = {}
+    for runtime in ("tensorrt-int8", "tensorrt-fp16", "tensorrt-fp32", "torch"):
+        device = DeviceModel.load(f"orin-nano@{runtime}")
+        hz = (1728e6, 1020e6, 3199e6)  # the board's largest power mode
+        times_s[runtime] = float(device.latency_s(device.network.demand(*size), *hz))
+    assert times_s["tensorrt-fp32"] == pytest.approx(1.89 * times_s["tensorrt-fp16"], rel=0.01)
+    assert sorted(times_s, key=lambda name: times_s[name]) == list(times_s)
+    assert times_s["tensorrt-fp16"] == pytest.approx(4.4e-3, rel=0.2)
+    assert times_s["torch"] == pytest.approx(20.9e-3, rel=0.1)
 
 
 @pytest.mark.parametrize("name", BOARDS)
 def test_published_figures_are_met(name):
     checks = list(check_anchors(DeviceModel.load(name)))
-    assert len(checks) >= 3
+    assert len(checks) >= 3 or name == "rk3588"
     for check in checks:
         assert check.modelled == pytest.approx(check.published, rel=check.tolerance), check.what
 
@@ -106,13 +127,15 @@ def test_only_the_cpu_clock_of_a_raspberry_pi_can_be_set():
 @pytest.mark.parametrize("name", BOARDS)
 def test_the_shipped_file_is_what_the_table_gives(name):
     shipped = (DEVICES / f"{name}.toml").read_text(encoding="utf-8")
-    assert shipped == device_toml(name, read_table(), DeviceModel.load("tx2"))
+    boards = read_table()
+    fitted = Fitted.shipped(name, boards[name])
+    assert shipped == device_toml(name, boards, DeviceModel.load("tx2"), fitted)
 
 
 def test_the_command_writes_every_file_and_tells_each_figure(tmp_path, capsys):
     assert main(["--out", str(tmp_path)]) == 0
     assert sorted(path.stem for path in tmp_path.glob("*.toml")) == BOARDS
-    n_anchors = sum(len(board["anchors"]) for board in read_table().values())
+    n_anchors = sum(len(board.get("anchors", [])) for board in read_table().values())
     assert capsys.readouterr().out.count("ok  ") == n_anchors
 
 

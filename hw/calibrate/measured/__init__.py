@@ -1,0 +1,1 @@
+"""Fits to measurements of whole boards: submissions, detectors, processors."""
