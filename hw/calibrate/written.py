@@ -17,5 +17,8 @@ def written(table: Table) -> dict[str, float]:
 
 
 def rounded(values: dict[str, float]) -> dict[str, float]:
-    """Keep `SIGNIFICANT_DIGITS`."""
-    return {key: float(f"{value:.{SIGNIFICANT_DIGITS}g}") for key, value in values.items()}
+    """Keep `SIGNIFICANT_DIGITS` of what is no truth value."""
+    return {
+        key: value if isinstance(value, bool) else float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+        for key, value in values.items()
+    }

@@ -141,12 +141,12 @@ class DeviceModel:
         Args:
             whole: work of the whole network, scalars.
         """
-        chosen = self.runtimes[self.runtime]
-        if chosen.activity is None:
+        activity = self.runtimes[self.runtime].activity
+        if activity is None:
             return self
         fastest = (float(self.cpu_hz[-1]), float(self.gpu_hz[-1]), float(self.emc_hz[-1]))
-        factor = chosen.activity.factor(float(self.latency_s(whole, *fastest)))
-        return replace(self, power=self.power.at_activity(factor, on_cpu=chosen.on_cpu))
+        factor = activity.factor(float(self.latency_s(whole, *fastest)))
+        return replace(self, power=self.power.at_activity(factor, on_cpu=activity.on_cpu))
 
     @property
     def settable(self) -> tuple[str, ...]:

@@ -23,11 +23,13 @@ class Activity(Table, frozen=True):
         level: factor of a network that takes no time.
         rise: what a long one has more.
         half_s: latency at which half of the rise is reached, s.
+        on_cpu: whether it is a factor on the CPU's power, rather than on the GPU's.
     """
 
     level: NonNegative
     rise: NonNegative
     half_s: Positive
+    on_cpu: bool = False
 
     def factor(self, latency_s: float) -> float:
         """Factor of a network with this latency at the highest clocks."""
@@ -42,18 +44,13 @@ class Runtime:
         network: scaling of networks that were not measured.
         measured: what of it was measured, as a sentence.
         assumed: what of it was assumed, as a sentence.
-        activity: factor of a network on the power of the unit that computes; None for 1.
+        activity: factor of a network on the power of one unit; None for 1.
     """
 
     network: NetworkScaling
     measured: str
     assumed: str
     activity: Activity | None = None
-
-    @property
-    def on_cpu(self) -> bool:
-        """Whether the CPU computes, rather than the GPU."""
-        return self.network.cpu_cycles_per_flop > 0.0 and self.network.gpu_cycles_per_flop == 0.0
 
 
 class RuntimeTable(Table, frozen=True):

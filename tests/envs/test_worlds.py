@@ -34,7 +34,7 @@ def test_every_device_runs_an_episode(tiny, device):
     for _ in range(4):
         assert env.observation_space.contains(observation)
         observation, reward, _, truncated, info = env.step(env.action_space.sample())
-        assert -1e3 < reward < 0.0
+        assert -1e5 < reward < 0.0  # a link takes a thousand times as long as the fastest board
         assert list(info["applied"]) == list(world.layout.domains)
     assert truncated
 

@@ -37,11 +37,15 @@ class Busy:
         rest_w: at the input, all but the busy GPU.
         util: share of the time in which the GPU works.
         read_w: at the input.
+        host_w: of that, what a busy core adds.
+        latency_s: measured.
     """
 
     rest_w: float
     util: float
     read_w: float
+    host_w: float
+    latency_s: float
 
     @property
     def unit_w(self) -> float:
@@ -113,24 +117,22 @@ def fit_mode_power(
         }
         for clocks, is_full in ((MAXN, True), (LESS, False))
     )
-    falls = {name: less[name].unit_w / full[name].unit_w for name in full}
-    errors = []
-    for name, mine in full.items():
+    tensorrt = [name for name in full if name != TORCH]
+    falls = {name: less[name].unit_w / full[name].unit_w for name in tensorrt}
+    unit_w = full[FP16].unit_w
+    predicted_w = {}
+    for name in tensorrt:
         others = float(np.mean([fall for other, fall in falls.items() if other != name]))
-        predicted = less[name].rest_w + less[name].util * others * mine.unit_w
-        errors.append(abs(relative(predicted, less[name].read_w)))
-        for mode, busy, unseen in (("15W", less[name], predicted), (FULL, mine, None)):
-            fitted = None if unseen else busy.read_w
-            label = f"yolov8n {mode}"
-            fit.points.append(Point(NAME, name, label, "power", busy.read_w, unseen, fitted))
-    fit.bars.append(
-        _bar(
-            "YOLOv8n in 15W: power, largest of four run-times, each by the fall of the others",
-            errors,
-        )
-    )
+        predicted_w[name] = less[name].rest_w + less[name].util * others * full[name].unit_w
+        scale = full[name].unit_w / unit_w / like.factor(full[name].latency_s)
+        fit.runtimes[name].activity = Activity(scale * like.level, scale * like.rise, HALF_S)
+    fall = float(np.mean(list(falls.values())))
+    # PyTorch's time is the host's; its cores get what is drawn beyond a GPU as busy as in fp16.
+    torch, slow = full[TORCH], less[TORCH]
+    factor = 1.0 + (torch.read_w - torch.rest_w - torch.util * unit_w) / torch.host_w
+    predicted_w[TORCH] = slow.rest_w + slow.util * fall * unit_w + (factor - 1.0) * slow.host_w
+    fit.runtimes[TORCH].activity = Activity(factor, 0.0, HALF_S, on_cpu=True)
     # A line through both modes; clocks below 612 MHz are extrapolated by it.
-    fall, unit_w = float(np.mean(list(falls.values()))), full[FP16].unit_w
     slope_w_per_hz = unit_w * max(1.0 - fall, 0.0) / (MAXN.gpu - LESS.gpu)
     fit.power |= {
         "gpu_busy_w": unit_w - slope_w_per_hz * MAXN.gpu,
@@ -138,10 +140,26 @@ def fit_mode_power(
         "gpu_voltage_knee_hz": 1e12,
         "gpu_voltage_per_hz": 0.0,
     }
-    latencies_s = {row.runtime: row.latency_s for row in rows if row.mode == FULL}
-    for name, found in fit.runtimes.items():
-        scale = full[name].unit_w / unit_w / like.factor(latencies_s[name])
-        found.activity = Activity(scale * like.level, scale * like.rise, HALF_S)
+    _add_power_points(fit, full, less, predicted_w)
+
+
+def _add_power_points(
+    fit: BoardFit,
+    full: Mapping[str, Busy],
+    less: Mapping[str, Busy],
+    predicted_w: Mapping[str, float],
+) -> None:
+    for name, busy in full.items():
+        label = f"yolov8n {FULL}"
+        fit.points.append(Point(NAME, name, label, "power", busy.read_w, None, busy.read_w))
+    errors = []
+    for name, busy in less.items():
+        watts = predicted_w[name]
+        errors.append(abs(relative(watts, busy.read_w)))
+        fit.points.append(Point(NAME, name, "yolov8n 15W", "power", busy.read_w, watts, None))
+    what = "YOLOv8n in 15W: power, largest of four run-times, each by the fall of the others"
+    fit.bars.append(_bar(what, errors))
+    fit.validated_on.append("power of the same at the board's input")
 
 
 def _add_runtimes(
@@ -174,14 +192,15 @@ def _busy(row: ModeRow, fit: BoardFit, idle: PowerModel, clocks: ClocksHz) -> Bu
     demand = fit.workloads[f"yolov8n_640px_{row.runtime}"]
     cpu_s, gpu_s = demand.busy_s(clocks.cpu, clocks.gpu, clocks.emc)
     whole_s = _latency_s(demand, clocks)
-    util = float(gpu_s) / whole_s
+    host, util = float(cpu_s) / whole_s, float(gpu_s) / whole_s
     rest_w = idle.total_w(
         *(clocks.cpu, clocks.gpu, clocks.emc),
-        cpu_util=float(cpu_s) / whole_s,
+        cpu_util=host,
         gpu_util=util,
         traffic_bytes_per_s=0.0,
     )
-    return Busy(float(rest_w), util, row.input_w)
+    host_w = host * float(idle.cpu_load_w(clocks.cpu))
+    return Busy(float(rest_w), util, row.input_w, host_w, row.latency_s)
 
 
 def _latency_s(demand: Demand, clocks: ClocksHz) -> float:

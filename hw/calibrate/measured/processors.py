@@ -167,7 +167,7 @@ def fit_activity(
             columns.append(np.array([1.0, rise]) * share * unit_w / row.wall_w)
             target.append(1.0 - (offset_w + share * idle_w) / row.wall_w)
     found, _ = nnls(np.array(columns), np.array(target))
-    activity = Activity(float(found[0]), float(found[1]), HALF_S)
+    activity = Activity(float(found[0]), float(found[1]), HALF_S, on_cpu=on_cpu)
     fit.runtimes[engine.runtime].activity = activity
     errors = []
     for row in mine:
