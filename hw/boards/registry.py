@@ -10,6 +10,7 @@ from hw.base import Board, Hold
 from hw.boards.device_view import DeviceView
 from hw.boards.emulated import EmulatedBoard
 from hw.boards.linux import LinuxBoard
+from hw.boards.replay import ReplayBoard
 from hw.boards.sim import SimBoard
 from hw.device.match import KINDS
 from hw.device.model import DeviceModel
@@ -56,6 +57,10 @@ def _simulated(options: BoardOptions) -> Board:
     return SimBoard(options.model(), dry_run=options.dry_run is not None)
 
 
+def _replayed(options: BoardOptions) -> Board:
+    return ReplayBoard(options.model(), dry_run=options.dry_run is not None)
+
+
 def _emulated(options: BoardOptions) -> Board:
     return EmulatedBoard(options.model(), Sysfs(options.root))
 
@@ -78,6 +83,7 @@ def _machine(options: BoardOptions) -> Board:
 BOARDS: Mapping[str, BoardKind] = {
     SIMULATED: BoardKind("modelled clocks and power", _simulated),
     "emulated": BoardKind("this machine slowed down to the clocks of a device", _emulated),
+    "replay": BoardKind("a measured table, see hw.replay", _replayed),
     "linux": BoardKind("this machine's own clocks", _machine, is_machine=True),
 }
 
@@ -111,8 +117,8 @@ def open_board(
 
     Args:
         name: a key of `BOARDS`.
-        device: which device "sim" and "emulated" model, by name or as a `.toml` file, the TX2 if
-            not given; which device "linux" is taken for, itself if not given.
+        device: which device "sim", "emulated" and "replay" model, by name or as a `.toml` file,
+            the TX2 if not given; which device "linux" is taken for, itself if not given.
         root: where the machine's /sys is looked for.
         hold: how "linux" holds clocks.
         domains: clocks that "linux" drives; all that are found if not given.

@@ -35,7 +35,7 @@ class SimBoard(Board):
 
     name = "sim"
     device: DeviceModel
-    modelled = ("clocks", "power", "temperature")
+    modelled: tuple[str, ...] = ("clocks", "power", "temperature")
     lacks_radio = True
 
     def __init__(
@@ -56,11 +56,14 @@ class SimBoard(Board):
         self._clock = clock
         self._sleep = sleep
         self._lock = threading.RLock()
-        self._state = SimState(device, ambient_c, clock())
+        self._state = self._state_at(ambient_c, clock())
         self.dry_run = dry_run
         self._found_hz: dict[str, int] = {}
         self._n_works = self._n_slow = 0
         self._window: tuple[float, dict[str, float]] | None = None
+
+    def _state_at(self, ambient_c: float, now_s: float) -> SimState:
+        return SimState(self.device, ambient_c, now_s)
 
     @property
     def temperature_limit_c(self) -> float:
@@ -101,8 +104,7 @@ class SimBoard(Board):
         mean_w = {rail.removesuffix("_w"): joule / duration_s for rail, joule in used_j.items()}
         return EnergyReading(used_j["total_w"], duration_s, mean_w, n_samples=0, uncertainty_j=0.0)
 
-    @contextmanager
-    def run(self, demand: Demand, *, traffic_bytes: float = 0.0) -> Iterator[SimWork]:
+    def run(self, demand: Demand, *, traffic_bytes: float = 0.0) -> AbstractContextManager[SimWork]:
         """Do some work: the body does it for real, the board takes as long as the model says.
 
         The board is busy while the body runs; afterwards the rest of the modelled latency is
@@ -119,12 +121,16 @@ class SimBoard(Board):
         Raises:
             UnsupportedError: other work is running.
         """
-        work = SimWork(demand, traffic_bytes)
+        return self._do(SimWork(demand, traffic_bytes))
+
+    @contextmanager
+    def _do(self, work: SimWork) -> Iterator[SimWork]:
         with self.present() as state:
             began_s = state.now_s
             if state.work is not None:
                 raise UnsupportedError(
-                    "board sim does one piece of work at a time and is busy; wait for the other"
+                    f"board {self.name} does one piece of work at a time and is busy; wait for the "
+                    "other"
                 )
             state.start(work)
         try:

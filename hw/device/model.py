@@ -65,6 +65,18 @@ class SensorModel(Table, frozen=True):
         return self.shunt_step_v / self.shunt_ohm * self.supply_v
 
 
+class Replay(Table, frozen=True):
+    """A measured table that the board `replay` answers from.
+
+    Attributes:
+        data: folder with the measured data.
+        network: that was measured.
+    """
+
+    data: Text
+    network: Text
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceModel:
     """A device as fitted to measurements; read it with `load`.
@@ -81,6 +93,7 @@ class DeviceModel:
         workloads: networks that were measured, by name.
         validated_on: what the model was compared with, as sentences.
         modelled: what was assumed or extrapolated, as sentences.
+        replay: measured table that stands behind the board `replay`, if any.
     """
 
     name: str
@@ -94,6 +107,7 @@ class DeviceModel:
     workloads: Mapping[str, Demand]
     validated_on: tuple[str, ...]
     modelled: tuple[str, ...]
+    replay: Replay | None = None
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> DeviceModel:
@@ -128,6 +142,7 @@ class DeviceModel:
             workloads=workloads,
             validated_on=file.validated_on,
             modelled=file.modelled,
+            replay=file.replay,
         )
 
     @property
@@ -283,6 +298,7 @@ class _File(Table, frozen=True):
     network: NetworkScaling | None = None
     """Of a file that names no run-time."""
     runtimes: dict[str, RuntimeTable] = field(default_factory=dict)
+    replay: Replay | None = None
 
     def __post_init__(self) -> None:
         """Refuse a file with two answers, or none."""

@@ -218,7 +218,7 @@ def test_policy_for_another_model_is_refused(edge_run, refusal):
 @pytest.mark.parametrize(
     ("option", "listed"),
     [
-        ("--board", "sim, emulated, linux"),
+        ("--board", "sim, emulated, replay, linux"),
         ("--scenario", "steady-wifi"),
         ("--model", "partition.prepare"),
     ],

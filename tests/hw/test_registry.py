@@ -56,7 +56,7 @@ def test_other_clocks_than_the_devices_are_left_alone(tmp_path, monkeypatch):
 
 
 def test_unknown_board_lists_those_that_exist():
-    with pytest.raises(BoardNotFoundError, match=r"'jetson'.*sim, emulated, linux"):
+    with pytest.raises(BoardNotFoundError, match=r"'jetson'.*sim, emulated, replay, linux"):
         hw.open_board("jetson")
 
 
@@ -76,7 +76,7 @@ def test_another_kind_of_board_needs_an_entry_only(monkeypatch, tx2):
     assert "replayed (what was recorded)" in registry.describe_boards()
     assert registry.is_machine("replayed")
     assert not registry.is_machine("jetson")
-    with pytest.raises(BoardNotFoundError, match="sim, emulated, linux, replayed"):
+    with pytest.raises(BoardNotFoundError, match="sim, emulated, replay, linux, replayed"):
         hw.open_board("jetson")
 
 
