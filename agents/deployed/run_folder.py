@@ -24,7 +24,7 @@ from envs.edge_env import EdgeSplitEnv
 from envs.plant import Indices
 from envs.sim.build import build_sim_config
 from hw.boards.registry import is_machine
-from hw.device.file import on_runtime, split_runtime
+from hw.device.file import moved, on_runtime, split_mode, split_runtime
 from partition import json_file
 
 Decide = Callable[[NDArray[np.float32]], Indices]
@@ -42,7 +42,7 @@ DEVICE_FILE = "device.toml"
 
 def keep_device(device: str, run_dir: Path) -> None:
     """Copy a device's own file to a run folder, so that the folder can be taken to the board."""
-    kept, file = run_dir / DEVICE_FILE, split_runtime(device)[0]
+    kept, file = run_dir / DEVICE_FILE, split_mode(split_runtime(device)[0])[0]
     if file.endswith(".toml") and not kept.exists():
         shutil.copyfile(file, kept)
 
@@ -119,8 +119,8 @@ class RunFolder:
         config = path / "config.json"
         try:
             document = json_file.read(config)
-            device, runtime = split_runtime(str(document["device"]))
-            runtime, model = document.get("runtime", runtime), document["model"]
+            device, model = str(document["device"]), document["model"]
+            device = on_runtime(device, document.get("runtime", split_runtime(device)[1]))
         except FileNotFoundError:
             raise RunFolderError(
                 f"{config} does not exist; give a run of {command.program('train')}"
@@ -130,9 +130,8 @@ class RunFolder:
                 f"{config} is damaged ({type(error).__name__}: {error}); train again"
             ) from None
         if (path / DEVICE_FILE).is_file():
-            device = str(path / DEVICE_FILE)
-        where = on_runtime(device, runtime)
-        return cls(path, where, str(model), load_policy(path / "policy", own))
+            device = moved(device, path / DEVICE_FILE)
+        return cls(path, device, str(model), load_policy(path / "policy", own))
 
 
 def _rule(stored: Stored, own: str | None) -> SavedRule:

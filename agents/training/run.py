@@ -34,7 +34,7 @@ from envs.sim.build import build_sim_config
 from envs.sim.effects import Effects
 from envs.sim.sim_config import SimConfig
 from envs.vec_env import EdgeSplitVecEnv
-from hw.device.file import on_runtime, split_runtime
+from hw.device.file import moved, on_runtime, split_runtime
 from partition import json_file
 from partition.errors import ModelExportError, ModelNotFoundError
 from partition.model.folder import ModelFolder
@@ -206,7 +206,7 @@ def resumed(path: Path) -> TrainConfig:
         raise RunFolderError(f"{path} is finished; train again with another --out")
     config = _read_config(path)
     kept = path / DEVICE_FILE
-    return replace(config, device=str(kept)) if kept.is_file() else config
+    return replace(config, device=moved(config.device, kept)) if kept.is_file() else config
 
 
 def _read_config(path: Path) -> TrainConfig:

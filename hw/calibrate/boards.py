@@ -129,6 +129,7 @@ def device_toml(name: str, boards: dict[str, Table], tx2: DeviceModel, fitted: F
     content = {
         "name": name,
         "title": board["title"],
+        **({"gpu_tpcs": board["gpu_tpcs"]} if "gpu_tpcs" in board else {}),
         "validated_on": list(fitted.validated_on),
         "modelled": board["modelled"],
         "provenance": board["provenance"],
@@ -149,10 +150,26 @@ def device_toml(name: str, boards: dict[str, Table], tx2: DeviceModel, fitted: F
         }
         | fitted.workloads,
         **({"runtimes": fitted.runtimes} if fitted.runtimes else {}),
+        **_power_modes(board),
     }
     return (FITTED_HEADER if fitted.runtimes else HEADER) + tomli_w.dumps(content)
 
 
+def _power_modes(board: Table) -> Table:
+    """Power modes of a board, if it has any: rows of clusters, and CPU, GPU and memory MHz."""
+    if "power_modes" not in board:
+        return {}
+    modes = {
+        name: {
+            "gpu_tpcs": tpcs,
+            **{f"{kind}_hz": round(mhz * 1e6) for kind, mhz in zip(_KINDS, caps, strict=True)},
+        }
+        for name, (tpcs, *caps) in board["power_modes"].items()
+    }
+    return {"power_modes": modes}
+
+
+_KINDS = ("cpu", "gpu", "emc")
 _NO_DEMAND = {"fixed_s": 0.0, "cpu_cycles": 0.0, "gpu_cycles": 0.0, "emc_cycles": 0.0}
 
 

@@ -9,6 +9,8 @@ from hw.errors import DeviceFileError
 DEVICES = Path(__file__).parents[1] / "devices"
 AT = "@"
 """Between a device and a run-time, where one text names both: `agx-orin@torch`."""
+PLUS = "+"
+"""Between a device and its power mode: `agx-orin+15W`, `agx-orin+15W@torch`."""
 
 
 def device_names() -> tuple[str, ...]:
@@ -40,7 +42,22 @@ def on_runtime(device: str, runtime: str | None) -> str:
 
 def split_runtime(name_or_path: str | Path) -> tuple[str, str | None]:
     """Undo `on_runtime`; an `@` inside a path is part of it."""
-    text = str(name_or_path)
-    device, at, runtime = text.rpartition(AT)
-    is_both = at and not runtime.endswith(".toml") and not set(runtime) & {"/", "\\"}
-    return (device, runtime) if is_both else (text, None)
+    return _split(str(name_or_path), AT)
+
+
+def split_mode(device: str) -> tuple[str, str | None]:
+    """A device and its power mode, without a run-time: `agx-orin+15W`."""
+    return _split(device, PLUS)
+
+
+def moved(device: str, path: Path) -> str:
+    """A device with its power mode and run-time, its file elsewhere."""
+    device, runtime = split_runtime(device)
+    _, mode = split_mode(device)
+    return on_runtime(str(path) if mode is None else f"{path}{PLUS}{mode}", runtime)
+
+
+def _split(text: str, mark: str) -> tuple[str, str | None]:
+    first, found, last = text.rpartition(mark)
+    is_both = found and not last.endswith(".toml") and not set(last) & {"/", "\\"}
+    return (first, last) if is_both else (text, None)

@@ -6,6 +6,7 @@ once, or one axis per clock for an exhaustive search) and keeps no state.
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,10 +18,11 @@ import numpy as np
 from msgspec import Meta, field, structs
 
 from common.schema import NonNegative, Positive, Table, Text, convert, read_toml
-from hw.device.file import device_path, split_runtime
+from hw.device.file import device_path, split_mode, split_runtime
 from hw.device.fingerprint import fingerprint
 from hw.device.latency import Demand, NetworkScaling
 from hw.device.power import PowerModel, RailPower
+from hw.device.power_mode import PowerMode, gated_demand, gated_network, gated_power
 from hw.device.runtime import UNNAMED, Runtime, RuntimeTable, resolve
 from hw.device.thermal import ThermalModel
 from hw.device.units import Floats, Values
@@ -94,6 +96,8 @@ class DeviceModel:
         validated_on: what the model was compared with, as sentences.
         modelled: what was assumed or extrapolated, as sentences.
         replay: measured table that stands behind the board `replay`, if any.
+        gpu_tpcs: texture processing clusters of the GPU that are on; None where that is not known.
+        power_modes: by name; the tables of clocks are those of the largest.
     """
 
     name: str
@@ -108,16 +112,19 @@ class DeviceModel:
     validated_on: tuple[str, ...]
     modelled: tuple[str, ...]
     replay: Replay | None = None
+    gpu_tpcs: int | None = None
+    power_modes: Mapping[str, PowerMode] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> DeviceModel:
-        """Read a device model by name, or any `.toml` file; `@RUNTIME` may follow.
+        """Read a device model by name, or any `.toml` file; `+MODE` and `@RUNTIME` may follow.
 
         Raises:
-            DeviceFileError: unknown name or run-time, missing file, or anything in it that is not
-                as it should be; the message names file, key, value and remedy.
+            DeviceFileError: unknown name, mode or run-time, missing file, or anything in it that is
+                not as it should be; the message names file, key, value and remedy.
         """
         device, runtime = split_runtime(name_or_path)
+        device, mode = split_mode(device)
         path = device_path(device)
         file = read_toml(path, _File, "device file", DeviceFileError)
         try:
@@ -128,7 +135,7 @@ class DeviceModel:
             }
         except ValueError as error:
             raise DeviceFileError(f"{path}: {error}") from None
-        return cls(
+        model = cls(
             name=file.name,
             title=file.title,
             domains={
@@ -143,12 +150,47 @@ class DeviceModel:
             validated_on=file.validated_on,
             modelled=file.modelled,
             replay=file.replay,
+            gpu_tpcs=file.gpu_tpcs,
+            power_modes=file.power_modes,
         )
+        return model if mode is None else model.in_mode(mode)
 
     @property
     def network(self) -> NetworkScaling:
         """Scaling of networks that were not measured, on the chosen run-time."""
         return self.runtimes[self.runtime].network
+
+    def in_mode(self, name: str) -> DeviceModel:
+        """The device in a power mode: lower clocks, and less of its GPU.
+
+        Raises:
+            DeviceFileError: it has no such mode, or none of its clocks is that low.
+        """
+        if self.gpu_tpcs is None or name not in self.power_modes:
+            modes = ", ".join(self.power_modes) or "none"
+            raise DeviceFileError(f"{self.name} has no power mode {name!r}; it has {modes}")
+        mode = self.power_modes[name]
+        active = mode.gpu_tpcs / self.gpu_tpcs
+        domains = {}
+        for kind, domain in self.domains.items():
+            points_hz = tuple(hz for hz in domain.available_hz if hz <= mode.cap_hz(kind))
+            if not points_hz:
+                raise DeviceFileError(
+                    f"{self.name} has no {kind} clock as low as power mode {name!r} asks for, "
+                    f"{mode.cap_hz(kind) / 1e6:.0f} MHz; correct the mode"
+                )
+            domains[kind] = replace(domain, available_hz=points_hz)
+        return replace(
+            self,
+            domains=domains,
+            runtimes={
+                key: replace(it, network=gated_network(it.network, active))
+                for key, it in self.runtimes.items()
+            },
+            workloads={key: gated_demand(it, active) for key, it in self.workloads.items()},
+            power=gated_power(self.power, active),
+            gpu_tpcs=mode.gpu_tpcs,
+        )
 
     def running(self, whole: Demand) -> DeviceModel:
         """The device while it runs a network: its power has the network's activity.
@@ -299,6 +341,8 @@ class _File(Table, frozen=True):
     """Of a file that names no run-time."""
     runtimes: dict[str, RuntimeTable] = field(default_factory=dict)
     replay: Replay | None = None
+    gpu_tpcs: Annotated[int, Meta(ge=1)] | None = None
+    power_modes: dict[str, PowerMode] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse a file with two answers, or none."""
@@ -306,6 +350,12 @@ class _File(Table, frozen=True):
             raise ValueError("network is missing; add it, or runtimes")
         if self.network is not None and self.runtimes:
             raise ValueError("network stands beside runtimes; move it into one of them")
+        for name, mode in self.power_modes.items():
+            if self.gpu_tpcs is None or mode.gpu_tpcs > self.gpu_tpcs:
+                raise ValueError(
+                    f"power_modes.{name}.gpu_tpcs is {mode.gpu_tpcs}; give at most gpu_tpcs, those "
+                    "of the whole GPU"
+                )
 
     def by_name(self) -> dict[str, Runtime]:
         if self.network is None:

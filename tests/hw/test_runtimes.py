@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hw.device.file import device_path, on_runtime, split_runtime
+from hw.device.file import device_path, moved, on_runtime, split_runtime
 from hw.device.model import DeviceModel
 from hw.errors import DeviceFileError
 
@@ -103,3 +103,33 @@ def test_a_long_network_draws_more_than_a_short_one(device):
     running = known.running(work).power
     assert running.gpu_busy_w_per_hz == pytest.approx(factor * known.power.gpu_busy_w_per_hz)
     assert running.cpu_busy_w_per_hz3 == known.power.cpu_busy_w_per_hz3
+
+
+def test_a_power_mode_counts_the_clusters_that_are_on_times_their_clock(device):
+    modes = "[power_modes.small]\ngpu_tpcs = 1\ncpu_hz = 1e9\ngpu_hz = 6e8\nemc_hz = 1.4e9\n\n"
+    path = device(own("torch") + modes)
+    path.write_text(path.read_text().replace('name = "tx2"\n', 'name = "tx2"\ngpu_tpcs = 2\n', 1))
+    whole, half = DeviceModel.load(path), DeviceModel.load(f"{path}+small@torch")
+    assert (half.gpu_tpcs, half.runtime) == (1, "torch")
+    assert half.gpu_hz[-1] <= 6e8 < whole.gpu_hz[-1]
+    assert half.emc_hz[-1] <= 1.4e9
+    works = [it.network.demand(*SIZE) for it in (whole, half)]
+    assert works[1].gpu_cycles == pytest.approx(2 * works[0].gpu_cycles)
+    assert works[1].emc_cycles == works[0].emc_cycles
+    load_w = [float(it.power.gpu_busy_w_per_hz) for it in (whole, half)]
+    assert load_w[1] == pytest.approx(0.5 * load_w[0])
+    with pytest.raises(DeviceFileError, match="no power mode 'large'; it has small"):
+        DeviceModel.load(f"{path}+large")
+
+
+def test_a_mode_with_more_clusters_than_the_gpu_is_refused(device):
+    modes = "[power_modes.x]\ngpu_tpcs = 3\ncpu_hz = 1e9\ngpu_hz = 6e8\nemc_hz = 1.4e9\n\n"
+    with pytest.raises(DeviceFileError, match=r"power_modes\.x\.gpu_tpcs is 3; give at most"):
+        DeviceModel.load(device(own("torch") + modes))
+
+
+def test_a_device_moves_with_its_mode_and_run_time(tmp_path):
+    kept = tmp_path / "device.toml"
+    assert moved("a.toml+15W@torch", kept) == f"{kept}+15W@torch"
+    assert moved("a.toml@torch", kept) == f"{kept}@torch"
+    assert moved("a.toml", kept) == str(kept)
