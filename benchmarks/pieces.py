@@ -1,0 +1,185 @@
+"""How well costs of pieces add up to the whole: `python -m benchmarks.pieces`.
+
+A route costs what its head does, and a head's cost is modelled as the sum of its pieces'. Here
+every piece between two neighbouring cuts is measured by itself, at several thread counts,
+interleaved with the unsplit network and with heads in one piece, in the same process. The quickest
+round counts: whatever else runs only adds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+
+from benchmarks.page import machine, markdown, write_page
+from partition import cli
+from partition.model.folder import ModelFolder
+from partition.model.runtime import SplitRuntime, random_inputs
+from partition.model.split_point import SplitPoint
+from partition.profile.measure import timed
+from partition.providers.execution import Execution
+from partition.providers.registry import CPU
+
+WARM_UP_ROUNDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """How far sums are off at one thread count; shares of the measured time.
+
+    Attributes:
+        threads: per inference.
+        whole_s: quickest run of the unsplit network.
+        pieces: sum of all pieces over the whole.
+        heads: the same of each head that a route may have, over that head in one piece.
+        form: one form for all pieces (kernels, operations, bytes), each predicted from the others,
+            mean absolute error of a piece.
+        form_whole: sum of what the form says over the whole.
+        form_heads: the same of each head.
+    """
+
+    threads: int
+    whole_s: float
+    pieces: float
+    heads: tuple[float, ...]
+    form: float
+    form_whole: float
+    form_heads: tuple[float, ...]
+
+
+def measure(folder: ModelFolder, threads: int, rounds: int) -> Sums:
+    """Time pieces, heads and the whole, interleaved.
+
+    Args:
+        folder: the network.
+        threads: per inference.
+        rounds: of which the quickest counts.
+    """
+    runtime = SplitRuntime(folder, threads, Execution.choose((CPU,)))
+    cuts, inputs = folder.cuts, random_inputs(folder)
+    heads = [cut for cut in folder.split_points if not cut.is_input and not cut.is_output]
+    crossing = [inputs]
+    for start, end in pairwise(cuts):
+        crossing.append(runtime.between(start, end, crossing[-1]))
+    rows = []
+    for _ in range(rounds + WARM_UP_ROUNDS):
+        row = [timed(runtime.whole, inputs)]
+        row += [
+            timed(runtime.between, start, end, tensors)
+            for start, end, tensors in zip(cuts, cuts[1:], crossing, strict=False)
+        ]
+        row += [timed(runtime.between, cuts[0], head, inputs) for head in heads]
+        rows.append(row)
+    columns = zip(*rows[WARM_UP_ROUNDS:], strict=True)
+    whole_s, *rest = (min(column) for column in columns)
+    piece_s = np.array(rest[: len(cuts) - 1])
+    return _sums(threads, whole_s, piece_s, rest[len(cuts) - 1 :], cuts, heads)
+
+
+def _sums(
+    threads: int,
+    whole_s: float,
+    piece_s: NDArray[np.float64],
+    head_s: Sequence[float],
+    cuts: Sequence[SplitPoint],
+    heads: Sequence[SplitPoint],
+) -> Sums:
+    work = [end.head - start.head for start, end in pairwise(cuts)]
+    columns = np.array([[it.kernels, it.flops, it.traffic_bytes] for it in work], dtype=float)
+    modelled_s = np.array(
+        [
+            float(_form(np.delete(columns, i, 0), np.delete(piece_s, i)) @ columns[i])
+            for i in range(len(work))
+        ]
+    )
+    ends = [next(i for i, cut in enumerate(cuts) if cut.tensors == h.tensors) for h in heads]
+    return Sums(
+        threads=threads,
+        whole_s=whole_s,
+        pieces=float(piece_s.sum()) / whole_s,
+        heads=tuple(float(piece_s[:end].sum()) / s for end, s in zip(ends, head_s, strict=True)),
+        form=float(np.mean(np.abs(modelled_s / piece_s - 1.0))),
+        form_whole=float(modelled_s.sum()) / whole_s,
+        form_heads=tuple(
+            float(modelled_s[:end].sum()) / s for end, s in zip(ends, head_s, strict=True)
+        ),
+    )
+
+
+def _form(columns: NDArray[np.float64], piece_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Seconds per kernel, operation and byte, 0 or more, in least squares of relative errors."""
+    scale = np.maximum(columns.max(axis=0), 1.0)
+    found, _ = nnls(columns / scale / piece_s[:, None], np.ones(len(piece_s)))
+    return np.asarray(found / scale)
+
+
+def page(folder: ModelFolder, threads: Sequence[int], rounds: int) -> str:
+    """Measure and write the page."""
+    lines = [
+        (
+            "threads",
+            "whole, ms",
+            "sum of pieces / whole",
+            "heads: sum / measured",
+            "one form: error of a piece",
+            "form / whole",
+            "heads: form / measured",
+        )
+    ]
+    for number in threads:
+        found = measure(folder, number, rounds)
+        lines.append(
+            (
+                str(number),
+                f"{1e3 * found.whole_s:.2f}",
+                f"{found.pieces:.3f}",
+                _span(found.heads),
+                f"{found.form:.0%}",
+                f"{found.form_whole:.3f}",
+                _span(found.form_heads),
+            )
+        )
+    return f"""# Pieces
+
+Written by `python -m benchmarks.pieces --out results/pieces.md`: {folder.name} in
+{len(folder.cuts) - 1} pieces between neighbouring cuts, ONNX Runtime on the processor, the
+quickest of {rounds} interleaved rounds.
+
+{markdown(lines)}
+
+A piece by itself cannot be fused with its neighbours and is called for itself, so that sums are
+above the whole. The form is seconds per kernel, operation and byte, alike for all pieces; each
+piece is predicted from the others. Heads are those of the routes, measured in one piece; from
+lowest to highest.
+
+Machine:
+
+{machine()}
+"""
+
+
+def _span(values: Sequence[float]) -> str:
+    return f"{min(values):.2f} to {max(values):.2f}" if values else "-"
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pieces", description=__doc__)
+    parser.add_argument("--model", default="efficientnet-lite0", help="model folder or name")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="per inference")
+    parser.add_argument("--rounds", type=int, default=40, help="of interleaved measurements")
+    parser.add_argument("--out", type=Path, required=True, help="the page")
+    given = parser.parse_args()
+    folder = ModelFolder.open(given.model)
+    sys.exit(write_page(lambda: page(folder, given.threads, given.rounds), given.out))
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(_main))
