@@ -278,6 +278,17 @@ class Board(ABC):
         """
         return nullcontext()
 
+    def runs(  # noqa: B027 - what a real board draws is measured
+        self, flops: float, traffic_bytes: float, kernels: float
+    ) -> None:
+        """Tell a modelled board which network it runs, as networks differ in what they draw.
+
+        Args:
+            flops: floating-point operations of the whole network, two per multiply-add.
+            traffic_bytes: bytes of weights, layer inputs and layer outputs.
+            kernels: launched kernels after fusion.
+        """
+
     @property
     def too_slow_share(self) -> float:
         """Share of the paced work that took longer than on the board; 0 on the board itself."""

@@ -60,6 +60,8 @@ class BoardPacer:
         """Remember what each of the network's routes demands."""
         self._board = board
         self._options = {option.route: option for option in options}
+        whole = options[-1].edge
+        board.runs(whole.flops, whole.traffic_bytes, whole.kernels)
 
     def edge(self, route: Route) -> AbstractContextManager[object]:
         """Pace what runs before anything is sent."""

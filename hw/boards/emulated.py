@@ -51,7 +51,7 @@ class EmulatedBoard(Board):
         busy_clock: Callable[[], float] = time.process_time,
     ) -> None:
         super().__init__()
-        self.device = device
+        self.device = self._as_loaded = device
         self.domains = {}
         self.power_sensors = {}
         self.thermal_zones = {}
@@ -69,6 +69,13 @@ class EmulatedBoard(Board):
     def shortest_window_s(self) -> float:
         """Shortest energy window that the device's power monitor would resolve, s."""
         return shortest_modelled_window_s(self.device)
+
+    def runs(self, flops: float, traffic_bytes: float, kernels: float) -> None:
+        """Give the modelled power the network's activity."""
+        device = self._as_loaded
+        self.device = device.running(device.network.demand(flops, traffic_bytes, kernels))
+        self._state.advance()
+        self._state.device = self.device
 
     def begin_window(self) -> None:
         """Start measuring modelled energy."""

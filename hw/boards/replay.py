@@ -60,7 +60,7 @@ class ReplayState(SimState):
         if is_busy and measured is not None:
             return measured
         util = float(is_busy)
-        return self._device.power.rails_w(
+        return self.device.power.rails_w(
             *clocks_hz, cpu_util=0.0, gpu_util=util, traffic_bytes_per_s=0.0
         )
 
@@ -116,6 +116,9 @@ class ReplayBoard(SimBoard):
             "power and energy": power,
             "temperature": "modelled",
         }
+
+    def runs(self, flops: float, traffic_bytes: float, kernels: float) -> None:
+        """Nothing: what the table's network draws was fitted or measured."""
 
     def pace(
         self, flops: float, traffic_bytes: float, kernels: float

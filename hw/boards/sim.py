@@ -48,7 +48,7 @@ class SimBoard(Board):
         dry_run: bool = False,
     ) -> None:
         super().__init__()
-        self.device = device
+        self.device = self._as_loaded = device
         self.known_max_power_w = device.max_power_w
         self.domains = {name: _SimDomain(self, name) for name in device.settable}
         self.power_sensors = {_SimSensor.name: _SimSensor(self)}
@@ -152,6 +152,14 @@ class SimBoard(Board):
             took_s = state.now_s - began_s
             self._n_works += 1
             self._n_slow += work.done and took_s > TOO_SLOW * work.modelled_s + LEAST_S
+
+    def runs(self, flops: float, traffic_bytes: float, kernels: float) -> None:
+        """Give the modelled power the network's activity."""
+        device = self._as_loaded
+        self.device = device.running(device.network.demand(flops, traffic_bytes, kernels))
+        self.known_max_power_w = self.device.max_power_w
+        with self.present() as state:
+            state.device = self.device
 
     def pace(
         self, flops: float, traffic_bytes: float, kernels: float

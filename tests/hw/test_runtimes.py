@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from hw.boards.sim import SimBoard
 from hw.device.file import device_path, moved, on_runtime, split_runtime
 from hw.device.model import DeviceModel
 from hw.errors import DeviceFileError
@@ -133,3 +134,15 @@ def test_a_device_moves_with_its_mode_and_run_time(tmp_path):
     assert moved("a.toml+15W@torch", kept) == f"{kept}+15W@torch"
     assert moved("a.toml@torch", kept) == f"{kept}@torch"
     assert moved("a.toml", kept) == str(kept)
+
+
+def test_a_modelled_board_draws_what_its_network_does(device):
+    activity = "[runtimes.torch.activity]\nlevel = 0.5\nrise = 0.0\nhalf_s = 0.01\n\n"
+    loaded = DeviceModel.load(device(own("torch") + activity))
+    board = SimBoard(loaded)
+    for _ in range(2):  # told again, it does not draw less still
+        board.runs(*SIZE)
+        assert board.device.power.gpu_busy_w_per_hz == 0.5 * loaded.power.gpu_busy_w_per_hz
+    with board.present() as state:
+        assert state.device is board.device
+    assert board.known_max_power_w < loaded.max_power_w
