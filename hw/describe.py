@@ -67,6 +67,10 @@ def describe(found: Survey, like: str, name: str) -> dict[str, Any]:
     document["provenance"]["domains"] = (
         f"Clocks that can be set on {found.machine}. Delays: {like}."
     )
+    for runtime in document.get("runtimes", {}).values():
+        runtime["measured"] = f"on {model.title}: {runtime['measured']}"
+    for of_another in ("gpu_tpcs", "power_modes"):
+        document.pop(of_another, None)
     for kind in KINDS:
         document["domains"][kind]["available_hz"] = _points(kind, found.clocks, model)
     return document

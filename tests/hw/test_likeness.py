@@ -70,6 +70,10 @@ def test_described_machine_can_be_taken_for_its_description(sysfs, tmp_path, rec
     assert main(["--root", str(tree), "--like", "orin-nano", "--out", str(out)]) == 0
     device = DeviceModel.load(out)
     assert (device.name, device.validated_on) == ("mine", ())
+    assert all(
+        it.measured.startswith("on NVIDIA Jetson Orin Nano 8 GB: ")
+        for it in device.runtimes.values()
+    )
     assert device.max_power_w > DeviceModel.load("orin-nano").power.board_w
     with DeviceView(LinuxBoard(sysfs(name), sleep=lambda _: None), device) as board:
         for kind in device.settable:

@@ -25,7 +25,8 @@ LIVE = "import gymnasium, envs\ngymnasium.make('EdgeSplit-v0')"
 SCRIPTS = ("dvfo-train", "dvfo-deploy")
 NEEDS = {
     **dict.fromkeys(("hw.doctor", "hw.restore", "hw.selftest", "envs.scenarios.link_trace")),
-    **dict.fromkeys(("hw.describe", "partition.placement", "partition.placement.run")),
+    **dict.fromkeys(("hw.describe", "hw.replay")),
+    **dict.fromkeys(("partition.placement", "partition.placement.run")),
     **dict.fromkeys(("hw.calibrate", "hw.calibrate.write_boards"), "calibrate"),
     **dict.fromkeys(("partition.prepare", "partition.profile", "partition.stages"), "edge"),
     **{"partition.engines": "cloud", "agents.freeze": "train"},
