@@ -236,6 +236,11 @@ class Board(ABC):
             self._release()
 
     @property
+    def evidence(self) -> Mapping[str, str]:
+        """What each figure is, measured, fitted or modelled; empty where `modelled` says it."""
+        return {}
+
+    @property
     def shortest_window_s(self) -> float:
         """Shortest energy window that the sensors resolve, s."""
         return 0.0

@@ -118,6 +118,7 @@ class Summary:
             "policy": self._algorithm,
             "board": layout.board,
             "board_is_modelled": self._plant.is_modelled,
+            **({"evidence": dict(evidence)} if (evidence := self._plant.evidence) else {}),
             "model": layout.model,
             "runs_on": self._plant.placement,
             "dry_run": self._plant.dry_run,
@@ -165,13 +166,18 @@ class Summary:
             f"p95 {1e3 * d['latency_p95_s']:.1f} ms; "
             f"in time {100 * d['deadline_hit_rate']:.1f} %; cost {d['cost_per_step']:.3f} a step\n"
             f"{agrees}decision {1e6 * d['decision_median_s']:.0f} us median\ncuts: {cuts}"
-            f"{_failures(d)}{_too_slow(d)}"
+            f"{_failures(d)}{_too_slow(d)}{_evidence(d)}"
         )
 
 
 def _share_unmeasured(document: dict[str, Any]) -> str:
     share = document["unmeasured_s"] / document["duration_s"]
     return f" ({share:.0%} of the time by the last measured power)" if share >= TOLD_SHARE else ""
+
+
+def _evidence(document: dict[str, Any]) -> str:
+    kinds = "; ".join(f"{what}: {kind}" for what, kind in document.get("evidence", {}).items())
+    return f"\n{kinds}" if kinds else ""
 
 
 def _too_slow(document: dict[str, Any]) -> str:

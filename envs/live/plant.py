@@ -239,6 +239,11 @@ class LivePlant:
         return bool(self._board.modelled)
 
     @property
+    def evidence(self) -> Mapping[str, str]:
+        """What each figure of the board is, where it is more than modelled or measured alone."""
+        return self._board.evidence
+
+    @property
     def too_slow_share(self) -> float:
         """Share of the board's work that took longer here than the modelled board takes."""
         return self._board.too_slow_share

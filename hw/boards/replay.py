@@ -102,10 +102,10 @@ class ReplayBoard(SimBoard):
             )
         self.table = load(Path(device.replay.data), device.replay.network)
         super().__init__(device, ambient_c=ambient_c, clock=clock, sleep=sleep, dry_run=dry_run)
-        self.modelled = tuple(f"{what} ({kind})" for what, kind in self.kinds.items())
+        self.modelled = tuple(f"{what} ({kind})" for what, kind in self.evidence.items())
 
     @property
-    def kinds(self) -> dict[str, str]:
+    def evidence(self) -> dict[str, str]:
         """What each figure is: measured, fitted or modelled."""
         power = "fitted to VGG19 and a light load"
         if self.table.rails:
@@ -132,5 +132,5 @@ class ReplayBoard(SimBoard):
 
     def _acquire(self) -> None:
         super()._acquire()
-        told = "; ".join(f"{what}: {kind}" for what, kind in self.kinds.items())
+        told = "; ".join(f"{what}: {kind}" for what, kind in self.evidence.items())
         logger.warning("board replay: %s", told)

@@ -26,6 +26,7 @@ class Plant:
     accuracy = None
     layout = SimpleNamespace(board="board", model="network")
     placement = "cpu"
+    evidence = {}  # noqa: RUF012 - never changed
 
     def run(self, answered, dropped=0, *, is_measured=True):
         self.last_power = StepPower(4.0, STEP_S, is_measured, 0.2 if is_measured else 4.0)
@@ -68,6 +69,14 @@ def test_the_cost_is_the_mean_of_the_steps(told):
     summary = told((2, 0, True), (0, 0, True), (2, 6, True))
     assert summary.document()["cost_per_step"] == pytest.approx(0.25 + 0.5 * 6 / 3)
     assert "; cost 1.250 a step" in summary.text()
+
+
+def test_what_each_figure_of_a_board_is_stands_at_the_end(told, monkeypatch):
+    summary = told((2, 0, True))
+    assert "evidence" not in summary.document()
+    monkeypatch.setattr(Plant, "evidence", {"latency": "measured", "energy": "fitted"})
+    assert summary.document()["evidence"] == {"latency": "measured", "energy": "fitted"}
+    assert summary.text().splitlines()[-1] == "latency: measured; energy: fitted"
 
 
 def test_the_errors_of_all_windows_are_told(told):

@@ -104,12 +104,12 @@ def test_power_is_measured_where_it_was_and_fitted_elsewhere(board, data):
     with made.present() as state:
         idle = float(state.rails.total_w)
     assert idle < 11.12
-    assert made.kinds["power and energy"].startswith("measured at the highest memory clock")
-    assert board("xception_200px").kinds["power and energy"].startswith("fitted")
+    assert made.evidence["power and energy"].startswith("measured at the highest memory clock")
+    assert board("xception_200px").evidence["power and energy"].startswith("fitted")
 
 
 def test_every_figure_says_what_it_is(board):
-    kinds = board("vgg19_N2").kinds
+    kinds = board("vgg19_N2").evidence
     assert all(
         any(word in kind for word in ("measured", "fitted", "modelled")) for kind in kinds.values()
     )

@@ -59,7 +59,8 @@ def _fit_clocks(data_dir: Path, boards: dict[str, Table], fits: dict[str, BoardF
         draw.add_power(fit, name, clocks.INT8, power_model(name, boards), loads, offset=has_offset)
     orin = fits["agx-orin"]
     shares = clocks.fit_orin(rows, orin)
-    loads = draw.loads(rows, "agx_orin", shares, orin.top, clocks.ORIN_RELEASE)
+    steady = [row for row in rows if (row.network, row.scenario) != clocks.UNSTEADY]
+    loads = draw.loads(steady, "agx_orin", shares, orin.top, clocks.ORIN_RELEASE)
     power = power_model("agx-orin", boards)
     draw.add_power(orin, "agx-orin", clocks.INT8, power, loads, offset=True)
     clocks.fit_orin_nx(rows, fits["orin-nx"], shares)
