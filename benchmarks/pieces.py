@@ -3,14 +3,15 @@
 A route costs what its head does, and a head's cost is modelled as the sum of its pieces'. Here
 every piece between two neighbouring cuts is measured by itself, at several thread counts,
 interleaved with the unsplit network and with heads in one piece, in the same process. The quickest
-round counts: whatever else runs only adds.
+round counts, of one thread in processor time: whatever else runs only adds.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -24,7 +25,6 @@ from partition import cli
 from partition.model.folder import ModelFolder
 from partition.model.runtime import SplitRuntime, random_inputs
 from partition.model.split_point import SplitPoint
-from partition.profile.measure import timed
 from partition.providers.execution import Execution
 from partition.providers.registry import CPU
 
@@ -39,11 +39,13 @@ class Sums:
         threads: per inference.
         whole_s: quickest run of the unsplit network.
         pieces: sum of all pieces over the whole.
-        heads: the same of each head that a route may have, over that head in one piece.
+        heads: the same of each head, up to any cut, over that head in one piece.
         form: one form for all pieces (kernels, operations, bytes), each predicted from the others,
             mean absolute error of a piece.
         form_whole: sum of what the form says over the whole.
         form_heads: the same of each head.
+        head_form: the form fitted to heads in one piece instead, each predicted from the others,
+            mean absolute error of a head.
     """
 
     threads: int
@@ -53,6 +55,7 @@ class Sums:
     form: float
     form_whole: float
     form_heads: tuple[float, ...]
+    head_form: float
 
 
 def measure(folder: ModelFolder, threads: int, rounds: int) -> Sums:
@@ -65,18 +68,19 @@ def measure(folder: ModelFolder, threads: int, rounds: int) -> Sums:
     """
     runtime = SplitRuntime(folder, threads, Execution.choose((CPU,)))
     cuts, inputs = folder.cuts, random_inputs(folder)
-    heads = [cut for cut in folder.split_points if not cut.is_input and not cut.is_output]
+    heads = cuts[1:-1]
     crossing = [inputs]
     for start, end in pairwise(cuts):
         crossing.append(runtime.between(start, end, crossing[-1]))
+    clock = time.thread_time if threads == 1 else time.perf_counter
     rows = []
     for _ in range(rounds + WARM_UP_ROUNDS):
-        row = [timed(runtime.whole, inputs)]
+        row = [_timed_s(clock, runtime.whole, inputs)]
         row += [
-            timed(runtime.between, start, end, tensors)
+            _timed_s(clock, runtime.between, start, end, tensors)
             for start, end, tensors in zip(cuts, cuts[1:], crossing, strict=False)
         ]
-        row += [timed(runtime.between, cuts[0], head, inputs) for head in heads]
+        row += [_timed_s(clock, runtime.between, cuts[0], head, inputs) for head in heads]
         rows.append(row)
     columns = zip(*rows[WARM_UP_ROUNDS:], strict=True)
     whole_s, *rest = (min(column) for column in columns)
@@ -94,12 +98,12 @@ def _sums(
 ) -> Sums:
     work = [end.head - start.head for start, end in pairwise(cuts)]
     columns = np.array([[it.kernels, it.flops, it.traffic_bytes] for it in work], dtype=float)
-    modelled_s = np.array(
-        [
-            float(_form(np.delete(columns, i, 0), np.delete(piece_s, i)) @ columns[i])
-            for i in range(len(work))
-        ]
+    modelled_s = _each_from_the_others(columns, piece_s)
+    whole_heads = np.array(
+        [[h.head.kernels, h.head.flops, h.head.traffic_bytes] for h in heads], dtype=float
     )
+    measured_s = np.array(head_s)
+    from_heads_s = _each_from_the_others(whole_heads, measured_s)
     ends = [next(i for i, cut in enumerate(cuts) if cut.tensors == h.tensors) for h in heads]
     return Sums(
         threads=threads,
@@ -111,6 +115,24 @@ def _sums(
         form_heads=tuple(
             float(modelled_s[:end].sum()) / s for end, s in zip(ends, head_s, strict=True)
         ),
+        head_form=float(np.mean(np.abs(from_heads_s / measured_s - 1.0))),
+    )
+
+
+def _timed_s(clock: Callable[[], float], function: Callable[..., object], *given: object) -> float:
+    start_s = clock()
+    function(*given)
+    return clock() - start_s
+
+
+def _each_from_the_others(
+    columns: NDArray[np.float64], measured_s: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    return np.array(
+        [
+            float(_form(np.delete(columns, i, 0), np.delete(measured_s, i)) @ columns[i])
+            for i in range(len(columns))
+        ]
     )
 
 
@@ -132,6 +154,7 @@ def page(folder: ModelFolder, threads: Sequence[int], rounds: int) -> str:
             "one form: error of a piece",
             "form / whole",
             "heads: form / measured",
+            "form fitted to heads: error of a head",
         )
     ]
     for number in threads:
@@ -145,20 +168,23 @@ def page(folder: ModelFolder, threads: Sequence[int], rounds: int) -> str:
                 f"{found.form:.0%}",
                 f"{found.form_whole:.3f}",
                 _span(found.form_heads),
+                f"{found.head_form:.1%}",
             )
         )
     return f"""# Pieces
 
-Written by `python -m benchmarks.pieces --out results/pieces.md`: {folder.name} in
-{len(folder.cuts) - 1} pieces between neighbouring cuts, ONNX Runtime on the processor, the
-quickest of {rounds} interleaved rounds.
+Written by `python -m benchmarks.pieces --threads {" ".join(map(str, threads))} --out
+results/pieces.md`: {folder.name} in {len(folder.cuts) - 1} pieces between neighbouring cuts, ONNX
+Runtime on the processor, the quickest of {rounds} interleaved rounds (one thread in processor time,
+more by the clock on the wall, which needs a quiet machine).
 
 {markdown(lines)}
 
 A piece by itself cannot be fused with its neighbours and is called for itself, so that sums are
 above the whole. The form is seconds per kernel, operation and byte, alike for all pieces; each
-piece is predicted from the others. Heads are those of the routes, measured in one piece; from
-lowest to highest.
+piece is predicted from the others. Heads are those up to every cut, measured in one piece; from
+lowest to highest. The last column is what the simulator rests on: the form fitted to heads, each
+predicted from the others.
 
 Machine:
 

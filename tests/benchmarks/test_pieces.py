@@ -42,24 +42,25 @@ def times_s(cuts):
 
 def test_pieces_of_one_form_add_up(cuts):
     piece_s = times_s(cuts)
-    head_s = [float(piece_s[:3].sum())]
-    found = _sums(1, float(piece_s.sum()), piece_s, head_s, cuts, [cuts[3]])
+    head_s = [float(piece_s[:end].sum()) for end in range(1, N_PIECES)]
+    found = _sums(1, float(piece_s.sum()), piece_s, head_s, cuts, cuts[1:-1])
     assert found.pieces == pytest.approx(1.0)
-    assert found.heads == pytest.approx((1.0,))
+    assert found.heads == pytest.approx((1.0,) * len(head_s))
+    assert found.head_form == pytest.approx(0.0, abs=1e-6)
     assert found.form == pytest.approx(0.0, abs=1e-6)
     assert found.form_whole == pytest.approx(1.0)
-    assert found.form_heads == pytest.approx((1.0,))
+    assert found.form_heads == pytest.approx((1.0,) * len(head_s))
 
 
 def test_a_piece_that_costs_by_itself_shows_in_the_sums(cuts):
     piece_s = times_s(cuts)
     whole_s = float(piece_s.sum())
-    found = _sums(2, whole_s, 1.5 * piece_s, [float(piece_s[:2].sum())], cuts, [cuts[2]])
+    found = _sums(2, whole_s, 1.5 * piece_s, times_s(cuts).cumsum()[:-1], cuts, cuts[1:-1])
     assert found.pieces == pytest.approx(1.5)
-    assert found.heads == pytest.approx((1.5,))
+    assert found.heads == pytest.approx((1.5,) * (N_PIECES - 1))
 
 
 def test_a_network_is_measured(tiny):
     found = measure(tiny, threads=1, rounds=2)
     assert found.whole_s > 0.0
-    assert len(found.heads) == len(tiny.split_points) - 2
+    assert len(found.heads) == len(tiny.cuts) - 2
