@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 PIECES = 0.3
 """How far off the latency of a piece may be that is the whole's times its share of operations."""
+SAME = 0.25
+"""Of operations, which are not counted alike everywhere; what differs more is another network."""
 NOTHING = Demand(0.0, 0.0, 0.0, 0.0)
 
 
@@ -43,6 +45,9 @@ class ReplayState(SimState):
         table: what was.
         ambient_c: temperature around it, degrees C.
         now_s: time of the initial state, s.
+
+    Attributes:
+        is_measured: whether the measured network runs, rather than another one.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class ReplayState(SimState):
     ) -> None:
         super().__init__(device, ambient_c, now_s)
         self._table = table
+        self.is_measured = True
 
     @property
     def rails(self) -> RailPower:
@@ -57,7 +63,7 @@ class ReplayState(SimState):
         clocks_hz = self._clocks_hz()
         is_busy = self.work is not None and not self.work.done
         measured = self._table.rails.get(self._table.at(*clocks_hz))
-        if is_busy and measured is not None:
+        if is_busy and self.is_measured and measured is not None:
             return measured
         util = float(is_busy)
         return self.device.power.rails_w(
@@ -85,6 +91,7 @@ class ReplayBoard(SimBoard):
     """
 
     name = "replay"
+    _ratio = 1.0
 
     def __init__(
         self,
@@ -108,17 +115,33 @@ class ReplayBoard(SimBoard):
     def evidence(self) -> dict[str, str]:
         """What each figure is: measured, fitted or modelled."""
         power = "fitted to VGG19 and a light load"
-        if self.table.rails:
+        if self.table.rails and self._is_own:
             power = "measured at the highest memory clock while it computes, fitted elsewhere"
-        return {
+        latency = {
             f"latency of all of {self.table.network}": "measured",
             "latency of heads and tails": f"modelled, +-{PIECES:.0%}",
+        }
+        if not self._is_own:
+            latency = {
+                "latency": f"modelled, the network that runs has {self._ratio:.2g} times the "
+                f"operations of {self.table.network}, which was measured"
+            }
+        return {
+            **latency,
             "power and energy": power,
             "temperature": "modelled",
         }
 
     def runs(self, flops: float, traffic_bytes: float, kernels: float) -> None:
-        """Nothing: what the table's network draws was fitted or measured."""
+        """Tell by its operations whether it is the measured network that runs."""
+        self._ratio = flops / self.table.flops
+        with self.present() as state:
+            if isinstance(state, ReplayState):
+                state.is_measured = self._is_own
+
+    @property
+    def _is_own(self) -> bool:
+        return abs(self._ratio - 1.0) <= SAME
 
     def pace(
         self, flops: float, traffic_bytes: float, kernels: float

@@ -162,3 +162,13 @@ def test_a_network_that_was_not_measured_lists_those_that_were(data):
 def test_missing_data_is_named(tmp_path, capsys):
     assert main(["--data", str(tmp_path)]) == 2
     assert "does not exist; check --data" in capsys.readouterr().err
+
+
+def test_another_network_is_modelled_by_its_operations(board, data):
+    made = board("vgg19_N2")
+    flops = load(data, "vgg19_N2").flops
+    made.runs(1.1 * flops, 1e6, 10)
+    assert made.evidence["latency of all of vgg19_N2"] == "measured"
+    made.runs(0.02 * flops, 1e6, 10)
+    assert made.evidence["latency"].startswith("modelled, the network that runs has 0.02 times")
+    assert made.evidence["power and energy"].startswith("fitted")
