@@ -56,9 +56,9 @@ class MeasuredTable:
     latency_s: Mapping[ClocksHz, float]
     rails: Mapping[ClocksHz, RailPower]
 
-    def at(self, cpu_hz: int, gpu_hz: int, emc_hz: int) -> ClocksHz:
+    def at(self, cpu_hz: float, gpu_hz: float, emc_hz: float) -> ClocksHz:
         """The row of these clocks."""
-        return (cpu_hz if "cpu" in self.axes else 0, gpu_hz, emc_hz)
+        return (round(cpu_hz) if "cpu" in self.axes else 0, round(gpu_hz), round(emc_hz))
 
 
 def network_names() -> tuple[str, ...]:

@@ -66,7 +66,7 @@ class ReplayState(SimState):
         if is_busy and self.is_measured and measured is not None:
             return measured
         util = float(is_busy)
-        return self.device.power.rails_w(
+        return self._device.power.rails_w(
             *clocks_hz, cpu_util=0.0, gpu_util=util, traffic_bytes_per_s=0.0
         )
 

@@ -159,7 +159,7 @@ class SimBoard(Board):
         self.device = device.running(device.network.demand(flops, traffic_bytes, kernels))
         self.known_max_power_w = self.device.max_power_w
         with self.present() as state:
-            state.device = self.device
+            state.draw_as(self.device)
 
     def pace(
         self, flops: float, traffic_bytes: float, kernels: float

@@ -49,7 +49,6 @@ class SimState:
         ambient_c: temperature around the board, degrees C.
         energy_j: energy used so far by rail, J.
         work: what the board is doing, if anything.
-        device: the device.
     """
 
     def __init__(self, device: DeviceModel, ambient_c: float, now_s: float) -> None:
@@ -57,15 +56,19 @@ class SimState:
         self.ambient_c = ambient_c
         self.energy_j = dict.fromkeys(RailPower._fields, 0.0)
         self.work: SimWork | None = None
-        self.device = device
+        self._device = device
         self._nodes_c = (0.0, 0.0)
         self._request_hz = {name: d.available_hz[-1] for name, d in device.domains.items()}
         self._pending: dict[str, tuple[float, int]] = {}
 
+    def draw_as(self, device: DeviceModel) -> None:
+        """Take another model of the same device: from now on it draws what a network does."""
+        self._device = device
+
     @property
     def temperature_c(self) -> float:
         """Temperature of the hottest zone, degrees C."""
-        return float(self.device.thermal.temperature_c(self.ambient_c, *self._nodes_c))
+        return float(self._device.thermal.temperature_c(self.ambient_c, *self._nodes_c))
 
     @property
     def rails(self) -> RailPower:
@@ -77,7 +80,7 @@ class SimState:
             cpu_s, gpu_s = self.work.demand.busy_s(cpu_hz, gpu_hz, emc_hz)
             cpu_util, gpu_util = float(cpu_s) / latency_s, float(gpu_s) / latency_s
             bytes_per_s = self.work.traffic_bytes / latency_s
-        return self.device.power.rails_w(
+        return self._device.power.rails_w(
             cpu_hz,
             gpu_hz,
             emc_hz,
@@ -99,8 +102,8 @@ class SimState:
 
         It takes effect after the domain's delay. The thermal cap leaves the request alone.
         """
-        model = self.device.domains[domain]
-        target_hz = model.available_hz[int(self.device.table_index(domain, freq_hz))]
+        model = self._device.domains[domain]
+        target_hz = model.available_hz[int(self._device.table_index(domain, freq_hz))]
         self._pending[domain] = (self.now_s + model.actuation_delay_s, target_hz)
         return self.capped_hz(domain, target_hz)
 
@@ -135,19 +138,19 @@ class SimState:
         if self.work is not None and not self.work.done:
             self.work.progress += dt_s / self._latency_s(self.work)
             self.work.modelled_s += dt_s
-        fast_c, slow_c = self.device.thermal.step(*self._nodes_c, rails.total_w, dt_s)
+        fast_c, slow_c = self._device.thermal.step(*self._nodes_c, rails.total_w, dt_s)
         self._nodes_c = (float(fast_c), float(slow_c))
 
     def capped_hz(self, domain: str, freq_hz: int) -> int:
         """Highest operating point at or below both a frequency and the thermal cap, Hz."""
         temperature_c = self.temperature_c
-        if temperature_c <= self.device.thermal.throttle_c:
+        if temperature_c <= self._device.thermal.throttle_c:
             return freq_hz
-        cap_hz = min(float(self.device.throttled_hz_cap(domain, temperature_c)), freq_hz)
-        return max(hz for hz in self.device.domains[domain].available_hz if hz <= cap_hz)
+        cap_hz = min(float(self._device.throttled_hz_cap(domain, temperature_c)), freq_hz)
+        return max(hz for hz in self._device.domains[domain].available_hz if hz <= cap_hz)
 
     def _clocks_hz(self) -> tuple[int, int, int]:
         return self.clock_hz("cpu"), self.clock_hz("gpu"), self.clock_hz("emc")
 
     def _latency_s(self, work: SimWork) -> float:
-        return float(self.device.latency_s(work.demand, *self._clocks_hz()))
+        return float(self._device.latency_s(work.demand, *self._clocks_hz()))

@@ -143,6 +143,9 @@ def test_a_modelled_board_draws_what_its_network_does(device):
     for _ in range(2):  # told again, it does not draw less still
         board.runs(*SIZE)
         assert board.device.power.gpu_busy_w_per_hz == 0.5 * loaded.power.gpu_busy_w_per_hz
-    with board.present() as state:
-        assert state.device is board.device
+    work, watts = loaded.network.demand(*SIZE), []
+    for each in (board, SimBoard(loaded)):
+        with each.run(work), each.present() as state:
+            watts.append(float(state.rails.total_w))
+    assert watts[0] < watts[1]
     assert board.known_max_power_w < loaded.max_power_w
