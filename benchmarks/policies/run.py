@@ -143,14 +143,16 @@ def measure(job: BenchmarkJob, recorded: Sequence[Scenario] = ()) -> MeasuredDec
 def _judged_in(
     job: BenchmarkJob, world: SimConfig, recorded: Sequence[Scenario]
 ) -> Iterator[tuple[str, SimConfig]]:
-    """Every scenario with every speed of its server, then the recorded links, by name."""
+    """Every scenario with every speed of its server, then its recorded links, by name."""
     for scenario in world.scenarios:
         for factor in job.server_factors:
             name = scenario.name if factor == 1.0 else f"{factor:g}@{scenario.name}"
             others = Randomisation(server_factor=factor)
             yield name, replace(world, scenarios=(scenario,), randomisation=others)
+    fitted = {scenario.name for scenario in world.scenarios}
     for scenario in recorded:
-        yield scenario.name, replace(world, scenarios=(scenario,))
+        if scenario.name.rpartition("@")[2] in fitted:
+            yield scenario.name, replace(world, scenarios=(scenario,))
 
 
 def decision_s(world: SimConfig, decider: Decider) -> float:

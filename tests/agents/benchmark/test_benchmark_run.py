@@ -160,11 +160,13 @@ def test_a_folder_without_recordings_is_one_sentence(tmp_path, capsys):
 def test_what_was_judged_without_recordings_is_judged_again_with_them(jobs, folder, tmp_path):
     recordings(tmp_path)
     lines: list[str] = []
-    random, recorded = jobs[-1], recorded_scenarios(tmp_path)[:1]
+    first, *others = recorded_scenarios(tmp_path)  # those of scenarios that are not compared
+    recorded = (replace(first, name="starlink-4@steady-wifi"), *others)
+    random = jobs[-1]
     fits = shutil.copytree(folder, tmp_path / "fits")
     (found,) = run.run_jobs([random], fits, recorded, 1, lines.append)
     assert lines[0] == "1 fits to compare, 1 to be done"
-    names = ["steady-wifi", recorded[0].name]
+    names = ["steady-wifi", "starlink-4@steady-wifi"]
     assert list(found.episodes) == list(found.latencies) == names
 
 
