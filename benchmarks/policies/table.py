@@ -29,7 +29,8 @@ class TableRow:
     Attributes:
         energy_j: energy of the board per inference.
         latency_s: mean from a request's arrival to its answer.
-        pooled_p95_latency_s: 95th percentile of all requests of all seeds, and of all scenarios.
+        pooled_p95_latency_s: 95th percentile of all requests that were answered, of all seeds
+            together, and of all scenarios of a mean.
         deadline_hit_rate: share of requests within the latency target.
         accuracy: share of answers as the unsplit network's, or of right ones where that is known.
         cost: `envs.objective`.

@@ -11,6 +11,7 @@ import pytest
 
 from agents.errors import AgentError
 from agents.evaluation.rows import ALL
+from agents.training import all_deciders
 from benchmarks.policies import plan, run
 from benchmarks.policies.__main__ import main
 from benchmarks.policies.compared import REFITTED
@@ -19,6 +20,7 @@ from benchmarks.policies.report import write
 from benchmarks.policies.run import MeasuredDecider
 from benchmarks.policies.traces import FITTED_TO, HELD_OUT, LINKS, group, recorded_scenarios
 from tests.runs import constant_policy, write_run
+from tests.test_readme import README_NAMES
 
 DECIDERS = ("oracle", "best-static", "random")
 
@@ -209,6 +211,14 @@ def test_quick_compares_the_learners_people_ask_for_and_what_is_added():
     (case,) = plan.quick_plan(["mine:Method"])
     assert {"advised", "dvfo", "ppo", "sac", "oracle", "mine:Method"} <= set(case.deciders)
     assert plan.full_plan(1, ["mine:Method"])[0].deciders[-1] == "mine:Method"
+
+
+def test_short_compares_everywhere_whom_the_readme_names():
+    (case,) = plan.short_plan(3, ["mine:Method"])
+    assert case.scenarios == ("all",)
+    assert case.n_seeds == 3
+    assert {*README_NAMES.values(), "mine:Method"} <= set(case.deciders)
+    assert set(plan.SHORT) <= set(all_deciders.DECIDERS.names())
 
 
 @pytest.fixture
