@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from agents.training.callbacks import TrainingReport
 from agents.training.checkpoints import AGENT, CHECKPOINT, Checkpoints, checkpoint_in
 from agents.training.hyperparams import Value, with_hyperparams
 from agents.training.judge import judge
-from agents.training.learn import simulated_decider, train
+from agents.training.learn import TrainingResult, Watchers, simulated_decider, train
 from agents.training.machine import describe_machine
 from agents.training.validation import BEST, Validation
 from agents.training.workers import fresh_processes, n_cores
@@ -93,6 +94,27 @@ class TrainConfig:
     def learns(self) -> bool:
         """Whether there is an agent to train."""
         return learns(self.algo)
+
+    def train(
+        self,
+        world: SimConfig,
+        watchers: Watchers,
+        *,
+        run_dir: Path | None = None,
+        report: Callable[[str], None] = lambda _: None,
+    ) -> TrainingResult:
+        """Learn, in a run folder from its last checkpoint on; see `agents.training.learn.train`."""
+        return train(
+            self.algo,
+            world,
+            self.seed,
+            total_timesteps=self.total_timesteps,
+            run_dir=run_dir,
+            watchers=watchers,
+            report=report,
+            checkpoint=checkpoint_in(run_dir) if run_dir else None,
+            hyperparams=self.hyperparams,
+        )
 
 
 def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> str:
@@ -235,17 +257,7 @@ def _learned(config: TrainConfig, world: SimConfig, run_dir: Path) -> tuple[Deci
 
     began_s = time.monotonic()
     try:
-        trained = train(
-            config.algo,
-            world,
-            config.seed,
-            total_timesteps=config.total_timesteps,
-            run_dir=run_dir,
-            watchers=watchers,
-            report=print,
-            checkpoint=checkpoint_in(run_dir),
-            hyperparams=config.hyperparams,
-        )
+        trained = config.train(world, watchers, run_dir=run_dir, report=print)
     finally:
         for report in reports:
             report.close()
