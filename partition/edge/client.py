@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
@@ -13,7 +13,7 @@ import grpc
 from partition.codec.encoded import Encoded
 from partition.edge import offload_rule
 from partition.edge.answers import AnswerCheck
-from partition.edge.link_probe import LinkProbe
+from partition.edge.link_probe import SURPRISE, LinkProbe
 from partition.edge.server_speed import ServerSpeed
 from partition.edge.standing import Standing
 from partition.errors import CloudError, DeadlineExceededError, ServerBusyError
@@ -31,8 +31,8 @@ _PROBE_ROUNDS, _PROBE_TRAINS = 3, 4
 """Trains at most, each longer than the one before, until a longer one says the same."""
 _SAME_RATE = 1.3
 _REFRESH_TIMEOUT_S, _RECONNECT_TIMEOUT_S = 2.0, 1.0
-_SURPRISE = 1.8
-"""A request that took so many times what was expected, or so much less, has met another link."""
+_USUAL_OFF, _USUAL_OFF_S = 0.05, 0.001
+"""What the time of a request is off by without any change: a share of it, and so much more."""
 _FULL = grpc.StatusCode.RESOURCE_EXHAUSTED
 _SURE = 0.5
 """Confidence from which an estimate decides whether to send."""
@@ -70,10 +70,10 @@ class CloudClient:
         self._clock = clock
         self._estimator = LinkEstimator(clock)
         self._server_load = 0.0
-        self._refreshing = False
+        self._refreshing = self._doubts = False
         self._measured = threading.Event()
         self._sent_s = -math.inf
-        self._link_probe = LinkProbe(self._echo, self._train_ended, clock)
+        self._link_probe = LinkProbe(self._echo, self._trains_ended, clock)
         self._counting = threading.Lock()
         self._turns = threading.BoundedSemaphore(grpc_options.CALLS_AT_ONCE)
         self._in_flight = 0
@@ -226,7 +226,7 @@ class CloudClient:
         In the background; costs an empty request, and a train of messages that takes 10 ms of the
         link. While a request or another measurement is under way, none is started.
         """
-        if self._refreshing or self._in_flight or not self._standing.is_reachable:
+        if not self._can_measure:
             return
         self._begin_measuring()
         start_s = self._clock()
@@ -241,18 +241,32 @@ class CloudClient:
         """Learn from a request, and measure at once what it has only hinted at."""
         link = self._recent_link()
         self._estimator.transferred(message_bytes, elapsed_s)
-        if link is not None:
-            expected_s = link.transfer_s(message_bytes) + self._estimator.excess_s(message_bytes)
-            if not 1.0 / _SURPRISE < elapsed_s / expected_s < _SURPRISE:
-                self._link_probe.surprised()
+        if link is None:
+            return
+        known_s = link.rtt_s + self._estimator.excess_s(message_bytes)
+        bits_s = 8 * message_bytes / link.rate_bps
+        spare_s = _USUAL_OFF_S + _USUAL_OFF * (known_s + bits_s)
+        if not bits_s / SURPRISE - spare_s < elapsed_s - known_s < bits_s * SURPRISE + spare_s:
+            seen_s = max(elapsed_s - known_s, spare_s)
+            self._link_probe.surprised(8 * message_bytes / seen_s)
 
     def _missed(self, point: SplitPoint, message_bytes: int, deadline_s: float) -> None:
-        """Learn from a request that had no answer, and measure what has become of the link."""
+        """Learn from a request that had no answer, and measure what has become of the link.
+
+        Until that is known nothing else is sent: it would be late as well, and be in the way.
+        """
         compute_s = self._compute_s.get(point.index)
         if compute_s is not None and compute_s < deadline_s:  # else it may be the server
             self._estimator.missed(message_bytes, deadline_s - compute_s)
-        if self._link_probe.surprised():
-            self.refresh()
+        link, bound_bps = self._recent_link(), 8 * message_bytes / deadline_s
+        if link is not None and link.rate_bps < bound_bps:
+            return  # that was to be expected
+        if self._in_flight or not self._link_probe.surprised(bound_bps, is_bound=True):
+            return
+        if self._can_measure:
+            self._begin_measuring()
+            self._link_probe.begin(link)
+        self._doubts = self._refreshing
 
     def _wait_for_turn(self, deadline_s: float) -> float:
         """Wait until few enough requests of this client are under way; the time that took, s.
@@ -272,6 +286,10 @@ class CloudClient:
             self._in_flight += change
 
     @property
+    def _can_measure(self) -> bool:
+        return not (self._refreshing or self._in_flight) and self._standing.is_reachable
+
+    @property
     def _train_is_due(self) -> bool:
         return not self._in_flight and self._link_probe.is_due
 
@@ -289,20 +307,26 @@ class CloudClient:
         else:
             self._measuring_ended()
 
-    def _train_ended(self, spread: Spread | None, call: Any) -> None:
-        """Take the result of a train; runs in a thread of gRPC's."""
-        if spread is None and not call.cancelled() and call.code() is _FULL:
+    def _trains_ended(self, seen: Sequence[Spread], call: Any) -> None:
+        """Take what trains showed; runs in a thread of gRPC's."""
+        if not call.cancelled() and call.code() is _FULL:
             self._link_probe.crowded()
-        elif self._hear(call) and spread is not None and not spread.is_mixed_with(self._sent_s):
-            self._estimator.spread(spread)
-        self._measuring_ended()
+        else:
+            self._hear(call)
+        for spread in seen:
+            if not spread.is_mixed_with(self._sent_s):
+                self._estimator.spread(spread)
+        if self._doubts and self._train_is_due:  # what was under way had met it, too
+            self._link_probe.begin(self.link)
+        else:
+            self._measuring_ended()
 
     def _begin_measuring(self) -> None:
         self._refreshing = True
         self._measured.clear()
 
     def _measuring_ended(self) -> None:
-        self._refreshing = False
+        self._refreshing = self._doubts = False
         self._measured.set()
 
     def _hear(self, call: Any) -> bool:
@@ -330,8 +354,13 @@ class CloudClient:
         """Do not send what would be answered much too late; measure instead.
 
         Raises:
-            DeadlineExceededError: the answer is expected too late.
+            DeadlineExceededError: the answer is expected too late, or the last one was, and the
+                link is being measured.
         """
+        if self._doubts:
+            raise DeadlineExceededError(
+                f"{self._address} gave no answer in time, and is being asked how fast it is reached"
+            )
         needed_s = self.expected_s(point, message_bytes)
         if math.isfinite(needed_s) and offload_rule.is_hopeless(needed_s, deadline_s):
             self.refresh()
