@@ -13,7 +13,7 @@ import grpc
 from partition.codec.encoded import Encoded
 from partition.edge import offload_rule
 from partition.edge.answers import AnswerCheck
-from partition.edge.link_probe import SURPRISE, LinkProbe
+from partition.edge.link_probe import LinkProbe
 from partition.edge.server_speed import ServerSpeed
 from partition.edge.standing import Standing
 from partition.errors import CloudError, DeadlineExceededError, ServerBusyError
@@ -31,8 +31,6 @@ _PROBE_ROUNDS, _PROBE_TRAINS = 3, 4
 """Trains at most, each longer than the one before, until a longer one says the same."""
 _SAME_RATE = 1.3
 _REFRESH_TIMEOUT_S, _RECONNECT_TIMEOUT_S = 2.0, 1.0
-_USUAL_OFF, _USUAL_OFF_S = 0.05, 0.001
-"""What the time of a request is off by without any change: a share of it, and so much more."""
 _FULL = grpc.StatusCode.RESOURCE_EXHAUSTED
 _SURE = 0.5
 """Confidence from which an estimate decides whether to send."""
@@ -148,9 +146,8 @@ class CloudClient:
             WireError: the deadline is no number, or a message cannot carry the tensors.
         """
         deadline_s = rpc.patience_s(deadline_s)
-        self._standing.check()
         number, message = self._stub.request(point, encoded)
-        self._check_hope(point, len(message), deadline_s)
+        self.check(point, len(message), deadline_s)
         deadline_s -= self._wait_for_turn(deadline_s)
         start_s = self._sent_s = self._clock()
         try:
@@ -173,6 +170,26 @@ class CloudClient:
             self._begin_measuring()
             self._link_probe.begin(self.link)
         return reply
+
+    def check(self, point: SplitPoint, message_bytes: int, deadline_s: float) -> None:
+        """Refuse at once what `infer` would not send; what only an estimate rules out is measured.
+
+        Raises:
+            CloudError: no server answers or has room, or it is expected to answer much too late,
+                or the last answer was late and the link is being measured.
+        """
+        self._standing.check()
+        if self._doubts:
+            raise DeadlineExceededError(
+                f"{self._address} gave no answer in time, and is being asked how fast it is reached"
+            )
+        needed_s = self.expected_s(point, message_bytes)
+        if math.isfinite(needed_s) and offload_rule.is_hopeless(needed_s, deadline_s):
+            self.refresh()
+            raise DeadlineExceededError(
+                f"{self._address} would take {needed_s * 1e3:.0f} ms for {message_bytes} bytes, "
+                f"the deadline is {deadline_s * 1e3:.0f} ms"
+            )
 
     def server_flops_per_s(self, usual: float) -> float:
         """Speed of the server were it idle, FLOP/s, as the computing times of its replies show it.
@@ -241,14 +258,9 @@ class CloudClient:
         """Learn from a request, and measure at once what it has only hinted at."""
         link = self._recent_link()
         self._estimator.transferred(message_bytes, elapsed_s)
-        if link is None:
-            return
-        known_s = link.rtt_s + self._estimator.excess_s(message_bytes)
-        bits_s = 8 * message_bytes / link.rate_bps
-        spare_s = _USUAL_OFF_S + _USUAL_OFF * (known_s + bits_s)
-        if not bits_s / SURPRISE - spare_s < elapsed_s - known_s < bits_s * SURPRISE + spare_s:
-            seen_s = max(elapsed_s - known_s, spare_s)
-            self._link_probe.surprised(8 * message_bytes / seen_s)
+        if link is not None:
+            known_s = link.rtt_s + self._estimator.excess_s(message_bytes)
+            self._link_probe.compare(link, 8.0 * message_bytes, elapsed_s - known_s)
 
     def _missed(self, point: SplitPoint, message_bytes: int, deadline_s: float) -> None:
         """Learn from a request that had no answer, and measure what has become of the link.
@@ -349,25 +361,6 @@ class CloudClient:
         if now_s >= self._recent[0] + _CHECK_PERIOD_S:
             self._recent = (now_s, self.link)
         return self._recent[1]
-
-    def _check_hope(self, point: SplitPoint, message_bytes: int, deadline_s: float) -> None:
-        """Do not send what would be answered much too late; measure instead.
-
-        Raises:
-            DeadlineExceededError: the answer is expected too late, or the last one was, and the
-                link is being measured.
-        """
-        if self._doubts:
-            raise DeadlineExceededError(
-                f"{self._address} gave no answer in time, and is being asked how fast it is reached"
-            )
-        needed_s = self.expected_s(point, message_bytes)
-        if math.isfinite(needed_s) and offload_rule.is_hopeless(needed_s, deadline_s):
-            self.refresh()
-            raise DeadlineExceededError(
-                f"{self._address} would take {needed_s * 1e3:.0f} ms for {message_bytes} bytes, "
-                f"the deadline is {deadline_s * 1e3:.0f} ms"
-            )
 
     def _ask(self, message: bytes, deadline_s: float) -> bytes:
         """Send a request in its turn, which ends here."""

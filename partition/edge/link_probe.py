@@ -21,6 +21,8 @@ _LATENESS_S = 0.25
 """Of the control step that asks for a train, which the next one need not wait for."""
 SURPRISE = 1.8
 """A rate so many times that which was believed, or so much less, is of another link."""
+_USUAL_OFF, _USUAL_OFF_S = 0.05, 0.001
+"""What the time of a request is off by without any change: a share of it, and so much more."""
 CROWDED_S = 10.0
 _FIRST_RATE_BPS = 2e6
 """That an unknown link is taken to have."""
@@ -54,6 +56,19 @@ class LinkProbe:
     def is_due(self) -> bool:
         """Whether the rate is to be measured again."""
         return not math.isnan(self._shown_bps) or self._clock() >= self._due_s
+
+    def compare(self, link: LinkEstimate, bits: float, took_s: float) -> None:
+        """Bring a measurement forward if the bits of a request have met another link.
+
+        Args:
+            link: as it was believed to be.
+            bits: of the request.
+            took_s: that they took, round trip and the like apart.
+        """
+        usual_s = bits / link.rate_bps
+        spare_s = _USUAL_OFF_S + _USUAL_OFF * (link.rtt_s + usual_s)
+        if not usual_s / SURPRISE - spare_s < took_s < usual_s * SURPRISE + spare_s:
+            self.surprised(bits / max(took_s, spare_s))
 
     def surprised(self, shown_bps: float, *, is_bound: bool = False) -> bool:
         """A request has met another link; whether that brings a measurement forward.

@@ -138,7 +138,7 @@ def test_a_late_answer_that_was_to_be_expected_brings_no_measurement(
     tiny, client, encoded, monkeypatch
 ):
     know(client, rate_bps=1e6)
-    monkeypatch.setattr(client, "_check_hope", lambda *_: None)
+    monkeypatch.setattr(client, "check", lambda *_: None)
     client._stub.infer = too_late
     client._link_probe._due_s = client._clock() + 1.0
     with pytest.raises(DeadlineExceededError, match="did not answer"):
