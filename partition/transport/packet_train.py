@@ -28,7 +28,7 @@ _SURE_BYTES = 8_000
 """That goes into the first window even if no packet is full, so that no gap is TCP's."""
 UNASKED_BYTES = 8_000
 """A longer train follows a pair."""
-_GAP = 2.0
+_GAP = 1.6
 """Between two messages, in times of what is usual in the train: nothing was sent in between."""
 _GAP_S = 0.001
 """Less than this is rather a thread that came late."""
