@@ -6,6 +6,7 @@ to a table per run, and goes on where it was interrupted; then writes a page.
 
   actions    fixed actions: latency, share in time, energy and cost, live and simulated
   estimates  what boards take links of known rates for
+  changes    when boards know of a change of the rate by ten times
 
 What disturbs the machine disturbs a live run: each row has the error of a control on the board
 alone just before it, and is taken again while that is off by more than 3 %.
@@ -19,9 +20,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agents.training.run import open_or_prepare
-from benchmarks.live import actions, estimates
+from benchmarks.live import actions, changes, estimates
 from benchmarks.live.link import check_possible
-from benchmarks.live.page import actions_page, estimates_page
+from benchmarks.live.page import actions_page, changes_page, estimates_page
 from benchmarks.live.plan import NETWORK, REPEATS, SECONDS, cells
 from benchmarks.live.rows import Rows
 from benchmarks.page import write_page
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    kinds = ("actions", "estimates")
+    kinds = ("actions", "estimates", "changes")
     parser.add_argument(
         "what", choices=kinds, nargs="?", default=kinds[0], help="to measure (%(default)s)"
     )
@@ -55,6 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             rows = Rows(arguments.out / "live-actions.csv", actions.COLUMNS, actions.KEY)
             actions.measure(rows, list(cells(short=arguments.short)), folder, **often)
             page = actions_page(rows.rows)
+        elif arguments.what == "changes":
+            rows = Rows(arguments.out / "live-changes.csv", changes.COLUMNS, changes.KEY)
+            pairs_mbps = changes.PAIRS_MBPS[: 1 if arguments.short else None]
+            changes.measure(rows, folder, pairs_mbps, repeats=arguments.repeats, report=_report)
+            page = changes_page(rows.rows)
         else:
             rows = Rows(arguments.out / "live-estimates.csv", estimates.COLUMNS, estimates.KEY)
             rates_mbps = estimates.RATES_MBPS[: 2 if arguments.short else None]
