@@ -148,9 +148,8 @@ class CloudClient:
             WireError: the deadline is no number, or a message cannot carry the tensors.
         """
         deadline_s = rpc.patience_s(deadline_s)
-        self._standing.check()
         number, message = self._stub.request(point, encoded)
-        self._check_hope(point, len(message), deadline_s)
+        self.check(point, len(message), deadline_s)
         deadline_s -= self._wait_for_turn(deadline_s)
         start_s = self._sent_s = self._clock()
         try:
@@ -173,6 +172,21 @@ class CloudClient:
             self._begin_measuring()
             self._link_probe.begin(self.link)
         return reply
+
+    def check(self, point: SplitPoint, message_bytes: int, deadline_s: float) -> None:
+        """Refuse at once what `infer` would not send; what only an estimate rules out is measured.
+
+        Raises:
+            CloudError: no server answers or has room, or it is expected to answer much too late.
+        """
+        self._standing.check()
+        needed_s = self.expected_s(point, message_bytes)
+        if math.isfinite(needed_s) and offload_rule.is_hopeless(needed_s, deadline_s):
+            self.refresh()
+            raise DeadlineExceededError(
+                f"{self._address} would take {needed_s * 1e3:.0f} ms for {message_bytes} bytes, "
+                f"the deadline is {deadline_s * 1e3:.0f} ms"
+            )
 
     def server_flops_per_s(self, usual: float) -> float:
         """Speed of the server were it idle, FLOP/s, as the computing times of its replies show it.
@@ -325,20 +339,6 @@ class CloudClient:
         if now_s >= self._recent[0] + _CHECK_PERIOD_S:
             self._recent = (now_s, self.link)
         return self._recent[1]
-
-    def _check_hope(self, point: SplitPoint, message_bytes: int, deadline_s: float) -> None:
-        """Do not send what would be answered much too late; measure instead.
-
-        Raises:
-            DeadlineExceededError: the answer is expected too late.
-        """
-        needed_s = self.expected_s(point, message_bytes)
-        if math.isfinite(needed_s) and offload_rule.is_hopeless(needed_s, deadline_s):
-            self.refresh()
-            raise DeadlineExceededError(
-                f"{self._address} would take {needed_s * 1e3:.0f} ms for {message_bytes} bytes, "
-                f"the deadline is {deadline_s * 1e3:.0f} ms"
-            )
 
     def _ask(self, message: bytes, deadline_s: float) -> bytes:
         """Send a request in its turn, which ends here."""
