@@ -21,6 +21,7 @@ from envs.sim.clocks import Clocks
 from envs.sim.effects import Effects
 from envs.sim.hiccups import Hiccups
 from envs.sim.split_costs import SplitCosts
+from envs.sim.waiting import Queue
 from hw.device.model import Demand, DeviceModel
 from partition.edge.offload_rule import is_hopeless, patience_s
 
@@ -140,11 +141,14 @@ def respond(
     service_s = service.work.edge_s + service.away_s
     hiccups = _hiccups(service, now, effects)
     offered = backlog + now.arrival_hz * step_s
-    mean_s, n_hiccups = service_s, None
+    usual_s, n_hiccups = service_s, None
+    if hiccups is not None:
+        usual_s = service_s + hiccups.waited * hiccups.waited_s
+    mean_s = usual_s
     if hiccups is not None and now.hiccup_draw is None:
-        mean_s = service_s + hiccups.share * hiccups.extra_s
+        mean_s = usual_s + hiccups.share * hiccups.extra_s
     elif hiccups is not None and now.hiccup_draw is not None:
-        able = np.minimum(offered, _open_s(closed_s, step_s) / service_s)
+        able = np.minimum(offered, _open_s(closed_s, step_s) / usual_s)
         n_hiccups = np.floor(hiccups.share * able + now.hiccup_draw)
         more_s = n_hiccups * hiccups.extra_s
         closed_s = more_s if closed_s is None else closed_s + more_s
@@ -155,22 +159,15 @@ def respond(
         fell_back = fell_back + n_hiccups / np.maximum(requests, 1.0)
     elif hiccups is not None:
         fell_back = fell_back + hiccups.share
-    left = offered - requests
+    left = np.maximum(offered - requests, 0.0)
     kept = np.minimum(left, MAX_BACKLOG) if effects.queueing else np.zeros_like(left)
-    calm_s = service_s * (1.0 + 0.5 * (backlog + kept))
-    if effects.latency_tails:
-        found = latency.scattered(calm_s, service_s, now, hiccups)
-    else:
-        found = latency.calm(calm_s, service_s, now)
-    if hiccups is not None and n_hiccups is None:
-        found = latency.with_expected(found, calm_s, service_s, now, hiccups)
-    blocked_s = np.zeros_like(left)
-    if closed_s is not None:
-        found = latency.behind(found, calm_s, closed_s, now, step_s)
-        blocked_s = np.maximum(closed_s - step_s, 0.0) * effects.queueing
+    queue, blocked_s = _queue(backlog, kept, usual_s, closed_s, now, step_s, effects)
+    found = _latency(service_s, queue, now, hiccups, effects)
     late = left - kept
     if hiccups is not None and n_hiccups is not None:
         late = late + n_hiccups * hiccups.is_late
+        own_s = n_hiccups * hiccups.extra_s / np.maximum(requests, 1.0)
+        found = found._replace(mean_s=found.mean_s + own_s)
     head, tail, _ = service.work
     service = service._replace(work=Work(head, tail, head.total_s + fell_back * tail.total_s))
     served_hz = requests * (1.0 / step_s)
@@ -194,21 +191,69 @@ def respond(
     )
 
 
+def _queue(
+    backlog: Floats,
+    kept: Floats,
+    takes_s: Floats,
+    closed_s: Floats | None,
+    now: OperatingConditions,
+    step_s: float,
+    effects: Effects,
+) -> tuple[Queue, Floats]:
+    """What waits during the step, and how long the board serves nobody in the next one."""
+    before_s, after_s = (_waiting_s(waiting, takes_s, now) for waiting in (backlog, kept))
+    blocked_s = np.zeros_like(kept)
+    if closed_s is not None:
+        before_s = before_s + closed_s
+        blocked_s = np.maximum(closed_s - step_s, 0.0) * effects.queueing
+    load = now.arrival_hz * takes_s * effects.queueing
+    return Queue.of(before_s, after_s + blocked_s, load, step_s), blocked_s
+
+
+def _latency(
+    service_s: Floats,
+    queue: Queue,
+    now: OperatingConditions,
+    hiccups: Hiccups | None,
+    effects: Effects,
+) -> latency.Latency:
+    """Latency of all but the hiccups that are drawn."""
+    most_s = np.maximum(MAX_BACKLOG / now.arrival_hz - queue.mean_s, 0.0)
+    if not effects.latency_tails:
+        return latency.calm(service_s, queue, most_s, now)
+    found = latency.scattered(service_s, queue, most_s, now, hiccups)
+    if hiccups is None or now.hiccup_draw is not None:
+        return found
+    return latency.with_expected(found, service_s, now, hiccups)
+
+
+def _waiting_s(backlog: Floats, takes_s: Floats, now: OperatingConditions) -> Floats:
+    """Time that waiting requests stand for.
+
+    Who has waited while `MAX_BACKLOG` others came is dropped when it would be its turn, however
+    long a request takes: who is served then has waited between that and one less.
+    """
+    each_s = np.minimum(takes_s, 1.0 / now.arrival_hz)
+    return np.asarray(np.minimum(backlog, MAX_BACKLOG - 0.5) * each_s)
+
+
 def _open_s(closed_s: Floats | None, step_s: float) -> Floats | float:
     """Time of a step in which requests are served."""
     return step_s if closed_s is None else np.maximum(step_s - closed_s, 0.0)
 
 
 def _hiccups(service: _Service, now: OperatingConditions, effects: Effects) -> Hiccups | None:
-    """Of requests that are sent and usually answered in time; None where nobody is held up."""
+    """Those that are held up; None where nobody is."""
     if not effects.latency_tails or not now.tail_share.any():
         return None
+    is_awaited = service.sent & ~service.late
     return Hiccups.of(
         now.tail_share,
-        service.away_s * ~service.late,
-        service.waits_s,
+        np.where(is_awaited, service.away_s, service.work.edge_s),
+        np.where(is_awaited, service.waits_s - service.away_s, 0.0),
         service.work.tail.total_s,
         service.left_s,
+        is_awaited,
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from envs.scenarios import episodes
-from envs.sim import hiccups, latency
+from envs.sim import hiccups
 from envs.sim.effects import EFFECTS, Effects
 from partition.edge.offload_rule import patience_s
 
@@ -20,8 +20,7 @@ ONLY_HICCUPS = Effects.without(set(EFFECTS) - {"queueing", "latency_tails"})
 @pytest.fixture(autouse=True)
 def some_are_held_up_for_long(monkeypatch):
     monkeypatch.setattr(episodes, "TAIL_SHARE", (HELD_UP, HELD_UP))
-    for module in (hiccups, latency):
-        monkeypatch.setattr(module, "TAIL_SCALE", MEAN_S / AWAY_S)
+    monkeypatch.setattr(hiccups, "TAIL_SCALE", MEAN_S / AWAY_S)
 
 
 def at(boards, clock, split=CLOUD):
@@ -63,7 +62,7 @@ def test_draws_and_what_is_expected_come_to_what_a_queue_does(fleet, device, cos
     assert share == pytest.approx(fell_back, rel=0.2)
     expected = boards.outcomes(at(boards, clock)[:1], slice(0, 1), settled=True)
     assert expected.latency_s[0, 0] == pytest.approx(latency_s, rel=0.08)
-    assert expected.deadline_hit_rate[0, 0] == pytest.approx(in_time, abs=0.005)
+    assert expected.deadline_hit_rate[0, 0] == pytest.approx(in_time, abs=0.01)
     assert expected.fell_back[0, 0] == pytest.approx(fell_back, rel=0.2)
 
 
