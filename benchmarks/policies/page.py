@@ -41,7 +41,8 @@ together that were answered; those dropped from a full queue only count as late.
 deadlines, accuracy, switching and heat; `gap` is the cost above the oracle's, `closed` the
 fraction of the gap between best-static and the oracle that is closed."""
 _LINKS = f"""\
-Recorded links in the place of a scenario's own, read where they are, no part of this project.
+Recorded links in the place of a scenario's own, read where they are, no part of this project:
+Mahimahi's (GPL-3.0), Starlink on the Autobahn (CC BY-SA 4.0) and FjordLink (CC BY 4.0).
 "{HELD_OUT}" are those that nothing was fitted to: uplinks of Starlink on a motorway with round
 trips of another dish, and the downlinks of cellular drives as if they led up. "{FITTED_TO}" are the
 uplinks that the link of `lte-driving` or `umts-fringe` was fitted to, so that only the order of the

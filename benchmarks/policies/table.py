@@ -165,8 +165,8 @@ def by_case(results: Iterable[MeasuredDecider]) -> dict[Key, list[MeasuredDecide
 
 
 def rows(key: Key, samples: Samples) -> list[TableRow]:
-    """All rows of a device and network: each scenario, then each group of several."""
-    means = [name for name, members in samples.groups.items() if len(members) > 1]
+    """All rows of a device and network: each scenario, then each group; `ALL` if of several."""
+    means = [name for name, members in samples.groups.items() if name != ALL or len(members) > 1]
     names = [*samples.scenarios, *means]
     return [_row(key, samples, decider, name) for name in names for decider in samples.deciders]
 

@@ -24,6 +24,9 @@ CARRIES_OVER = (
 )
 """Scenarios where state carries over from step to step, or the baselines' model is wrong."""
 
+LEVEL = 0.003
+"""Share of the cost below which a difference matters to nobody, whatever its interval."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -56,10 +59,6 @@ def bars(samples: Samples) -> list[Target]:
             if rival in samples.deciders and scenario in samples.scenarios
         ),
     ]
-
-
-LEVEL = 0.003
-"""Share of the cost below which a difference matters to nobody, whatever its interval."""
 
 
 def learning_against_searching(samples: Samples) -> list[str]:

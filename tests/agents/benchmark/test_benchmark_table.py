@@ -212,7 +212,8 @@ def test_recorded_links_have_means_of_their_own():
     assert samples.mean("oracle", HELD_OUT, "cost") == pytest.approx(20.0)
     assert samples.mean("oracle", FITTED_TO, "cost") == pytest.approx(100.0)
     assert samples.resampled("oracle", HELD_OUT, "cost") == pytest.approx(20.0)
-    assert {row.scenario for row in rows(KEY, samples)} == {"a", "b", *links, ALL, HELD_OUT}
+    names = {"a", "b", *links, ALL, HELD_OUT, FITTED_TO}
+    assert {row.scenario for row in rows(KEY, samples)} == names
 
 
 @pytest.mark.parametrize(
