@@ -69,9 +69,16 @@ class TestRelay:
 
     def test_another_rate_holds_for_what_comes_later(self, direction):
         direction.send(1, 100.0)
-        direction.relay.rate_bps = 1e5
+        direction.relay.follow(100.0, [(0.0, 1e5)])
         direction.send(1, 100.0)
         assert [due for due, _ in direction.relay.queue] == pytest.approx([100.03, 100.13])
+
+    def test_a_packet_meets_the_changes_that_come_while_it_is_on_its_way(self, direction):
+        direction.relay.follow(100.0, [(0.0, 1e6), (0.015, 1e5), (0.065, 1e6)])
+        direction.send(3, 100.0)
+        # The second has half of its 10,000 bits through when the rate falls, and all as it rises.
+        due_s = [due for due, _ in direction.relay.queue]
+        assert due_s == pytest.approx([100.03, 100.085, 100.095])
 
     def test_a_full_queue_drops(self, direction, monkeypatch):
         monkeypatch.setattr("benchmarks.live.relay._QUEUE_BYTES", 2_500)
