@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.live.course import PAYLOAD
 from benchmarks.live.estimate_cell import EstimateCell
-from benchmarks.live.figures import PAYLOAD
 from benchmarks.live.link import exact_link
 from benchmarks.live.plan import ARRIVAL_HZ, RTTS_MS
 from benchmarks.live.rows import Rows
