@@ -35,6 +35,7 @@ class LiveRun:
     Attributes:
         run: folder of a policy; None for a fixed action.
         action: the fixed one, -1 the last place of an axis.
+        control_s: time for which the board serves alone at the highest clocks before.
     """
 
     board: str
@@ -46,6 +47,7 @@ class LiveRun:
     seed: int
     run: str | None = None
     action: Sequence[int] = ()
+    control_s: float = 0.0
 
 
 def run(cell: LiveRun, begun: Callable[[], object] = lambda: None) -> dict[str, Any]:
@@ -58,8 +60,9 @@ def run(cell: LiveRun, begun: Callable[[], object] = lambda: None) -> dict[str, 
     Returns:
         what each control step brought (`steps`), and every request that was answered (`requests`:
         latency, time on the edge and away, computing time of the server, whether it was in time,
-        whether and why the board finished it, and the step).
+        whether and why the board finished it, and the step); the same of the control (`control`).
     """
+    n_steps, n_control = (round(seconds / STEP_S) for seconds in (cell.seconds, cell.control_s))
     folder = RunFolder.load(Path(cell.run)) if cell.run is not None else None
     env = make_live(
         cell.board,
@@ -68,23 +71,28 @@ def run(cell: LiveRun, begun: Callable[[], object] = lambda: None) -> dict[str, 
         cell.scenario,
         cloud=cell.cloud,
         security=ClientSecurity(insecure=True),
-        n_steps=round(cell.seconds / STEP_S),
+        n_steps=max(n_steps, n_control),
         max_power_w=folder.policy.layout.max_power_w if folder is not None else None,
     )
     try:
-        sizes = [len(axis.values) for axis in env.plant.layout.axes]
+        sizes = np.array([len(axis.values) for axis in env.plant.layout.axes])
+        control = _follow(env, lambda _: sizes - 1, cell.seed, n_control) if n_control else None
         if folder is not None:
             decide = folder.decide_for(env, cell.model, cell.scenario)
         else:
-            action = np.array([i % size for i, size in zip(cell.action, sizes, strict=True)])
+            action = np.array(cell.action) % sizes
             decide = lambda _: action  # noqa: E731
-        return _follow(env, decide, cell.seed, begun)
+        return _follow(env, decide, cell.seed, n_steps, begun) | {"control": control}
     finally:
         env.close()
 
 
 def _follow(
-    env: EdgeSplitEnv, decide: Decide, seed: int, begun: Callable[[], object]
+    env: EdgeSplitEnv,
+    decide: Decide,
+    seed: int,
+    n_steps: int,
+    begun: Callable[[], object] = lambda: None,
 ) -> dict[str, Any]:
     """As `deploy.py` does."""
     plant = env.plant
@@ -94,13 +102,12 @@ def _follow(
     steps: list[dict[str, Any]] = []
     requests: list[dict[str, Any]] = []
     first = np.array([len(axis.values) - 1 for axis in plant.layout.axes])
-    truncated = False
     with ConcurrentDecider(decide, first) as decider:
-        while not truncated:
+        for _ in range(n_steps):
             seen = shown(plant.readings())
             decider.post(observation)
             decision = decider.wait(PATIENCE_S)
-            observation, reward, _, truncated, info = env.step(decision.action)
+            observation, reward, _, _, info = env.step(decision.action)
             step = {"cost": -reward, "dropped": plant.dropped, "route": info["route"]}
             steps.append(info["outcome"] | step | {"seen": seen})
             requests += [_request(served) | {"step": len(steps) - 1} for served in plant.served]

@@ -20,6 +20,8 @@ PAYLOAD = 1448 / 1500
 """Of what the link carries; a scenario's rate is that at which messages get there."""
 RECORDING, SEGMENT = Path("../shared/data/traces/starlink_autobahn_1s.csv"), "14"
 """A dish on a moving car, of sys-uos/Starlink-on-the-Autobahn; no scenario was fitted to it."""
+SHORTEST_SEARCHED_S = 10
+"""Of a trace; shorter ones go round."""
 RECORDED_S = 40
 """Stretch of the recording that a repeat takes; the next repeat takes the next one."""
 _SCENARIO = """schema_version = 2
@@ -96,7 +98,9 @@ class Course:
         link = f"rate_mbps = {max(self.rates_mbps[0] * PAYLOAD, MIN_LINK_BPS / 1e6)}"
         if changing and len(self.rates_mbps) > 1:
             trace = path.with_suffix(".csv")
-            lines = (f"{second},{mbps * PAYLOAD}" for second, mbps in enumerate(self.rates_mbps))
+            rounds = -(-SHORTEST_SEARCHED_S // len(self.rates_mbps))
+            series = PAYLOAD * np.array(self.rates_mbps * rounds)
+            lines = (f"{second},{mbps}" for second, mbps in enumerate(series))
             trace.write_text("second,mbps\n" + "\n".join(lines) + "\n", encoding="utf-8")
             link = f'trace = "{trace.name}"'
         values = {"rtt_ms": self.rtt_ms, "arrival_hz": self.arrival_hz, "arrivals": self.arrivals}

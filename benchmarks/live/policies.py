@@ -12,7 +12,7 @@ import numpy as np
 from agents.deployed.run_folder import RunFolder
 from agents.evaluation.statistics import weighted_quantile
 from agents.training.learn import simulated_decider
-from benchmarks.live.actions import CONTROL_S, DISTURBED, MAX_TRIES, duration, simulated
+from benchmarks.live.actions import behind_control, duration
 from benchmarks.live.course import RECORDED_S, Course
 from benchmarks.live.deciders import LEARNED, fitted, learned
 from benchmarks.live.figures import (
@@ -25,7 +25,7 @@ from benchmarks.live.figures import (
     server_gflop_per_s,
     world_of,
 )
-from benchmarks.live.plan import BOARDS, CONTROL, Cell
+from benchmarks.live.plan import BOARDS, Cell
 from benchmarks.live.readings import READ, reading_rows
 from benchmarks.live.rows import Row, Rows
 from benchmarks.live.session import LiveSession, live_session
@@ -137,16 +137,11 @@ def _row(
     gflop_per_s: float,
 ) -> tuple[dict[str, Any], Mapping[str, Floats], Mapping[str, Floats]]:
     """A row, and the readings of both sides: live behind a control, again while that is off."""
-    device, folder = BOARDS[BOARD], session.folder
-    live_run = _on_board(session, gflop_per_s)
-    control = Cell(CONTROL, course.rates_mbps[0], course.rtt_ms)
-    expected_s = simulated(control, folder, device, CONTROL_S).latency_s
-    tries, off = 0, 1.0
-    while abs(off) > DISTURBED and tries < MAX_TRIES:
-        tries += 1
-        quiet = live_run(control.course, CONTROL_S, repeat, action=control.indices)
-        off = live_figures(quiet).latency_s / expected_s - 1.0
-        found = live_run(course, seconds, repeat, run=run)
+    folder, on_board = session.folder, _on_board(session, gflop_per_s)
+    found, tries, off = behind_control(
+        partial(on_board, course, seconds, repeat, run=run),
+        world_of(BOARDS[BOARD], folder, course, gflop_per_s),
+    )
     live = live_figures(found)
     speed = server_gflop_per_s(found, folder, gflop_per_s)
     prediction = simulate(run, course, folder, speed, seconds)

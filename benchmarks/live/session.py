@@ -18,7 +18,7 @@ from envs.errors import EnvError
 from partition.model.folder import ModelFolder
 
 START_S = 12.0
-"""That a run takes besides its requests, about."""
+"""That a run and its server take to start, about."""
 _PATIENCE_S = 120.0
 
 
@@ -47,6 +47,7 @@ class LiveSession:
         gflop_per_s: float,
         run: Path | None = None,
         action: tuple[int, ...] = (),
+        control_s: float = 0.0,
     ) -> dict[str, Any]:
         """Serve the requests of a course over the link, which follows it.
 
@@ -59,6 +60,7 @@ class LiveSession:
             gflop_per_s: that the server is taken to have before it answers.
             run: folder of the policy that decides; else a fixed action does.
             action: the fixed one.
+            control_s: of a control before, on the board alone.
 
         Raises:
             EnvError: the run failed.
@@ -73,6 +75,7 @@ class LiveSession:
             seed=seed,
             run=None if run is None else str(run),
             action=action,
+            control_s=control_s,
         )
         schedule = course.schedule(seconds)
         self.link.follow(schedule[:1])
