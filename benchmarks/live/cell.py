@@ -23,6 +23,7 @@ from envs.edge_env import EdgeSplitEnv
 from envs.live.make import make_live
 from envs.live.plant import STEP_S, LivePlant, ServedRequest
 from envs.plant import Readings
+from envs.sim.build import build_sim_config
 from partition.security.tls import ClientSecurity
 
 BEGUN = "begun"
@@ -75,6 +76,8 @@ def run(cell: LiveRun, begun: Callable[[], object] = lambda: None) -> dict[str, 
         max_power_w=folder.policy.layout.max_power_w if folder is not None else None,
     )
     try:
+        # Those of the model on both sides: a reference that was measured here bends every cost.
+        env.objective = build_sim_config(cell.device, cell.model, [cell.scenario]).objective()
         sizes = np.array([len(axis.values) for axis in env.plant.layout.axes])
         control = _follow(env, lambda _: sizes - 1, cell.seed, n_control) if n_control else None
         if folder is not None:

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from agents.evaluation.palette import GRID, INK, LEARNED, MUTED, ORACLE, OTHER_MARKS
 from benchmarks.live.comparison import BARS, POINTS, RELATIVE, Compared
@@ -43,6 +45,7 @@ READINGS = {
     "edge_share": ("share of the network before the cut", 1.0),
 }
 """Titles and factors; what is announced by the scenario is the same on both sides and left out."""
+_WIDE = (LINK_RATIO, "rtt_s")
 
 
 def actions_figure(cells: Mapping[tuple[str, ...], Compared]) -> Figure:
@@ -101,10 +104,8 @@ def _diagonal(panel: Axes, name: str) -> None:
         ends = np.array([low, high])
         bar = RELATIVE[name]
         panel.fill_between(ends, ends * (1 - bar), ends * (1 + bar), color=_BAND, zorder=0)
-        for axis in (panel.xaxis, panel.yaxis):
-            axis.set_major_formatter("{x:g}")
-            axis.set_minor_formatter("{x:g}" if high / low < 8 else "")
-            axis.set_tick_params(which="both", labelsize=8)
+        _logarithmic(panel.xaxis)
+        _logarithmic(panel.yaxis)
     panel.plot(ends, ends, color=MUTED, linewidth=0.8, zorder=1)
     panel.set_xlim(low, high)
     panel.set_ylim(low, high)
@@ -161,14 +162,19 @@ def _deciders(panel: Axes, found: Sequence[Compared], name: str) -> None:
         panel.plot(live, y, "D", color=LIVE, markersize=5)
     if name == "p95_s":
         panel.set_xscale("log")
-        panel.xaxis.set_major_formatter("{x:g}")
-        panel.xaxis.set_minor_formatter("{x:g}")
-        panel.tick_params(axis="x", which="both", labelsize=8)
+        _logarithmic(panel.xaxis)
     panel.use_sticky_edges = False
     panel.margins(x=0.08)
     panel.grid(axis="x", color=GRID, linewidth=0.8)
     panel.set_axisbelow(True)
     panel.spines[["top", "right"]].set_visible(False)
+
+
+def _logarithmic(axis: Axis) -> None:
+    """Ticks of an axis whose scale is logarithmic."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def readings_figure(rows: Sequence[Row], decider: str) -> Figure:
@@ -188,10 +194,9 @@ def readings_figure(rows: Sequence[Row], decider: str) -> Figure:
                 panel.hlines(k + shift, low, high, color=colour, linewidth=2.0)
                 panel.plot(median, k + shift, "o", color=colour, markersize=5)
         panel.set_title(READINGS[name][0], fontsize=10, color=INK)
-        if name == LINK_RATIO:
+        if name in _WIDE:
             panel.set_xscale("log")
-            panel.xaxis.set_major_formatter("{x:g}")
-            panel.xaxis.set_minor_formatter("")
+            _logarithmic(panel.xaxis)
         panel.set_yticks(range(len(links)), links, fontsize=8)
         panel.set_ylim(len(links) - 0.5, -0.5)
         panel.tick_params(axis="x", labelsize=8)
