@@ -26,8 +26,8 @@ from partition.model.folder import ModelFolder
 WARM_UP_STEPS = 4
 """Left out of both: a run begins at the highest clocks with everything on the edge."""
 N_BOARDS = 64
-N_KEPT = 1000
-"""Latencies that stand for those of a simulation."""
+_ALIKE = (np.arange(1000) + 0.5) / 1000
+"""Shares at which latencies stand for those of a simulation, all alike frequent."""
 SHARES_OF_STEP = (np.arange(100) + 0.5) / 100
 """Quantiles at which the latencies of a simulated step stand for all its requests."""
 USUAL_GFLOP_PER_S = 150.0
@@ -166,7 +166,7 @@ def predicted(world: SimConfig, course: Course, decider: Decider, seconds: float
         return float(np.average(every, weights=weights))
 
     weights = np.broadcast_to(served, every_s.shape)
-    latencies_s = _alike(every_s.ravel(), weights.ravel())
+    latencies_s = weighted_quantiles(every_s.ravel(), weights.ravel(), _ALIKE)
     figures = Figures(
         latency_s=mean("latency_s", served),
         p95_s=float(np.quantile(latencies_s, 0.95)),
@@ -180,12 +180,12 @@ def predicted(world: SimConfig, course: Course, decider: Decider, seconds: float
     return Prediction(figures, latencies_s, shown)
 
 
-def _alike(values: Floats, weights: Floats) -> Floats:
-    """Some values that stand for weighted ones, all alike frequent."""
+def weighted_quantiles(values: Floats, weights: Floats, shares: Floats) -> Floats:
+    """Smallest values below or at which these shares of the weight lie."""
     order = np.argsort(values)
     total = np.cumsum(weights[order])
-    shares = (np.arange(N_KEPT) + 0.5) / N_KEPT
-    found: Floats = values[order[np.searchsorted(total, shares * total[-1])]]
+    places = np.searchsorted(total, shares * total[-1])
+    found: Floats = values[order[np.minimum(places, len(order) - 1)]]
     return found
 
 

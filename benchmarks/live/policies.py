@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from agents.deployed.run_folder import RunFolder
-from agents.evaluation.statistics import weighted_quantile
 from agents.training.learn import simulated_decider
 from benchmarks.live.actions import behind_control, duration
 from benchmarks.live.course import RECORDED_S, Course
@@ -23,6 +22,7 @@ from benchmarks.live.figures import (
     live_readings,
     predicted,
     server_gflop_per_s,
+    weighted_quantiles,
     world_of,
 )
 from benchmarks.live.plan import BOARDS, Cell
@@ -170,4 +170,6 @@ def pooled_p95_s(found: Sequence[Row], side: str) -> float:
     """95th percentile of all requests of some rows, s."""
     kept = [np.array(row[f"{side}_quantiles_ms"].split(), dtype=np.float64) for row in found]
     weights = [WEIGHTS * float(row["requests"]) for row in found]
-    return 1e-3 * weighted_quantile(np.concatenate(kept), np.concatenate(weights), 0.95)
+    p95 = np.array([0.95])
+    (found_ms,) = weighted_quantiles(np.concatenate(kept), np.concatenate(weights), p95)
+    return 1e-3 * float(found_ms)

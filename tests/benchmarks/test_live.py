@@ -338,8 +338,10 @@ def test_the_emulated_board_is_described_with_the_speed_of_this_machine(lite0, t
     assert here.max_power_w == pi4.max_power_w
 
 
-TRIES = 3
+TRIES = 2
 """Whatever else runs here disturbs one run or another; a fault is there in each."""
+BUSY = 0.05
+"""Of a machine on which the board's own computing takes so much longer, nothing can be said."""
 
 
 def is_close(found, bounds):
@@ -371,9 +373,11 @@ def test_a_short_live_run_is_as_simulated(lite0, tmp_path, monkeypatch, cell, bo
         measure(rows, [cell], lite0, BOARDS, repeats=repeat + 1, seconds=6.0, report=lambda _: None)
         assert len(rows.rows) == repeat + 1
         if is_close(rows.rows[-1], bounds):
-            break
-    else:
-        pytest.fail(f"live is not as simulated: {rows.rows}")
+            return
+    off = [float(row["control_off"]) for row in rows.rows]
+    if min(off) > BUSY:
+        pytest.skip(f"this machine is too busy: the board alone takes {min(off):.0%} longer")
+    pytest.fail(f"live is not as simulated: {rows.rows}")
 
 
 @pytest.mark.skipif(not POSSIBLE, reason="live runs need root and /dev/net/tun")
