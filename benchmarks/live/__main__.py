@@ -8,6 +8,7 @@ to a table per run, and goes on where it was interrupted; then writes a page wit
   policies   the same of policies and other deciders, their order, and what they read; trains those
              that learn, where results/runs/live-NAME is not there yet
   estimates  what boards take links of known rates for
+  changes    when boards know of a change of the rate by ten times
 
 What disturbs the machine disturbs a live run: each row has the error of a control on the board
 alone just before it, and is taken again while that is off by more than 3 %.
@@ -25,13 +26,13 @@ from typing import Any
 from agents.errors import AgentError
 from agents.evaluation.plots import save
 from agents.training.run import open_or_prepare
-from benchmarks.live import actions, estimates, plan, policies, readings
+from benchmarks.live import actions, changes, estimates, plan, policies, readings
 from benchmarks.live.comparison import compared
 from benchmarks.live.course import Course, courses
 from benchmarks.live.deciders import NAMES
 from benchmarks.live.emulated import device_of_this_machine
 from benchmarks.live.link import check_possible
-from benchmarks.live.page import actions_page, estimates_page, policies_page
+from benchmarks.live.page import actions_page, changes_page, estimates_page, policies_page
 from benchmarks.live.pictures import actions_figure, policies_figure, readings_figure
 from benchmarks.live.rows import Rows
 from benchmarks.page import write_page
@@ -114,7 +115,20 @@ def _estimates(arguments: argparse.Namespace, folder: ModelFolder) -> Callable[[
     return lambda: estimates_page(rows.rows)
 
 
-_MEASURES = {"actions": _actions, "policies": _policies, "estimates": _estimates}
+def _changes(arguments: argparse.Namespace, folder: ModelFolder) -> Callable[[], str]:
+    rows = Rows(arguments.out / "live-changes.csv", changes.COLUMNS, changes.KEY)
+    pairs_mbps = changes.PAIRS_MBPS[: 1 if arguments.short else None]
+    repeats = arguments.repeats or plan.REPEATS
+    changes.measure(rows, folder, pairs_mbps, repeats=repeats, report=_report)
+    return lambda: changes_page(rows.rows)
+
+
+_MEASURES = {
+    "actions": _actions,
+    "policies": _policies,
+    "estimates": _estimates,
+    "changes": _changes,
+}
 
 
 def _often(arguments: argparse.Namespace, repeats: int, seconds: float) -> dict[str, Any]:

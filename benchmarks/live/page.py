@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from benchmarks.live import changes
 from benchmarks.live.actions import DISTURBED
 from benchmarks.live.actions import KEY as ACTION_KEY
+from benchmarks.live.changes import KEY as CHANGE_KEY
 from benchmarks.live.comparison import BARS, RELATIVE, Compared, compared, swapped
 from benchmarks.live.course import RECORDING
 from benchmarks.live.estimates import KEY as ESTIMATE_KEY
@@ -162,6 +166,38 @@ within 10 %, 90 % of the readings within 25 %. {n_met} of {len(lines) - 1} cells
 {markdown(lines)}
 
 `python -m benchmarks.live estimates` on
+
+{machine()}
+"""
+
+
+def changes_page(rows: Sequence[Row]) -> str:
+    """How many requests each kind of change surprised, and after how long it was known."""
+    head = ["sends", "Mbit/s", "to", "rtt ms", "changes", "known after s", "the slowest"]
+    lines = [[*head, "requests until then", "the most", "right afterwards"]]
+    n_met = n_all = 0
+    for key, found in compared(rows, CHANGE_KEY[:-1]).items():
+        known_s = [float(row["known_s"]) for row in found.rows]
+        surprised = [int(row["surprised"]) for row in found.rows]
+        n_all += len(found.rows)
+        n_met += sum(
+            s <= changes.KNOWN_S if n == 0 else n == 1
+            for n, s in zip(surprised, known_s, strict=True)
+        )
+        line = [*key, str(len(found.rows)), f"{np.median(known_s):.2f}", f"{max(known_s):.2f}"]
+        line += [f"{np.median(surprised):.1f}", str(max(surprised))]
+        lines.append([*line, f"{found.median('right_after'):.2f}"])
+    return f"""# When a board knows of a change
+
+The rate of a link changes by ten times. Known: the estimate is within 25 % of the new rate, as it
+is read at each control step and before each request. Requests until then: sent on the new link,
+with 0.1 s for an answer. Bar: one at most, and where none is sent {changes.KNOWN_S:g} s at most,
+the period in which an idle link is probed. {n_met} of {n_all} changes meet it. Right afterwards:
+share of the later readings within 25 %.
+
+{markdown(lines)}
+
+`python -m benchmarks.live changes` on
 
 {machine()}
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
@@ -31,8 +31,6 @@ _PROBE_ROUNDS, _PROBE_TRAINS = 3, 4
 """Trains at most, each longer than the one before, until a longer one says the same."""
 _SAME_RATE = 1.3
 _REFRESH_TIMEOUT_S, _RECONNECT_TIMEOUT_S = 2.0, 1.0
-_SURPRISE = 1.8
-"""A request that took so many times what was expected, or so much less, has met another link."""
 _FULL = grpc.StatusCode.RESOURCE_EXHAUSTED
 _SURE = 0.5
 """Confidence from which an estimate decides whether to send."""
@@ -70,10 +68,10 @@ class CloudClient:
         self._clock = clock
         self._estimator = LinkEstimator(clock)
         self._server_load = 0.0
-        self._refreshing = False
+        self._refreshing = self._doubts = False
         self._measured = threading.Event()
         self._sent_s = -math.inf
-        self._link_probe = LinkProbe(self._echo, self._train_ended, clock)
+        self._link_probe = LinkProbe(self._echo, self._trains_ended, clock)
         self._counting = threading.Lock()
         self._turns = threading.BoundedSemaphore(grpc_options.CALLS_AT_ONCE)
         self._in_flight = 0
@@ -148,9 +146,8 @@ class CloudClient:
             WireError: the deadline is no number, or a message cannot carry the tensors.
         """
         deadline_s = rpc.patience_s(deadline_s)
-        self._standing.check()
         number, message = self._stub.request(point, encoded)
-        self._check_hope(point, len(message), deadline_s)
+        self.check(point, len(message), deadline_s)
         deadline_s -= self._wait_for_turn(deadline_s)
         start_s = self._sent_s = self._clock()
         try:
@@ -173,6 +170,26 @@ class CloudClient:
             self._begin_measuring()
             self._link_probe.begin(self.link)
         return reply
+
+    def check(self, point: SplitPoint, message_bytes: int, deadline_s: float) -> None:
+        """Refuse at once what `infer` would not send; what only an estimate rules out is measured.
+
+        Raises:
+            CloudError: no server answers or has room, or it is expected to answer much too late,
+                or the last answer was late and the link is being measured.
+        """
+        self._standing.check()
+        if self._doubts:
+            raise DeadlineExceededError(
+                f"{self._address} gave no answer in time, and is being asked how fast it is reached"
+            )
+        needed_s = self.expected_s(point, message_bytes)
+        if math.isfinite(needed_s) and offload_rule.is_hopeless(needed_s, deadline_s):
+            self.refresh()
+            raise DeadlineExceededError(
+                f"{self._address} would take {needed_s * 1e3:.0f} ms for {message_bytes} bytes, "
+                f"the deadline is {deadline_s * 1e3:.0f} ms"
+            )
 
     def server_flops_per_s(self, usual: float) -> float:
         """Speed of the server were it idle, FLOP/s, as the computing times of its replies show it.
@@ -226,7 +243,7 @@ class CloudClient:
         In the background; costs an empty request, and a train of messages that takes 10 ms of the
         link. While a request or another measurement is under way, none is started.
         """
-        if self._refreshing or self._in_flight or not self._standing.is_reachable:
+        if not self._can_measure:
             return
         self._begin_measuring()
         start_s = self._clock()
@@ -242,17 +259,26 @@ class CloudClient:
         link = self._recent_link()
         self._estimator.transferred(message_bytes, elapsed_s)
         if link is not None:
-            expected_s = link.transfer_s(message_bytes) + self._estimator.excess_s(message_bytes)
-            if not 1.0 / _SURPRISE < elapsed_s / expected_s < _SURPRISE:
-                self._link_probe.surprised()
+            known_s = link.rtt_s + self._estimator.excess_s(message_bytes)
+            self._link_probe.compare(link, 8.0 * message_bytes, elapsed_s - known_s)
 
     def _missed(self, point: SplitPoint, message_bytes: int, deadline_s: float) -> None:
-        """Learn from a request that had no answer, and measure what has become of the link."""
+        """Learn from a request that had no answer, and measure what has become of the link.
+
+        Until that is known nothing else is sent: it would be late as well, and be in the way.
+        """
         compute_s = self._compute_s.get(point.index)
         if compute_s is not None and compute_s < deadline_s:  # else it may be the server
             self._estimator.missed(message_bytes, deadline_s - compute_s)
-        if self._link_probe.surprised():
-            self.refresh()
+        link, bound_bps = self._recent_link(), 8 * message_bytes / deadline_s
+        if link is not None and link.rate_bps < bound_bps:
+            return  # that was to be expected
+        if self._in_flight or not self._link_probe.surprised(bound_bps, is_bound=True):
+            return
+        if self._can_measure:
+            self._begin_measuring()
+            self._link_probe.begin(link)
+        self._doubts = self._refreshing
 
     def _wait_for_turn(self, deadline_s: float) -> float:
         """Wait until few enough requests of this client are under way; the time that took, s.
@@ -272,6 +298,10 @@ class CloudClient:
             self._in_flight += change
 
     @property
+    def _can_measure(self) -> bool:
+        return not (self._refreshing or self._in_flight) and self._standing.is_reachable
+
+    @property
     def _train_is_due(self) -> bool:
         return not self._in_flight and self._link_probe.is_due
 
@@ -289,20 +319,26 @@ class CloudClient:
         else:
             self._measuring_ended()
 
-    def _train_ended(self, spread: Spread | None, call: Any) -> None:
-        """Take the result of a train; runs in a thread of gRPC's."""
-        if spread is None and not call.cancelled() and call.code() is _FULL:
+    def _trains_ended(self, seen: Sequence[Spread], call: Any) -> None:
+        """Take what trains showed; runs in a thread of gRPC's."""
+        if not call.cancelled() and call.code() is _FULL:
             self._link_probe.crowded()
-        elif self._hear(call) and spread is not None and not spread.is_mixed_with(self._sent_s):
-            self._estimator.spread(spread)
-        self._measuring_ended()
+        else:
+            self._hear(call)
+        for spread in seen:
+            if not spread.is_mixed_with(self._sent_s):
+                self._estimator.spread(spread)
+        if self._doubts and self._train_is_due:  # what was under way had met it, too
+            self._link_probe.begin(self.link)
+        else:
+            self._measuring_ended()
 
     def _begin_measuring(self) -> None:
         self._refreshing = True
         self._measured.clear()
 
     def _measuring_ended(self) -> None:
-        self._refreshing = False
+        self._refreshing = self._doubts = False
         self._measured.set()
 
     def _hear(self, call: Any) -> bool:
@@ -325,20 +361,6 @@ class CloudClient:
         if now_s >= self._recent[0] + _CHECK_PERIOD_S:
             self._recent = (now_s, self.link)
         return self._recent[1]
-
-    def _check_hope(self, point: SplitPoint, message_bytes: int, deadline_s: float) -> None:
-        """Do not send what would be answered much too late; measure instead.
-
-        Raises:
-            DeadlineExceededError: the answer is expected too late.
-        """
-        needed_s = self.expected_s(point, message_bytes)
-        if math.isfinite(needed_s) and offload_rule.is_hopeless(needed_s, deadline_s):
-            self.refresh()
-            raise DeadlineExceededError(
-                f"{self._address} would take {needed_s * 1e3:.0f} ms for {message_bytes} bytes, "
-                f"the deadline is {deadline_s * 1e3:.0f} ms"
-            )
 
     def _ask(self, message: bytes, deadline_s: float) -> bytes:
         """Send a request in its turn, which ends here."""

@@ -278,10 +278,17 @@ class SplitPipeline:
         if self._client is None:
             raise CloudError("no cloud")
         start_s = self._clock()
+        point = self._folder.split_points[route.split]
+        # Before it is encoded, which takes most of what a request costs that is not sent.
+        n_bytes, patience_s = (
+            self._wire_bytes.get(route, 0),
+            self._patience_s(route, due_s - start_s),
+        )
+        self._client.check(point, n_bytes, patience_s)
         encoded = self._encoded(route, head)
         sent_s = self._clock()
         patience_s = self._patience_s(route, due_s - sent_s)
-        reply = self._client.infer(self._folder.split_points[route.split], encoded, patience_s)
+        reply = self._client.infer(point, encoded, patience_s)
         self._numbers.check(reply.outputs)
         return sent_s - start_s, self._clock() - sent_s, reply
 

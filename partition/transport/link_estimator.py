@@ -259,6 +259,8 @@ class LinkEstimator:
         is_other = abs(step) > _ANOTHER_LINK and reliable > _RELIABLE
         if train.at_s - self._train_s > _FRESH_S or is_other:
             self._train_bps = shown_bps
+            if is_other:  # what was learned on the one before does not hold
+                self._excess.clear()
         else:
             self._train_bps *= math.exp(_TRAIN_SMOOTHING * reliable * step)
         self._train_s = train.at_s

@@ -26,7 +26,9 @@ FIRST_WINDOW_BYTES = 10 * _PACKET_BYTES
 """That a connection sends after a pause before it waits for an acknowledgement."""
 _SURE_BYTES = 8_000
 """That goes into the first window even if no packet is full, so that no gap is TCP's."""
-_GAP = 2.0
+UNASKED_BYTES = 8_000
+"""A longer train follows a pair."""
+_GAP = 1.6
 """Between two messages, in times of what is usual in the train: nothing was sent in between."""
 _GAP_S = 0.001
 """Less than this is rather a thread that came late."""
@@ -50,6 +52,11 @@ class Spread:
     waited_s: float
     began_s: float
 
+    @property
+    def rate_bps(self) -> float:
+        """That it shows, bit/s."""
+        return self.bits / self.elapsed_s
+
     def is_mixed_with(self, sent_s: float) -> bool:
         """Whether a request was sent among its messages; one behind them does not matter."""
         return self.began_s <= sent_s <= self.began_s + self.elapsed_s
@@ -68,6 +75,11 @@ class Train:
         n_bytes = min(max(rate_bps * SHARE_S / 8, MIN_BYTES), MAX_BYTES)
         n_messages = min(max(round(n_bytes / _PACKET_BYTES), _MIN_MESSAGES), _MAX_MESSAGES)
         return cls(n_messages, round(n_bytes / n_messages))
+
+    def without(self, other: Train) -> Train:
+        """A train that takes, together with another one, as much of the link as this one."""
+        rest = max(self.n_bytes - other.n_bytes, MIN_BYTES)
+        return Train(self.n_messages, round(rest / self.n_messages))
 
     @property
     def n_bytes(self) -> int:
