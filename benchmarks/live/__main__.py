@@ -4,9 +4,10 @@ A modelled board runs the real pipeline in one network namespace, a real server 
 a relay between them gives the link an exact rate and delay. Needs root and TUN devices. Adds a row
 to a table per run, and goes on where it was interrupted; then writes a page with pictures.
 
-  actions    fixed actions: latency, share in time, energy and cost, live and simulated
+  actions    fixed actions: latency, share in time, energy and cost, live and simulated; on
+             the board "emulated", too, whose clock is a quota; about four hours
   policies   the same of policies and other deciders, their order, and what they read; trains those
-             that learn, where results/runs/live-NAME is not there yet
+             that learn, where results/runs/live-NAME is not there yet; about three hours
   estimates  what boards take links of known rates for
   changes    when boards know of a change of the rate by ten times
 
@@ -84,7 +85,7 @@ def _policies(arguments: argparse.Namespace, folder: ModelFolder) -> Callable[[]
     out = arguments.out
     rows = Rows(out / "live-policies.csv", policies.COLUMNS, policies.KEY)
     seen = Rows(out / "live-readings.csv", readings.COLUMNS, readings.KEY)
-    links = _links(arguments.links)
+    links = _links(arguments.links or (SHORT_LINKS if arguments.short else tuple(courses())))
     names = arguments.deciders or (NAMES[-2:] if arguments.short else NAMES)
     often = _often(arguments, policies.REPEATS, policies.SECONDS)
     policies.measure(rows, seen, links, names, folder, arguments.runs, **often)
@@ -100,12 +101,12 @@ def _policies(arguments: argparse.Namespace, folder: ModelFolder) -> Callable[[]
     return make
 
 
-def _links(wanted: Sequence[str] | None) -> list[Course]:
-    """Courses by the first word of their names; all if none is wanted."""
+SHORT_LINKS = ("steady", "alternating")
+
+
+def _links(names: Sequence[str]) -> list[Course]:
     makers = courses()
-    if wanted is None:
-        return [make() for make in makers.values()]
-    return [makers[name]() for name in wanted]
+    return [makers[name]() for name in names]
 
 
 def _estimates(arguments: argparse.Namespace, folder: ModelFolder) -> Callable[[], str]:
@@ -154,8 +155,18 @@ def _parser() -> argparse.ArgumentParser:
         "what", choices=kinds, nargs="?", default=kinds[0], help="to measure (%(default)s)"
     )
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder (%(default)s)")
-    parser.add_argument("--repeats", type=int, default=None, help="of each cell")
-    parser.add_argument("--seconds", type=float, default=None, help="of a run")
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        default=None,
+        help=f"of each cell ({plan.REPEATS}; policies {policies.REPEATS})",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=None,
+        help=f"of a run ({plan.SECONDS:g}; policies {policies.SECONDS:g})",
+    )
     parser.add_argument("--short", action="store_true", help="a few cells only")
     parser.add_argument(
         "--board", choices=tuple(plan.BOARDS), default=None, help="of actions (both)"

@@ -8,6 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
+from benchmarks.live.actions import DISTURBED
 from benchmarks.live.policies import pooled_p95_s
 from benchmarks.live.rows import Row
 
@@ -81,6 +82,8 @@ class Compared:
         allowed = max(POINTS, self.half_interval("in_time") if or_interval else 0.0)
         if abs(points) > allowed:
             found.append(f"in_time {100 * points:+.1f}")
+        if found and (off := abs(self.median("control_off"))) > DISTURBED:
+            found.append(f"the machine was busy, the control off by {100 * off:.0f} %")
         return found
 
     def _value(self, side: str, name: str) -> float:

@@ -121,6 +121,14 @@ class TestPolicies:
         assert "| cost -25 % |" in page
         assert "max-edge before advised live" in page
 
+    def test_a_machine_that_was_busy_is_named_where_a_bar_is_missed(self):
+        rows = [policy_row("advised", 1.0, control_off=0.2)]
+        assert "busy" not in policies_page(rows, [])
+        rows = [policy_row("advised", 1.0, live_cost=1.5, control_off=0.2)]
+        assert "cost +50 %, the machine was busy, the control off by 20 %" in policies_page(
+            rows, []
+        )
+
     def test_the_readings_are_set_side_by_side(self):
         live = {"rtt_s": np.full(9, 0.005), "busy": np.full(9, 0.5)}
         told = {"rtt_s": np.full(99, 0.0035), "busy": np.full(99, 0.49)}
