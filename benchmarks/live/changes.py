@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from benchmarks.live.course import PAYLOAD
 from benchmarks.live.estimate_cell import Reading
 from benchmarks.live.estimates import SENDS, finished, start, undisturbed
-from benchmarks.live.figures import PAYLOAD
 from benchmarks.live.link import exact_link
 from benchmarks.live.plan import RTTS_MS
 from benchmarks.live.rows import Rows

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.live.course import PAYLOAD
 from benchmarks.live.estimate_cell import EstimateCell, Reading
-from benchmarks.live.figures import PAYLOAD
 from benchmarks.live.link import ExactLink, exact_link
 from benchmarks.live.plan import ARRIVAL_HZ, RTTS_MS
 from benchmarks.live.rows import Rows
