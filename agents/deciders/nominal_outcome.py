@@ -84,7 +84,7 @@ def estimated_conditions(readings: Readings, caution: SafetyMargin) -> Operating
         ambient_c=none,
         latency_target_s=column(readings.latency_target_s),
         slowdown=caution.time_margin * column(readings.latency_factor),
-        estimate_noise=none + 1.0,
+        estimate_draw=none,
         eta=column(readings.eta),
         radio_w=column(readings.radio_w),
         radio_w_per_bps=none,

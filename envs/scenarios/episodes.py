@@ -19,8 +19,6 @@ from envs.scenarios.signals import Signal, at_steps, n_knots
 
 MIN_LINK_BPS = 1e4
 """Rate of a link that delivers nothing for now; keeps transfer times finite."""
-LINK_ESTIMATE_SD = 0.05
-"""Relative standard deviation of a link rate estimated from one transfer."""
 SLOW_TIMES = OnOff(share=0.02, mean_s=1.0)
 """Times at which many requests are held up; assumed, for deadline misses come in bursts
 (arXiv 2606.16106: after one miss in a thousand, the next request misses with up to 74 %)."""
@@ -83,7 +81,7 @@ class EpisodeConditions:
             name: self._signal(name, draws.white[..., column]) for column, name in enumerate(_NAMES)
         }
         self._values["link_bps"] = np.maximum(self._values["link_bps"], MIN_LINK_BPS)
-        self._values["estimate_noise"] = np.exp(LINK_ESTIMATE_SD * draws.noise)
+        self._values["estimate_draw"] = draws.noise
         self._values["hiccup_draw"] = draws.hiccup
         self._add_jumps(draws.uniform)
         for name in ("eta", "radio_w", "radio_w_per_bps", "server_flops_per_s", "arrival_scv"):

@@ -15,6 +15,8 @@ TRAIN_PERIOD_S = 1.0
 """Between two trains, on average: one more, because a request or a train has met another link, is
 paid for by a longer time until the next."""
 _TRAINS_AT_ONCE = 3
+_GROWTH_UNSEEN = 3.0
+"""Of a train after a shorter one, whose answers may have been held up and then come all at once."""
 _MOST_AHEAD_S = 2.0
 """That trains may be ahead of their time; what surprises then is not measured."""
 _LATENESS_S = 0.25
@@ -132,7 +134,7 @@ class LinkProbe:
         if spread is None or is_expected or len(seen) == _TRAINS_AT_ONCE:
             self._ended(seen, call)
             return
-        allowed = Train.planned(min(shown_bps, GROWTH * expected_bps))
+        allowed = Train.planned(min(shown_bps, _GROWTH_UNSEEN * expected_bps))
         self._run(allowed, partial(self._judge, shown_bps, shown_bps / SURPRISE, seen))
 
     def _run(self, train: Train, then: Callable[[Spread | None, Any], object]) -> None:

@@ -50,7 +50,7 @@ def test_values_arrive_in_si_units(constant):
     changes = {"link.radio_w_per_mbps": "0.1", "server.gflop_per_s": "2.0"}
     now = EpisodeConditions([constant(changes)], SEEDS, 8, 0.25).row(3)
     seen = {name: getattr(now, name) for name in NAMES}
-    noise = seen.pop("estimate_noise")
+    noise = seen.pop("estimate_draw")
     assert all(0.0 <= draw < 1.0 for draw in seen.pop("hiccup_draw"))
     assert set(seen.pop("tail_share").tolist()) <= set(TAIL_SHARE)
     assert {name: set(values.tolist()) for name, values in seen.items()} == {

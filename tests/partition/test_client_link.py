@@ -91,7 +91,7 @@ def test_requests_tell_the_rate_without_any_probe(tiny, server, encoded):
 def test_late_replies_lower_the_rate(tiny, client, encoded, monkeypatch):
     know(client)
     client._stub.infer = too_late
-    client._compute_s[0] = 0.001
+    client._server_speed.answered(tiny.split_points[0], 0.001, 0.0)
     monkeypatch.setattr(client._link_probe, "surprised", lambda *_, **__: False)
     for _ in range(4):
         with pytest.raises(DeadlineExceededError):
@@ -281,7 +281,7 @@ class TestRefresh:
 
     def test_nothing_is_measured_while_a_request_is_under_way(self, client):
         client._stub.echo = _Pending()
-        client._count(1)
+        client._turns.n_taken = 1
         client.refresh()
         assert client._stub.echo.calls == []
 
