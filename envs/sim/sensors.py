@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from envs.arrays import Floats
+from envs.governed.table import GovernedFactors
 from envs.scenarios.operating_conditions import OperatingConditions
 from envs.sim.clocks import Clocks
 from envs.sim.expectation import Link, ModelErrorRatios, StepMeasurement
@@ -64,6 +65,7 @@ class Sensors:
         sent: Floats,
         clocks: Clocks,
         response: Response,
+        governed: GovernedFactors | None = None,
     ) -> None:
         """Take a control step in.
 
@@ -76,6 +78,7 @@ class Sensors:
             sent: share of the requests that were to leave the board, if any.
             clocks: as read back.
             response: what happened.
+            governed: what governors below the clocks came to, if there are any.
         """
         age_s = self.link_age_s + self._step_s
         heard = response.sent | (age_s >= PROBE_PERIOD_S)
@@ -92,7 +95,7 @@ class Sensors:
         seen = StepMeasurement(
             response.served_hz, response.fell_back, response.edge_s, response.away_s, self.power_w
         )
-        self.factors.update(costs, clocks, self._link(now, sent), seen)
+        self.factors.update(costs, clocks, self._link(now, sent), seen, governed)
 
     def temperature_c(self, now: OperatingConditions, true_c: Floats) -> Floats:
         """Temperature as a thermal zone shows it."""
