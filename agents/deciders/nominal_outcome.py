@@ -44,13 +44,16 @@ def expect(
     Returns:
         Arrays in single precision that broadcast to (n, k).
     """
+    around = estimated_conditions(readings, caution)
+    governed = known.governed.factors(actions.places, around) if known.governed else None
     response = respond(
         known.device,
         actions.costs,
         actions.clocks,
-        estimated_conditions(readings, caution),
+        around,
         single(readings.backlog)[:, None],
         known.step_s,
+        governed=governed,
     )
     accuracy = actions.costs.accuracy
     power_w = response.power_w * single(readings.power_factor)[:, None]

@@ -21,8 +21,11 @@ from agents.policy.saved_rule import RULE, SavedRule
 from agents.rules import KINDS
 from common import command
 from envs.edge_env import EdgeSplitEnv
+from envs.governed.table import GovernedTable
 from envs.plant import Indices
 from envs.sim.build import build_sim_config
+from envs.sim.sim_config import SimConfig
+from hw.base import Hold
 from hw.boards.registry import is_machine
 from partition import json_file
 
@@ -39,11 +42,21 @@ DEVICE_FILE = "device.toml"
 """Copy of a device's file that does not come with the package."""
 
 
+GOVERNED_FILE = "governed.npz"
+"""What the governors of the device come to, if the policy was trained to cap its clocks."""
+
+
 def keep_device(device: str, run_dir: Path) -> None:
     """Copy a device's own file to a run folder, so that the folder can be taken to the board."""
     kept = run_dir / DEVICE_FILE
     if device.endswith(".toml") and not kept.exists():
         shutil.copyfile(device, kept)
+
+
+def keep_governed(source: Path, run_dir: Path) -> None:
+    """Copy what another run keeps of its governors."""
+    if (source / GOVERNED_FILE).is_file():
+        shutil.copyfile(source / GOVERNED_FILE, run_dir / GOVERNED_FILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +68,14 @@ class RunFolder:
         device: modelled device that the policy was trained on.
         model: network that it was trained with.
         policy: what decides.
+        hold: how it was trained to hold clocks.
     """
 
     path: Path
     device: str
     model: str
     policy: Policy
+    hold: Hold = Hold.PIN
 
     def device_on(self, board: str) -> str | None:
         """What a board is taken for; None if for itself."""
@@ -96,8 +111,17 @@ class RunFolder:
 
     def known(self, env: EdgeSplitEnv, model: str, scenario: str) -> NominalModel:
         """What a policy may know about a board; arguments as of `decide_for`."""
-        world = build_sim_config(self.device, model, [scenario])
+        world = self.world(model, scenario)
         return replace(NominalModel.of(world), layout=env.plant.layout, objective=env.objective)
+
+    def governed(self, model: str, scenario: str) -> GovernedTable | None:
+        """What governors below its clocks come to; None where they are pinned."""
+        return self.world(model, scenario).governed if self.hold is Hold.CAP else None
+
+    def world(self, model: str, scenario: str) -> SimConfig:
+        """The simulated world that it was trained in, with one scenario."""
+        kept = self.path / GOVERNED_FILE
+        return build_sim_config(self.device, model, [scenario], hold=self.hold, governed=kept)
 
     @classmethod
     def load(cls, path: Path, own: str | None = None) -> RunFolder:
@@ -119,6 +143,7 @@ class RunFolder:
         try:
             document = json_file.read(config)
             device, model = document["device"], document["model"]
+            hold = Hold(document.get("hold", Hold.PIN.value))  # earlier runs only pinned
         except FileNotFoundError:
             raise RunFolderError(
                 f"{config} does not exist; give a run of {command.program('train')}"
@@ -129,7 +154,7 @@ class RunFolder:
             ) from None
         if (path / DEVICE_FILE).is_file():
             device = path / DEVICE_FILE
-        return cls(path, str(device), str(model), load_policy(path / "policy", own))
+        return cls(path, str(device), str(model), load_policy(path / "policy", own), hold)
 
 
 def _rule(stored: Stored, own: str | None) -> SavedRule:

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.deciders.base import Decider
-from agents.deployed.run_folder import DEVICE_FILE, keep_device
+from agents.deployed.run_folder import DEVICE_FILE, GOVERNED_FILE, keep_device
 from agents.errors import AgentError, RunFolderError
 from agents.evaluation.evaluate import one_by_one, run_rivals
 from agents.evaluation.verdict import last_words
@@ -31,10 +31,12 @@ from agents.training.validation import BEST, Validation
 from agents.training.workers import fresh_processes, n_cores
 from agents.whole_file import written_whole
 from common.schema import convert
+from envs.governed.table_file import keep
 from envs.sim.build import build_sim_config
 from envs.sim.effects import Effects
 from envs.sim.sim_config import SimConfig
 from envs.vec_env import EdgeSplitVecEnv
+from hw.base import Hold
 from partition import json_file
 from partition.errors import ModelExportError, ModelNotFoundError
 from partition.model.folder import ModelFolder
@@ -64,6 +66,7 @@ class TrainConfig:
         seed: of everything random.
         without: effects that are not simulated.
         blocking: boards wait for each decision rather than going on meanwhile.
+        hold: how clocks are held, "cap" or "pin".
         target: fraction of the gap between the best static setting and the oracle at which to stop.
         hyperparams: settings of the algorithm that differ from what it ships with.
     """
@@ -77,17 +80,21 @@ class TrainConfig:
     seed: int
     without: tuple[str, ...] = ()
     blocking: bool = False
+    hold: Literal["pin", "cap"] = "pin"
     target: float | None = None
     hyperparams: dict[str, Value] = field(default_factory=dict)
 
-    def world(self, folder: ModelFolder) -> SimConfig:
-        """Build the simulated world.
+    def world(self, folder: ModelFolder, run_dir: Path | None = None) -> SimConfig:
+        """Build the simulated world; what a run's folder keeps of it is not made again.
 
         Raises:
             EnvError: a scenario or an effect.
             HardwareError: the device.
         """
-        world = build_sim_config(self.device, folder, self.scenario)
+        kept = run_dir / GOVERNED_FILE if run_dir else None
+        world = build_sim_config(
+            self.device, folder, self.scenario, hold=Hold(self.hold), governed=kept
+        )
         return replace(world, effects=Effects.without(self.without), blocking=self.blocking)
 
     @property
@@ -140,7 +147,7 @@ def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> str:
     elif DECIDERS.entry(config.algo) and config.hyperparams:
         raise AgentError(f"{config.algo} does not learn; leave --hyperparams out")
     folder = open_or_prepare(config.model)
-    world = config.world(folder)
+    world = config.world(folder, run_dir)
     # As deploy.py will look it up, whatever the network was given as.
     is_named = folder.path == Path("models") / folder.name
     config = replace(config, model=folder.name if is_named else str(folder.path))
@@ -148,6 +155,8 @@ def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> str:
         make_run_dir(run_dir)
     write_json(run_dir / CONFIG_FILE, asdict(config))
     keep_device(config.device, run_dir)
+    if world.governed is not None:
+        keep(world.governed, run_dir / GOVERNED_FILE)
     write_json(run_dir / MACHINE_FILE, describe_machine())
     (run_dir / PROVENANCE_FILE).write_text(f"{world.device.status_line}\n", encoding="utf-8")
     print(f"{world.device.name} (modelled): what the model rests on is in {PROVENANCE_FILE}")

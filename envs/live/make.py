@@ -13,6 +13,7 @@ from pathlib import Path
 from envs import arguments as checked
 from envs.edge_env import EdgeSplitEnv
 from envs.errors import EnvError
+from envs.governed.table import GovernedTable
 from envs.live.cloud_link import CloudLink
 from envs.live.plant import STEP_S, BoardPacer, LivePlant, live_layout
 from envs.live.requests import MAX_WAITING, ApplicationRequests, Inputs, ScenarioRequests
@@ -60,7 +61,8 @@ def make_live(
     n_steps: int = 240,
     max_power_w: float | None = None,
     accept: Callable[[Layout], None] = lambda _: None,
-    hold: Hold = Hold.CAP,
+    hold: Hold = Hold.PIN,
+    governed: GovernedTable | None = None,
     domains: Sequence[str] | None = None,
     dry_run: Callable[[str], object] | None = None,
     continuous: bool = False,
@@ -87,7 +89,8 @@ def make_live(
         max_power_w: power shown as 1 in the observation, as a trained policy knows it; None
             takes the model's, or measures it on a real board.
         accept: called with the layout before any clock is set; may raise to refuse it.
-        hold: how a real board holds its clocks.
+        hold: how the board holds its clocks.
+        governed: what its governors are expected to come to below caps; None expects pinned clocks.
         domains: clocks of a real board to drive; all that are found if not given.
         dry_run: set no clock, and report each write of a real board to this.
         continuous: `Box` instead of `MultiDiscrete` actions.
@@ -146,6 +149,7 @@ def make_live(
             surroundings,
             link,
             n_steps=steps,
+            governed=governed,
         )
         opening.pop_all()
     objective = Objective(max_power_w=full_power_w, reference_latency_s=full_speed_s, **given)

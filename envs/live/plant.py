@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from envs.arrays import Floats
 from envs.energy_per_request import energy_per_request_j
+from envs.governed.table import GovernedTable
 from envs.live.cloud_link import CloudLink
 from envs.live.model_error import ModelErrorTracker
 from envs.live.requests import PendingRequest, Requests
@@ -114,6 +115,7 @@ class LivePlant:
         cloud: CloudLink,
         *,
         n_steps: int = 240,
+        governed: GovernedTable | None = None,
         step_s: float = STEP_S,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
@@ -129,6 +131,7 @@ class LivePlant:
             scenario: latency target, eta, operating conditions of a modelled board.
             cloud: of the pipeline's client.
             n_steps: control steps in an episode.
+            governed: what governors below the clocks are expected to come to.
             step_s: duration of a control step.
             clock: present time, s.
             sleep: waits for a number of seconds.
@@ -138,6 +141,7 @@ class LivePlant:
         self._board, self._pipeline, self._cloud = board, pipeline, cloud
         self._supervisor = BoardSupervisor(board, layout.max_power_w, clock)
         self._scenario, self.step_s, self._folder = scenario, step_s, folder
+        self._governed = governed
         self._clock, self._sleep = clock, sleep
         self._requests = requests
         self._routes = folder.routes
@@ -164,7 +168,7 @@ class LivePlant:
         self._requests.reset(seeds)
         self._step_end_s = self._asked_s = self._clock()
         self._decision_s, self._busy = 0.0, 0.0
-        self._meter = ModelErrorTracker(self._board, self._folder, self.step_s)
+        self._meter = ModelErrorTracker(self._board, self._folder, self.step_s, self._governed)
         return self.readings()
 
     def step(self, actions: Indices) -> Outcome:
@@ -361,7 +365,9 @@ class LivePlant:
         if not self.last_power.is_measured:  # nothing to compare the model with
             return
         clocks_hz = {name: float(hz) for name, hz in self._supervisor.point.items()}
-        self._meter.take(results, route, clocks_hz, around, self._power_w, self.last_duration_s)
+        self._meter.take(
+            results, route, clocks_hz, around, self._power_w, self.last_duration_s, now
+        )
 
     def _server_flops_per_s(self, now: OperatingConditions) -> Floats:
         """As its replies show it; the scenario's where there were none."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from envs.arrays import Floats
+from envs.governed.table import GovernedFactors
 from envs.sim.clocks import Clocks
 from envs.sim.split_costs import SplitCosts
 from hw.device.model import DeviceModel
@@ -70,7 +71,14 @@ class ModelErrorRatios:
         self._fading = step_s / FORGETTING_S
         self.latency, self.away, self.power = np.ones(n), np.ones(n), np.ones(n)
 
-    def update(self, costs: SplitCosts, clocks: Clocks, link: Link, seen: StepMeasurement) -> None:
+    def update(
+        self,
+        costs: SplitCosts,
+        clocks: Clocks,
+        link: Link,
+        seen: StepMeasurement,
+        governed: GovernedFactors | None = None,
+    ) -> None:
         """Take a control step in.
 
         Args:
@@ -78,25 +86,31 @@ class ModelErrorRatios:
             clocks: as read back.
             link: as estimated afterwards.
             seen: what was measured.
+            governed: what governors below the clocks come to; None where they are pinned.
         """
         if self._device is None:
             return
+        as_pinned = GovernedFactors(*(np.ones(1) for _ in GovernedFactors._fields))
+        moved = governed or as_pinned
         cpu_s, gpu_s = costs.head.busy_s(clocks.cpu_hz, clocks.gpu_hz, clocks.emc_hz)
+        cpu_s, gpu_s = cpu_s * moved.head, gpu_s * moved.head
         fixed_s = costs.head.fixed_s
         if seen.fell_back.any():
             more = costs.tail.busy_s(clocks.cpu_hz, clocks.gpu_hz, clocks.emc_hz)
-            cpu_s, gpu_s = cpu_s + seen.fell_back * more[0], gpu_s + seen.fell_back * more[1]
+            more_share = seen.fell_back * moved.tail
+            cpu_s, gpu_s = cpu_s + more_share * more[0], gpu_s + more_share * more[1]
             fixed_s = fixed_s + seen.fell_back * costs.tail.fixed_s
         self.latency = _follow(self.latency, seen.edge_s, fixed_s + cpu_s + gpu_s)
         send_s = costs.wire_bytes * 8.0 / link.rate_bps
-        board_w = self._device.power.total_w(
-            clocks.cpu_hz,
-            clocks.gpu_hz,
-            clocks.emc_hz,
-            cpu_util=np.minimum(seen.served_hz * cpu_s, 1.0),
-            gpu_util=np.minimum(seen.served_hz * gpu_s, 1.0),
+        power, hz = self._device.power, (clocks.cpu_hz, clocks.gpu_hz, clocks.emc_hz)
+        board_w = power.total_w(
+            *hz,
+            cpu_util=moved.work * np.minimum(seen.served_hz * cpu_s, 1.0),
+            gpu_util=moved.work * np.minimum(seen.served_hz * gpu_s, 1.0),
             traffic_bytes_per_s=seen.served_hz * costs.traffic_bytes,
         )
+        if governed is not None:
+            board_w = board_w - (1.0 - governed.rest) * power.idle_w(*hz)
         radio_w = seen.served_hz * np.minimum(send_s, seen.away_s) * link.radio_w
         self.power = _follow(self.power, seen.power_w, board_w + radio_w)
         self._update_away(costs, link, send_s, seen)

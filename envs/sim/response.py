@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from envs.arrays import Floats
 from envs.energy_per_request import energy_per_request_j
+from envs.governed.table import GovernedFactors
 from envs.scenarios.operating_conditions import OperatingConditions
 from envs.sim import latency
 from envs.sim.clocks import Clocks
@@ -123,21 +124,23 @@ def respond(
     effects: Effects = ALL,
     *,
     closed_s: Floats | None = None,
+    governed: GovernedFactors | None = None,
 ) -> Response:
     """Serve one control step.
 
     Args:
         device: model of the board.
         costs: of the split point in force, already gathered.
-        clocks: in force.
+        clocks: in force, or their caps.
         now: operating conditions during the step; with `hiccup_draw`, hiccups come or do not, else
             they count with what they come to on average.
         backlog: requests waiting at its beginning.
         step_s: its duration.
         effects: that are simulated.
         closed_s: time from its beginning during which nobody is served, if any.
+        governed: what governors below the clocks come to; None where clocks are pinned.
     """
-    service = _serve(costs, clocks, now)
+    service = _serve(costs, clocks, now, governed)
     service_s = service.work.edge_s + service.away_s
     hiccups = _hiccups(service, now, effects)
     offered = backlog + now.arrival_hz * step_s
@@ -171,7 +174,7 @@ def respond(
     head, tail, _ = service.work
     service = service._replace(work=Work(head, tail, head.total_s + fell_back * tail.total_s))
     served_hz = requests * (1.0 / step_s)
-    power_w = _power_w(device, costs, clocks, now, service, served_hz, fell_back)
+    power_w = _power_w(device, costs, clocks, now, service, served_hz, fell_back, governed)
     return Response(
         latency_s=found.mean_s,
         deadline_hit_rate=found.deadline_hit_rate * np.maximum(1.0 - late / offered, 0.0),
@@ -257,10 +260,13 @@ def _hiccups(service: _Service, now: OperatingConditions, effects: Effects) -> H
     )
 
 
-def _serve(costs: SplitCosts, clocks: Clocks, now: OperatingConditions) -> _Service:
+def _serve(
+    costs: SplitCosts, clocks: Clocks, now: OperatingConditions, governed: GovernedFactors | None
+) -> _Service:
     """Follow one request through the board, the link and the server."""
     slowdown = now.slowdown if now.build is None else now.slowdown * now.build.work
-    head = _busy(costs.head, clocks, slowdown, now.background_load)
+    slower = (slowdown * governed.head, slowdown * governed.tail) if governed else (slowdown,) * 2
+    head = _busy(costs.head, clocks, slower[0], now.background_load)
     send_s = costs.wire_bytes * 8.0 / now.link_bps
     idle = (1.0 - now.server_load) * (1.0 - now.hidden_load)
     cloud_s = costs.tail_flops / (now.server_flops_per_s * idle)
@@ -268,7 +274,7 @@ def _serve(costs: SplitCosts, clocks: Clocks, now: OperatingConditions) -> _Serv
     expected_s = away_s
     if (link := now.believed_link) is not None:
         expected_s = costs.wire_bytes * 8.0 / link.link_bps + link.rtt_s + cloud_s
-    tail = _busy(costs.tail, clocks, slowdown, now.background_load)
+    tail = _busy(costs.tail, clocks, slower[1], now.background_load)
     left_s = now.latency_target_s - head.total_s
     waits_s = patience_s(left_s, tail.total_s, expected_s)
     sent = (costs.wire_bytes > 0.0) & ~is_hopeless(expected_s, waits_s)
@@ -292,6 +298,7 @@ def _power_w(
     service: _Service,
     served_hz: Floats,
     fell_back: Floats,
+    governed: GovernedFactors | None,
 ) -> Floats:
     """Mean power: what an idle board draws, and the energy of each request.
 
@@ -309,6 +316,9 @@ def _power_w(
     if fell_back.any():
         busy_j = busy_j + fell_back * (tail.cpu_s * free_w + tail.gpu_s * gpu_w)
     other_w = cpu_w * now.background_load
+    if governed is not None:
+        idle_w, other_w = idle_w * governed.rest, other_w * governed.rest
+        busy_j = memory_j + (busy_j - memory_j) * governed.work
     if now.build is not None:
         idle_w, busy_j = idle_w * now.build.idle_power, busy_j * now.build.busy_power
         other_w = other_w * now.build.busy_power

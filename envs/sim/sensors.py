@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from envs.arrays import Floats
+from envs.governed.table import GovernedFactors
 from envs.scenarios.operating_conditions import OperatingConditions
 from envs.sim.clocks import Clocks
 from envs.sim.expectation import Link, ModelErrorRatios, StepMeasurement
@@ -68,6 +69,7 @@ class Sensors:
         sent: Floats,
         clocks: Clocks,
         response: Response,
+        governed: GovernedFactors | None = None,
     ) -> None:
         """Take a control step in.
 
@@ -80,6 +82,7 @@ class Sensors:
             sent: share of the requests that were to leave the board, if any.
             clocks: as read back.
             response: what happened.
+            governed: what governors below the clocks came to, if there are any.
         """
         # A probe is sent at the beginning of a step, requests until its end.
         is_probed = self.link_age_s >= PROBE_PERIOD_S
@@ -101,7 +104,7 @@ class Sensors:
         seen = StepMeasurement(
             response.served_hz, response.fell_back, response.edge_s, response.away_s, self.power_w
         )
-        self.factors.update(costs, clocks, self._link(now, sent), seen)
+        self.factors.update(costs, clocks, self._link(now, sent), seen, governed)
 
     def temperature_c(self, now: OperatingConditions, true_c: Floats) -> Floats:
         """Temperature as a thermal zone shows it."""

@@ -31,6 +31,7 @@ class SimBoard(Board):
         clock: present time, s.
         sleep: waits for a number of seconds.
         dry_run: leave the clocks alone, whatever is requested.
+        is_governed: what is requested of a clock caps it, and the device's governor moves it below.
     """
 
     name = "sim"
@@ -46,6 +47,7 @@ class SimBoard(Board):
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
         dry_run: bool = False,
+        is_governed: bool = False,
     ) -> None:
         super().__init__()
         self.device = device
@@ -56,7 +58,7 @@ class SimBoard(Board):
         self._clock = clock
         self._sleep = sleep
         self._lock = threading.RLock()
-        self._state = SimState(device, ambient_c, clock())
+        self._state = SimState(device, ambient_c, clock(), is_governed=is_governed)
         self.dry_run = dry_run
         self._found_hz: dict[str, int] = {}
         self._n_works = self._n_slow = 0

@@ -13,7 +13,7 @@ from msgspec import structs
 from scipy.optimize import nnls
 
 from common.regular_file import read_text
-from hw.calibrate.tx2 import DELAYS_S, rounded
+from hw.calibrate.tx2 import DELAYS_S, JETSON_GOVERNORS, JETSON_GOVERNORS_FROM, rounded
 from hw.device.latency import Demand, NetworkScaling
 from hw.device.model import DeviceModel
 from hw.device.power import PowerModel
@@ -66,7 +66,7 @@ def device_toml(name: str, boards: dict[str, Table], tx2: DeviceModel) -> str:
         "title": board["title"],
         "validated_on": board["validated_on"],
         "modelled": board["modelled"],
-        "provenance": board["provenance"],
+        "provenance": {"governors": JETSON_GOVERNORS_FROM, **board["provenance"]},
         "domains": {
             domain: {
                 "available_hz": [round(mhz * 1e6) for mhz in board[f"{domain}_mhz"]],
@@ -78,6 +78,7 @@ def device_toml(name: str, boards: dict[str, Table], tx2: DeviceModel) -> str:
         "power": rounded(structs.asdict(power_model(name, boards))),
         "thermal": board["thermal"],
         "sensor": board["sensor"],
+        "governors": board.get("governors", JETSON_GOVERNORS),
         "workloads": {
             workload: rounded(dataclasses.asdict(Demand(**{**_NO_DEMAND, **demand})))
             for workload, demand in board.get("workloads", {}).items()

@@ -19,6 +19,7 @@ from msgspec import Meta, structs
 from common.schema import NonNegative, Positive, Table, Text, convert, read_toml
 from hw.device.file import device_path
 from hw.device.fingerprint import fingerprint
+from hw.device.governors import Governors
 from hw.device.latency import Demand, NetworkScaling
 from hw.device.power import PowerModel, RailPower
 from hw.device.thermal import ThermalModel
@@ -77,6 +78,7 @@ class DeviceModel:
         thermal: two-node heat model.
         sensor: power monitor.
         workloads: networks that were measured, by name.
+        governors: of its kernel, which choose a clock below a cap.
         validated_on: what the model was compared with, as sentences.
         modelled: what was assumed or extrapolated, as sentences.
     """
@@ -89,6 +91,7 @@ class DeviceModel:
     thermal: ThermalModel
     sensor: SensorModel
     workloads: Mapping[str, Demand]
+    governors: Governors
     validated_on: tuple[str, ...]
     modelled: tuple[str, ...]
 
@@ -120,6 +123,7 @@ class DeviceModel:
             thermal=file.thermal,
             sensor=file.sensor,
             workloads=workloads,
+            governors=file.governors,
             validated_on=file.validated_on,
             modelled=file.modelled,
         )
@@ -238,6 +242,7 @@ class _Provenance(Table, frozen=True):
     thermal: Text
     sensor: Text
     workloads: Text
+    governors: Text = "not said: the kernel's usual ones are assumed"
 
 
 class _File(Table, frozen=True):
@@ -254,3 +259,4 @@ class _File(Table, frozen=True):
     validated_on: tuple[str, ...]
     modelled: tuple[str, ...]
     provenance: _Provenance
+    governors: Governors = Governors()
