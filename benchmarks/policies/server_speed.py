@@ -107,6 +107,20 @@ def _bars(samples: Samples) -> list[tuple[str, str, str, str]]:
                 _text(gap),
             )
         )
+        worse = {
+            name
+            for name in samples.groups[ALL]
+            for fixed in FIXED
+            if ratio(samples, "cost", plan.OURS, fixed, _where(factor, name)).low > 1.0
+        }
+        found.append(
+            (
+                _met(not worse),
+                f"scenarios where `{plan.OURS}` is worse than a fixed setting, server {factor:g} x",
+                "none outside the interval",
+                ", ".join(sorted(worse)) or "none",
+            )
+        )
     for factor in FACTORS:
         for fixed in FIXED:
             more = ratio(samples, "cost", plan.OURS, fixed, _group(factor))
@@ -127,7 +141,7 @@ def _each(samples: Samples) -> list[tuple[str, ...]]:
     for name in samples.groups[ALL]:
         cells = []
         for factor in FACTORS:
-            where = name if factor == 1.0 else f"{_group(factor)}@{name}"
+            where = _where(factor, name)
             ours = _gap(samples, plan.OURS, where).mean
             fixed = min(_gap(samples, decider, where).mean for decider in FIXED)
             cells.append(f"{100 * ours:.1f}, {100 * fixed:.1f}")
@@ -138,6 +152,10 @@ def _each(samples: Samples) -> list[tuple[str, ...]]:
 def _group(factor: float) -> str:
     """Name of the mean over all scenarios with such servers."""
     return ALL if factor == 1.0 else f"{factor:g}"
+
+
+def _where(factor: float, scenario: str) -> str:
+    return scenario if factor == 1.0 else f"{_group(factor)}@{scenario}"
 
 
 def _gap(samples: Samples, decider: str, where: str) -> Interval:

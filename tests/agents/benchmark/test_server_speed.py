@@ -34,6 +34,8 @@ def test_gaps_and_bars_are_those_of_each_server():
     assert [cell.split(" ")[0] for cell in row.split(" | ")[1:]] == ["2.0", "5.0", "30.0", "1.0"]
     bars = [line for line in lines if line.startswith(("| met", "| missed"))]
     assert sum("above the oracle's" in bar and bar.startswith("| met") for bar in bars) == 2
+    worse = [bar for bar in bars if "is worse than a fixed setting" in bar]
+    assert [bar.split(" | ")[-1] for bar in worse] == ["a, b |"] * len(server_speed.ASKED_FOR)
     beside = [bar for bar in bars if "`best-static-refitted`" in bar]
     assert len(beside) == len(server_speed.FACTORS)
     assert all(bar.startswith("| missed") for bar in beside)
