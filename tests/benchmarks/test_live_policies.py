@@ -26,7 +26,7 @@ from benchmarks.live.readings import KEY as READING_KEY
 from benchmarks.live.readings import reading_rows, readings_table
 from benchmarks.live.rows import Rows
 from envs.errors import EnvError
-from tests.benchmarks.test_live import POSSIBLE, row
+from tests.benchmarks.test_live import POSSIBLE, row, skip_if_busy
 
 TURNS = Course("in turn", (50.0, 50.0, 0.5), 3.5)
 
@@ -229,7 +229,9 @@ def test_a_policy_meets_the_same_link_live_and_simulated(lite0, tmp_path, monkey
     (only,) = rows.rows
     # Half of the time the link is too slow for the picture.
     assert float(only["sim_fell_back"]) == pytest.approx(0.6, abs=0.15)
-    assert float(only["live_fell_back"]) == pytest.approx(0.6, abs=0.3)
     by_name = {row["reading"]: row for row in seen.rows}
-    assert float(by_name["link_bps"]["live_q05"]) < 2e6
-    assert float(by_name["link_bps"]["live_q95"]) > 2e7
+    assert float(by_name["link_bps"]["sim_q05"]) < 1e6
+    low_bps, high_bps = (float(by_name["link_bps"][f"live_{q}"]) for q in ("q05", "q95"))
+    if not (0.3 < float(only["live_fell_back"]) < 0.9 and low_bps < 2e6 and high_bps > 1e7):
+        skip_if_busy(rows.rows)
+        pytest.fail(f"live is not as simulated: {only}")
