@@ -161,7 +161,8 @@ def estimates_page(rows: Sequence[Row]) -> str:
     return f"""# What a board takes a link for
 
 Estimated over true rate of messages, read once per control step, medians over runs. Bars: median
-within 10 %, 90 % of the readings within 25 %. {n_met} of {len(lines) - 1} cells meet both.
+within 10 %, 90 % of the readings within 25 %. {n_met} of {len(lines) - 1} cells meet both. Board
+and server go before all else that the machine does: a late processor is not to be measured.
 
 {markdown(lines)}
 
@@ -192,8 +193,9 @@ def changes_page(rows: Sequence[Row]) -> str:
 The rate of a link changes by ten times. Known: the estimate is within 25 % of the new rate, as it
 is read at each control step and before each request. Requests until then: sent on the new link,
 with 0.1 s for an answer. Bar: one at most, and where none is sent {changes.KNOWN_S:g} s at most,
-the period in which an idle link is probed. {n_met} of {n_all} changes meet it. Right afterwards:
-share of the later readings within 25 %.
+the period in which an idle link is probed. {n_met} of {n_all} changes meet it; a second
+request leaves where the first one and a train after it take longer than the 0.1 s between two.
+Right afterwards: share of the later readings within 25 %.
 
 {markdown(lines)}
 

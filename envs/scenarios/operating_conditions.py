@@ -51,7 +51,7 @@ class OperatingConditions:
 
     Attributes:
         link_bps: uplink rate.
-        rtt_s: round-trip time without payload.
+        rtt_s: round-trip time of an empty call.
         server_load: busy share of the server as it reports it.
         arrival_hz: request rate.
         ambient_c: air temperature.

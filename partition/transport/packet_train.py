@@ -32,6 +32,9 @@ _GAP = 1.6
 """Between two messages, in times of what is usual in the train: nothing was sent in between."""
 _GAP_S = 0.001
 """Less than this is rather a thread that came late."""
+_WAKING_S = 0.0002
+"""That the first answer comes later than the others, for it wakes the threads on its way; measured
+as a bias of 2 to 5 % of all rates."""
 _SHORTEST_S = 1e-4
 
 
@@ -97,8 +100,11 @@ class Train:
         usual_s = statistics.median_low(gaps_s)
         close = gaps_s
         if self.n_bytes > _SURE_BYTES:
-            close = [gap_s for gap_s in gaps_s if gap_s <= max(_GAP * usual_s, usual_s + _GAP_S)]
-        elapsed_s = max(sum(close), _SHORTEST_S)
+            # Messages end where packets do, one sooner or later.
+            packet_s = usual_s * min(_PACKET_BYTES / self.message_bytes, 1.0)
+            most_s = max(_GAP * usual_s, usual_s + _GAP_S) + packet_s
+            close = [gap_s for gap_s in gaps_s if gap_s <= most_s]
+        elapsed_s = max(sum(close) + _WAKING_S * (gaps_s[0] in close), _SHORTEST_S)
         waited_s = arrived_s[0] - began_s - elapsed_s / len(close)
         return Spread(len(close) * self._message_bits, elapsed_s, waited_s, began_s)
 

@@ -23,7 +23,7 @@ CONSTANT = {
     "description": '"Nothing changes."',
     "eta": "0.5",
     "link.rate_mbps": "50.0",
-    "link.rtt_ms": "4.0",
+    "link.rtt_ms": "2.5",  # 4 ms with CALL_S
     "link.radio_w": "1.0",
     "link.radio_w_per_mbps": "0.01",
     "server.gflop_per_s": "150.0",
