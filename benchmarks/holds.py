@@ -64,7 +64,7 @@ def judged(world: SimConfig) -> HoldResult:
         return run_episodes(world, decider, seeds)
 
     static = best_static(world, search_seeds(0, N_FITTED))
-    return HoldResult(static.action, *map(episodes, (static, Oracle())))
+    return HoldResult(static.action, episodes(static), episodes(Oracle()))
 
 
 def cost_line(device: str, pinned: HoldResult, capped: HoldResult) -> list[str]:

@@ -32,6 +32,8 @@ LOADED_HZ = tuple(float(hz) for hz in np.geomspace(1.5, 32.0, 5).round(3))
 """The same on boards with other work."""
 LOADED_SHARE = 0.5
 """Share of a core that other programs take there; between and beyond, the factors are linear."""
+LEAST_HZ = 1e-6
+"""Keeps logarithms finite; below the lowest rate the factors stay."""
 LARGEST_LOAD = 0.8
 """Beyond this they stay."""
 EVEN_JITTER = 0.1
@@ -282,7 +284,9 @@ def _weights(rate_hz: Floats, scv: Floats, load: Floats) -> tuple[Indices, Singl
     indices, weights, first = [], [], 0
     for group, share in zip(GROUPS, shares, strict=True):
         places = np.interp(
-            np.log(rate_hz), np.log(group.rates_hz), np.arange(len(group.rates_hz), dtype=float)
+            np.log(np.maximum(rate_hz, LEAST_HZ)),
+            np.log(group.rates_hz),
+            np.arange(len(group.rates_hz), dtype=float),
         )
         low = np.minimum(places.astype(np.int64), len(group.rates_hz) - 2)
         over = places - low
