@@ -81,7 +81,8 @@ class BatchedSimulator:
         new, old = actions[:, -1], self._action[:, -1]
         costs, sent = _blended(self._rows, new, old, thinking)
         clocks = self._effective(clocks_hz, self._clocks_hz, thinking)
-        response = self._respond(costs, sent, clocks, now, self._backlog, self._blocked_s)
+        top = Clocks(*self._allowed_hz([np.full(self.n, t[-1]) for t in self._tables], now))
+        response = self._respond(costs, sent, clocks, now, self._backlog, self._blocked_s, top)
         switched = (actions != self._action).mean(axis=1) * world.effects.switching_cost
         self._warm(response.power_w, now)
         self._clocks_hz = clocks_hz
@@ -237,6 +238,7 @@ class BatchedSimulator:
         now: OperatingConditions,
         backlog: Floats,
         blocked_s: Floats,
+        top: Clocks | None = None,
     ) -> Response:
         world = self.world
         now = replace(now, rtt_s=now.rtt_s * sent)
@@ -247,7 +249,7 @@ class BatchedSimulator:
             paused_s = np.minimum(now.decision_s, LONGEST_PAUSE * world.step_s)
             closed_s = paused_s if closed_s is None else paused_s + closed_s
         around = (now, backlog, world.step_s, world.effects)
-        return respond(world.device, costs, clocks, *around, closed_s=closed_s)
+        return respond(world.device, costs, clocks, *around, closed_s=closed_s, top=top)
 
     def _asked_hz(self, actions: Indices) -> list[Floats]:
         """Clocks that the actions ask for, in the order of `DOMAINS`."""

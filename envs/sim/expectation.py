@@ -8,6 +8,7 @@ import numpy as np
 
 from envs.arrays import Floats
 from envs.sim.clocks import Clocks
+from envs.sim.finishing import finish, top_clocks
 from envs.sim.split_costs import SplitCosts
 from hw.device.model import DeviceModel
 
@@ -82,12 +83,13 @@ class ModelErrorRatios:
         if self._device is None:
             return
         cpu_s, gpu_s = costs.head.busy_s(clocks.cpu_hz, clocks.gpu_hz, clocks.emc_hz)
-        fixed_s = costs.head.fixed_s
+        edge_s, more_j = costs.head.fixed_s + cpu_s + gpu_s, np.zeros(1)
         if seen.fell_back.any():
-            more = costs.tail.busy_s(clocks.cpu_hz, clocks.gpu_hz, clocks.emc_hz)
-            cpu_s, gpu_s = cpu_s + seen.fell_back * more[0], gpu_s + seen.fell_back * more[1]
-            fixed_s = fixed_s + seen.fell_back * costs.tail.fixed_s
-        self.latency = _follow(self.latency, seen.edge_s, fixed_s + cpu_s + gpu_s)
+            top, one = top_clocks(self._device, costs.wire_bytes), np.ones(1)
+            more = finish(self._device, costs.tail, clocks, top, one, 0.0 * one)
+            edge_s = edge_s + seen.fell_back * more.total_s
+            more_j = more.busy_j(self._device, clocks, one) + more.idle_j(self._device, clocks)
+        self.latency = _follow(self.latency, seen.edge_s, edge_s)
         send_s = costs.wire_bytes * 8.0 / link.rate_bps
         board_w = self._device.power.total_w(
             clocks.cpu_hz,
@@ -98,7 +100,8 @@ class ModelErrorRatios:
             traffic_bytes_per_s=seen.served_hz * costs.traffic_bytes,
         )
         radio_w = seen.served_hz * np.minimum(send_s, seen.away_s) * link.radio_w
-        self.power = _follow(self.power, seen.power_w, board_w + radio_w)
+        more_w = seen.served_hz * seen.fell_back * more_j
+        self.power = _follow(self.power, seen.power_w, board_w + more_w + radio_w)
         self._update_away(costs, link, send_s, seen)
 
     def _update_away(
