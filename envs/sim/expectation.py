@@ -89,6 +89,8 @@ class ModelErrorRatios:
             more = finish(self._device, costs.tail, clocks, top, one, 0.0 * one)
             edge_s = edge_s + seen.fell_back * more.total_s
             more_j = more.busy_j(self._device, clocks, one) + more.idle_j(self._device, clocks)
+            memory_j_per_byte = self._device.power.memory_j_per_byte
+            more_j = more_j + costs.tail_traffic_bytes * memory_j_per_byte
         self.latency = _follow(self.latency, seen.edge_s, edge_s)
         send_s = costs.wire_bytes * 8.0 / link.rate_bps
         board_w = self._device.power.total_w(

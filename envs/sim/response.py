@@ -298,7 +298,9 @@ def _power_w(
     busy_j = (head.cpu_s * free_w + memory_j) + head.gpu_s * gpu_w
     raised_j = np.zeros(1, dtype=fell_back.dtype)
     if fell_back.any():
-        busy_j = busy_j + fell_back * tail.busy_j(device, clocks, 1.0 - now.background_load)
+        tail_j = tail.busy_j(device, clocks, 1.0 - now.background_load)
+        tail_j = tail_j + costs.tail_traffic_bytes * model.memory_j_per_byte
+        busy_j = busy_j + fell_back * tail_j
         raised_j = fell_back * tail.idle_j(device, clocks)
     other_w = cpu_w * now.background_load
     if now.build is not None:
