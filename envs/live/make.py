@@ -15,7 +15,8 @@ from envs.edge_env import EdgeSplitEnv
 from envs.errors import EnvError
 from envs.governed.table import GovernedTable
 from envs.live.cloud_link import CloudLink
-from envs.live.plant import STEP_S, BoardPacer, LivePlant, live_layout
+from envs.live.pacer import BoardPacer
+from envs.live.plant import STEP_S, LivePlant, live_layout
 from envs.live.requests import MAX_WAITING, ApplicationRequests, Inputs, ScenarioRequests
 from envs.objective import Objective
 from envs.plant import Layout
@@ -134,7 +135,7 @@ def make_live(
         opening.callback(opened.close)
         layout = live_layout(opened, folder, max_power_w or math.nan)
         accept(layout)
-        pipeline = _pipeline(opened, folder, client, execution)
+        pipeline = _pipeline(opened, folder, client, execution, hold)
         _check_period(opened)
         _check_temperature(opened)
         _warn_of_an_idle_gpu(opened, pipeline)
@@ -163,9 +164,11 @@ def make_live(
 
 
 def _pipeline(
-    board: Board, folder: ModelFolder, client: CloudClient | None, execution: Execution
+    board: Board, folder: ModelFolder, client: CloudClient | None, execution: Execution, hold: Hold
 ) -> SplitPipeline:
-    pacer = BoardPacer(board, folder.routes)
+    # A governor below a cap takes longer to go up than the cap does.
+    is_pinned = hold is not Hold.CAP or "clocks" in board.modelled
+    pacer = BoardPacer(board, folder.routes, may_raise=is_pinned)
     runtime = SplitRuntime(folder, execution=execution)
     pipeline = SplitPipeline(folder, runtime, client, pacer)
     pipeline.warm_up()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,14 +22,11 @@ from envs.plant import Axis, Indices, Layout, Outcome, Readings
 from envs.scenarios.episodes import EpisodeConditions
 from envs.scenarios.operating_conditions import OperatingConditions
 from envs.scenarios.scenario import Scenario
-from envs.sim.clocks import DOMAINS, clock_tables
 from envs.sim.expectation import Link
 from hw.base import Board
 from partition.edge.pipeline import InferenceResult, SplitPipeline
 from partition.errors import PartitionError
-from partition.model.cost import Cost
 from partition.model.folder import ModelFolder
-from partition.model.routes import Route, RouteOption
 from partition.providers.session import RUNTIME_ERRORS
 
 STEP_S = 0.25
@@ -52,40 +49,6 @@ class ServedRequest:
     latency_s: float
     met_deadline: bool
     agrees: bool | None
-
-
-class BoardPacer:
-    """Makes the pipeline's edge compute take as long as on the board, which may be modelled."""
-
-    def __init__(self, board: Board, options: Sequence[RouteOption]) -> None:
-        """Remember what each of the network's routes demands."""
-        self._board = board
-        self._options = {option.route: option for option in options}
-
-    def edge(self, route: Route) -> AbstractContextManager[object]:
-        """Pace what runs before anything is sent."""
-        return self._run(self._options[route].edge)
-
-    def fallback(self, route: Route) -> AbstractContextManager[object]:
-        """Pace what is left to do on the board when no answer comes."""
-        return self._run(self._options[route].fallback)
-
-    def fallback_s(self, route: Route) -> float | None:
-        """Time of that by the board's model at the clocks in force, s; None without a model."""
-        device = self._board.device
-        if device is None:
-            return None
-        work = self._options[route].fallback
-        demand = device.network.demand(work.flops, work.traffic_bytes, work.kernels)
-        applied = self._board.applied
-        clocks_hz = (
-            float(applied[name].applied_hz if name in applied else table[-1])
-            for name, table in zip(DOMAINS, clock_tables(device), strict=True)
-        )
-        return float(device.latency_s(demand, *clocks_hz))
-
-    def _run(self, work: Cost) -> AbstractContextManager[object]:
-        return self._board.pace(work.flops, work.traffic_bytes, work.kernels)
 
 
 class LivePlant:

@@ -83,8 +83,9 @@ class BatchedSimulator:
         costs, sent = _blended(self._rows, new, old, thinking)
         clocks = self._effective(clocks_hz, self._clocks_hz, thinking)
         governed = self._governed(now, actions)
+        top = Clocks(*self._allowed_hz([np.full(self.n, t[-1]) for t in self._tables], now))
         waiting = (self._backlog, self._blocked_s)
-        response = self._respond(costs, sent, clocks, now, *waiting, governed)
+        response = self._respond(costs, sent, clocks, now, *waiting, governed, top)
         switched = (actions != self._action).mean(axis=1) * world.effects.switching_cost
         self._warm(response.power_w, now)
         self._clocks_hz = clocks_hz
@@ -252,6 +253,7 @@ class BatchedSimulator:
         backlog: Floats,
         blocked_s: Floats,
         governed: GovernedFactors | None,
+        top: Clocks | None = None,
     ) -> Response:
         world = self.world
         now = replace(now, rtt_s=now.rtt_s * sent)
@@ -262,7 +264,8 @@ class BatchedSimulator:
             paused_s = np.minimum(now.decision_s, LONGEST_PAUSE * world.step_s)
             closed_s = paused_s if closed_s is None else paused_s + closed_s
         around = (now, backlog, world.step_s, world.effects)
-        return respond(world.device, costs, clocks, *around, closed_s=closed_s, governed=governed)
+        moved = {"governed": governed, "top": top}
+        return respond(world.device, costs, clocks, *around, closed_s=closed_s, **moved)
 
     def _asked_hz(self, actions: Indices) -> list[Floats]:
         """Clocks that the actions ask for, in the order of `DOMAINS`."""

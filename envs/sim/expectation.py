@@ -9,6 +9,7 @@ import numpy as np
 from envs.arrays import Floats
 from envs.governed.table import GovernedFactors
 from envs.sim.clocks import Clocks
+from envs.sim.finishing import finish, top_clocks
 from envs.sim.split_costs import SplitCosts
 from hw.device.model import DeviceModel
 
@@ -94,13 +95,16 @@ class ModelErrorRatios:
         moved = governed or as_pinned
         cpu_s, gpu_s = costs.head.busy_s(clocks.cpu_hz, clocks.gpu_hz, clocks.emc_hz)
         cpu_s, gpu_s = cpu_s * moved.head, gpu_s * moved.head
-        fixed_s = costs.head.fixed_s
+        edge_s, more_j = costs.head.fixed_s + cpu_s + gpu_s, np.zeros(1)
         if seen.fell_back.any():
-            more = costs.tail.busy_s(clocks.cpu_hz, clocks.gpu_hz, clocks.emc_hz)
-            more_share = seen.fell_back * moved.tail
-            cpu_s, gpu_s = cpu_s + more_share * more[0], gpu_s + more_share * more[1]
-            fixed_s = fixed_s + seen.fell_back * costs.tail.fixed_s
-        self.latency = _follow(self.latency, seen.edge_s, fixed_s + cpu_s + gpu_s)
+            top, one = top_clocks(self._device, costs.wire_bytes), np.ones(1)
+            more = finish(self._device, costs.tail, clocks, top, moved.tail, 0.0 * one)
+            edge_s = edge_s + seen.fell_back * more.total_s
+            more_j = more.busy_j(self._device, clocks, one) * moved.work
+            more_j = more_j + more.idle_j(self._device, clocks)
+            memory_j_per_byte = self._device.power.memory_j_per_byte
+            more_j = more_j + costs.tail_traffic_bytes * memory_j_per_byte
+        self.latency = _follow(self.latency, seen.edge_s, edge_s)
         send_s = costs.wire_bytes * 8.0 / link.rate_bps
         power, hz = self._device.power, (clocks.cpu_hz, clocks.gpu_hz, clocks.emc_hz)
         board_w = power.total_w(
@@ -112,7 +116,8 @@ class ModelErrorRatios:
         if governed is not None:
             board_w = board_w - (1.0 - governed.rest) * power.idle_w(*hz)
         radio_w = seen.served_hz * np.minimum(send_s, seen.away_s) * link.radio_w
-        self.power = _follow(self.power, seen.power_w, board_w + radio_w)
+        more_w = seen.served_hz * seen.fell_back * more_j
+        self.power = _follow(self.power, seen.power_w, board_w + more_w + radio_w)
         self._update_away(costs, link, send_s, seen)
 
     def _update_away(

@@ -20,10 +20,11 @@ from envs.scenarios.operating_conditions import OperatingConditions
 from envs.sim import latency
 from envs.sim.clocks import Clocks
 from envs.sim.effects import Effects
+from envs.sim.finishing import Busy, Finish, busy, finish, top_clocks
 from envs.sim.hiccups import Hiccups
 from envs.sim.split_costs import SplitCosts
 from envs.sim.waiting import Queue
-from hw.device.model import Demand, DeviceModel
+from hw.device.model import DeviceModel
 from partition.edge.offload_rule import is_hopeless, patience_s
 
 MAX_BACKLOG = 4.0
@@ -82,19 +83,11 @@ class Response:
         return np.minimum(self.served_hz * busy_s, 1.0)
 
 
-class Busy(NamedTuple):
-    """Time that a piece of the network takes on the board."""
-
-    cpu_s: Floats
-    gpu_s: Floats
-    total_s: Floats
-
-
 class Work(NamedTuple):
     """What one request takes on the board: the head, after a fallback the tail too."""
 
     head: Busy
-    tail: Busy
+    tail: Finish
     edge_s: Floats
 
 
@@ -125,6 +118,7 @@ def respond(
     *,
     closed_s: Floats | None = None,
     governed: GovernedFactors | None = None,
+    top: Clocks | None = None,
 ) -> Response:
     """Serve one control step.
 
@@ -139,8 +133,9 @@ def respond(
         effects: that are simulated.
         closed_s: time from its beginning during which nobody is served, if any.
         governed: what governors below the clocks come to; None where clocks are pinned.
+        top: the highest clocks that the board may have; None: the device's.
     """
-    service = _serve(costs, clocks, now, governed)
+    service = _serve(device, costs, clocks, now, governed, top)
     service_s = service.work.edge_s + service.away_s
     hiccups = _hiccups(service, now, effects)
     offered = backlog + now.arrival_hz * step_s
@@ -204,7 +199,11 @@ def _queue(
     effects: Effects,
 ) -> tuple[Queue, Floats]:
     """What waits during the step, and how long the board serves nobody in the next one."""
-    before_s, after_s = (_waiting_s(waiting, takes_s, now) for waiting in (backlog, kept))
+    # Who has waited while `MAX_BACKLOG` others came is dropped when it would be its turn, however
+    # long a request takes: who is served then has waited for between that and one less.
+    each_s = np.minimum(takes_s, 1.0 / now.arrival_hz)
+    most = MAX_BACKLOG - 0.5
+    before_s, after_s = np.minimum(backlog, most) * each_s, np.minimum(kept, most) * each_s
     blocked_s = np.zeros_like(kept)
     if closed_s is not None:
         before_s = before_s + closed_s
@@ -230,16 +229,6 @@ def _latency(
     return latency.with_expected(found, service_s, now, hiccups)
 
 
-def _waiting_s(backlog: Floats, takes_s: Floats, now: OperatingConditions) -> Floats:
-    """Time that waiting requests stand for.
-
-    Who has waited while `MAX_BACKLOG` others came is dropped when it would be its turn, however
-    long a request takes: who is served then has waited between that and one less.
-    """
-    each_s = np.minimum(takes_s, 1.0 / now.arrival_hz)
-    return np.asarray(np.minimum(backlog, MAX_BACKLOG - 0.5) * each_s)
-
-
 def _open_s(closed_s: Floats | None, step_s: float) -> Floats | float:
     """Time of a step in which requests are served."""
     return step_s if closed_s is None else np.maximum(step_s - closed_s, 0.0)
@@ -261,12 +250,17 @@ def _hiccups(service: _Service, now: OperatingConditions, effects: Effects) -> H
 
 
 def _serve(
-    costs: SplitCosts, clocks: Clocks, now: OperatingConditions, governed: GovernedFactors | None
+    device: DeviceModel,
+    costs: SplitCosts,
+    clocks: Clocks,
+    now: OperatingConditions,
+    governed: GovernedFactors | None,
+    top: Clocks | None,
 ) -> _Service:
     """Follow one request through the board, the link and the server."""
     slowdown = now.slowdown if now.build is None else now.slowdown * now.build.work
     slower = (slowdown * governed.head, slowdown * governed.tail) if governed else (slowdown,) * 2
-    head = _busy(costs.head, clocks, slower[0], now.background_load)
+    head = busy(costs.head, clocks, slower[0], now.background_load)
     send_s = costs.wire_bytes * 8.0 / now.link_bps
     idle = (1.0 - now.server_load) * (1.0 - now.hidden_load)
     cloud_s = costs.tail_flops / (now.server_flops_per_s * idle)
@@ -274,7 +268,8 @@ def _serve(
     expected_s = away_s
     if (link := now.believed_link) is not None:
         expected_s = costs.wire_bytes * 8.0 / link.link_bps + link.rtt_s + cloud_s
-    tail = _busy(costs.tail, clocks, slower[1], now.background_load)
+    top = top or top_clocks(device, costs.wire_bytes)
+    tail = finish(device, costs.tail, clocks, top, slower[1], now.background_load)
     left_s = now.latency_target_s - head.total_s
     waits_s = patience_s(left_s, tail.total_s, expected_s)
     sent = (costs.wire_bytes > 0.0) & ~is_hopeless(expected_s, waits_s)
@@ -282,12 +277,6 @@ def _serve(
     edge_s = head.total_s + late * tail.total_s
     away_s = np.minimum(away_s, waits_s) * sent
     return _Service(Work(head, tail, edge_s), send_s * sent, away_s, late, sent, waits_s, left_s)
-
-
-def _busy(demand: Demand, clocks: Clocks, slowdown: Floats, background_load: Floats) -> Busy:
-    cpu_s, gpu_s = demand.busy_s(clocks.cpu_hz, clocks.gpu_hz, clocks.emc_hz)
-    cpu_s, gpu_s = cpu_s * (slowdown / (1.0 - background_load)), gpu_s * slowdown
-    return Busy(cpu_s, gpu_s, (demand.fixed_s + cpu_s) + gpu_s)
 
 
 def _power_w(
@@ -313,15 +302,21 @@ def _power_w(
     head, tail, _ = service.work
     memory_j = costs.traffic_bytes * model.memory_j_per_byte
     busy_j = (head.cpu_s * free_w + memory_j) + head.gpu_s * gpu_w
+    raised_j = np.zeros(1, dtype=fell_back.dtype)
     if fell_back.any():
-        busy_j = busy_j + fell_back * (tail.cpu_s * free_w + tail.gpu_s * gpu_w)
+        tail_j = tail.busy_j(device, clocks, 1.0 - now.background_load)
+        finished_j = fell_back * (costs.tail_traffic_bytes * model.memory_j_per_byte)
+        memory_j = memory_j + finished_j
+        busy_j = busy_j + (fell_back * tail_j + finished_j)
+        raised_j = fell_back * tail.idle_j(device, clocks)
     other_w = cpu_w * now.background_load
     if governed is not None:
         idle_w, other_w = idle_w * governed.rest, other_w * governed.rest
         busy_j = memory_j + (busy_j - memory_j) * governed.work
     if now.build is not None:
         idle_w, busy_j = idle_w * now.build.idle_power, busy_j * now.build.busy_power
+        raised_j = raised_j * now.build.idle_power
         other_w = other_w * now.build.busy_power
     radio_w = now.radio_w + now.radio_w_per_bps * now.link_bps
     radio_j = np.minimum(service.send_s, service.away_s) * radio_w
-    return np.asarray((idle_w + other_w) + served_hz * (busy_j + radio_j))
+    return np.asarray((idle_w + other_w) + served_hz * (busy_j + raised_j + radio_j))

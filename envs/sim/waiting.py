@@ -88,21 +88,16 @@ def by_chance(
         now: operating conditions.
         hiccups: those held up, if any.
     """
+    some = now.arrival_scv
     nobody = np.zeros_like(service_s * now.arrival_hz)
-    found = Wait(nobody, nobody, nobody)
-    if now.arrival_scv.any():
+    even = found = Wait(nobody, nobody, nobody)
+    if hiccups is not None and (some < 1.0).any():
+        even = found = _periodic(service_s, room_s, now.arrival_hz, hiccups)
+    if some.any():
         found = _poisson(service_s, room_s, now.arrival_hz, hiccups)
-        found = Wait(*(now.arrival_scv * part for part in found))
-    if hiccups is not None and (now.arrival_scv < 1.0).any():
-        even = np.maximum(1.0 - now.arrival_scv, 0.0)
-        found = Wait(
-            *(
-                one + even * other
-                for one, other in zip(
-                    found, _periodic(service_s, room_s, now.arrival_hz, hiccups), strict=True
-                )
-            )
-        )
+    if some.any() and (some != 1.0).any():
+        rest = np.maximum(1.0 - some, 0.0)
+        found = Wait(*(some * one + rest * other for one, other in zip(found, even, strict=True)))
     bounded_s = (
         found.mean_s
         * most_s

@@ -131,6 +131,13 @@ def test_falling_back_costs_the_boards_energy(serve):
     assert fell_back.energy_j[0] > served.energy_j[0]
 
 
+def test_finishing_moves_what_the_rest_of_the_network_moves(serve, device, costs):
+    around = {"link_bps": 1e4, "radio_w": 0.0, "radio_w_per_bps": 0.0}
+    finished, whole = (serve(split, **around).energy_j[0] for split in (CLOUD, EDGE))
+    assert costs.tail_traffic_bytes[CLOUD] == costs.traffic_bytes[EDGE] > 0.0
+    assert finished == pytest.approx(whole)
+
+
 def test_latencies_scatter_by_five_percent_around_the_target(serve, edge_s):
     head_s, _ = edge_s(EDGE)
     shares = [

@@ -284,3 +284,18 @@ class TestTrains:
             elapsed_s = 0.001 if bunched else 0.01
             link.estimator.spread(Spread(1e5, elapsed_s, 0.0035 + 0.009 * bunched, 0.0))
         assert link.estimator.estimate().rate_bps == pytest.approx(10e6, rel=0.1)
+
+
+def test_a_deadline_that_is_too_short_for_the_link_shows_nothing_of_it():
+    link = SimulatedLink(50e6, rtt_s=0.045, pauses=0.0)
+    for n_bytes in (24, 24, 24, *[150_000] * 20):
+        link.send(n_bytes)
+    before = link.estimator.estimate()
+    for _ in range(20):
+        link.clock.sleep(0.035)
+        link.estimator.missed(150_000, 0.035)
+    after = link.estimator.estimate()
+    assert after.rate_bps == before.rate_bps
+    assert after.confidence > 0.9 * before.confidence
+    link.estimator.missed(150_000, 0.35)
+    assert link.estimator.estimate().confidence < before.confidence

@@ -148,6 +148,23 @@ class ModelledTimer:
         return self.finish_s
 
 
+def test_the_first_run_of_a_session_says_nothing_of_the_next(tiny, image):
+    built = set()
+
+    class SlowToBuild(SplitRuntime):
+        def tail(self, point, tensors):
+            if point.index not in built:
+                built.add(point.index)
+                time.sleep(0.08)
+            return super().tail(point, tensors)
+
+    client = SlowClient()
+    pipeline = SplitPipeline(tiny, SlowToBuild(tiny), client, ModelledTimer(0.01))
+    pipeline.warm_up()
+    pipeline.infer(image, Route(1), 0.1)
+    assert client.deadlines_s[0] > 0.07
+
+
 @pytest.mark.parametrize(
     ("finish_s", "expected_s", "waits"),
     [
