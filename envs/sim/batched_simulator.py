@@ -264,8 +264,9 @@ class BatchedSimulator:
             paused_s = np.minimum(now.decision_s, LONGEST_PAUSE * world.step_s)
             closed_s = paused_s if closed_s is None else paused_s + closed_s
         around = (now, backlog, world.step_s, world.effects)
-        moved = {"governed": governed, "top": top}
-        return respond(world.device, costs, clocks, *around, closed_s=closed_s, **moved)
+        return respond(
+            world.device, costs, clocks, *around, closed_s=closed_s, governed=governed, top=top
+        )
 
     def _asked_hz(self, actions: Indices) -> list[Floats]:
         """Clocks that the actions ask for, in the order of `DOMAINS`."""

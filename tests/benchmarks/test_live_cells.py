@@ -18,8 +18,7 @@ from benchmarks.live.relay import Direction
 from benchmarks.live.rows import Rows
 from envs.errors import EnvError
 from hw.device.model import DeviceModel
-
-POSSIBLE = os.geteuid() == 0 and link.TUN.exists()
+from tests.live_rows import POSSIBLE, row, skip_if_busy
 
 
 @pytest.fixture
@@ -115,19 +114,6 @@ class TestRows:
         assert path.read_text() == "x,y\n1,2\n"
 
 
-def row(**changes):
-    """A run that is as simulated."""
-    compared = {
-        f"{side}_{name}": "1"
-        for name in ("latency_s", "p95_s", "energy_j", "cost", "in_time")
-        for side in ("live", "sim")
-    }
-    fell_back = {"live_fell_back": "0", "sim_fell_back": "0"}
-    about = {"requests": "200", "tries": "1", "control_off": "0.01", "gflop_per_s": "100"}
-    key = {"board": "sim", "action": CONTROL, "rate_mbps": "10", "rtt_ms": "3.5", "repeat": "0"}
-    return key | about | compared | fell_back | changes
-
-
 class TestPage:
     def test_what_is_as_simulated_misses_nothing(self):
         page = actions_page([row(), row(repeat="1", live_latency_s="1.02")])
@@ -207,19 +193,6 @@ def test_the_emulated_board_is_described_with_the_speed_of_this_machine(lite0, t
 
 TRIES = 2
 """Whatever else runs here disturbs one run or another; a fault is there in each."""
-BUSY = 0.05
-"""Of a machine on which the board's own computing takes so much longer, nothing can be said."""
-
-
-def skip_if_busy(found):
-    """Say nothing of a fault where the machine disturbed every run."""
-    off = min(float(each["control_off"]) for each in found)
-    load, n_cores = os.getloadavg()[0], os.cpu_count() or 1
-    if off > BUSY or load > n_cores:
-        pytest.skip(
-            f"this machine is too busy: the board alone takes {off:.0%} longer, and {load:.1f} "
-            f"processes want {n_cores} cores"
-        )
 
 
 def is_close(found, bounds):

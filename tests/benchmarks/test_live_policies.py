@@ -26,7 +26,7 @@ from benchmarks.live.readings import KEY as READING_KEY
 from benchmarks.live.readings import reading_rows, readings_table
 from benchmarks.live.rows import Rows
 from envs.errors import EnvError
-from tests.benchmarks.test_live import POSSIBLE, row, skip_if_busy
+from tests.live_rows import POSSIBLE, row, skip_if_busy
 
 TURNS = Course("in turn", (50.0, 50.0, 0.5), 3.5)
 
