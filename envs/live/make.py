@@ -167,8 +167,7 @@ def _pipeline(
     board: Board, folder: ModelFolder, client: CloudClient | None, execution: Execution, hold: Hold
 ) -> SplitPipeline:
     # A governor below a cap takes longer to go up than the cap does.
-    is_pinned = hold is not Hold.CAP or "clocks" in board.modelled
-    pacer = BoardPacer(board, folder.routes, may_raise=is_pinned)
+    pacer = BoardPacer(board, folder.routes, may_raise=hold is not Hold.CAP)
     runtime = SplitRuntime(folder, execution=execution)
     pipeline = SplitPipeline(folder, runtime, client, pacer)
     pipeline.warm_up()

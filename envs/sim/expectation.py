@@ -97,7 +97,8 @@ class ModelErrorRatios:
         cpu_s, gpu_s = cpu_s * moved.head, gpu_s * moved.head
         edge_s, more_j = costs.head.fixed_s + cpu_s + gpu_s, np.zeros(1)
         if seen.fell_back.any():
-            top, one = top_clocks(self._device, costs.wire_bytes), np.ones(1)
+            one, is_pinned = np.ones(1), governed is None
+            top = top_clocks(self._device, costs.wire_bytes) if is_pinned else clocks
             more = finish(self._device, costs.tail, clocks, top, moved.tail, 0.0 * one)
             edge_s = edge_s + seen.fell_back * more.total_s
             more_j = more.busy_j(self._device, clocks, one) * moved.work

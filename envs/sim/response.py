@@ -268,7 +268,10 @@ def _serve(
     expected_s = away_s
     if (link := now.believed_link) is not None:
         expected_s = costs.wire_bytes * 8.0 / link.link_bps + link.rtt_s + cloud_s
-    top = top or top_clocks(device, costs.wire_bytes)
+    if governed is not None:
+        top = clocks  # below a cap the governors go up by themselves
+    elif top is None:
+        top = top_clocks(device, costs.wire_bytes)
     tail = finish(device, costs.tail, clocks, top, slower[1], now.background_load)
     left_s = now.latency_target_s - head.total_s
     waits_s = patience_s(left_s, tail.total_s, expected_s)
