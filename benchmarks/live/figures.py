@@ -120,8 +120,9 @@ def server_gflop_per_s(
     ]
     # The time of a short tail is rather that of copying and waking up.
     telling = [each for each in seen if each[0] >= TELLING_SHARE * flops[0]] or seen
-    speeds = [tail / seconds / 1e9 for tail, seconds in telling if tail and seconds]
-    return float(np.median(speeds)) if speeds else usual
+    # All of it over all of the time: compared are means, and slow replies are in them.
+    work, time_s = (sum(values) for values in zip(*telling, strict=True)) if telling else (0, 0.0)
+    return work / time_s / 1e9 if work and time_s else usual
 
 
 def world_of(
