@@ -18,6 +18,7 @@ import numpy as np
 
 from agents.deployed.concurrent import ConcurrentDecider
 from agents.deployed.run_folder import Decide, RunFolder
+from common import command
 from deploy import PATIENCE_S
 from envs.edge_env import EdgeSplitEnv
 from envs.live.make import make_live
@@ -136,7 +137,9 @@ def _request(served: ServedRequest) -> dict[str, Any]:
     }
 
 
-def _main() -> None:
+def main() -> None:
+    """Run the process."""
+
     def say(line: str) -> None:
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
@@ -145,4 +148,4 @@ def _main() -> None:
 
 
 if __name__ == "__main__":
-    _main()
+    sys.exit(command.run(main))

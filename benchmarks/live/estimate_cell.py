@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from common import command
 from envs.live.cloud_link import CloudLink
 from envs.live.plant import STEP_S
 from partition.codec.codec import Codec
@@ -92,6 +93,11 @@ def run(cell: EstimateCell) -> list[Reading]:
     return seen
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the process."""
     found = [reading._asdict() for reading in run(EstimateCell(**json.loads(sys.argv[1])))]
     sys.stdout.write(json.dumps(found) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main))

@@ -24,6 +24,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from common import command
 from tests.partition.netns import CLOUD_ADDRESS, EDGE_ADDRESS
 
 _TUNSETIFF, _IFF_TUN, _IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
@@ -111,12 +112,12 @@ def _tun(namespace: str, name: str, address: str, peer: str) -> int:
         enter(home)
         os.close(home)
         os.close(there)
-    for command in (
+    for line in (
         f"address add {address} peer {peer} dev {name}",
         f"link set {name} mtu {_MTU_BYTES} txqueuelen {_QUEUE_PACKETS} up",
         "link set lo up",
     ):
-        subprocess.run(["ip", "-n", namespace, *command.split()], check=True, timeout=20)
+        subprocess.run(["ip", "-n", namespace, *line.split()], check=True, timeout=20)
     return device
 
 
@@ -142,7 +143,8 @@ def relay(edge: int, cloud: int, rate_bps: float, rtt_s: float) -> None:
             up.follow(now_s, json.loads(text))
 
 
-def _main() -> None:
+def main() -> None:
+    """Run the process."""
     edge, cloud, rate_bps, rtt_s = sys.argv[1:]
     # A link does not wait for a processor.
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
@@ -156,4 +158,4 @@ def _main() -> None:
 
 
 if __name__ == "__main__":
-    _main()
+    sys.exit(command.run(main))

@@ -46,4 +46,4 @@ if __name__ == "__main__":
     RoughDirection.kind = kind
     RoughDirection.begin_s, RoughDirection.end_s = now_s + float(begin_s), now_s + float(end_s)
     relay.Direction = RoughDirection
-    relay._main()
+    relay.main()

@@ -187,11 +187,11 @@ def test_what_owes_to_chance_is_fitted_again_for_each_seed():
 
 def test_a_server_that_nobody_is_told_of_is_judged_apart(jobs):
     told, fixed = (
-        run.measure(replace(jobs[1], decider=name, server_factors=(1.0, 1e-5), n_episodes=1))
+        run.measure(replace(jobs[1], decider=name, server_factors=(1.0, 1e-3), n_episodes=1))
         for name in (REFITTED, "best-static")
     )
-    assert list(told.episodes) == ["steady-wifi", "1e-05@steady-wifi"]
-    slow = [m.episodes["1e-05@steady-wifi"]["cost"][0][0] for m in (told, fixed)]
+    assert list(told.episodes) == ["steady-wifi", "0.001@steady-wifi"]
+    slow = [m.episodes["0.001@steady-wifi"]["cost"][0][0] for m in (told, fixed)]
     usual = [m.episodes["steady-wifi"]["cost"] for m in (told, fixed)]
     assert slow[0] < slow[1]
     assert usual[0] == usual[1]
