@@ -11,6 +11,7 @@ if __name__ == "__main__":
     command.begin()  # before what takes long to import
 
 import argparse
+import json
 import re
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from agents.deployed.run_folder import RunFolder
 from agents.errors import AgentError, RunFolderError
@@ -51,8 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 2
         print(first_line, end="")
         with ShapedLink(int(first_line.rsplit(":", 1)[1]), 1e6 * RATES_MBPS[0]) as link:
-            cuts = _deploy(run, link, providers)
+            cuts, summary = _deploy(run, link, providers)
         server.terminate()
+    if summary:
+        print(_late(summary))
     return _verdict(cuts)
 
 
@@ -90,14 +94,22 @@ def newest_run() -> Path:
 
 def _deploy(
     run: RunFolder, link: ShapedLink, providers: Sequence[str]
-) -> tuple[Counter[str], Counter[str]]:
-    """Run deploy.py, slow the link down half way, and count the cuts of both halves."""
+) -> tuple[tuple[Counter[str], Counter[str]], dict[str, Any]]:
+    """Run deploy.py, slow the link down half way, and count the cuts of both halves.
+
+    Returns:
+        the cuts, and the summary that deploy.py ends with, empty if it ended early.
+    """
     command = ["-u", str(Path(__file__).with_name("deploy.py")), "--run", str(run.path)]
     options = ["--cloud", f"127.0.0.1:{link.port}", "--duration", str(2 * HALF_S), *providers]
+    summary: dict[str, Any] = {}
     cuts: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
     print(f"link shaped to {RATES_MBPS[0]:g} Mbit/s")
-    with _started([*command, *options]) as (_, lines):
+    with _started([*command, *options, "--json"]) as (_, lines):
         for line in lines:
+            if line.startswith("{"):
+                summary = json.loads(line)
+                continue
             print(line, end="", flush=True)
             match = _LINE.match(line)
             if match is None:
@@ -108,7 +120,14 @@ def _deploy(
                 print(f"link shaped to {RATES_MBPS[1]:g} Mbit/s", flush=True)
             elif second % HALF_S > SETTLING_S:
                 cuts[second > HALF_S][match["cut"]] += 1
-    return cuts
+    return cuts, summary
+
+
+def _late(summary: dict[str, Any]) -> str:
+    """Requests that were late, the change of the link included."""
+    asked = summary["requests"] + summary["dropped"]
+    share = 1.0 - (summary["deadline_hit_rate"] or 0.0)
+    return f"{share * asked:.0f} of {asked} requests late ({share:.1%}), the link's change included"
 
 
 def _verdict(cuts: tuple[Counter[str], Counter[str]]) -> int:

@@ -125,7 +125,8 @@ def deploy(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Summ
         n_steps=EPISODE_STEPS,
         max_power_w=run.policy.layout.max_power_w,
         accept=run.policy.check_layout,
-        hold=Hold(arguments.hold),
+        hold=_hold(arguments.hold, run),
+        governed=run.governed(model, arguments.scenario),
         domains=run.domains(arguments.board),
         dry_run=print if arguments.dry_run else None,
         providers=arguments.providers,
@@ -137,6 +138,21 @@ def deploy(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Summ
     finally:
         stop.ignore()
         env.close()
+
+
+def _hold(wanted: str | None, run: RunFolder) -> Hold:
+    """How clocks are held: as the policy was trained, unless told otherwise."""
+    hold = run.hold if wanted is None else Hold(wanted)
+    if (hold is Hold.CAP) != (run.hold is Hold.CAP):
+        logging.warning(
+            "%s was trained to hold clocks by %s, and what it learnt of latency and energy is not "
+            "true by %s; leave --hold out, or train with --hold %s",
+            run.path,
+            run.hold.value,
+            hold.value,
+            "cap" if hold is Hold.CAP else "pin",
+        )
+    return hold
 
 
 def _control(
@@ -204,7 +220,9 @@ def _parser() -> argparse.ArgumentParser:
     boards = f"{describe_boards()}; default %(default)s"
     parser.add_argument("--board", default=SIMULATED, help=boards)
     holds = [hold.value for hold in Hold]
-    parser.add_argument("--hold", choices=holds, default="cap", help="how clocks are held (cap)")
+    parser.add_argument(
+        "--hold", choices=holds, default=None, help="how clocks are held (as the run was trained)"
+    )
     parser.add_argument("--model", default=None, help="model folder (default models/<name>)")
     add_providers_option(parser)
     add_link_options(parser)

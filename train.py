@@ -37,6 +37,7 @@ from agents.tuning.tuner import is_search, tune
 from envs.errors import EnvError
 from envs.sim.build import ALL_SCENARIOS
 from envs.sim.effects import EFFECTS
+from hw.base import Hold
 from hw.boards.registry import SIMULATED, board_names
 from hw.errors import HardwareError
 from partition.cli import add_providers_option, share
@@ -180,6 +181,7 @@ def _config(arguments: argparse.Namespace) -> TrainConfig:
         seed=arguments.seed,
         without=tuple(arguments.without),
         blocking=arguments.blocking,
+        hold=arguments.hold,
         target=arguments.target,
         hyperparams=parsed(arguments.hyperparams),
         runtime=arguments.runtime,
@@ -260,6 +262,13 @@ def _parser() -> argparse.ArgumentParser:
         dest="blocking",
         action="store_true",
         help="simulate boards that serve nothing during a decision; by default they go on",
+    )
+    parser.add_argument(
+        "--hold",
+        choices=[Hold.PIN.value, Hold.CAP.value],
+        default=Hold.PIN.value,
+        help="how the boards hold clocks: pinned, or capped with the device's governors below the "
+        "cap (%(default)s)",
     )
     parser.add_argument("--resume", type=Path, default=None, help="go on with this run folder")
     parser.add_argument("--init", type=Path, default=None, help="fine-tune this run's policy")

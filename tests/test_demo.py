@@ -54,6 +54,13 @@ def test_demo_reads_the_cut_from_the_line_that_deploy_prints():
     assert (match["second"], match["cut"]) == ("12.3", "block3")
 
 
+def test_demo_says_how_many_requests_were_late():
+    summary = {"requests": 216, "dropped": 4, "deadline_hit_rate": 209 / 220}
+    late = "11 of 220 requests late (5.0%), the link's change included"
+    assert demo._late(summary) == late
+    assert demo._late({"requests": 0, "dropped": 2, "deadline_hit_rate": 0.0}).startswith("2 of 2")
+
+
 @pytest.mark.parametrize(
     ("slow", "code"), [(Counter(a=1, b=9), 0), (Counter(a=9, b=1), 1), (Counter(), 1)]
 )

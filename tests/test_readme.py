@@ -30,7 +30,8 @@ def test_the_readmes_table_is_the_published_comparison():
     for name, energy, p95, deadline_hit_rate, cost in shown:
         row = rows[README_NAMES[name]]
         assert energy == f"{float(row['energy_j']):.2f}"
-        assert p95 == f"{1e3 * float(row['p95_latency_s']):.0f}"
+        (p95_s,) = (value for key, value in row.items() if key.endswith("p95_latency_s"))
+        assert p95 == f"{1e3 * float(p95_s):.0f}"
         assert deadline_hit_rate == f"{100 * float(row['deadline_hit_rate']):.1f}"
         assert cost == f"{float(row['cost']):.3f}"
     seeds = re.search(r"`python -m benchmarks.policies` \((\d+) seeds", text)

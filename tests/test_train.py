@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from zipfile import ZipFile
 
+import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -18,7 +19,9 @@ from agents.learners import budget
 from agents.training import checkpoints, run, validation
 from agents.training.algorithms import ALGORITHMS
 from agents.training.run import TrainConfig
+from envs.governed.table import N_ROWS, GovernedTable, made_of
 from envs.scenarios.scenario import SCENARIO_DIR
+from hw.base import Hold
 from hw.device.file import DEVICES
 
 TAGS = [
@@ -122,6 +125,7 @@ def _check_documents(out, base, algo, steps) -> None:
         "seed": 3,
         "without": [],
         "blocking": False,
+        "hold": "pin",
         "target": None,
         "hyperparams": {},
         "runtime": "tensorflow",
@@ -338,6 +342,23 @@ def test_effects_are_left_out_of_the_world(lite0):
     assert not world.effects.queueing
     assert world.effects.hidden_load
     assert world.blocking
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_run_that_caps_says_so_and_keeps_what_its_governors_come_to(base, tmp_path, monkeypatch):
+    def make(device, head):
+        sizes = (len(device.cpu_hz), len(device.gpu_hz), len(device.emc_hz), len(head.cpu_cycles))
+        return GovernedTable(np.full((N_ROWS, 3, *sizes), 0.1, np.float32), made_of(device, head))
+
+    monkeypatch.setattr(GovernedTable, "make", make)
+    out = tmp_path / "run"
+    assert train.main([*base, "--algo", "max-edge", "--hold", "cap", "--out", str(out)]) == 0
+    assert json.loads((out / "config.json").read_text())["hold"] == "cap"
+    monkeypatch.setattr(GovernedTable, "make", None)  # it is there
+    found = RunFolder.load(out)
+    assert found.hold is Hold.CAP
+    kept = found.governed(found.model, "steady-wifi")
+    assert kept.rows == pytest.approx(np.full(kept.rows.shape, 0.1))
 
 
 def test_an_unknown_effect_is_refused(refusal, tmp_path):

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from agents.deciders.base import axis_sizes
 from envs.arrays import Floats
+from envs.governed.table import GovernedTable
 from envs.objective import Objective
 from envs.plant import Indices, Layout, Readings
-from envs.sim.clocks import DOMAINS, Clocks, clock_tables
+from envs.sim.clocks import DOMAINS, Clocks, clock_tables, grid_places
 from envs.sim.sim_config import SimConfig
 from envs.sim.split_costs import SplitCosts
 from hw.device.model import DeviceModel
@@ -27,6 +28,7 @@ class NominalModel:
         costs: of every route on it.
         objective: what is to be minimised.
         step_s: duration of a control step.
+        governed: what governors that move the clocks come to; None where clocks are pinned.
     """
 
     layout: Layout
@@ -34,6 +36,7 @@ class NominalModel:
     costs: SplitCosts
     objective: Objective
     step_s: float
+    governed: GovernedTable | None = None
 
     @classmethod
     def of(cls, world: SimConfig) -> NominalModel:
@@ -45,6 +48,7 @@ class NominalModel:
             costs=believed.costs,
             objective=world.objective(),
             step_s=world.step_s,
+            governed=world.governed,
         )
 
 
@@ -55,11 +59,13 @@ class Actions:
         indices: shape (..., n_axes).
         clocks: that they ask for, arrays of shape (...).
         costs: of their routes, arrays of shape (...).
+        places: in the grid of `GovernedTable`, shape (..., 4).
     """
 
     def __init__(self, known: NominalModel, indices: Indices) -> None:
         """Look up clocks and costs of `indices`."""
         self.indices = indices
+        self.places = grid_places(known.device, known.layout, indices)
         columns = {axis.name: k for k, axis in enumerate(known.layout.axes)}
         self.clocks = Clocks(
             *(

@@ -44,13 +44,16 @@ def expect(
     Returns:
         Arrays in single precision that broadcast to (n, k).
     """
+    around = estimated_conditions(readings, caution)
+    governed = known.governed.factors(actions.places, around) if known.governed else None
     response = respond(
         known.device,
         actions.costs,
         actions.clocks,
-        estimated_conditions(readings, caution),
+        around,
         single(readings.backlog)[:, None],
         known.step_s,
+        governed=governed,
     )
     accuracy = actions.costs.accuracy
     power_w = response.power_w * single(readings.power_factor)[:, None]
@@ -84,7 +87,7 @@ def estimated_conditions(readings: Readings, caution: SafetyMargin) -> Operating
         ambient_c=none,
         latency_target_s=column(readings.latency_target_s),
         slowdown=caution.time_margin * column(readings.latency_factor),
-        estimate_noise=none + 1.0,
+        estimate_draw=none,
         eta=column(readings.eta),
         radio_w=column(readings.radio_w),
         radio_w_per_bps=none,

@@ -14,11 +14,14 @@ def useful_actions(known: NominalModel) -> Indices:
     """Actions that are, on their route, not beaten in head time, idle power and energy at once.
 
     Cost rises with each of the three whatever link, load and request rate are, so that the rest
-    can only be best for its switching cost or when the board has to finish for the cloud.
+    can only be best for its switching cost or when the board has to finish for the cloud. That is
+    so where clocks are pinned; elsewhere all actions are kept.
 
     Returns:
         Shape (k, n_axes), ascending.
     """
+    if known.governed is not None:  # below a cap the clocks are others'
+        return every_action(known.layout)
     actions = Actions(known, every_action(known.layout))
     criteria = _criteria(known, actions)
     routes = actions.indices[:, -1]

@@ -21,8 +21,11 @@ from agents.policy.saved_rule import RULE, SavedRule
 from agents.rules import KINDS
 from common import command
 from envs.edge_env import EdgeSplitEnv
+from envs.governed.table import GovernedTable
 from envs.plant import Indices
 from envs.sim.build import build_sim_config
+from envs.sim.sim_config import SimConfig
+from hw.base import Hold
 from hw.boards.registry import is_machine
 from hw.device.file import moved, on_runtime, split_mode, split_runtime
 from partition import json_file
@@ -40,11 +43,21 @@ DEVICE_FILE = "device.toml"
 """Copy of a device's file that does not come with the package."""
 
 
+GOVERNED_FILE = "governed.npz"
+"""What the governors of the device come to, if the policy was trained to cap its clocks."""
+
+
 def keep_device(device: str, run_dir: Path) -> None:
     """Copy a device's own file to a run folder, so that the folder can be taken to the board."""
     kept, file = run_dir / DEVICE_FILE, split_mode(split_runtime(device)[0])[0]
     if file.endswith(".toml") and not kept.exists():
         shutil.copyfile(file, kept)
+
+
+def keep_governed(source: Path, run_dir: Path) -> None:
+    """Copy what another run keeps of its governors."""
+    if (source / GOVERNED_FILE).is_file():
+        shutil.copyfile(source / GOVERNED_FILE, run_dir / GOVERNED_FILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +69,14 @@ class RunFolder:
         device: modelled device that the policy was trained on, and the run-time (`DEVICE@RUNTIME`).
         model: network that it was trained with.
         policy: what decides.
+        hold: how it was trained to hold clocks.
     """
 
     path: Path
     device: str
     model: str
     policy: Policy
+    hold: Hold = Hold.PIN
 
     def device_on(self, board: str) -> str | None:
         """What a board is taken for; None if for itself."""
@@ -97,8 +112,17 @@ class RunFolder:
 
     def known(self, env: EdgeSplitEnv, model: str, scenario: str) -> NominalModel:
         """What a policy may know about a board; arguments as of `decide_for`."""
-        world = build_sim_config(self.device, model, [scenario])
+        world = self.world(model, scenario)
         return replace(NominalModel.of(world), layout=env.plant.layout, objective=env.objective)
+
+    def governed(self, model: str, scenario: str) -> GovernedTable | None:
+        """What governors below its clocks come to; None where they are pinned."""
+        return self.world(model, scenario).governed if self.hold is Hold.CAP else None
+
+    def world(self, model: str, scenario: str) -> SimConfig:
+        """The simulated world that it was trained in, with one scenario."""
+        kept = self.path / GOVERNED_FILE
+        return build_sim_config(self.device, model, [scenario], hold=self.hold, governed=kept)
 
     @classmethod
     def load(cls, path: Path, own: str | None = None) -> RunFolder:
@@ -121,6 +145,7 @@ class RunFolder:
             document = json_file.read(config)
             device, model = str(document["device"]), document["model"]
             device = on_runtime(device, document.get("runtime", split_runtime(device)[1]))
+            hold = Hold(document.get("hold", Hold.PIN.value))  # earlier runs only pinned
         except FileNotFoundError:
             raise RunFolderError(
                 f"{config} does not exist; give a run of {command.program('train')}"
@@ -131,7 +156,7 @@ class RunFolder:
             ) from None
         if (path / DEVICE_FILE).is_file():
             device = moved(device, path / DEVICE_FILE)
-        return cls(path, device, str(model), load_policy(path / "policy", own))
+        return cls(path, device, str(model), load_policy(path / "policy", own), hold)
 
 
 def _rule(stored: Stored, own: str | None) -> SavedRule:

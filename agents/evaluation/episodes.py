@@ -8,15 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.deciders.base import Decider
-from agents.evaluation.statistics import weighted_quantile
+from agents.evaluation.latencies import Latencies
 from envs.arrays import Floats
 from envs.energy_per_request import energy_per_request_j
 from envs.sim.batched_simulator import BatchedSimulator
 from envs.sim.sim_config import SimConfig
 from envs.spaces import ObservationEncoder, observation_fields
 
-QUANTILES = tuple((i + 0.5) / 20 for i in range(20))
-"""At which the latencies of a step stand for all its requests."""
+_EDGES = np.array([*(i / 10 for i in range(10)), 0.92, 0.94, *(0.95 + i / 100 for i in range(5))])
+_EDGES = np.append(_EDGES, [0.995, 0.998, 1.0])
+QUANTILES = tuple((0.5 * (_EDGES[1:] + _EDGES[:-1])).tolist())
+"""At which the latencies of a step stand for all its requests; close together where a percentile
+of the requests of many steps, few of which are slow, is decided."""
+STANDS_FOR: Floats = np.diff(_EDGES)
+"""Share of the requests that each of them stands for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +50,13 @@ class Episodes:
         """Some of the episodes."""
         return Episodes(*(getattr(self, f.name)[..., which] for f in fields(self)))
 
+    def latencies(self) -> Latencies:
+        """All requests of all episodes that were answered."""
+        return Latencies.of(self.steps_s, STANDS_FOR[:, None, None] * self.requests)
+
     def p95_latency_s(self) -> float:
-        """95th percentile over all requests of all episodes."""
-        weights = np.broadcast_to(self.requests, self.steps_s.shape)
-        return weighted_quantile(self.steps_s.ravel(), weights.ravel(), 0.95)
+        """95th percentile of all requests of all episodes together."""
+        return self.latencies().quantile_s(0.95)
 
 
 def run_episodes(world: SimConfig, decider: Decider, seeds: NDArray[np.uint64]) -> Episodes:

@@ -1,4 +1,4 @@
-"""Means, quantiles and intervals of evaluation results."""
+"""Means and intervals of evaluation results."""
 
 from __future__ import annotations
 
@@ -41,14 +41,6 @@ class Bootstrap:
         a, b, c = (values[self._picks].mean(axis=1) for values in (start, here, goal))
         mean = (start.mean() - here.mean()) / (start.mean() - goal.mean())
         return interval(float(mean), (a - b) / (a - c))
-
-
-def weighted_quantile(values: Floats, weights: Floats, share: float) -> float:
-    """Smallest value below or at which `share` of the weight lies."""
-    order = np.argsort(values)
-    cumulative = np.cumsum(weights[order])
-    position = int(np.searchsorted(cumulative, share * cumulative[-1]))
-    return float(values[order[min(position, len(order) - 1)]])
 
 
 def interval(mean: float, resampled: Floats) -> Interval:

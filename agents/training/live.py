@@ -23,7 +23,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents.advised.policy import ADVISED
 from agents.advised.tune import tune_portfolio
-from agents.deployed.run_folder import Decide, RunFolder, keep_device
+from agents.deployed.run_folder import Decide, RunFolder, keep_device, keep_governed
 from agents.errors import AgentError
 from agents.learners.branching import BranchingDQN
 from agents.learning.export import set_threads
@@ -41,7 +41,6 @@ from envs.edge_env import EdgeSplitEnv
 from envs.energy_per_request import EnergyTotal
 from envs.live.make import make_live
 from envs.live.plant import LivePlant
-from envs.sim.build import build_sim_config
 from envs.sim.sim_config import SimConfig
 from envs.vec_env import EdgeSplitVecEnv
 from partition import array_file
@@ -166,6 +165,8 @@ def tune_run(run: Path, run_dir: Path, place: LiveTuningConfig) -> str:
         n_steps=max(place.n_steps, BLOCK_STEPS),
         max_power_w=policy.layout.max_power_w,
         accept=policy.check_layout,
+        hold=source.hold,
+        governed=source.governed(source.model, place.scenario),
         providers=place.providers,
     )
     try:
@@ -180,8 +181,10 @@ def tune_run(run: Path, run_dir: Path, place: LiveTuningConfig) -> str:
     finally:
         env.close()
     helps = blocks["after"].cost < blocks["before"].cost
-    write_json(run_dir / CONFIG_FILE, {"device": source.device, "model": source.model})
+    kept = {"device": source.device, "model": source.model, "hold": source.hold.value}
+    write_json(run_dir / CONFIG_FILE, kept)
     keep_device(source.device, run_dir)
+    keep_governed(source.path, run_dir)
     (after if helps else source).policy.save(run_dir / "policy")
     verdict = "tuned policy kept" if helps else "no gain: the policy from before is kept"
     return f"{report(blocks, run_dir)}\n{verdict}"
@@ -199,7 +202,7 @@ def _tune_network(
     run_dir: Path,
     place: LiveTuningConfig,
 ) -> Policy:
-    world = build_sim_config(source.device, source.model, [place.scenario])
+    world = source.world(source.model, place.scenario)
     return tune(env, world, policy, run_dir, place.n_steps, place.seed)
 
 

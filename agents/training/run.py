@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.deciders.base import Decider
-from agents.deployed.run_folder import DEVICE_FILE, keep_device
+from agents.deployed.run_folder import DEVICE_FILE, GOVERNED_FILE, keep_device
 from agents.errors import AgentError, RunFolderError
 from agents.evaluation.evaluate import one_by_one, run_rivals
 from agents.evaluation.verdict import last_words
@@ -24,16 +25,18 @@ from agents.training.callbacks import TrainingReport
 from agents.training.checkpoints import AGENT, CHECKPOINT, Checkpoints, checkpoint_in
 from agents.training.hyperparams import Value, with_hyperparams
 from agents.training.judge import judge
-from agents.training.learn import simulated_decider, train
+from agents.training.learn import TrainingResult, Watchers, simulated_decider, train
 from agents.training.machine import describe_machine
 from agents.training.validation import BEST, Validation
 from agents.training.workers import fresh_processes, n_cores
 from agents.whole_file import written_whole
 from common.schema import convert
+from envs.governed.table_file import keep
 from envs.sim.build import build_sim_config
 from envs.sim.effects import Effects
 from envs.sim.sim_config import SimConfig
 from envs.vec_env import EdgeSplitVecEnv
+from hw.base import Hold
 from hw.device.file import moved, on_runtime, split_runtime
 from partition import json_file
 from partition.errors import ModelExportError, ModelNotFoundError
@@ -64,6 +67,7 @@ class TrainConfig:
         seed: of everything random.
         without: effects that are not simulated.
         blocking: boards wait for each decision rather than going on meanwhile.
+        hold: how clocks are held, "cap" or "pin".
         target: fraction of the gap between the best static setting and the oracle at which to stop.
         hyperparams: settings of the algorithm that differ from what it ships with.
         runtime: what computes the network on the device, one of those in its file; None takes the
@@ -79,25 +83,48 @@ class TrainConfig:
     seed: int
     without: tuple[str, ...] = ()
     blocking: bool = False
+    hold: Literal["pin", "cap"] = "pin"
     target: float | None = None
     hyperparams: dict[str, Value] = field(default_factory=dict)
     runtime: str | None = None
 
-    def world(self, folder: ModelFolder) -> SimConfig:
-        """Build the simulated world.
+    def world(self, folder: ModelFolder, run_dir: Path | None = None) -> SimConfig:
+        """Build the simulated world; what a run's folder keeps of it is not made again.
 
         Raises:
             EnvError: a scenario or an effect.
             HardwareError: the device.
         """
+        kept = run_dir / GOVERNED_FILE if run_dir else None
         device = on_runtime(self.device, self.runtime)
-        world = build_sim_config(device, folder, self.scenario)
+        world = build_sim_config(device, folder, self.scenario, hold=Hold(self.hold), governed=kept)
         return replace(world, effects=Effects.without(self.without), blocking=self.blocking)
 
     @property
     def learns(self) -> bool:
         """Whether there is an agent to train."""
         return learns(self.algo)
+
+    def train(
+        self,
+        world: SimConfig,
+        watchers: Watchers,
+        *,
+        run_dir: Path | None = None,
+        report: Callable[[str], None] = lambda _: None,
+    ) -> TrainingResult:
+        """Learn, in a run folder from its last checkpoint on; see `agents.training.learn.train`."""
+        return train(
+            self.algo,
+            world,
+            self.seed,
+            total_timesteps=self.total_timesteps,
+            run_dir=run_dir,
+            watchers=watchers,
+            report=report,
+            checkpoint=checkpoint_in(run_dir) if run_dir else None,
+            hyperparams=self.hyperparams,
+        )
 
 
 def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> str:
@@ -123,7 +150,7 @@ def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> str:
     elif DECIDERS.entry(config.algo) and config.hyperparams:
         raise AgentError(f"{config.algo} does not learn; leave --hyperparams out")
     folder = open_or_prepare(config.model)
-    world = config.world(folder)
+    world = config.world(folder, run_dir)
     # As deploy.py will look it up, whatever the network was given as.
     is_named = folder.path == Path("models") / folder.name
     config = replace(
@@ -136,6 +163,8 @@ def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> str:
         make_run_dir(run_dir)
     write_json(run_dir / CONFIG_FILE, asdict(config))
     keep_device(config.device, run_dir)
+    if world.governed is not None:
+        keep(world.governed, run_dir / GOVERNED_FILE)
     write_json(run_dir / MACHINE_FILE, describe_machine())
     (run_dir / PROVENANCE_FILE).write_text(f"{world.device.status_line}\n", encoding="utf-8")
     print(
@@ -248,17 +277,7 @@ def _learned(config: TrainConfig, world: SimConfig, run_dir: Path) -> tuple[Deci
 
     began_s = time.monotonic()
     try:
-        trained = train(
-            config.algo,
-            world,
-            config.seed,
-            total_timesteps=config.total_timesteps,
-            run_dir=run_dir,
-            watchers=watchers,
-            report=print,
-            checkpoint=checkpoint_in(run_dir),
-            hyperparams=config.hyperparams,
-        )
+        trained = config.train(world, watchers, run_dir=run_dir, report=print)
     finally:
         for report in reports:
             report.close()

@@ -12,7 +12,7 @@ from agents.tuning.study_file import PAGE_FILE, Study, Training, shown
 
 N_AGAIN = 3
 """Best trials that are trained again, besides what ships."""
-_DEFAULTS = {"device": "tx2", "model": "efficientnet-lite0", "scenario": "all"}
+_DEFAULTS = {"device": "tx2", "model": "efficientnet-lite0", "scenario": "all", "hold": "pin"}
 
 
 def best_trials(study: Study) -> list[Training]:

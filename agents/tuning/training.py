@@ -7,14 +7,13 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 
 from optuna.exceptions import TrialPruned
 from stable_baselines3.common.callbacks import BaseCallback
 from tqdm import tqdm
 
 from agents.errors import AgentError
-from agents.training.hyperparams import Hyperparams
-from agents.training.learn import train
 from agents.training.run import TrainConfig
 from agents.training.validation import Validation
 from agents.tuning.study_file import Training
@@ -86,7 +85,7 @@ def run_training(
     Returns:
         Episodes that it was validated on, 0 if it did not come to that.
     """
-    given: Hyperparams = config.hyperparams
+    given = config.hyperparams
     if training.trial > 0:
         given = {**given, **training.settings}
     watches: list[tuple[Validation, _Watch]] = []
@@ -101,14 +100,7 @@ def run_training(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of sizes that do not divide each other
-            train(
-                config.algo,
-                world,
-                training.seed,
-                total_timesteps=config.total_timesteps,
-                watchers=watch,
-                hyperparams=given,
-            )
+            replace(config, seed=training.seed, hyperparams=given).train(world, watch)
         training.state, training.cost = "done", watches[0][0].best_cost
         if not math.isfinite(training.cost):
             raise AgentError(f"it diverged: it costs {training.cost}")

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-from benchmarks.live.cell import LiveRun
+import numpy as np
+
+from agents.deciders.static import Static
 from benchmarks.live.figures import (
     USUAL_GFLOP_PER_S,
     Figures,
     live_figures,
     predicted,
     server_gflop_per_s,
+    world_of,
 )
-from benchmarks.live.link import ExactLink, exact_link
-from benchmarks.live.plan import BOARD, CONTROL, DEVICE, Cell
+from benchmarks.live.plan import Cell
 from benchmarks.live.rows import Rows
-from envs.errors import EnvError
+from benchmarks.live.session import START_S, LiveSession, live_session
+from envs.sim.sim_config import SimConfig
 from partition.model.folder import ModelFolder
 
-KEY = ("action", "rate_mbps", "rtt_ms", "repeat")
-_COMPARED = ("latency_s", "in_time", "energy_j", "cost", "fell_back")
+KEY = ("board", "action", "rate_mbps", "rtt_ms", "repeat")
+_COMPARED = ("latency_s", "p95_s", "in_time", "energy_j", "cost", "fell_back")
 COLUMNS = (
     *KEY,
     "requests",
@@ -35,21 +36,30 @@ COLUMNS = (
 )
 CONTROL_S = 6.0
 DISTURBED = 0.03
-"""A run is taken again if the latency of the control before it is off by more than that."""
+"""A run is taken again if the board's time per request in the control before it is off by more."""
 MAX_TRIES = 3
-_RUN_TIMEOUT_S = 120.0
 
 
 def measure(
     rows: Rows,
     cells: Iterable[Cell],
     folder: ModelFolder,
+    devices: Mapping[str, str],
     *,
     repeats: int,
     seconds: float,
     report: Callable[[str], object],
 ) -> None:
     """Add the rows that are missing.
+
+    Args:
+        rows: of the table.
+        cells: to run.
+        folder: the network.
+        devices: that the boards are, by their names.
+        repeats: of each cell.
+        seconds: of a run.
+        report: called with a line of progress.
 
     Raises:
         EnvError: live runs are not possible here, or one failed.
@@ -60,65 +70,88 @@ def measure(
         for cell in cells
         if not rows.has(asdict(cell) | {"repeat": repeat})
     ]
+    report(duration(len(todo), seconds))
     for n, (cell, repeat) in enumerate(todo):
         report(
-            f"{n + 1} of {len(todo)}: {cell.action}, {cell.rate_mbps:g} Mbit/s, {cell.rtt_ms:g} ms"
+            f"{n + 1} of {len(todo)}: {cell.board}, {cell.action}, {cell.rate_mbps:g} Mbit/s, "
+            f"{cell.rtt_ms:g} ms"
         )
-        with (
-            tempfile.TemporaryDirectory() as directory,
-            exact_link(cell.rate_mbps * 1e6, cell.rtt_ms / 1e3) as link,
-        ):
-            rows.add(_row(cell, repeat, folder, link, Path(directory), seconds))
+        with live_session(folder, cell.course) as session:
+            rows.add(_row(cell, repeat, session, devices[cell.board], seconds))
+
+
+def duration(n: int, seconds: float) -> str:
+    """How long so many runs take, in words."""
+    minutes = n * (seconds + CONTROL_S + START_S) / 60.0
+    return f"{n} runs, about {minutes:.0f} minutes if nothing disturbs them"
 
 
 def _row(
-    cell: Cell, repeat: int, folder: ModelFolder, link: ExactLink, directory: Path, seconds: float
+    cell: Cell, repeat: int, session: LiveSession, device: str, seconds: float
 ) -> dict[str, Any]:
     """Run a cell behind a control, again while the control is disturbed."""
-    address = link.serve(str(folder.path))
-
-    def run(which: Cell, gflop_per_s: float, seconds: float) -> dict[str, Any]:
-        scenario = which.scenario(directory, gflop_per_s)
-        what = LiveRun(
-            board=BOARD,
-            device=DEVICE,
-            model=str(folder.path),
-            scenario=str(scenario),
-            cloud=address,
-            seconds=seconds,
-            seed=repeat,
-            action=which.indices,
-        )
-        return _edge(link, what)
-
-    control = Cell(CONTROL, cell.rate_mbps, cell.rtt_ms)
-    flops = folder.routes[cell.indices[-1]].cloud_flops
-    expected = predicted(folder, control, USUAL_GFLOP_PER_S, directory)
-    tries, off = 0, 1.0
-    while abs(off) > DISTURBED and tries < MAX_TRIES:
-        tries += 1
-        quiet = live_figures(run(control, USUAL_GFLOP_PER_S, CONTROL_S))
-        off = quiet.latency_s / expected.latency_s - 1.0
-        found = run(cell, USUAL_GFLOP_PER_S, seconds)
-    live, gflop_per_s = live_figures(found), server_gflop_per_s(found, flops)
-    simulated = predicted(folder, cell, gflop_per_s, directory)
+    run = partial(
+        session.run,
+        cell.course,
+        seconds,
+        repeat,
+        board=cell.board,
+        device=device,
+        gflop_per_s=USUAL_GFLOP_PER_S,
+        action=cell.indices,
+    )
+    world = world_of(device, session.folder, cell.course, USUAL_GFLOP_PER_S)
+    found, tries, off = behind_control(run, world)
+    gflop_per_s = server_gflop_per_s(found, session.folder)
+    live = live_figures(found)
     return (
         asdict(cell)
         | {"repeat": repeat, "requests": round(live.requests), "tries": tries}
         | {"control_off": off, "gflop_per_s": gflop_per_s}
-        | _prefixed("live", live)
-        | _prefixed("sim", simulated)
+        | prefixed("live", live)
+        | prefixed("sim", simulated(cell, session.folder, device, seconds, gflop_per_s))
     )
 
 
-def _prefixed(side: str, figures: Figures) -> dict[str, float]:
+def behind_control(
+    run: Callable[..., dict[str, Any]], world: SimConfig
+) -> tuple[dict[str, Any], int, float]:
+    """A run that a control precedes, again while that is disturbed.
+
+    Args:
+        run: `LiveSession.run`, all but `control_s` given.
+        world: whose board computes the network alone at the highest clocks.
+
+    Returns:
+        What the run brought, the number of tries, and by how much the control was off.
+    """
+    expected_s = world.objective().reference_latency_s
+    tries, off = 0, 1.0
+    while abs(off) > DISTURBED and tries < MAX_TRIES:
+        tries += 1
+        found = run(control_s=CONTROL_S)
+        off = _edge_s(found["control"]) / expected_s - 1.0
+    return found, tries, off
+
+
+def _edge_s(found: dict[str, Any]) -> float:
+    return float(np.mean([request["edge_s"] for request in found["requests"]]))
+
+
+def simulated(
+    cell: Cell,
+    folder: ModelFolder,
+    device: str,
+    seconds: float,
+    gflop_per_s: float = USUAL_GFLOP_PER_S,
+) -> Figures:
+    """The simulator's prediction of a cell."""
+    world = world_of(device, folder, cell.course, gflop_per_s)
+    sizes = [len(axis.values) for axis in world.layout.axes]
+    action = tuple(i % size for i, size in zip(cell.indices, sizes, strict=True))
+    return predicted(world, cell.course, Static(action), seconds).figures
+
+
+def prefixed(side: str, figures: Figures) -> dict[str, float]:
+    """Columns of a row."""
     return {f"{side}_{name}": getattr(figures, name) for name in _COMPARED}
-
-
-def _edge(link: ExactLink, what: LiveRun) -> dict[str, Any]:
-    process = link.edge("benchmarks.live.cell", json.dumps(asdict(what)))
-    printed, errors = process.communicate(timeout=_RUN_TIMEOUT_S)
-    if process.returncode:
-        raise EnvError(f"a live run failed: {errors.strip().splitlines()[-1:]}")
-    found: dict[str, Any] = json.loads(printed.splitlines()[-1])
-    return found

@@ -1,6 +1,8 @@
-"""One live run, as a process inside the edge's network namespace: requests in, one JSON object out.
+"""One live run, as a process inside the edge's network namespace: requests in, JSON out.
 
-python -m benchmarks.live.cell CELL_AS_JSON
+python -m benchmarks.live.cell LIVE_RUN_AS_JSON
+
+Its first line says that the requests begin, its last one is what came of them.
 """
 
 from __future__ import annotations
@@ -8,23 +10,35 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from agents.deployed.concurrent import ConcurrentDecider
+from agents.deployed.run_folder import Decide, RunFolder
+from common import command
+from deploy import PATIENCE_S
 from envs.edge_env import EdgeSplitEnv
 from envs.live.make import make_live
 from envs.live.plant import STEP_S, LivePlant, ServedRequest
+from envs.plant import Readings
+from envs.sim.build import build_sim_config
 from partition.security.tls import ClientSecurity
 
-Decide = Callable[[NDArray[np.float32]], NDArray[np.int64]]
+BEGUN = "begun"
 
 
 @dataclass(frozen=True, slots=True)
 class LiveRun:
-    """What to run: a board, a scenario and a fixed action, -1 the last place of an axis."""
+    """What to run: a board, a scenario, and who decides.
+
+    Attributes:
+        run: folder of a policy; None for a fixed action.
+        action: the fixed one, -1 the last place of an axis.
+        control_s: time for which the board serves alone at the highest clocks before.
+    """
 
     board: str
     device: str
@@ -33,17 +47,25 @@ class LiveRun:
     cloud: str
     seconds: float
     seed: int
-    action: Sequence[int]
+    run: str | None = None
+    action: Sequence[int] = ()
+    control_s: float = 0.0
 
 
-def run(cell: LiveRun) -> dict[str, Any]:
+def run(cell: LiveRun, begun: Callable[[], object] = lambda: None) -> dict[str, Any]:
     """Serve the scenario's requests for some seconds.
+
+    Args:
+        cell: what to run.
+        begun: called as the requests begin.
 
     Returns:
         what each control step brought (`steps`), and every request that was answered (`requests`:
         latency, time on the edge and away, computing time of the server, whether it was in time,
-        whether and why the board finished it, and the step).
+        whether and why the board finished it, and the step); the same of the control (`control`).
     """
+    n_steps, n_control = (round(seconds / STEP_S) for seconds in (cell.seconds, cell.control_s))
+    folder = RunFolder.load(Path(cell.run)) if cell.run is not None else None
     env = make_live(
         cell.board,
         cell.device,
@@ -51,33 +73,55 @@ def run(cell: LiveRun) -> dict[str, Any]:
         cell.scenario,
         cloud=cell.cloud,
         security=ClientSecurity(insecure=True),
-        n_steps=round(cell.seconds / STEP_S),
+        n_steps=max(n_steps, n_control),
+        max_power_w=folder.policy.layout.max_power_w if folder is not None else None,
     )
     try:
-        sizes = [len(axis.values) for axis in env.plant.layout.axes]
-        action = np.array([i % size for i, size in zip(cell.action, sizes, strict=True)])
-        return _follow(env, lambda _: action, cell.seed)
+        # Those of the model on both sides: a reference that was measured here bends every cost.
+        env.objective = build_sim_config(cell.device, cell.model, [cell.scenario]).objective()
+        sizes = np.array([len(axis.values) for axis in env.plant.layout.axes])
+        control = _follow(env, lambda _: sizes - 1, cell.seed, n_control) if n_control else None
+        if folder is not None:
+            decide = folder.decide_for(env, cell.model, cell.scenario)
+        else:
+            action = np.array(cell.action) % sizes
+            decide = lambda _: action  # noqa: E731
+        return _follow(env, decide, cell.seed, n_steps, begun) | {"control": control}
     finally:
         env.close()
 
 
-def _follow(env: EdgeSplitEnv, decide: Decide, seed: int) -> dict[str, Any]:
+def _follow(
+    env: EdgeSplitEnv,
+    decide: Decide,
+    seed: int,
+    n_steps: int,
+    begun: Callable[[], object] = lambda: None,
+) -> dict[str, Any]:
+    """As `deploy.py` does."""
     plant = env.plant
     assert isinstance(plant, LivePlant)
     observation, _ = env.reset(seed=seed)
+    begun()
     steps: list[dict[str, Any]] = []
     requests: list[dict[str, Any]] = []
-    truncated = False
-    while not truncated:
-        readings = plant.readings()
-        observation, reward, _, truncated, info = env.step(decide(observation))
-        seen = {name: float(getattr(readings, name)[0]) for name in _SHOWN}
-        steps.append(info["outcome"] | {"cost": -reward, "dropped": plant.dropped, "seen": seen})
-        requests += [_request(served) | {"step": len(steps) - 1} for served in plant.served]
+    first = np.array([len(axis.values) - 1 for axis in plant.layout.axes])
+    with ConcurrentDecider(decide, first) as decider:
+        for _ in range(n_steps):
+            seen = shown(plant.readings())
+            decider.post(observation)
+            decision = decider.wait(PATIENCE_S)
+            observation, reward, _, _, info = env.step(decision.action)
+            step = {"cost": -reward, "dropped": plant.dropped, "route": info["route"]}
+            steps.append(info["outcome"] | step | {"seen": seen})
+            requests += [_request(served) | {"step": len(steps) - 1} for served in plant.served]
     return {"steps": steps, "requests": requests}
 
 
-_SHOWN = ("link_bps", "link_age_s", "rtt_s", "server_idle", "latency_factor", "away_factor")
+def shown(readings: Readings) -> dict[str, float]:
+    """Readings of one board by name, its clocks aside."""
+    names = (field.name for field in fields(readings) if field.name != "clocks_hz")
+    return {name: float(getattr(readings, name)[0]) for name in names}
 
 
 def _request(served: ServedRequest) -> dict[str, Any]:
@@ -93,9 +137,15 @@ def _request(served: ServedRequest) -> dict[str, Any]:
     }
 
 
-def _main() -> None:
-    sys.stdout.write(json.dumps(run(LiveRun(**json.loads(sys.argv[1])))) + "\n")
+def main() -> None:
+    """Run the process."""
+
+    def say(line: str) -> None:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+
+    say(json.dumps(run(LiveRun(**json.loads(sys.argv[1])), lambda: say(BEGUN))))
 
 
 if __name__ == "__main__":
-    _main()
+    sys.exit(command.run(main))

@@ -1,36 +1,88 @@
-"""What a run of a fixed action came to, live or simulated."""
+"""What a run came to, live or simulated."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.live.plan import DEVICE, Cell
+from agents.deciders.base import Decider
+from benchmarks.live.course import PAYLOAD, Course
+from envs.arrays import Floats
+from envs.live.plant import STEP_S
+from envs.plant import Readings
+from envs.scenarios.operating_conditions import OperatingConditions
 from envs.sim.batched_simulator import BatchedSimulator
 from envs.sim.build import build_sim_config
+from envs.sim.sensors import TELLING_SHARE
+from envs.sim.sim_config import SimConfig
+from envs.spaces import ObservationEncoder, observation_fields
 from partition.model.folder import ModelFolder
 
 WARM_UP_STEPS = 4
 """Left out of both: a run begins at the highest clocks with everything on the edge."""
-PAYLOAD = 1448 / 1500
-"""Of what the link carries; a scenario's rate is that at which messages get there."""
-N_BOARDS, N_STEPS = 64, 84
+N_BOARDS = 64
+_ALIKE = (np.arange(1000) + 0.5) / 1000
+"""Shares at which latencies stand for those of a simulation, all alike frequent."""
+SHARES_OF_STEP = (np.arange(100) + 0.5) / 100
+"""Quantiles at which the latencies of a simulated step stand for all its requests."""
 USUAL_GFLOP_PER_S = 150.0
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Means over the requests of a run."""
+    """Means over the requests of a run.
+
+    Attributes:
+        p95_s: 95th percentile of the latencies of all requests.
+        requests: of a run.
+    """
 
     latency_s: float
+    p95_s: float
     in_time: float
     energy_j: float
     cost: float
     fell_back: float
     requests: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the simulator says.
+
+    Attributes:
+        figures: means over boards and steps.
+        latencies_s: of requests, all alike frequent.
+        readings: of all boards in every step, one after the other, by name.
+    """
+
+    figures: Figures
+    latencies_s: Floats = field(repr=False)
+    readings: Mapping[str, Floats] = field(repr=False)
+
+
+class KnownLink(BatchedSimulator):
+    """Boards whose link takes the same rates at the same moments as a live one.
+
+    Args:
+        world: that they are in.
+        n: number of boards.
+        rates_bps: of the uplink in each control step, the last one for whatever comes later.
+    """
+
+    def __init__(self, world: SimConfig, n: int, rates_bps: Floats) -> None:
+        super().__init__(world, n)
+        self._rates_bps = rates_bps
+
+    def _now(self, row: int) -> OperatingConditions:
+        step = min(max(row - 1, 0), len(self._rates_bps) - 1)
+        rate_bps = np.full(self.n, self._rates_bps[step])
+        return replace(super()._now(row), link_bps=rate_bps)
 
 
 def live_figures(found: dict[str, Any]) -> Figures:
@@ -39,8 +91,10 @@ def live_figures(found: dict[str, Any]) -> Figures:
     requests = [r for r in found["requests"] if r["step"] >= WARM_UP_STEPS]
     dropped = sum(step["dropped"] for step in steps)
     asked = max(len(requests) + dropped, 1)
+    latencies_s = latencies(found)
     return Figures(
-        latency_s=float(np.mean([request["latency_s"] for request in requests])),
+        latency_s=float(np.mean(latencies_s)),
+        p95_s=float(np.quantile(latencies_s, 0.95)),
         in_time=sum(request["met_deadline"] for request in requests) / asked,
         energy_j=float(np.mean([step["energy_j"] for step in steps])),
         cost=float(np.mean([step["cost"] for step in steps])),
@@ -49,40 +103,109 @@ def live_figures(found: dict[str, Any]) -> Figures:
     )
 
 
-def server_gflop_per_s(found: dict[str, Any], tail_flops: float) -> float:
+def latencies(found: dict[str, Any]) -> Floats:
+    """Of all requests of a run that count, s."""
+    return np.array([r["latency_s"] for r in found["requests"] if r["step"] >= WARM_UP_STEPS])
+
+
+def server_gflop_per_s(
+    found: dict[str, Any], folder: ModelFolder, usual: float = USUAL_GFLOP_PER_S
+) -> float:
     """Speed of the server by the computing times of a live run; the usual one without any."""
-    times_s = [r["compute_s"] for r in found["requests"] if r["compute_s"] is not None]
-    if not times_s or not tail_flops:
-        return USUAL_GFLOP_PER_S
-    return tail_flops / float(np.median(times_s)) / 1e9
+    flops = [option.cloud_flops for option in folder.routes]
+    seen = [
+        (flops[found["steps"][request["step"]]["route"]], request["compute_s"])
+        for request in found["requests"]
+        if request["compute_s"] is not None
+    ]
+    # The time of a short tail is rather that of copying and waking up.
+    telling = [each for each in seen if each[0] >= TELLING_SHARE * flops[0]] or seen
+    # All of it over all of the time: compared are means, and slow replies are in them.
+    work, time_s = (sum(values) for values in zip(*telling, strict=True)) if telling else (0, 0.0)
+    return work / time_s / 1e9 if work and time_s else usual
 
 
-def predicted(folder: ModelFolder, cell: Cell, gflop_per_s: float, directory: Path) -> Figures:
-    """The same requests over the same link in the simulator, with this server."""
-    scaled = Cell(cell.action, cell.rate_mbps * PAYLOAD, cell.rtt_ms)
-    scenario = scaled.scenario(directory, gflop_per_s)
-    world = build_sim_config(DEVICE, folder, [str(scenario)])
-    boards, objective = BatchedSimulator(world, N_BOARDS), world.objective()
-    boards.reset(np.arange(N_BOARDS, dtype=np.uint64))
-    sizes = [len(axis.values) for axis in world.layout.axes]
-    one = [i % size for i, size in zip(cell.indices, sizes, strict=True)]
-    actions = np.tile(np.array(one, dtype=np.int64), (N_BOARDS, 1))
-    steps = []
-    for t in range(N_STEPS):
-        eta = boards.eta()
-        outcome = boards.step(actions)
+def world_of(
+    device: str, folder: ModelFolder, course: Course, gflop_per_s: float, *, changing: bool = False
+) -> SimConfig:
+    """The world in which a course is simulated, as `Course.scenario` writes it."""
+    with tempfile.TemporaryDirectory() as directory:
+        scenario = course.scenario(Path(directory), gflop_per_s, changing=changing)
+        return build_sim_config(device, folder, [str(scenario)])
+
+
+def predicted(world: SimConfig, course: Course, decider: Decider, seconds: float) -> Prediction:
+    """The same requests over the same link in the simulator.
+
+    Args:
+        world: of `world_of`.
+        course: link and requests.
+        decider: for boards of that world.
+        seconds: of the run.
+    """
+    n_steps = max(round(seconds / STEP_S), WARM_UP_STEPS + 1)
+    world = replace(world, n_steps=n_steps)
+    rates_bps = PAYLOAD * course.rates_bps(STEP_S * np.arange(n_steps))
+    boards, objective = KnownLink(world, N_BOARDS, rates_bps), world.objective()
+    encoder = ObservationEncoder(observation_fields(world.layout))
+    readings = boards.reset(np.arange(N_BOARDS, dtype=np.uint64))
+    decider.begin(boards, N_BOARDS)
+    steps, costs, seen = [], [], []
+    for t in range(n_steps):
+        outcome = boards.step(decider.decide(encoder.encode(readings)))
         if t >= WARM_UP_STEPS:
-            steps.append((outcome, objective.cost(outcome, eta)))
-    served = np.array([outcome.requests for outcome, _ in steps])
+            steps.append(outcome)
+            costs.append(objective.cost(outcome, readings.eta))
+            seen.append(_by_name(readings, rates_bps[t]))
+        readings = boards.readings()
+    served = np.array([outcome.requests for outcome in steps])
+    quantiles_s = [[o.latency_quantile_s(share) for share in SHARES_OF_STEP] for o in steps]
+    every_s = np.array(quantiles_s).swapaxes(0, 1)
 
     def mean(name: str, weights: Any = None) -> float:
-        return float(np.average([getattr(o, name) for o, _ in steps], weights=weights))
+        every = [np.broadcast_to(getattr(o, name), N_BOARDS) for o in steps]
+        return float(np.average(every, weights=weights))
 
-    return Figures(
+    weights = np.broadcast_to(served, every_s.shape)
+    latencies_s = weighted_quantiles(every_s.ravel(), weights.ravel(), _ALIKE)
+    figures = Figures(
         latency_s=mean("latency_s", served),
+        p95_s=float(np.quantile(latencies_s, 0.95)),
         in_time=mean("deadline_hit_rate"),
         energy_j=mean("energy_j"),
-        cost=float(np.mean([cost for _, cost in steps])),
+        cost=float(np.mean(costs)),
         fell_back=mean("fell_back", served),
         requests=float(served.sum() / N_BOARDS),
     )
+    shown = {name: np.concatenate([each[name] for each in seen]) for name in seen[0]}
+    return Prediction(figures, latencies_s, shown)
+
+
+def weighted_quantiles(values: Floats, weights: Floats, shares: Floats) -> Floats:
+    """Smallest values below or at which these shares of the weight lie."""
+    order = np.argsort(values)
+    total = np.cumsum(weights[order])
+    places = np.searchsorted(total, shares * total[-1])
+    found: Floats = values[order[np.minimum(places, len(order) - 1)]]
+    return found
+
+
+def _by_name(readings: Readings, rate_bps: float) -> dict[str, Floats]:
+    found = {
+        name: np.broadcast_to(getattr(readings, name), N_BOARDS)
+        for name in readings.__dataclass_fields__
+        if name != "clocks_hz"
+    }
+    return found | {LINK_RATIO: found["link_bps"] / rate_bps}
+
+
+LINK_RATIO = "link_bps / true rate"
+
+
+def live_readings(found: dict[str, Any], course: Course) -> dict[str, Floats]:
+    """What a live run's decider saw, in the form of `Prediction.readings`."""
+    steps = found["steps"]
+    seen = {name: np.array([step["seen"][name] for step in steps]) for name in steps[0]["seen"]}
+    rates_bps = PAYLOAD * course.rates_bps(STEP_S * np.arange(len(steps)))
+    seen[LINK_RATIO] = seen["link_bps"] / rates_bps
+    return {name: values[WARM_UP_STEPS:] for name, values in seen.items()}

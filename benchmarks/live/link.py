@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,10 +39,10 @@ class ExactLink:
         self._relay = namespaces.popen(namespaces.edge, "benchmarks.live.relay", *options)
         _first_line(self._relay)
 
-    def set_rate(self, rate_bps: float) -> None:
-        """Another rate of the uplink, bit/s, for what is sent from now on."""
+    def follow(self, rates: Sequence[tuple[float, float]]) -> None:
+        """Let the uplink take these rates, bit/s, each so many seconds from now, in order."""
         assert self._relay.stdin is not None
-        self._relay.stdin.write(f"{rate_bps}\n")
+        self._relay.stdin.write(f"{json.dumps(rates)}\n")
         self._relay.stdin.flush()
 
     def serve(self, model: str) -> str:

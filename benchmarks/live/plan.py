@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-NETWORK, BOARD, DEVICE = "efficientnet-lite0", "sim", "tx2"
+from benchmarks.live.course import Course
+
+NETWORK = "efficientnet-lite0"
+BOARDS = {"sim": "tx2", "emulated": "pi4"}
+"""Devices that the boards are, by the boards' names."""
 RATES_MBPS, RTTS_MS = (2.0, 10.0, 50.0), (3.5, 45.0)
 REPEATS, SECONDS = 8, 20.0
 """200 requests in each run, 1,600 in a cell."""
@@ -20,29 +23,16 @@ ACTIONS: dict[str, tuple[tuple[int, ...], int]] = {
     "lowest clocks, input": ((0, 0, 0), 0),
 }
 """Places in the tables of CPU, GPU and memory clocks, -1 the last; and the route."""
-ARRIVAL_HZ, TARGET_MS = 10.0, 100.0
-_SCENARIO = """schema_version = 2
-description = "A link that never changes, for live runs."
-eta = 0.5
-[link]
-rate_mbps = {rate_mbps}
-rtt_ms = {rtt_ms}
-radio_w = 1.0
-radio_w_per_mbps = 0.01
-[server]
-gflop_per_s = {gflop_per_s}
-load = 0.0
-[arrivals]
-rate_hz = {rate_hz}
-kind = "periodic"
-[ambient]
-temperature_c = 25.0
-[requests]
-latency_target_ms = {target_ms}
-[board]
-slowdown = 1.0
-decision_ms = 0.1
-"""
+EMULATED_ACTIONS: dict[str, tuple[tuple[int, ...], int]] = {
+    CONTROL: ((-1,), -1),
+    "max clock, 75 kB cut": ((-1,), 1),
+    "half clock, edge-only": ((3,), -1),
+    "lowest clock, input": ((0,), 0),
+}
+"""The same of a board that has a processor's clock alone; its clock is a quota."""
+
+
+ARRIVAL_HZ = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +42,25 @@ class Cell:
     action: str
     rate_mbps: float
     rtt_ms: float
+    board: str = "sim"
 
     @property
     def indices(self) -> tuple[int, ...]:
         """Of the action, -1 the last place of an axis."""
-        clocks, route = ACTIONS[self.action]
+        actions = ACTIONS if self.board == "sim" else EMULATED_ACTIONS
+        clocks, route = actions[self.action]
         return (*clocks, route)
 
-    def scenario(self, folder: Path, gflop_per_s: float) -> Path:
-        """Its conditions as a file for the simulator and for the live board."""
-        path = folder / f"{self.rate_mbps:g}-{self.rtt_ms:g}-{gflop_per_s:.4g}.toml"
-        values = {"rate_hz": ARRIVAL_HZ, "target_ms": TARGET_MS, "gflop_per_s": gflop_per_s}
-        link = {"rate_mbps": self.rate_mbps, "rtt_ms": self.rtt_ms}
-        path.write_text(_SCENARIO.format(**link, **values), encoding="utf-8")
-        return path
+    @property
+    def course(self) -> Course:
+        """Its link and requests."""
+        name = f"{self.rate_mbps:g} Mbit per s {self.rtt_ms:g} ms"
+        return Course(name, (self.rate_mbps,), self.rtt_ms, ARRIVAL_HZ)
+
+    @property
+    def control(self) -> Cell:
+        """The board alone at the highest clocks, which tells how much the machine disturbs."""
+        return Cell(CONTROL, self.rate_mbps, self.rtt_ms, self.board)
 
 
 def cells(*, short: bool) -> Iterator[Cell]:
@@ -80,3 +75,6 @@ def cells(*, short: bool) -> Iterator[Cell]:
         for rate_mbps in RATES_MBPS:
             for action in ACTIONS:
                 yield Cell(action, rate_mbps, rtt_ms)
+    for rate_mbps in (10.0, 50.0):
+        for action in EMULATED_ACTIONS:
+            yield Cell(action, rate_mbps, 3.5, "emulated")

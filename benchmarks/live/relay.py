@@ -5,13 +5,15 @@
 Packets go through two TUN devices and this process, which lets those of the uplink through one
 after the other at a rate and hands each on after half the round trip. A token bucket in the kernel
 (tbf) lets what its bucket holds pass at full rate, which hides the rate from short messages, and
-has no delay. A number on standard input is another rate. It ends when standard input does.
+has no delay. A line on standard input is what becomes of the rate from now on, pairs of seconds and
+bit/s in JSON. It ends when standard input does.
 """
 
 from __future__ import annotations
 
 import ctypes
 import fcntl
+import json
 import os
 import select
 import struct
@@ -19,8 +21,10 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from common import command
 from tests.partition.netns import CLOUD_ADDRESS, EDGE_ADDRESS
 
 _TUNSETIFF, _IFF_TUN, _IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
@@ -36,7 +40,12 @@ _AWAKE_S = 0.00003
 
 @dataclass(slots=True)
 class Direction:
-    """Packets on their way, in order."""
+    """Packets on their way, in order.
+
+    Attributes:
+        rate_bps: that holds now.
+        changes: of the rate that are to come, each with its time, in order.
+    """
 
     source: int
     sink: int
@@ -45,9 +54,16 @@ class Direction:
     queue: deque[tuple[float, bytes]] = field(default_factory=deque)
     queued_bytes: int = 0
     free_s: float = 0.0
+    changes: deque[tuple[float, float]] = field(default_factory=deque)
+
+    def follow(self, now_s: float, rates: Iterable[tuple[float, float]]) -> None:
+        """Take these rates in turn, by seconds from now; packets on their way keep their time."""
+        self.changes = deque((now_s + after_s, rate_bps) for after_s, rate_bps in rates)
 
     def take(self, now_s: float) -> None:
         """Read what has come, and say when it will be there."""
+        while self.changes and self.changes[0][0] <= now_s:
+            self.rate_bps = self.changes.popleft()[1]
         while True:
             try:
                 packet = os.read(self.source, _MTU_BYTES)
@@ -55,9 +71,19 @@ class Direction:
                 return
             if self.queued_bytes + len(packet) > _QUEUE_BYTES:
                 continue
-            self.free_s = max(self.free_s, now_s) + 8 * len(packet) / self.rate_bps
+            self.free_s = self._through_s(max(self.free_s, now_s), 8 * len(packet))
             self.queue.append((self.free_s + self.delay_s, packet))
             self.queued_bytes += len(packet)
+
+    def _through_s(self, began_s: float, bits: float) -> float:
+        """When a packet is through that begins then, whatever becomes of the rate meanwhile."""
+        rate_bps = self.rate_bps
+        for change_s, next_bps in self.changes:
+            passed = max(change_s - began_s, 0.0) * rate_bps
+            if passed >= bits:
+                break
+            began_s, bits, rate_bps = max(began_s, change_s), bits - passed, next_bps
+        return began_s + bits / rate_bps
 
     def deliver(self, now_s: float) -> None:
         """Hand on what is due."""
@@ -86,12 +112,12 @@ def _tun(namespace: str, name: str, address: str, peer: str) -> int:
         enter(home)
         os.close(home)
         os.close(there)
-    for command in (
+    for line in (
         f"address add {address} peer {peer} dev {name}",
         f"link set {name} mtu {_MTU_BYTES} txqueuelen {_QUEUE_PACKETS} up",
         "link set lo up",
     ):
-        subprocess.run(["ip", "-n", namespace, *command.split()], check=True, timeout=20)
+        subprocess.run(["ip", "-n", namespace, *line.split()], check=True, timeout=20)
     return device
 
 
@@ -114,10 +140,11 @@ def relay(edge: int, cloud: int, rate_bps: float, rtt_s: float) -> None:
             text = sys.stdin.readline()
             if not text:
                 return
-            up.rate_bps = float(text)
+            up.follow(now_s, json.loads(text))
 
 
-def _main() -> None:
+def main() -> None:
+    """Run the process."""
     edge, cloud, rate_bps, rtt_s = sys.argv[1:]
     # A link does not wait for a processor.
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
@@ -131,4 +158,4 @@ def _main() -> None:
 
 
 if __name__ == "__main__":
-    _main()
+    sys.exit(command.run(main))

@@ -35,6 +35,12 @@ class _Listening:
         self._client = client
         self.sent: Tensors = ()
 
+    def expected_s(self, point: SplitPoint, message_bytes: int) -> float:
+        return self._client.expected_s(point, message_bytes)
+
+    def check(self, point: SplitPoint, message_bytes: int, deadline_s: float) -> None:
+        self._client.check(point, message_bytes, deadline_s)
+
     def infer(self, point: SplitPoint, encoded: Tensors, deadline_s: float) -> wire.Reply:
         self.sent = encoded
         return self._client.infer(point, encoded, deadline_s)

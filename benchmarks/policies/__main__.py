@@ -1,4 +1,4 @@
-"""Compare everything that decides: `python -m benchmarks.policies [--quick]`.
+"""Compare everything that decides: `python -m benchmarks.policies [--short | --quick]`.
 
 Writes `benchmark.csv`, `benchmark-speed.csv`, `benchmark.md` and pictures, and keeps what each fit
 came to beside them: a run that was cut goes on where it was; a changed program begins again.
@@ -44,15 +44,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     fits = arguments.out / FITS if arguments.out else JOBS
     report = partial(print, file=sys.stderr, flush=True)
     try:
-        if arguments.traces:
-            recorded_scenarios(
-                arguments.traces
-            )  # says what is wrong with them before an hour's work
+        recorded = recorded_scenarios(arguments.traces) if arguments.traces else ()
         cases = _cases(arguments)
         for model in dict.fromkeys(case.model for case in cases):
             _open(model)
         todo = plan.jobs(cases)
-        results = run_jobs(todo, fits, arguments.traces, arguments.processes, report)
+        results = run_jobs(todo, fits, recorded, arguments.processes, report)
         rows = write(results, out, _command(arguments), shows_goals=not arguments.quick)
     except USER_ERRORS as error:
         print(f"error: {error}", file=sys.stderr)
@@ -74,8 +71,10 @@ def _cases(arguments: argparse.Namespace) -> list[plan.Case]:
         AgentError: something that was added is no decider, or one for another board.
     """
     added: list[str] = arguments.add
-    quick, seeds = arguments.quick, arguments.seeds
-    cases = plan.quick_plan(added) if quick else plan.full_plan(seeds, added)
+    if arguments.quick:
+        cases = plan.quick_plan(added)
+    else:
+        cases = (plan.short_plan if arguments.short else plan.full_plan)(arguments.seeds, added)
     main = cases[0]
     for name in added:
         if COMPARED.entry(name).kind == "frozen":  # whether it fits, before an hour's work
@@ -99,6 +98,7 @@ def _open(model: str) -> None:
 
 def _command(arguments: argparse.Namespace) -> str:
     words = ["python -m benchmarks.policies"]
+    words += ["--short"] if arguments.short else []
     words += ["--quick"] if arguments.quick else [f"--seeds {arguments.seeds}"]
     words += [f"--add {' '.join(arguments.add)}"] if arguments.add else []
     words += [f"--traces {arguments.traces}"] if arguments.traces else []
@@ -115,7 +115,7 @@ def _document(rows: Sequence[TableRow]) -> dict[str, object]:
                 "decider": row.decider,
                 "energy_j": row.energy_j.mean,
                 "latency_s": row.latency_s.mean,
-                "p95_latency_s": row.p95_latency_s,
+                "pooled_p95_latency_s": row.pooled_p95_latency_s,
                 "deadline_hit_rate": row.deadline_hit_rate.mean,
                 "accuracy": None if math.isnan(row.accuracy.mean) else row.accuracy.mean,
                 "cost": row.cost.mean,
@@ -140,7 +140,13 @@ def _text(rows: Sequence[TableRow], out: Path) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.policies", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a few minutes, fewer of everything")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="a few minutes, fewer of everything")
+    size.add_argument(
+        "--short",
+        action="store_true",
+        help="one device and network, the deciders asked for first: with --seeds 3 half an hour",
+    )
     parser.add_argument("--seeds", type=_positive, default=10, help="of each fit (%(default)s)")
     parser.add_argument(
         "--add",
@@ -149,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="compare these, too: MODULE:CLASS of your own, run folders",
     )
-    parser.add_argument("--traces", type=Path, default=None, help="CSV of recorded link rates")
+    parser.add_argument("--traces", type=Path, default=None, help="folder of recorded links")
     parser.add_argument(
         "--processes",
         type=_positive,

@@ -13,6 +13,10 @@ from agents.training.all_deciders import DECIDERS
 from agents.training.learn import simulated_decider
 from envs.sim.sim_config import SimConfig
 
+REFITTED = "best-static-refitted"
+"""The best fixed setting of each scenario and of the server that it is judged with; whatever else
+is fitted to a scenario is fitted to the usual server."""
+
 
 class ComparedDeciders(Deciders):
     """Deciders by name, or by the run folder that holds a policy."""
@@ -23,6 +27,8 @@ class ComparedDeciders(Deciders):
         Raises:
             AgentError: unknown name, code that cannot be imported, or a folder without a policy.
         """
+        if name == REFITTED:
+            return DECIDERS.entry("best-static")
         if not _is_run(name):
             return DECIDERS.entry(name)
         policy = RunFolder.load(Path(name)).policy

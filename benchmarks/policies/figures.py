@@ -207,8 +207,9 @@ def _uncrossed(
 
 
 def _scenario_figure(main: Sequence[TableRow], title: str) -> Figure:
-    """Cost above the oracle's of every decider in every scenario."""
-    scenarios = [name for name in dict.fromkeys(row.scenario for row in main) if name != ALL]
+    """Cost above the oracle's of every decider in every scenario, and in the mean of links."""
+    names = dict.fromkeys(row.scenario for row in main)
+    scenarios = [name for name in names if name != ALL and "@" not in name]
     order = over_all(main)
     gaps = {(row.decider, row.scenario): row.oracle_gap.mean for row in main}
     grid = np.array([[100 * gaps[row.decider, name] for name in scenarios] for row in order])

@@ -136,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def make() -> str:
         open_or_prepare(plan.NETWORK)
         report = partial(print, file=sys.stderr, flush=True)
-        return page(run_jobs(jobs(arguments.seeds), FITS, None, arguments.processes, report))
+        return page(run_jobs(jobs(arguments.seeds), FITS, (), arguments.processes, report))
 
     return write_page(make, arguments.out / "learners.md")
 

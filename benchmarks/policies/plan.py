@@ -41,6 +41,25 @@ ELSEWHERE = (
     OURS,
 )
 """Compared on the other devices and networks."""
+SHORT = (
+    "oracle",
+    OURS,
+    "ppo",
+    "dvfo",
+    "sac",
+    "model-search",
+    "best-static",
+    "dynasplit",
+    "dynasplit-published",
+    "bayes",
+    "max-edge",
+    "max-cloud",
+    "governor",
+    "cloud-only",
+)
+"""Compared in about half an hour of two cores with three seeds."""
+DRAWN = ("learned", "searched")
+"""Kinds whose fits depend on their seed, and are fitted again for each."""
 QUICK_LEARNERS = (OURS, "dvfo", "ppo", "sac")
 QUICK_SCENARIOS = ("lte-driving", "server-rush", "steady-wifi")
 
@@ -56,6 +75,7 @@ class Case:
         scenarios: names; "all" stands for every shipped one.
         n_seeds: of learning, searching and held-out episodes.
         n_episodes: held out, for each seed and scenario.
+        server_factors: on the speed of the servers, which nobody is told; each is judged apart.
     """
 
     device: str
@@ -64,6 +84,7 @@ class Case:
     scenarios: tuple[str, ...] = ("all",)
     n_seeds: int = 10
     n_episodes: int = 6
+    server_factors: tuple[float, ...] = (1.0,)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +94,7 @@ class BenchmarkJob:
     Attributes:
         fit_seed: of learning or searching.
         episode_seeds: of the held-out episodes, `n_episodes` each.
+        server_factors: see `Case`.
     """
 
     device: str
@@ -82,6 +104,7 @@ class BenchmarkJob:
     fit_seed: int
     episode_seeds: tuple[int, ...]
     n_episodes: int
+    server_factors: tuple[float, ...] = (1.0,)
 
     @property
     def name(self) -> str:
@@ -115,6 +138,17 @@ def full_plan(n_seeds: int, added: Sequence[str] = ()) -> list[Case]:
     return [main, *others]
 
 
+def short_plan(n_seeds: int, added: Sequence[str] = ()) -> list[Case]:
+    """All scenarios of the validated device, and whom a reader asks for first.
+
+    Args:
+        n_seeds: of each fit.
+        added: deciders of a user's own and run folders.
+    """
+    deciders = (*SHORT, *added)
+    return [Case(device=VALIDATED_DEVICE, model=NETWORK, deciders=deciders, n_seeds=n_seeds)]
+
+
 def quick_plan(added: Sequence[str] = ()) -> list[Case]:
     """A few minutes: three scenarios, one seed, four of the agents.
 
@@ -137,8 +171,8 @@ def quick_plan(added: Sequence[str] = ()) -> list[Case]:
 def jobs(cases: Sequence[Case]) -> list[BenchmarkJob]:
     """All jobs, case by case and seed by seed: who stops early has all rows, of fewer seeds.
 
-    A learned decider is fitted again for each seed; whatever else is fitted is so once, and run on
-    the episodes of all seeds.
+    Whatever is learned or searched is fitted again for each seed, and run on that seed's episodes;
+    a rule, for which no chance plays a part, is fitted once and run on the episodes of all seeds.
     """
     return [job for case in cases for job in sorted(_jobs(case), key=lambda job: job.fit_seed)]
 
@@ -153,8 +187,9 @@ def _jobs(case: Case) -> list[BenchmarkJob]:
             fit_seed=fit_seed,
             episode_seeds=tuple(range(fit_seed, case.n_seeds, n_fits)),
             n_episodes=case.n_episodes,
+            server_factors=case.server_factors,
         )
         for decider in case.deciders
-        for n_fits in (case.n_seeds if COMPARED.entry(decider).kind == "learned" else 1,)
+        for n_fits in (case.n_seeds if COMPARED.entry(decider).kind in DRAWN else 1,)
         for fit_seed in range(n_fits)
     ]

@@ -48,7 +48,7 @@ def write(
     table_file.write_rows(out / TABLE, table)
     table_file.write_speeds(out / SPEED, speed)
     pictures = draw(table, out)
-    text = page(table, speed, verdict, cases, pictures, command)
+    text = page(table, speed, verdict, cases, first, pictures, command)
     (out / PAGE).write_text(text, encoding="utf-8")
     return table
 

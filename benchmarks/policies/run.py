@@ -7,7 +7,7 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -23,10 +23,11 @@ from agents.evaluation.rows import ALL
 from agents.seeds import held_out_seeds
 from agents.training.workers import fresh_processes
 from agents.whole_file import written_whole
-from benchmarks.policies.compared import COMPARED, fingerprint
+from benchmarks.policies.compared import COMPARED, REFITTED, fingerprint
 from benchmarks.policies.plan import BenchmarkJob
-from benchmarks.policies.traces import recorded_scenarios
 from envs.arrays import Floats
+from envs.scenarios.randomisation import Randomisation
+from envs.scenarios.scenario import Scenario
 from envs.sim.batched_simulator import BatchedSimulator
 from envs.sim.build import build_sim_config
 from envs.sim.sim_config import SimConfig
@@ -50,8 +51,9 @@ class MeasuredDecider:
         fit_steps: simulated control steps it took.
         decision_s: median time of one decision for one board; None where the truth is looked at.
         note: from the decider.
-        episodes: by scenario and entry of `PER_EPISODE`, for each seed one value per episode, and
-            `p95_latency_s`, for each seed one value; None for what is unknown.
+        episodes: by scenario and entry of `PER_EPISODE`, for each seed one value per episode; None
+            for what is unknown.
+        latencies: by scenario, of all requests of each seed, as `Latencies.packed` gives them.
     """
 
     job: BenchmarkJob
@@ -62,12 +64,13 @@ class MeasuredDecider:
     decision_s: float | None
     note: str
     episodes: dict[str, dict[str, list[list[float | None]]]]
+    latencies: dict[str, list[list[float]]]
 
 
 def run_jobs(
     jobs: Sequence[BenchmarkJob],
     folder: Path,
-    trace: Path | None,
+    recorded: Sequence[Scenario],
     n_processes: int,
     report: Callable[[str], None],
 ) -> list[MeasuredDecider]:
@@ -75,18 +78,19 @@ def run_jobs(
 
     Args:
         jobs: to be done.
-        folder: one JSON file per job; those of another version of the code are done again.
-        trace: recorded link rates to be judged on besides, `benchmarks.policies.traces`.
+        folder: one JSON file per job; those of another version of the code, or judged on other
+            recordings, are done again.
+        recorded: scenarios with recorded links to be judged on besides.
         n_processes: jobs at the same time, with one thread each.
         report: called with a line of progress.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    code = code_fingerprint()
+    code = code_fingerprint() + _digest(repr(tuple(recorded)).encode() if recorded else b"")
     missing = [job for job in jobs if _load(folder, job, _version(job, code)) is None]
     report(f"{len(jobs)} fits to compare, {len(missing)} to be done")
     began_s = time.monotonic()
     with fresh_processes(n_processes) as pool:
-        futures = {pool.submit(measure, job, trace): job for job in missing}
+        futures = {pool.submit(measure, job, recorded): job for job in missing}
         for n_done, future in enumerate(as_completed(futures), start=1):
             job = futures[future]
             _save(folder, future.result(), _version(job, code))
@@ -96,7 +100,7 @@ def run_jobs(
     return [measured for job in jobs if (measured := _load(folder, job, _version(job, code)))]
 
 
-def measure(job: BenchmarkJob, trace: Path | None) -> MeasuredDecider:
+def measure(job: BenchmarkJob, recorded: Sequence[Scenario] = ()) -> MeasuredDecider:
     """Fit a decider and run it in every scenario on held-out episodes.
 
     A learned one is fitted once, to all scenarios together; any other one to each scenario by
@@ -105,21 +109,23 @@ def measure(job: BenchmarkJob, trace: Path | None) -> MeasuredDecider:
     world = build_sim_config(job.device, job.model, job.scenarios)
     kind = COMPARED.entry(job.decider).kind
     seeds = np.concatenate([held_out_seeds(seed, job.n_episodes) for seed in job.episode_seeds])
-    recorded = recorded_scenarios(trace) if trace else ()
     fits: dict[str, FittedDecider] = {}
     fit_cpu_s = 0.0
-    episodes = {}
-    for scenario in (*world.scenarios, *recorded):
-        base = scenario.name.rpartition("@")[2]  # of a recording, the scenario it replaces
-        key = ALL if kind == "learned" else base
+    episodes, latencies = {}, {}
+    for name, single in _judged_in(job, world, recorded):
+        base = name.rpartition("@")[2]  # the scenario that its link or server is changed of
+        known = replace(world, scenarios=tuple(s for s in world.scenarios if s.name == base))
+        key = base
+        if kind == "learned":
+            key, known = ALL, world
+        elif job.decider == REFITTED:
+            key, known = name, single
         if key not in fits:
-            known = tuple(s for s in world.scenarios if key == ALL or s.name == base)
             began_s = time.process_time()
-            fits[key] = COMPARED.fit(job.decider, replace(world, scenarios=known), job.fit_seed)
+            fits[key] = COMPARED.fit(job.decider, known, job.fit_seed)
             fit_cpu_s += time.process_time() - began_s
-        single = replace(world, scenarios=(scenario,))
         run = run_episodes(single, fits[key].decider, seeds)
-        episodes[scenario.name] = _by_seed(run, job.n_episodes)
+        episodes[name], latencies[name] = _by_seed(run, job.n_episodes)
     first = next(iter(fits.values()))
     return MeasuredDecider(
         job=job,
@@ -130,7 +136,23 @@ def measure(job: BenchmarkJob, trace: Path | None) -> MeasuredDecider:
         decision_s=None if kind == "privileged" else decision_s(world, first.decider),
         note=first.note,
         episodes=episodes,
+        latencies=latencies,
     )
+
+
+def _judged_in(
+    job: BenchmarkJob, world: SimConfig, recorded: Sequence[Scenario]
+) -> Iterator[tuple[str, SimConfig]]:
+    """Every scenario with every speed of its server, then its recorded links, by name."""
+    for scenario in world.scenarios:
+        for factor in job.server_factors:
+            name = scenario.name if factor == 1.0 else f"{factor:g}@{scenario.name}"
+            others = Randomisation(server_factor=factor)
+            yield name, replace(world, scenarios=(scenario,), randomisation=others)
+    fitted = {scenario.name for scenario in world.scenarios}
+    for scenario in recorded:
+        if scenario.name.rpartition("@")[2] in fitted:
+            yield scenario.name, replace(world, scenarios=(scenario,))
 
 
 def decision_s(world: SimConfig, decider: Decider) -> float:
@@ -154,10 +176,19 @@ def decision_s(world: SimConfig, decider: Decider) -> float:
 def code_fingerprint() -> str:
     """Hash of everything that a result depends on."""
     root = Path(__file__).parents[2]
+    return _digest(
+        *(
+            part
+            for path in _sources(root)
+            for part in (path.relative_to(root).as_posix().encode(), path.read_bytes())
+        )
+    )
+
+
+def _digest(*parts: bytes) -> str:
     digest = hashlib.sha256()
-    for path in _sources(root):
-        digest.update(path.relative_to(root).as_posix().encode())
-        digest.update(path.read_bytes())
+    for part in parts:
+        digest.update(part)
     return digest.hexdigest()[:16]
 
 
@@ -175,12 +206,14 @@ def _version(job: BenchmarkJob, code: str) -> str:
     return code + fingerprint(job.decider)
 
 
-def _by_seed(run: Episodes, n_episodes: int) -> dict[str, list[list[float | None]]]:
-    """Values of each seed's episodes; of the percentile, one for each seed."""
+def _by_seed(
+    run: Episodes, n_episodes: int
+) -> tuple[dict[str, list[list[float | None]]], list[list[float]]]:
+    """Values of each seed's episodes, and all their requests."""
     starts = range(0, len(run.cost), n_episodes)
     parts = [run.part(slice(start, start + n_episodes)) for start in starts]
     found = {key: [_known(getattr(part, key)) for part in parts] for key in PER_EPISODE}
-    return {**found, "p95_latency_s": [[part.p95_latency_s()] for part in parts]}
+    return found, [part.latencies().packed() for part in parts]
 
 
 def _known(values: Floats) -> list[float | None]:

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.evaluation.latencies import Latencies
 from agents.evaluation.rows import ALL
 from agents.evaluation.statistics import Interval, interval
 from benchmarks.policies.run import PER_EPISODE, MeasuredDecider
+from benchmarks.policies.traces import group
 from envs.arrays import Floats
 
 ORACLE, STATIC = "oracle", "best-static"
@@ -27,13 +29,14 @@ class TableRow:
     Attributes:
         energy_j: energy of the board per inference.
         latency_s: mean from a request's arrival to its answer.
-        p95_latency_s: over all requests, the mean of the seeds; over all scenarios their mean.
+        pooled_p95_latency_s: 95th percentile of all requests that were answered, of all seeds
+            together, and of all scenarios of a mean.
         deadline_hit_rate: share of requests within the latency target.
         accuracy: share of answers as the unsplit network's, or of right ones where that is known.
         cost: `envs.objective`.
         oracle_gap: cost over the oracle's, minus one.
         gap_closed: from best-static to the oracle, in cost; nan where the two are close.
-        n_seeds: of the episodes, and of fitting where the decider is learned.
+        n_seeds: of the episodes, and of fitting where the decider is learned or searched.
     """
 
     device: str
@@ -43,7 +46,7 @@ class TableRow:
     kind: str
     energy_j: Interval
     latency_s: Interval
-    p95_latency_s: float
+    pooled_p95_latency_s: float
     deadline_hit_rate: Interval
     accuracy: Interval
     cost: Interval
@@ -74,12 +77,22 @@ class Samples:
 
     Seeds are drawn with replacement, then episodes within each, the same ones for every decider:
     differences between deciders are paired.
+
+    Attributes:
+        deciders: kind of each.
+        scenarios: names, with those whose link or server is another.
+        groups: scenarios that have a mean of their own, by its name; `ALL` are the shipped ones.
+        seeds: that all deciders have finished.
+        n_episodes: of each seed and scenario.
     """
 
     def __init__(self, results: Sequence[MeasuredDecider]) -> None:
         """Sort the results of one case; seeds that a decider has not finished are left out."""
         self.deciders = {r.job.decider: r.kind for r in results}
         self.scenarios = list(results[0].episodes)
+        self.groups: dict[str, list[str]] = {}
+        for name in self.scenarios:
+            self.groups.setdefault(group(name), []).append(name)
         finished: dict[str, set[int]] = {name: set() for name in self.deciders}
         for r in results:
             finished[r.job.decider].update(r.job.episode_seeds)
@@ -100,7 +113,18 @@ class Samples:
             )
             for decider in self.deciders
             for scenario in self.scenarios
-            for metric in (*PER_EPISODE, "p95_latency_s")
+            for metric in PER_EPISODE
+        }
+        self._latencies = {
+            (decider, scenario): sum(
+                (
+                    Latencies.unpacked(r.latencies[scenario][k])
+                    for r, k in (where[decider, s] for s in self.seeds)
+                ),
+                Latencies(),
+            )
+            for decider in self.deciders
+            for scenario in self.scenarios
         }
         draw = np.random.default_rng(0)
         n_seeds = len(self.seeds)
@@ -110,14 +134,20 @@ class Samples:
         self._resampled: dict[tuple[str, str, str], Floats] = {}
 
     def mean(self, decider: str, scenario: str, metric: str) -> float:
-        """Over seeds and episodes, and over scenarios for `ALL`."""
-        names = self.scenarios if scenario == ALL else [scenario]
+        """Over seeds and episodes, and over the scenarios of a group."""
+        names = self.groups.get(scenario, [scenario])
         return float(np.mean([self._values[decider, name, metric].mean() for name in names]))
+
+    def p95_latency_s(self, decider: str, scenario: str) -> float:
+        """95th percentile of all requests together: of all seeds, and scenarios of a group."""
+        names = self.groups.get(scenario, [scenario])
+        pooled = sum((self._latencies[decider, name] for name in names), Latencies())
+        return pooled.quantile_s(0.95)
 
     def resampled(self, decider: str, scenario: str, metric: str) -> Floats:
         """The mean of each resample, shape (N_RESAMPLES,)."""
-        if scenario == ALL:
-            parts = [self.resampled(decider, name, metric) for name in self.scenarios]
+        if scenario in self.groups:
+            parts = [self.resampled(decider, name, metric) for name in self.groups[scenario]]
             return np.asarray(np.mean(parts, axis=0))
         key = (decider, scenario, metric)
         if key not in self._resampled:
@@ -135,8 +165,9 @@ def by_case(results: Iterable[MeasuredDecider]) -> dict[Key, list[MeasuredDecide
 
 
 def rows(key: Key, samples: Samples) -> list[TableRow]:
-    """All rows of a device and network: each scenario, then all of them."""
-    names = samples.scenarios if len(samples.scenarios) == 1 else [*samples.scenarios, ALL]
+    """All rows of a device and network: each scenario, then each group; `ALL` if of several."""
+    means = [name for name, members in samples.groups.items() if name != ALL or len(members) > 1]
+    names = [*samples.scenarios, *means]
     return [_row(key, samples, decider, name) for name in names for decider in samples.deciders]
 
 
@@ -205,7 +236,7 @@ def _row(key: Key, samples: Samples, decider: str, scenario: str) -> TableRow:
         samples.deciders[decider],
         metric("energy_j"),
         metric("latency_s"),
-        samples.mean(decider, scenario, "p95_latency_s"),
+        samples.p95_latency_s(decider, scenario),
         metric("deadline_hit_rate"),
         metric("accuracy"),
         metric("cost"),

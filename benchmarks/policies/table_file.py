@@ -67,7 +67,7 @@ def _row(line: dict[str, str]) -> TableRow:
     return TableRow(**values)
 
 
-_KINDS_OF_COLUMN = {"p95_latency_s": float, "n_seeds": int}
+_KINDS_OF_COLUMN = {"pooled_p95_latency_s": float, "n_seeds": int}
 
 
 def _short(value: float) -> str:

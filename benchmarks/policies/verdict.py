@@ -10,8 +10,10 @@ from agents.evaluation.statistics import Interval
 from benchmarks.policies.plan import OURS, PUBLISHED
 from benchmarks.policies.table import ORACLE, Samples, difference, gap_closed, ratio
 
-ONE_SIDED = ("edge-only", "cloud-only")
-RIVALS = ("model-search", "bayes")
+EDGE = "edge-only"
+ONE_SIDED = (EDGE, "cloud-only")
+SEARCH = "model-search"
+RIVALS = (SEARCH, "bayes")
 CARRIES_OVER = (
     "hot-enclosure",
     "loaded-server",
@@ -21,6 +23,9 @@ CARRIES_OVER = (
     "low-battery",
 )
 """Scenarios where state carries over from step to step, or the baselines' model is wrong."""
+
+LEVEL = 0.003
+"""Share of the cost below which a difference matters to nobody, whatever its interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +47,9 @@ def strongest_published(samples: Samples) -> str:
 def bars(samples: Samples) -> list[Target]:
     """All of them, averaged over scenarios."""
     return [
-        *_against_published(samples),
+        *(_against_published(samples) if set(PUBLISHED) & samples.deciders.keys() else ()),
         *(_latency(samples, rival) for rival in ONE_SIDED if rival in samples.deciders),
-        _accuracy(samples),
+        *((_accuracy(samples),) if EDGE in samples.deciders else ()),
         _deadlines(samples),
         _way(samples),
         *(
@@ -54,6 +59,46 @@ def bars(samples: Samples) -> list[Target]:
             if rival in samples.deciders and scenario in samples.scenarios
         ),
     ]
+
+
+def learning_against_searching(samples: Samples) -> list[str]:
+    """The page's first paragraph: what learning is worth beside searching the same models.
+
+    Returns:
+        One paragraph; none where either was not compared.
+    """
+    if not {OURS, SEARCH} <= samples.deciders.keys():
+        return []
+    more = ratio(samples, "cost", OURS, SEARCH, ALL)
+    more = Interval(more.mean - 1.0, more.low - 1.0, more.high - 1.0)
+    figures = f"{100 * more.mean:+.2f} % ({100 * more.low:+.2f} to {100 * more.high:+.2f})"
+    if more.low <= 0.0 <= more.high or abs(more.mean) < LEVEL:
+        verdict = "Learning and searching are level"
+    elif more.mean < 0.0:
+        verdict = "Learning costs less than searching"
+    else:
+        verdict = "Learning costs more than searching"
+    both = [ratio(samples, "cost", name, ORACLE, ALL).mean - 1.0 for name in (OURS, SEARCH)]
+    above = " and ".join(f"{100 * gap:.1f} %" for gap in both)
+    apart = _apart(samples)
+    return [
+        f"**{verdict}**: over all scenarios the cost of `{OURS}`, which learned in simulation, is "
+        f"{figures} beside that of `{SEARCH}`, which weighs every action under the same models in "
+        f"every step; {above} above the oracle's.{apart}"
+    ]
+
+
+def _apart(samples: Samples) -> str:
+    """Scenarios in which the two differ by more than chance and `LEVEL`."""
+    lines: dict[str, list[str]] = {"less": [], "more": []}
+    for name in samples.groups[ALL]:
+        share = ratio(samples, "cost", OURS, SEARCH, name)
+        if share.high < 1.0 - LEVEL:
+            lines["less"].append(f"`{name}` ({100 * (share.mean - 1.0):+.1f} %)")
+        elif share.low > 1.0 + LEVEL:
+            lines["more"].append(f"`{name}` ({100 * (share.mean - 1.0):+.1f} %)")
+    found = [f"It costs {how} in {', '.join(names)}." for how, names in lines.items() if names]
+    return f" {' '.join(found)}" if found else ""
 
 
 def _against_published(samples: Samples) -> list[Target]:
@@ -79,7 +124,7 @@ def _latency(samples: Samples, rival: str) -> Target:
 
 
 def _accuracy(samples: Samples) -> Target:
-    lost = difference(samples, "accuracy", "edge-only", OURS, ALL)
+    lost = difference(samples, "accuracy", EDGE, OURS, ALL)
     return Target(
         "accuracy lost against edge-only", "<= 0.5 points", _points(lost), lost.mean <= 0.005
     )

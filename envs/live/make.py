@@ -13,8 +13,10 @@ from pathlib import Path
 from envs import arguments as checked
 from envs.edge_env import EdgeSplitEnv
 from envs.errors import EnvError
+from envs.governed.table import GovernedTable
 from envs.live.cloud_link import CloudLink
-from envs.live.plant import STEP_S, BoardPacer, LivePlant, live_layout
+from envs.live.pacer import BoardPacer
+from envs.live.plant import STEP_S, LivePlant, live_layout
 from envs.live.requests import MAX_WAITING, ApplicationRequests, Inputs, ScenarioRequests
 from envs.objective import Objective
 from envs.plant import Layout
@@ -60,7 +62,8 @@ def make_live(
     n_steps: int = 240,
     max_power_w: float | None = None,
     accept: Callable[[Layout], None] = lambda _: None,
-    hold: Hold = Hold.CAP,
+    hold: Hold = Hold.PIN,
+    governed: GovernedTable | None = None,
     domains: Sequence[str] | None = None,
     dry_run: Callable[[str], object] | None = None,
     continuous: bool = False,
@@ -87,7 +90,8 @@ def make_live(
         max_power_w: power shown as 1 in the observation, as a trained policy knows it; None
             takes the model's, or measures it on a real board.
         accept: called with the layout before any clock is set; may raise to refuse it.
-        hold: how a real board holds its clocks.
+        hold: how the board holds its clocks.
+        governed: what its governors are expected to come to below caps; None expects pinned clocks.
         domains: clocks of a real board to drive; all that are found if not given.
         dry_run: set no clock, and report each write of a real board to this.
         continuous: `Box` instead of `MultiDiscrete` actions.
@@ -131,7 +135,7 @@ def make_live(
         opening.callback(opened.close)
         layout = live_layout(opened, folder, max_power_w or math.nan)
         accept(layout)
-        pipeline = _pipeline(opened, folder, client, execution)
+        pipeline = _pipeline(opened, folder, client, execution, hold)
         _check_period(opened)
         _check_temperature(opened)
         _warn_of_an_idle_gpu(opened, pipeline)
@@ -146,6 +150,7 @@ def make_live(
             surroundings,
             link,
             n_steps=steps,
+            governed=governed,
         )
         opening.pop_all()
     objective = Objective(max_power_w=full_power_w, reference_latency_s=full_speed_s, **given)
@@ -159,9 +164,10 @@ def make_live(
 
 
 def _pipeline(
-    board: Board, folder: ModelFolder, client: CloudClient | None, execution: Execution
+    board: Board, folder: ModelFolder, client: CloudClient | None, execution: Execution, hold: Hold
 ) -> SplitPipeline:
-    pacer = BoardPacer(board, folder.routes)
+    # A governor below a cap takes longer to go up than the cap does.
+    pacer = BoardPacer(board, folder.routes, may_raise=hold is not Hold.CAP)
     runtime = SplitRuntime(folder, execution=execution)
     pipeline = SplitPipeline(folder, runtime, client, pacer)
     pipeline.warm_up()

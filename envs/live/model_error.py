@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from envs.governed.table import GovernedFactors, GovernedTable
+from envs.scenarios.operating_conditions import OperatingConditions
 from envs.sim.clocks import DOMAINS, Clocks, clock_tables
 from envs.sim.expectation import Link, ModelErrorRatios, StepMeasurement
 from envs.sim.split_costs import SplitCosts
@@ -21,9 +24,15 @@ class ModelErrorTracker:
         factors: smoothed ratios.
     """
 
-    def __init__(self, board: Board, folder: ModelFolder, step_s: float) -> None:
-        """Take the model of the board, if it has one, and the network."""
-        self._device = board.device
+    def __init__(
+        self,
+        board: Board,
+        folder: ModelFolder,
+        step_s: float,
+        governed: GovernedTable | None = None,
+    ) -> None:
+        """Take the model of the board, if it has one, of its governors, and the network."""
+        self._device, self._governed = board.device, governed
         self.factors = ModelErrorRatios(self._device, 1, step_s)
         if self._device is not None:
             self._rows = SplitCosts.of(self._device, folder.routes).rows()
@@ -36,6 +45,7 @@ class ModelErrorTracker:
         link: Link,
         power_w: float,
         duration_s: float,
+        now: OperatingConditions,
     ) -> None:
         """Take the requests of one control step in.
 
@@ -48,6 +58,7 @@ class ModelErrorTracker:
             link: as estimated afterwards.
             power_w: mean power, radio included.
             duration_s: of the step.
+            now: operating conditions, of which the requests are known.
         """
         if self._device is None or not results or not all(clocks_hz.values()):
             return
@@ -61,4 +72,18 @@ class ModelErrorTracker:
             away_s=one * np.mean([r.away_s for r in results]),
             power_w=one * power_w,
         )
-        self.factors.update(SplitCosts.from_rows(self._rows[:, [route]]), clocks, link, seen)
+        costs = SplitCosts.from_rows(self._rows[:, [route]])
+        self.factors.update(costs, clocks, link, seen, self._expected(clocks, route, now))
+
+    def _expected(
+        self, clocks: Clocks, route: int, now: OperatingConditions
+    ) -> GovernedFactors | None:
+        if self._governed is None or self._device is None:
+            return None
+        caps_hz = (clocks.cpu_hz, clocks.gpu_hz, clocks.emc_hz)
+        places = [self._device.table_index(d, hz) for d, hz in zip(DOMAINS, caps_hz, strict=True)]
+        one = np.ones(1)
+        as_modelled = replace(now, slowdown=one, background_load=0.0 * one, build=None)
+        return self._governed.factors(
+            np.stack([*places, np.full(1, route)], axis=1).astype(np.int64), as_modelled
+        )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from envs.arrays import Floats
 from envs.energy_per_request import energy_per_request_j
+from envs.governed.table import GovernedTable
 from envs.live.cloud_link import CloudLink
 from envs.live.model_error import ModelErrorTracker
 from envs.live.requests import PendingRequest, Requests
@@ -21,14 +22,11 @@ from envs.plant import Axis, Indices, Layout, Outcome, Readings
 from envs.scenarios.episodes import EpisodeConditions
 from envs.scenarios.operating_conditions import OperatingConditions
 from envs.scenarios.scenario import Scenario
-from envs.sim.clocks import DOMAINS, clock_tables
 from envs.sim.expectation import Link
 from hw.base import Board
 from partition.edge.pipeline import InferenceResult, SplitPipeline
 from partition.errors import PartitionError
-from partition.model.cost import Cost
 from partition.model.folder import ModelFolder
-from partition.model.routes import Route, RouteOption
 from partition.providers.session import RUNTIME_ERRORS
 
 STEP_S = 0.25
@@ -51,42 +49,6 @@ class ServedRequest:
     latency_s: float
     met_deadline: bool
     agrees: bool | None
-
-
-class BoardPacer:
-    """Makes the pipeline's edge compute take as long as on the board, which may be modelled."""
-
-    def __init__(self, board: Board, options: Sequence[RouteOption]) -> None:
-        """Remember what each of the network's routes demands."""
-        self._board = board
-        self._options = {option.route: option for option in options}
-        whole = options[-1].edge
-        board.runs(whole.flops, whole.traffic_bytes, whole.kernels)
-
-    def edge(self, route: Route) -> AbstractContextManager[object]:
-        """Pace what runs before anything is sent."""
-        return self._run(self._options[route].edge)
-
-    def fallback(self, route: Route) -> AbstractContextManager[object]:
-        """Pace what is left to do on the board when no answer comes."""
-        return self._run(self._options[route].fallback)
-
-    def fallback_s(self, route: Route) -> float | None:
-        """Time of that by the board's model at the clocks in force, s; None without a model."""
-        device = self._board.device
-        if device is None:
-            return None
-        work = self._options[route].fallback
-        demand = device.network.demand(work.flops, work.traffic_bytes, work.kernels)
-        applied = self._board.applied
-        clocks_hz = (
-            float(applied[name].applied_hz if name in applied else table[-1])
-            for name, table in zip(DOMAINS, clock_tables(device), strict=True)
-        )
-        return float(device.latency_s(demand, *clocks_hz))
-
-    def _run(self, work: Cost) -> AbstractContextManager[object]:
-        return self._board.pace(work.flops, work.traffic_bytes, work.kernels)
 
 
 class LivePlant:
@@ -116,6 +78,7 @@ class LivePlant:
         cloud: CloudLink,
         *,
         n_steps: int = 240,
+        governed: GovernedTable | None = None,
         step_s: float = STEP_S,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
@@ -131,6 +94,7 @@ class LivePlant:
             scenario: latency target, eta, operating conditions of a modelled board.
             cloud: of the pipeline's client.
             n_steps: control steps in an episode.
+            governed: what governors below the clocks are expected to come to.
             step_s: duration of a control step.
             clock: present time, s.
             sleep: waits for a number of seconds.
@@ -140,6 +104,7 @@ class LivePlant:
         self._board, self._pipeline, self._cloud = board, pipeline, cloud
         self._supervisor = BoardSupervisor(board, layout.max_power_w, clock)
         self._scenario, self.step_s, self._folder = scenario, step_s, folder
+        self._governed = governed
         self._clock, self._sleep = clock, sleep
         self._requests = requests
         self._routes = folder.routes
@@ -166,7 +131,7 @@ class LivePlant:
         self._requests.reset(seeds)
         self._step_end_s = self._asked_s = self._clock()
         self._decision_s, self._busy = 0.0, 0.0
-        self._meter = ModelErrorTracker(self._board, self._folder, self.step_s)
+        self._meter = ModelErrorTracker(self._board, self._folder, self.step_s, self._governed)
         return self.readings()
 
     def step(self, actions: Indices) -> Outcome:
@@ -368,7 +333,9 @@ class LivePlant:
         if not self.last_power.is_measured:  # nothing to compare the model with
             return
         clocks_hz = {name: float(hz) for name, hz in self._supervisor.point.items()}
-        self._meter.take(results, route, clocks_hz, around, self._power_w, self.last_duration_s)
+        self._meter.take(
+            results, route, clocks_hz, around, self._power_w, self.last_duration_s, now
+        )
 
     def _server_flops_per_s(self, now: OperatingConditions) -> Floats:
         """As its replies show it; the scenario's where there were none."""

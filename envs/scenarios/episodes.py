@@ -19,8 +19,9 @@ from envs.scenarios.signals import Signal, at_steps, n_knots
 
 MIN_LINK_BPS = 1e4
 """Rate of a link that delivers nothing for now; keeps transfer times finite."""
-LINK_ESTIMATE_SD = 0.05
-"""Relative standard deviation of a link rate estimated from one transfer."""
+CALL_S = 0.0015
+"""That a call takes besides the link's round trip, in threads of both ends: boards read 1 to 2 ms
+more than that of the link (`python -m benchmarks.live estimates`)."""
 SLOW_TIMES = OnOff(share=0.02, mean_s=1.0)
 """Times at which many requests are held up; assumed, for deadline misses come in bursts
 (arXiv 2606.16106: after one miss in a thousand, the next request misses with up to 74 %)."""
@@ -83,7 +84,8 @@ class EpisodeConditions:
             name: self._signal(name, draws.white[..., column]) for column, name in enumerate(_NAMES)
         }
         self._values["link_bps"] = np.maximum(self._values["link_bps"], MIN_LINK_BPS)
-        self._values["estimate_noise"] = np.exp(LINK_ESTIMATE_SD * draws.noise)
+        self._values["rtt_s"] = self._values["rtt_s"] + CALL_S
+        self._values["estimate_draw"] = draws.noise
         self._values["hiccup_draw"] = draws.hiccup
         self._add_jumps(draws.uniform)
         for name in ("eta", "radio_w", "radio_w_per_bps", "server_flops_per_s", "arrival_scv"):

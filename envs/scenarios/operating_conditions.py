@@ -51,13 +51,13 @@ class OperatingConditions:
 
     Attributes:
         link_bps: uplink rate.
-        rtt_s: round-trip time without payload.
+        rtt_s: round-trip time of an empty call.
         server_load: busy share of the server as it reports it.
         arrival_hz: request rate.
         ambient_c: air temperature.
         latency_target_s: time within which a request counts as in time.
         slowdown: factor on everything that the board computes, from bursts of other work.
-        estimate_noise: factor on a link rate estimated now.
+        estimate_draw: standard normal, where in its scatter a link rate lies that is estimated now.
         eta: weight of energy against time.
         radio_w: extra power while the radio sends.
         radio_w_per_bps: its growth with the link rate.
@@ -85,7 +85,7 @@ class OperatingConditions:
     ambient_c: Floats
     latency_target_s: Floats
     slowdown: Floats
-    estimate_noise: Floats
+    estimate_draw: Floats
     eta: Floats
     radio_w: Floats
     radio_w_per_bps: Floats

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,12 +17,16 @@ LARGEST_SD = 2.5
 class Randomisation:
     """Standard deviations of the logarithms of factors that each board and episode draws.
 
+    Nobody is told the factors: boards take themselves, and servers that have not answered yet, for
+    what is usual.
+
     Attributes:
         latency_sd: of the time of everything that is computed.
         power_sd: of the power without load, and once more of what load adds.
         thermal_sd: of the thermal resistance.
         link_sd: of the link rate.
         server_sd: of the server's speed.
+        server_factor: of all servers alike, on their speed.
     """
 
     latency_sd: float = 0.0
@@ -30,11 +34,12 @@ class Randomisation:
     thermal_sd: float = 0.0
     link_sd: float = 0.0
     server_sd: float = 0.0
+    server_factor: float = 1.0
 
     @property
     def is_on(self) -> bool:
         """Whether anything is drawn."""
-        return any(getattr(self, f.name) > 0.0 for f in fields(self))
+        return self != Randomisation()
 
     def build(self, normal: Floats) -> UnitVariation:
         """Factors of boards.
@@ -55,7 +60,7 @@ class Randomisation:
 
     def server(self, normal: Floats) -> Floats:
         """Factor on the speed of the boards' servers, from the same numbers."""
-        return _factor(self.server_sd, normal[:, 5])
+        return self.server_factor * _factor(self.server_sd, normal[:, 5])
 
 
 def _factor(sd: float, normal: Floats) -> Floats:

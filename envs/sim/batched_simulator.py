@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.arrays import Floats
+from envs.governed.table import GovernedFactors
 from envs.plant import Indices, Outcome, Readings
 from envs.scenarios.episodes import EpisodeConditions
 from envs.scenarios.operating_conditions import BelievedLink, OperatingConditions
-from envs.sim.clocks import DOMAINS, Clocks, clock_tables
+from envs.sim.clocks import DOMAINS, Clocks, clock_tables, grid_places
 from envs.sim.response import Response, respond
 from envs.sim.sensors import Sensors
 from envs.sim.sim_config import SimConfig
@@ -81,7 +82,10 @@ class BatchedSimulator:
         new, old = actions[:, -1], self._action[:, -1]
         costs, sent = _blended(self._rows, new, old, thinking)
         clocks = self._effective(clocks_hz, self._clocks_hz, thinking)
-        response = self._respond(costs, sent, clocks, now, self._backlog, self._blocked_s)
+        governed = self._governed(now, actions)
+        top = Clocks(*self._allowed_hz([np.full(self.n, t[-1]) for t in self._tables], now))
+        waiting = (self._backlog, self._blocked_s)
+        response = self._respond(costs, sent, clocks, now, *waiting, governed, top)
         switched = (actions != self._action).mean(axis=1) * world.effects.switching_cost
         self._warm(response.power_w, now)
         self._clocks_hz = clocks_hz
@@ -93,7 +97,7 @@ class BatchedSimulator:
         expected = costs
         if self._believed_rows is not None:
             expected, _ = _blended(self._believed_rows, new, old, thinking)
-        self._sensors.see(now, expected, sent, Clocks(*clocks_hz), response)
+        self._sensors.see(now, expected, sent, Clocks(*clocks_hz), response, governed)
         over_c = np.maximum(self._temperature_c(now) - device.thermal.throttle_c, 0.0)
         return _outcome(costs, response, switched, over_c * world.effects.thermal)
 
@@ -156,7 +160,8 @@ class BatchedSimulator:
         clocks = self._effective(grid, before, thinking)
         backlog = _single(_widen(self._backlog[boards]))
         blocked_s = _single(_widen(self._blocked_s[boards]))
-        response = self._respond(costs, sent, clocks, now, backlog, blocked_s)
+        governed = self._governed(now, None)
+        response = self._respond(costs, sent, clocks, now, backlog, blocked_s, governed)
         none = _single(np.zeros(1))
         outcome = self._squeezed(_outcome(costs, response, none, none))
         return replace(outcome, switched=self._switched_grid(boards))
@@ -191,7 +196,8 @@ class BatchedSimulator:
             else [self._backlog[boards, None], self._blocked_s[boards, None]]
         )
         backlog, blocked_s = (_single(values) for values in waiting)
-        response = self._respond(costs, sent, clocks, now, backlog, blocked_s)
+        governed = self._governed(now, actions)
+        response = self._respond(costs, sent, clocks, now, backlog, blocked_s, governed)
         none = _single(np.zeros(1))
         outcome = _outcome(costs, response, none, none)
         if settled:
@@ -229,6 +235,15 @@ class BatchedSimulator:
             return np.zeros_like(now.decision_s)
         return np.minimum(now.decision_s / self.world.step_s, 1.0)
 
+    def _governed(
+        self, now: OperatingConditions, actions: Indices | None
+    ) -> GovernedFactors | None:
+        """What governors come to under some actions, or all; None where clocks are pinned."""
+        if self.world.governed is None:
+            return None
+        places = None if actions is None else grid_places(self.world.device, self.layout, actions)
+        return self.world.governed.factors(places, now)
+
     def _respond(
         self,
         costs: SplitCosts,
@@ -237,6 +252,8 @@ class BatchedSimulator:
         now: OperatingConditions,
         backlog: Floats,
         blocked_s: Floats,
+        governed: GovernedFactors | None,
+        top: Clocks | None = None,
     ) -> Response:
         world = self.world
         now = replace(now, rtt_s=now.rtt_s * sent)
@@ -247,7 +264,9 @@ class BatchedSimulator:
             paused_s = np.minimum(now.decision_s, LONGEST_PAUSE * world.step_s)
             closed_s = paused_s if closed_s is None else paused_s + closed_s
         around = (now, backlog, world.step_s, world.effects)
-        return respond(world.device, costs, clocks, *around, closed_s=closed_s)
+        return respond(
+            world.device, costs, clocks, *around, closed_s=closed_s, governed=governed, top=top
+        )
 
     def _asked_hz(self, actions: Indices) -> list[Floats]:
         """Clocks that the actions ask for, in the order of `DOMAINS`."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from envs.arguments import cost_weights, count, name_or_file, names_or_files, share
+from envs.governed.table_file import open_table
 from envs.scenarios.randomisation import Randomisation
 from envs.scenarios.scenario import Scenario, scenario_names
 from envs.sim.effects import Effects
 from envs.sim.sim_config import NominalSimConfig, SimConfig
 from envs.sim.split_costs import SplitCosts
+from hw.base import Hold
 from hw.device.model import DeviceModel
 from partition.model.folder import ModelFolder
 from partition.model.network_costs import NetworkCosts
@@ -41,6 +44,8 @@ def build_sim_config(
     eta: float | None = None,
     weights: Mapping[str, float] | None = None,
     n_steps: int = 240,
+    hold: Hold = Hold.PIN,
+    governed: Path | None = None,
 ) -> SimConfig:
     """Build a simulated world.
 
@@ -56,6 +61,8 @@ def build_sim_config(
         eta: weight of energy against time, 0..1; the scenarios' own if not given.
         weights: of the cost's terms by name, `envs.arguments.WEIGHTS`; the usual ones if not given.
         n_steps: control steps in an episode.
+        hold: how the boards hold their clocks; CAP leaves them to the device's governors.
+        governed: file that may hold what those come to; else it is looked up, or made in minutes.
 
     Raises:
         DeviceFileError: a device.
@@ -86,6 +93,7 @@ def build_sim_config(
         randomisation=randomisation or Randomisation(),
         weights=cost_weights(weights),
         appeal_share=network.appeal_share,
+        governed=open_table(true.device, true.costs.head, governed) if hold is Hold.CAP else None,
         n_steps=count("n_steps", n_steps),
     )
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from envs.arrays import Floats
+from envs.governed.table import GovernedFactors
 from envs.sim.clocks import Clocks
+from envs.sim.finishing import finish, top_clocks
 from envs.sim.split_costs import SplitCosts
 from hw.device.model import DeviceModel
 
@@ -70,7 +72,14 @@ class ModelErrorRatios:
         self._fading = step_s / FORGETTING_S
         self.latency, self.away, self.power = np.ones(n), np.ones(n), np.ones(n)
 
-    def update(self, costs: SplitCosts, clocks: Clocks, link: Link, seen: StepMeasurement) -> None:
+    def update(
+        self,
+        costs: SplitCosts,
+        clocks: Clocks,
+        link: Link,
+        seen: StepMeasurement,
+        governed: GovernedFactors | None = None,
+    ) -> None:
         """Take a control step in.
 
         Args:
@@ -78,27 +87,38 @@ class ModelErrorRatios:
             clocks: as read back.
             link: as estimated afterwards.
             seen: what was measured.
+            governed: what governors below the clocks come to; None where they are pinned.
         """
         if self._device is None:
             return
+        as_pinned = GovernedFactors(*(np.ones(1) for _ in GovernedFactors._fields))
+        moved = governed or as_pinned
         cpu_s, gpu_s = costs.head.busy_s(clocks.cpu_hz, clocks.gpu_hz, clocks.emc_hz)
-        fixed_s = costs.head.fixed_s
+        cpu_s, gpu_s = cpu_s * moved.head, gpu_s * moved.head
+        edge_s, more_j = costs.head.fixed_s + cpu_s + gpu_s, np.zeros(1)
         if seen.fell_back.any():
-            more = costs.tail.busy_s(clocks.cpu_hz, clocks.gpu_hz, clocks.emc_hz)
-            cpu_s, gpu_s = cpu_s + seen.fell_back * more[0], gpu_s + seen.fell_back * more[1]
-            fixed_s = fixed_s + seen.fell_back * costs.tail.fixed_s
-        self.latency = _follow(self.latency, seen.edge_s, fixed_s + cpu_s + gpu_s)
+            one, is_pinned = np.ones(1), governed is None
+            top = top_clocks(self._device, costs.wire_bytes) if is_pinned else clocks
+            more = finish(self._device, costs.tail, clocks, top, moved.tail, 0.0 * one)
+            edge_s = edge_s + seen.fell_back * more.total_s
+            more_j = more.busy_j(self._device, clocks, one) * moved.work
+            more_j = more_j + more.idle_j(self._device, clocks)
+            memory_j_per_byte = self._device.power.memory_j_per_byte
+            more_j = more_j + costs.tail_traffic_bytes * memory_j_per_byte
+        self.latency = _follow(self.latency, seen.edge_s, edge_s)
         send_s = costs.wire_bytes * 8.0 / link.rate_bps
-        board_w = self._device.power.total_w(
-            clocks.cpu_hz,
-            clocks.gpu_hz,
-            clocks.emc_hz,
-            cpu_util=np.minimum(seen.served_hz * cpu_s, 1.0),
-            gpu_util=np.minimum(seen.served_hz * gpu_s, 1.0),
+        power, hz = self._device.power, (clocks.cpu_hz, clocks.gpu_hz, clocks.emc_hz)
+        board_w = power.total_w(
+            *hz,
+            cpu_util=moved.work * np.minimum(seen.served_hz * cpu_s, 1.0),
+            gpu_util=moved.work * np.minimum(seen.served_hz * gpu_s, 1.0),
             traffic_bytes_per_s=seen.served_hz * costs.traffic_bytes,
         )
+        if governed is not None:
+            board_w = board_w - (1.0 - governed.rest) * power.idle_w(*hz)
         radio_w = seen.served_hz * np.minimum(send_s, seen.away_s) * link.radio_w
-        self.power = _follow(self.power, seen.power_w, board_w + radio_w)
+        more_w = seen.served_hz * seen.fell_back * more_j
+        self.power = _follow(self.power, seen.power_w, board_w + more_w + radio_w)
         self._update_away(costs, link, send_s, seen)
 
     def _update_away(

@@ -1,7 +1,8 @@
-"""Hiccups: single answers that are held up for so long that the board finishes by itself.
+"""Requests that are held up: for how long, and hiccups, where the board gives up and finishes.
 
-While it waits and then computes, nobody else is served. At the lowest clocks one hiccup makes a
-dozen requests late, so that it counts for the choice of clocks although it hardly ever comes.
+An answer that is awaited keeps the others waiting, and one that is given up does so all the more:
+while the board computes, nobody else is served. At the lowest clocks one hiccup makes a dozen
+requests late, so that it counts for the choice of clocks although it hardly ever comes.
 """
 
 from __future__ import annotations
@@ -9,56 +10,86 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from envs.arrays import Floats
 
 TAIL_SCALE = 1.0
-"""Mean delay of a request that is held up, in times of what it takes otherwise; assumed."""
+"""Mean delay of a request that is held up, in times of what it takes otherwise; assumed. It is
+exponentially distributed."""
 MAX_UTILISATION = 0.9
 """Utilisation at which a queue stops growing."""
-LEAST_EXPONENT = -30.0
-"""Below this nothing is held up for so long; smaller numbers would only be slow."""
+LEAST_EXPONENT, _SMALLEST = -30.0, 0.01
+"""Beyond these an exponential is 0 or 1; other numbers would only be slow, or inexact."""
 SHORTEST_S = 1e-9
 """Keeps divisions finite."""
 
 
 class Hiccups(NamedTuple):
-    """What they do to the requests of a step.
+    """What those do that are held up among the requests of a step.
 
     Attributes:
-        share: of the requests that end so, on average.
-        spared_s: of the mean delay of one that is held up, what giving up spares it.
-        extra_s: that such a request keeps the board from the others, beyond an ordinary one.
+        share: of the requests that the board finishes after all, on average: the hiccups.
+        extra_s: that one of these keeps the board from the others, beyond an ordinary one.
         is_late: 1 where it is late itself although nobody was before it, else 0.
+        waited: share of the requests that are held up and yet answered.
+        waited_s: mean delay of one of these.
+        mean_s: that the delay of both would have, were there no end to patience.
     """
 
     share: Floats
-    spared_s: Floats
     extra_s: Floats
     is_late: Floats
+    waited: Floats
+    waited_s: Floats
+    mean_s: Floats
 
     @classmethod
     def of(
-        cls, tail_share: Floats, away_s: Floats, waits_s: Floats, finish_s: Floats, left_s: Floats
+        cls,
+        tail_share: Floats,
+        takes_s: Floats,
+        spare_s: Floats,
+        finish_s: Floats,
+        left_s: Floats,
+        is_awaited: NDArray[np.bool_],
     ) -> Hiccups:
-        """Of requests that an action sends away, at the clocks in force.
+        """Of an action, at the clocks in force.
 
         Args:
             tail_share: share of the requests that are held up.
-            away_s: until the answer unless it is held up; 0 where none is awaited.
-            waits_s: after which the board gives up.
+            takes_s: what usually takes that long: the answer, or the board's own work.
+            spare_s: that the board waits for an answer beyond that.
             finish_s: that the rest takes on the board.
             left_s: until the deadline, when a request is sent.
+            is_awaited: whether answers are; nothing else is given up.
         """
-        mean_s = TAIL_SCALE * away_s
-        spare_s = waits_s - away_s
-        exponent = np.maximum(-spare_s / np.maximum(mean_s, SHORTEST_S), LEAST_EXPONENT)
-        longer = np.exp(exponent) * (away_s > 0.0)
-        is_late = (waits_s + finish_s > left_s).astype(longer.dtype)
-        return cls(tail_share * longer, mean_s * longer, spare_s + finish_s, is_late)
+        mean_s = TAIL_SCALE * np.maximum(takes_s, SHORTEST_S)
+        spares = np.clip(spare_s / mean_s, _SMALLEST, -LEAST_EXPONENT)
+        longer = np.exp(-spares)
+        waited_s = mean_s * (1.0 - spares * longer / (1.0 - longer))
+        given_up = longer * is_awaited
+        is_late = (takes_s + spare_s + finish_s > left_s).astype(longer.dtype)
+        return cls(
+            share=tail_share * given_up,
+            extra_s=spare_s + finish_s,
+            is_late=is_late,
+            waited=tail_share * (1.0 - given_up),
+            waited_s=np.where(is_awaited, waited_s, mean_s),
+            mean_s=mean_s,
+        )
+
+    def late(self, room_s: Floats) -> Floats:
+        """Share of the requests that are held up so long and yet awaited that they are late.
+
+        Args:
+            room_s: that an ordinary one leaves of its deadline.
+        """
+        longer = np.exp(np.maximum(-room_s / self.mean_s, LEAST_EXPONENT))
+        return np.maximum((self.share + self.waited) * longer - self.share, 0.0)
 
     def n_late(self, service_s: Floats, room_s: Floats, arrival_hz: Floats) -> Floats:
-        """Requests that one makes late, itself included: those that come until the queue is short.
+        """Requests that a hiccup makes late, itself included: until the queue is short again.
 
         Args:
             service_s: of an ordinary request.

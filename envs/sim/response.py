@@ -15,13 +15,16 @@ from numpy.typing import NDArray
 
 from envs.arrays import Floats
 from envs.energy_per_request import energy_per_request_j
+from envs.governed.table import GovernedFactors
 from envs.scenarios.operating_conditions import OperatingConditions
 from envs.sim import latency
 from envs.sim.clocks import Clocks
 from envs.sim.effects import Effects
+from envs.sim.finishing import Busy, Finish, busy, finish, top_clocks
 from envs.sim.hiccups import Hiccups
 from envs.sim.split_costs import SplitCosts
-from hw.device.model import Demand, DeviceModel
+from envs.sim.waiting import Queue
+from hw.device.model import DeviceModel
 from partition.edge.offload_rule import is_hopeless, patience_s
 
 MAX_BACKLOG = 4.0
@@ -80,19 +83,11 @@ class Response:
         return np.minimum(self.served_hz * busy_s, 1.0)
 
 
-class Busy(NamedTuple):
-    """Time that a piece of the network takes on the board."""
-
-    cpu_s: Floats
-    gpu_s: Floats
-    total_s: Floats
-
-
 class Work(NamedTuple):
     """What one request takes on the board: the head, after a fallback the tail too."""
 
     head: Busy
-    tail: Busy
+    tail: Finish
     edge_s: Floats
 
 
@@ -122,29 +117,36 @@ def respond(
     effects: Effects = ALL,
     *,
     closed_s: Floats | None = None,
+    governed: GovernedFactors | None = None,
+    top: Clocks | None = None,
 ) -> Response:
     """Serve one control step.
 
     Args:
         device: model of the board.
         costs: of the split point in force, already gathered.
-        clocks: in force.
+        clocks: in force, or their caps.
         now: operating conditions during the step; with `hiccup_draw`, hiccups come or do not, else
             they count with what they come to on average.
         backlog: requests waiting at its beginning.
         step_s: its duration.
         effects: that are simulated.
         closed_s: time from its beginning during which nobody is served, if any.
+        governed: what governors below the clocks come to; None where clocks are pinned.
+        top: the highest clocks that the board may have; None: the device's.
     """
-    service = _serve(costs, clocks, now)
+    service = _serve(device, costs, clocks, now, governed, top)
     service_s = service.work.edge_s + service.away_s
     hiccups = _hiccups(service, now, effects)
     offered = backlog + now.arrival_hz * step_s
-    mean_s, n_hiccups = service_s, None
+    usual_s, n_hiccups = service_s, None
+    if hiccups is not None:
+        usual_s = service_s + hiccups.waited * hiccups.waited_s
+    mean_s = usual_s
     if hiccups is not None and now.hiccup_draw is None:
-        mean_s = service_s + hiccups.share * hiccups.extra_s
+        mean_s = usual_s + hiccups.share * hiccups.extra_s
     elif hiccups is not None and now.hiccup_draw is not None:
-        able = np.minimum(offered, _open_s(closed_s, step_s) / service_s)
+        able = np.minimum(offered, _open_s(closed_s, step_s) / usual_s)
         n_hiccups = np.floor(hiccups.share * able + now.hiccup_draw)
         more_s = n_hiccups * hiccups.extra_s
         closed_s = more_s if closed_s is None else closed_s + more_s
@@ -155,26 +157,19 @@ def respond(
         fell_back = fell_back + n_hiccups / np.maximum(requests, 1.0)
     elif hiccups is not None:
         fell_back = fell_back + hiccups.share
-    left = offered - requests
+    left = np.maximum(offered - requests, 0.0)
     kept = np.minimum(left, MAX_BACKLOG) if effects.queueing else np.zeros_like(left)
-    calm_s = service_s * (1.0 + 0.5 * (backlog + kept))
-    if effects.latency_tails:
-        found = latency.scattered(calm_s, service_s, now, hiccups)
-    else:
-        found = latency.calm(calm_s, service_s, now)
-    if hiccups is not None and n_hiccups is None:
-        found = latency.with_expected(found, calm_s, service_s, now, hiccups)
-    blocked_s = np.zeros_like(left)
-    if closed_s is not None:
-        found = latency.behind(found, calm_s, closed_s, now, step_s)
-        blocked_s = np.maximum(closed_s - step_s, 0.0) * effects.queueing
+    queue, blocked_s = _queue(backlog, kept, usual_s, closed_s, now, step_s, effects)
+    found = _latency(service_s, queue, now, hiccups, effects)
     late = left - kept
     if hiccups is not None and n_hiccups is not None:
         late = late + n_hiccups * hiccups.is_late
+        own_s = n_hiccups * hiccups.extra_s / np.maximum(requests, 1.0)
+        found = found._replace(mean_s=found.mean_s + own_s)
     head, tail, _ = service.work
     service = service._replace(work=Work(head, tail, head.total_s + fell_back * tail.total_s))
     served_hz = requests * (1.0 / step_s)
-    power_w = _power_w(device, costs, clocks, now, service, served_hz, fell_back)
+    power_w = _power_w(device, costs, clocks, now, service, served_hz, fell_back, governed)
     return Response(
         latency_s=found.mean_s,
         deadline_hit_rate=found.deadline_hit_rate * np.maximum(1.0 - late / offered, 0.0),
@@ -194,28 +189,78 @@ def respond(
     )
 
 
+def _queue(
+    backlog: Floats,
+    kept: Floats,
+    takes_s: Floats,
+    closed_s: Floats | None,
+    now: OperatingConditions,
+    step_s: float,
+    effects: Effects,
+) -> tuple[Queue, Floats]:
+    """What waits during the step, and how long the board serves nobody in the next one."""
+    # Who has waited while `MAX_BACKLOG` others came is dropped when it would be its turn, however
+    # long a request takes: who is served then has waited for between that and one less.
+    each_s = np.minimum(takes_s, 1.0 / now.arrival_hz)
+    most = MAX_BACKLOG - 0.5
+    before_s, after_s = np.minimum(backlog, most) * each_s, np.minimum(kept, most) * each_s
+    blocked_s = np.zeros_like(kept)
+    if closed_s is not None:
+        before_s = before_s + closed_s
+        blocked_s = np.maximum(closed_s - step_s, 0.0) * effects.queueing
+    load = now.arrival_hz * takes_s * effects.queueing
+    return Queue.of(before_s, after_s + blocked_s, load, step_s), blocked_s
+
+
+def _latency(
+    service_s: Floats,
+    queue: Queue,
+    now: OperatingConditions,
+    hiccups: Hiccups | None,
+    effects: Effects,
+) -> latency.Latency:
+    """Latency of all but the hiccups that are drawn."""
+    most_s = np.maximum(MAX_BACKLOG / now.arrival_hz - queue.mean_s, 0.0)
+    if not effects.latency_tails:
+        return latency.calm(service_s, queue, most_s, now)
+    found = latency.scattered(service_s, queue, most_s, now, hiccups)
+    if hiccups is None or now.hiccup_draw is not None:
+        return found
+    return latency.with_expected(found, service_s, now, hiccups)
+
+
 def _open_s(closed_s: Floats | None, step_s: float) -> Floats | float:
     """Time of a step in which requests are served."""
     return step_s if closed_s is None else np.maximum(step_s - closed_s, 0.0)
 
 
 def _hiccups(service: _Service, now: OperatingConditions, effects: Effects) -> Hiccups | None:
-    """Of requests that are sent and usually answered in time; None where nobody is held up."""
+    """Those that are held up; None where nobody is."""
     if not effects.latency_tails or not now.tail_share.any():
         return None
+    is_awaited = service.sent & ~service.late
     return Hiccups.of(
         now.tail_share,
-        service.away_s * ~service.late,
-        service.waits_s,
+        np.where(is_awaited, service.away_s, service.work.edge_s),
+        np.where(is_awaited, service.waits_s - service.away_s, 0.0),
         service.work.tail.total_s,
         service.left_s,
+        is_awaited,
     )
 
 
-def _serve(costs: SplitCosts, clocks: Clocks, now: OperatingConditions) -> _Service:
+def _serve(
+    device: DeviceModel,
+    costs: SplitCosts,
+    clocks: Clocks,
+    now: OperatingConditions,
+    governed: GovernedFactors | None,
+    top: Clocks | None,
+) -> _Service:
     """Follow one request through the board, the link and the server."""
     slowdown = now.slowdown if now.build is None else now.slowdown * now.build.work
-    head = _busy(costs.head, clocks, slowdown, now.background_load)
+    slower = (slowdown * governed.head, slowdown * governed.tail) if governed else (slowdown,) * 2
+    head = busy(costs.head, clocks, slower[0], now.background_load)
     send_s = costs.wire_bytes * 8.0 / now.link_bps
     idle = (1.0 - now.server_load) * (1.0 - now.hidden_load)
     cloud_s = costs.tail_flops / (now.server_flops_per_s * idle)
@@ -223,7 +268,11 @@ def _serve(costs: SplitCosts, clocks: Clocks, now: OperatingConditions) -> _Serv
     expected_s = away_s
     if (link := now.believed_link) is not None:
         expected_s = costs.wire_bytes * 8.0 / link.link_bps + link.rtt_s + cloud_s
-    tail = _busy(costs.tail, clocks, slowdown, now.background_load)
+    if governed is not None:
+        top = clocks  # below a cap the governors go up by themselves
+    elif top is None:
+        top = top_clocks(device, costs.wire_bytes)
+    tail = finish(device, costs.tail, clocks, top, slower[1], now.background_load)
     left_s = now.latency_target_s - head.total_s
     waits_s = patience_s(left_s, tail.total_s, expected_s)
     sent = (costs.wire_bytes > 0.0) & ~is_hopeless(expected_s, waits_s)
@@ -231,12 +280,6 @@ def _serve(costs: SplitCosts, clocks: Clocks, now: OperatingConditions) -> _Serv
     edge_s = head.total_s + late * tail.total_s
     away_s = np.minimum(away_s, waits_s) * sent
     return _Service(Work(head, tail, edge_s), send_s * sent, away_s, late, sent, waits_s, left_s)
-
-
-def _busy(demand: Demand, clocks: Clocks, slowdown: Floats, background_load: Floats) -> Busy:
-    cpu_s, gpu_s = demand.busy_s(clocks.cpu_hz, clocks.gpu_hz, clocks.emc_hz)
-    cpu_s, gpu_s = cpu_s * (slowdown / (1.0 - background_load)), gpu_s * slowdown
-    return Busy(cpu_s, gpu_s, (demand.fixed_s + cpu_s) + gpu_s)
 
 
 def _power_w(
@@ -247,6 +290,7 @@ def _power_w(
     service: _Service,
     served_hz: Floats,
     fell_back: Floats,
+    governed: GovernedFactors | None,
 ) -> Floats:
     """Mean power: what an idle board draws, and the energy of each request.
 
@@ -261,12 +305,21 @@ def _power_w(
     head, tail, _ = service.work
     memory_j = costs.traffic_bytes * model.memory_j_per_byte
     busy_j = (head.cpu_s * free_w + memory_j) + head.gpu_s * gpu_w
+    raised_j = np.zeros(1, dtype=fell_back.dtype)
     if fell_back.any():
-        busy_j = busy_j + fell_back * (tail.cpu_s * free_w + tail.gpu_s * gpu_w)
+        tail_j = tail.busy_j(device, clocks, 1.0 - now.background_load)
+        finished_j = fell_back * (costs.tail_traffic_bytes * model.memory_j_per_byte)
+        memory_j = memory_j + finished_j
+        busy_j = busy_j + (fell_back * tail_j + finished_j)
+        raised_j = fell_back * tail.idle_j(device, clocks)
     other_w = cpu_w * now.background_load
+    if governed is not None:
+        idle_w, other_w = idle_w * governed.rest, other_w * governed.rest
+        busy_j = memory_j + (busy_j - memory_j) * governed.work
     if now.build is not None:
         idle_w, busy_j = idle_w * now.build.idle_power, busy_j * now.build.busy_power
+        raised_j = raised_j * now.build.idle_power
         other_w = other_w * now.build.busy_power
     radio_w = now.radio_w + now.radio_w_per_bps * now.link_bps
     radio_j = np.minimum(service.send_s, service.away_s) * radio_w
-    return np.asarray((idle_w + other_w) + served_hz * (busy_j + radio_j))
+    return np.asarray((idle_w + other_w) + served_hz * (busy_j + raised_j + radio_j))

@@ -5,15 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from envs.arrays import Floats
+from envs.governed.table import GovernedFactors
 from envs.scenarios.operating_conditions import OperatingConditions
 from envs.sim.clocks import Clocks
 from envs.sim.expectation import Link, ModelErrorRatios, StepMeasurement
+from envs.sim.link_errors import LinkErrors
 from envs.sim.response import Response
 from envs.sim.sim_config import SimConfig
 from envs.sim.split_costs import SplitCosts
 
 PROBE_PERIOD_S = 1.0
-"""The rate of an idle link is probed this often, so that its estimate never gets much older."""
+"""The rate of an idle link is probed in the first control step after it, so that its estimate never
+gets much older."""
 SERVER_SMOOTHING = 0.5
 """Weight, in logarithms, of the computing times of a step."""
 SERVER_FORGETTING_S = 30.0
@@ -51,7 +54,9 @@ class Sensors:
         self._whole_flops = float(world.costs.tail_flops[0])
         self._device = world.believed.device
         self.factors = ModelErrorRatios(self._device, n, world.step_s)
-        self.link_bps, self.link_age_s = now.link_bps * now.estimate_noise, zeros
+        self._link_errors = LinkErrors()
+        self.link_bps = now.link_bps * self._link_error(now, zeros)
+        self.link_age_s = zeros
         self.rtt_s, self.server_load = now.rtt_s, now.server_load
         self.server_flops_per_s = now.usual_server_flops_per_s
         self.latency_s, self.power_w, self.busy, self.decision_s = zeros, zeros, zeros, zeros
@@ -64,6 +69,7 @@ class Sensors:
         sent: Floats,
         clocks: Clocks,
         response: Response,
+        governed: GovernedFactors | None = None,
     ) -> None:
         """Take a control step in.
 
@@ -76,12 +82,18 @@ class Sensors:
             sent: share of the requests that were to leave the board, if any.
             clocks: as read back.
             response: what happened.
+            governed: what governors below the clocks came to, if there are any.
         """
-        age_s = self.link_age_s + self._step_s
-        heard = response.sent | (age_s >= PROBE_PERIOD_S)
-        heard &= now.link_blind == 0.0
-        self.link_age_s = np.where(heard, 0.0, age_s)
-        self.link_bps = np.where(heard, now.link_bps * now.estimate_noise, self.link_bps)
+        # A probe is sent at the beginning of a step, requests until its end.
+        is_probed = self.link_age_s >= PROBE_PERIOD_S
+        age_s = np.where(is_probed, 0.0, self.link_age_s) + self._step_s
+        seen = now.link_blind == 0.0
+        heard = (response.sent | is_probed) & seen
+        self.link_age_s = np.where(
+            seen, np.where(response.sent, 0.0, age_s), self.link_age_s + self._step_s
+        )
+        error = self._link_error(now, costs.wire_bytes * response.sent)
+        self.link_bps = np.where(heard, now.link_bps * error, self.link_bps)
         self.rtt_s, self.server_load = now.rtt_s, now.server_load
         self._see_server(now, costs, response)
         self.latency_s = response.latency_s
@@ -92,7 +104,7 @@ class Sensors:
         seen = StepMeasurement(
             response.served_hz, response.fell_back, response.edge_s, response.away_s, self.power_w
         )
-        self.factors.update(costs, clocks, self._link(now, sent), seen)
+        self.factors.update(costs, clocks, self._link(now, sent), seen, governed)
 
     def temperature_c(self, now: OperatingConditions, true_c: Floats) -> Floats:
         """Temperature as a thermal zone shows it."""
@@ -101,6 +113,9 @@ class Sensors:
         shown_c = (true_c + now.temperature_bias_c) / TEMPERATURE_STEP_C
         rounded: Floats = np.round(shown_c) * TEMPERATURE_STEP_C
         return rounded
+
+    def _link_error(self, now: OperatingConditions, n_bytes: Floats) -> Floats:
+        return self._link_errors.factor(n_bytes, now.link_bps, now.rtt_s, now.estimate_draw)
 
     def _see_server(self, now: OperatingConditions, costs: SplitCosts, response: Response) -> None:
         """Take the computing times of replies in; what they showed fades while there are none."""

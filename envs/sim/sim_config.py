@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from envs.governed.table import GovernedTable
 from envs.objective import Objective
 from envs.plant import Axis, Layout
 from envs.scenarios.randomisation import Randomisation
@@ -11,6 +12,7 @@ from envs.scenarios.scenario import Scenario
 from envs.sim.clocks import clock_axes
 from envs.sim.effects import Effects
 from envs.sim.split_costs import SplitCosts
+from hw.base import Hold
 from hw.device.model import DeviceModel
 
 
@@ -45,6 +47,8 @@ class SimConfig:
         weights: of the cost's terms, keywords of `envs.objective.Objective`; its own if not given.
         appeal_share: share of the inputs whose answer by the network's own early exit is not
             trusted, where that was measured.
+        governed: what governors that move the clocks below their caps come to; None where clocks
+            are pinned.
         blocking: boards serve nothing while a decision is made, rather than going on as before.
         n_steps: control steps in an episode.
         step_s: duration of a control step.
@@ -61,9 +65,15 @@ class SimConfig:
     randomisation: Randomisation = field(default_factory=Randomisation)
     weights: dict[str, float] = field(default_factory=dict)
     appeal_share: float | None = None
+    governed: GovernedTable | None = None
     blocking: bool = False
     n_steps: int = 240
     step_s: float = 0.25
+
+    @property
+    def hold(self) -> Hold:
+        """How the boards hold their clocks."""
+        return Hold.PIN if self.governed is None else Hold.CAP
 
     @property
     def believed(self) -> NominalSimConfig:

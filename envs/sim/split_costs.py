@@ -26,6 +26,7 @@ class SplitCosts:
         wire_bytes: uplink bytes.
         tail_flops: work of the server.
         traffic_bytes: memory traffic of the head.
+        tail_traffic_bytes: the same of the tail, when the device has to finish.
         accuracy: share of right answers where it was measured, or what is left of the unsplit
             network's answer; NaN, of all routes alike, where it is unknown.
         fallback_accuracy: the same of the device's own answer.
@@ -37,6 +38,7 @@ class SplitCosts:
     wire_bytes: Floats
     tail_flops: Floats
     traffic_bytes: Floats
+    tail_traffic_bytes: Floats
     accuracy: Floats
     fallback_accuracy: Floats
     edge_share: Floats
@@ -60,6 +62,7 @@ class SplitCosts:
             wire_bytes=column(option.wire_bytes for option in options),
             tail_flops=column(option.cloud_flops for option in options),
             traffic_bytes=column(cost.traffic_bytes for cost in head),
+            tail_traffic_bytes=column(option.fallback.traffic_bytes for option in options),
             accuracy=column(option.accuracy for option in options),
             fallback_accuracy=column(option.fallback_accuracy for option in options),
             edge_share=column(cost.flops / head[-1].flops for cost in head),
@@ -83,6 +86,7 @@ class SplitCosts:
                 self.wire_bytes,
                 self.tail_flops,
                 self.traffic_bytes,
+                self.tail_traffic_bytes,
                 self.accuracy,
                 self.fallback_accuracy,
                 self.edge_share,

@@ -54,7 +54,8 @@ class BoardKind:
 
 
 def _simulated(options: BoardOptions) -> Board:
-    return SimBoard(options.model(), dry_run=options.dry_run is not None)
+    is_governed = options.hold is Hold.CAP
+    return SimBoard(options.model(), dry_run=options.dry_run is not None, is_governed=is_governed)
 
 
 def _replayed(options: BoardOptions) -> Board:
@@ -120,7 +121,7 @@ def open_board(
         device: which device "sim", "emulated" and "replay" model, by name or as a `.toml` file,
             the TX2 if not given; which device "linux" is taken for, itself if not given.
         root: where the machine's /sys is looked for.
-        hold: how "linux" holds clocks.
+        hold: how "linux" and "sim" hold clocks.
         domains: clocks that "linux" drives; all that are found if not given.
         lock_nvidia: whether "linux" drives NVIDIA cards by locked ranges.
         dry_run: set no clock; called with one sentence for each write that "linux" would make.

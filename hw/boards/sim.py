@@ -31,6 +31,7 @@ class SimBoard(Board):
         clock: present time, s.
         sleep: waits for a number of seconds.
         dry_run: leave the clocks alone, whatever is requested.
+        is_governed: what is requested of a clock caps it, and the device's governor moves it below.
     """
 
     name = "sim"
@@ -46,6 +47,7 @@ class SimBoard(Board):
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
         dry_run: bool = False,
+        is_governed: bool = False,
     ) -> None:
         super().__init__()
         self.device = self._as_loaded = device
@@ -56,6 +58,7 @@ class SimBoard(Board):
         self._clock = clock
         self._sleep = sleep
         self._lock = threading.RLock()
+        self._is_governed = is_governed
         self._state = self._state_at(ambient_c, clock())
         self.dry_run = dry_run
         self._found_hz: dict[str, int] = {}
@@ -63,7 +66,7 @@ class SimBoard(Board):
         self._window: tuple[float, dict[str, float]] | None = None
 
     def _state_at(self, ambient_c: float, now_s: float) -> SimState:
-        return SimState(self.device, ambient_c, now_s)
+        return SimState(self.device, ambient_c, now_s, is_governed=self._is_governed)
 
     @property
     def temperature_limit_c(self) -> float:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from hw.device.model import Demand, DeviceModel, RailPower
+from hw.device.units import Floats
+from hw.governors.clocks import GovernedClocks
 
 LONGEST_STEP_S = 0.5
 """Longest stretch of constant clocks, so that throttling follows the fast thermal node."""
+GOVERNED_STEP_S = 1e-3
+"""The same where governors move the clocks."""
 SHORTEST_STEP_S = 1e-6
 """Shortest stretch; keeps time moving whatever the rounding of the clock."""
 DONE = 1.0 - 1e-9
@@ -43,6 +49,7 @@ class SimState:
         device: the device.
         ambient_c: temperature around it, degrees C.
         now_s: time of the initial state, s.
+        is_governed: clocks move below what is requested, as the device's governors choose.
 
     Attributes:
         now_s: time of the state, s.
@@ -51,7 +58,9 @@ class SimState:
         work: what the board is doing, if anything.
     """
 
-    def __init__(self, device: DeviceModel, ambient_c: float, now_s: float) -> None:
+    def __init__(
+        self, device: DeviceModel, ambient_c: float, now_s: float, *, is_governed: bool = False
+    ) -> None:
         self.now_s = now_s
         self.ambient_c = ambient_c
         self.energy_j = dict.fromkeys(RailPower._fields, 0.0)
@@ -60,6 +69,7 @@ class SimState:
         self._nodes_c = (0.0, 0.0)
         self._request_hz = {name: d.available_hz[-1] for name, d in device.domains.items()}
         self._pending: dict[str, tuple[float, int]] = {}
+        self._governed = GovernedClocks(device, self._caps_hz()) if is_governed else None
 
     def draw_as(self, device: DeviceModel) -> None:
         """Take another model of the same device: from now on it draws what a network does."""
@@ -115,7 +125,8 @@ class SimState:
 
     def until_event_s(self) -> float:
         """Time to the next change of clocks or utilisation, s."""
-        waits_s = [LONGEST_STEP_S, *(due_s - self.now_s for due_s, _ in self._pending.values())]
+        longest_s = LONGEST_STEP_S if self._governed is None else GOVERNED_STEP_S
+        waits_s = [longest_s, *(due_s - self.now_s for due_s, _ in self._pending.values())]
         if self.work is not None and not self.work.done:
             waits_s.append((1.0 - self.work.progress) * self._latency_s(self.work))
         return max(min(waits_s), SHORTEST_STEP_S)
@@ -135,9 +146,13 @@ class SimState:
         rails = self.rails
         for rail, watt in zip(rails._fields, rails, strict=True):
             self.energy_j[rail] += float(watt) * dt_s
+        busy = (0.0, 0.0)
         if self.work is not None and not self.work.done:
+            busy = (1.0, self._gpu_share(self.work))  # the host spins while the GPU works
             self.work.progress += dt_s / self._latency_s(self.work)
             self.work.modelled_s += dt_s
+        if self._governed is not None:
+            self._govern(self._governed, dt_s, busy)
         fast_c, slow_c = self._device.thermal.step(*self._nodes_c, rails.total_w, dt_s)
         self._nodes_c = (float(fast_c), float(slow_c))
 
@@ -149,8 +164,24 @@ class SimState:
         cap_hz = min(float(self._device.throttled_hz_cap(domain, temperature_c)), freq_hz)
         return max(hz for hz in self._device.domains[domain].available_hz if hz <= cap_hz)
 
-    def _clocks_hz(self) -> tuple[int, int, int]:
-        return self.clock_hz("cpu"), self.clock_hz("gpu"), self.clock_hz("emc")
+    def _govern(self, governed: GovernedClocks, dt_s: float, busy: tuple[float, float]) -> None:
+        cpu, gpu = (np.full(1, share) for share in busy)
+        governed.advance(dt_s, self._caps_hz(), cpu, gpu)
+
+    def _caps_hz(self) -> list[Floats]:
+        return [np.full(1, float(self.clock_hz(name))) for name in ("cpu", "gpu", "emc")]
+
+    def _clocks_hz(self) -> tuple[float, float, float]:
+        caps_hz = self.clock_hz("cpu"), self.clock_hz("gpu"), self.clock_hz("emc")
+        if self._governed is None:
+            return caps_hz
+        cpu, gpu, emc = (
+            min(float(hz[0]), cap) for hz, cap in zip(self._governed.hz, caps_hz, strict=True)
+        )
+        return cpu, gpu, emc
+
+    def _gpu_share(self, work: SimWork) -> float:
+        return float(work.demand.busy_s(*self._clocks_hz())[1]) / self._latency_s(work)
 
     def _latency_s(self, work: SimWork) -> float:
         return float(self._device.latency_s(work.demand, *self._clocks_hz()))

@@ -14,7 +14,7 @@ from msgspec import structs
 from scipy.optimize import nnls
 
 from common.regular_file import read_text
-from hw.calibrate.tx2 import DELAYS_S
+from hw.calibrate.tx2 import DELAYS_S, JETSON_GOVERNORS, JETSON_GOVERNORS_FROM
 from hw.calibrate.written import rounded, written
 from hw.device.file import DEVICES
 from hw.device.latency import Demand, NetworkScaling
@@ -132,7 +132,7 @@ def device_toml(name: str, boards: dict[str, Table], tx2: DeviceModel, fitted: F
         **({"gpu_tpcs": board["gpu_tpcs"]} if "gpu_tpcs" in board else {}),
         "validated_on": list(fitted.validated_on),
         "modelled": board["modelled"],
-        "provenance": board["provenance"],
+        "provenance": {"governors": JETSON_GOVERNORS_FROM, **board["provenance"]},
         "domains": {
             domain: {
                 "available_hz": [round(mhz * 1e6) for mhz in board[f"{domain}_mhz"]],
@@ -144,6 +144,7 @@ def device_toml(name: str, boards: dict[str, Table], tx2: DeviceModel, fitted: F
         "power": written(power_model(name, boards)) | fitted.power,
         "thermal": board["thermal"],
         "sensor": board["sensor"],
+        "governors": board.get("governors", JETSON_GOVERNORS),
         "workloads": {
             workload: rounded(dataclasses.asdict(Demand(**{**_NO_DEMAND, **demand})))
             for workload, demand in board.get("workloads", {}).items()

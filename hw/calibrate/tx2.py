@@ -42,6 +42,14 @@ THERMAL = ThermalModel(
 )
 SENSOR = {"shunt_ohm": 0.005, "shunt_step_v": 40e-6, "supply_v": 19.0, "period_s": 0.0066}
 
+JETSON_GOVERNORS = {"cpu": "schedutil", "gpu": "nvhost_podgov", "emc": "follows-gpu"}
+JETSON_GOVERNORS_FROM = (
+    "gpu: the governor that Linux for Tegra names for the GPU (nvgpu, platform_*_tegra.c). cpu: "
+    "its default since release 32; earlier ones have interactive. emc: the GPU's driver asks for "
+    "bandwidth in proportion to its clock; what else asks for memory is not in it, and the ratio "
+    "is assumed."
+)
+
 TENSORRT_NAMES = {
     "ResNet50_224x224": "resnet50_tensorrt",
     "inception_v4": "inception_v4_tensorrt",
@@ -86,6 +94,7 @@ PROVENANCE = {
     "channels at default averaging. The supply of 19 V is assumed (developer kit).",
     "workloads": "*_tensorrt: thynics/jetson_dvfs, CPU clock unknown, taken as not mattering. "
     "*_tensorflow: FlexiBO data, two or more cores. All configurations were used.",
+    "governors": JETSON_GOVERNORS_FROM,
 }
 
 
@@ -110,6 +119,7 @@ def device_toml(network: NetworkScaling, power: PowerModel, workloads: dict[str,
         "power": written(power),
         "thermal": structs.asdict(THERMAL),
         "sensor": SENSOR,
+        "governors": JETSON_GOVERNORS,
         "workloads": {
             name: rounded(dataclasses.asdict(demand)) for name, demand in workloads.items()
         },

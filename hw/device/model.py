@@ -20,6 +20,7 @@ from msgspec import Meta, field, structs
 from common.schema import NonNegative, Positive, Table, Text, convert, read_toml
 from hw.device.file import device_path, split_mode, split_runtime
 from hw.device.fingerprint import fingerprint
+from hw.device.governors import Governors
 from hw.device.latency import Demand, NetworkScaling
 from hw.device.power import PowerModel, RailPower
 from hw.device.power_mode import PowerMode, gated_demand, gated_network, gated_power
@@ -93,6 +94,7 @@ class DeviceModel:
         thermal: two-node heat model.
         sensor: power monitor.
         workloads: networks that were measured, by name.
+        governors: of its kernel, which choose a clock below a cap.
         validated_on: what the model was compared with, as sentences.
         modelled: what was assumed or extrapolated, as sentences.
         replay: measured table that stands behind the board `replay`, if any.
@@ -109,6 +111,7 @@ class DeviceModel:
     thermal: ThermalModel
     sensor: SensorModel
     workloads: Mapping[str, Demand]
+    governors: Governors
     validated_on: tuple[str, ...]
     modelled: tuple[str, ...]
     replay: Replay | None = None
@@ -147,6 +150,7 @@ class DeviceModel:
             thermal=file.thermal,
             sensor=file.sensor,
             workloads=workloads,
+            governors=file.governors,
             validated_on=file.validated_on,
             modelled=file.modelled,
             replay=file.replay,
@@ -322,6 +326,7 @@ class _Provenance(Table, frozen=True):
     thermal: Text
     sensor: Text
     workloads: Text
+    governors: Text = "not said: the kernel's usual ones are assumed"
 
 
 class _File(Table, frozen=True):
@@ -337,6 +342,7 @@ class _File(Table, frozen=True):
     validated_on: tuple[str, ...]
     modelled: tuple[str, ...]
     provenance: _Provenance
+    governors: Governors = Governors()
     network: NetworkScaling | None = None
     """Of a file that names no run-time."""
     runtimes: dict[str, RuntimeTable] = field(default_factory=dict)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -16,6 +17,7 @@ from partition.edge.answers import AnswerCheck
 from partition.edge.link_probe import LinkProbe
 from partition.edge.server_speed import ServerSpeed
 from partition.edge.standing import Standing
+from partition.edge.turns import Turns
 from partition.errors import CloudError, DeadlineExceededError, ServerBusyError
 from partition.model.folder import ModelFolder
 from partition.model.split_point import SplitPoint
@@ -31,12 +33,11 @@ _PROBE_ROUNDS, _PROBE_TRAINS = 3, 4
 """Trains at most, each longer than the one before, until a longer one says the same."""
 _SAME_RATE = 1.3
 _REFRESH_TIMEOUT_S, _RECONNECT_TIMEOUT_S = 2.0, 1.0
-_SURPRISE = 1.8
-"""A request that took so many times what was expected, or so much less, has met another link."""
 _FULL = grpc.StatusCode.RESOURCE_EXHAUSTED
 _SURE = 0.5
 """Confidence from which an estimate decides whether to send."""
-_COMPUTE_SMOOTHING = 0.3
+_LEAST_SHARE = 0.5
+"""Of a round trip, that a request takes besides the server's work."""
 _CHECK_PERIOD_S = 0.05
 
 
@@ -70,15 +71,12 @@ class CloudClient:
         self._clock = clock
         self._estimator = LinkEstimator(clock)
         self._server_load = 0.0
-        self._refreshing = False
+        self._refreshing = self._doubts = False
         self._measured = threading.Event()
         self._sent_s = -math.inf
-        self._link_probe = LinkProbe(self._echo, self._train_ended, clock)
-        self._counting = threading.Lock()
-        self._turns = threading.BoundedSemaphore(grpc_options.CALLS_AT_ONCE)
-        self._in_flight = 0
+        self._link_probe = LinkProbe(self._echo, self._trains_ended, clock)
+        self._turns = Turns(address, clock)
         self._recent: tuple[float, LinkEstimate | None] = (-_CHECK_PERIOD_S, None)
-        self._compute_s: dict[int, float] = {}
         self._server_speed = ServerSpeed(folder, clock)
         self._metadata = self._security.metadata()
         self._answers = AnswerCheck(address, folder.outputs)
@@ -148,13 +146,13 @@ class CloudClient:
             WireError: the deadline is no number, or a message cannot carry the tensors.
         """
         deadline_s = rpc.patience_s(deadline_s)
-        self._standing.check()
         number, message = self._stub.request(point, encoded)
-        self._check_hope(point, len(message), deadline_s)
-        deadline_s -= self._wait_for_turn(deadline_s)
+        self.check(point, len(message), deadline_s)
+        deadline_s -= self._turns.wait(deadline_s)
         start_s = self._sent_s = self._clock()
         try:
-            answer = self._ask(message, deadline_s)
+            with self._turns.taken():
+                answer = self._ask(message, deadline_s)
         except DeadlineExceededError:
             self._missed(point, len(message), deadline_s)
             raise
@@ -164,15 +162,36 @@ class CloudClient:
             raise self._answers.refused(str(error)) from error
         self._answers.check(reply.outputs)
         self._standing.served()
-        self._transferred(len(message), self._clock() - start_s - reply.compute_s)
+        elapsed_s = self._clock() - start_s
+        self._transferred(len(message), elapsed_s - reply.compute_s)
+        # A server may say what it likes.
+        reply = replace(reply, compute_s=min(reply.compute_s, elapsed_s))
         self._server_load = reply.load
         self._server_speed.answered(point, reply.compute_s, reply.load)
-        known_s = self._compute_s.get(point.index, reply.compute_s)
-        self._compute_s[point.index] = known_s + _COMPUTE_SMOOTHING * (reply.compute_s - known_s)
         if self._train_is_due and not self._refreshing:  # the link is free until the next request
             self._begin_measuring()
             self._link_probe.begin(self.link)
         return reply
+
+    def check(self, point: SplitPoint, message_bytes: int, deadline_s: float) -> None:
+        """Refuse at once what `infer` would not send; what only an estimate rules out is measured.
+
+        Raises:
+            CloudError: no server answers or has room, or it is expected to answer much too late,
+                or the last answer was late and the link is being measured.
+        """
+        self._standing.check()
+        if self._doubts:
+            raise DeadlineExceededError(
+                f"{self._address} gave no answer in time, and is being asked how fast it is reached"
+            )
+        needed_s = self.expected_s(point, message_bytes)
+        if math.isfinite(needed_s) and offload_rule.is_hopeless(needed_s, deadline_s):
+            self.refresh()
+            raise DeadlineExceededError(
+                f"{self._address} would take {needed_s * 1e3:.0f} ms for {message_bytes} bytes, "
+                f"the deadline is {deadline_s * 1e3:.0f} ms"
+            )
 
     def server_flops_per_s(self, usual: float) -> float:
         """Speed of the server were it idle, FLOP/s, as the computing times of its replies show it.
@@ -193,7 +212,7 @@ class CloudClient:
         if link is None or link.confidence < _SURE:
             return math.inf
         link_s = link.transfer_s(message_bytes) + self._estimator.excess_s(message_bytes)
-        return link_s + self._compute_s.get(point.index, 0.0)
+        return link_s + (self._server_speed.usual_s(point) or 0.0)
 
     def probe(self, timeout_s: float = 2.0) -> LinkEstimate:
         """Measure round trip and rate with a few empty requests and trains of messages.
@@ -226,7 +245,7 @@ class CloudClient:
         In the background; costs an empty request, and a train of messages that takes 10 ms of the
         link. While a request or another measurement is under way, none is started.
         """
-        if self._refreshing or self._in_flight or not self._standing.is_reachable:
+        if not self._can_measure:
             return
         self._begin_measuring()
         start_s = self._clock()
@@ -240,40 +259,38 @@ class CloudClient:
     def _transferred(self, message_bytes: int, elapsed_s: float) -> None:
         """Learn from a request, and measure at once what it has only hinted at."""
         link = self._recent_link()
+        if elapsed_s < (0.0 if link is None else _LEAST_SHARE * link.rtt_s):
+            return  # the server claims to have computed in the time of the way
         self._estimator.transferred(message_bytes, elapsed_s)
         if link is not None:
-            expected_s = link.transfer_s(message_bytes) + self._estimator.excess_s(message_bytes)
-            if not 1.0 / _SURPRISE < elapsed_s / expected_s < _SURPRISE:
-                self._link_probe.surprised()
+            known_s = link.rtt_s + self._estimator.excess_s(message_bytes)
+            self._link_probe.compare(link, 8.0 * message_bytes, elapsed_s - known_s)
 
     def _missed(self, point: SplitPoint, message_bytes: int, deadline_s: float) -> None:
-        """Learn from a request that had no answer, and measure what has become of the link."""
-        compute_s = self._compute_s.get(point.index)
+        """Learn from a request that had no answer, and measure what has become of the link.
+
+        Until that is known nothing else is sent: it would be late as well, and be in the way.
+        """
+        compute_s = self._server_speed.usual_s(point)
         if compute_s is not None and compute_s < deadline_s:  # else it may be the server
             self._estimator.missed(message_bytes, deadline_s - compute_s)
-        if self._link_probe.surprised():
-            self.refresh()
+        link, bound_bps = self._recent_link(), 8 * message_bytes / deadline_s
+        if link is not None and link.rate_bps < bound_bps:
+            return  # that was to be expected
+        if self._turns.n_taken or not self._link_probe.surprised(bound_bps, is_bound=True):
+            return
+        if self._can_measure:
+            self._begin_measuring()
+            self._link_probe.begin(link)
+        self._doubts = self._refreshing
 
-    def _wait_for_turn(self, deadline_s: float) -> float:
-        """Wait until few enough requests of this client are under way; the time that took, s.
-
-        Raises:
-            ServerBusyError: they take all the time there is.
-        """
-        if self._turns.acquire(blocking=False):
-            return 0.0
-        start_s = self._clock()
-        if not self._turns.acquire(timeout=deadline_s):
-            raise ServerBusyError(f"{self._address} is busy with this client's other requests")
-        return min(self._clock() - start_s, deadline_s)
-
-    def _count(self, change: int) -> None:
-        with self._counting:
-            self._in_flight += change
+    @property
+    def _can_measure(self) -> bool:
+        return not (self._refreshing or self._turns.n_taken) and self._standing.is_reachable
 
     @property
     def _train_is_due(self) -> bool:
-        return not self._in_flight and self._link_probe.is_due
+        return not self._turns.n_taken and self._link_probe.is_due
 
     def _echo(self, message: bytes) -> Any:
         """The future of a call that measures the link."""
@@ -282,27 +299,33 @@ class CloudClient:
     def _came_back(self, call: Any, start_s: float) -> None:
         """Take the result of an empty request; runs in a thread of gRPC's."""
         elapsed_s, is_heard = self._clock() - start_s, self._hear(call)
-        if is_heard and not self._in_flight:  # else it was not alone on the link
+        if is_heard and not self._turns.n_taken:  # else it was not alone on the link
             self._estimator.transferred(0, elapsed_s)
         if is_heard and self._train_is_due:
             self._link_probe.begin(self.link)
         else:
             self._measuring_ended()
 
-    def _train_ended(self, spread: Spread | None, call: Any) -> None:
-        """Take the result of a train; runs in a thread of gRPC's."""
-        if spread is None and not call.cancelled() and call.code() is _FULL:
+    def _trains_ended(self, seen: Sequence[Spread], call: Any) -> None:
+        """Take what trains showed; runs in a thread of gRPC's."""
+        if not call.cancelled() and call.code() is _FULL:
             self._link_probe.crowded()
-        elif self._hear(call) and spread is not None and not spread.is_mixed_with(self._sent_s):
-            self._estimator.spread(spread)
-        self._measuring_ended()
+        else:
+            self._hear(call)
+        for spread in seen:
+            if not spread.is_mixed_with(self._sent_s):
+                self._estimator.spread(spread)
+        if self._doubts and self._train_is_due:  # what was under way had met it, too
+            self._link_probe.begin(self.link)
+        else:
+            self._measuring_ended()
 
     def _begin_measuring(self) -> None:
         self._refreshing = True
         self._measured.clear()
 
     def _measuring_ended(self) -> None:
-        self._refreshing = False
+        self._refreshing = self._doubts = False
         self._measured.set()
 
     def _hear(self, call: Any) -> bool:
@@ -326,30 +349,7 @@ class CloudClient:
             self._recent = (now_s, self.link)
         return self._recent[1]
 
-    def _check_hope(self, point: SplitPoint, message_bytes: int, deadline_s: float) -> None:
-        """Do not send what would be answered much too late; measure instead.
-
-        Raises:
-            DeadlineExceededError: the answer is expected too late.
-        """
-        needed_s = self.expected_s(point, message_bytes)
-        if math.isfinite(needed_s) and offload_rule.is_hopeless(needed_s, deadline_s):
-            self.refresh()
-            raise DeadlineExceededError(
-                f"{self._address} would take {needed_s * 1e3:.0f} ms for {message_bytes} bytes, "
-                f"the deadline is {deadline_s * 1e3:.0f} ms"
-            )
-
     def _ask(self, message: bytes, deadline_s: float) -> bytes:
-        """Send a request in its turn, which ends here."""
-        self._count(1)
-        try:
-            return self._ask_twice(message, deadline_s)
-        finally:
-            self._count(-1)
-            self._turns.release()
-
-    def _ask_twice(self, message: bytes, deadline_s: float) -> bytes:
         """Send a request, once more if the connection broke and there is time."""
         due_s, is_measuring = self._clock() + deadline_s, self._refreshing
         try:

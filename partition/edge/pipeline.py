@@ -178,7 +178,7 @@ class SplitPipeline:
             for option in options:  # between, the same sessions run
                 progress.step(option.name)
                 head = self._head(option.route, inputs)
-                self._finish(option.route, head)
+                self._finished(option.route, head)  # which builds sessions and tells no time
                 self._finish(option.route, head)
         self._runtime.forget_graph()
 
@@ -278,10 +278,17 @@ class SplitPipeline:
         if self._client is None:
             raise CloudError("no cloud")
         start_s = self._clock()
+        point = self._folder.split_points[route.split]
+        # Before it is encoded, which takes most of what a request costs that is not sent.
+        n_bytes, patience_s = (
+            self._wire_bytes.get(route, 0),
+            self._patience_s(route, due_s - start_s),
+        )
+        self._client.check(point, n_bytes, patience_s)
         encoded = self._encoded(route, head)
         sent_s = self._clock()
         patience_s = self._patience_s(route, due_s - sent_s)
-        reply = self._client.infer(self._folder.split_points[route.split], encoded, patience_s)
+        reply = self._client.infer(point, encoded, patience_s)
         self._numbers.check(reply.outputs)
         return sent_s - start_s, self._clock() - sent_s, reply
 
@@ -317,17 +324,18 @@ class SplitPipeline:
         """The edge's own answer and the time it took."""
         modelled_s = self._timer.fallback_s(route)
         start_s = self._clock()
-        with self._timer.fallback(route):
-            if head.answer is None:
-                point = self._folder.split_points[route.split]
-                outputs = self._runtime.tail(point, head.tensors)
-            else:
-                runtime = self._halves[route.split].runtime
-                outputs = (runtime.alone(head.tensors[0], head.answer.scores),)
+        outputs = self._finished(route, head)
         finish_s = self._clock() - start_s
         self._finish_times.finished(route, finish_s, modelled_s)
         self._numbers.learn(outputs)
         return outputs, finish_s
+
+    def _finished(self, route: Route, head: _Head) -> Arrays:
+        with self._timer.fallback(route):
+            if head.answer is None:
+                return self._runtime.tail(self._folder.split_points[route.split], head.tensors)
+            runtime = self._halves[route.split].runtime
+            return (runtime.alone(head.tensors[0], head.answer.scores),)
 
 
 def _halves(folder: ModelFolder, runtime: SplitRuntime) -> dict[int, _Half]:

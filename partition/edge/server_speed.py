@@ -1,4 +1,4 @@
-"""Speed of the server, from the computing times in its replies."""
+"""Speed of the server and its usual computing times, from what its replies say."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ TELLING_SHARE = 0.1
 """Of the network's work; the time of less is rather that of copying and waking up."""
 SLOWEST, FASTEST = 1e6, 1e16
 """Bounds of a single reply, FLOP/s: a server may say what it likes."""
+TIME_SMOOTHING = 0.3
+"""Weight of a reply in the usual computing time."""
 MAX_LOAD = 0.95
 """Of a reply; how fast a server would be without any load cannot be told when it is full."""
 
@@ -35,15 +37,20 @@ class ServerSpeed:
         self._clock = clock
         self._seen: float | None = None
         self._seen_s = 0.0
+        self._times: dict[int, tuple[float, float]] = {}
+        """By split point: the usual computing time, and when it was last seen, s."""
 
     def answered(self, point: SplitPoint, compute_s: float, load: float) -> None:
         """Take in a reply.
 
         Args:
             point: whose tail was run.
-            compute_s: in the server, waiting included.
+            compute_s: in the server, waiting included; no longer than the reply took to come.
             load: busy share of the server when it answered.
         """
+        known_s = self._times.get(point.index, (compute_s, 0.0))[0]
+        usual_s = known_s + TIME_SMOOTHING * (compute_s - known_s)
+        self._times[point.index] = (usual_s, self._clock())
         if point.tail.flops < self._telling_flops or compute_s <= 0.0:
             return
         shown = point.tail.flops / (compute_s * (1.0 - min(load, MAX_LOAD)))
@@ -62,3 +69,13 @@ class ServerSpeed:
             return usual
         faded = math.exp(-(self._clock() - self._seen_s) / FORGETTING_S)
         return float(usual * (self._seen / usual) ** faded)
+
+    def usual_s(self, point: SplitPoint) -> float | None:
+        """Computing time that replies of this split point usually show; None before there were any.
+
+        It fades while none come, or a server that was slow once would never be asked again.
+        """
+        if point.index not in self._times:
+            return None
+        usual_s, seen_s = self._times[point.index]
+        return usual_s * math.exp(-(self._clock() - seen_s) / FORGETTING_S)

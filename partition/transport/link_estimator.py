@@ -225,6 +225,8 @@ class LinkEstimator:
         return float(np.exp(_LOG_RATES[near] @ self._belief[near] / sure)), sure
 
     def _update(self, transfer: _Transfer) -> None:
+        if self._was_bound_to_be_missed(transfer):
+            return
         silence_s = max(transfer.at_s - self._updated_s, 0.0)
         self._updated_s = transfer.at_s
         jitter_s = self._jitter_s(transfer)
@@ -234,8 +236,6 @@ class LinkEstimator:
         else:
             if transfer.is_finished:
                 self._learn_round_trip(transfer)
-            elif math.isinf(self._rtt_s):
-                return
             predicted_s = self._rtt_s + self._excess_s(transfer) + transfer.bits / _RATES_BPS
         belief = _aged(self._belief, silence_s) * _likelihood(transfer, predicted_s, jitter_s)
         self._belief = belief / belief.sum()
@@ -244,6 +244,16 @@ class LinkEstimator:
         if transfer.bits > _EMPTY_BITS and (tells or self._told_s is None):
             self._told_s = transfer.at_s
         self._learn_excess(transfer, silence_s - transfer.elapsed_s)
+
+    def _was_bound_to_be_missed(self, transfer: _Transfer) -> bool:
+        """Whether a deadline was too short for what is known: that it was missed shows nothing.
+
+        Taken in, each would make the link less certain, the next deadline as short, and so on.
+        """
+        if transfer.is_finished or math.isinf(self._rtt_s):
+            return not transfer.is_finished
+        bits_s = transfer.bits / self._likeliest()[0]
+        return transfer.elapsed_s < self._rtt_s + self._excess_s(transfer) + bits_s
 
     def _jitter_s(self, transfer: _Transfer) -> float:
         if transfer.waited_s is None:
@@ -259,6 +269,8 @@ class LinkEstimator:
         is_other = abs(step) > _ANOTHER_LINK and reliable > _RELIABLE
         if train.at_s - self._train_s > _FRESH_S or is_other:
             self._train_bps = shown_bps
+            if is_other:  # what was learned on the one before does not hold
+                self._excess.clear()
         else:
             self._train_bps *= math.exp(_TRAIN_SMOOTHING * reliable * step)
         self._train_s = train.at_s

@@ -14,6 +14,7 @@ from agents.evaluation.rows import ALL, EvaluationRow
 from agents.evaluation.statistics import Interval
 from benchmarks.policies import figures, table_file
 from benchmarks.policies.table import TableRow
+from benchmarks.policies.traces import HELD_OUT
 
 
 def row(scenario: str, policy: str, cost: float, in_time: float = 0.9) -> EvaluationRow:
@@ -73,11 +74,11 @@ def test_clocks_of_every_column_are_within_the_picture():
     assert all(axes.get_ylim()[1] > 2.0 for axes in figure.axes[:2])
 
 
-def flat(decider: str, gap: float, kind: str = "learned") -> TableRow:
+def flat(decider: str, gap: float, kind: str = "learned", scenario: str = ALL) -> TableRow:
     at = Interval(1.0, 0.9, 1.1)
     gaps = Interval(gap, gap - 0.01, gap + 0.01)
     return TableRow(
-        "tx2", "net", ALL, decider, kind, at, at, 0.25, at, at, at, gaps, gaps, n_seeds=3
+        "tx2", "net", scenario, decider, kind, at, at, 0.25, at, at, at, gaps, gaps, n_seeds=3
     )
 
 
@@ -122,3 +123,10 @@ def test_lines_to_names_do_not_cross():
     for below, above in pairwise(order):
         x = max(points[below][0], points[above][0])
         assert at(below, x) <= at(above, x)
+
+
+def test_single_recordings_are_drawn_as_their_mean():
+    names = ("a", "b", "starlink-4@a", "starlink-6@a", ALL, HELD_OUT)
+    rows = [flat(decider, 0.1, scenario=name) for name in names for decider in ("x", "oracle")]
+    axes = figures._scenario_figure(rows, "").axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b", HELD_OUT]

@@ -7,6 +7,7 @@ import pytest
 
 from agents.deployed.run_folder import RunFolder
 from agents.errors import PolicyError, RunFolderError
+from hw.base import Hold
 from tests.runs import constant_policy, write_run
 
 
@@ -75,3 +76,22 @@ def test_a_tuned_run_keeps_the_run_time_that_its_device_names(run):
     document = json.loads((run / "config.json").read_text())
     (run / "config.json").write_text(json.dumps(document | {"device": "tx2@tensorflow"}))
     assert RunFolder.load(run).device == "tx2@tensorflow"
+
+
+@pytest.mark.parametrize("hold", ["cap", "pin"])
+def test_a_run_tells_how_it_was_trained_to_hold_clocks(run, hold):
+    document = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(document | {"hold": hold}))
+    assert RunFolder.load(run).hold is Hold(hold)
+
+
+def test_an_earlier_run_pins(run):
+    assert RunFolder.load(run).hold is Hold.PIN
+    assert RunFolder.load(run).governed("efficientnet-lite0", "steady-wifi") is None
+
+
+def test_an_unknown_hold_is_refused(run):
+    document = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(document | {"hold": "loosely"}))
+    with pytest.raises(RunFolderError, match=r"config\.json is damaged .*loosely"):
+        RunFolder.load(run)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agents.evaluation.statistics import Bootstrap, weighted_quantile
+from agents.evaluation.statistics import Bootstrap
 
 
 def test_interval_covers_the_true_mean_about_as_often_as_it_says():
@@ -37,15 +37,3 @@ def test_share_of_way_is_0_at_the_start_1_at_the_goal_and_half_between():
 def test_share_of_way_is_negative_beyond_the_start():
     start, goal = np.full(5, 2.0), np.full(5, 1.0)
     assert Bootstrap(5).gap_closed(start, np.full(5, 3.0), goal).mean == pytest.approx(-1.0)
-
-
-@pytest.mark.parametrize(
-    ("share", "expected"), [(0.1, 1.0), (0.25, 1.0), (0.26, 2.0), (0.5, 2.0), (0.51, 3.0), (1, 3.0)]
-)
-def test_weighted_quantile_by_hand(share, expected):
-    values, weights = np.array([3.0, 1.0, 2.0]), np.array([2.0, 1.0, 1.0])
-    assert weighted_quantile(values, weights, share) == expected
-
-
-def test_values_without_weight_are_no_quantile():
-    assert weighted_quantile(np.array([1.0, 9.0]), np.array([1.0, 0.0]), 0.99) == 1.0

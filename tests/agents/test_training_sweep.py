@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agents.errors import AgentError
-from agents.training.sweep import Sweep, _Trainer
+from agents.training.sweep import Sweep, SweepRun, _Trainer
 from tests.conftest import REPOSITORY
 
 
@@ -125,15 +125,23 @@ row["gap_closed"] = "nan"
 """
 
 
-def test_only_missing_runs_are_trained_and_the_reason_of_a_failure_is_told(
-    load, tmp_path, monkeypatch, capsys
-):
+@pytest.fixture
+def lucky(tmp_path, monkeypatch) -> None:
+    """A trainer that takes no time, and fails with seed 1."""
     (tmp_path / "train.py").write_text(TRAINER)
     monkeypatch.setattr("agents.training.sweep._SCRIPT", tmp_path / "train.py")
+
+
+def finish(run: SweepRun) -> None:
+    """What a run that is done leaves."""
+    (run.folder / "policy").mkdir(parents=True)
+    (run.folder / "policy" / "policy.json").write_text("{}")
+
+
+@pytest.mark.usefixtures("lucky")
+def test_only_missing_runs_are_trained_and_the_reason_of_a_failure_is_told(load, capsys):
     sweep = load('algo = ["ppo"]\nseed = [0, 1, 2]\nprocesses = 2')
-    done = sweep.runs[0]
-    (done.folder / "policy").mkdir(parents=True)
-    (done.folder / "policy" / "policy.json").write_text("{}")
+    finish(sweep.runs[0])
     assert not sweep.run()
     told = capsys.readouterr().out
     assert "2 of 3 runs to be done" in told
@@ -143,13 +151,11 @@ def test_only_missing_runs_are_trained_and_the_reason_of_a_failure_is_told(
     assert "-: the best static setting" in told
 
 
-def test_a_run_that_another_sweep_has_finished_meanwhile_is_left_out(load, tmp_path, monkeypatch):
-    (tmp_path / "train.py").write_text(TRAINER)
-    monkeypatch.setattr("agents.training.sweep._SCRIPT", tmp_path / "train.py")
+@pytest.mark.usefixtures("lucky")
+def test_a_run_that_another_sweep_has_finished_meanwhile_is_left_out(load):
     run = load('algo = ["ppo"]\nseed = [2]').runs[0]
     trainer = _Trainer(run)
-    (run.folder / "policy").mkdir(parents=True)
-    (run.folder / "policy" / "policy.json").write_text("{}")
+    finish(run)
     trainer.start()
     assert trainer.has_ended
     assert trainer.is_well

@@ -12,7 +12,9 @@ import pytest
 import deploy
 from common import command
 from envs.live.plant import live_layout
+from hw.base import Hold
 from hw.boards.emulated import EmulatedBoard
+from hw.boards.linux import LinuxBoard
 from hw.device.model import DeviceModel
 from hw.session.journal import STATE_DIR
 from hw.settings.cgroup import QuotaGroup
@@ -164,3 +166,23 @@ def test_board_of_another_kind_is_refused_untouched(machine, edge_run, refusal):
     message = refusal(edge_run, "--board", "linux", root=machine.root)
     assert "the cpu goes up to 1510 MHz here, that of tx2 to 2035 MHz" in message
     assert machine.kernel.writes == []
+
+
+def test_a_board_is_held_as_the_policy_was_trained(
+    machine, machine_run, main, monkeypatch, capsys, caplog
+):
+    seen = []
+    open_linux = LinuxBoard.__init__
+
+    def remember(self, *arguments, hold, **options):
+        seen.append(hold)
+        open_linux(self, *arguments, hold=hold, **options)
+
+    monkeypatch.setattr(LinuxBoard, "__init__", remember)
+    options = ["--board", "linux", "--duration", 0.3]
+    assert main(machine_run, *options, root=machine.root) == 0
+    assert not [line for line in caplog.messages if "--hold" in line]
+    assert main(machine_run, *options, "--hold", "cap", root=machine.root) == 0
+    assert seen == [Hold.PIN, Hold.CAP]
+    (warning,) = [line for line in caplog.messages if "--hold" in line]
+    assert "was trained to hold clocks by pin" in warning

@@ -12,6 +12,8 @@ import pytest
 
 from envs.scenarios.scenario import Scenario
 from envs.sim.batched_simulator import BatchedSimulator
+from envs.sim.clocks import Clocks
+from envs.sim.finishing import finish, top_clocks
 from envs.sim.sim_config import SimConfig
 from envs.sim.split_costs import SplitCosts
 from hw.device.model import DeviceModel
@@ -23,7 +25,7 @@ CONSTANT = {
     "description": '"Nothing changes."',
     "eta": "0.5",
     "link.rate_mbps": "50.0",
-    "link.rtt_ms": "4.0",
+    "link.rtt_ms": "2.5",  # 4 ms with CALL_S
     "link.radio_w": "1.0",
     "link.radio_w_per_mbps": "0.01",
     "server.gflop_per_s": "150.0",
@@ -94,6 +96,19 @@ def cpu_only(device) -> DeviceModel:
 @pytest.fixture(scope="session")
 def costs(device) -> SplitCosts:
     return SplitCosts.of(device, [_option(i) for i in range(len(POINTS))])
+
+
+@pytest.fixture(scope="session")
+def finish_s(device, costs) -> Callable[..., float]:
+    """Time that the board needs for the rest of a route's request, at clocks that are held."""
+
+    def at(route: int, *held_hz: float) -> float:
+        row, one = SplitCosts.from_rows(costs.rows()[:, [route]]), np.ones(1)
+        clocks = Clocks(*(hz * one for hz in held_hz))
+        found = finish(device, row.tail, clocks, top_clocks(device, one), one, 0.0 * one)
+        return float(found.total_s[0])
+
+    return at
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from envs.scenarios import episodes
-from envs.sim import hiccups, latency
+from envs.sim import hiccups
 from envs.sim.effects import EFFECTS, Effects
 from partition.edge.offload_rule import patience_s
 
@@ -20,8 +20,7 @@ ONLY_HICCUPS = Effects.without(set(EFFECTS) - {"queueing", "latency_tails"})
 @pytest.fixture(autouse=True)
 def some_are_held_up_for_long(monkeypatch):
     monkeypatch.setattr(episodes, "TAIL_SHARE", (HELD_UP, HELD_UP))
-    for module in (hiccups, latency):
-        monkeypatch.setattr(module, "TAIL_SCALE", MEAN_S / AWAY_S)
+    monkeypatch.setattr(hiccups, "TAIL_SCALE", MEAN_S / AWAY_S)
 
 
 def at(boards, clock, split=CLOUD):
@@ -49,9 +48,9 @@ def followed(finish_s, n=60_000):
 
 
 @pytest.mark.parametrize("clock", [-1, 4, 2])
-def test_draws_and_what_is_expected_come_to_what_a_queue_does(fleet, device, costs, clock):
+def test_draws_and_what_is_expected_come_to_what_a_queue_does(fleet, device, finish_s, clock):
     clocks = (device.cpu_hz[clock], device.gpu_hz[clock], device.emc_hz[clock])
-    latency_s, in_time, fell_back = followed(float(device.latency_s(costs.tail, *clocks)[CLOUD]))
+    latency_s, in_time, fell_back = followed(finish_s(CLOUD, *clocks))
     boards = fleet(n=400, n_steps=200, effects=ONLY_HICCUPS)
     steps = [boards.step(at(boards, clock)) for _ in range(199)]
     served = np.array([step.requests for step in steps])
@@ -63,21 +62,30 @@ def test_draws_and_what_is_expected_come_to_what_a_queue_does(fleet, device, cos
     assert share == pytest.approx(fell_back, rel=0.2)
     expected = boards.outcomes(at(boards, clock)[:1], slice(0, 1), settled=True)
     assert expected.latency_s[0, 0] == pytest.approx(latency_s, rel=0.08)
-    assert expected.deadline_hit_rate[0, 0] == pytest.approx(in_time, abs=0.005)
+    assert expected.deadline_hit_rate[0, 0] == pytest.approx(in_time, abs=0.01)
     assert expected.fell_back[0, 0] == pytest.approx(fell_back, rel=0.2)
 
 
-def test_a_board_at_its_lowest_clocks_loses_more_to_them_than_at_its_highest(fleet):
+def test_a_board_at_its_lowest_clocks_is_not_helpless(fleet, device, costs, finish_s):
     boards = fleet(effects=ONLY_HICCUPS)
-    some = np.concatenate([at(boards, clock) for clock in (-1, 4)])
-    found = boards.outcomes(some, slice(0, 1), settled=True).deadline_hit_rate[0]
-    assert found[0] == pytest.approx(1.0)
-    assert found[1] < 0.99
+    some = np.concatenate([at(boards, clock) for clock in (-1, 0)])
+    found = boards.outcomes(some, slice(0, 1), settled=True)
+    assert found.fell_back[0].min() > 0.001
+    assert found.deadline_hit_rate[0] == pytest.approx(1.0, abs=0.01)
+    lowest_hz = (device.cpu_hz[0], device.gpu_hz[0], device.emc_hz[0])
+    slow_s = float(device.latency_s(costs.tail, *lowest_hz)[CLOUD])
+    assert finish_s(CLOUD, *lowest_hz) < 0.2 * slow_s
 
 
 def test_nobody_is_served_while_a_hiccup_outlasts_its_step(fleet, monkeypatch):
     monkeypatch.setattr(episodes, "TAIL_SHARE", (0.5, 0.5))
-    boards = fleet(n=64, effects=ONLY_HICCUPS)
+    monkeypatch.setattr(hiccups, "TAIL_SCALE", 50.0)
+    slow = {
+        "board.slowdown": "8.0",
+        "arrivals.rate_hz": "1.0",
+        "requests.latency_target_ms": "450.0",
+    }
+    boards = fleet(slow, n=64, effects=ONLY_HICCUPS)
     one = boards.step(at(boards, 2))
     hit = one.fell_back > 0.0
     assert 0 < hit.sum() < 64

@@ -13,7 +13,8 @@ from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 from envs.edge_env import EdgeSplitEnv
 from envs.live.cloud_link import NO_CLOUD_RTT_S, CloudLink
-from envs.live.plant import BoardPacer, LivePlant, live_layout
+from envs.live.pacer import BoardPacer
+from envs.live.plant import LivePlant, live_layout
 from envs.live.requests import ScenarioRequests
 from envs.objective import Objective
 from envs.scenarios.episodes import MIN_LINK_BPS
@@ -51,6 +52,9 @@ class FakeCloud:
 
     def expected_s(self, point, message_bytes):
         return math.inf
+
+    def check(self, point, message_bytes, deadline_s):
+        """Everything is worth sending."""
 
     def server_flops_per_s(self, usual):
         return usual

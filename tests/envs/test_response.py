@@ -10,7 +10,6 @@ import pytest
 from envs.scenarios.episodes import EpisodeConditions
 from envs.scenarios.operating_conditions import BelievedLink, OperatingConditions
 from envs.sim.clocks import Clocks
-from envs.sim.hiccups import MAX_UTILISATION
 from envs.sim.response import MAX_BACKLOG, respond
 from envs.sim.split_costs import SplitCosts
 
@@ -132,6 +131,13 @@ def test_falling_back_costs_the_boards_energy(serve):
     assert fell_back.energy_j[0] > served.energy_j[0]
 
 
+def test_finishing_moves_what_the_rest_of_the_network_moves(serve, device, costs):
+    around = {"link_bps": 1e4, "radio_w": 0.0, "radio_w_per_bps": 0.0}
+    finished, whole = (serve(split, **around).energy_j[0] for split in (CLOUD, EDGE))
+    assert costs.tail_traffic_bytes[CLOUD] == costs.traffic_bytes[EDGE] > 0.0
+    assert finished == pytest.approx(whole)
+
+
 def test_latencies_scatter_by_five_percent_around_the_target(serve, edge_s):
     head_s, _ = edge_s(EDGE)
     shares = [
@@ -155,14 +161,18 @@ def test_a_light_overload_leaves_its_excess_waiting(serve, edge_s):
     capacity_hz = 1.0 / edge_s(EDGE)[0]
     response = serve(EDGE, arrival_hz=capacity_hz + 4.0, backlog=0.5, latency_target_s=9.0)
     assert response.backlog[0] == pytest.approx(0.5 + 4.0 * STEP_S)
-    # Requests queue behind the mean of those waiting before and after.
-    assert response.latency_s[0] == pytest.approx((1.0 + 0.5 * (0.5 + 1.5)) / capacity_hz)
+    # Requests queue behind the mean of those waiting before and after; more come than are served.
+    wait_s = 0.5 * (0.5 + 1.5) / (capacity_hz + 4.0)
+    assert response.latency_s[0] == pytest.approx(1.0 / capacity_hz + wait_s)
 
 
 def test_waiting_requests_delay_the_others(serve, edge_s):
     response = serve(EDGE, backlog=1.0, arrival_hz=1.0)
     assert response.backlog[0] == 0.0
-    assert response.latency_s[0] == pytest.approx(1.5 * edge_s(EDGE)[0])
+    head_s, _ = edge_s(EDGE)
+    # Who comes finds the rest of the one that waited, until it is served.
+    wait_s = 0.5 * head_s * head_s / (1.0 - head_s) / STEP_S
+    assert response.latency_s[0] == pytest.approx(head_s + wait_s)
 
 
 def test_irregular_arrivals_wait_as_kingman_says(serve, edge_s):
@@ -170,14 +180,14 @@ def test_irregular_arrivals_wait_as_kingman_says(serve, edge_s):
     rate_hz = 0.5 / head_s
     regular, poisson = (serve(EDGE, arrival_hz=rate_hz, arrival_scv=v) for v in (0.0, 1.0))
     expected_s = 0.5 * 0.5 / (1.0 - 0.5) * head_s
-    assert poisson.latency_s[0] - regular.latency_s[0] == pytest.approx(expected_s)
+    assert poisson.latency_s[0] - regular.latency_s[0] == pytest.approx(expected_s, rel=0.02)
 
 
-def test_the_random_wait_stays_finite_under_overload(serve, edge_s):
+def test_nobody_waits_for_more_than_may_wait(serve, edge_s):
     head_s, _ = edge_s(EDGE)
-    regular, poisson = (serve(EDGE, arrival_hz=500.0, arrival_scv=v) for v in (0.0, 1.0))
-    most_s = 0.5 * MAX_UTILISATION / (1.0 - MAX_UTILISATION) * head_s
-    assert poisson.latency_s[0] - regular.latency_s[0] == pytest.approx(most_s)
+    for rate_hz in (0.9 / head_s, 500.0):
+        poisson = serve(EDGE, arrival_hz=rate_hz, arrival_scv=1.0)
+        assert head_s < poisson.latency_s[0] < head_s + MAX_BACKLOG / rate_hz
 
 
 def test_background_work_lengthens_what_the_clocks_do(serve, device, costs, top):
@@ -237,18 +247,20 @@ def test_background_load_takes_its_share_of_the_cpu_and_draws_power(serve):
     assert busy.power_w[0] > calm.power_w[0]
 
 
-def test_the_share_in_time_and_a_quantile_follow_the_exponential_wait(serve, edge_s):
+@pytest.mark.parametrize("busy", [0.3, 0.5, 0.7])
+@pytest.mark.parametrize("room", [0.3, 0.9, 1.5, 3.0])
+def test_the_share_in_time_is_that_of_random_requests(serve, edge_s, busy, room):
     head_s, _ = edge_s(EDGE)
-    rate_hz, slack_s = 0.5 / head_s, 1.5 * head_s
-    around = {"arrival_hz": rate_hz, "arrival_scv": 1.0, "latency_target_s": head_s + slack_s}
+    rate_hz, slack_s = busy / head_s, room * head_s
+    around = {"arrival_hz": rate_hz, "arrival_scv": 1.0, "latency_target_s": 1.1 * head_s + slack_s}
     response = serve(EDGE, **around)
-    # Half of the requests wait, head_s / 2 * 2 on average.
-    assert response.held_up[0] == pytest.approx(0.5)
-    assert response.delay_s[0] == pytest.approx(head_s)
-    assert response.deadline_hit_rate[0] == pytest.approx(1.0 - 0.5 * np.exp(-1.5))
-    draws = np.random.default_rng(0)
-    waits_s = draws.exponential(head_s, 200_000) * (draws.random(200_000) < 0.5)
-    assert response.deadline_hit_rate[0] == pytest.approx(np.mean(waits_s <= slack_s), abs=0.005)
+    assert response.held_up[0] == pytest.approx(busy)
+    waits_s, wait_s = [], 0.0
+    for gap_s in np.random.default_rng(0).exponential(1.0 / rate_hz, 30_000):
+        wait_s = max(wait_s + head_s - gap_s, 0.0)  # Lindley (1952)
+        waits_s.append(wait_s)
+    in_time = np.mean(np.array(waits_s) <= 0.1 * head_s + slack_s)
+    assert response.deadline_hit_rate[0] == pytest.approx(in_time, abs=0.02)
 
 
 def test_whoever_pauses_serves_less_and_later(serve, device, costs, top, now):
@@ -259,4 +271,17 @@ def test_whoever_pauses_serves_less_and_later(serve, device, costs, top, now):
         for pause_s in (0.0, 0.1)
     )
     assert paused.requests[0] == pytest.approx(busy.requests[0] * 0.15 / STEP_S)
-    assert paused.latency_s[0] - busy.latency_s[0] == pytest.approx(0.1 * 0.5 * 0.1 / STEP_S)
+
+
+def test_who_comes_during_a_pause_waits_for_its_end_and_for_others(serve, device, costs, top, now):
+    row = SplitCosts.from_rows(costs.rows()[:, [EDGE]])
+    busy, paused = (
+        respond(device, row, top, now, np.zeros(1), STEP_S, closed_s=np.array([pause_s]))
+        for pause_s in (0.0, 0.1)
+    )
+    idle = 1.0 - 10.0 * busy.latency_s[0]
+    wait_s = 0.5 * 0.1 * (0.1 / idle) / STEP_S
+    assert paused.latency_s[0] - busy.latency_s[0] == pytest.approx(wait_s)
+    # Those are late who come while more is left than an ordinary request leaves of its target.
+    late = (0.1 - (0.1 - busy.latency_s[0])) / idle / STEP_S
+    assert paused.deadline_hit_rate[0] == pytest.approx(1.0 - late)

@@ -51,6 +51,26 @@ def test_a_board_that_is_taken_for_another_shows_in_its_factors(tiny):
     assert world.as_believed().device.title == "NVIDIA Jetson Nano (T210)"
 
 
+def test_a_server_of_another_speed_is_only_seen_by_its_replies(tiny):
+    """Who stays on the board takes it for the usual one, as who has just begun does."""
+    usual = build_sim_config("tx2", tiny, ["steady-wifi"])
+    slow = replace(usual, randomisation=Randomisation(server_factor=0.2))
+    assert slow.randomisation.is_on
+    seeds = np.zeros(1, dtype=np.uint64)
+    sizes = [len(axis.values) for axis in usual.layout.axes]
+    shown = {}
+    for route in (0, sizes[-1] - 1):
+        fleets = [BatchedSimulator(world, 1) for world in (usual, slow)]
+        first = [fleet.reset(seeds).server_flops_per_s[0] for fleet in fleets]
+        assert first[0] == first[1]
+        for fleet in fleets:
+            for _ in range(20):
+                fleet.step(np.array([[*(size - 1 for size in sizes[:-1]), route]]))
+        shown[route] = [fleet.readings().server_flops_per_s[0] for fleet in fleets]
+    assert shown[0][1] == pytest.approx(0.2 * shown[0][0], rel=0.01)
+    assert shown[sizes[-1] - 1][0] == shown[sizes[-1] - 1][1]
+
+
 def test_randomisation_is_off_unless_asked_for(tiny):
     assert not build_sim_config("tx2", tiny).randomisation.is_on
     settings = Randomisation(latency_sd=0.1)

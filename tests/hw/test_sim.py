@@ -204,3 +204,29 @@ def test_hot_board_is_slowed_and_recovers_its_request(board, clock):
 def test_limits_and_fingerprint_are_the_devices(board, tx2):
     assert board.temperature_limit_c == tx2.thermal.throttle_c
     assert board.fingerprint == tx2.fingerprint
+
+
+def governed(tx2, clock):
+    return SimBoard(tx2, clock=clock, sleep=clock.sleep, is_governed=True)
+
+
+def test_a_governed_board_at_rest_draws_less_than_a_pinned_one(tx2, clock):
+    with governed(tx2, clock) as board:
+        clock.sleep(3.0)
+        board.begin_window()
+        clock.sleep(1.0)
+        lowest = [float(d.available_hz[0]) for d in tx2.domains.values()]
+        assert board.end_window().energy_j == pytest.approx(float(tx2.power.idle_w(*lowest)))
+        assert read_point(board)["cpu"] == TOP[0]  # what was asked for caps it
+
+
+def test_a_governed_board_begins_a_piece_of_work_slowly(tx2, clock):
+    with governed(tx2, clock) as board:
+        clock.sleep(3.0)
+        with board.run(WORK) as first:
+            pass
+        for _ in range(30):
+            with board.run(WORK) as warm:
+                pass
+    assert first.modelled_s > 1.5 * latency_s(tx2, WORK)
+    assert latency_s(tx2, WORK) < warm.modelled_s < first.modelled_s

@@ -131,6 +131,12 @@ class LocalCloud:
 
         self.folder, self.store = folder, ModelStore([folder])
 
+    def expected_s(self, point, message_bytes):
+        return 0.0
+
+    def check(self, point, message_bytes, deadline_s):
+        """Everything is worth sending."""
+
     def infer(self, point, encoded, deadline_s):
         tail = self.store.tail(self.folder.fingerprint, point.index)
         tail.check(encoded)

@@ -91,8 +91,8 @@ def test_requests_tell_the_rate_without_any_probe(tiny, server, encoded):
 def test_late_replies_lower_the_rate(tiny, client, encoded, monkeypatch):
     know(client)
     client._stub.infer = too_late
-    client._compute_s[0] = 0.001
-    monkeypatch.setattr(client, "refresh", lambda: None)
+    client._server_speed.answered(tiny.split_points[0], 0.001, 0.0)
+    monkeypatch.setattr(client._link_probe, "surprised", lambda *_, **__: False)
     for _ in range(4):
         with pytest.raises(DeadlineExceededError):
             client.infer(tiny.split_points[0], encoded, 0.04)
@@ -110,6 +110,51 @@ def test_a_late_reply_of_a_server_that_never_answered_lets_the_link_be_measured(
         client.infer(tiny.split_points[0], encoded, 0.12)
     wait_for(lambda: not client._refreshing)
     assert client.link.rate_bps > 0.9 * before
+
+
+def test_after_a_late_answer_nothing_is_sent_until_the_link_is_measured(
+    tiny, client, encoded, monkeypatch
+):
+    """The request would be late as well, and be in the way of what measures."""
+    monkeypatch.setattr(link_probe, "SURPRISE", float("inf"))
+    client.infer(tiny.split_points[0], encoded, DEADLINE_S)
+    wait_for(lambda: not client._refreshing)
+    know(client, rate_bps=50e6)
+    infer, client._stub.infer = client._stub.infer, too_late
+    echo, client._stub.echo = client._stub.echo, _Pending()
+    with pytest.raises(DeadlineExceededError, match="did not answer"):
+        client.infer(tiny.split_points[0], encoded, 0.1)
+    client._stub.infer = infer
+    wait_for(lambda: client._standing.breaker.check() is None)
+    with pytest.raises(DeadlineExceededError, match="how fast it is reached"):
+        client.infer(tiny.split_points[0], encoded, DEADLINE_S)
+    client._stub.echo.finish(b"nonsense")  # however the measurement ends
+    client._stub.echo = echo
+    wait_for(lambda: client._standing.breaker.check() is None)
+    client.infer(tiny.split_points[0], encoded, DEADLINE_S)
+
+
+def test_a_late_answer_that_was_to_be_expected_brings_no_measurement(
+    tiny, client, encoded, monkeypatch
+):
+    know(client, rate_bps=1e6)
+    monkeypatch.setattr(client, "check", lambda *_: None)
+    client._stub.infer = too_late
+    client._link_probe._due_s = client._clock() + 1.0
+    with pytest.raises(DeadlineExceededError, match="did not answer"):
+        client.infer(tiny.split_points[0], encoded, 0.05)
+    assert not client._doubts
+    assert not client._link_probe.is_due
+
+
+@pytest.mark.parametrize(("took_s", "surprises"), [(0.0473, False), (0.05, False), (0.074, True)])
+def test_a_request_surprises_by_the_time_of_its_bits_not_by_the_round_trip(
+    client, took_s, surprises
+):
+    know(client, rate_bps=50e6, rtt_s=0.045)
+    client._link_probe._due_s = client._clock() + 1.0
+    client._transferred(16_384, took_s)
+    assert client._link_probe.is_due == surprises
 
 
 def test_what_cannot_be_in_time_is_not_sent(tiny, client, encoded, now_s):
@@ -140,6 +185,8 @@ class TestRefresh:
 
         monkeypatch.setattr(client, "_echo", counted)
         monkeypatch.setattr(client._link_probe, "_send", counted)
+        # The clock stands still, as if all messages came at once.
+        monkeypatch.setattr(link_probe, "SURPRISE", float("inf"))
         return seen
 
     def test_the_first_one_finds_the_link(self, client):
@@ -176,7 +223,10 @@ class TestRefresh:
     ):
         know(client, rate_bps=200e6)
         client._link_probe._after_pair(
-            Train.planned(200e6), Spread(2 * 12_000, 0.024, 0.02, 0.0), None
+            Train.planned(200e6),
+            lambda spread, call: client._trains_ended([spread], call),
+            Spread(2 * 12_000, 0.024, 0.02, 0.0),
+            None,
         )
         wait_for(lambda: not client._refreshing)
         assert sum(sizes) <= 1.2 * 8 * 1e6 * 0.01 / 8
@@ -193,7 +243,7 @@ class TestRefresh:
             now_s[0] += 1.0
             before = client._estimator._train_s
             client._sent_s = sent_s
-            client._train_ended(spread, answered)
+            client._trains_ended([spread], answered)
             assert client.link is not None  # takes in what is noted
             assert (client._estimator._train_s > before) == is_taken
 
@@ -207,7 +257,7 @@ class TestRefresh:
             def code(self):
                 return grpc.StatusCode.RESOURCE_EXHAUSTED
 
-        client._train_ended(None, Full())
+        client._trains_ended([], Full())
         assert client._standing.is_reachable  # for requests there may be room
         now_s[0] += 9.0
         assert not client._link_probe.is_due
@@ -224,14 +274,14 @@ class TestRefresh:
         for _ in range(3):
             client.refresh()
         assert len(client._stub.echo.calls) == 1
-        client._link_probe._began_s = client._clock()
+        client._link_probe._due_s = client._clock() + 1.0
         client._stub.echo.finish(wire.pack_echo(0.5))
         client.refresh()
         assert len(client._stub.echo.calls) == 2
 
     def test_nothing_is_measured_while_a_request_is_under_way(self, client):
         client._stub.echo = _Pending()
-        client._count(1)
+        client._turns.n_taken = 1
         client.refresh()
         assert client._stub.echo.calls == []
 
@@ -259,18 +309,29 @@ class _Pending:
     """A remote method whose calls end when told."""
 
     def __init__(self):
-        self.calls = []
+        self.calls, self.callbacks = [], []
 
     def future(self, message, timeout, metadata):
         self.calls.append(message)
         return self
 
     def add_done_callback(self, callback):
-        self.callback = callback
+        self.callbacks.append(callback)
+
+    def cancelled(self):
+        return False
+
+    def exception(self):
+        return None
+
+    def code(self):
+        return grpc.StatusCode.OK
 
     def finish(self, answer):
         self.result = lambda: answer
-        self.callback(self)
+        callbacks, self.callbacks = self.callbacks, []
+        for callback in callbacks:
+            callback(self)
 
 
 class TestBreaker:
@@ -304,7 +365,7 @@ class TestBreaker:
         with pytest.raises(DeadlineExceededError):
             client.infer(tiny.split_points[0], encoded, 0.1)
         client._stub.infer = infer
-        wait_for(lambda: client._standing.breaker.check() is None)
+        wait_for(lambda: client._standing.breaker.check() is None and not client._refreshing)
         client.infer(tiny.split_points[0], encoded, DEADLINE_S)
 
     def test_a_broken_connection_is_tried_once_more(self, tiny, client, encoded):

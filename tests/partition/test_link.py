@@ -223,8 +223,22 @@ class TestTrains:
     def test_they_show_the_rate_through_the_gaps_of_a_slow_start(self, rate_bps, rtt_s):
         train = Train.planned(rate_bps)
         spread = train.spread(0.0, self.arrivals(train, rate_bps, rtt_s))
-        assert spread.bits / spread.elapsed_s == pytest.approx(rate_bps, rel=0.25)
+        assert spread.rate_bps == pytest.approx(rate_bps, rel=0.25)
         assert train.n_bytes <= max(1.02 * rate_bps * 0.01 / 8, 3_000)
+
+    def test_messages_that_end_in_a_sooner_or_later_packet_are_no_gaps_of_tcps(self):
+        """Two and a half packets each: two or three arrive between two answers."""
+        train = Train(5, 3_600)
+        arrived_s = self.arrivals(train, 10e6, 0.0035, packets=100)
+        assert train.spread(0.0, arrived_s).rate_bps == pytest.approx(10e6, rel=0.12)
+        uneven_s = [0.010, 0.0112, 0.0136, 0.0148, 0.0172]
+        spread = Train(5, 2_400).spread(0.0, uneven_s)
+        assert spread.elapsed_s == pytest.approx(uneven_s[-1] - uneven_s[0], rel=0.05)
+
+    def test_the_first_answer_wakes_the_threads_on_its_way(self):
+        train = Train(5, 12_000)
+        late_s = [0.0002, 0.002, 0.004, 0.006, 0.008]
+        assert train.spread(0.0, late_s).elapsed_s == pytest.approx(0.008)
 
     def test_an_idle_board_knows_the_rate_of_a_link_with_a_long_round_trip(self):
         link = SimulatedLink(50e6, rtt_s=0.045)
@@ -270,3 +284,18 @@ class TestTrains:
             elapsed_s = 0.001 if bunched else 0.01
             link.estimator.spread(Spread(1e5, elapsed_s, 0.0035 + 0.009 * bunched, 0.0))
         assert link.estimator.estimate().rate_bps == pytest.approx(10e6, rel=0.1)
+
+
+def test_a_deadline_that_is_too_short_for_the_link_shows_nothing_of_it():
+    link = SimulatedLink(50e6, rtt_s=0.045, pauses=0.0)
+    for n_bytes in (24, 24, 24, *[150_000] * 20):
+        link.send(n_bytes)
+    before = link.estimator.estimate()
+    for _ in range(20):
+        link.clock.sleep(0.035)
+        link.estimator.missed(150_000, 0.035)
+    after = link.estimator.estimate()
+    assert after.rate_bps == before.rate_bps
+    assert after.confidence > 0.9 * before.confidence
+    link.estimator.missed(150_000, 0.35)
+    assert link.estimator.estimate().confidence < before.confidence

@@ -57,6 +57,17 @@ def test_what_was_seen_fades_while_nothing_is_sent(speed, whole, clock):
     assert speed.flops_per_s(100e9) == pytest.approx(100e9)
 
 
+def test_the_usual_time_of_a_split_point_fades_while_it_is_not_asked(speed, whole, tiny, clock):
+    """A server that was too slow once would else never be asked again."""
+    assert speed.usual_s(whole) is None
+    speed.answered(whole, 1.0, 0.0)
+    speed.answered(whole, 2.0, 0.0)
+    assert speed.usual_s(whole) == pytest.approx(1.3)
+    assert speed.usual_s(tiny.split_points[-1]) is None
+    clock.now_s = 3 * FORGETTING_S
+    assert speed.usual_s(whole) < 0.1
+
+
 def test_little_work_says_nothing_of_the_speed(speed, tiny):
     last = tiny.split_points[-1]
     assert last.tail.flops == 0

@@ -27,12 +27,12 @@ def tight(swinging) -> SimConfig:
 
 @pytest.fixture(scope="module")
 def careless(tight) -> SavedRule:
-    """A policy that sends everything away, over whatever link, at the lowest clocks."""
+    """A policy that keeps everything on the board, at its lowest clocks."""
     known, actions = NominalModel.of(tight), every_action(tight.layout)[::3]
     n_inputs = PolicyFeatures(known, actions).n_inputs
     shapes = [(4, n_inputs), (len(actions), 4)]
     layers = [(np.zeros(shape, np.float32), np.zeros(shape[0], np.float32)) for shape in shapes]
-    layers[-1][1][actions[:, -1].argmin()] = 1e4
+    layers[-1][1][actions[:, -1].argmax()] = 1e4
     return SavedRule("advised", advised_rule(actions, layers), tight.layout)
 
 
@@ -47,7 +47,8 @@ def test_a_tighter_constraint_brings_more_requests_in_time(found):
     free, *bound = (point for name, point in found.items() if name.startswith("advised"))
     assert len(bound) == len(SHARES)
     assert bound[-1].deadline_hit_rate > free.deadline_hit_rate + 0.05
-    assert bound[-1].energy_j > found["oracle"].energy_j
+    assert free.deadline_hit_rate < SHARES[0]
+    assert bound[-1].deadline_hit_rate >= SHARES[-2]
 
 
 def test_page_and_picture(found, tmp_path, monkeypatch):

@@ -10,15 +10,15 @@ import pytest
 
 from benchmarks.live import __main__ as live
 from benchmarks.live import link
-from benchmarks.live.actions import COLUMNS, KEY, measure
-from benchmarks.live.figures import predicted
+from benchmarks.live.actions import COLUMNS, KEY, measure, simulated
+from benchmarks.live.emulated import scaled
 from benchmarks.live.page import actions_page, estimates_page
-from benchmarks.live.plan import ACTIONS, CONTROL, Cell, cells
+from benchmarks.live.plan import ACTIONS, BOARDS, CONTROL, EMULATED_ACTIONS, Cell, cells
 from benchmarks.live.relay import Direction
 from benchmarks.live.rows import Rows
 from envs.errors import EnvError
-
-POSSIBLE = os.geteuid() == 0 and link.TUN.exists()
+from hw.device.model import DeviceModel
+from tests.live_rows import POSSIBLE, row, skip_if_busy
 
 
 @pytest.fixture
@@ -69,9 +69,16 @@ class TestRelay:
 
     def test_another_rate_holds_for_what_comes_later(self, direction):
         direction.send(1, 100.0)
-        direction.relay.rate_bps = 1e5
+        direction.relay.follow(100.0, [(0.0, 1e5)])
         direction.send(1, 100.0)
         assert [due for due, _ in direction.relay.queue] == pytest.approx([100.03, 100.13])
+
+    def test_a_packet_meets_the_changes_that_come_while_it_is_on_its_way(self, direction):
+        direction.relay.follow(100.0, [(0.0, 1e6), (0.015, 1e5), (0.065, 1e6)])
+        direction.send(3, 100.0)
+        # The second has half of its 10,000 bits through when the rate falls, and all as it rises.
+        due_s = [due for due, _ in direction.relay.queue]
+        assert due_s == pytest.approx([100.03, 100.085, 100.095])
 
     def test_a_full_queue_drops(self, direction, monkeypatch):
         monkeypatch.setattr("benchmarks.live.relay._QUEUE_BYTES", 2_500)
@@ -107,19 +114,6 @@ class TestRows:
         assert path.read_text() == "x,y\n1,2\n"
 
 
-def row(**changes):
-    """A run that is as simulated."""
-    compared = {
-        f"{side}_{name}": "1"
-        for name in ("latency_s", "energy_j", "cost", "in_time")
-        for side in ("live", "sim")
-    }
-    fell_back = {"live_fell_back": "0", "sim_fell_back": "0"}
-    about = {"requests": "200", "tries": "1", "control_off": "0.01", "gflop_per_s": "100"}
-    key = {"action": CONTROL, "rate_mbps": "10", "rtt_ms": "3.5", "repeat": "0"}
-    return key | about | compared | fell_back | changes
-
-
 class TestPage:
     def test_what_is_as_simulated_misses_nothing(self):
         page = actions_page([row(), row(repeat="1", live_latency_s="1.02")])
@@ -129,10 +123,10 @@ class TestPage:
     @pytest.mark.parametrize(
         ("changes", "missed"),
         [
-            ({"live_latency_s": "1.11"}, "latency_s"),
-            ({"live_energy_j": "0.94"}, "energy_j"),
-            ({"live_cost": "1.06"}, "cost"),
-            ({"live_in_time": "0.97"}, "in_time"),
+            ({"live_latency_s": "1.11"}, "latency_s +11 %"),
+            ({"live_energy_j": "0.94"}, "energy_j -6 %"),
+            ({"live_cost": "1.06"}, "cost +6 %"),
+            ({"live_in_time": "0.97"}, "in_time -3.0"),
         ],
     )
     def test_a_missed_bar_is_named(self, changes, missed):
@@ -153,7 +147,7 @@ class TestPage:
 
 def test_the_plan_has_every_action_on_every_link():
     whole = list(cells(short=False))
-    assert len(whole) == len(set(whole)) == 6 * len(ACTIONS)
+    assert len(whole) == len(set(whole)) == 6 * len(ACTIONS) + 2 * len(EMULATED_ACTIONS)
     assert set(cells(short=True)) <= set(whole)
 
 
@@ -170,26 +164,66 @@ def test_without_tun_devices_the_module_is_named(monkeypatch, capsys):
     assert "modprobe tun" in capsys.readouterr().err
 
 
-def test_the_prediction_of_the_board_alone_is_its_model(lite0, tmp_path):
-    found = predicted(lite0, Cell(CONTROL, 10.0, 3.5), 150.0, tmp_path)
+def test_the_prediction_of_the_board_alone_is_its_model(lite0):
+    found = simulated(Cell(CONTROL, 10.0, 3.5), lite0, "tx2", 20.0)
     assert found.fell_back == 0.0
     assert 0.04 < found.latency_s < 0.07
+    assert found.latency_s < found.p95_s < 1.1 * found.latency_s
     assert found.in_time > 0.97
 
 
+def test_the_emulated_board_is_described_with_the_speed_of_this_machine(lite0, tmp_path):
+    path = tmp_path / "here.toml"
+    path.write_text(scaled("pi4", lite0, 0.02))
+    here, pi4 = DeviceModel.load(path), DeviceModel.load("pi4")
+    work = lite0.routes[-1].edge
+
+    def seconds(model, clock):
+        demand = model.network.demand(work.flops, work.traffic_bytes, work.kernels)
+        return float(model.latency_s(demand, model.cpu_hz[clock], *(t[-1] for t in rest(model))))
+
+    def rest(model):
+        return model.gpu_hz, model.emc_hz
+
+    assert seconds(here, -1) == pytest.approx(0.02)
+    assert seconds(here, 0) / seconds(pi4, 0) == pytest.approx(seconds(here, -1) / seconds(pi4, -1))
+    assert here.fingerprint == pi4.fingerprint
+    assert here.max_power_w == pi4.max_power_w
+
+
+TRIES = 2
+"""Whatever else runs here disturbs one run or another; a fault is there in each."""
+
+
+def is_close(found, bounds):
+    """Whether a run is as simulated; shares by their difference, all else relative to it."""
+    pairs = {n: (float(found[f"live_{n}"]), float(found[f"sim_{n}"])) for n in bounds}
+    return all(
+        abs(live - told) <= bound * (1.0 if name == "fell_back" else told)
+        for (name, bound), (live, told) in zip(bounds.items(), pairs.values(), strict=True)
+    )
+
+
+CAUGHT = [
+    # What waited for the cloud to the last moment was simulated with 718 ms, all late, against 56.
+    (Cell("max clocks, input", 10.0, 3.5), {"latency_s": 0.5, "energy_j": 0.1, "fell_back": 0.15}),
+    (Cell("max clocks, input", 50.0, 3.5), {"latency_s": 0.6, "energy_j": 0.1, "fell_back": 0.3}),
+    (Cell("(8, 9, 5), 16 kB cut", 10.0, 3.5), {"latency_s": 0.6, "fell_back": 0.5}),
+    # A fallback at the lowest clocks takes 455 ms; the first request must not begin with one.
+    (Cell("lowest clocks, input", 50.0, 3.5), {"energy_j": 0.15, "fell_back": 0.3}),
+]
+
+
 @pytest.mark.skipif(not POSSIBLE, reason="live runs need root and /dev/net/tun")
-def test_a_short_live_run_is_as_simulated(lite0, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("cell", "bounds"), CAUGHT, ids=lambda each: getattr(each, "action", ""))
+def test_a_short_live_run_is_as_simulated(lite0, tmp_path, monkeypatch, cell, bounds):
     monkeypatch.setattr("benchmarks.live.actions.MAX_TRIES", 1)
-    monkeypatch.setattr("benchmarks.live.actions.CONTROL_S", 2.0)
+    monkeypatch.setattr("benchmarks.live.actions.CONTROL_S", 1.0)
     rows = Rows(tmp_path / "live.csv", COLUMNS, KEY)
-    cell = Cell("max clocks, input", 10.0, 3.5)
-    for _ in range(2):  # the second time there is nothing left to do
-        measure(rows, [cell], lite0, repeats=1, seconds=4.0, report=lambda _: None)
-    (only,) = rows.rows
-    found = {name: float(only[name]) for name in COLUMNS if name != "action"}
-    assert found["requests"] > 20
-    # The link is too slow for the picture: the board finishes by itself, in both worlds.
-    assert found["sim_fell_back"] == 1.0
-    assert found["live_fell_back"] > 0.9
-    assert found["live_energy_j"] == pytest.approx(found["sim_energy_j"], rel=0.1)
-    assert found["live_latency_s"] == pytest.approx(found["sim_latency_s"], rel=0.5)
+    for repeat in range(TRIES):
+        measure(rows, [cell], lite0, BOARDS, repeats=repeat + 1, seconds=6.0, report=lambda _: None)
+        assert len(rows.rows) == repeat + 1
+        if is_close(rows.rows[-1], bounds):
+            return
+    skip_if_busy(rows.rows)
+    pytest.fail(f"live is not as simulated: {rows.rows}")

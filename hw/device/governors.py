@@ -1,0 +1,29 @@
+"""Which governor a device's kernel has for each clock."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from common.schema import Table
+
+SCHEDUTIL = "schedutil"
+POD_SCALING = "nvhost_podgov"
+SIMPLE_ONDEMAND = "simple_ondemand"
+FOLLOWS_GPU = "follows-gpu"
+
+Device = Literal["nvhost_podgov", "simple_ondemand"]
+Memory = Literal["follows-gpu", "simple_ondemand"]
+
+
+class Governors(Table, frozen=True):
+    """Governors below a cap; their laws are in `hw.governors`.
+
+    Attributes:
+        cpu: of the CPU.
+        gpu: of the GPU.
+        emc: of the memory.
+    """
+
+    cpu: Literal["schedutil"] = "schedutil"
+    gpu: Device = "simple_ondemand"
+    emc: Memory = "simple_ondemand"
