@@ -123,12 +123,21 @@ def test_streams_of_reflection_that_stay_do_not_keep_others_from_it(
     with CloudServer(tiny, runtime) as server:
         address = f"127.0.0.1:{server.port}"
         with reflection_streams(address, 20, connections, talks=talks) as streams:
-            assert talks or next(streams[0]).HasField("error_response")
+            assert talks or any(map(_is_answered, streams))
             time.sleep(0.5)  # by then all have come
             for _ in range(3):
                 assert rpc.SERVICE in reflect(address, DEADLINE_S)
             check_health(address)
             check_served(address, tiny, encoded)
+
+
+def _is_answered(stream):
+    """Whether a stream was one of those that the server took; they come in any order."""
+    try:
+        return next(stream).HasField("error_response")
+    except grpc.RpcError as error:
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        return False
 
 
 def test_a_stream_of_reflection_may_ask_several_things_and_has_to_end(tiny, runtime, monkeypatch):
