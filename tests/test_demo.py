@@ -47,11 +47,15 @@ def test_demo_reads_the_cut_from_the_line_that_deploy_prints():
             return f"block{index}"
 
     outcome = {"power_w": 5.0, "energy_j": 0.5, "latency_s": 0.02, "deadline_hit_rate": 1.0}
-    line = live_line(Plant(), {"outcome": outcome, "route": 3})
+    line = live_line(Plant(), {"outcome": outcome | {"fell_back": 0.0}, "route": 3})
     assert "set cpu 0.35 (asked 1.00: the thermal guard) GHz" in line
     assert "|  5.00 W, 0.500 +- 0.010 J per request |" in line
     match = demo._LINE.match(f"{12.3:6.1f} s  {line}")
-    assert (match["second"], match["cut"]) == ("12.3", "block3")
+    assert (match["second"], demo._cut(match)) == ("12.3", "block3")
+    for here, cut in ((0.25, "block3"), (0.75, demo.HERE)):
+        line = live_line(Plant(), {"outcome": outcome | {"fell_back": here}, "route": 3})
+        assert f"| cut block3 ({100 * here:.0f} % finished here) |" in line
+        assert demo._cut(demo._LINE.match(f"{12.3:6.1f} s  {line}")) == cut
 
 
 def test_demo_says_how_many_requests_were_late():

@@ -21,10 +21,16 @@ def live_line(plant: LivePlant, info: dict[str, Any]) -> str:
     outcome = info["outcome"]
     link = plant.link_bps / 1e6
     return (
-        f"link {link:7.1f} Mbit/s | {_clocks(plant)} | cut {plant.route_name(info['route'])} | "
+        f"link {link:7.1f} Mbit/s | {_clocks(plant)} | cut {_cut(plant, info)} | "
         f"{_energy(plant, outcome)} | {1e3 * outcome['latency_s']:5.1f} ms | "
         f"in time {100 * outcome['deadline_hit_rate']:3.0f} %"
     )
+
+
+def _cut(plant: LivePlant, info: dict[str, Any]) -> str:
+    """Where the policy cut, and how much of it the board had to finish all the same."""
+    name, here = plant.route_name(info["route"]), info["outcome"]["fell_back"]
+    return f"{name} ({100 * here:.0f} % finished here)" if here else name
 
 
 def _clocks(plant: LivePlant) -> str:

@@ -137,5 +137,5 @@ def test_without_an_answer_there_is_no_energy_per_request(told):
 def test_the_live_line_tells_the_error_of_what_was_measured(is_measured, expected):
     plant = Plant()
     info = plant.run(2, is_measured=is_measured)
-    info["outcome"] |= {"latency_s": 0.02, "deadline_hit_rate": 1.0}
+    info["outcome"] |= {"latency_s": 0.02, "deadline_hit_rate": 1.0, "fell_back": 0.0}
     assert expected in live_line(plant, info)
