@@ -8,7 +8,7 @@ import numpy as np
 
 from hw.device.units import Floats
 from hw.governors.points import at_or_above
-from hw.governors.schedutil import ON_TIME
+from hw.governors.polled_load import ON_TIME, PolledLoad
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +51,17 @@ class PodScaling:
         """
         self._points_hz = points_hz
         self._law = settings or PodScalingSettings()
-        self._polled_s = 0.0
-        zeros = np.zeros(n, dtype=points_hz.dtype)
-        self._busy_s, self._mean_idle, self._mean_hz, self._changed_s = (zeros,) * 4
+        self._load = PolledLoad(self._law.poll_s, n, points_hz)
+        self._mean_idle, self._mean_hz, self._changed_s = (np.zeros_like(points_hz, shape=n),) * 3
 
     def advance(self, dt_s: float, now_hz: Floats, cap_hz: Floats, busy: Floats) -> Floats:
         """Let some time pass; the clocks from then on, Hz. Arguments as of `Schedutil.advance`."""
         law, top_hz = self._law, self._points_hz[-1]
-        self._busy_s = self._busy_s + busy * dt_s
-        self._polled_s += dt_s
-        if self._polled_s < ON_TIME * law.poll_s:
+        if (polled := self._load.after(dt_s, busy)) is None:
             return now_hz
-        idle = 1.0 - np.minimum(self._busy_s / self._polled_s, 1.0)
-        self._changed_s = self._changed_s + self._polled_s
-        self._busy_s, self._polled_s = np.zeros_like(self._busy_s), 0.0
+        load, lasted_s = polled
+        idle = 1.0 - np.minimum(load, 1.0)
+        self._changed_s = self._changed_s + lasted_s
         self._mean_idle = (law.smoothing * self._mean_idle + idle) / (law.smoothing + 1.0)
         rise_hz = now_hz * (law.bias * ((1.0 - self._mean_idle) / law.target_load - 1.0))
         is_full = idle < 1.0 - law.most_load

@@ -8,9 +8,7 @@ import numpy as np
 
 from hw.device.units import Floats
 from hw.governors.points import at_or_above
-
-ON_TIME = 1.0 - 1e-6
-"""Share of a period that counts as all of it, whatever the rounding of its steps."""
+from hw.governors.polled_load import ON_TIME
 
 
 @dataclass(frozen=True, slots=True)

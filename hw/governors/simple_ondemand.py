@@ -8,7 +8,7 @@ import numpy as np
 
 from hw.device.units import Floats
 from hw.governors.points import at_or_above
-from hw.governors.schedutil import ON_TIME
+from hw.governors.polled_load import PolledLoad
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +41,14 @@ class SimpleOndemand:
         """
         self._points_hz = points_hz
         self._law = settings or SimpleOndemandSettings()
-        self._polled_s = 0.0
-        self._busy_s = np.zeros(n, dtype=points_hz.dtype)
+        self._load = PolledLoad(self._law.poll_s, n, points_hz)
 
     def advance(self, dt_s: float, now_hz: Floats, cap_hz: Floats, busy: Floats) -> Floats:
         """Let some time pass; the clocks from then on, Hz. Arguments as of `Schedutil.advance`."""
         law = self._law
-        self._busy_s = self._busy_s + busy * dt_s
-        self._polled_s += dt_s
-        if self._polled_s < ON_TIME * law.poll_s:
+        if (polled := self._load.after(dt_s, busy)) is None:
             return now_hz
-        load = self._busy_s / self._polled_s
-        self._busy_s, self._polled_s = np.zeros_like(self._busy_s), 0.0
+        load, _ = polled
         fitting_hz = at_or_above(self._points_hz, load * now_hz / (law.up - 0.5 * law.down))
         calmer_hz = np.where(load > law.up - law.down, now_hz, fitting_hz)
         return np.minimum(np.where(load > law.up, self._points_hz[-1], calmer_hz), cap_hz)
