@@ -10,16 +10,14 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
-from types import FrameType
 
 from common import command
+from common.first_signal import FirstSignal
 from hw.doctor.privacy import Secrets
 from hw.errors import HardwareError, PermissionDeniedError, UnsupportedError
 from hw.selftest.bench import SelfTestBench, SelfTestEnvironment
@@ -28,27 +26,6 @@ from hw.selftest.load import busy_processors
 from hw.selftest.other_checks import jtop_power_w
 from hw.selftest.run import begin, run
 from hw.sysfs import Sysfs
-
-
-class FirstSignal:
-    """Notes the first signal that asks to end; between two steps, never within one."""
-
-    def __init__(self) -> None:
-        self.number: int | None = None
-        self._event = threading.Event()
-
-    def listen(self) -> None:
-        """Take the signals over."""
-        for number in command.SIGNALS:
-            signal.signal(number, self._note)
-
-    def pause(self, seconds: float) -> bool:
-        """Wait, and say whether to end."""
-        return self._event.wait(seconds)
-
-    def _note(self, number: int, _: FrameType | None) -> None:
-        self.number = self.number or number
-        self._event.set()
 
 
 class RecordedTime:
@@ -69,7 +46,7 @@ class RecordedTime:
     def pause(self, seconds: float) -> bool:
         """Let time pass at once, and say whether to end."""
         self.sleep(seconds)
-        return self._stop.pause(0.0)
+        return self._stop.wait(0.0)
 
 
 class Notes(logging.Handler):
@@ -119,15 +96,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, metavar="FILE", help="the file (named by the board)")
     parser.add_argument("--root", type=Path, default=Path("/"), help="try it on a recorded tree")
     arguments = parser.parse_args(argv)
-    stop, notes = FirstSignal(), Notes(_tell)
-    stop.listen()
-    try:
-        with notes.taken(), closing(Sysfs(arguments.root)) as sysfs:
-            check_possible(sysfs)
-            return _run(sysfs, arguments.out, stop, notes)
-    except HardwareError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    notes = Notes(_tell)
+    with FirstSignal(command.SIGNALS) as stop:
+        try:
+            with notes.taken(), closing(Sysfs(arguments.root)) as sysfs:
+                check_possible(sysfs)
+                return _run(sysfs, arguments.out, stop, notes)
+        except HardwareError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
 
 
 def check_possible(sysfs: Sysfs) -> None:
@@ -179,7 +156,7 @@ def _surroundings(sysfs: Sysfs, stop: FirstSignal) -> SelfTestEnvironment:
         return SelfTestEnvironment(
             time.monotonic,
             time.sleep,
-            stop.pause,
+            stop.wait,
             busy_processors,
             lambda: jtop_power_w(sysfs),
             _tell,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from common.first_signal import FirstSignal
 from partition import cli
 from partition.errors import CloudError
 from partition.model.folder import ModelFolder
@@ -72,9 +71,11 @@ def _main() -> None:
             "with python -m partition.certificates and give --tls-cert and --tls-key, listen on "
             "127.0.0.1, or add --insecure on a network you trust"
         )
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    with FirstSignal() as stop:
+        _serve(arguments, security, stop)
+
+
+def _serve(arguments: argparse.Namespace, security: ServerSecurity, stop: FirstSignal) -> None:
     keep_memory()
     folders = [ModelFolder.open(model) for model in arguments.model]
     limits = ServerLimits(

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-import threading
 
+from common.first_signal import FirstSignal
 from partition import cli
 from partition.errors import CloudError
 from partition.model.folder import ModelFolder
@@ -32,15 +31,13 @@ def _main() -> None:
             f"{host} is reachable from other machines and nothing is encrypted: listen on "
             "127.0.0.1, or add --insecure on a network you trust"
         )
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    folder = ModelFolder.open(arguments.model)
-    execution = Execution.choose(arguments.providers)
-    with StageServer(folder, arguments.listen, arguments.threads, execution) as stage:
-        sys.stdout.write(f"{folder.name} {folder.fingerprint} waits on {stage.address}\n")
-        sys.stdout.flush()
-        stop.wait()
+    with FirstSignal() as stop:
+        folder = ModelFolder.open(arguments.model)
+        execution = Execution.choose(arguments.providers)
+        with StageServer(folder, arguments.listen, arguments.threads, execution) as stage:
+            sys.stdout.write(f"{folder.name} {folder.fingerprint} waits on {stage.address}\n")
+            sys.stdout.flush()
+            stop.wait()
 
 
 if __name__ == "__main__":

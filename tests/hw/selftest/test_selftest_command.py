@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from common import command as commands
+from common.first_signal import FirstSignal
 from hw.selftest import __main__ as command
 from hw.selftest.findings import save
 from hw.selftest.load import busy_processors
@@ -35,8 +36,7 @@ def in_child(file: Path):
     """A self-test with the command's own signal handling, over a kernel in the parent."""
 
     def body(sysfs) -> None:
-        stop, notes = command.FirstSignal(), command.Notes(len)
-        stop.listen()
+        notes = command.Notes(len)
 
         class Time(command.RecordedTime):
             def clock(self) -> float:
@@ -48,7 +48,7 @@ def in_child(file: Path):
         command.RecordedTime = Time
         command._tell = len
         command.print = lambda *words: None
-        with notes.taken():
+        with FirstSignal(commands.SIGNALS) as stop, notes.taken():
             raise SystemExit(command._run(sysfs, file, stop, notes))
 
     return body
@@ -154,16 +154,10 @@ def test_warnings_are_kept_once_and_go_nowhere_else_meanwhile(capsys):
 def test_file_is_named_by_board_and_date(recorded, tmp_path, monkeypatch, capsys):
     tree = shutil.copytree(recorded("raspberry-pi-4"), tmp_path / "tree", symlinks=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command.FirstSignal, "listen", lambda self: None)
     assert command.main(["--root", str(tree)]) == 1
     (file,) = tmp_path.glob("dvfo-*")
     assert file.name.startswith("dvfo-selftest-raspberry-pi-4-model-b-rev-1-4-20")
     assert file.suffix == ".json"
-
-
-@pytest.fixture
-def quiet(monkeypatch):
-    monkeypatch.setattr(command.FirstSignal, "listen", lambda self: None)
 
 
 def sentence(capsys) -> str:
@@ -173,14 +167,14 @@ def sentence(capsys) -> str:
     return line
 
 
-def test_without_root_it_says_so_in_one_sentence(monkeypatch, quiet, capsys):
+def test_without_root_it_says_so_in_one_sentence(monkeypatch, capsys):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert command.main([]) == 2
     line = sentence(capsys)
     assert f"sudo {sys.executable} -m hw.selftest" in line or "read-only" in line
 
 
-def test_read_only_sys_is_named_with_its_remedy(monkeypatch, quiet, recorded, capsys):
+def test_read_only_sys_is_named_with_its_remedy(monkeypatch, recorded, capsys):
     monkeypatch.setattr(Sysfs, "read_only", lambda self, path: f"{path} {READ_ONLY}")
     assert command.main(["--root", str(recorded("raspberry-pi-4"))]) == 2
     line = sentence(capsys)
@@ -188,7 +182,7 @@ def test_read_only_sys_is_named_with_its_remedy(monkeypatch, quiet, recorded, ca
     assert "--privileged" in line
 
 
-def test_folder_without_sys_and_machine_without_clocks_are_one_sentence(quiet, tmp_path, capsys):
+def test_folder_without_sys_and_machine_without_clocks_are_one_sentence(tmp_path, capsys):
     assert command.main(["--root", str(tmp_path)]) == 2
     assert "holds no folder sys" in sentence(capsys)
     (tmp_path / "sys").mkdir()
@@ -196,7 +190,7 @@ def test_folder_without_sys_and_machine_without_clocks_are_one_sentence(quiet, t
     assert "no clock under" in sentence(capsys)
 
 
-def test_file_that_cannot_be_written_is_one_sentence(quiet, recorded, tmp_path, capsys):
+def test_file_that_cannot_be_written_is_one_sentence(recorded, tmp_path, capsys):
     tree = shutil.copytree(recorded("raspberry-pi-4"), tmp_path / "tree", symlinks=True)
     before = (tree / "sys/devices/system/cpu/cpufreq/policy0/scaling_max_freq").read_text()
     assert command.main(["--root", str(tree), "--out", str(tmp_path / "no" / "x.json")]) == 2
