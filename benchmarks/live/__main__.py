@@ -40,6 +40,7 @@ from benchmarks.page import write_page
 from common import command
 from envs.errors import EnvError
 from hw.errors import HardwareError
+from partition.cli import positive
 from partition.errors import PartitionError
 from partition.model.folder import ModelFolder
 
@@ -71,7 +72,10 @@ def _actions(arguments: argparse.Namespace, folder: ModelFolder) -> Callable[[],
             described = device_of_this_machine(folder, emulated.control, Path(directory))
             devices[emulated.board] = str(described)
         often = _often(arguments, plan.REPEATS, plan.SECONDS)
-        actions.measure(rows, chosen, folder, devices, **often)
+        for board in devices:
+            of_board = [cell for cell in chosen if cell.board == board]
+            n_jobs = 1 if board == "emulated" else arguments.jobs  # two would share its quota
+            actions.measure(rows, of_board, folder, devices, n_jobs=n_jobs, **often)
 
     def make() -> str:
         cells = compared(rows.rows, actions.KEY[:-1])
@@ -88,7 +92,8 @@ def _policies(arguments: argparse.Namespace, folder: ModelFolder) -> Callable[[]
     links = _links(arguments.links or (SHORT_LINKS if arguments.short else tuple(courses())))
     names = arguments.deciders or (NAMES[-2:] if arguments.short else NAMES)
     often = _often(arguments, policies.REPEATS, policies.SECONDS)
-    policies.measure(rows, seen, links, names, folder, arguments.runs, **often)
+    n_jobs = arguments.jobs
+    policies.measure(rows, seen, links, names, folder, arguments.runs, n_jobs=n_jobs, **often)
 
     def make() -> str:
         cells = compared(rows.rows, policies.KEY[:-1])
@@ -157,7 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder (%(default)s)")
     parser.add_argument(
         "--repeats",
-        type=int,
+        type=positive,
         default=None,
         help=f"of each cell ({plan.REPEATS}; policies {policies.REPEATS})",
     )
@@ -166,6 +171,12 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=None,
         help=f"of a run ({plan.SECONDS:g}; policies {policies.SECONDS:g})",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=positive,
+        default=1,
+        help="runs of actions or policies at a time (%(default)s)",
     )
     parser.add_argument("--short", action="store_true", help="a few cells only")
     parser.add_argument(

@@ -21,6 +21,7 @@ from benchmarks.live.figures import (
 from benchmarks.live.plan import Cell
 from benchmarks.live.rows import Rows
 from benchmarks.live.session import START_S, LiveSession, live_session
+from benchmarks.live.side_by_side import side_by_side
 from envs.sim.sim_config import SimConfig
 from partition.model.folder import ModelFolder
 
@@ -48,6 +49,7 @@ def measure(
     *,
     repeats: int,
     seconds: float,
+    n_jobs: int,
     report: Callable[[str], object],
 ) -> None:
     """Add the rows that are missing.
@@ -59,6 +61,7 @@ def measure(
         devices: that the boards are, by their names.
         repeats: of each cell.
         seconds: of a run.
+        n_jobs: runs at a time.
         report: called with a line of progress.
 
     Raises:
@@ -70,19 +73,24 @@ def measure(
         for cell in cells
         if not rows.has(asdict(cell) | {"repeat": repeat})
     ]
-    report(duration(len(todo), seconds))
-    for n, (cell, repeat) in enumerate(todo):
-        report(
-            f"{n + 1} of {len(todo)}: {cell.board}, {cell.action}, {cell.rate_mbps:g} Mbit/s, "
-            f"{cell.rtt_ms:g} ms"
-        )
+    report(duration(len(todo), seconds, n_jobs))
+
+    def run(what: tuple[Cell, int]) -> dict[str, Any]:
+        cell, repeat = what
         with live_session(folder, cell.course) as session:
-            rows.add(_row(cell, repeat, session, devices[cell.board], seconds))
+            return _row(cell, repeat, session, devices[cell.board], seconds)
+
+    for n, row in enumerate(side_by_side(todo, run, n_jobs)):
+        rows.add(row)
+        report(
+            f"{n + 1} of {len(todo)}: {row['board']}, {row['action']}, {row['rate_mbps']:g} "
+            f"Mbit/s, {row['rtt_ms']:g} ms; the control was off by {100 * row['control_off']:.1f} %"
+        )
 
 
-def duration(n: int, seconds: float) -> str:
+def duration(n: int, seconds: float, n_jobs: int) -> str:
     """How long so many runs take, in words."""
-    minutes = n * (seconds + CONTROL_S + START_S) / 60.0
+    minutes = n * (seconds + CONTROL_S + START_S) / 60.0 / n_jobs
     return f"{n} runs, about {minutes:.0f} minutes if nothing disturbs them"
 
 

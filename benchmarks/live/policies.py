@@ -29,6 +29,7 @@ from benchmarks.live.plan import BOARDS, Cell
 from benchmarks.live.readings import READ, reading_rows
 from benchmarks.live.rows import Row, Rows
 from benchmarks.live.session import LiveSession, live_session
+from benchmarks.live.side_by_side import side_by_side
 from envs.arrays import Floats
 from partition.model.folder import ModelFolder
 
@@ -64,6 +65,7 @@ def measure(
     *,
     repeats: int,
     seconds: float,
+    n_jobs: int,
     report: Callable[[str], object],
 ) -> None:
     """Add the rows that are missing.
@@ -77,6 +79,7 @@ def measure(
         runs: where run folders are, or come.
         repeats: of each cell.
         seconds: of a run.
+        n_jobs: runs at a time.
         report: called with a line of progress.
 
     Raises:
@@ -90,7 +93,7 @@ def measure(
         for name in names
         if not rows.has(dict(zip(KEY, (course.name, name, repeat), strict=True)))
     ]
-    report(duration(len(todo), seconds))
+    report(duration(len(todo), seconds, n_jobs))
     if not todo:
         return
     trained = {
@@ -100,18 +103,33 @@ def measure(
     }
     gflop_per_s = _server_speed(folder)
     report(f"the server computes {gflop_per_s:.0f} GFLOP/s")
-    for n, (course, name, repeat) in enumerate(todo):
-        run = trained.get(name) or fitted(name, BOARDS[BOARD], folder, course, gflop_per_s, runs)
-        report(f"{n + 1} of {len(todo)}: {name}, {course.name}")
+    decides = {
+        (course, name): trained.get(name)
+        or fitted(name, BOARDS[BOARD], folder, course, gflop_per_s, runs)
+        for course in links
+        for name in names
+    }
+
+    def run(what: tuple[Course, str, int]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        course, name, repeat = what
+        key = dict(zip(KEY, (course.name, name, repeat), strict=True))
         met = course.from_second(round(repeat * seconds))
         with live_session(folder, met) as session:
-            row, live, simulation = _row(met, run, repeat, session, seconds, gflop_per_s)
-        key = dict(zip(KEY, (course.name, name, repeat), strict=True))
-        if name in READ:
-            for reading in reading_rows(live, simulation):
-                if not readings.has(key | reading):
-                    readings.add(key | reading)
-        rows.add(key | row)
+            row, live, simulation = _row(
+                met, decides[course, name], repeat, session, seconds, gflop_per_s
+            )
+        seen = reading_rows(live, simulation) if name in READ else ()
+        return key | row, [key | reading for reading in seen]
+
+    for n, (row, seen) in enumerate(side_by_side(todo, run, n_jobs)):
+        for reading in seen:
+            if not readings.has(reading):
+                readings.add(reading)
+        rows.add(row)
+        report(
+            f"{n + 1} of {len(todo)}: {row['decider']}, {row['link']}; the control was off by "
+            f"{100 * row['control_off']:.1f} %"
+        )
 
 
 def _server_speed(folder: ModelFolder) -> float:

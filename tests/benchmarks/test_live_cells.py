@@ -220,8 +220,9 @@ def test_a_short_live_run_is_as_simulated(lite0, tmp_path, monkeypatch, cell, bo
     monkeypatch.setattr("benchmarks.live.actions.MAX_TRIES", 1)
     monkeypatch.setattr("benchmarks.live.actions.CONTROL_S", 1.0)
     rows = Rows(tmp_path / "live.csv", COLUMNS, KEY)
+    once = {"seconds": 6.0, "n_jobs": 1, "report": lambda _: None}
     for repeat in range(TRIES):
-        measure(rows, [cell], lite0, BOARDS, repeats=repeat + 1, seconds=6.0, report=lambda _: None)
+        measure(rows, [cell], lite0, BOARDS, repeats=repeat + 1, **once)
         assert len(rows.rows) == repeat + 1
         if is_close(rows.rows[-1], bounds):
             return

@@ -225,7 +225,7 @@ def test_a_policy_meets_the_same_link_live_and_simulated(lite0, tmp_path, monkey
     course = Course("in turn", (50.0,) * 3 + (0.5,) * 3, 3.5)
     arguments = (rows, seen, [course], ["max-cloud"], lite0, tmp_path)
     for _ in range(2):  # the second time there is nothing left to do
-        measure(*arguments, repeats=1, seconds=6.0, report=lambda _: None)
+        measure(*arguments, repeats=1, seconds=6.0, n_jobs=1, report=lambda _: None)
     (only,) = rows.rows
     # Half of the time the link is too slow for the picture.
     assert float(only["sim_fell_back"]) == pytest.approx(0.6, abs=0.15)
