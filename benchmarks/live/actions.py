@@ -18,8 +18,9 @@ from benchmarks.live.figures import (
     server_gflop_per_s,
     world_of,
 )
-from benchmarks.live.plan import Cell
+from benchmarks.live.plan import BOARDS, Cell
 from benchmarks.live.rows import Rows
+from benchmarks.live.server_speed import server_speed
 from benchmarks.live.session import START_S, LiveSession, live_session
 from benchmarks.live.side_by_side import side_by_side
 from envs.sim.sim_config import SimConfig
@@ -74,11 +75,15 @@ def measure(
         if not rows.has(asdict(cell) | {"repeat": repeat})
     ]
     report(duration(len(todo), seconds, n_jobs))
+    if not todo:
+        return
+    gflop_per_s = server_speed(folder, *next(iter(BOARDS.items())))
+    report(f"the server computes {gflop_per_s:.0f} GFLOP/s")
 
     def run(what: tuple[Cell, int]) -> dict[str, Any]:
         cell, repeat = what
         with live_session(folder, cell.course) as session:
-            return _row(cell, repeat, session, devices[cell.board], seconds)
+            return _row(cell, repeat, session, devices[cell.board], seconds, gflop_per_s)
 
     for n, row in enumerate(side_by_side(todo, run, n_jobs)):
         rows.add(row)
@@ -95,7 +100,12 @@ def duration(n: int, seconds: float, n_jobs: int) -> str:
 
 
 def _row(
-    cell: Cell, repeat: int, session: LiveSession, device: str, seconds: float
+    cell: Cell,
+    repeat: int,
+    session: LiveSession,
+    device: str,
+    seconds: float,
+    gflop_per_s: float,
 ) -> dict[str, Any]:
     """Run a cell behind a control, again while the control is disturbed."""
     run = partial(
@@ -105,19 +115,19 @@ def _row(
         repeat,
         board=cell.board,
         device=device,
-        gflop_per_s=USUAL_GFLOP_PER_S,
+        gflop_per_s=gflop_per_s,
         action=cell.indices,
     )
-    world = world_of(device, session.folder, cell.course, USUAL_GFLOP_PER_S)
+    world = world_of(device, session.folder, cell.course, gflop_per_s)
     found, tries, off = behind_control(run, world)
-    gflop_per_s = server_gflop_per_s(found, session.folder)
+    speed = server_gflop_per_s(found, session.folder, gflop_per_s)
     live = live_figures(found)
     return (
         asdict(cell)
         | {"repeat": repeat, "requests": round(live.requests), "tries": tries}
-        | {"control_off": off, "gflop_per_s": gflop_per_s}
+        | {"control_off": off, "gflop_per_s": speed}
         | prefixed("live", live)
-        | prefixed("sim", simulated(cell, session.folder, device, seconds, gflop_per_s))
+        | prefixed("sim", simulated(cell, session.folder, device, seconds, speed))
     )
 
 

@@ -15,7 +15,6 @@ from benchmarks.live.actions import behind_control, duration
 from benchmarks.live.course import RECORDED_S, Course
 from benchmarks.live.deciders import LEARNED, fitted, learned
 from benchmarks.live.figures import (
-    USUAL_GFLOP_PER_S,
     Prediction,
     latencies,
     live_figures,
@@ -25,9 +24,10 @@ from benchmarks.live.figures import (
     weighted_quantiles,
     world_of,
 )
-from benchmarks.live.plan import BOARDS, Cell
+from benchmarks.live.plan import BOARDS
 from benchmarks.live.readings import READ, reading_rows
 from benchmarks.live.rows import Row, Rows
+from benchmarks.live.server_speed import server_speed
 from benchmarks.live.session import LiveSession, live_session
 from benchmarks.live.side_by_side import side_by_side
 from envs.arrays import Floats
@@ -52,7 +52,6 @@ cell can be pooled."""
 REPEATS, SECONDS = 6, float(RECORDED_S)
 """1,680 requests in a cell at 7 a second."""
 BOARD = "sim"
-_SPEED_S, _SPEED_COURSE = 5.0, Course("fast link", (200.0,), 3.5)
 
 
 def measure(
@@ -101,7 +100,7 @@ def measure(
         for name in LEARNED
         if name in names
     }
-    gflop_per_s = _server_speed(folder)
+    gflop_per_s = server_speed(folder, BOARD, BOARDS[BOARD])
     report(f"the server computes {gflop_per_s:.0f} GFLOP/s")
     decides = {
         (course, name): trained.get(name)
@@ -130,15 +129,6 @@ def measure(
             f"{n + 1} of {len(todo)}: {row['decider']}, {row['link']}; the control was off by "
             f"{100 * row['control_off']:.1f} %"
         )
-
-
-def _server_speed(folder: ModelFolder) -> float:
-    """Of the server of these runs, GFLOP/s, which live and simulated deciders are told alike."""
-    with live_session(folder, _SPEED_COURSE) as session:
-        action = Cell("max clocks, input", 200.0, 3.5).indices
-        run = _on_board(session, USUAL_GFLOP_PER_S)
-        found = run(_SPEED_COURSE, _SPEED_S, 0, action=action)
-    return server_gflop_per_s(found, folder)
 
 
 def _on_board(session: LiveSession, gflop_per_s: float) -> Callable[..., dict[str, Any]]:

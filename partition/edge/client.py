@@ -185,7 +185,7 @@ class CloudClient:
             raise DeadlineExceededError(
                 f"{self._address} gave no answer in time, and is being asked how fast it is reached"
             )
-        needed_s = self.expected_s(point, message_bytes)
+        needed_s = self._needed_s(point, message_bytes)
         if math.isfinite(needed_s) and offload_rule.is_hopeless(needed_s, deadline_s):
             self.refresh()
             raise DeadlineExceededError(
@@ -213,6 +213,19 @@ class CloudClient:
             return math.inf
         link_s = link.transfer_s(message_bytes) + self._estimator.excess_s(message_bytes)
         return link_s + (self._server_speed.usual_s(point) or 0.0)
+
+    def _needed_s(self, point: SplitPoint, message_bytes: int) -> float:
+        """Time until the answer that is expected, s; where the link is uncertain, the shortest.
+
+        What is given up in half of its time keeps the link busy with the rest of its bytes: trains
+        are held up behind them and show nothing, and the link would stay uncertain.
+        """
+        link = self._recent_link()
+        if link is None:
+            return 0.0
+        if link.confidence < _SURE:
+            return link.rtt_s + 8 * message_bytes / link.most_bps
+        return self.expected_s(point, message_bytes)
 
     def probe(self, timeout_s: float = 2.0) -> LinkEstimate:
         """Measure round trip and rate with a few empty requests and trains of messages.

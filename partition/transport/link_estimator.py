@@ -50,6 +50,7 @@ _STEP_DECADES = 0.6
 _DRIFT = 0.05
 # The belief of a silent link fades with this time constant.
 _FADING_S = 10.0
+_MOST = 0.9
 _CLOSE = 3
 """An estimate is right when the rate lies within so many places of the grid: within a quarter."""
 # Scatter of a train's time, besides `_SCATTER`: threads that wait for a processor at its ends.
@@ -92,6 +93,8 @@ class LinkEstimate:
     """Busy share of the server when it last answered, 0..1."""
     confidence: float = 1.0
     """Probability that the rate lies within a quarter of `rate_bps`, 0..1."""
+    most_bps: float = math.inf
+    """Rate that it exceeds with a probability of one in ten."""
 
     def transfer_s(self, message_bytes: int) -> float:
         """Time that a request of this size needs in addition to the server's, s."""
@@ -203,7 +206,11 @@ class LinkEstimator:
             now_s = self._clock()
             sure *= math.exp(-max(now_s - self._updated_s, 0.0) / _FADING_S)
             age_s = max(now_s - self._told_s, 0.0)
-            return LinkEstimate(rate_bps, float(self._rtt_s), float(age_s), server_load, sure)
+            place = int(np.searchsorted(np.cumsum(self._belief), _MOST))
+            most_bps = float(_RATES_BPS[min(place + 1, len(_RATES_BPS) - 1)])  # its upper end
+            return LinkEstimate(
+                rate_bps, float(self._rtt_s), float(age_s), server_load, sure, most_bps
+            )
 
     def _note(self, transfer: _Transfer) -> None:
         with self._lock:

@@ -219,7 +219,7 @@ class TestCommand:
 def test_a_policy_meets_the_same_link_live_and_simulated(lite0, tmp_path, monkeypatch):
     monkeypatch.setattr("benchmarks.live.actions.MAX_TRIES", 1)
     monkeypatch.setattr("benchmarks.live.actions.CONTROL_S", 1.0)
-    monkeypatch.setattr("benchmarks.live.policies._SPEED_S", 2.0)
+    monkeypatch.setattr("benchmarks.live.server_speed._MEASURED_S", 2.0)
     rows = Rows(tmp_path / "live.csv", POLICY_COLUMNS, POLICY_KEY)
     seen = Rows(tmp_path / "seen.csv", READING_COLUMNS, READING_KEY)
     course = Course("in turn", (50.0,) * 3 + (0.5,) * 3, 3.5)

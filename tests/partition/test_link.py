@@ -149,6 +149,26 @@ def test_confidence_falls_with_age_and_after_a_surprise():
     assert link.estimator.estimate().confidence < 0.8 * sure.confidence
 
 
+def test_the_most_that_a_link_may_be_is_near_while_it_is_certain():
+    shares = []
+    for seed in range(100):
+        link = SimulatedLink(8e6, seed=seed)
+        for n_bytes in (24, 24, 24, *[50_000] * 12):
+            link.send(n_bytes)
+        shares.append(link.estimator.estimate().most_bps / 8e6)
+    assert np.mean(np.array(shares) > 1.0) > 0.85
+    assert np.median(shares) < 1.35
+
+
+def test_after_a_surprise_the_link_may_still_be_what_it_was():
+    link = SimulatedLink(8e6, pauses=0.0)
+    for n_bytes in (24, 24, 24, *[50_000] * 12):
+        link.send(n_bytes)
+    link.rate_bps = 6e6
+    link.send(50_000)
+    assert link.estimator.estimate().most_bps > 8e6
+
+
 class TestLateReplies:
     """What a reply that did not come in time says about the link."""
 
