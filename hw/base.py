@@ -182,6 +182,7 @@ class Board(ABC):
         known_max_power_w: power with everything busy at the highest clocks, W; None where it has
             to be measured.
         lacks_radio: whether its power leaves the radio out, so that a modelled one is to be added.
+        prepares_inputs: whether pictures are to be prepared for each request, as work of `host`.
     """
 
     name: str
@@ -190,6 +191,7 @@ class Board(ABC):
     dry_run: bool = False
     known_max_power_w: float | None = None
     lacks_radio: bool = False
+    prepares_inputs: bool = False
     domains: Mapping[str, FrequencyDomain]
     power_sensors: Mapping[str, PowerSensor]
     thermal_zones: Mapping[str, ThermalZone]
@@ -280,6 +282,13 @@ class Board(ABC):
             flops: floating-point operations, two per multiply-add.
             traffic_bytes: bytes of weights, layer inputs and layer outputs.
             kernels: launched kernels after fusion.
+        """
+        return nullcontext()
+
+    def host(self) -> AbstractContextManager[object]:
+        """Make work of the processor beside the network, the body, take as long as on the board.
+
+        That is pictures, codec and messages. Whatever runs on the board itself does so already.
         """
         return nullcontext()
 

@@ -10,6 +10,7 @@ above it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from hw.base import Applied, Board, Cause, EnergyReading, FrequencyDomain
 from hw.device.match import match_domains, of_kind
@@ -34,6 +35,7 @@ class DeviceView(Board):
         super().__init__()
         self.name, self.modelled = machine.name, machine.modelled
         self.device, self.dry_run = device, machine.dry_run
+        self.lacks_radio, self.prepares_inputs = machine.lacks_radio, machine.prepares_inputs
         self.domains, self.power_sensors, self.thermal_zones = {}, {}, {}
         self._machine = machine
 
@@ -66,6 +68,20 @@ class DeviceView(Board):
     def end_window(self) -> EnergyReading:
         """Stop measuring energy."""
         return self._machine.end_window()
+
+    def pace(
+        self, flops: float, traffic_bytes: float, kernels: float
+    ) -> AbstractContextManager[object]:
+        """Run a piece of a network as fast as the machine does."""
+        return self._machine.pace(flops, traffic_bytes, kernels)
+
+    def host(self) -> AbstractContextManager[object]:
+        """Run work of the processor as fast as the machine does."""
+        return self._machine.host()
+
+    def set_ambient(self, ambient_c: float) -> None:
+        """Set the temperature around an emulated machine, degrees C."""
+        self._machine.set_ambient(ambient_c)
 
     def look_again(self) -> None:
         """Let clocks that came since the board was opened stand for the device's, too."""

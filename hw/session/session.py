@@ -36,15 +36,11 @@ class Session:
     Args:
         sysfs: access to the kernel's files.
         folder: of the journal; /var/lib/dvfo if not given.
-        drives_machine: whether it changes what all processes share; a group of its own it may bound
-            next to others that do the same.
     """
 
-    def __init__(
-        self, sysfs: Sysfs, folder: Path | None = None, *, drives_machine: bool = True
-    ) -> None:
+    def __init__(self, sysfs: Sysfs, folder: Path | None = None) -> None:
         self._sysfs = sysfs
-        self._journal = Journal.of_machine(sysfs, folder, drives_machine=drives_machine)
+        self._journal = Journal.of_machine(sysfs, folder)
         self._power_modes = PowerModes(sysfs)
         self._saved: dict[str, SavedSetting] = {}
         self._owed: dict[str, SavedSetting] = {}
