@@ -181,14 +181,8 @@ class EmulatedBoard(Board):
         with self.present() as state:
             state.ambient_c = ambient_c
 
-    @contextmanager
-    def clocks_given_back(self) -> Iterator[None]:
-        """Leave the clocks to the machine within, as before it was opened; sensors go on."""
-        self._give_back()
-        yield
-
-    def _give_back(self) -> None:
-        self.applied.clear()
+    def _give_clocks_back(self) -> None:
+        """Leave them to their governors, which go on afterwards until the next request."""
         with self.present() as state:
             for clock in state.clocks.values():
                 clock.give_back()
@@ -198,7 +192,7 @@ class EmulatedBoard(Board):
 
     def _release(self) -> None:
         self._window = None
-        self._give_back()
+        self._give_clocks_back()
 
 
 class _EmulatedDomain:

@@ -74,6 +74,22 @@ def test_a_closed_machine_has_its_governor_back(make, clock, work, hold, caps_on
     assert serve(board, clock, work, 0.050, 0.0)[-1]["gpu"] == TOP["gpu"]
 
 
+@pytest.mark.parametrize("caps_only", [False, True])
+def test_clocks_given_back_are_the_governors_and_sensors_go_on(make, clock, work, hold, caps_only):
+    with make(caps_only=caps_only) as board:
+        hold(board, gpu=240_000_000, cpu=TOP["cpu"])
+        board.begin_window()
+        with board.clocks_given_back():
+            clock.sleep(0.5)
+            assert point(board) == BOTTOM
+            assert board.apply(TOP) == BOTTOM  # what is asked for meanwhile is not done
+            assert board.verify() == {}
+            assert serve(board, clock, work, 0.050, 0.0)[-1]["gpu"] == TOP["gpu"]
+        assert board.end_window().energy_j > 0.0
+        hold(board, gpu=240_000_000)
+        assert serve(board, clock, work, 0.050, 0.0)[-1]["gpu"] == 240_000_000
+
+
 def test_a_dry_run_leaves_the_clocks_to_the_governor(make, clock, hold):
     with make(dry_run=True) as board:
         hold(board, gpu=TOP["gpu"])
