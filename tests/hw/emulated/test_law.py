@@ -46,6 +46,14 @@ def test_what_takes_longer_here_than_on_the_machine_is_not_shortened(emulated, c
     assert clock() - began_s == pytest.approx(0.020)
 
 
+def test_work_that_this_machine_is_too_loaded_for_is_counted(emulated, work, hold):
+    hold(emulated, gpu=340_000_000)  # half, so that little is lost until twice the time has passed
+    for wall_s in (0.012, 0.020, 0.024, 0.050):
+        with emulated.pace(1.0, 1.0, 1.0):
+            work(0.012, wall_s)
+    assert emulated.too_slow_share == 0.25
+
+
 def test_a_change_on_the_way_counts_from_the_end_of_its_delay(emulated, clock, work, hold):
     hold(emulated, gpu=690_000_000)
     began_s = clock()
@@ -87,6 +95,25 @@ def test_work_that_fails_is_not_waited_for_and_leaves_the_machine_free(emulated,
 def test_one_piece_of_work_at_a_time(emulated):
     with emulated.host(), pytest.raises(UnsupportedError, match="busy"), emulated.pace(1, 1, 1):
         pass
+
+
+def test_late_wakings_are_learned_and_made_up_for(clock, busy):
+    """As by a kernel that wakes 0.1 ms after the time."""
+    late = EmulatedBoard(
+        clock=clock, sleep=lambda s: clock.sleep(s + 1e-4), busy_clock=busy, domains=["gpu"]
+    )
+    with late:
+        late.apply({"gpu": 345_000_000})
+        clock.sleep(0.05)
+        off_s = []
+        for _ in range(100):
+            began_s = clock()
+            with late.pace(1.0, 1.0, 1.0):
+                busy.sleep(0.003)
+                clock.sleep(0.003)
+            off_s.append(clock() - began_s - 0.003 * 690 / 340)
+    assert off_s[0] == pytest.approx(1e-4, abs=2e-6)
+    assert max(map(abs, off_s[50:])) < 1e-5
 
 
 WORK_S = (0.003, 0.012, 0.060)
