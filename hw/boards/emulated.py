@@ -4,7 +4,8 @@ A piece of work runs here at full speed. The processor time that it took is the 
 asked for it waits until the emulated clock has done as much. So each piece takes as much longer as
 its clock is lower, and what this machine loses to other programs is made up for, except where it
 loses more than that. With several threads per inference the time of the calling one counts, which
-waits for the others by spinning.
+waits for the others by spinning. What a GPU of this machine computes is not seen: the network has
+to run on the processor.
 
 Two clocks run two kinds of work: "gpu" the pieces of the network, "cpu" what surrounds them
 (pictures, codec, messages). The machine models no board, and its power is invented.
