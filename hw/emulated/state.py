@@ -115,9 +115,10 @@ class MachineState:
             work.done_s += dt_s * self.clocks[work.domain].speed
         fast_c, slow_c = HEAT.step(*self._nodes_c, power_w, dt_s)
         self._nodes_c = float(fast_c), float(slow_c)
-        busy = work.domain if work is not None and is_working else None
         for name, clock in self.clocks.items():
-            clock.advance(dt_s, end_s, self._limit_hz(clock), is_busy=name == busy)
+            # The processor spins while the network runs, or neither governor would see much load.
+            is_busy = is_working and work is not None and name in (work.domain, HOST)
+            clock.advance(dt_s, end_s, self._limit_hz(clock), is_busy=is_busy)
         self.now_s = end_s
 
     def _limit_hz(self, clock: EmulatedClock) -> float:
