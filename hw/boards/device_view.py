@@ -9,7 +9,8 @@ above it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from hw.base import Applied, Board, Cause, EnergyReading, FrequencyDomain
 from hw.device.match import match_domains, of_kind
@@ -58,6 +59,15 @@ class DeviceView(Board):
     def seen(self, name: str, applied: Applied) -> Applied:
         """What the machine knows of its clocks."""
         return self._machine.seen(name, applied)
+
+    @contextmanager
+    def clocks_given_back(self) -> Iterator[None]:
+        """Leave the machine's clocks to it within."""
+        with self._machine.clocks_given_back(), super().clocks_given_back():
+            yield
+
+    def _give_clocks_back(self) -> None:
+        """Nothing is left to do: the machine has them."""
 
     def begin_window(self) -> None:
         """Start measuring energy."""
