@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +61,7 @@ class LivePlant:
         served: requests answered during the last step.
         dropped: requests dropped during the last step, because too many waited or the network
             could not take them.
+        clock: present time, s.
         last_power: power of the last step, the board's without a modelled radio.
         energy_uncertainty_j: largest error of the last step's energy per request.
         step_s: duration of a control step that is not late.
@@ -105,7 +106,7 @@ class LivePlant:
         self._supervisor = BoardSupervisor(board, layout.max_power_w, clock)
         self._scenario, self.step_s, self._folder = scenario, step_s, folder
         self._governed = governed
-        self._clock, self._sleep = clock, sleep
+        self.clock, self._sleep = clock, sleep
         self._requests = requests
         self._routes = folder.routes
         flops = [option.edge.flops for option in self._routes]
@@ -123,20 +124,35 @@ class LivePlant:
 
     def reset(self, seeds: NDArray[np.uint64]) -> Readings:
         """Begin an episode; clocks stay as they are."""
-        self._episodes = EpisodeConditions([self._scenario], seeds, self.n_steps, self.step_s)
-        self._t = 0
         self._action = np.array([[len(axis.values) - 1 for axis in self.layout.axes]])
         self._supervisor.reset()
         self._latency_s, self._power_w = 0.0, 0.0
-        self._requests.reset(seeds)
-        self._step_end_s = self._asked_s = self._clock()
         self._decision_s, self._busy = 0.0, 0.0
         self._meter = ModelErrorTracker(self._board, self._folder, self.step_s, self._governed)
+        return self.renew(seeds)
+
+    def renew(self, seeds: NDArray[np.uint64]) -> Readings:
+        """Draw requests and their conditions anew; what is known of board and link stays.
+
+        Args:
+            seeds: shape (1,); the same ones draw the same requests again.
+        """
+        self._episodes = EpisodeConditions([self._scenario], seeds, self.n_steps, self.step_s)
+        self._t = 0
+        self._requests.reset(seeds)
+        self._step_end_s = self._asked_s = self.clock()
         return self.readings()
+
+    def clocks_given_back(self) -> AbstractContextManager[None]:
+        """Leave the clocks to the board's own governors within, see `Board.clocks_given_back`.
+
+        Steps set routes alone meanwhile, and nothing is learnt of the errors of the board's model.
+        """
+        return self._board.clocks_given_back()
 
     def step(self, actions: Indices) -> Outcome:
         """Set the clocks, serve what arrives during one control step, and measure."""
-        self._decision_s = self._clock() - self._asked_s
+        self._decision_s = self.clock() - self._asked_s
         now = self._requests.around(self._episodes.row(self._t + 1))
         self._board.set_ambient(float(now.ambient_c[0]))
         self._supervisor.begin_window()
@@ -155,7 +171,7 @@ class LivePlant:
         switched = (actions != self._action).mean(axis=1)
         self._action, self._t = actions, self._t + 1
         self._observe(now, route)
-        self._asked_s = self._clock()
+        self._asked_s = self.clock()
         return self._outcome(now, switched)
 
     def readings(self) -> Readings:
@@ -234,6 +250,16 @@ class LivePlant:
         return self._supervisor.clocks_in_force()
 
     @property
+    def margin_c(self) -> float:
+        """Distance to the board's temperature limit after the last step, degrees C."""
+        return self._supervisor.margin_c
+
+    @property
+    def clocks_hz(self) -> Mapping[str, int]:
+        """Clocks as last read back, Hz."""
+        return self._supervisor.point
+
+    @property
     def n_failures(self) -> Mapping[str, int]:
         """Failed attempts since the start to read or set a part of the board, by part."""
         return self._supervisor.n_failures
@@ -264,7 +290,7 @@ class LivePlant:
                 request.refuse(error)
                 n_broken += 1
         self.dropped = self._requests.dropped() + n_broken
-        wait_s = self._step_end_s - self._clock()
+        wait_s = self._step_end_s - self.clock()
         if wait_s > 0.0:
             self._sleep(wait_s)
 
@@ -274,15 +300,15 @@ class LivePlant:
         Points of the grid that are over, or too near to measure power until then, are left out.
         """
         end_s = self._step_end_s + self.step_s
-        late_s = self._clock() + self.shortest_step_s - end_s
+        late_s = self.clock() + self.shortest_step_s - end_s
         return end_s + self.step_s * max(math.ceil(late_s / self.step_s), 0)
 
     def _answer(self, request: PendingRequest, route: int, target_s: float) -> ServedRequest:
         # The sender may want the answer sooner, and has waited already.
-        deadline_s = min(target_s, request.due_s - self._clock())
+        deadline_s = min(target_s, request.due_s - self.clock())
         result = self._pipeline.infer(request.inputs, self._routes[route].route, deadline_s)
         is_awaited = request.answer(result.outputs)
-        latency_s = self._clock() - request.arrived_s
+        latency_s = self.clock() - request.arrived_s
         met_deadline = is_awaited and latency_s <= target_s
         agrees = None if request.label is None else int(result.logits.argmax()) == request.label
         return ServedRequest(result, latency_s, met_deadline, agrees)
@@ -330,8 +356,8 @@ class LivePlant:
             server_flops_per_s=self._server_flops_per_s(now),
             radio_w=now.radio_w + now.radio_w_per_bps * link.rate_bps,
         )
-        if not self.last_power.is_measured:  # nothing to compare the model with
-            return
+        if not self.last_power.is_measured or self._board.clocks_are_given_back:
+            return  # nothing to compare, or not at clocks that the model is asked about
         clocks_hz = {name: float(hz) for name, hz in self._supervisor.point.items()}
         self._meter.take(
             results, route, clocks_hz, around, self._power_w, self.last_duration_s, now

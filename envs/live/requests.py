@@ -167,8 +167,9 @@ class ScenarioRequests:
         self._failures = Failures(clock)
 
     def reset(self, seeds: NDArray[np.uint64]) -> None:
-        """Begin again; the first request comes now."""
+        """Begin again; the first request comes now, and is the seed's."""
         self._generator = np.random.default_rng(seeds)
+        self._n_taken = int(seeds[0] % len(self._inputs))
         self._next_s = self._clock()
 
     def around(self, expected: OperatingConditions) -> OperatingConditions:
