@@ -101,26 +101,42 @@ def _best_static(run: RunFolder, model: str, scenario: str) -> Arm:
 
 
 def _of_run(run: RunFolder, name: str, title: str, model: str, scenario: str) -> Arm:
+    policy = run.policy
+
+    def check(layout: Layout) -> None:
+        policy.check_layout(_own_layout(run, layout))
+
     def ready(env: EdgeSplitEnv) -> Decide:
-        decide = run.decide_for(env, model, scenario)
-        return _in_own_scale(decide, run, env.plant.layout)
+        own = _own_layout(run, env.plant.layout)
+        return _translated(run.decide_for(env, model, scenario, own), env.plant.layout, own)
 
-    policy = run.policy
-    return Arm(name, title, policy.leaves_clocks, policy.check_layout, ready, run)
+    return Arm(name, title, policy.leaves_clocks, check, ready, run)
 
 
-def _in_own_scale(decide: Decide, run: RunFolder, layout: Layout) -> Decide:
-    """A network that was trained with another largest power than the board's observations show."""
-    policy = run.policy
-    if policy.kind != NETWORK or policy.layout.max_power_w == layout.max_power_w:
+def _own_layout(run: RunFolder, layout: Layout) -> Layout:
+    """The board as the run's policy sees it when it is alone there.
+
+    One that leaves the clocks sees none, and a network the scale of power that it was trained with.
+    """
+    if run.policy.leaves_clocks:
+        return replace(layout, axes=layout.axes[-1:])
+    if run.policy.kind == NETWORK:
+        return replace(layout, max_power_w=run.policy.layout.max_power_w)
+    return layout
+
+
+def _translated(decide: Decide, layout: Layout, own: Layout) -> Decide:
+    """What decides by observations of its own layout, for the board's."""
+    if own == layout:
         return decide
-    shown = ObservationEncoder(observation_fields(layout))
-    known = ObservationEncoder(
-        observation_fields(replace(layout, max_power_w=policy.layout.max_power_w))
-    )
+    shown, seen = (ObservationEncoder(observation_fields(each)) for each in (layout, own))
+    n_left = len(layout.axes) - len(own.axes)
+    top = top_clocks(layout, 1)[0, :n_left]
 
     def translated(observation: NDArray[np.float32]) -> Indices:
-        return decide(known.encode(shown.decode(observation[None]))[0])
+        readings = shown.decode(observation[None])
+        mine = replace(readings, clocks_hz=readings.clocks_hz[:, n_left:])
+        return np.concatenate([top, decide(seen.encode(mine)[0])])
 
     return translated
 

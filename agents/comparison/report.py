@@ -111,7 +111,7 @@ class ComparisonReport:
         if self.is_shown and saving.value > 0.0:
             return (
                 f"{first} saves {_percent(saving)} of energy per request against {second}"
-                f"{self.modelled}"
+                f"{self.modelled}{self._paid()}"
             )
         if self.is_shown:
             logarithms = _ends(Range.of(effect, self.rule))
@@ -124,6 +124,14 @@ class ComparisonReport:
             f"no difference is shown in energy per request between {first} and {second}: saved "
             f"{_percent(saving)}{self.modelled}; {self._needed(effect)}"
         )
+
+    def _paid(self) -> str:
+        """What a saving is paid with, if it is: requests that are late."""
+        in_time = self.record.effects[-1].in_time
+        if float(in_time.value) >= 0.0 or not self.rule.is_shown(in_time):
+            return ""
+        late = Range(*(None if x is None else -x for x in _ends(Range.of(in_time, self.rule))))
+        return f"; requests are in time less often, by {late.text(100.0)} percentage points"
 
     def _needed(self, effect: Effect) -> str:
         """What another comparison would take."""

@@ -61,7 +61,6 @@ class LivePlant:
         served: requests answered during the last step.
         dropped: requests dropped during the last step, because too many waited or the network
             could not take them.
-        clock: present time, s.
         last_power: power of the last step, the board's without a modelled radio.
         energy_uncertainty_j: largest error of the last step's energy per request.
         step_s: duration of a control step that is not late.
@@ -106,7 +105,7 @@ class LivePlant:
         self._supervisor = BoardSupervisor(board, layout.max_power_w, clock)
         self._scenario, self.step_s, self._folder = scenario, step_s, folder
         self._governed = governed
-        self.clock, self._sleep = clock, sleep
+        self._clock, self._sleep = clock, sleep
         self._requests = requests
         self._routes = folder.routes
         flops = [option.edge.flops for option in self._routes]
@@ -116,6 +115,11 @@ class LivePlant:
         self.energy_uncertainty_j = 0.0
         self.served: list[ServedRequest] = []
         self.dropped = 0
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """What tells the present time, s."""
+        return self._clock
 
     @property
     def placement(self) -> str:
@@ -140,7 +144,7 @@ class LivePlant:
         self._episodes = EpisodeConditions([self._scenario], seeds, self.n_steps, self.step_s)
         self._t = 0
         self._requests.reset(seeds)
-        self._step_end_s = self._asked_s = self.clock()
+        self._step_end_s = self._asked_s = self._clock()
         return self.readings()
 
     def clocks_given_back(self) -> AbstractContextManager[None]:
@@ -152,7 +156,7 @@ class LivePlant:
 
     def step(self, actions: Indices) -> Outcome:
         """Set the clocks, serve what arrives during one control step, and measure."""
-        self._decision_s = self.clock() - self._asked_s
+        self._decision_s = self._clock() - self._asked_s
         now = self._requests.around(self._episodes.row(self._t + 1))
         self._board.set_ambient(float(now.ambient_c[0]))
         self._supervisor.begin_window()
@@ -171,7 +175,7 @@ class LivePlant:
         switched = (actions != self._action).mean(axis=1)
         self._action, self._t = actions, self._t + 1
         self._observe(now, route)
-        self._asked_s = self.clock()
+        self._asked_s = self._clock()
         return self._outcome(now, switched)
 
     def readings(self) -> Readings:
@@ -290,7 +294,7 @@ class LivePlant:
                 request.refuse(error)
                 n_broken += 1
         self.dropped = self._requests.dropped() + n_broken
-        wait_s = self._step_end_s - self.clock()
+        wait_s = self._step_end_s - self._clock()
         if wait_s > 0.0:
             self._sleep(wait_s)
 
@@ -300,15 +304,15 @@ class LivePlant:
         Points of the grid that are over, or too near to measure power until then, are left out.
         """
         end_s = self._step_end_s + self.step_s
-        late_s = self.clock() + self.shortest_step_s - end_s
+        late_s = self._clock() + self.shortest_step_s - end_s
         return end_s + self.step_s * max(math.ceil(late_s / self.step_s), 0)
 
     def _answer(self, request: PendingRequest, route: int, target_s: float) -> ServedRequest:
         # The sender may want the answer sooner, and has waited already.
-        deadline_s = min(target_s, request.due_s - self.clock())
+        deadline_s = min(target_s, request.due_s - self._clock())
         result = self._pipeline.infer(request.inputs, self._routes[route].route, deadline_s)
         is_awaited = request.answer(result.outputs)
-        latency_s = self.clock() - request.arrived_s
+        latency_s = self._clock() - request.arrived_s
         met_deadline = is_awaited and latency_s <= target_s
         agrees = None if request.label is None else int(result.logits.argmax()) == request.label
         return ServedRequest(result, latency_s, met_deadline, agrees)

@@ -167,9 +167,9 @@ class ScenarioRequests:
         self._failures = Failures(clock)
 
     def reset(self, seeds: NDArray[np.uint64]) -> None:
-        """Begin again; the first request comes now, and is the seed's."""
+        """Begin again with the first input, which comes now; what waited is forgotten."""
+        self._n_taken = self._n_dropped = 0
         self._generator = np.random.default_rng(seeds)
-        self._n_taken = int(seeds[0] % len(self._inputs))
         self._next_s = self._clock()
 
     def around(self, expected: OperatingConditions) -> OperatingConditions:

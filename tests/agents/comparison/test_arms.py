@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from agents.comparison.arms import arms, driver
+from agents.deciders.governor import FIXED_ROUTE
+from agents.deciders.rule import Rule
 from agents.deployed.run_folder import RunFolder
 from agents.errors import PolicyError, RunFolderError
 from agents.policy.frozen import FrozenPolicy
 from agents.policy.metadata import PolicyMetadata
+from agents.policy.saved_rule import SavedRule
 from envs.spaces import observation_fields
 from hw.base import Hold
 from tests.runs import constant_policy, write_run
@@ -88,3 +91,20 @@ def test_runs_that_hold_clocks_differently_cannot_share_a_board(
 def test_a_run_that_is_not_there_is_told(run, tmp_path):
     with pytest.raises(RunFolderError, match="is no folder"):
         against(run, tmp_path / "nowhere")
+
+
+def test_a_rule_that_leaves_the_clocks_sees_the_board_without_them(
+    run, live, tiny, small_device, tmp_path
+):
+    """As on a board of its own: clocks of any names, as of several clusters, are none of its."""
+    rule = SavedRule("cloud-only", Rule(FIXED_ROUTE, {"route": 0}), run.policy.layout)
+    path = write_run(tmp_path / "rule", rule, small_device, tiny.path)
+    layout = live.plant.layout
+    axes = (replace(layout.axes[0], name="cpu0"), *layout.axes[1:])
+    live.plant.layout = replace(layout, axes=axes)
+    both = against(run, path)
+    assert [arm.leaves_clocks for arm in both] == [False, True]
+    both[1].check_layout(live.plant.layout)
+    assert both[1].ready(live)(np.zeros(24, np.float32)).tolist() == [2, 2, 2, 0]
+    assert driver(both) is both[0].run
+    assert driver(both[::-1]) is both[0].run

@@ -5,10 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.agents.comparison.worlds import N_RUNS, compare
-
-USES_LINK = 0.15
-"""Energy grows so with a slower link: by a tenth from 40 to 20 Mbit/s."""
+from benchmarks.switchback import N_RUNS, USES_LINK, compare, leakage
 
 
 @pytest.mark.parametrize("elasticity", [0.0, USES_LINK])
@@ -34,4 +31,9 @@ def test_the_larger_the_saving_the_sooner_it_is_clear():
     assert small.covers.mean() >= 0.93
     assert large.covers.mean() >= 0.93
     assert np.median(large.minutes) < 10.0 < np.median(small.minutes) < 20.0
-    assert len(large.minutes) == N_RUNS
+
+
+def test_boards_warm_up_while_they_are_compared():
+    power = leakage(np.full(N_RUNS, 45.0), np.random.default_rng(0))
+    assert (power[-1] > 1.05).all()
+    assert (np.diff(power, axis=0) >= 0.0).all()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -197,3 +199,17 @@ def test_nothing_is_learnt_of_the_boards_model_while_its_governors_have_the_cloc
             live.step(np.zeros(4, np.int64))
     assert plant.readings().latency_factor[0] == plant.readings().power_factor[0] == 1.0
     assert plant.clocks_in_force == []
+
+
+def test_a_saving_that_is_paid_with_late_requests_says_so(compare, live):
+    answer = live.plant._answer
+
+    def late_when_slow(request, route, target_s):
+        served = answer(request, route, target_s)
+        is_slow = live.plant.clocks_hz["cpu"] < 4e8
+        return replace(served, met_deadline=served.met_deadline and not is_slow)
+
+    live.plant._answer = late_when_slow
+    _, report, _ = compare((fixed("policy", LOW), fixed("rival", TOP)), n_rounds=20)
+    paid = r"; requests are in time less often, by \d+\.\d \(.* to .*\) percentage points$"
+    assert re.search(f"modelled power{paid}", report.sentence)
