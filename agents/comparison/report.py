@@ -111,27 +111,33 @@ class ComparisonReport:
         if self.is_shown and saving.value > 0.0:
             return (
                 f"{first} saves {_percent(saving)} of energy per request against {second}"
-                f"{self.modelled}{self._paid()}"
+                f"{self.modelled}{self._besides()}"
             )
         if self.is_shown:
             logarithms = _ends(Range.of(effect, self.rule))
             more = Range(*(None if x is None else math.expm1(x) for x in logarithms))
             return (
                 f"{first} takes {_percent(more)} more energy per request than {second}"
-                f"{self.modelled}"
+                f"{self.modelled}{self._besides()}"
             )
         return (
             f"no difference is shown in energy per request between {first} and {second}: saved "
             f"{_percent(saving)}{self.modelled}; {self._needed(effect)}"
         )
 
-    def _paid(self) -> str:
-        """What a saving is paid with, if it is: requests that are late."""
-        in_time = self.record.effects[-1].in_time
-        if float(in_time.value) >= 0.0 or not self.rule.is_shown(in_time):
-            return ""
-        late = Range(*(None if x is None else -x for x in _ends(Range.of(in_time, self.rule))))
-        return f"; requests are in time less often, by {late.text(100.0)} percentage points"
+    def _besides(self) -> str:
+        """What else differs: a saving may be paid with time, and energy may buy some."""
+        effects, words = self.record.effects[-1], ""
+        if self.rule.is_shown(effects.latency):
+            is_later = float(effects.latency.value) > 0.0
+            by = Range.of(effects.latency, self.rule).text(1e3 if is_later else -1e3)
+            words += f"; answers come {by} ms {'later' if is_later else 'sooner'}"
+        if self.rule.is_shown(effects.in_time):
+            is_more = float(effects.in_time.value) > 0.0
+            by = Range.of(effects.in_time, self.rule).text(100.0 if is_more else -100.0)
+            often = "more" if is_more else "less"
+            words += f"; requests are in time {often} often, by {by} percentage points"
+        return words
 
     def _needed(self, effect: Effect) -> str:
         """What another comparison would take."""

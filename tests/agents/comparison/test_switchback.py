@@ -109,7 +109,8 @@ def test_the_other_way_round_it_takes_more(compare):
     _, report, _ = compare((fixed("policy", TOP), fixed("rival", LOW)), n_rounds=20)
     assert report.is_shown
     assert report.sentence.startswith("the policy takes ")
-    assert "more energy per request than the rival, modelled power" in report.sentence
+    assert "more energy per request than the rival, modelled power; answers" in report.sentence
+    assert report.sentence.endswith(" ms sooner")
 
 
 def test_equal_arms_are_level(compare):
@@ -211,5 +212,6 @@ def test_a_saving_that_is_paid_with_late_requests_says_so(compare, live):
 
     live.plant._answer = late_when_slow
     _, report, _ = compare((fixed("policy", LOW), fixed("rival", TOP)), n_rounds=20)
-    paid = r"; requests are in time less often, by \d+\.\d \(.* to .*\) percentage points$"
-    assert re.search(f"modelled power{paid}", report.sentence)
+    later = r"; answers come \d+\.\d \(.* to .*\) ms later"
+    late = r"; requests are in time less often, by \d+\.\d \(.* to .*\) percentage points"
+    assert re.search(f"modelled power{later}{late}$", report.sentence)
