@@ -246,7 +246,7 @@ class ComparisonReport:
             f"{d['duration_s'] / 60:.1f} min, ended by {_ENDS[d['ended_by']]}"
         )
         if d["blocks_thrown_away"]:
-            blocks += f"; {d['blocks_thrown_away']} blocks with an outage were thrown away"
+            blocks += f"; blocks thrown away for an outage: {d['blocks_thrown_away']}"
         table = self._table(d) if self.record.rounds else []
         return "\n".join([*table, blocks, f"steps, result and picture: {self.folder}", d["answer"]])
 

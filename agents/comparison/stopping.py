@@ -12,6 +12,7 @@ estimated, the boundary is taken at the same tail of Student's distribution.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cache
 from statistics import NormalDist
@@ -76,10 +77,13 @@ class StoppingRule:
 
     def rounds_to_clear(self, effect: Effect) -> int | None:
         """Rounds after which a difference of this size and spread is clear; None if beyond K."""
-        for k in range(effect.n_rounds, self.n_rounds + 1):
-            if self.is_clear(Effect(effect.value, effect.deviation, k)):
-                return k
-        return None
+        left = range(effect.n_rounds, self.n_rounds + 1)
+
+        def is_clear_after(k: int) -> bool:
+            return bool(self.is_clear(Effect(effect.value, effect.deviation, k)))
+
+        first = bisect_left(left, True, key=is_clear_after)  # once clear, it stays so
+        return left[first] if first < len(left) else None
 
     def chance(self, effect: Effect) -> float:
         """Chance that a difference is shown after the last round, given what is known by now."""
@@ -112,7 +116,7 @@ def student_quantile(tail: float, n_degrees: int) -> float:
         n_degrees: degrees of freedom, 2 or more.
     """
     low, high = 0.0, 1e6
-    for _ in range(100):
+    for _ in range(64):
         middle = (low + high) / 2.0
         low, high = (middle, high) if _two_tails(middle, n_degrees) > tail else (low, middle)
     return high
