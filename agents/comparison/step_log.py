@@ -20,6 +20,7 @@ class Step:
         time_s: since the comparison began, s.
         round: that it belongs to, the first one 1.
         block: of the round, the first one 1.
+        attempt: of the block, the first one 1; where it was run again, the last one counts.
         arm: name of the arm that had the board.
         is_counted: whether it is none of the washout after a switch.
         power_w: mean power, a modelled radio included, W.
@@ -33,6 +34,7 @@ class Step:
     time_s: float
     round: int
     block: int
+    attempt: int
     arm: str
     is_counted: bool
     power_w: float

@@ -197,17 +197,20 @@ class Switchback:
     ) -> list[Block] | None:
         """Its blocks, each run again until it had no outage; None if it was not finished."""
         blocks: list[Block] = []
+        attempt = 1
         while len(blocks) < len(turns):
-            turn = turns[len(blocks)]
+            turn, place = turns[len(blocks)], (number, len(blocks) + 1, attempt)
             with self._clocks_of(self._arms[turn.arm]):
-                block = self._block((number, len(blocks) + 1), turn, deciders[turn.arm], is_over)
+                block = self._block(place, turn, deciders[turn.arm], is_over)
             self._log.flush()
             if block is None:
                 return None
             if block.has_outage:
                 self.record.n_thrown_away += 1
+                attempt += 1
             else:
                 blocks.append(block)
+                attempt = 1
         return blocks
 
     def _clocks_of(self, arm: Arm) -> AbstractContextManager[None]:
@@ -215,7 +218,7 @@ class Switchback:
 
     def _block(
         self,
-        place: tuple[int, int],
+        place: tuple[int, int, int],
         turn: Turn,
         decider: ConcurrentDecider,
         is_over: Callable[[], bool],
@@ -243,7 +246,7 @@ class Switchback:
 
     def _write(
         self,
-        place: tuple[int, int],
+        place: tuple[int, int, int],
         turn: Turn,
         info: dict[str, Any],
         totals: Totals,
@@ -255,6 +258,7 @@ class Switchback:
             time_s=self._clock() - self._began_s,
             round=place[0],
             block=place[1],
+            attempt=place[2],
             arm=self._arms[turn.arm].name,
             is_counted=is_counted,
             power_w=info["outcome"]["power_w"],

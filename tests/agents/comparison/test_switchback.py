@@ -136,6 +136,7 @@ def test_a_block_with_an_outage_is_run_again_and_counted(compare, live):
     assert [row["power_is_measured"] for row in rows].count("False") == 1
     blocks = [(row["round"], row["block"]) for row in rows]
     assert blocks.count(("1", "2")) == 2 * LENGTH.n_steps
+    assert [row["attempt"] for row in rows].count("2") == LENGTH.n_steps
     assert "; blocks thrown away for an outage: 1" in report.text()
     assert report.document()["failures"]["power"] == 1
 
