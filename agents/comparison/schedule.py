@@ -19,7 +19,7 @@ N_BLOCKS = 4
 
 @dataclass(frozen=True, slots=True)
 class BlockLength:
-    """Length of a block in control steps.
+    """Length of a block in control steps that are not late.
 
     The usual one: ten seconds that count, long against what a governor needs to settle and short
     against how heat and link drift; before them as much as the tail of what the other arm left

@@ -225,18 +225,23 @@ class Switchback:
     ) -> Block | None:
         env, plant, block = self._env, self._plant, Block(turn.arm)
         observation = env.encoder.encode(plant.renew(turn.seeds))[0]
-        until_s, failures = self._clock(), self._failures()
-        for t in range(self._length.n_steps):
+        until_s = began_s = self._clock()
+        failures = self._failures()
+        # By time, for a late step takes the place of several; half a step is nobody's.
+        washed_s = began_s + (self._length.washout - 0.5) * plant.step_s
+        end_s = began_s + (self._length.n_steps - 0.5) * plant.step_s
+        while until_s < end_s:
             if is_over():
                 return None
-            if t == self._length.washout:
+            is_counted = until_s >= washed_s
+            if is_counted and not block.totals.duration_s:
                 block.began_s, failures = until_s - self._began_s, self._failures()
             decider.post(observation)
             decision = decider.wait(PATIENCE_S)
             observation, _, _, _, info = env.step(decision.action)
             now_s = self._clock()
             totals = _totals(plant, info, now_s - until_s)
-            until_s, is_counted = now_s, t >= self._length.washout
+            until_s = now_s
             if is_counted:
                 block.totals.add(totals)
                 block.latencies_s.extend(served.latency_s for served in plant.served)

@@ -216,3 +216,22 @@ def test_a_saving_that_is_paid_with_late_requests_says_so(compare, live):
     later = r"; answers come \d+\.\d \(.* to .*\) ms later"
     late = r"; requests are in time less often, by \d+\.\d \(.* to .*\) percentage points"
     assert re.search(f"modelled power{later}{late}$", report.sentence)
+
+
+def test_late_steps_make_no_block_longer(compare, live, clock):
+    """Whoever is slow answers no more requests for it."""
+    step = live.plant.step
+
+    def slow(actions):
+        outcome = step(actions)
+        if actions[0, 0] == 0:
+            clock.sleep(0.15)
+        return outcome
+
+    live.plant.step = slow
+    record, _, rows = compare((fixed("policy", LOW), fixed("rival", TOP)), n_rounds=3)
+    assert len(rows) < len(record.blocks) * LENGTH.n_steps
+    for block in record.blocks:
+        assert block.totals.duration_s == pytest.approx(LENGTH.counted * 0.25, abs=0.3)
+    answered = [record.totals(k).answered for k in (0, 1)]
+    assert answered[0] == pytest.approx(answered[1], rel=0.15)
