@@ -167,7 +167,8 @@ class ScenarioRequests:
         self._failures = Failures(clock)
 
     def reset(self, seeds: NDArray[np.uint64]) -> None:
-        """Begin again; the first request comes now."""
+        """Begin again with the first input, which comes now; what waited is forgotten."""
+        self._n_taken = self._n_dropped = 0
         self._generator = np.random.default_rng(seeds)
         self._next_s = self._clock()
 
@@ -232,7 +233,7 @@ class ApplicationRequests:
         self._n_refused = 0
 
     def reset(self, seeds: NDArray[np.uint64]) -> None:
-        """Go on: nothing is drawn."""
+        """Go on: nothing is drawn, and what waits goes on waiting."""
 
     def around(self, expected: OperatingConditions) -> OperatingConditions:
         """With measured arrivals."""
