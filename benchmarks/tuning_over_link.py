@@ -111,7 +111,7 @@ def main() -> None:
             run, tuned = Path(scratch) / "run", Path(scratch) / "tuned"
             train(algorithm, run)
             printed = tune(run, tuned, arguments.steps)
-            blocks = json.loads((tuned / "tuning.json").read_text(encoding="utf-8"))
+            blocks = json.loads((tuned / "comparison.json").read_text(encoding="utf-8"))
         print(f"{algorithm}: {printed}", flush=True)
         found[algorithm] = (printed.splitlines()[1], blocks)
     arguments.out.write_text(page(found, arguments.steps), encoding="utf-8")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger, configure
 
 OUTCOME_TAGS = {
     "energy_j": "board/energy_per_inference_j",
@@ -51,6 +54,46 @@ class BoardMeans:
         return means
 
 
+class BoardLog:
+    """Logs a board to TensorBoard where no agent of Stable-Baselines3 learns; a context manager."""
+
+    def __init__(self, folder: Path, every_steps: int = LOG_EVERY_STEPS) -> None:
+        """Log every `every_steps` steps to a folder."""
+        self._logger = configure(str(folder), ["tensorboard"])
+        self._every_steps, self._means, self._n_steps = every_steps, BoardMeans(), 0
+
+    def __enter__(self) -> BoardLog:
+        """Begin."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Write what is left."""
+        self._write()
+        self._logger.close()
+
+    def add(self, info: Mapping[str, Any]) -> None:
+        """Take a step in."""
+        self._means.add(info)
+        self._n_steps += 1
+        if self._n_steps % self._every_steps == 0:
+            self._write()
+
+    def _write(self) -> None:
+        record(self._logger, self._means.take())
+        self._logger.dump(self._n_steps)
+
+
+def record(logger: Logger, means: Mapping[str, float]) -> None:
+    """Put means by their tags into a logger."""
+    for tag, mean in means.items():
+        logger.record(tag, mean)
+
+
 class BoardScalars(BaseCallback):
     """Logs a board while an agent of Stable-Baselines3 learns on it.
 
@@ -73,6 +116,5 @@ class BoardScalars(BaseCallback):
         self._log()
 
     def _log(self) -> None:
-        for tag, mean in self._means.take().items():
-            self.logger.record(tag, mean)
+        record(self.logger, self._means.take())
         self.logger.dump(self.num_timesteps)
