@@ -8,6 +8,7 @@ python train.py --board linux|emulated [--device mine.toml | --from-scratch] [--
                                           learn on a board, in wall-clock time
 python train.py --init RUN --board emulated [--cloud HOST:PORT] [--total-timesteps 1000]
                                           fine-tune a policy there
+python train.py --init RUN --log FILE     learn from what deploy.py --log wrote of it
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from pathlib import Path
 
 from agents.deciders.own import is_own
 from agents.errors import AgentError
+from agents.testbed.offline import learn_from_log
 from agents.testbed.place import LivePlace
 from agents.testbed.run import (
     SCRATCH_STEPS,
@@ -36,7 +38,6 @@ from agents.testbed.run import (
     is_learning,
     learn_on_board,
     resumed_learning,
-    simulated_scenarios,
 )
 from agents.testbed.tune import tune_run
 from agents.training import workers
@@ -93,6 +94,8 @@ def _work(arguments: argparse.Namespace, folder: Path) -> int:
     """Do what the options ask for."""
     if arguments.tune or (arguments.resume and is_search(arguments.resume)):
         return _search(arguments, folder)
+    if arguments.log and not arguments.init:
+        raise AgentError("--log needs the run that wrote it; give --init RUN")
     if arguments.init:
         return _tune(arguments, folder)
     if arguments.sweep:
@@ -173,18 +176,25 @@ def _sweep(path: Path, folder: Path) -> int:
 
 
 def _tune(arguments: argparse.Namespace, folder: Path) -> int:
-    place = LivePlace(
-        board=arguments.board,
-        scenario=_live_scenario(arguments),
-        cloud=arguments.cloud,
-        listen=arguments.listen,
-        security=link_security(arguments),
-        n_steps=arguments.total_timesteps or WARM_STEPS,
-        seed=arguments.seed,
-        providers=arguments.providers,
-    )
-    print(tune_run(arguments.init, folder, place))
-    print(f"\npolicy is in {folder}\nnext: {command.call('deploy')} --run {folder}")
+    """Tune a run's policy on a board, or from a log without one."""
+    scenario = _live_scenario(arguments)
+    if not arguments.log:
+        place = LivePlace(
+            board=arguments.board,
+            scenario=scenario,
+            cloud=arguments.cloud,
+            listen=arguments.listen,
+            security=link_security(arguments),
+            n_steps=arguments.total_timesteps or WARM_STEPS,
+            seed=arguments.seed,
+            providers=arguments.providers,
+        )
+        said = tune_run(arguments.init, folder, place)
+    elif arguments.board == SIMULATED:
+        said = learn_from_log(arguments.init, folder, arguments.log, scenario, arguments.seed)
+    else:
+        raise AgentError(f"--log learns without a board; leave --board {arguments.board} out")
+    print(f"{said}\n\npolicy is in {folder}\nnext: {command.call('deploy')} --run {folder}")
     return 0
 
 
@@ -219,22 +229,15 @@ def _learning(arguments: argparse.Namespace) -> LearnConfig:
         raise AgentError(
             f"board {arguments.board!r} is unknown; use one of {', '.join(board_names())}"
         )
-    scenario = _live_scenario(arguments)
-    simulation = replace(
-        _config(arguments),
-        board=SIMULATED,
-        device=arguments.device or "",
-        scenario=simulated_scenarios(scenario),
-        total_timesteps=None,
-    )
+    config, device = _config(arguments), arguments.device or ""
     return LearnConfig(
         board=arguments.board,
-        scenario=scenario,
+        scenario=_live_scenario(arguments),
         cloud=arguments.cloud,
         listen=arguments.listen,
         n_steps=arguments.total_timesteps,
         from_scratch=arguments.from_scratch,
-        simulation=simulation,
+        simulation=replace(config, board=SIMULATED, device=device, total_timesteps=None),
     )
 
 
@@ -357,6 +360,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--resume", type=Path, default=None, help="go on with this run folder")
     parser.add_argument("--init", type=Path, default=None, help="fine-tune this run's policy")
+    parser.add_argument(
+        "--log",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="with --init: learn from what deploy.py --log wrote, without a board",
+    )
     parser.add_argument(
         "--from-scratch",
         action="store_true",

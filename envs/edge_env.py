@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -18,6 +18,9 @@ from envs.objective import Objective
 from envs.plant import Outcome, Plant
 from envs.render import Frame, History
 from envs.spaces import ActionDecoder, ObservationEncoder, observation_fields
+
+NEARLY = 0.02
+"""Share by which two clocks may differ and be the same."""
 
 
 class EdgeSplitEnv(gymnasium.Env[Any, Any]):
@@ -216,6 +219,12 @@ def decode(decoder: ActionDecoder, actions: NDArray[Any], *, continuous: bool) -
 def episode_seeds(generators: list[np.random.Generator]) -> NDArray[np.uint64]:
     """Draw the next episode's seed from each board's generator."""
     return np.array([g.integers(2**63) for g in generators], dtype=np.uint64)
+
+
+def was_obeyed(info: Mapping[str, Any]) -> bool:
+    """Whether a step's clocks were those that were asked for, not a guard's or a power mode's."""
+    pairs = ((info["requested"][name], hz) for name, hz in info["applied"].items())
+    return all(abs(applied - requested) <= NEARLY * requested for requested, applied in pairs)
 
 
 def outcome_dict(outcome: Outcome) -> dict[str, float | None]:

@@ -21,15 +21,13 @@ from agents.deciders.rule import Rule
 from agents.learning.safe_env import Recovery, SafeEnv
 from agents.policy.thermal_mask import ThermalActionMask
 from envs.arrays import Floats
-from envs.edge_env import EdgeSplitEnv
+from envs.edge_env import EdgeSplitEnv, was_obeyed
 from envs.objective import SMALLEST_COST
 
 EXPLORE = 0.5
 """Share of the steps in which any action that is nearly the best is drawn."""
 REACH = 0.05
 """Expected cost above the best that is risked for it."""
-NEARLY = 0.02
-"""Clocks that differ by less are the same."""
 CHECKPOINT_EVERY = 100
 """Control steps, 25 s at the usual quarter of a second: the most that a kill loses."""
 SURPRISES_FILE = "surprises.npz"
@@ -74,7 +72,7 @@ def tune_portfolio(
         number = int(generator.choice(len(chances), p=chances))
         expected = float(decider.log_costs[0, number])
         observation, reward, _, cut, info = env.step(decider.take(np.array([number]))[0])
-        if _was_obeyed(info):
+        if was_obeyed(info):
             cost = -reward - info["reward_terms"]["switching"]  # which is no surprise
             residuals.add(number, chances, np.log(max(cost, SMALLEST_COST)) - expected)
         explorer.recovery.see(info["outcome"]["deadline_hit_rate"])
@@ -85,12 +83,6 @@ def tune_portfolio(
             observation, _ = env.reset()
     residuals.save(path)
     return rule.with_parameters(offsets=residuals.offsets())
-
-
-def _was_obeyed(info: dict[str, Any]) -> bool:
-    """Whether the clocks were those that were asked for, not a guard's or a power mode's."""
-    pairs = ((info["requested"][name], hz) for name, hz in info["applied"].items())
-    return all(abs(applied - requested) <= NEARLY * requested for requested, applied in pairs)
 
 
 class Explorer:

@@ -35,16 +35,18 @@ from common.schema import convert
 from envs.scenarios.scenario import scenario_names
 from envs.sim.build import ALL_SCENARIOS
 from hw.base import Hold
-from hw.boards.registry import is_machine
-from hw.describe import describe, most_alike
+from hw.describe import describe
 from hw.device.file import on_runtime
+from hw.device.match import devices_like
 from hw.doctor.survey import survey
-from hw.errors import HardwareError
+from hw.errors import HardwareError, UnsupportedError
 from hw.sysfs import Sysfs
 from partition import json_file
 from partition.providers.registry import Provider
 from partition.security.tls import ClientSecurity
 
+REAL = "linux"
+"""The board whose clocks say which device it is like."""
 LEARNING_FILE = "learning.json"
 SIMULATION = "simulation"
 """Folder in that of the run, of what is learned before."""
@@ -69,7 +71,7 @@ class LearnConfig:
         from_scratch: begin with nothing.
         simulation: what is learned before in simulation; of one that begins with nothing,
             algorithm, device, network, hold, seed and settings. Its device is empty where none was
-            named.
+            named; its scenarios are `simulated_scenarios`.
     """
 
     board: str
@@ -182,7 +184,7 @@ def _with_device(config: LearnConfig, run_dir: Path, root: Path) -> LearnConfig:
     named = config.simulation.device
     if named or config.from_scratch:
         return config
-    if not is_machine(config.board):
+    if config.board != REAL:
         raise AgentError(
             f"board {config.board} has no device of its own to begin with; name the file of one by "
             f"--device ({command.call('calibrate')} measures it), or begin with nothing "
@@ -194,8 +196,8 @@ def _with_device(config: LearnConfig, run_dir: Path, root: Path) -> LearnConfig:
             _write_closest(path, root)
     except HardwareError as error:
         raise AgentError(
-            f"{error}; name its file by --device ({command.call('calibrate')} measures it), or "
-            f"begin with nothing (--from-scratch)"
+            f"no device file stands for this machine: {error}. Name the file of one by --device "
+            f"({command.call('calibrate')} measures it), or begin with nothing (--from-scratch)"
         ) from None
     return replace(config, simulation=replace(config.simulation, device=str(path)))
 
@@ -205,7 +207,10 @@ def _write_closest(path: Path, root: Path) -> None:
 
     with closing(Sysfs(root)) as sysfs:
         found = survey(sysfs)
-    like = most_alike(found)
+    alike = devices_like(found.clocks, found.boards)
+    if not alike:
+        raise UnsupportedError(f"{found.machine} is like none that is shipped")
+    like = alike[0]
     path.write_text(tomli_w.dumps(describe(found, like, path.stem)), encoding="utf-8")
     print(
         f"no --device: {found.machine} is most like {like}, and learning begins with that device's "
@@ -216,11 +221,12 @@ def _write_closest(path: Path, root: Path) -> None:
 
 def _from_simulation(config: LearnConfig, place: LivePlace, run_dir: Path) -> str:
     """Learn in the simulation of the device first."""
-    before, folder = config.simulation, run_dir / SIMULATION
+    before = replace(config.simulation, scenario=simulated_scenarios(config.scenario))
+    folder = run_dir / SIMULATION
     if not is_finished(folder):
         print(
-            f"learning in the simulation of {before.device} first, then on the board; "
-            f"{place.forecast(n_compared())}",
+            f"first: learning in the simulation of {before.device}, minutes of a processor\n"
+            f"then: {place.forecast(n_compared())}",
             flush=True,
         )
         is_begun = (folder / CONFIG_FILE).is_file()

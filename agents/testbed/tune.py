@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import torch
 from stable_baselines3.common.monitor import Monitor
@@ -209,7 +210,7 @@ _TUNERS: dict[str, Callable[..., Policy]] = {NETWORK: _tune_network, ADVISED.nam
 
 
 def warm_start(
-    env: SafeEnv, policy: FrozenPolicy, seed: int, log_dir: Path | None = None
+    env: gymnasium.Env[Any, Any], policy: FrozenPolicy, seed: int, log_dir: Path | None = None
 ) -> BranchingDQN:
     """An agent that decides as a frozen policy.
 

@@ -16,13 +16,21 @@ from agents.testbed import checkpoints, comparison, recipes
 from agents.testbed import run as learning
 from agents.testbed import tune as tuning
 from agents.testbed.place import LivePlace
-from agents.testbed.run import LearnConfig, learn_on_board, resumed_learning
+from agents.testbed.run import (
+    LearnConfig,
+    learn_on_board,
+    resumed_learning,
+    simulated_scenarios,
+)
 from agents.training import callbacks, validation
 from agents.training import run as training
 from agents.training.run import TrainConfig
 from envs.edge_env import EdgeSplitEnv
 from envs.sim.batched_simulator import BatchedSimulator
+from hw.device.model import DeviceModel
 from partition.security.tls import ClientSecurity
+from tests.hw.fake.access import FakeSysfs
+from tests.hw.fake.boards import BOARDS
 
 
 @pytest.fixture
@@ -44,6 +52,7 @@ def opened(small_world, monkeypatch):
     monkeypatch.setattr(tuning, "N_REHEARSALS", 4)
     monkeypatch.setattr(validation, "N_VALIDATIONS", 1)
     monkeypatch.setattr(validation, "N_EPISODES", 1)
+    monkeypatch.setattr(learning, "simulated_scenarios", lambda name: (name,))
     monkeypatch.setattr(callbacks, "Oracle", lambda: Random(0))
     monkeypatch.setitem(recipes._OFF_POLICY, "learning_starts", 10)
     monkeypatch.setitem(recipes._ON_POLICY, "n_steps", 16)
@@ -114,7 +123,7 @@ def test_a_device_file_initialises_value_and_policy(
     out = tmp_path / "run"
     said = learn(of(config, algo, from_scratch=False), out)
     assert "J before" in said
-    assert "in the simulation of" in capsys.readouterr().out
+    assert "first: learning in the simulation of" in capsys.readouterr().out
     assert RunFolder.load(out / "simulation").policy.algorithm == algo
     assert RunFolder.load(out).policy.algorithm == algo
     begun = [out / "simulation" / "agent.safetensors"]
@@ -201,13 +210,43 @@ def test_what_cannot_begin_with_nothing_says_so_and_leaves_no_folder(opened, con
 def test_a_board_without_a_device_asks_for_one(opened, config, tmp_path, monkeypatch):
     nameless = replace(config.simulation, device="")
     warm = replace(config, from_scratch=False, simulation=nameless)
-    monkeypatch.setattr(learning, "is_machine", lambda _: False)
     with pytest.raises(AgentError, match=r"name the file of one by --device .*--from-scratch"):
         learn(warm, tmp_path / "run")
     assert not (tmp_path / "run").exists()
     learn(replace(config, simulation=nameless), tmp_path / "run")
     assert opened[0][1] is None
     assert RunFolder.load(tmp_path / "run").device == ""
+
+
+def test_a_machine_begins_with_the_model_of_the_device_that_it_is_like(
+    opened, config, tmp_path, capsys, monkeypatch
+):
+    kernel = BOARDS["jetson-orin-nano"]("new")
+    monkeypatch.setattr(learning, "Sysfs", lambda root: FakeSysfs(kernel, root))
+    monkeypatch.setattr(learning, "run", lambda before, folder, **_: simulated.append(before))
+    monkeypatch.setattr(learning, "tune_run", lambda *_: "tuned")
+    simulated = []
+    nameless = replace(config.simulation, device="")
+    real = replace(config, board="linux", from_scratch=False, simulation=nameless)
+    assert learn(real, tmp_path / "run") == "tuned"
+    assert "is most like orin-nano" in capsys.readouterr().out
+    device = DeviceModel.load(simulated[0].device)
+    assert device.name == "closest"
+    assert device.cpu_hz[-1] == DeviceModel.load("orin-nano").cpu_hz[-1]
+
+
+def test_a_machine_like_no_device_is_told_what_there_is(opened, config, tmp_path, monkeypatch):
+    kernel = BOARDS["x86-acpi"]("new")
+    monkeypatch.setattr(learning, "Sysfs", lambda root: FakeSysfs(kernel, root))
+    nameless = replace(config.simulation, device="")
+    real = replace(config, board="linux", from_scratch=False, simulation=nameless)
+    with pytest.raises(AgentError, match=r"none that is shipped.*--from-scratch"):
+        learn(real, tmp_path / "run")
+
+
+def test_every_scenario_is_simulated_for_a_link_that_is_what_it_is():
+    assert simulated_scenarios("steady-wifi") == ("all",)
+    assert simulated_scenarios("mine.toml") == ("all", "mine.toml")
 
 
 def test_the_command_learns_on_a_board(opened, config, tmp_path, capsys, monkeypatch):
@@ -222,7 +261,6 @@ def test_the_command_learns_on_a_board(opened, config, tmp_path, capsys, monkeyp
         *("emulated", "127.0.0.1:0"),
         *(20, None),
     )
-    assert json.loads((out / "learning.json").read_text())["simulation"]["scenario"] == ["all"]
     assert train.main(["--resume", str(out)]) == 2
     assert "is finished" in capsys.readouterr().err
 
