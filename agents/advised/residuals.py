@@ -92,8 +92,8 @@ class Residuals:
         y = y - y.mean() if len(y) else y
         noise = max(float(y.var()) if len(y) else 0.0, 1e-6)
         prior = np.eye(seen.shape[1]) / PRIOR_SD**2
-        covariance: Floats = np.linalg.inv(seen.T @ seen / noise + prior)
-        weights = np.asarray(covariance @ seen.T @ y / noise, np.float64)
+        covariance = np.asarray(np.linalg.inv(seen.T @ seen / noise + prior), np.float64)
+        weights: Floats = covariance @ seen.T @ y / noise
         return weights, covariance
 
     def offsets(self) -> Floats:
