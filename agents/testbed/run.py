@@ -229,8 +229,10 @@ def _from_simulation(config: LearnConfig, place: LivePlace, run_dir: Path) -> st
             f"then: {place.forecast(n_compared())}",
             flush=True,
         )
-        is_begun = (folder / CONFIG_FILE).is_file()
-        run(resumed(folder) if is_begun else before, folder, is_new=not is_begun, is_judged=False)
+        written = folder / CONFIG_FILE
+        is_new = not written.is_file()
+        is_told = not is_new and written.stat().st_size > 0  # empty until all was found right
+        run(resumed(folder) if is_told else before, folder, is_new=is_new, is_judged=False)
     return tune_run(folder, run_dir, place)
 
 

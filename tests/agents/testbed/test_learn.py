@@ -165,6 +165,8 @@ def test_a_run_that_was_cut_in_simulation_goes_on_there(opened, config, tmp_path
         with pytest.raises(KeyboardInterrupt):
             learn(of(config, "dqn", from_scratch=False), out)
     assert not opened
+    (out / "simulation" / "checkpoint.safetensors").unlink(missing_ok=True)
+    (out / "simulation" / "config.json").write_text("")  # as if it was killed at the very beginning
     learn(resumed_learning(out), out, is_new=False)
     assert RunFolder.load(out).policy.algorithm == "dqn"
 
