@@ -22,9 +22,9 @@ from envs.objective import Objective
 from envs.plant import Layout
 from envs.scenarios.scenario import Scenario
 from hw.base import Board, Hold
-from hw.boards.registry import SIMULATED, open_board
+from hw.boards.registry import SIMULATED, is_machine, open_board
 from hw.errors import FrequencyRejectedError, HardwareError, SensorReadError
-from partition.data.example_inputs import example_inputs
+from partition.data.example_inputs import camera_inputs, example_inputs
 from partition.edge.client import CloudClient
 from partition.edge.local_service import LocalService
 from partition.edge.pipeline import SplitPipeline
@@ -122,7 +122,6 @@ def make_live(
         surroundings = replace(surroundings, eta=checked.share("eta", eta))
     execution = Execution.choose(providers)
     pictures = checked.folder("source", source)
-    inputs = example_inputs(folder, pictures) if listen is None else [random_inputs(folder)]
     with ExitStack() as opening:  # what is open is closed again if anything fails
         service = None
         if listen is not None:
@@ -136,6 +135,7 @@ def make_live(
             board, device=device, root=root, hold=hold, domains=domains, dry_run=dry_run
         )
         opening.callback(opened.close)
+        inputs = _examples(opened, folder, pictures) if service is None else [random_inputs(folder)]
         layout = live_layout(opened, folder, max_power_w or math.nan)
         accept(layout)
         pipeline = _pipeline(opened, folder, client, execution, hold)
@@ -175,6 +175,11 @@ def _pipeline(
     pipeline = SplitPipeline(folder, runtime, client, pacer)
     pipeline.warm_up()
     return pipeline
+
+
+def _examples(board: Board, folder: ModelFolder, source: Path | None) -> Sequence[Inputs]:
+    """Inputs in place of an application's; whose pictures the board prepares itself, if it does."""
+    return (camera_inputs if board.prepares_inputs else example_inputs)(folder, source)
 
 
 def _taken(service: LocalService) -> ApplicationRequests:
@@ -233,9 +238,10 @@ def _warn_of_a_slow_machine(board: Board, full_speed_s: float) -> None:
         logger.warning(
             "this machine is too slow to play board %s: at its highest clocks an inference takes "
             "%.0f ms here, longer than modelled, so that latencies and requests in time are this "
-            "machine's; end other programs, or take a slower --device",
+            "machine's; end other programs%s",
             board.device.name if board.device else board.name,
             1e3 * full_speed_s,
+            "" if is_machine(board.name) else ", or take a slower --device",
         )
 
 
