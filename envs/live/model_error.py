@@ -13,6 +13,7 @@ from envs.sim.clocks import DOMAINS, Clocks, clock_tables
 from envs.sim.expectation import Link, ModelErrorRatios, StepMeasurement
 from envs.sim.split_costs import SplitCosts
 from hw.base import Board
+from hw.device.latency import HostScaling
 from partition.edge.pipeline import InferenceResult
 from partition.model.folder import ModelFolder
 
@@ -35,7 +36,9 @@ class ModelErrorTracker:
         self._device, self._governed = board.device, governed
         self.factors = ModelErrorRatios(self._device, 1, step_s)
         if self._device is not None:
-            self._rows = SplitCosts.of(self._device, folder.routes).rows()
+            # `InferenceResult.edge_s` is the network's time alone.
+            network_only = replace(self._device, host=HostScaling())
+            self._rows = SplitCosts.of(network_only, folder.routes).rows()
 
     def take(
         self,
