@@ -283,6 +283,13 @@ class Board(ABC):
         """
         return nullcontext()
 
+    def host(self) -> AbstractContextManager[object]:
+        """Make work of the processor beside the network, the body, take as long as on the board.
+
+        That is pictures, codec and messages. Whatever runs on the board itself does so already.
+        """
+        return nullcontext()
+
     def runs(  # noqa: B027 - what a real board draws is measured
         self, flops: float, traffic_bytes: float, kernels: float
     ) -> None:
