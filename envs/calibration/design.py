@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from envs.arrays import Floats
-from envs.calibration import power_form
-from envs.calibration.drift import Drift
-from envs.calibration.fit import BoardFit, Setting
-from envs.calibration.latency_form import LatencyForm, Rows
+from envs.calibration.fitting import power_form
+from envs.calibration.fitting.drift import Drift
+from envs.calibration.fitting.fit import BoardFit, Setting
+from envs.calibration.fitting.latency_form import LatencyForm, Rows
 from envs.calibration.plan import Plan, Quantity, extremes, places, relative_slopes
-from envs.calibration.power_form import FittedPower
+from envs.calibration.fitting.power_form import FittedPower
 from envs.calibration.samples import NETWORK, Kind, Work
 from hw.device.latency import HostScaling
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from common.schema import NonNegative, Positive, Table
 from envs.arrays import Floats
-from envs.calibration.latency_form import Rows
+from envs.calibration.fitting.latency_form import Rows
 from partition.model.cost import Cost
 from partition.model.routes import RouteOption
 

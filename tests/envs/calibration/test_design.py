@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from envs.calibration.design import Design, usual_board
-from envs.calibration.fit import Measured, Setting, fit_board
+from envs.calibration.fitting.fit import Measured, Setting, fit_board
 from envs.calibration.samples import Kind, Piece, work
 from tests.envs.calibration import invented
 from tests.envs.calibration.invented import CPU_HZ, GPU_HZ, OPTIONS, WHOLE

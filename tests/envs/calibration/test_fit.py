@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from msgspec import structs
 
-from envs.calibration.confidence import Confidence
-from envs.calibration.fit import Measured, Setting, fit_board
-from envs.calibration.misfits import misfits
+from envs.calibration.fitting.confidence import Confidence
+from envs.calibration.fitting.fit import Measured, Setting, fit_board
+from envs.calibration.fitting.misfits import misfits
 from envs.calibration.samples import NETWORK, Kind
 from envs.errors import CalibrationError
 from tests.envs.calibration import invented

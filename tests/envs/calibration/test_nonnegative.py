@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from envs.calibration import nonnegative
-from envs.calibration.latency_form import LatencyForm, Rows
+from envs.calibration.fitting import nonnegative
+from envs.calibration.fitting.latency_form import LatencyForm, Rows
 
 optimize = pytest.importorskip("scipy.optimize")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from envs.calibration.design import usual_latency
-from envs.calibration.latency_form import LatencyForm, Rows
+from envs.calibration.fitting.latency_form import LatencyForm, Rows
 from envs.calibration.plan import Plan, Quantity, extremes, places, relative_slopes
 from hw.boards.measured_table import load, network_names
 

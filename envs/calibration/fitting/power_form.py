@@ -13,8 +13,8 @@ from itertools import product
 import numpy as np
 
 from envs.arrays import Floats
-from envs.calibration import nonnegative
-from envs.calibration.latency_form import Rows
+from envs.calibration.fitting import nonnegative
+from envs.calibration.fitting.latency_form import Rows
 from hw.device.power import PowerModel
 
 KNEES = (0.0, 0.25, 0.5, 0.75)

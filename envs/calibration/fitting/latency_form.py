@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from envs.arrays import Floats
-from envs.calibration import nonnegative
-from envs.calibration.nonnegative import Linearised
+from envs.calibration.fitting import nonnegative
+from envs.calibration.fitting.nonnegative import Linearised
 
 LARGEST_NORM = 10.0
 """Of the overlap; beyond it the larger of both times is all that is seen."""

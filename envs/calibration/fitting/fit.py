@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.arrays import Floats
-from envs.calibration import drift, nonnegative, power_form
-from envs.calibration.drift import Drift
-from envs.calibration.latency_form import LatencyForm
-from envs.calibration.power_form import FittedPower, Load
+from envs.calibration.fitting import drift, nonnegative, power_form
+from envs.calibration.fitting.drift import Drift
+from envs.calibration.fitting.latency_form import LatencyForm
+from envs.calibration.fitting.power_form import FittedPower, Load
 from envs.calibration.samples import NETWORK, Kind, Sample, Work, work
 from envs.errors import CalibrationError
 from hw.device.latency import HostScaling, NetworkScaling

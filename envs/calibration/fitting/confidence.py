@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from envs.arrays import Floats
-from envs.calibration.fit import BoardFit, Measured, Setting, fit_board
+from envs.calibration.fitting.fit import BoardFit, Measured, Setting, fit_board
 from envs.calibration.samples import Work
 
 N_FOLDS = 5

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from envs.arrays import Floats
-from envs.calibration.confidence import Confidence
-from envs.calibration.fit import BoardFit, Measured, fit_board
+from envs.calibration.fitting.confidence import Confidence
+from envs.calibration.fitting.fit import BoardFit, Measured, fit_board
 from envs.calibration.samples import NETWORK, Kind, Sample, Work
 
 NOTHING = 0.02

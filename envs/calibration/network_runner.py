@@ -1,0 +1,96 @@
+"""Pieces of a real network, run as the deployed pipeline runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from envs.calibration.samples import Kind, Piece
+from envs.live.pacer import BoardPacer
+from hw.base import Board
+from partition.codec.codec import Codec
+from partition.data.array_files import Sample as Inputs
+from partition.errors import WireError
+from partition.model.folder import ModelFolder
+from partition.model.runtime import SplitRuntime
+from partition.transport import wire
+
+
+class NetworkRunner:
+    """Runs heads, tails and what the processor does beside them.
+
+    Args:
+        folder: the model.
+        runtime: runs the network.
+        board: open; paces the pieces where it is modelled.
+        inputs: of the network, at least one.
+
+    Attributes:
+        options: the network's routes.
+        kinds: of pieces that it can run.
+    """
+
+    def __init__(
+        self,
+        folder: ModelFolder,
+        runtime: SplitRuntime,
+        board: Board,
+        inputs: Sequence[Inputs],
+    ) -> None:
+        self.options = folder.routes
+        self.kinds = frozenset({Kind.IDLE, Kind.HEAD, Kind.TAIL})
+        # A modelled board that says nothing of such work takes this machine's time for it.
+        if not board.modelled or type(board).host is not Board.host:
+            self.kinds |= {Kind.HOST}
+        self._folder, self._runtime, self._board = folder, runtime, board
+        self._pacer = BoardPacer(board, folder.routes, may_raise=False)
+        self._input = inputs[0]
+
+    def prepared(self, piece: Piece) -> Callable[[], object]:
+        """What runs a piece once."""
+        if piece.kind is Kind.IDLE:
+            return lambda: None
+        if piece.kind is Kind.HEAD:
+            return self._head(piece.route)
+        return self._tail(piece.route) if piece.kind is Kind.TAIL else self._host(piece.route)
+
+    def _head(self, index: int) -> Callable[[], object]:
+        route = self.options[index].route
+        point = self._folder.split_points[route.split]
+
+        def run() -> None:
+            with self._pacer.edge(route):
+                self._runtime.head(point, self._input)
+
+        return run
+
+    def _tail(self, index: int) -> Callable[[], object]:
+        route = self.options[index].route
+        point = self._folder.split_points[route.split]
+        tensors = self._runtime.head(point, self._input)
+
+        def run() -> None:
+            with self._pacer.fallback(route):
+                self._runtime.tail(point, tensors)
+
+        return run
+
+    def _host(self, index: int) -> Callable[[], object]:
+        """Encoding and packing of what is sent."""
+        route = self.options[index].route
+        point = self._folder.split_points[route.split]
+        tensors, codec = self._runtime.head(point, self._input), Codec(route.bits)
+
+        def run() -> None:
+            with self._board.host():
+                sent = tuple(_carried(tensor, codec) for tensor in tensors)
+                wire.pack_request(wire.Request(self._folder.fingerprint, route.split, sent))
+
+        return run
+
+
+def _carried(tensor: wire.Array, codec: Codec) -> wire.Encoded | wire.Raw:
+    """A tensor as the pipeline sends it; one without levels goes as it is."""
+    try:
+        return wire.carried(tensor, codec, None)
+    except WireError:
+        return wire.Raw(tensor)
