@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
@@ -176,12 +176,14 @@ class Board(ABC):
         applied: what became of the last request of each domain.
         failed: clocks that the last `apply` or `verify` could not set or read, and why.
         guard: lowers requests; None for none.
+        clocks_are_given_back: whether the machine has them for now, see `clocks_given_back`.
         device: model that it is driven by, or that it is taken for; None where it has none.
         modelled: what is modelled instead of real, in words.
         dry_run: whether clocks are left alone, whatever is asked for.
         known_max_power_w: power with everything busy at the highest clocks, W; None where it has
             to be measured.
         lacks_radio: whether its power leaves the radio out, so that a modelled one is to be added.
+        prepares_inputs: whether pictures are to be prepared for each request, as work of `host`.
     """
 
     name: str
@@ -190,10 +192,12 @@ class Board(ABC):
     dry_run: bool = False
     known_max_power_w: float | None = None
     lacks_radio: bool = False
+    prepares_inputs: bool = False
     domains: Mapping[str, FrequencyDomain]
     power_sensors: Mapping[str, PowerSensor]
     thermal_zones: Mapping[str, ThermalZone]
     guard: Guard | None = None
+    clocks_are_given_back: bool = False
     _is_open = False
 
     def __init__(self) -> None:
@@ -252,6 +256,35 @@ class Board(ABC):
     @abstractmethod
     def _release(self) -> None:
         """Put back what was changed, last first, and keep going when something fails."""
+
+    @contextmanager
+    def clocks_given_back(self) -> Iterator[None]:
+        """Leave the clocks to the machine within, as before it was opened; sensors go on.
+
+        Requests meanwhile are not made: `apply` returns the clocks in force. Afterwards they stay
+        as they are until the next request.
+
+        Raises:
+            HardwareError: names everything that could not be put back; it is tried again at the
+                end.
+        """
+        self.applied.clear()
+        self.failed = {}
+        self._give_clocks_back()
+        self.clocks_are_given_back = True
+        try:
+            yield
+        finally:
+            self.clocks_are_given_back = False
+            self._take_clocks_again()
+
+    def _give_clocks_back(self) -> None:
+        """Let the machine have its clocks; the highest ones, where it has no governor."""
+        for domain in self.domains.values():
+            domain.request(domain.available_hz[-1])
+
+    def _take_clocks_again(self) -> None:  # noqa: B027 - most boards need not get ready
+        """Get ready for requests."""
 
     @abstractmethod
     def begin_window(self) -> None:
@@ -322,6 +355,8 @@ class Board(ABC):
             UnsupportedError: the board has no such domain.
             HardwareError: the kernel refused a write; the first error where it refused several.
         """
+        if self.clocks_are_given_back:
+            return {name: self.domains[name].read_hz() for name in point}
         self.look_again()
         for name in point:
             if name not in self.domains:

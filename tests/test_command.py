@@ -17,7 +17,6 @@ from tests.test_help import commands
 
 HARNESSES = {
     *("fuzz_wire", "models", "placement_run", "runtime", "server_soak", "server_strangers", "soak"),
-    "tuning_over_link",
 }
 """Benchmarks that start other commands in processes of their own, and hold nothing themselves."""
 NO_NUMPY = {"partition.certificates"}

@@ -4,8 +4,8 @@ A modelled board runs the real pipeline in one network namespace, a real server 
 a relay between them gives the link an exact rate and delay. Needs root and TUN devices. Adds a row
 to a table per run, and goes on where it was interrupted; then writes a page with pictures.
 
-  actions    fixed actions: latency, share in time, energy and cost, live and simulated; on
-             the board "emulated", too, whose clock is a quota; about four hours
+  actions    fixed actions: latency, share in time, energy and cost, live and simulated; about
+             four hours
   policies   the same of policies and other deciders, their order, and what they read; trains those
              that learn, where results/runs/live-NAME is not there yet; about three hours
   estimates  what boards take links of known rates for
@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,6 @@ from benchmarks.live import actions, changes, estimates, plan, policies, reading
 from benchmarks.live.comparison import compared
 from benchmarks.live.course import Course, courses
 from benchmarks.live.deciders import NAMES
-from benchmarks.live.emulated import device_of_this_machine
 from benchmarks.live.link import check_possible
 from benchmarks.live.page import actions_page, changes_page, estimates_page, policies_page
 from benchmarks.live.pictures import actions_figure, policies_figure, readings_figure
@@ -62,20 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _actions(arguments: argparse.Namespace, folder: ModelFolder) -> Callable[[], str]:
     out = arguments.out
     rows = Rows(out / "live-actions.csv", actions.COLUMNS, actions.KEY)
-    chosen = [
-        cell for cell in plan.cells(short=arguments.short) if arguments.board in (None, cell.board)
-    ]
-    devices = dict(plan.BOARDS)
-    with tempfile.TemporaryDirectory() as directory:
-        emulated = next((cell for cell in chosen if cell.board == "emulated"), None)
-        if emulated is not None:
-            described = device_of_this_machine(folder, emulated.control, Path(directory))
-            devices[emulated.board] = str(described)
-        often = _often(arguments, plan.REPEATS, plan.SECONDS)
-        for board in devices:
-            of_board = [cell for cell in chosen if cell.board == board]
-            n_jobs = 1 if board == "emulated" else arguments.jobs  # two would share its quota
-            actions.measure(rows, of_board, folder, devices, n_jobs=n_jobs, **often)
+    often = _often(arguments, plan.REPEATS, plan.SECONDS)
+    chosen = list(plan.cells(short=arguments.short))
+    actions.measure(rows, chosen, folder, plan.BOARDS, n_jobs=arguments.jobs, **often)
 
     def make() -> str:
         cells = compared(rows.rows, actions.KEY[:-1])
@@ -179,9 +166,6 @@ def _parser() -> argparse.ArgumentParser:
         help="runs of actions or policies at a time (%(default)s)",
     )
     parser.add_argument("--short", action="store_true", help="a few cells only")
-    parser.add_argument(
-        "--board", choices=tuple(plan.BOARDS), default=None, help="of actions (both)"
-    )
     parser.add_argument(
         "--links", nargs="+", choices=tuple(courses()), default=None, help="of policies (all)"
     )

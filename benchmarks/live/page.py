@@ -40,10 +40,6 @@ def actions_page(rows: Sequence[Row]) -> str:
         lines = [[*key[1:], *_line(c), ", ".join(missed[key]) or "-"] for key, c in found.items()]
         n_met = sum(not missed[key] for key in found)
         words = f"Board {board}, a modelled {BOARDS[board]}"
-        if board == "emulated":
-            words = (
-                f"Board emulated: this machine, its clock is a quota; power of a {BOARDS[board]}"
-            )
         parts.append(f"## {words}\n\n{n_met} of {len(found)} cells meet all bars.\n")
         parts.append(f"{markdown([head, *lines])}\n")
     body = "\n".join(parts)

@@ -56,17 +56,16 @@ def actions_figure(cells: Mapping[tuple[str, ...], Compared]) -> Figure:
     """
     names = ("latency_s", "cost", "energy_j", "in_time")
     figure = Figure(figsize=(15.0, 4.6), layout="constrained")
-    actions = list(dict.fromkeys(key[:2] for key in cells))
+    actions = list(dict.fromkeys(key[1] for key in cells))
     for panel, name in zip(figure.subplots(1, len(names)), names, strict=True):
         title, factor = _TITLES[name]
-        for (board, action), mark in zip(actions, _marks(len(actions)), strict=True):
-            found = [c.of(name) for key, c in cells.items() if key[:2] == (board, action)]
+        for action, mark in zip(actions, _marks(len(actions)), strict=True):
+            found = [c.of(name) for key, c in cells.items() if key[1] == action]
             x, y, low, high = factor * np.array(found).T
-            label = action if board == "sim" else f"{action} (emulated)"
             colour, shape, filled = mark
             panel.errorbar(x, y, (y - low, high - y), fmt="none", ecolor=colour, elinewidth=1.2)
             face = colour if filled else "white"
-            panel.plot(x, y, shape, color=colour, mfc=face, markersize=6, label=label)
+            panel.plot(x, y, shape, color=colour, mfc=face, markersize=6, label=action)
         _diagonal(panel, name)
         panel.set_title(title, fontsize=10, color=INK)
         panel.set_xlabel("simulated")

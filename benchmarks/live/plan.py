@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from benchmarks.live.course import Course
 
 NETWORK = "efficientnet-lite0"
-BOARDS = {"sim": "tx2", "emulated": "pi4"}
+BOARDS = {"sim": "tx2"}
 """Devices that the boards are, by the boards' names."""
 RATES_MBPS, RTTS_MS = (2.0, 10.0, 50.0), (3.5, 45.0)
 REPEATS, SECONDS = 8, 20.0
@@ -23,14 +23,6 @@ ACTIONS: dict[str, tuple[tuple[int, ...], int]] = {
     "lowest clocks, input": ((0, 0, 0), 0),
 }
 """Places in the tables of CPU, GPU and memory clocks, -1 the last; and the route."""
-EMULATED_ACTIONS: dict[str, tuple[tuple[int, ...], int]] = {
-    CONTROL: ((-1,), -1),
-    "max clock, 75 kB cut": ((-1,), 1),
-    "half clock, edge-only": ((3,), -1),
-    "lowest clock, input": ((0,), 0),
-}
-"""The same of a board that has a processor's clock alone; its clock is a quota."""
-
 
 ARRIVAL_HZ = 10.0
 
@@ -47,8 +39,7 @@ class Cell:
     @property
     def indices(self) -> tuple[int, ...]:
         """Of the action, -1 the last place of an axis."""
-        actions = ACTIONS if self.board == "sim" else EMULATED_ACTIONS
-        clocks, route = actions[self.action]
+        clocks, route = ACTIONS[self.action]
         return (*clocks, route)
 
     @property
@@ -75,6 +66,3 @@ def cells(*, short: bool) -> Iterator[Cell]:
         for rate_mbps in RATES_MBPS:
             for action in ACTIONS:
                 yield Cell(action, rate_mbps, rtt_ms)
-    for rate_mbps in (10.0, 50.0):
-        for action in EMULATED_ACTIONS:
-            yield Cell(action, rate_mbps, 3.5, "emulated")

@@ -24,7 +24,7 @@ from envs.scenarios.scenario import Scenario
 from hw.base import Board, Hold
 from hw.boards.registry import SIMULATED, open_board
 from hw.errors import FrequencyRejectedError, HardwareError, SensorReadError
-from partition.data.example_inputs import example_inputs
+from partition.data.example_inputs import camera_inputs, example_inputs
 from partition.edge.client import CloudClient
 from partition.edge.local_service import LocalService
 from partition.edge.pipeline import SplitPipeline
@@ -119,7 +119,6 @@ def make_live(
         surroundings = replace(surroundings, eta=checked.share("eta", eta))
     execution = Execution.choose(providers)
     pictures = checked.folder("source", source)
-    inputs = example_inputs(folder, pictures) if listen is None else [random_inputs(folder)]
     with ExitStack() as opening:  # what is open is closed again if anything fails
         service = None
         if listen is not None:
@@ -133,6 +132,7 @@ def make_live(
             board, device=device, root=root, hold=hold, domains=domains, dry_run=dry_run
         )
         opening.callback(opened.close)
+        inputs = _examples(opened, folder, pictures) if service is None else [random_inputs(folder)]
         layout = live_layout(opened, folder, max_power_w or math.nan)
         accept(layout)
         pipeline = _pipeline(opened, folder, client, execution, hold)
@@ -172,6 +172,11 @@ def _pipeline(
     pipeline = SplitPipeline(folder, runtime, client, pacer)
     pipeline.warm_up()
     return pipeline
+
+
+def _examples(board: Board, folder: ModelFolder, source: Path | None) -> Sequence[Inputs]:
+    """Inputs in place of an application's; whose pictures the board prepares itself, if it does."""
+    return (camera_inputs if board.prepares_inputs else example_inputs)(folder, source)
 
 
 def _taken(service: LocalService) -> ApplicationRequests:

@@ -16,7 +16,7 @@ from partition.model.routes import Route, RouteOption
 
 
 class BoardPacer:
-    """Makes the pipeline's edge compute take as long as on the board, which may be modelled."""
+    """Makes what the pipeline computes take as long as on the board, which may be modelled."""
 
     def __init__(
         self, board: Board, options: Sequence[RouteOption], *, may_raise: bool = True
@@ -49,6 +49,10 @@ class BoardPacer:
         """Time of that by the board's model at the clocks in force, s; None without a model."""
         finish = self._finish(self._options[route].fallback)
         return None if finish is None else float(finish.total_s[0])
+
+    def host(self) -> AbstractContextManager[object]:
+        """Pace work of the processor beside the network."""
+        return self._board.host()
 
     @contextmanager
     def _raised(self, work: Cost) -> Iterator[None]:

@@ -21,8 +21,8 @@ from partition.errors import ModelRunError, PartitionError
 
 logger = logging.getLogger(__name__)
 
-Inputs = NDArray[Any] | tuple[NDArray[Any], ...]
-"""Of a network with one input, or with several."""
+Inputs = NDArray[Any] | tuple[NDArray[Any], ...] | Callable[[], tuple[NDArray[Any], ...]]
+"""Of a network with one input, or with several; or what prepares them for one request."""
 MAX_WAITING = int(MAX_BACKLOG)
 _MIN_RATE_HZ = 0.1
 """Shown of an application that is silent; the bottom of the observation."""

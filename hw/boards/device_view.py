@@ -9,7 +9,8 @@ above it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 from hw.base import Applied, Board, Cause, EnergyReading, FrequencyDomain
 from hw.device.match import match_domains, of_kind
@@ -34,6 +35,7 @@ class DeviceView(Board):
         super().__init__()
         self.name, self.modelled = machine.name, machine.modelled
         self.device, self.dry_run = device, machine.dry_run
+        self.lacks_radio, self.prepares_inputs = machine.lacks_radio, machine.prepares_inputs
         self.domains, self.power_sensors, self.thermal_zones = {}, {}, {}
         self._machine = machine
 
@@ -59,6 +61,15 @@ class DeviceView(Board):
         """What the machine knows of its clocks."""
         return self._machine.seen(name, applied)
 
+    @contextmanager
+    def clocks_given_back(self) -> Iterator[None]:
+        """Leave the machine's clocks to it within."""
+        with self._machine.clocks_given_back(), super().clocks_given_back():
+            yield
+
+    def _give_clocks_back(self) -> None:
+        """Nothing is left to do: the machine has them."""
+
     def begin_window(self) -> None:
         """Start measuring energy."""
         self._machine.begin_window()
@@ -66,6 +77,20 @@ class DeviceView(Board):
     def end_window(self) -> EnergyReading:
         """Stop measuring energy."""
         return self._machine.end_window()
+
+    def pace(
+        self, flops: float, traffic_bytes: float, kernels: float
+    ) -> AbstractContextManager[object]:
+        """Run a piece of a network as fast as the machine does."""
+        return self._machine.pace(flops, traffic_bytes, kernels)
+
+    def host(self) -> AbstractContextManager[object]:
+        """Run work of the processor as fast as the machine does."""
+        return self._machine.host()
+
+    def set_ambient(self, ambient_c: float) -> None:
+        """Set the temperature around an emulated machine, degrees C."""
+        self._machine.set_ambient(ambient_c)
 
     def look_again(self) -> None:
         """Let clocks that came since the board was opened stand for the device's, too."""

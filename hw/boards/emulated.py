@@ -1,232 +1,267 @@
-"""Emulated board without clocks: a cgroup quota slows the processor down, power is modelled.
+"""Emulated board: this machine at the speed of one that has clocks, to try everything on.
 
-At an operating point of f/f_max this process gets that share of one processor, in turns of a
-millisecond, so that a real pipeline takes as much longer as its work is bound by the processor.
-A stretch of work within one turn escapes: 6 ms of work at half the clock took 10 ms instead of 12,
-3 ms took 4 instead of 6, 1 ms took 1 (this project's machine, kernel 6.18, cgroup v1).
-Power and heat come from the device model, from the clock and from the time that this process
-computed; they are modelled.
+A piece of work runs here at full speed. The processor time that it took is the work; then whoever
+asked for it waits until the emulated clock has done as much. So each piece takes as much longer as
+its clock is lower, and what this machine loses to other programs is made up for, except where it
+loses more than that. With several threads per inference the time of the calling one counts, which
+waits for the others by spinning.
+
+Two clocks run two kinds of work: "gpu" the pieces of the network, "cpu" what surrounds them
+(pictures, codec, messages). The machine models no board, and its power is invented.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 from hw.base import Applied, Board, EnergyReading
-from hw.device.model import DeviceModel
-from hw.errors import SensorReadError
-from hw.sensors.energy_meter import check_duration, shortest_modelled_window_s
-from hw.session.session import Session
-from hw.settings.cgroup import QuotaGroup
-from hw.sysfs import Sysfs
+from hw.boards.guard import ThermalGuard
+from hw.emulated.clock import EmulatedClock
+from hw.emulated.machine import CLOCKS, HEAT, HOST, NETWORK
+from hw.emulated.sensor import PowerMonitor
+from hw.emulated.state import MachineState, Work
+from hw.errors import SensorReadError, UnsupportedError
+from hw.sensors.energy_meter import READINGS_PER_WINDOW, check_duration
+
+LONGEST_SLEEP_S = 0.02
+"""Whoever waits for work looks again so often, for a clock may have been set by another thread."""
+RAIL = "VDD_IN"
 
 
 class EmulatedBoard(Board):
-    """This machine with the processor clock of a device model.
+    """A machine of its own that this one plays; it needs no rights, and leaves nothing behind.
+
+    There is nothing to give back after `kill -9`: all of it lives in this process. Before it is
+    opened, and while its clocks are given back, its governors drive it (schedutil's law). One piece
+    of work runs at a time.
 
     Args:
-        device: whose processor clock is emulated and whose power is modelled; its GPU idles.
-        sysfs: access to the kernel's files.
-        ambient_c: modelled temperature around it, degrees C.
-        journal: folder of the journal; /var/lib/dvfo if not given.
+        domains: clocks to drive; both if not given.
+        caps_only: what is requested caps a clock, and its governor moves it below.
+        dry_run: leave the clocks to their governors, whatever is requested.
+        ambient_c: temperature around it, degrees C, until `set_ambient` is called.
+        seed: of what differs between two machines: gain and noise of the monitor, and the drift.
         clock: present time, s.
-        busy_clock: processor time that this process has used, s.
+        sleep: waits for a number of seconds.
+        busy_clock: processor time that the calling thread has used, s.
+
+    Attributes:
+        true_energy_j: what was drawn in the last energy window, which no sensor shows.
+
+    Raises:
+        UnsupportedError: it has no such clock.
     """
 
     name = "emulated"
-    device: DeviceModel
-    modelled = ("power", "temperature")
+    modelled = ("clocks", "power", "temperature")
+    lacks_radio = True
+    prepares_inputs = True
 
     def __init__(
         self,
-        device: DeviceModel,
-        sysfs: Sysfs,
         *,
+        domains: Sequence[str] | None = None,
+        caps_only: bool = False,
+        dry_run: bool = False,
         ambient_c: float = 25.0,
-        journal: Path | None = None,
+        seed: int = 0,
         clock: Callable[[], float] = time.monotonic,
-        busy_clock: Callable[[], float] = time.process_time,
+        sleep: Callable[[float], object] = time.sleep,
+        busy_clock: Callable[[], float] = time.thread_time,
     ) -> None:
         super().__init__()
-        self.device = self._as_loaded = device
-        self.domains = {}
-        self.power_sensors = {}
-        self.thermal_zones = {}
-        self._state = _ModelledState(device, ambient_c, clock, busy_clock)
-        self._group = QuotaGroup.of_process(sysfs)
-        self._session = Session(sysfs, journal, drives_machine=False)
+        wanted = tuple(CLOCKS) if domains is None else domains
+        for name in wanted:
+            if name not in CLOCKS:
+                raise UnsupportedError(
+                    f"board {self.name} has no clock {name!r}; use {', '.join(CLOCKS)}"
+                )
+        self.dry_run = dry_run
+        self.domains = {name: _EmulatedDomain(self, name) for name in CLOCKS if name in wanted}
+        self.power_sensors = {RAIL: _MonitoredRail(self)}
+        self.thermal_zones = {_EmulatedZone.name: _EmulatedZone(self)}
+        self.guard = ThermalGuard(clock=clock)
+        self.true_energy_j = 0.0
+        self._clock, self._sleep, self._busy_clock = clock, sleep, busy_clock
+        self._lock = threading.RLock()
+        self._state = MachineState(clock(), ambient_c=ambient_c, seed=seed, caps_only=caps_only)
         self._window: tuple[float, float] | None = None
 
     @property
     def temperature_limit_c(self) -> float:
-        """Temperature at which the modelled device begins to throttle, degrees C."""
-        return self.device.thermal.throttle_c
+        """Temperature at which the machine begins to throttle, degrees C."""
+        return HEAT.throttle_c
 
     @property
     def shortest_window_s(self) -> float:
-        """Shortest energy window that the device's power monitor would resolve, s."""
-        return shortest_modelled_window_s(self.device)
+        """Shortest energy window that the power monitor resolves, s."""
+        return READINGS_PER_WINDOW * PowerMonitor.PERIOD_S
 
-    def runs(self, flops: float, traffic_bytes: float, kernels: float) -> None:
-        """Give the modelled power the network's activity."""
-        device = self._as_loaded
-        self.device = device.running(device.network.demand(flops, traffic_bytes, kernels))
-        self._state.advance()
-        self._state.device = self.device
+    @contextmanager
+    def present(self) -> Iterator[MachineState]:
+        """Hold the state, integrated up to now, against other threads."""
+        with self._lock:
+            self._state.advance(self._clock())
+            yield self._state
 
     def begin_window(self) -> None:
-        """Start measuring modelled energy."""
-        self._window = self._state.advance()
+        """Start measuring energy."""
+        with self.present() as state:
+            state.monitor.begin(state.now_s)
+            self._window = state.now_s, state.energy_j
 
     def end_window(self) -> EnergyReading:
-        """Return the modelled energy since `begin_window`.
+        """Stop measuring energy and return what the power monitor showed since `begin_window`.
 
         Raises:
             SensorReadError: no window was begun.
-            WindowTooShortError: the device's power monitor could not resolve so short a time.
+            WindowTooShortError: the power monitor cannot resolve so short a time.
         """
-        if self._window is None:
-            raise SensorReadError("no energy window of board emulated is open; begin one first")
-        (start_s, start_j), self._window = self._window, None
-        now_s, now_j = self._state.advance()
-        duration_s, energy_j = now_s - start_s, now_j - start_j
+        with self.present() as state:
+            if self._window is None:
+                raise SensorReadError("no energy window of board emulated is open; begin one first")
+            (start_s, start_j), self._window = self._window, None
+            duration_s = state.now_s - start_s
+            self.true_energy_j = state.energy_j - start_j
+            energy_j, error_j, n_readings = state.monitor.end(state.now_s)
         check_duration(duration_s, self.shortest_window_s)
-        mean_w = {"VDD_IN": energy_j / duration_s}
-        return EnergyReading(energy_j, duration_s, mean_w, n_samples=0, uncertainty_j=0.0)
+        mean_w = {RAIL: energy_j / duration_s}
+        return EnergyReading(energy_j, duration_s, mean_w, n_readings, error_j)
+
+    def pace(
+        self, flops: float, traffic_bytes: float, kernels: float
+    ) -> AbstractContextManager[object]:
+        """Run a piece of the network, the body, by the clock "gpu"; its size is what it takes here.
+
+        Raises:
+            UnsupportedError: other work is running.
+        """
+        return self._run(NETWORK)
+
+    def host(self) -> AbstractContextManager[object]:
+        """Run work of the processor beside the network, the body, by the clock "cpu".
+
+        Raises:
+            UnsupportedError: other work is running.
+        """
+        return self._run(HOST)
+
+    @contextmanager
+    def _run(self, domain: str) -> Iterator[Work]:
+        work = Work(domain)
+        with self.present() as state:
+            if state.work is not None:
+                raise UnsupportedError(
+                    f"board {self.name} does one piece of work at a time and is busy; wait for the "
+                    "other"
+                )
+            state.work = work
+        try:
+            began_s = self._busy_clock()
+            yield work
+            needed_s = self._busy_clock() - began_s
+            with self.present():
+                work.needed_s = needed_s
+            while (left_s := self._left_s(work)) > 0.0:
+                self._sleep(left_s)
+        finally:
+            with self.present() as state:
+                state.work = None
+
+    def _left_s(self, work: Work) -> float:
+        """Time to sleep before looking again whether the work is done; 0 once it is."""
+        with self.present() as state:
+            return 0.0 if work.is_done else min(state.until_progress_s(work), LONGEST_SLEEP_S)
+
+    def set_ambient(self, ambient_c: float) -> None:
+        """Set the temperature around the machine, degrees C."""
+        with self.present() as state:
+            state.ambient_c = ambient_c
+
+    @contextmanager
+    def clocks_given_back(self) -> Iterator[None]:
+        """Leave the clocks to the machine within, as before it was opened; sensors go on."""
+        self._give_back()
+        yield
+
+    def _give_back(self) -> None:
+        self.applied.clear()
+        with self.present() as state:
+            for clock in state.clocks.values():
+                clock.give_back()
 
     def _acquire(self) -> None:
-        self._session.begin()
-        try:
-            self._session.save(self._group)
-            self._group.enter()
-        except BaseException:
-            self._session.end()
-            raise
-        self.domains = {"cpu": _QuotaDomain(self._state, self._group)}
-        self.power_sensors = {_ModelledSensor.name: _ModelledSensor(self._state)}
-        self.thermal_zones = {_ModelledZone.name: _ModelledZone(self._state)}
+        """Nothing to find: a clock is taken by its first request."""
 
     def _release(self) -> None:
-        self._session.end()
+        self._window = None
+        self._give_back()
 
 
-class _ModelledState:
-    """Power, energy and heat of the device model, from the clock and the work done since."""
+class _EmulatedDomain:
+    """A clock of the emulated machine."""
 
-    def __init__(
-        self,
-        device: DeviceModel,
-        ambient_c: float,
-        clock: Callable[[], float],
-        busy_clock: Callable[[], float],
-    ) -> None:
-        self.device = device
-        self.cpu_hz = device.domains["cpu"].available_hz[-1]
-        self.power_w = 0.0
-        self._ambient_c = ambient_c
-        self._nodes_c = (0.0, 0.0)
-        self._clock, self._busy_clock = clock, busy_clock
-        self._now_s, self._busy_s = clock(), busy_clock()
-        self._energy_j = 0.0
-        self._lock = threading.Lock()
-
-    @property
-    def share(self) -> float:
-        """Share of one processor at the present clock."""
-        return self.cpu_hz / self.device.domains["cpu"].available_hz[-1]
-
-    @property
-    def temperature_c(self) -> float:
-        """Modelled temperature, degrees C."""
-        self.advance()
-        return float(self.device.thermal.temperature_c(self._ambient_c, *self._nodes_c))
-
-    def advance(self) -> tuple[float, float]:
-        """Integrate up to now; returns time and energy so far, s and J."""
-        with self._lock:
-            now_s, busy_s = self._clock(), self._busy_clock()
-            past_s = now_s - self._now_s
-            if past_s > 0:
-                # Time on a real processor at the reduced clock: the quota's share is all there is.
-                util = min((busy_s - self._busy_s) / (past_s * self.share), 1.0)
-                self.power_w = self._power_w(util)
-                self._energy_j += self.power_w * past_s
-                fast_c, slow_c = self.device.thermal.step(*self._nodes_c, self.power_w, past_s)
-                self._nodes_c = (float(fast_c), float(slow_c))
-                self._now_s, self._busy_s = now_s, busy_s
-            return now_s, self._energy_j
-
-    def _power_w(self, util: float) -> float:
-        domains = self.device.domains
-        return float(
-            self.device.power.total_w(
-                self.cpu_hz,
-                domains["gpu"].available_hz[0],
-                domains["emc"].available_hz[-1],
-                cpu_util=util,
-                gpu_util=0.0,
-                traffic_bytes_per_s=0.0,
-            )
-        )
-
-
-class _QuotaDomain:
-    """The emulated processor clock."""
-
-    name = "cpu"
-
-    def __init__(self, state: _ModelledState, group: QuotaGroup) -> None:
-        self.available_hz = state.device.domains["cpu"].available_hz
-        self._state = state
-        self._group = group
-        self._applied: Applied | None = None
+    def __init__(self, board: EmulatedBoard, name: str) -> None:
+        self.name = name
+        self.available_hz = CLOCKS[name].available_hz
+        self._board = board
 
     def read_hz(self) -> int:
-        """Read the emulated clock, Hz."""
-        return self._state.cpu_hz
+        """Read the clock in force, Hz."""
+        with self._present() as clock:
+            return clock.hz
 
     def request(self, freq_hz: int) -> Applied:
-        """Bound the processor time to what the nearest operating point would do."""
-        target_hz = min(self.available_hz, key=lambda hz: abs(hz - freq_hz))
-        if target_hz != self._state.cpu_hz:
-            self._state.advance()
-            self._group.allow(target_hz / self.available_hz[-1])
-            self._state.cpu_hz = target_hz
-        self._applied = Applied(target_hz, target_hz)
-        return self._applied
+        """Request the nearest operating point; it is in force after the delay."""
+        with self._board.present() as state:
+            clock = state.clocks[self.name]
+            if self._board.dry_run:
+                return Applied(freq_hz, clock.hz)
+            return clock.request(freq_hz, state.now_s)
 
     def verify(self) -> Applied | None:
-        """The last request: no other program changes this group."""
-        return self._applied
+        """Compare the last request with what the heat leaves."""
+        with self._present() as clock:
+            return clock.verify()
+
+    @contextmanager
+    def _present(self) -> Iterator[EmulatedClock]:
+        with self._board.present() as state:
+            yield state.clocks[self.name]
 
 
-class _ModelledSensor:
-    """Modelled power at the input."""
+class _MonitoredRail:
+    """The power monitor at the input.
 
-    name = "VDD_IN"
+    Attributes:
+        gain_error: within so much of 1 lies its gain, which no window's uncertainty holds.
+    """
 
-    def __init__(self, state: _ModelledState) -> None:
-        self._state = state
-        self.step_w = state.device.sensor.step_w
-        self.period_s = state.device.sensor.period_s
+    name = RAIL
+    step_w, period_s = PowerMonitor.STEP_W, PowerMonitor.PERIOD_S
+    gain_error = PowerMonitor.GAIN_ERROR
+
+    def __init__(self, board: EmulatedBoard) -> None:
+        self._board = board
 
     def read_w(self) -> float:
-        """Mean modelled power since the last look, W."""
-        self._state.advance()
-        return self._state.power_w
+        """Read the mean power of the last period that is over, W."""
+        with self._board.present() as state:
+            return state.monitor.read_w()
 
 
-class _ModelledZone:
-    """Modelled temperature."""
+class _EmulatedZone:
+    """The hottest zone."""
 
-    name = "modelled"
+    name = "emulated"
 
-    def __init__(self, state: _ModelledState) -> None:
-        self._state = state
+    def __init__(self, board: EmulatedBoard) -> None:
+        self._board = board
 
     def read_c(self) -> float:
-        """Read the modelled temperature, degrees C."""
-        return self._state.temperature_c
+        """Read the temperature, degrees C."""
+        with self._board.present() as state:
+            return state.temperature_c

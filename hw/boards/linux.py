@@ -67,6 +67,7 @@ class LinuxBoard(Board):
     """
 
     name = "linux"
+    domains: dict[str, KernelDomain]
 
     def __init__(
         self,
@@ -213,6 +214,13 @@ class LinuxBoard(Board):
             return applied
         measured_hz = self._firmware.measured_hz(name) or applied.applied_hz
         return Applied(applied.requested_hz, measured_hz, Cause.FIRMWARE)
+
+    def _give_clocks_back(self) -> None:
+        try:
+            self._session.give_back()
+        finally:
+            for domain in self.domains.values():
+                domain.forget()
 
     def _acquire(self) -> None:
         self._session.begin()

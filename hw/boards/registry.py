@@ -36,6 +36,10 @@ class BoardOptions:
         """Device of a board that is nothing by itself."""
         return DeviceModel.load(self.device or DEFAULT_DEVICE)
 
+    def taken_for(self) -> DeviceModel | None:
+        """Device that a machine is taken for; None if it stands for itself."""
+        return None if self.device is None else DeviceModel.load(self.device)
+
 
 @dataclass(frozen=True, slots=True)
 class BoardKind:
@@ -44,8 +48,8 @@ class BoardKind:
     Attributes:
         summary: what it is, for people.
         build: makes one that is not open yet.
-        is_machine: whether it drives the clocks of the machine that it runs on, so that it needs
-            no device model.
+        is_machine: whether it is a machine of its own, real or emulated, so that it needs no device
+            model.
     """
 
     summary: str
@@ -63,11 +67,17 @@ def _replayed(options: BoardOptions) -> Board:
 
 
 def _emulated(options: BoardOptions) -> Board:
-    return EmulatedBoard(options.model(), Sysfs(options.root))
+    machine = EmulatedBoard(
+        domains=options.domains,
+        caps_only=options.hold is Hold.CAP,
+        dry_run=options.dry_run is not None,
+    )
+    model = options.taken_for()
+    return DeviceView(machine, model) if model else machine
 
 
 def _machine(options: BoardOptions) -> Board:
-    model = DeviceModel.load(options.device) if options.device is not None else None
+    model = options.taken_for()
     domains = options.domains
     if model and domains is None:
         domains = [KINDS[kind] for kind in model.settable]
@@ -83,7 +93,9 @@ def _machine(options: BoardOptions) -> Board:
 
 BOARDS: Mapping[str, BoardKind] = {
     SIMULATED: BoardKind("modelled clocks and power", _simulated),
-    "emulated": BoardKind("this machine slowed down to the clocks of a device", _emulated),
+    "emulated": BoardKind(
+        "an invented machine that this one plays at its speed", _emulated, is_machine=True
+    ),
     "replay": BoardKind("a measured table, see hw.replay", _replayed),
     "linux": BoardKind("this machine's own clocks", _machine, is_machine=True),
 }
@@ -118,11 +130,11 @@ def open_board(
 
     Args:
         name: a key of `BOARDS`.
-        device: which device "sim", "emulated" and "replay" model, by name or as a `.toml` file,
-            the TX2 if not given; which device "linux" is taken for, itself if not given.
+        device: which device "sim" and "replay" model, by name or as a `.toml` file, the TX2 if not
+            given; which device "linux" and "emulated" are taken for, themselves if not given.
         root: where the machine's /sys is looked for.
-        hold: how "linux" and "sim" hold clocks.
-        domains: clocks that "linux" drives; all that are found if not given.
+        hold: how "linux", "sim" and "emulated" hold clocks.
+        domains: clocks that "linux" and "emulated" drive; all that are found if not given.
         lock_nvidia: whether "linux" drives NVIDIA cards by locked ranges.
         dry_run: set no clock; called with one sentence for each write that "linux" would make.
 

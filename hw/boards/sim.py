@@ -177,6 +177,15 @@ class SimBoard(Board):
         with self.present() as state:
             state.ambient_c = ambient_c
 
+    def _give_clocks_back(self) -> None:
+        self._release()
+        with self.present() as state:
+            state.govern(True)
+
+    def _take_clocks_again(self) -> None:
+        with self.present() as state:
+            state.govern(self._is_governed)
+
     def _acquire(self) -> None:
         with self.present() as state:
             self._found_hz = {name: state.requested_hz(name) for name in self.domains}
@@ -202,6 +211,8 @@ class _SimDomain:
     def read_hz(self) -> int:
         """Read the clock in effect, Hz."""
         with self._board.present() as state:
+            if self._board.clocks_are_given_back:
+                return state.governed_hz(self.name)
             return state.clock_hz(self.name)
 
     def request(self, freq_hz: int) -> Applied:

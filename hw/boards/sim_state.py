@@ -18,6 +18,7 @@ SHORTEST_STEP_S = 1e-6
 """Shortest stretch; keeps time moving whatever the rounding of the clock."""
 DONE = 1.0 - 1e-9
 """Progress that counts as all of the work."""
+_KINDS = ("cpu", "gpu", "emc")
 
 
 @dataclass(slots=True)
@@ -69,7 +70,15 @@ class SimState:
         self._nodes_c = (0.0, 0.0)
         self._request_hz = {name: d.available_hz[-1] for name, d in device.domains.items()}
         self._pending: dict[str, tuple[float, int]] = {}
-        self._governed = GovernedClocks(device, self._caps_hz()) if is_governed else None
+        self._governed: GovernedClocks | None = None
+        self.govern(is_governed)
+
+    def govern(self, is_governed: bool) -> None:
+        """Let the device's governors move the clocks below what is requested, or not."""
+        if not is_governed:
+            self._governed = None
+        elif self._governed is None:
+            self._governed = GovernedClocks(self._device, self._caps_hz())
 
     def draw_as(self, device: DeviceModel) -> None:
         """Take another model of the same device: from now on it draws what a network does."""
@@ -106,6 +115,10 @@ class SimState:
     def clock_hz(self, domain: str) -> int:
         """Clock in effect, Hz."""
         return self.capped_hz(domain, self._request_hz[domain])
+
+    def governed_hz(self, domain: str) -> int:
+        """Clock in effect as the governors moved it, Hz."""
+        return int(self._clocks_hz()[_KINDS.index(domain)])
 
     def request(self, domain: str, freq_hz: int) -> int:
         """Request the operating point nearest to a frequency; return what it will be, Hz.
@@ -169,7 +182,7 @@ class SimState:
         governed.advance(dt_s, self._caps_hz(), cpu, gpu)
 
     def _caps_hz(self) -> list[Floats]:
-        return [np.full(1, float(self.clock_hz(name))) for name in ("cpu", "gpu", "emc")]
+        return [np.full(1, float(self.clock_hz(name))) for name in _KINDS]
 
     def _clocks_hz(self) -> tuple[float, float, float]:
         caps_hz = self.clock_hz("cpu"), self.clock_hz("gpu"), self.clock_hz("emc")

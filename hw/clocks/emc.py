@@ -128,6 +128,10 @@ class EmcDomain(ABC):
             return Applied(self._target_hz, self._found_hz(), rival)
         return self._compare(self._target_hz)
 
+    def forget(self) -> None:
+        """Begin anew: what was set here has been put back. A retreat goes on."""
+        self._target_hz = self._asked_hz = None
+
     def _save(self) -> None:
         changes = self._context.changes
         for setting in self.settings:
@@ -192,6 +196,11 @@ class SwitchedEmc(EmcDomain):
             switch.write("1")
         self._look()
 
+    def forget(self) -> None:
+        """Begin anew: what was set here has been put back."""
+        super().forget()
+        self._seen = ()
+
     def _look(self) -> None:
         self._seen = tuple(switch.read() for switch in self._switches)
         self._seen_hz = self._found_hz()
@@ -252,6 +261,11 @@ class CappedEmc(EmcDomain):
     def read_hz(self) -> int:
         """Read the clock in force, Hz."""
         return self._read_hz(self._context.sysfs.path(BPMP_CLOCK) / "rate")
+
+    def forget(self) -> None:
+        """Begin anew: what was set here has been put back."""
+        super().forget()
+        self._written_hz = None
 
     def _write(self, target_hz: int) -> None:
         if self._written_hz is None:

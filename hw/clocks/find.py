@@ -21,6 +21,9 @@ class KernelDomain(FrequencyDomain, Protocol):
     def written_files(self) -> tuple[Path, ...]:
         """Files that a request writes."""
 
+    def forget(self) -> None:
+        """Begin anew: what was set here has been put back."""
+
 
 def find_domains(context: ClockContext) -> dict[str, KernelDomain]:
     """Find all clock domains, by name; processors first, memory last.

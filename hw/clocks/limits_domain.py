@@ -170,6 +170,12 @@ class LimitsDomain:
                 raise
         return Applied(applied.requested_hz, 0, Cause.OFFLINE)
 
+    def forget(self) -> None:
+        """Begin anew: what was set here has been put back. A retreat goes on."""
+        self._wanted = self._found = self._applied = None
+        if self._governor is not None:
+            self._governor.forget()
+
     def _verify(self, applied: Applied) -> Applied:
         if self._wanted is None or self._found is None:
             return applied

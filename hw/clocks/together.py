@@ -49,6 +49,11 @@ class TogetherDomain:
         """
         return _worst([member.request(freq_hz) for member in self.members])
 
+    def forget(self) -> None:
+        """Begin anew: what was set here has been put back."""
+        for member in self.members:
+            member.forget()
+
     def verify(self) -> Applied | None:
         """Compare the last request with what is in force now; None if there was none."""
         found = [applied for member in self.members if (applied := member.verify()) is not None]

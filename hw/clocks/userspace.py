@@ -44,6 +44,10 @@ class UserspaceGovernor:
             self._attribute.write(USERSPACE)
             self._seen = USERSPACE
 
+    def forget(self) -> None:
+        """Begin anew: the governor that was found has been put back."""
+        self._seen = ""
+
     def has_rival(self) -> bool:
         """Whether another program has chosen another one since it was last looked at."""
         return bool(self._seen) and self._attribute.read() != self._seen

@@ -52,6 +52,11 @@ class Schedutil:
         self._waited_s = 0.0
         self.utilisation = np.zeros(n, dtype=points_hz.dtype)
 
+    @property
+    def until_choice_s(self) -> float:
+        """Time until the next clock is chosen, s; until then `advance` is exact in one step."""
+        return self._law.rate_limit_s - self._waited_s
+
     def advance(self, dt_s: float, now_hz: Floats, cap_hz: Floats, busy: Floats) -> Floats:
         """Let some time pass; the clocks from then on, Hz.
 

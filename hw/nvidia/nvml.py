@@ -152,6 +152,10 @@ class NvmlDomain:
             self._target_hz, self._written_s = target_hz, self._now()
         return self.verify() or Applied(target_hz, target_hz)
 
+    def forget(self) -> None:
+        """Begin anew: the range has been given up."""
+        self._target_hz = None
+
     def verify(self) -> Applied | None:
         """Compare the clock in force with the range; None if there was no request."""
         if self._target_hz is None:

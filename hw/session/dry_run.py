@@ -86,5 +86,9 @@ class DryRunChanges:
     def before_end(self, look: Callable[[], None]) -> None:
         """Keep no hook: nothing is put back."""
 
+    def give_back(self) -> None:
+        """Put nothing back, and see settings anew."""
+        self._known.clear()
+
     def end(self) -> None:
         """Put nothing back."""

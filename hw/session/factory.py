@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 
 from hw.errors import JournalError
 from hw.nvidia.locked_range import LockedRange
-from hw.settings.cgroup import QuotaGroup
 from hw.settings.settings import Attribute, LimitPair, Setting
 from hw.sysfs import Sysfs
 
@@ -14,7 +13,6 @@ _KINDS: dict[str, Callable[[Sysfs, Mapping[str, str]], Setting]] = {
     LimitPair.kind: LimitPair.from_document,
     Attribute.kind: Attribute.from_document,
     LockedRange.kind: LockedRange.from_document,
-    QuotaGroup.kind: QuotaGroup.from_document,
 }
 
 

@@ -83,10 +83,10 @@ class Journal:
     Args:
         folder: where they are; made if missing.
         boot: of the running kernel.
-        machine: lock of the machine, which other folders share; None to do without.
+        machine: lock of the machine, which other folders share.
     """
 
-    def __init__(self, folder: Path, boot: Boot, machine: MachineLock | None) -> None:
+    def __init__(self, folder: Path, boot: Boot, machine: MachineLock) -> None:
         self.folder = folder
         self.path = folder / _JOURNAL
         self._boot = boot
@@ -95,12 +95,9 @@ class Journal:
         self._file: int | None = None
 
     @classmethod
-    def of_machine(
-        cls, sysfs: Sysfs, folder: Path | None = None, *, drives_machine: bool = True
-    ) -> Journal:
+    def of_machine(cls, sysfs: Sysfs, folder: Path | None = None) -> Journal:
         """The journal of the machine under a root, in /var/lib/dvfo unless given otherwise."""
-        machine = MachineLock(sysfs) if drives_machine else None
-        return cls(folder or sysfs.path(STATE_DIR), Boot.of_machine(sysfs), machine)
+        return cls(folder or sysfs.path(STATE_DIR), Boot.of_machine(sysfs), MachineLock(sysfs))
 
     def exists(self) -> bool:
         """Whether something was saved and not put back.
@@ -124,8 +121,7 @@ class Journal:
             lock = open_own(self.folder / _LOCK, os.O_RDWR | os.O_CREAT, _LOCK_MODE)
         try:
             self._take(lock)
-            if self._machine is not None:
-                self._machine.take()
+            self._machine.take()
         except BaseException:
             os.close(lock)
             raise
@@ -154,7 +150,7 @@ class Journal:
         try:
             lock = open_own(self.folder / _LOCK, os.O_RDONLY)
         except (OSError, JournalError):
-            return self._holder_elsewhere()
+            return self._machine.holder()
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -163,23 +159,18 @@ class Journal:
             return None
         finally:
             os.close(lock)
-        return self._holder_elsewhere()
-
-    def _holder_elsewhere(self) -> str | None:
-        return None if self._machine is None else self._machine.holder()
+        return self._machine.holder()
 
     def unlock(self) -> None:
         """Let others drive the machine, at once, though a child may have a copy of the lock."""
-        if self._machine is not None:
-            self._machine.release()
+        self._machine.release()
         if self._lock is not None:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
         self.let_go()
 
     def let_go(self) -> None:
         """Close a forked child's copies; the lock stays its parent's."""
-        if self._machine is not None:
-            self._machine.let_go()
+        self._machine.let_go()
         self._close_file()
         if self._lock is not None:
             os.close(self._lock)

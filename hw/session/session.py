@@ -36,15 +36,11 @@ class Session:
     Args:
         sysfs: access to the kernel's files.
         folder: of the journal; /var/lib/dvfo if not given.
-        drives_machine: whether it changes what all processes share; a group of its own it may bound
-            next to others that do the same.
     """
 
-    def __init__(
-        self, sysfs: Sysfs, folder: Path | None = None, *, drives_machine: bool = True
-    ) -> None:
+    def __init__(self, sysfs: Sysfs, folder: Path | None = None) -> None:
         self._sysfs = sysfs
-        self._journal = Journal.of_machine(sysfs, folder, drives_machine=drives_machine)
+        self._journal = Journal.of_machine(sysfs, folder)
         self._power_modes = PowerModes(sysfs)
         self._saved: dict[str, SavedSetting] = {}
         self._owed: dict[str, SavedSetting] = {}
@@ -140,6 +136,23 @@ class Session:
         with signals_wait():
             self._end()
 
+    def give_back(self) -> None:
+        """Put everything back, last first, and go on: whatever is changed later is saved anew.
+
+        The lock stays. Where this process is killed meanwhile, there is nothing to restore.
+
+        Raises:
+            HardwareError: names everything that could not be restored; it is tried again at the
+                end, and the journal keeps it until then.
+        """
+        with signals_wait(), self._turn:
+            self._look_last()
+            if not self._saved:
+                return
+            outcome = restore_all(self._taken_out(), self._power_modes)
+            self._owed = {item.setting.key: item for item in outcome.owed}
+            self._finish(outcome)
+
     def leave_to_parent(self) -> None:
         """Let go of the locks in a forked child, which would outlive its parent with them."""
         self._journal.let_go()
@@ -153,18 +166,25 @@ class Session:
         with self._turn:  # an exit waits until another thread has given the machine back
             atexit.unregister(self._end_at_exit)
             self._look_last()
-            saved = [*self._owed.values(), *self._saved.values()]
-            has_changed = bool(self._saved)
-            self._owed, self._saved = {}, {}
+            saved = self._taken_out()
             try:
-                if has_changed and os.getpid() == self._process:
-                    outcome = restore_all(saved, self._power_modes)
-                    problems = _finish(outcome, [], self._journal)
-                    if problems:
-                        raise HardwareError(problems)
+                if saved:
+                    self._finish(restore_all(saved, self._power_modes))
             finally:
                 _begun.discard(self)
                 self._journal.unlock()
+
+    def _taken_out(self) -> list[SavedSetting]:
+        """All that is to be put back, and forgotten here; nothing where nothing was changed."""
+        saved = [*self._owed.values(), *self._saved.values()]
+        has_changed = bool(self._saved) and os.getpid() == self._process
+        self._owed, self._saved = {}, {}
+        return saved if has_changed else []
+
+    def _finish(self, outcome: RestoreOutcome) -> None:
+        problems = _finish(outcome, [], self._journal)
+        if problems:
+            raise HardwareError(problems)
 
     def _look_last(self) -> None:
         looks, self._looks = self._looks, []

@@ -15,7 +15,6 @@ from hw.sysfs import Sysfs
 _POLICY = r"sys/devices/system/cpu/cpufreq/policy\d+"
 _DEVFREQ = r"sys/class/devfreq/[\w.:@,-]+"
 _EMC = r"sys/kernel/debug/bpmp/debug/clk/emc"
-_CGROUP = r"sys/fs/cgroup(?:/cpu|/cpu,cpuacct)?"
 _EMC_CAPS = ("sys/kernel/nvpmodel_clk_cap/emc", "sys/kernel/nvpmodel_emc_cap/emc_iso_cap")
 _FILES = {
     "limits": (rf"{_POLICY}/scaling_(?:min|max)_freq", rf"{_DEVFREQ}/(?:min|max)_freq"),
@@ -26,8 +25,6 @@ _FILES = {
         r"sys/kernel/debug/clk/override\.emc/clk_(?:update_rate|rate|state)",
         *map(re.escape, _EMC_CAPS),
     ),
-    "cgroup": (rf"{_CGROUP}/(?:.+/)?dvfo-\d+",),
-    "cgroup-home": (rf"{_CGROUP}(?:/.+)?",),
 }
 
 
@@ -36,7 +33,7 @@ def known_file(sysfs: Sysfs, kind: str, name: str) -> Path:
 
     Args:
         sysfs: access to the kernel's files.
-        kind: of the setting; "cgroup-home" for a group that processes go back to.
+        kind: of the setting.
         name: from the root, without a slash in front.
 
     Raises:

@@ -9,7 +9,8 @@ import numpy as np
 from partition.data import datasets
 from partition.data.array_files import Sample
 from partition.data.datasets import FASHION_MNIST
-from partition.data.images import load_photographs
+from partition.data.images import Picture, load_photographs, load_pictures
+from partition.data.pictures import PictureFormat
 from partition.data.real_inputs import FILES, array_samples, picture_format
 from partition.errors import ImageError
 from partition.model.folder import ModelFolder
@@ -34,19 +35,41 @@ def example_inputs(folder: ModelFolder, source: Path | None = None) -> list[Samp
         SampleError: a file of inputs cannot be read or does not fit.
         DatasetError: Fashion-MNIST is wanted and not installed.
     """
+    ready = _ready(folder, source)
+    if ready is not None:
+        return ready
+    return [(p.tensor,) for p in load_photographs(source, _format(folder))]
+
+
+def camera_inputs(folder: ModelFolder, source: Path | None = None) -> list[Sample] | list[Picture]:
+    """The same, but photographs are still to be prepared, each for the request that takes it.
+
+    Arguments and errors as of `example_inputs`.
+    """
+    ready = _ready(folder, source)
+    return load_pictures(source, _format(folder)) if ready is None else ready
+
+
+def _ready(folder: ModelFolder, source: Path | None) -> list[Sample] | None:
+    """Inputs that are no photographs; None where those are wanted."""
     of_fashion = folder.attention is not None and folder.attention.table.data == FASHION_MNIST
     by_itself = source is None and (of_fashion or _takes_grey(folder))
     if by_itself or str(source) == FASHION_MNIST:
         return _fashion_pictures(folder)
     if source is not None and (arrays := array_samples(folder, source)):
         return arrays
+    return None
+
+
+def _format(folder: ModelFolder) -> PictureFormat:
+    """How the network takes photographs."""
     form = picture_format(folder)
     if form is None:
         raise ImageError(
             f"model {folder.name} takes no photographs: give a file of its inputs "
             f"({', '.join(FILES)}) as --source"
         )
-    return [(photograph.tensor,) for photograph in load_photographs(source, form)]
+    return form
 
 
 def _takes_grey(folder: ModelFolder) -> bool:

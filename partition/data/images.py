@@ -35,6 +35,7 @@ SHIPPED = (
 _MIN_CROP_SHARE = 0.5
 _JPEG_QUALITY = 85
 _MAX_INPUT_BYTES = 10**9
+_MAX_DECODED_BYTES = 10**9
 _MAX_CROP_BYTES = 2 * 10**8
 """40 crops of 640 x 640; a board with 4 GB holds network and outputs, too."""
 
@@ -46,6 +47,43 @@ class Photograph:
     name: str
     tensor: npt.NDArray[Any]
     """As `PictureFormat.tensor` makes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A decoded photograph, as a camera gives one; a call prepares it for the network."""
+
+    image: Image.Image
+    """RGB, in its own size."""
+    form: PictureFormat
+
+    def __call__(self) -> tuple[npt.NDArray[Any], ...]:
+        """The network's input: its central crop, resized and scaled."""
+        small = self.form.resized(self.image, _centre(self.image, self.form))
+        return (self.form.tensor(small),)
+
+
+def load_pictures(source: Path | None, form: PictureFormat) -> list[Picture]:
+    """Every photograph in a folder, decoded and no more, sorted by name.
+
+    Args:
+        source: as in `load_photographs`.
+        form: as in `load_photographs`.
+
+    Raises:
+        ImageError: as in `load_photographs`; of more than should lie in memory at once, decoded.
+    """
+    pictures: list[Picture] = []
+    n_bytes = 0
+    for path, image in _images(source):
+        n_bytes += 3 * image.width * image.height
+        if n_bytes > _MAX_DECODED_BYTES:
+            raise ImageError(
+                f"the photographs up to {path} take more than {_MAX_DECODED_BYTES / 1e9:g} GB "
+                "decoded: give fewer or smaller ones"
+            )
+        pictures.append(Picture(image, form))
+    return pictures
 
 
 def load_photographs(source: Path | None, form: PictureFormat) -> list[Photograph]:
@@ -62,7 +100,7 @@ def load_photographs(source: Path | None, form: PictureFormat) -> list[Photograp
     _check_room(source, form)
     photographs = []
     for path, image in _images(source):
-        tensor = form.tensor(form.resized(image, _centre(image, form)))
+        (tensor,) = Picture(image, form)()
         photographs.append(Photograph(path.name, tensor))
     return photographs
 

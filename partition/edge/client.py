@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -125,7 +126,11 @@ class CloudClient:
         self._standing.served()
 
     def infer(
-        self, point: SplitPoint, encoded: tuple[Encoded | wire.Raw, ...], deadline_s: float
+        self,
+        point: SplitPoint,
+        encoded: tuple[Encoded | wire.Raw, ...],
+        deadline_s: float,
+        host: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> wire.Reply:
         """Let the server run the tail of `point`, one of the folder's split points.
 
@@ -136,6 +141,7 @@ class CloudClient:
             point: where the network is cut.
             encoded: the tensors that cross.
             deadline_s: time from now after which the answer is of no use; a minute at most.
+            host: wrapped around packing the request and unpacking the reply.
 
         Raises:
             CloudUnavailableError: no server answers, or a recent call failed.
@@ -146,7 +152,8 @@ class CloudClient:
             WireError: the deadline is no number, or a message cannot carry the tensors.
         """
         deadline_s = rpc.patience_s(deadline_s)
-        number, message = self._stub.request(point, encoded)
+        with host():
+            number, message = self._stub.request(point, encoded)
         self.check(point, len(message), deadline_s)
         deadline_s -= self._turns.wait(deadline_s)
         start_s = self._sent_s = self._clock()
@@ -156,13 +163,14 @@ class CloudClient:
         except DeadlineExceededError:
             self._missed(point, len(message), deadline_s)
             raise
+        elapsed_s = self._clock() - start_s
         try:
-            reply = self._stub.reply(answer, number)
+            with host():
+                reply = self._stub.reply(answer, number)
         except CloudError as error:
             raise self._answers.refused(str(error)) from error
         self._answers.check(reply.outputs)
         self._standing.served()
-        elapsed_s = self._clock() - start_s
         self._transferred(len(message), elapsed_s - reply.compute_s)
         # A server may say what it likes.
         reply = replace(reply, compute_s=min(reply.compute_s, elapsed_s))

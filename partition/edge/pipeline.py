@@ -28,6 +28,7 @@ from partition.edge import offload_rule
 from partition.edge.answers import SpecialNumbers
 from partition.edge.client import CloudClient
 from partition.edge.finish_times import FinishTimes
+from partition.edge.host_work import HostWork
 from partition.errors import CloudError, PartitionError, WireError
 from partition.model.accuracy_table import AccuracyTable
 from partition.model.folder import ModelFolder
@@ -42,6 +43,8 @@ __all__ = ["EdgeTimer", "InferenceResult", "Route", "SplitPipeline"]
 logger = logging.getLogger(__name__)
 
 Arrays = tuple[npt.NDArray[Any], ...]
+Inputs = npt.NDArray[Any] | Arrays | Callable[[], Arrays]
+"""Of a network with one input, of one with several, or what prepares them for one request."""
 
 _MOST_RAW = 0.5
 """Share of a message's expected bytes that tensors without levels may take: a longer one would come
@@ -49,7 +52,7 @@ later than whoever chose the route expected."""
 
 
 class EdgeTimer(Protocol):
-    """Wraps each piece of edge compute, for instance to pace it to a simulated board."""
+    """Wraps what this side computes, for instance to pace it to a simulated board."""
 
     def edge(self, route: Route) -> AbstractContextManager[object]:
         """Around what runs before anything is sent."""
@@ -60,6 +63,9 @@ class EdgeTimer(Protocol):
     def fallback_s(self, route: Route) -> float | None:
         """Time that this takes by a model at the clocks in force, s; None without a model."""
 
+    def host(self) -> AbstractContextManager[object]:
+        """Around work of the processor beside the network: inputs, codec and messages."""
+
 
 @dataclass(frozen=True, slots=True)
 class InferenceResult:
@@ -68,13 +74,16 @@ class InferenceResult:
     outputs: Arrays
     """Of the network; a classifier's first one is (1, n_classes)."""
     latency_s: float
-    """From the input to the outputs."""
+    """From the input, prepared or not, to the outputs."""
     edge_s: float
     """Head, light branch, and what was left to do after a fallback."""
     codec_s: float = 0.0
     """Encoding on the edge."""
     away_s: float = 0.0
-    """Round trip, the server's time included, or the time lost on a cloud that failed."""
+    """Round trip, the server's time included but not that of packing and unpacking here; or the
+    time lost on a cloud that failed, all of it."""
+    host_s: float = 0.0
+    """Preparing the input, encoding, packing and unpacking: work of this side's processor."""
     reply: wire.Reply | None = None
     """The cloud's answer, before the edge's was fused with it; None where the edge answered."""
     fallback: str | None = None
@@ -99,6 +108,9 @@ class _NoTimer:
 
     def fallback_s(self, route: Route) -> float | None:
         return None
+
+    def host(self) -> AbstractContextManager[object]:
+        return nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +152,7 @@ class SplitPipeline:
         folder: the model.
         runtime: what runs heads and tails here.
         client: the link to the cloud; None sends every offload back to the edge.
-        edge_timer: wrapped around each piece of edge compute.
+        edge_timer: wrapped around what is computed on this side.
         clock: monotonic seconds.
     """
 
@@ -192,9 +204,7 @@ class SplitPipeline:
         """Where the network runs on this side, in words."""
         return self._runtime.placement
 
-    def infer(
-        self, x: npt.NDArray[Any] | Arrays, route: Route, deadline_s: float
-    ) -> InferenceResult:
+    def infer(self, x: Inputs, route: Route, deadline_s: float) -> InferenceResult:
         """Run the network on one input.
 
         A cloud that is late or gone costs at most the deadline: the edge then finishes from the
@@ -203,7 +213,8 @@ class SplitPipeline:
         taken once the edge itself has given such a one; the first time it finishes and finds out.
 
         Args:
-            x: of an image network (1, 3, H, W), preprocessed; or several inputs.
+            x: of an image network (1, 3, H, W), preprocessed; or several inputs; or what makes
+                those, which is then part of the request's work.
             route: where to cut, and what to send.
             deadline_s: time for the whole inference.
 
@@ -212,29 +223,42 @@ class SplitPipeline:
             WireError: the network takes other inputs.
         """
         point = self._check(route)
-        inputs = as_inputs(self._folder, x if isinstance(x, tuple) else (x,))
+        host = HostWork(self._timer.host, self._clock)
         start_s = self._clock()
+        inputs = self._prepared(x, host)
+        ready_s = self._clock()
         with self._timer.edge(route):
             head = self._head(route, inputs)
-        edge_s = self._clock() - start_s
+        began_s = self._clock()
+        edge_s = began_s - ready_s
         if point.is_output or (head.answer is not None and head.answer.kept.all()):
             outputs = head.tensors if head.answer is None else (head.answer.logits,)
-            return InferenceResult(outputs, edge_s, edge_s)
-        began_s = self._clock()
+            return InferenceResult(outputs, began_s - start_s, edge_s, host_s=host.total_s)
         try:
-            codec_s, away_s, reply = self._offload(route, head, start_s + deadline_s)
+            codec_s, away_s, reply = self._offload(route, head, host, start_s + deadline_s)
         except (CloudError, WireError) as error:
             if isinstance(error, WireError):
                 self._tell(route, error)
             lost_s = self._clock() - began_s
             outputs, finish_s = self._finish(route, head)
-            latency_s = self._clock() - start_s
             return InferenceResult(
-                outputs, latency_s, edge_s + finish_s, away_s=lost_s, fallback=str(error)
+                outputs,
+                self._clock() - start_s,
+                edge_s + finish_s,
+                away_s=lost_s,
+                host_s=host.total_s,
+                fallback=str(error),
             )
         outputs = head.fused(reply.outputs)
         latency_s = self._clock() - start_s
-        return InferenceResult(outputs, latency_s, edge_s, codec_s, away_s, reply)
+        return InferenceResult(outputs, latency_s, edge_s, codec_s, away_s, host.total_s, reply)
+
+    def _prepared(self, x: Inputs, host: HostWork) -> Arrays:
+        """What the network takes."""
+        if callable(x):
+            with host.piece():
+                x = x()
+        return as_inputs(self._folder, x if isinstance(x, tuple) else (x,))
 
     def _tell(self, route: Route, error: WireError) -> None:
         """Say once that requests of a cut stay here."""
@@ -273,8 +297,10 @@ class SplitPipeline:
         tensors = self._runtime.head(point, inputs)
         return _Head(tensors, half.runtime.edge(tensors[0], route.xi), weight)
 
-    def _offload(self, route: Route, head: _Head, due_s: float) -> tuple[float, float, wire.Reply]:
-        """Time to encode, time until the reply was there, and the reply."""
+    def _offload(
+        self, route: Route, head: _Head, host: HostWork, due_s: float
+    ) -> tuple[float, float, wire.Reply]:
+        """Time to encode, time from the packed request to the reply, and what that says."""
         if self._client is None:
             raise CloudError("no cloud")
         start_s = self._clock()
@@ -285,12 +311,14 @@ class SplitPipeline:
             self._patience_s(route, due_s - start_s),
         )
         self._client.check(point, n_bytes, patience_s)
-        encoded = self._encoded(route, head)
-        sent_s = self._clock()
+        with host.piece():
+            encoded = self._encoded(route, head)
+        sent_s, encoding_s = self._clock(), host.total_s
         patience_s = self._patience_s(route, due_s - sent_s)
-        reply = self._client.infer(point, encoded, patience_s)
+        reply = self._client.infer(point, encoded, patience_s, host.piece)
         self._numbers.check(reply.outputs)
-        return sent_s - start_s, self._clock() - sent_s, reply
+        away_s = self._clock() - sent_s - (host.total_s - encoding_s)
+        return sent_s - start_s, away_s, reply
 
     def _encoded(self, route: Route, head: _Head) -> tuple[Encoded | wire.Raw, ...]:
         """What crosses; a mask with -inf, for instance, as it is if that is not much.

@@ -11,13 +11,11 @@ import pytest
 from benchmarks.live import __main__ as live
 from benchmarks.live import link
 from benchmarks.live.actions import COLUMNS, KEY, measure, simulated
-from benchmarks.live.emulated import scaled
 from benchmarks.live.page import actions_page, estimates_page
-from benchmarks.live.plan import ACTIONS, BOARDS, CONTROL, EMULATED_ACTIONS, Cell, cells
+from benchmarks.live.plan import ACTIONS, BOARDS, CONTROL, Cell, cells
 from benchmarks.live.relay import Direction
 from benchmarks.live.rows import Rows
 from envs.errors import EnvError
-from hw.device.model import DeviceModel
 from tests.live_rows import POSSIBLE, row, skip_if_busy
 
 
@@ -147,7 +145,7 @@ class TestPage:
 
 def test_the_plan_has_every_action_on_every_link():
     whole = list(cells(short=False))
-    assert len(whole) == len(set(whole)) == 6 * len(ACTIONS) + 2 * len(EMULATED_ACTIONS)
+    assert len(whole) == len(set(whole)) == 6 * len(ACTIONS)
     assert set(cells(short=True)) <= set(whole)
 
 
@@ -170,25 +168,6 @@ def test_the_prediction_of_the_board_alone_is_its_model(lite0):
     assert 0.04 < found.latency_s < 0.07
     assert found.latency_s < found.p95_s < 1.1 * found.latency_s
     assert found.in_time > 0.97
-
-
-def test_the_emulated_board_is_described_with_the_speed_of_this_machine(lite0, tmp_path):
-    path = tmp_path / "here.toml"
-    path.write_text(scaled("pi4", lite0, 0.02))
-    here, pi4 = DeviceModel.load(path), DeviceModel.load("pi4")
-    work = lite0.routes[-1].edge
-
-    def seconds(model, clock):
-        demand = model.network.demand(work.flops, work.traffic_bytes, work.kernels)
-        return float(model.latency_s(demand, model.cpu_hz[clock], *(t[-1] for t in rest(model))))
-
-    def rest(model):
-        return model.gpu_hz, model.emc_hz
-
-    assert seconds(here, -1) == pytest.approx(0.02)
-    assert seconds(here, 0) / seconds(pi4, 0) == pytest.approx(seconds(here, -1) / seconds(pi4, -1))
-    assert here.fingerprint == pi4.fingerprint
-    assert here.max_power_w == pi4.max_power_w
 
 
 TRIES = 2

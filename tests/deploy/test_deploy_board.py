@@ -5,20 +5,17 @@ from __future__ import annotations
 import json
 import signal
 import threading
-from pathlib import Path
 
 import pytest
 
 import deploy
 from common import command
 from envs.live.plant import live_layout
-from hw.base import Hold
+from hw.base import Applied, Hold
 from hw.boards.emulated import EmulatedBoard
 from hw.boards.linux import LinuxBoard
-from hw.device.model import DeviceModel
+from hw.emulated.clock import EmulatedClock
 from hw.session.journal import STATE_DIR
-from hw.settings.cgroup import QuotaGroup
-from hw.sysfs import Sysfs
 from tests.deploy.conftest import watch_limits
 from tests.runs import constant_policy, write_run
 
@@ -120,36 +117,34 @@ def test_dry_run_prints_each_write_and_makes_none(machine, machine_run, main, mo
     assert json.loads(lines[-1])["dry_run"] is True
 
 
-def test_emulated_board_is_driven_and_lets_the_process_go(
-    tiny, small_device, tmp_path, main, monkeypatch, capsys
-):
-    """Shares of the processor are compared: energy hangs on what else the machine does."""
-    device, allow = DeviceModel.load(small_device), QuotaGroup.allow
-    allowed: list[float] = []
+def test_emulated_board_is_driven_and_given_back(tiny, tmp_path, main, monkeypatch, capsys):
+    """Clocks are compared: time and energy hang on what else this machine does."""
+    opened: list[EmulatedBoard] = []
+    asked: set[tuple[str, int]] = set()
+    make, request = EmulatedBoard.__init__, EmulatedClock.request
 
-    def watched(self: QuotaGroup, share: float) -> None:
-        allowed.append(share)
-        allow(self, share)
+    def remember(self: EmulatedBoard, **options: object) -> None:
+        opened.append(self)
+        make(self, **options)
 
-    def run(number: int) -> dict[str, object]:
-        allowed.clear()
-        with EmulatedBoard(device, Sysfs(), journal=tmp_path) as board:
-            layout = live_layout(board, tiny, 10.0)
-        policy = constant_policy(layout, (number, 4))
-        path = write_run(tmp_path / f"emulated-run{number}", policy, small_device, tiny.path)
-        assert main(path, "--board", "emulated", "--duration", 1.5, "--json") == 0
-        return json.loads(capsys.readouterr().out.splitlines()[-1])
+    def watched(self: EmulatedClock, freq_hz: int, now_s: float) -> Applied:
+        asked.add((self.name, freq_hz))
+        return request(self, freq_hz, now_s)
 
-    monkeypatch.setattr(QuotaGroup, "allow", watched)
-    before = Path("/proc/self/cgroup").read_text()
-    lowest_hz, *_, highest_hz = device.domains["cpu"].available_hz
-    slow = run(0)
-    assert allowed == [lowest_hz / highest_hz]
-    assert run(-1)["energy_j"] > 0.0
-    assert allowed == []
-    assert Path("/proc/self/cgroup").read_text() == before
-    assert (slow["board"], slow["board_is_modelled"]) == ("tx2", True)
-    assert slow["energy_j"] > 0.0
+    with EmulatedBoard() as board:
+        layout = live_layout(board, tiny, 10.0)
+    policy = constant_policy(layout, (1, 2, 4))
+    path = write_run(tmp_path / "emulated-run", policy, "tx2", tiny.path)
+    monkeypatch.setattr(EmulatedBoard, "__init__", remember)
+    monkeypatch.setattr(EmulatedClock, "request", watched)
+    assert main(path, "--board", "emulated", "--duration", 1.0, "--json") == 0
+    document = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (document["board"], document["board_is_modelled"]) == ("emulated", True)
+    assert document["energy_j"] > 0.0
+    top = {("cpu", 1_000_000_000), ("gpu", 690_000_000)}  # of the reference runs
+    assert asked == top | {("cpu", 450_000_000), ("gpu", 340_000_000)}
+    with opened[-1].present() as state:
+        assert all(clock.is_governed for clock in state.clocks.values())
 
 
 @pytest.mark.parametrize(("on_processor", "told"), [(True, 1), (False, 0)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 
 import gymnasium
@@ -44,7 +45,7 @@ class FakeCloud:
         self.logits, self.delay_s, self.clock = logits, delay_s, clock
         self.refreshes, self.is_closed = 0, False
 
-    def infer(self, point, encoded, deadline_s):
+    def infer(self, point, encoded, deadline_s, host=nullcontext):
         if self.logits is None:
             raise CloudUnavailableError("gone")
         self.clock.sleep(self.delay_s)

@@ -63,6 +63,30 @@ def test_the_registered_environment_serves_requests_from_the_cloud(tiny, argumen
     assert len(closed) == 1
 
 
+def test_an_emulated_board_is_measured_and_prepares_its_own_pictures(tiny, arguments):
+    """It is no device: its largest power is measured, and nothing is known of it beforehand."""
+    with CloudServer(tiny, SplitRuntime(tiny)) as server:
+        cloud = f"127.0.0.1:{server.port}"
+        env = make_live("emulated", cloud=cloud, **arguments)
+        assert [axis.name for axis in env.plant.layout.axes] == ["cpu", "gpu", "route"]
+        assert env.plant.layout.board == "emulated"
+        assert 2.0 < env.plant.layout.max_power_w < 7.0
+        assert env.plant.is_modelled
+        env.reset(seed=0)
+        host_s = {}
+        for cpu in (3, 0):
+            _, _, _, _, info = env.step(np.array([cpu, 5, 0]))
+            assert info["outcome"]["fell_back"] < 1.0
+            host_s[cpu] = np.median([served.result.host_s for served in env.plant.served])
+        env.close()
+    assert 2.0 * host_s[3] < host_s[0]  # 4.5 times, if nothing else runs here
+
+
+def test_an_application_prepares_its_inputs_itself(tiny):
+    env = make_live("emulated", model=str(tiny.path), listen="127.0.0.1:0", n_steps=N_STEPS)
+    env.close()
+
+
 def test_only_a_classifier_has_labels_to_agree_with(tiny, arguments, monkeypatch):
     for measure, known in (("top-1", True), ("relative", False)):
         judged = replace(tiny, fidelity=(0.5,) * len(tiny.split_points), measure=measure)

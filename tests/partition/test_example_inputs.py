@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from partition.data import images
 from partition.data.datasets import FASHION_MNIST_FOLDER
-from partition.data.example_inputs import N_PICTURES, example_inputs
+from partition.data.example_inputs import N_PICTURES, camera_inputs, example_inputs
 from partition.errors import PartitionError
 from partition.model.runtime import SplitRuntime
 from partition.model.split_point import TensorSpec
@@ -56,6 +58,33 @@ def test_small_grey_networks_see_grey_pictures(tiny, side):
 def test_a_network_of_another_size_takes_no_fashion_pictures(tiny):
     with pytest.raises(PartitionError, match="takes no pictures of"):
         example_inputs(tiny, Path("fashion-mnist"))
+
+
+def photographs(folder):
+    for number, size in enumerate([(80, 60), (48, 90)]):
+        pixels = np.random.default_rng(number).integers(0, 256, (*size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return folder
+
+
+def test_a_cameras_pictures_are_prepared_when_they_are_asked_for(tiny, tmp_path):
+    ready = example_inputs(tiny, photographs(tmp_path))
+    decoded = camera_inputs(tiny, tmp_path)
+    assert [picture.image.size for picture in decoded] == [(60, 80), (90, 48)]
+    for (expected,), picture in zip(ready, decoded, strict=True):
+        np.testing.assert_array_equal(picture()[0], expected)
+
+
+def test_what_is_no_photograph_comes_prepared(tiny, tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((2, *tiny.input_shape[1:]), np.float32))
+    (first, _) = camera_inputs(tiny, tmp_path / "x.npy")
+    assert first[0].shape == tiny.input_shape
+
+
+def test_decoded_pictures_that_would_fill_the_memory_are_refused(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "_MAX_DECODED_BYTES", 3 * 60 * 80)
+    with pytest.raises(PartitionError, match=r"1\.png take more than .* decoded: give fewer"):
+        camera_inputs(tiny, photographs(tmp_path))
 
 
 def test_a_network_without_pictures_takes_arrays(tiny, tmp_path):

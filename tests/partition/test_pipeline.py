@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import onnx
@@ -55,7 +55,7 @@ class SlowClient:
     def check(self, point, message_bytes, deadline_s):
         """Everything is worth sending."""
 
-    def infer(self, point, encoded, deadline_s):
+    def infer(self, point, encoded, deadline_s, host=nullcontext):
         self.deadlines_s.append(deadline_s)
         time.sleep(min(deadline_s, 0.1))
         raise DeadlineExceededError("late")
@@ -147,6 +147,9 @@ class ModelledTimer:
     def fallback_s(self, route):
         return self.finish_s
 
+    def host(self):
+        return nullcontext()
+
 
 def test_the_first_run_of_a_session_says_nothing_of_the_next(tiny, image):
     built = set()
@@ -219,10 +222,56 @@ def test_the_edge_timer_wraps_head_and_fallback_tail(tiny, runtime, image):
         def fallback_s(self, route):
             return None
 
+        def host(self):
+            return nullcontext()
+
     result = SplitPipeline(tiny, runtime, edge_timer=Timer()).infer(image, Route(2), DEADLINE_S)
     assert calls == [("edge", 2), ("fallback", 2)]
     assert result.edge_s >= 0.05
     assert result.latency_s >= result.edge_s
+
+
+class HostTimer(ModelledTimer):
+    """Takes so much longer around each piece of the processor's own work."""
+
+    SLOWER_S = 0.02
+
+    def __init__(self):
+        super().__init__(None)
+        self.n_pieces = 0
+
+    @contextmanager
+    def host(self):
+        self.n_pieces += 1
+        yield
+        time.sleep(self.SLOWER_S)
+
+
+def test_the_processors_own_work_is_wrapped_and_told_apart(tiny, runtime, image, server):
+    """Preparing, encoding, packing, unpacking; neither the network nor the wait for the cloud."""
+    timer = HostTimer()
+    with CloudClient(f"127.0.0.1:{server.port}", tiny) as client:
+        client.connect()
+        pipeline = SplitPipeline(tiny, runtime, client, timer)
+        pipeline.warm_up()
+        assert timer.n_pieces == 0
+        result = pipeline.infer(lambda: (image,), Route(1), DEADLINE_S)
+    assert (result.fallback, timer.n_pieces) == (None, 4)
+    assert result.host_s >= 4 * timer.SLOWER_S
+    assert result.codec_s >= timer.SLOWER_S
+    prepared_s, packed_s = timer.SLOWER_S, 2 * timer.SLOWER_S
+    parts_s = result.edge_s + result.codec_s + result.away_s
+    assert parts_s + prepared_s + packed_s <= result.latency_s
+
+
+def test_inputs_are_prepared_within_the_deadline_of_their_request(tiny, runtime, image):
+    timer = HostTimer()
+    whole = Route(len(tiny.split_points) - 1)
+    result = SplitPipeline(tiny, runtime, None, timer).infer(lambda: (image,), whole, DEADLINE_S)
+    np.testing.assert_array_equal(result.logits, runtime.whole((image,))[0])
+    assert result.latency_s >= result.edge_s + result.host_s
+    assert result.host_s >= timer.SLOWER_S
+    assert SplitPipeline(tiny, runtime).infer(image, whole, DEADLINE_S).host_s == 0.0
 
 
 @pytest.mark.parametrize("split", [-1, 99])

@@ -1,0 +1,126 @@
+"""Work takes t(f_max) f_max / f: exactly on a virtual clock, and within 5 % for real."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import pytest
+
+from hw.boards.emulated import EmulatedBoard
+from hw.emulated.machine import CLOCKS
+from hw.errors import UnsupportedError
+
+POINTS = [(name, hz) for name, table in CLOCKS.items() for hz in table.available_hz]
+DOMAINS = {"cpu": lambda board: board.host(), "gpu": lambda board: board.pace(1e9, 1e6, 10.0)}
+
+
+def top_hz(name):
+    return CLOCKS[name].available_hz[-1]
+
+
+@pytest.mark.parametrize("work_s", [0.0001, 0.003, 0.012, 0.06])
+@pytest.mark.parametrize(("name", "hz"), POINTS)
+def test_each_clock_has_the_time_of_its_own_work(emulated, clock, work, hold, name, hz, work_s):
+    others = {other: CLOCKS[other].available_hz[1] for other in CLOCKS}
+    hold(emulated, **{**others, name: hz})
+    began_s = clock()
+    with DOMAINS[name](emulated):
+        work(work_s)
+    assert clock() - began_s == pytest.approx(work_s * top_hz(name) / hz, abs=2e-6)
+
+
+def test_a_processor_that_was_waited_for_does_not_count(emulated, clock, work, hold):
+    hold(emulated, gpu=340_000_000)
+    began_s = clock()
+    with emulated.pace(1.0, 1.0, 1.0):
+        work(0.012, wall_s=0.020)
+    assert clock() - began_s == pytest.approx(0.012 * 690 / 340, abs=2e-6)
+
+
+def test_what_takes_longer_here_than_on_the_machine_is_not_shortened(emulated, clock, work, hold):
+    hold(emulated, gpu=690_000_000)
+    began_s = clock()
+    with emulated.pace(1.0, 1.0, 1.0):
+        work(0.012, wall_s=0.020)
+    assert clock() - began_s == pytest.approx(0.020)
+
+
+def test_a_change_on_the_way_counts_from_the_end_of_its_delay(emulated, clock, work, hold):
+    hold(emulated, gpu=690_000_000)
+    began_s = clock()
+    with emulated.pace(1.0, 1.0, 1.0):
+        work(0.030)
+        emulated.apply({"gpu": 345_000_000})
+        work(0.030)
+    # 40 ms at the top, the last ten of them by the delay; the other 20 ms of work at 340 MHz.
+    assert clock() - began_s == pytest.approx(0.040 + 0.020 * 690 / 340, abs=2e-6)
+
+
+def test_delays_are_the_clocks_own(emulated, clock, hold):
+    hold(emulated, cpu=1_000_000_000, gpu=690_000_000)
+    assert emulated.apply({"cpu": 1, "gpu": 1}) == {"cpu": 220_000_000, "gpu": 150_000_000}
+    seen = {}
+    for ms in range(1, 13):
+        clock.sleep(0.001)
+        for name, domain in emulated.domains.items():
+            if domain.read_hz() == domain.available_hz[0]:
+                seen.setdefault(name, ms)
+    assert seen["cpu"] in (2, 3)  # by the rounding of a millisecond
+    assert seen["gpu"] in (10, 11)
+
+
+def test_work_that_fails_is_not_waited_for_and_leaves_the_machine_free(emulated, clock, busy):
+    before_s = clock()
+
+    def fail():
+        busy.sleep(1.0)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), emulated.host():
+        fail()
+    assert clock() == before_s
+    with emulated.host():
+        pass
+
+
+def test_one_piece_of_work_at_a_time(emulated):
+    with emulated.host(), pytest.raises(UnsupportedError, match="busy"), emulated.pace(1, 1, 1):
+        pass
+
+
+WORK_S = (0.003, 0.012, 0.060)
+REPEATS = {0.003: 5, 0.012: 3, 0.060: 1}
+LOADED = 0.02
+"""Where processor time and time differ by more at the highest clock, others have the processors."""
+
+
+def spin(work_s):
+    end_s = time.thread_time() + work_s
+    while time.thread_time() < end_s:
+        pass
+
+
+def took_s(board, work_s):
+    """Median of some, after a moment in which the clock comes into force."""
+    time.sleep(0.012)
+    seen_s = []
+    for _ in range(REPEATS[work_s]):
+        began_s = time.monotonic()
+        with board.pace(1.0, 1.0, 1.0):
+            spin(work_s)
+        seen_s.append(time.monotonic() - began_s)
+    return statistics.median(seen_s)
+
+
+def test_a_busy_loop_is_slowed_down_in_proportion():
+    with EmulatedBoard() as board:
+        for work_s in WORK_S:
+            board.apply({"gpu": top_hz("gpu")})
+            lost = took_s(board, work_s) / work_s - 1.0
+            if lost > LOADED:
+                pytest.skip(f"this machine is too loaded: {lost:.0%} of the time goes to others")
+            for hz in CLOCKS["gpu"].available_hz[:-1]:
+                board.apply({"gpu": hz})
+                expected_s = work_s * top_hz("gpu") / hz
+                assert took_s(board, work_s) == pytest.approx(expected_s, rel=0.05), (work_s, hz)
