@@ -12,8 +12,8 @@ from envs.calibration.fitting import power_form
 from envs.calibration.fitting.drift import Drift
 from envs.calibration.fitting.fit import BoardFit, Setting
 from envs.calibration.fitting.latency_form import LatencyForm, Rows
-from envs.calibration.plan import Plan, Quantity, extremes, places, relative_slopes
 from envs.calibration.fitting.power_form import FittedPower
+from envs.calibration.plan import Plan, Quantity, extremes, places, relative_slopes
 from envs.calibration.samples import NETWORK, Kind, Work
 from hw.device.latency import HostScaling
 
@@ -24,7 +24,8 @@ SHARES_OF_POWER = {
     "cpu_idle_w_per_hz3": 0.05,
     "gpu_idle_w_per_hz3": 0.05,
     "soc_w_per_emc_hz": 0.1,
-    "cpu_busy_w_per_hz3": 0.2,
+    "cpu_busy_w_per_hz3": 0.1,
+    "cpu_busy_w_per_hz": 0.1,
     "gpu_busy_w": 0.1,
     "gpu_busy_w_per_hz": 0.3,
     "soc_j_per_byte": 0.1,

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy.typing as npt
 
 from envs.calibration.samples import Kind, Piece
 from envs.live.pacer import BoardPacer
+from envs.live.requests import Inputs
 from hw.base import Board
-from partition.codec.codec import Codec
-from partition.data.array_files import Sample as Inputs
+from partition.codec.codec import Codec, Encoded
 from partition.errors import WireError
 from partition.model.folder import ModelFolder
+from partition.model.inputs import as_inputs
 from partition.model.runtime import SplitRuntime
 from partition.transport import wire
 
@@ -43,7 +47,9 @@ class NetworkRunner:
             self.kinds |= {Kind.HOST}
         self._folder, self._runtime, self._board = folder, runtime, board
         self._pacer = BoardPacer(board, folder.routes, may_raise=False)
-        self._input = inputs[0]
+        self._given = given = inputs[0]
+        x = given() if callable(given) else given
+        self._input = as_inputs(folder, x if isinstance(x, tuple) else (x,))
 
     def prepared(self, piece: Piece) -> Callable[[], object]:
         """What runs a piece once."""
@@ -75,20 +81,26 @@ class NetworkRunner:
         return run
 
     def _host(self, index: int) -> Callable[[], object]:
-        """Encoding and packing of what is sent."""
+        """Preparing the input, and encoding and packing what is sent."""
         route = self.options[index].route
         point = self._folder.split_points[route.split]
         tensors, codec = self._runtime.head(point, self._input), Codec(route.bits)
 
         def run() -> None:
+            if callable(self._given):
+                with self._board.host():
+                    self._given()
+            if point.is_output:
+                return
             with self._board.host():
                 sent = tuple(_carried(tensor, codec) for tensor in tensors)
+            with self._board.host():
                 wire.pack_request(wire.Request(self._folder.fingerprint, route.split, sent))
 
         return run
 
 
-def _carried(tensor: wire.Array, codec: Codec) -> wire.Encoded | wire.Raw:
+def _carried(tensor: npt.NDArray[Any], codec: Codec) -> Encoded | wire.Raw:
     """A tensor as the pipeline sends it; one without levels goes as it is."""
     try:
         return wire.carried(tensor, codec, None)

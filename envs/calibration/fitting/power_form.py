@@ -100,6 +100,7 @@ def terms(settable: Sequence[str], busy: Sequence[str]) -> tuple[str, ...]:
     names += ["gpu_idle_w_per_hz3"] * ("gpu" in settable)
     names += ["soc_w_per_emc_hz"] * ("emc" in settable)
     names += ["cpu_busy_w_per_hz3"] * ("cpu" in busy)
+    names += ["cpu_busy_w_per_hz"] * ("cpu" in busy and "cpu" in settable)
     names += ["gpu_busy_w"] * ("gpu" in busy)
     names += ["gpu_busy_w_per_hz"] * ("gpu" in busy and "gpu" in settable)
     names += ["soc_j_per_byte"] * bool(busy)
@@ -158,6 +159,7 @@ def _columns(load: Load, voltage: tuple[float, float], names: Sequence[str]) -> 
         "gpu_idle_w_per_hz3": hz["gpu"] ** 3 * (1.0 - load.gpu_util),
         "soc_w_per_emc_hz": hz["emc"],
         "cpu_busy_w_per_hz3": hz["cpu"] ** 3 * load.cpu_util,
+        "cpu_busy_w_per_hz": hz["cpu"] * load.cpu_util,
         "gpu_busy_w": volt * load.gpu_util,
         "gpu_busy_w_per_hz": hz["gpu"] * volt**2 * load.gpu_util,
         "soc_j_per_byte": load.traffic_bytes_per_s,
