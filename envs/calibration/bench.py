@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -97,6 +98,8 @@ class Bench:
     @property
     def window_s(self) -> float:
         """Shortest time of one measurement, s."""
+        if not self.has_power:
+            return WINDOW_S
         return max(WINDOW_S, N_WINDOWS * self._board.shortest_window_s)
 
     @property
@@ -245,9 +248,9 @@ def _median_error(times_s: Sequence[float]) -> float:
     """Relative standard error of a median."""
     if len(times_s) < 2:
         return LEAST_ERROR
-    middle_s = float(np.median(times_s))
+    middle_s = statistics.median(times_s)
     deviation_s = float(np.median(np.abs(np.array(times_s) - middle_s)))
-    return max(MEDIAN_ERROR * deviation_s / middle_s / len(times_s) ** 0.5, LEAST_ERROR)
+    return max(MEDIAN_ERROR * deviation_s / middle_s / math.sqrt(len(times_s)), LEAST_ERROR)
 
 
 def _words(point: Mapping[str, int]) -> str:

@@ -15,6 +15,7 @@ from partition.codec.codec import Codec, Encoded
 from partition.errors import WireError
 from partition.model.folder import ModelFolder
 from partition.model.inputs import as_inputs
+from partition.model.routes import RouteOption
 from partition.model.runtime import SplitRuntime
 from partition.transport import wire
 
@@ -40,7 +41,7 @@ class NetworkRunner:
         board: Board,
         inputs: Sequence[Inputs],
     ) -> None:
-        self.options = folder.routes
+        self.options: Sequence[RouteOption] = folder.routes
         self.kinds = frozenset({Kind.IDLE, Kind.HEAD, Kind.TAIL})
         # A modelled board that says nothing of such work takes this machine's time for it.
         if not board.modelled or type(board).host is not Board.host:
@@ -80,6 +81,12 @@ class NetworkRunner:
 
         return run
 
+    def sent(self, index: int) -> tuple[Encoded | wire.Raw, ...]:
+        """What crosses on a route, encoded."""
+        route = self.options[index].route
+        point = self._folder.split_points[route.split]
+        return _encoded(self._runtime.head(point, self._input), Codec(route.bits))
+
     def _host(self, index: int) -> Callable[[], object]:
         """Preparing the input, and encoding and packing what is sent."""
         route = self.options[index].route
@@ -93,11 +100,15 @@ class NetworkRunner:
             if point.is_output:
                 return
             with self._board.host():
-                sent = tuple(_carried(tensor, codec) for tensor in tensors)
+                sent = _encoded(tensors, codec)
             with self._board.host():
                 wire.pack_request(wire.Request(self._folder.fingerprint, route.split, sent))
 
         return run
+
+
+def _encoded(tensors: Sequence[npt.NDArray[Any]], codec: Codec) -> tuple[Encoded | wire.Raw, ...]:
+    return tuple(_carried(tensor, codec) for tensor in tensors)
 
 
 def _carried(tensor: npt.NDArray[Any], codec: Codec) -> Encoded | wire.Raw:
