@@ -35,6 +35,8 @@ N_TRIES = 3
 PROBE_S = 0.2
 """Of runs that only tell a latency, and of those that show a delay: drivers take up to 10 ms."""
 N_DELAYS = 5
+LEAST_APART_S, LEAST_APART = 2e-3, 0.3
+"""Of the delays, half of which lie nearer to their median, or else other programs are measured."""
 LEAST_RATIO = 1.2
 """Of the latencies at both ends of a clock; a smaller one hides the delay in noise."""
 
@@ -141,7 +143,7 @@ class Bench:
         return statistics.median(self._runs_s(run, seconds))
 
     def actuation_delay_s(self, name: str, pieces: Sequence[Piece]) -> float | None:
-        """Time until a higher point of a clock takes effect, s; None where it changes too little.
+        """Time until a higher point of a clock takes effect, s; None where that is not to be seen.
 
         Runs that begin when the clock is asked for take longer in all, by what the delay costs.
 
@@ -167,7 +169,10 @@ class Bench:
                 n_runs += 1
             lost_s = self._clock() - start_s - n_runs * fast_s
             delays_s.append(max(lost_s, 0.0) / (1.0 - fast_s / slow_s))
-        return statistics.median(delays_s)
+        delay_s = statistics.median(delays_s)
+        apart_s = statistics.median(abs(one - delay_s) for one in delays_s)
+        is_seen = apart_s <= max(LEAST_APART_S, LEAST_APART * delay_s) and delay_s < PROBE_S
+        return delay_s if is_seen else None
 
     def _measured(self, piece: Piece, point: Mapping[str, int], is_control: bool) -> Sample:
         run = self._ready(piece, point)

@@ -14,6 +14,7 @@ from envs.calibration.fitting.fit import Measured
 from envs.calibration.samples import NETWORK, NOT_SET_HZ
 from hw.base import Board
 from hw.device.governors import Governors
+from hw.device.latency import HostScaling
 from hw.device.match import KINDS
 from hw.device.model import DeviceModel, DomainModel, SensorModel
 from hw.device.runtime import Runtime
@@ -131,7 +132,7 @@ def provenance(device: DeviceModel, board: Board) -> dict[str, str]:
         "thermal": f"That of {heat}; the limit is the board's.",
         "sensor": "Step and period as the board's sensors report them.",
         "workloads": "none",
-        "host": measured,
+        "host": measured if device.host != HostScaling() else "not measured",
         "governors": f"Those of {heat}." if board.device is not None else "The kernel's usual.",
     }
 

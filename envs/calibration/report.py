@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -11,9 +11,9 @@ from envs.calibration.campaign import Campaign
 from envs.calibration.design import Design
 from envs.calibration.device_file import in_words
 from envs.calibration.fitting.confidence import Confidence
-from envs.calibration.record import PlannedPoint
-from envs.calibration.samples import Kind
+from envs.calibration.samples import Kind, Piece
 from hw.base import Board
+from partition.model.routes import RouteOption
 
 
 def errors(confidence: Confidence, board: Board) -> Iterator[str]:
@@ -45,17 +45,24 @@ def warnings(sentences: Iterable[str]) -> Iterator[str]:
     return (f"warning: {sentence}" for sentence in sentences)
 
 
-def unknown(measurement: Campaign, confidence: Confidence, bench: Bench) -> str:
+def unknown(
+    measurement: Campaign, confidence: Confidence, bench: Bench, options: Sequence[RouteOption]
+) -> str:
     """What more time would be spent on."""
     done = measurement.work
     design = Design(done, np.ones(len(done)), bench.has_power)
     chosen = design.next(confidence.fit, measurement.measured())
-    told = (_told(measurement.candidates[index]) for index in chosen)
+    told = (_told(*measurement.candidates[index], options) for index in chosen)
     return f"more minutes would go first to: {'; '.join(told)}"
 
 
-def _told(planned: PlannedPoint) -> str:
-    piece, point = planned
+def _told(piece: Piece, point: Mapping[str, int], options: Sequence[RouteOption]) -> str:
     clocks = ", ".join(f"{name} {hz / 1e6:.0f} MHz" for name, hz in point.items())
-    what = "idle" if piece.kind is Kind.IDLE else f"{piece.kind.value} of route {piece.route}"
+    name = options[piece.route].name
+    what = {
+        Kind.IDLE: "idle",
+        Kind.HEAD: f"head up to {name}",
+        Kind.TAIL: f"tail from {name}",
+        Kind.HOST: f"codec at {name}",
+    }[piece.kind]
     return f"{what} at {clocks}" if clocks else what

@@ -157,7 +157,7 @@ def _calibrated(subject: _Subject, show: Show, bench: Bench) -> Callable[[], Non
     document = device_document(device, provenance(device, board))
     told = [*report.errors(confidence, board), *report.delays(delays_s)]
     told += report.warnings(misfits(confidence, measured, record.samples, bench.available_hz))
-    told.append(report.unknown(measurement, confidence, bench))
+    told.append(report.unknown(measurement, confidence, bench, routes))
     identified, is_modelled = subject.identity, bool(board.modelled)
 
     def write() -> None:

@@ -52,7 +52,7 @@ def device_document(device: DeviceModel, provenance: Mapping[str, str]) -> dict[
         "domains": {
             name: {
                 "available_hz": list(domain.available_hz),
-                "actuation_delay_s": domain.actuation_delay_s,
+                **rounded({"actuation_delay_s": domain.actuation_delay_s}),
             }
             for name, domain in device.domains.items()
         },

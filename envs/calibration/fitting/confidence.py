@@ -91,7 +91,7 @@ class Confidence:
         setting: Setting,
         *,
         sensor_gain: float = SENSOR_GAIN,
-        n_refits: int = N_REFITS,
+        n_refits: int | None = None,
         seed: int = 0,
     ) -> Confidence:
         """Fit a board and judge the fit.
@@ -100,7 +100,7 @@ class Confidence:
             measured: the samples.
             setting: what is to be fitted.
             sensor_gain: largest relative error of the power sensor's gain.
-            n_refits: fits for the intervals.
+            n_refits: fits for the intervals; `N_REFITS` if not given.
             seed: of what is held out and drawn.
 
         Raises:
@@ -108,7 +108,9 @@ class Confidence:
         """
         rng = np.random.default_rng(seed)
         fit = fit_board(measured, setting)
-        weights = rng.exponential(size=(n_refits, len(measured)))  # the Bayesian bootstrap
+        weights = rng.exponential(
+            size=(n_refits or N_REFITS, len(measured))
+        )  # the Bayesian bootstrap
         refits = tuple(fit_board(measured, setting, row, near=fit) for row in weights)
         latency, energy = _held_out(measured, fit, rng)
         return cls(fit, refits, latency, energy, sensor_gain)

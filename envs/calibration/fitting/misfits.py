@@ -17,6 +17,8 @@ NOTHING = 0.02
 TOLERANCE = 0.03
 """Relative error of the form at one operating point that is no reason to speak."""
 SIGMAS = 3.0
+UNSTEADY = 0.15
+"""Relative difference of one point's latencies beyond which it is no drift."""
 LARGE_ERROR = 0.05
 """Mean held-out error beyond which a fit is called bad."""
 SAME_CLOCK = 0.01
@@ -37,6 +39,7 @@ def misfits(
         samples: the same as they were taken.
         available_hz: operating points of each clock that can be set, ascending.
     """
+    yield from _disturbed(measured)
     for name, points_hz in available_hz.items():
         yield from _held_elsewhere(name, samples)
         if _changes_nothing(confidence.fit, name, measured):
@@ -54,6 +57,17 @@ def misfits(
                 f"{what} is off by {held_out.mean:.0%} on average where it was not fitted: the "
                 f"model's form describes this board badly, so compare what a policy saves on it"
             )
+
+
+def _disturbed(measured: Measured) -> Iterator[str]:
+    """The control point took longer at times than any drift explains."""
+    seen_s = measured.latency_s[measured.is_control]
+    if len(seen_s) > 1 and seen_s.max() > (1.0 + UNSTEADY) * seen_s.min():
+        yield (
+            f"the same piece at the same clocks took from {1e3 * seen_s.min():.2f} to "
+            f"{1e3 * seen_s.max():.2f} ms: other programs took the processor, so end them and "
+            "measure again"
+        )
 
 
 def _held_elsewhere(name: str, samples: Sequence[Sample]) -> Iterator[str]:

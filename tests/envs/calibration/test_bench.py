@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from msgspec import structs
 
 from envs.calibration import campaign as of_campaign
 from envs.calibration.bench import Bench
@@ -134,6 +136,37 @@ def test_a_measurement_that_was_cut_goes_on(bench, tmp_path, monkeypatch):
     assert starts_s == sorted(starts_s)
     asked = [(s.piece, {n: round(hz) for n, hz in s.requested_hz.items()}) for s in again.samples]
     assert asked == again.plan[: len(asked)]
+
+
+def test_a_sample_that_was_disturbed_is_taken_once_more(bench, clock, tmp_path, monkeypatch):
+    record, measurement = campaign(bench, tmp_path / "mine.jsonl", minutes=1.0)
+    measurement.planned()
+    taken, measure = [], bench.measure
+
+    def disturbed(piece, point, **options):
+        sample = measure(piece, point, **options)
+        if len(taken) == 4:
+            sample = structs.replace(sample, latency_error=0.2)
+        taken.append(sample)
+        return sample
+
+    monkeypatch.setattr(bench, "measure", disturbed)
+    measurement.run()
+    assert len(taken) == len(record.samples) + 1
+    assert taken[4] not in record.samples
+    assert taken[5] in record.samples
+
+
+def test_a_delay_that_other_programs_hide_is_unknown(bench, clock, monkeypatch):
+    runner, waits_s = bench._runner, iter(np.random.default_rng(0).exponential(0.01, 10_000))
+    prepared = runner.prepared
+
+    def late(piece):
+        run = prepared(piece)
+        return lambda: (run(), clock.sleep(next(waits_s)))
+
+    monkeypatch.setattr(runner, "prepared", late)
+    assert bench.actuation_delay_s("gpu", [WHOLE]) is None
 
 
 def test_a_record_of_another_measurement_is_left_alone(tmp_path):

@@ -94,6 +94,15 @@ def test_a_step_that_is_not_monotone_is_named():
     assert any("from 1100 to 1300 MHz of the gpu clock latency rises" in s for s in found), found
 
 
+def test_a_machine_that_is_disturbed_is_named():
+    samples = [
+        structs.replace(s, latency_s=1.3 * s.latency_s) if s.is_control and s.began_s > 200 else s
+        for s in invented.samples(2, 120)
+    ]
+    found = list(misfits(judged(samples), Measured.of(samples, OPTIONS), samples, CLOCKS))
+    assert any("the same piece at the same clocks took from" in s for s in found), found
+
+
 def test_units_that_are_switched_off_are_named():
     def slower(done):
         return np.where(done.is_of(*NETWORK) & (done.rows.gpu_hz < GPU_HZ[2]), 2.0, 1.0)

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from envs.calibration import cloud, opening
+from envs.calibration import bench, cloud, opening
 from envs.calibration.cloud import CloudFigures
+from envs.calibration.fitting import confidence
 from envs.calibration.opening import CalibrationConfig
 from envs.calibration.run import calibrate, record_path
 from envs.errors import CalibrationError
@@ -38,7 +39,9 @@ def done(tiny, tmp_path_factory):
 
     patch = pytest.MonkeyPatch()
     patch.setattr(opening, "open_board", opened)
-    config = CalibrationConfig(board="sim", model=str(tiny.path), out=out, minutes=4.0)
+    patch.setattr(bench, "WINDOW_S", 0.25)  # short ones, for no time is lost to noise
+    patch.setattr(confidence, "N_REFITS", 10)
+    config = CalibrationConfig(board="sim", model=str(tiny.path), out=out, minutes=1.0)
     calibrate(config, lines.append, clock=clock, sleep=clock.sleep)
     patch.undo()
     return out, lines, boards[0]
@@ -47,7 +50,7 @@ def done(tiny, tmp_path_factory):
 def test_the_user_is_told_what_was_found(done):
     out, lines, _ = done
     text = "\n".join(lines)
-    assert "measurements fit into 4 minutes" in lines[0]
+    assert "measurements fit into 1 minutes" in lines[0]
     assert "latency is off by" in text
     assert "energy (modelled) is off by" in text
     assert "more minutes would go first to:" in text
