@@ -60,6 +60,22 @@ class Demand:
         return cpu_s, np.power(np.power(gpu_s, p) + np.power(emc_s, p), 1.0 / p)
 
 
+class HostScaling(Table, frozen=True):
+    """Work of the processor beside the network: pictures, codec and messages.
+
+    Attributes:
+        cpu_cycles_per_request: processor cycles of every request, 1.
+        cpu_cycles_per_byte: of every byte that is sent, 1/B.
+    """
+
+    cpu_cycles_per_request: NonNegative = 0.0
+    cpu_cycles_per_byte: NonNegative = 0.0
+
+    def cycles(self, sent_bytes: Values) -> Values:
+        """Processor cycles of a request of which so many bytes are sent."""
+        return self.cpu_cycles_per_request + self.cpu_cycles_per_byte * sent_bytes
+
+
 class NetworkScaling(Table, frozen=True):
     """Work of a network that was never measured on the device: modelled, linear in its size.
 
