@@ -1,6 +1,8 @@
 """Let a learned policy or a rule drive a board and a split network, and give the board back.
 
 python deploy.py --run results/runs/<run> [--board sim] [--cloud HOST:PORT] [--duration 20]
+python deploy.py --run results/runs/<run> --against governor|best-static|RUN2 [--minutes 20] ...
+                                          prove on the board what the policy saves
 """
 
 from __future__ import annotations
@@ -16,23 +18,27 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
+from typing import Any, Protocol
 
 import numpy as np
 
-from agents.deployed.concurrent import ConcurrentDecider
+from agents.comparison.arms import BEST_STATIC, GOVERNOR, arms, driver
+from agents.comparison.proof import Proof
+from agents.deployed.concurrent import PATIENCE_S, ConcurrentDecider
 from agents.deployed.run_folder import Decide, RunFolder
 from agents.deployed.summary import Summary, live_line
 from agents.deployed.transition_log import LARGEST_BYTES, TransitionLog
-from agents.errors import AgentError
+from agents.errors import AgentError, RunFolderError
 from envs.edge_env import EdgeSplitEnv
 from envs.errors import EnvError
 from envs.live.make import make_live
 from envs.live.plant import LivePlant
+from envs.plant import Layout
 from hw.base import Hold
 from hw.boards.registry import SIMULATED, describe_boards
 from hw.errors import HardwareError
@@ -43,10 +49,20 @@ from partition.security.link_options import add_link_options, link_security
 
 USER_ERRORS = (AgentError, EnvError, HardwareError, PartitionError)
 LINE_PERIOD_S = 1.0
-PATIENCE_S = 0.02
-"""A decision that takes longer comes a step later, rather than keep requests waiting."""
 EPISODE_STEPS = 20_000
 """A new episode forgets the queue, so that they are long; over an hour of control steps."""
+MINUTES = 20.0
+"""Of a comparison: enough to show 3 % on a board whose power scatters as an Orin Nano's does."""
+
+
+class Report(Protocol):
+    """What a command ends with."""
+
+    def text(self) -> str:
+        """For people."""
+
+    def document(self) -> dict[str, Any]:
+        """Plain values."""
 
 
 class StopRequest:
@@ -89,7 +105,11 @@ def main(argv: Sequence[str] | None = None, root: Path = Path("/")) -> int:
     logging.basicConfig(format="%(message)s")
     stop = StopRequest()
     try:
-        summary = deploy(arguments, stop, root)
+        summary: Report = (
+            deploy(arguments, stop, root)
+            if arguments.against is None
+            else prove(arguments, stop, root)
+        )
     except USER_ERRORS as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -111,11 +131,73 @@ def deploy(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Summ
         HardwareError: the board.
         PartitionError: the model, the photographs or the cloud.
     """
+    if arguments.minutes is not None or arguments.out is not None:
+        raise RunFolderError(
+            "--minutes and --out are for --against; without it, --duration says how long"
+        )
+    run, model = _run(arguments)
+    env = _open(arguments, run, model, run.policy.check_layout, EPISODE_STEPS, root)
+    try:
+        decide = run.decide_for(env, model, arguments.scenario)
+        with _log(arguments.log, run.policy.algorithm, env) as log:
+            return _control(env, run.policy.algorithm, decide, arguments.duration, stop, log)
+    finally:
+        stop.ignore()
+        env.close()
+
+
+def prove(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Report:
+    """Compare the policy with another one on the board, in turns, and close everything.
+
+    Raises:
+        AgentError: a run folder or its policy, or too little time.
+        EnvError, HardwareError, PartitionError: as of `deploy`.
+        OSError: what was found cannot be written.
+    """
+    if arguments.dry_run or arguments.duration is not None or arguments.log is not None:
+        raise RunFolderError(
+            "--against takes neither --dry-run nor --duration nor --log: nothing differs where no "
+            "clock is set, --minutes says how long it may take, and a log is of one policy"
+        )
+    run, model = _run(arguments)
+    minutes = MINUTES if arguments.minutes is None else arguments.minutes
+    both = arms(run, arguments.against, arguments.own, model, arguments.scenario)
+    proof = Proof(both, minutes, arguments.out or run.path, arguments.scenario)
+    shown = _Shown()
+
+    def accept(layout: Layout) -> None:
+        for arm in both:
+            arm.check_layout(layout)
+
+    env = _open(arguments, driver(both), model, accept, proof.length.n_steps, root)
+    try:
+        stop.can_wait = True
+        report = proof.run(env, lambda: stop.wanted, shown.line)
+    finally:
+        stop.ignore()
+        env.close()
+    proof.keep(report, shown.line)
+    return report
+
+
+def _run(arguments: argparse.Namespace) -> tuple[RunFolder, str]:
+    """The run folder, and the network that it is to run."""
     run = RunFolder.load(arguments.run, arguments.own)
     if arguments.min_on_time is not None:
         run = replace(run, policy=run.policy.constrained(arguments.min_on_time))
-    model = arguments.model or run.model
-    env = make_live(
+    return run, arguments.model or run.model
+
+
+def _open(
+    arguments: argparse.Namespace,
+    run: RunFolder,
+    model: str,
+    accept: Callable[[Layout], None],
+    n_steps: int,
+    root: Path,
+) -> EdgeSplitEnv:
+    """The board, driven as a run says, with episodes of so many steps."""
+    return make_live(
         arguments.board,
         run.device_on(arguments.board),
         model,
@@ -124,9 +206,9 @@ def deploy(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Summ
         security=link_security(arguments),
         source=arguments.source,
         listen=arguments.listen,
-        n_steps=EPISODE_STEPS,
+        n_steps=n_steps,
         max_power_w=run.policy.layout.max_power_w,
-        accept=run.policy.check_layout,
+        accept=accept,
         hold=_hold(arguments.hold, run),
         governed=run.governed(model, arguments.scenario),
         domains=run.domains(arguments.board),
@@ -134,13 +216,6 @@ def deploy(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Summ
         providers=arguments.providers,
         root=root,
     )
-    try:
-        decide = run.decide_for(env, model, arguments.scenario)
-        with _log(arguments.log, run.policy.algorithm, env) as log:
-            return _control(env, run.policy.algorithm, decide, arguments.duration, stop, log)
-    finally:
-        stop.ignore()
-        env.close()
 
 
 def _hold(wanted: str | None, run: RunFolder) -> Hold:
@@ -177,10 +252,10 @@ def _control(
     if not isinstance(plant, LivePlant):
         raise TypeError(f"deploy needs a live plant, got {type(plant).__name__}")
     summary = Summary(algorithm, plant)
-    printing = Outage("printing what happens", "the service goes on unseen")
-    _show(f"{plant.layout.model} runs on {plant.placement}", printing)
+    shown = _Shown()
+    shown.line(f"{plant.layout.model} runs on {plant.placement}")
     if plant.address is not None:
-        _show(f"answers applications at {plant.address}", printing)
+        shown.line(f"answers applications at {plant.address}")
     stop.can_wait = True
     observation, _ = env.reset(seed=0)  # draws the whole episode, which takes a second or more
     first = np.array([len(axis.values) - 1 for axis in plant.layout.axes])  # in force after a reset
@@ -196,7 +271,7 @@ def _control(
                 log.add(seen, decision.action, info, is_measured=plant.last_power.is_measured)
             if time.monotonic() - line_s >= LINE_PERIOD_S:
                 line_s = time.monotonic()
-                _show(f"{line_s - began_s:6.1f} s  {live_line(plant, info)}", printing)
+                shown.line(f"{line_s - began_s:6.1f} s  {live_line(plant, info)}")
             if truncated:
                 observation, _ = env.reset()
                 if log is not None:
@@ -204,20 +279,26 @@ def _control(
     return summary
 
 
-def _show(line: str, printing: Outage) -> None:
-    """Print a line that need not be read for requests to be answered.
+class _Shown:
+    """Prints lines that need not be read for requests to be answered."""
 
-    Raises:
-        BrokenPipeError: the reader of the output is gone.
-    """
-    try:
-        print(line, flush=True)
-    except BrokenPipeError:
-        raise
-    except OSError as error:  # a log on a full disk
-        printing.failed(error)
-    else:
-        printing.worked()
+    def __init__(self) -> None:
+        self._printing = Outage("printing what happens", "the service goes on unseen")
+
+    def line(self, line: str) -> None:
+        """Print one.
+
+        Raises:
+            BrokenPipeError: the reader of the output is gone.
+        """
+        try:
+            print(line, flush=True)
+        except BrokenPipeError:
+            raise
+        except OSError as error:  # a log on a full disk
+            self._printing.failed(error)
+        else:
+            self._printing.worked()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -276,6 +357,26 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="write each control step down for train.py --init RUN --log FILE, and keep the last "
         f"{LARGEST_BYTES // 2**20} MB",
+    )
+    parser.add_argument(
+        "--against",
+        default=None,
+        metavar=f"{GOVERNOR}|{BEST_STATIC}|RUN2",
+        help="compare with the board's own governors, the best fixed setting or another run, in "
+        "turns of seconds, until it is clear what the policy saves",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=_seconds,
+        default=None,
+        help=f"with --against: at most so long (default {MINUTES:g})",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="with --against: where its folder of results is made (the run's folder)",
     )
     parser.add_argument("--dry-run", action="store_true", help="print every write, make none")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")

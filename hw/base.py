@@ -270,9 +270,9 @@ class Board(ABC):
         """
         self.applied.clear()
         self.failed = {}
-        self._give_clocks_back()
-        self.clocks_are_given_back = True
         try:
+            self._give_clocks_back()
+            self.clocks_are_given_back = True
             yield
         finally:
             self.clocks_are_given_back = False

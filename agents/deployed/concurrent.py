@@ -19,6 +19,8 @@ from agents.errors import AgentError
 from envs.plant import Indices
 
 Decide = Callable[[NDArray[np.float32]], Indices]
+PATIENCE_S = 0.02
+"""A decision that takes longer comes a step later, rather than keep requests waiting."""
 STOP_S = 5.0
 """A thread that does not end within this time after it was told to is an error."""
 

@@ -22,7 +22,7 @@ from agents.rules import KINDS
 from common import command
 from envs.edge_env import EdgeSplitEnv
 from envs.governed.table import GovernedTable
-from envs.plant import Indices
+from envs.plant import Indices, Layout
 from envs.sim.build import build_sim_config
 from envs.sim.sim_config import SimConfig
 from hw.base import Hold
@@ -92,28 +92,33 @@ class RunFolder:
         layout = self.policy.layout
         return layout.domains if layout.board == board else None
 
-    def decide_for(self, env: EdgeSplitEnv, model: str, scenario: str) -> Decide:
+    def decide_for(
+        self, env: EdgeSplitEnv, model: str, scenario: str, layout: Layout | None = None
+    ) -> Decide:
         """Get ready for a board.
 
         Args:
             env: of the board.
             model: folder or name of the network that it runs.
             scenario: its requests, by name or file.
+            layout: of the observations and the actions; the board's if not given.
 
         Raises:
             PolicyError: what the folder held does not fit.
         """
         try:
-            decider = self.policy.decider(partial(self.known, env, model, scenario))
+            decider = self.policy.decider(partial(self.known, env, model, scenario, layout))
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise damaged(self.path, error) from None
         decider.begin(env.plant, 1)
         return one_board(decider)
 
-    def known(self, env: EdgeSplitEnv, model: str, scenario: str) -> NominalModel:
+    def known(
+        self, env: EdgeSplitEnv, model: str, scenario: str, layout: Layout | None = None
+    ) -> NominalModel:
         """What a policy may know about a board; arguments as of `decide_for`."""
-        world = self.world(model, scenario)
-        return replace(NominalModel.of(world), layout=env.plant.layout, objective=env.objective)
+        nominal = NominalModel.of(self.world(model, scenario))
+        return replace(nominal, layout=layout or env.plant.layout, objective=env.objective)
 
     def governed(self, model: str, scenario: str) -> GovernedTable | None:
         """What governors below its clocks come to; None where they are pinned."""

@@ -138,7 +138,9 @@ class VirtualCloud:
         """Time until the answer by the last estimate, s."""
         return self.link.transfer_s(message_bytes) + point.tail.flops / SERVER_FLOPS_PER_S
 
-    def infer(self, point: SplitPoint, _encoded: object, deadline_s: float) -> Reply:
+    def infer(
+        self, point: SplitPoint, _encoded: object, deadline_s: float, _host: object = None
+    ) -> Reply:
         """Answer the request that was just checked.
 
         Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,8 +115,12 @@ class LivePlant:
         self.last_power = StepPower(0.0, step_s, is_measured=False, uncertainty_w=0.0)
         self.energy_uncertainty_j = 0.0
         self.served: list[ServedRequest] = []
-        self.dropped = 0
-        self.late_s = 0.0
+        self.dropped, self.late_s = 0, 0.0
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """What tells the present time, s."""
+        return self._clock
 
     @property
     def placement(self) -> str:
@@ -125,23 +129,36 @@ class LivePlant:
 
     def reset(self, seeds: NDArray[np.uint64]) -> Readings:
         """Begin an episode at maximum clocks, as far as the board's guard allows."""
-        self._episodes = EpisodeConditions([self._scenario], seeds, self.n_steps, self.step_s)
-        self._t = 0
         self._action = np.array([[len(axis.values) - 1 for axis in self.layout.axes]])
         self._supervisor.apply(self._point(self._action[0]))
         self._supervisor.read()
-        self._latency_s, self._power_w = 0.0, 0.0
+        self._latency_s = self._power_w = self._decision_s = self._busy = 0.0
+        self._meter = ModelErrorTracker(self._board, self._folder, self.step_s, self._governed)
+        return self.renew(seeds)
+
+    def renew(self, seeds: NDArray[np.uint64]) -> Readings:
+        """Draw requests and their conditions anew; what is known of board and link stays.
+
+        Args:
+            seeds: shape (1,); the same ones draw the same requests again.
+        """
+        self._episodes = EpisodeConditions([self._scenario], seeds, self.n_steps, self.step_s)
+        self._t = 0
         self._requests.reset(seeds)
         self._step_end_s = self._asked_s = self._clock()
-        self._decision_s, self._busy = 0.0, 0.0
-        self._meter = ModelErrorTracker(self._board, self._folder, self.step_s, self._governed)
         return self.readings()
+
+    def clocks_given_back(self) -> AbstractContextManager[None]:
+        """Leave the clocks to the board's own governors within, see `Board.clocks_given_back`.
+
+        Steps set routes alone meanwhile, and nothing is learnt of the errors of the board's model.
+        """
+        return self._board.clocks_given_back()
 
     def step(self, actions: Indices) -> Outcome:
         """Set the clocks, serve what arrives during one control step, and measure."""
         began_s = self._clock()
-        self._decision_s = began_s - self._asked_s
-        self.late_s = max(began_s - self._step_end_s, 0.0)
+        self._decision_s, self.late_s = began_s - self._asked_s, max(began_s - self._step_end_s, 0)
         now = self._requests.around(self._episodes.row(self._t + 1))
         self._board.set_ambient(float(now.ambient_c[0]))
         self._supervisor.begin_window()
@@ -235,6 +252,16 @@ class LivePlant:
         return self._supervisor.clocks_in_force()
 
     @property
+    def margin_c(self) -> float:
+        """Distance to the board's temperature limit after the last step, degrees C."""
+        return self._supervisor.margin_c
+
+    @property
+    def clocks_hz(self) -> Mapping[str, int]:
+        """Clocks as last read back, Hz."""
+        return self._supervisor.point
+
+    @property
     def n_failures(self) -> Mapping[str, int]:
         """Failed attempts since the start to read or set a part of the board, by part."""
         return self._supervisor.n_failures
@@ -294,8 +321,7 @@ class LivePlant:
         return ServedRequest(result, latency_s, met_deadline, agrees)
 
     def _outcome(self, now: OperatingConditions, switched: NDArray[np.float64]) -> Outcome:
-        one = np.ones(1)
-        n = len(self.served)
+        n, one = len(self.served), np.ones(1)
         if n:
             self._latency_s = float(np.mean([s.latency_s for s in self.served]))
         n_met = sum(s.met_deadline for s in self.served)
@@ -336,8 +362,8 @@ class LivePlant:
             server_flops_per_s=self._server_flops_per_s(now),
             radio_w=now.radio_w + now.radio_w_per_bps * link.rate_bps,
         )
-        if not self.last_power.is_measured:  # nothing to compare the model with
-            return
+        if not self.last_power.is_measured or self._board.clocks_are_given_back:
+            return  # nothing to compare, or not at clocks that the model is asked about
         clocks_hz = {name: float(hz) for name, hz in self._supervisor.point.items()}
         self._meter.take(
             results, route, clocks_hz, around, self._power_w, self.last_duration_s, now

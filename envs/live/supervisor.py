@@ -151,7 +151,13 @@ class BoardSupervisor:
         return StepPower(self._power_w, duration_s, is_measured=False, uncertainty_w=self._power_w)
 
     def apply(self, wanted: OperatingPoint) -> None:
-        """Ask for clocks; for low ones at most where power has been unknown for long."""
+        """Ask for clocks; for low ones at most where power has been unknown for long.
+
+        For none while the board's own governors have them.
+        """
+        if self._board.clocks_are_given_back:
+            self._requested, self._unset = {}, frozenset()
+            return
         self._requested = dict(wanted)
         try:
             self._board.apply({name: self._allowed_hz(name, hz) for name, hz in wanted.items()})

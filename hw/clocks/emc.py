@@ -266,6 +266,7 @@ class CappedEmc(EmcDomain):
         """Begin anew: what was set here has been put back."""
         super().forget()
         self._written_hz = None
+        self._power_mode = self._context.power_modes.current() or self._power_mode
 
     def _write(self, target_hz: int) -> None:
         if self._written_hz is None:

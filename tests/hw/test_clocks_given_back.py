@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from hw.base import Hold
+from hw.base import Cause, Hold
 from hw.boards.device_view import DeviceView
 from hw.boards.linux import LinuxBoard
 from hw.boards.sim import SimBoard
@@ -165,3 +165,20 @@ def test_a_modelled_boards_governors_run_uncapped_within(tx2, clock, is_governed
         top = {name: domain.available_hz[-1] for name, domain in board.domains.items()}
         assert read_point(board) == top
         assert board.apply(slow) == slow
+
+
+@pytest.mark.parametrize("name", ["jetson-orin-nx", "jetson-xavier-nx"])
+def test_a_mode_chosen_within_is_no_rival_afterwards_and_stays(machine, open_linux, name):
+    kernel = (sysfs := machine(name)).kernel
+    board = open_linux(sysfs, Hold.CAP)
+    board.apply(lowest(board))
+    with board.clocks_given_back():
+        kernel.devices["nvpmodel"].switch_power_mode(1)
+        chosen = kernel.snapshot()
+    for _ in range(3):
+        kernel.sleep(LATER_S)
+        board.apply(lowest(board))
+        found = {applied.cause for applied in board.applied.values()}
+        assert found <= {None, Cause.OFFLINE, Cause.FIRMWARE}
+    board.close()
+    assert kernel.snapshot() == chosen

@@ -172,3 +172,15 @@ def test_another_network_is_modelled_by_its_operations(board, data):
     made.runs(0.02 * flops, 1e6, 10)
     assert made.evidence["latency"].startswith("modelled, the network that runs has 0.02 times")
     assert made.evidence["power and energy"].startswith("fitted")
+
+
+@pytest.mark.parametrize("network", ["vgg19_N2", "xception_200px"])
+def test_governors_move_within_the_measured_points(board, network):
+    replayed = board(network)
+    replayed.apply({name: domain.available_hz[0] for name, domain in replayed.domains.items()})
+    with replayed.clocks_given_back():
+        for _ in range(3):
+            with replayed.pace(replayed.table.flops, 0.0, 0.0):
+                pass
+        for name, domain in replayed.domains.items():
+            assert domain.read_hz() in replayed.table.axes[name]
