@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 
+import deploy
 import train
 from agents.deciders.static import Random
 from agents.deployed.run_folder import RunFolder
@@ -267,12 +268,20 @@ def test_the_command_learns_on_a_board(opened, config, tmp_path, capsys, monkeyp
     assert "is finished" in capsys.readouterr().err
 
 
-def test_learning_from_an_applications_requests_in_real_time(config, tmp_path, monkeypatch):
-    """No request comes in these four seconds, which is no reason to stop."""
+def test_what_was_learned_on_the_emulated_board_drives_it(
+    config, tmp_path, monkeypatch, capsys, kept_signals
+):
+    """In real time; no request of an application comes, which is no reason to stop."""
     monkeypatch.setattr(comparison, "BLOCK_STEPS", 3)
     monkeypatch.setattr(comparison, "N_BLOCKS", 1)
-    listening = replace(config, board="sim", listen="127.0.0.1:0", n_steps=8)
-    said = learn(listening, tmp_path / "run")
-    assert "cost" in said
-    assert json.loads((tmp_path / "run" / "machine.json").read_text())["runs_on"]
-    assert RunFolder.load(tmp_path / "run").policy.layout.model == "tiny-cnn"
+    out = tmp_path / "run"
+    where = ["--board", "emulated", "--listen", "127.0.0.1:0"]
+    what = ["--from-scratch", "--algo", "sac", "--model", config.simulation.model]
+    assert train.main([*where, *what, "--total-timesteps", "8", "--out", str(out)]) == 0
+    assert json.loads((out / "machine.json").read_text())["runs_on"]
+    found = RunFolder.load(out)
+    assert (found.policy.layout.board, found.policy.layout.domains) == ("emulated", ("cpu", "gpu"))
+    capsys.readouterr()
+    model = ["--model", config.simulation.model]
+    assert deploy.main(["--run", str(out), *where, *model, "--duration", "1"]) == 0
+    assert "no request was served" in capsys.readouterr().out
