@@ -1,7 +1,7 @@
 """SAC and PPO of Stable-Baselines3 on a live board: `python -m examples.live`, two minutes.
 
 A real network under real requests, four steps a second; `board="sim"` models clocks and power,
-"emulated" slows this machine down, "linux" drives its own clocks, and `cloud="HOST:PORT"` adds a
+"emulated" plays an invented machine, "linux" drives its own clocks, and `cloud="HOST:PORT"` adds a
 server. TensorBoard (`--logdir results/runs/my-live`) shows clocks, watts, cut and requests in time
 meanwhile. So few steps show that everything fits together: docs/deciders.md has what learns.
 """

@@ -14,14 +14,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from agents.training.run import open_or_prepare
 from benchmarks.live.link import exact_link
 from benchmarks.live.rows import Rows
 from benchmarks.page import write_page
-from benchmarks.testbed_curve.arms import ARMS, Arm, Bench
+from benchmarks.testbed_curve.arms import AFTERWARDS, ARMS, Arm, Bench, Course
 from benchmarks.testbed_curve.page import page
 from benchmarks.testbed_curve.task import (
     DEVICE,
@@ -39,25 +42,25 @@ from envs.errors import EnvError
 
 VIRTUAL, EMULATED = "virtual", "emulated"
 SEEDS = {VIRTUAL: 5, EMULATED: 2}
-COLUMNS, KEY = ("board", "arm", "seed", "costs", "hits"), ("board", "arm", "seed")
+KEY = ("board", "arm", "seed")
+COLUMNS = (*KEY, "costs", "hits", "afterwards")
 _WORK = Path("results/runs/testbed-curve")
 """What is learned in simulation, and what is not kept."""
 
 
-def run_virtual(bench: Bench, arm: Arm, seed: int) -> tuple[Floats, Floats]:
-    """Costs and shares in time by the minute of one run on the virtual board."""
+def run_virtual(bench: Bench, arm: Arm, seed: int) -> Course:
+    """One run on the virtual board."""
     folder = open_or_prepare(bench.model)
     env = virtual_env(bench.world, folder, seed)
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            bench.run(arm, env, seed, Path(scratch))
+            return bench.run(arm, env, seed, Path(scratch))
         finally:
             env.close()
-    return env.minutes(arm.minutes)
 
 
-def run_emulated(device: Path, work: Path, arm: Arm, seed: int) -> tuple[Floats, Floats]:
-    """The same of one run on the emulated board, in real time.
+def run_emulated(device: Path, work: Path, arm: Arm, seed: int) -> Course:
+    """One run on the emulated board, in real time.
 
     Raises:
         EnvError: the run failed.
@@ -72,16 +75,16 @@ def run_emulated(device: Path, work: Path, arm: Arm, seed: int) -> tuple[Floats,
                 model=NETWORK,
                 folder=work,
             ).simulated(arm.algorithm, seed)
-        turns = round((arm.minutes + 10) * 60.0 / EVERY_S)
+        turns = round((arm.minutes + AFTERWARDS + 10) * 60.0 / EVERY_S)
         link.follow([(RATES_BPS[turn % len(RATES_BPS)], EVERY_S) for turn in range(turns)])
         options = ("--device", device, "--cloud", address, "--seed", seed)
         folders = ("--folder", work, "--scratch", scratch)
         process = link.edge("benchmarks.testbed_curve.real", arm.name, *options, *folders)
-        printed, errors = process.communicate(timeout=(arm.minutes + 20) * 60.0)
+        printed, errors = process.communicate(timeout=(arm.minutes + AFTERWARDS + 20) * 60.0)
     if process.returncode:
         raise EnvError(f"{arm.name} on the emulated board failed: {errors[-500:]}")
     found = json.loads(printed.splitlines()[-1])
-    return found["costs"], found["hits"]
+    return Course(**{name: np.array(values) for name, values in found.items()})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -117,12 +120,12 @@ def _measure(arguments: argparse.Namespace) -> str:
                 continue
             began_s = time.monotonic()
             if arguments.board == VIRTUAL:
-                costs, hits = run_virtual(bench, arm, seed)
+                course = run_virtual(bench, arm, seed)
             else:
                 work = _WORK / EMULATED
                 work.mkdir(exist_ok=True)
-                costs, hits = run_emulated(arguments.device, work, arm, seed)
-            rows.add({**key, "costs": _text(costs), "hits": _text(hits)})
+                course = run_emulated(arguments.device, work, arm, seed)
+            rows.add(key | {name: _text(values) for name, values in asdict(course).items()})
             print(f"{arm.name}, seed {seed}: {time.monotonic() - began_s:.0f} s", flush=True)
     return page(rows.rows, gain(world), arguments.out)
 

@@ -18,12 +18,30 @@ from agents.training.checkpoints import AGENT_WEIGHTS
 from agents.training.run import TrainConfig, is_finished, run
 from benchmarks.testbed_curve.recorded import STEPS_PER_MINUTE, RecordedEnv
 from benchmarks.testbed_curve.task import best_action
+from envs.arrays import Floats
 from envs.sim.sim_config import SimConfig
 
 ALGORITHMS = ("sac", "ppo")
 BEST_STATIC = "best-static"
 MINUTES = {"scratch": 60, "warm": 30, "fit": 10, BEST_STATIC: 10}
 """On the board, by how it is learned."""
+AFTERWARDS = 5
+"""Minutes of what was learned, without exploration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What came of a run.
+
+    Attributes:
+        costs: of a step, mean of each minute while it learned.
+        hits: share of requests in time in each.
+        afterwards: costs of a step in the minutes after that, without exploration.
+    """
+
+    costs: Floats
+    hits: Floats
+    afterwards: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,34 +109,45 @@ class Bench:
             run(config, out, is_judged=False)
         return RunFolder.load(out)
 
-    def run(self, arm: Arm, env: RecordedEnv, seed: int, scratch_dir: Path) -> None:
-        """Run an arm on a board for its minutes."""
+    def run(self, arm: Arm, env: RecordedEnv, seed: int, scratch_dir: Path) -> Course:
+        """Run an arm on a board for its minutes, and what came of it for some more."""
         n_steps = arm.minutes * STEPS_PER_MINUTE
+        learned: Decider
         if arm.way == BEST_STATIC:
-            _drive(env, best_action(self.world), n_steps, seed)
+            learned = best_action(self.world)
+            _drive(env, learned, n_steps, seed)
         elif arm.way == "scratch":
             recipe = live_recipe(arm.algorithm, n_steps, {})
-            scratch.learn(env, arm.algorithm, recipe, scratch_dir, n_steps, seed)
+            learned, _ = scratch.learn(env, arm.algorithm, recipe, scratch_dir, n_steps, seed)
         else:
-            self._from_simulation(arm, env, seed, scratch_dir, n_steps)
+            learned = self._from_simulation(arm, env, seed, scratch_dir, n_steps)
+        costs, hits = env.minutes(arm.minutes)
+        env.forget()
+        _drive(env, learned, AFTERWARDS * STEPS_PER_MINUTE, seed + 1)
+        return Course(costs, hits, env.minutes(AFTERWARDS)[0])
 
     def _from_simulation(
         self, arm: Arm, env: RecordedEnv, seed: int, scratch_dir: Path, n_steps: int
-    ) -> None:
+    ) -> FrozenPolicy:
         source = self.simulated(arm.algorithm, seed)
         policy = source.policy
         if not isinstance(policy, FrozenPolicy):
             raise TypeError(f"{arm.algorithm} left no network")
         if arm.way == "fit":
             _drive(env, policy, n_steps, seed)
-        elif scores_axes(policy):
+            return policy
+        place = LivePlace(
+            board="sim", scenario=str(self.scenario), cloud=None, n_steps=n_steps, seed=seed
+        )
+        weights = source.path / AGENT_WEIGHTS
+        tuned = (
             tune(env, self.world, policy, scratch_dir, n_steps, seed)
-        else:
-            place = LivePlace(
-                board="sim", scenario=str(self.scenario), cloud=None, n_steps=n_steps, seed=seed
-            )
-            weights = source.path / AGENT_WEIGHTS
-            go_on_learning(env, self.world, policy, weights, scratch_dir, place)
+            if scores_axes(policy)
+            else go_on_learning(env, self.world, policy, weights, scratch_dir, place)
+        )
+        if not isinstance(tuned, FrozenPolicy):
+            raise TypeError(f"{arm.algorithm} left no network")
+        return tuned
 
 
 def _drive(env: RecordedEnv, decider: Decider, n_steps: int, seed: int) -> None:

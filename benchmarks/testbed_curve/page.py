@@ -12,7 +12,7 @@ from agents.evaluation.palette import BLUE, LEARNED, MUTED
 from agents.evaluation.plots import save
 from benchmarks.live.rows import Row
 from benchmarks.page import machine, markdown
-from benchmarks.testbed_curve.arms import ALGORITHMS, ARMS, BEST_STATIC, MINUTES, Arm
+from benchmarks.testbed_curve.arms import AFTERWARDS, ALGORITHMS, ARMS, BEST_STATIC, MINUTES, Arm
 from benchmarks.testbed_curve.task import DEVICE, EVERY_S, NETWORK, RATES_BPS
 from envs.arrays import Floats
 
@@ -24,10 +24,10 @@ _LINES = {"scratch": "-", "warm": "--", "fit": ":"}
 PICTURE = "testbed-curve.png"
 
 
-def costs_of(rows: Iterable[Row], board: str, arm: Arm) -> Floats:
-    """Cost of a step in each minute, shape (n_seeds, n_minutes)."""
+def costs_of(rows: Iterable[Row], board: str, arm: Arm, column: str = "costs") -> Floats:
+    """Cost of a step in each minute, while it learned or afterwards, shape (n_seeds, n_minutes)."""
     mine = [row for row in rows if (row["board"], row["arm"]) == (board, arm.name)]
-    return np.array([[float(cost) for cost in row["costs"].split()] for row in mine])
+    return np.array([[float(cost) for cost in row[column].split()] for row in mine])
 
 
 def better_after(costs: Floats, static: float) -> int | None:
@@ -60,7 +60,8 @@ the best fixed action. `virtual`: a {DEVICE} whose time passes only when it is w
 environment, plant and pipeline of a live board; it computes and draws otherwise than its device
 file says, by factors that differ from seed to seed. `emulated`: in real time. Cost is that of the
 steps while it learns, exploration included. "better after": minutes until {TRAILING} in a row cost
-less than the best fixed action of the device file did on these boards, in the mean.
+less than the best fixed action of the device file did on these boards, in the mean. "afterwards":
+{AFTERWARDS} minutes of what was learned, without exploration.
 
 {tables}
 
@@ -74,7 +75,8 @@ Machine:
 
 def _table(rows: Sequence[Row], board: str) -> str:
     static = costs_of(rows, board, Arm("", BEST_STATIC))
-    lines = [["learned", "runs", "first minute", "last three", "better after (min)", "bar"]]
+    head = ["learned", "runs", "first minute", "last three", "afterwards", "better after (min)"]
+    lines = [[*head, "bar (min)"]]
     for arm in ARMS:
         costs = costs_of(rows, board, arm)
         if not len(costs):
@@ -82,7 +84,9 @@ def _table(rows: Sequence[Row], board: str) -> str:
         after = [better_after(one, float(static.mean())) for one in costs] if len(static) else []
         found = ", ".join("never" if minute is None else str(minute) for minute in after)
         bar = f"{BARS[arm.way]}" if arm.way in BARS else "-"
-        cells = (f"{costs[:, 0].mean():.3f}", f"{costs[:, -TRAILING:].mean():.3f}")
+        later = costs_of(rows, board, arm, "afterwards")
+        means = (costs[:, 0], costs[:, -TRAILING:], later)
+        cells = [f"{values.mean():.3f}" for values in means]
         is_static = arm.way == BEST_STATIC
         lines.append([arm.name, str(len(costs)), *cells, "-" if is_static else found, bar])
     return markdown(lines)

@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from agents.testbed.place import LivePlace
@@ -65,11 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     env = RecordedEnv(live.plant, live.objective)
     try:
-        bench.run(arm, env, arguments.seed, arguments.scratch)
+        course = bench.run(arm, env, arguments.seed, arguments.scratch)
     finally:
         env.close()
-    costs, hits = env.minutes(arm.minutes)
-    print(json.dumps({"costs": costs.tolist(), "hits": hits.tolist()}))
+    print(json.dumps({name: values.tolist() for name, values in asdict(course).items()}))
     return 0
 
 

@@ -20,6 +20,10 @@ class RecordedEnv(EdgeSplitEnv):
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         """As `EdgeSplitEnv`."""
         super().__init__(*arguments, **keywords)
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin to keep anew."""
         self._costs: list[float] = []
         self._hits: list[float] = []
 

@@ -38,6 +38,7 @@ def brief(monkeypatch):
     for module in (recorded, arms):
         monkeypatch.setattr(module, "STEPS_PER_MINUTE", 4)
     monkeypatch.setattr(arms, "MINUTES", dict.fromkeys(arms.MINUTES, 2))
+    monkeypatch.setattr(arms, "AFTERWARDS", 1)
     monkeypatch.setattr(arms, "simulated_scenarios", lambda name: (name,))
     monkeypatch.setattr(comparison, "BLOCK_STEPS", 2)
     monkeypatch.setattr(comparison, "N_BLOCKS", 1)
@@ -101,9 +102,10 @@ def test_a_virtual_board_is_the_simulators_but_for_what_is_unlike(bench, tiny):
 @pytest.mark.usefixtures("brief")
 @pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
 def test_every_arm_runs_for_its_minutes(bench, arm):
-    costs, hits = command.run_virtual(bench, arm, 1)
-    assert len(costs) == len(hits) == 2
-    assert (np.array(costs) > 0.0).all()
+    course = command.run_virtual(bench, arm, 1)
+    assert (len(course.costs), len(course.hits), len(course.afterwards)) == (2, 2, 1)
+    assert (course.costs > 0.0).all()
+    assert (course.afterwards > 0.0).all()
 
 
 @pytest.mark.usefixtures("brief")
@@ -112,7 +114,7 @@ def test_an_arm_runs_in_real_time_too(bench, tiny, tmp_path, capsys):
     options += ["--folder", str(tmp_path / "work"), "--scratch", str(tmp_path / "scratch")]
     assert real.main(["best-static", *options]) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert len(found["costs"]) == len(found["hits"]) == 2
+    assert [len(found[name]) for name in ("costs", "hits", "afterwards")] == [2, 2, 1]
 
 
 def test_a_policy_is_better_when_three_minutes_are():
@@ -122,14 +124,14 @@ def test_a_policy_is_better_when_three_minutes_are():
 
 
 def test_the_page_has_what_was_measured(tmp_path):
-    names = ("board", "arm", "seed", "costs", "hits")
-    rows = [
-        dict(zip(names, ("virtual", "best-static", "1", "1.0 1.0 1.0", "1 1 1"), strict=True)),
-        dict(zip(names, ("virtual", "sac warm", "1", "0.9 0.9 0.9", "1 1 1"), strict=True)),
-        dict(zip(names, ("virtual", "sac warm", "2", "1.1 1.1 1.1", "1 1 1"), strict=True)),
-    ]
+    runs = (
+        ("virtual", "best-static", "1", "1.0 1.0 1.0", "1 1 1", "1.0"),
+        ("virtual", "sac warm", "1", "0.9 0.9 0.9", "1 1 1", "0.8"),
+        ("virtual", "sac warm", "2", "1.1 1.1 1.1", "1 1 1", "1.0"),
+    )
+    rows = [dict(zip(command.COLUMNS, run, strict=True)) for run in runs]
     text = page(rows, 0.111, tmp_path)
-    assert "| sac warm | 2 | 1.000 | 1.000 | 3, never | 10 |" in text
+    assert "| sac warm | 2 | 1.000 | 1.000 | 0.900 | 3, never | 10 |" in text
     assert "11.1 % less" in text
     assert (tmp_path / "testbed-curve.png").is_file()
     assert costs_of(rows, "virtual", Arm("sac", "warm")).shape == (2, 3)
