@@ -38,8 +38,8 @@ _ON_POLICY: dict[str, Any] = {
 """An update every 16 s; of so few steps none is to be thrown away after one pass."""
 _ENTROPY = 0.01
 """Of `ppo`. On the virtual board of `benchmarks.testbed_curve` the last three of ten minutes cost
-0.962 a step with 0.05, which is for many boards, 0.926 with 0.01 and 0.944 with 0.003 (one seed; the
-best fixed action 0.90)."""
+0.962 a step with 0.05, which is for many boards, 0.926 with 0.01 and 0.944 with 0.003 (one seed;
+the best fixed action 0.90)."""
 _OFF_POLICY: dict[str, Any] = {
     "learning_rate": 1e-3,
     "batch_size": 128,

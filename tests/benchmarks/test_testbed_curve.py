@@ -13,7 +13,7 @@ from agents.testbed import tune as tuning
 from agents.training import callbacks, validation
 from benchmarks.testbed_curve import __main__ as command
 from benchmarks.testbed_curve import arms, real, recorded, task
-from benchmarks.testbed_curve.arms import ARMS, Arm, Bench
+from benchmarks.testbed_curve.arms import ARMS, Arm, Bench, Course
 from benchmarks.testbed_curve.page import better_after, costs_of, page
 from benchmarks.testbed_curve.virtual import VirtualClock, VirtualCloud, virtual_env
 from partition.errors import DeadlineExceededError
@@ -135,3 +135,25 @@ def test_the_page_has_what_was_measured(tmp_path):
     assert "11.1 % less" in text
     assert (tmp_path / "testbed-curve.png").is_file()
     assert costs_of(rows, "virtual", Arm("sac", "warm")).shape == (2, 3)
+
+
+def test_a_curve_that_was_interrupted_goes_on_run_by_run(tmp_path, monkeypatch, bench):
+    monkeypatch.setattr(command, "_WORK", tmp_path / "work")
+    monkeypatch.setattr(command, "world_of", lambda _: bench.world)
+    monkeypatch.setattr(command, "gain", lambda _: 0.111)
+    done = []
+
+    def ran(_bench, arm, seed):
+        if len(done) == 3:
+            done.append(None)
+            raise KeyboardInterrupt
+        done.append((arm.name, seed))
+        return Course(np.ones(arm.minutes), np.ones(arm.minutes), np.ones(5))
+
+    monkeypatch.setattr(command, "run_virtual", ran)
+    options = ["--out", str(tmp_path / "out"), "--seeds", "1"]
+    with pytest.raises(KeyboardInterrupt):
+        command.main(options)
+    assert command.main(options) == 0
+    assert [run for run in done if run] == [(arm.name, 1) for arm in ARMS]
+    assert "11.1 % less" in (tmp_path / "out" / "testbed-curve.md").read_text()
