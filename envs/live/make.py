@@ -22,7 +22,7 @@ from envs.objective import Objective
 from envs.plant import Layout
 from envs.scenarios.scenario import Scenario
 from hw.base import Board, Hold
-from hw.boards.registry import SIMULATED, open_board
+from hw.boards.registry import SIMULATED, is_machine, open_board
 from hw.errors import FrequencyRejectedError, HardwareError, SensorReadError
 from partition.data.example_inputs import camera_inputs, example_inputs
 from partition.edge.client import CloudClient
@@ -235,9 +235,10 @@ def _warn_of_a_slow_machine(board: Board, full_speed_s: float) -> None:
         logger.warning(
             "this machine is too slow to play board %s: at its highest clocks an inference takes "
             "%.0f ms here, longer than modelled, so that latencies and requests in time are this "
-            "machine's; end other programs, or take a slower --device",
+            "machine's; end other programs%s",
             board.device.name if board.device else board.name,
             1e3 * full_speed_s,
+            "" if is_machine(board.name) else ", or take a slower --device",
         )
 
 

@@ -321,7 +321,7 @@ class LivePlant:
     def _observe(self, now: OperatingConditions, route: int) -> None:
         """Compare what was served with what the board's model expects."""
         results = [s.result for s in self.served]
-        self._busy = min(sum(r.edge_s for r in results) / self.last_duration_s, 1.0)
+        self._busy = min(sum(r.edge_s + r.host_s for r in results) / self.last_duration_s, 1.0)
         link, one = self._cloud.estimate, np.ones(1)
         around = Link(
             rate_bps=one * link.rate_bps,

@@ -88,6 +88,11 @@ class DeviceView(Board):
         """Run work of the processor as fast as the machine does."""
         return self._machine.host()
 
+    @property
+    def too_slow_share(self) -> float:
+        """Share of the work that took longer than on an emulated machine."""
+        return self._machine.too_slow_share
+
     def set_ambient(self, ambient_c: float) -> None:
         """Set the temperature around an emulated machine, degrees C."""
         self._machine.set_ambient(ambient_c)

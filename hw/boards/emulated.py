@@ -4,7 +4,8 @@ A piece of work runs here at full speed. The processor time that it took is the 
 asked for it waits until the emulated clock has done as much. So each piece takes as much longer as
 its clock is lower, and what this machine loses to other programs is made up for, except where it
 loses more than that. With several threads per inference the time of the calling one counts, which
-waits for the others by spinning.
+waits for the others by spinning. What a GPU of this machine computes is not seen: the network has
+to run on the processor.
 
 Two clocks run two kinds of work: "gpu" the pieces of the network, "cpu" what surrounds them
 (pictures, codec, messages). The machine models no board, and its power is invented.
@@ -19,10 +20,12 @@ from contextlib import AbstractContextManager, contextmanager
 
 from hw.base import Applied, Board, EnergyReading
 from hw.boards.guard import ThermalGuard
+from hw.boards.sim import LEAST_S, TOO_SLOW
 from hw.emulated.clock import EmulatedClock
 from hw.emulated.machine import CLOCKS, HEAT, HOST, NETWORK
 from hw.emulated.sensor import PowerMonitor
-from hw.emulated.state import MachineState, Work
+from hw.emulated.state import SHORTEST_STEP_S, MachineState, Work
+from hw.emulated.waking import WakingDelay
 from hw.errors import SensorReadError, UnsupportedError
 from hw.sensors.energy_meter import READINGS_PER_WINDOW, check_duration
 
@@ -88,6 +91,8 @@ class EmulatedBoard(Board):
         self._clock, self._sleep, self._busy_clock = clock, sleep, busy_clock
         self._lock = threading.RLock()
         self._state = MachineState(clock(), ambient_c=ambient_c, seed=seed, caps_only=caps_only)
+        self._waking = WakingDelay()
+        self._n_works = self._n_slow = 0
         self._window: tuple[float, float] | None = None
 
     @property
@@ -159,36 +164,47 @@ class EmulatedBoard(Board):
                     "other"
                 )
             state.work = work
+            work_began_s = state.now_s
         try:
             began_s = self._busy_clock()
             yield work
             needed_s = self._busy_clock() - began_s
             with self.present():
                 work.needed_s = needed_s
-            while (left_s := self._left_s(work)) > 0.0:
-                self._sleep(left_s)
+            self._finish(work, work_began_s)
         finally:
             with self.present() as state:
                 state.work = None
 
-    def _left_s(self, work: Work) -> float:
-        """Time to sleep before looking again whether the work is done; 0 once it is."""
-        with self.present() as state:
-            return 0.0 if work.is_done else min(state.until_progress_s(work), LONGEST_SLEEP_S)
+    @property
+    def too_slow_share(self) -> float:
+        """Share of the work that took longer than on the machine, for other programs ran."""
+        return self._n_slow / max(self._n_works, 1)
+
+    def _finish(self, work: Work, began_s: float) -> None:
+        """Wait until the machine has done as much, and count work that it has done long before."""
+        has_slept = False
+        while True:
+            with self.present() as state:
+                left_s, event_s = state.until_done_s(work), state.until_event_s()
+                took_s = state.now_s - began_s
+            if left_s <= 0.5 * self._waking.usual_s:
+                break
+            has_slept = True
+            wait_s = max(left_s - self._waking.usual_s, SHORTEST_STEP_S)
+            self._sleep(min(wait_s, max(event_s, SHORTEST_STEP_S), LONGEST_SLEEP_S))
+        if has_slept:
+            self._waking.seen(-left_s)
+        self._n_works += 1
+        self._n_slow += took_s > TOO_SLOW * (took_s + left_s) + LEAST_S
 
     def set_ambient(self, ambient_c: float) -> None:
         """Set the temperature around the machine, degrees C."""
         with self.present() as state:
             state.ambient_c = ambient_c
 
-    @contextmanager
-    def clocks_given_back(self) -> Iterator[None]:
-        """Leave the clocks to the machine within, as before it was opened; sensors go on."""
-        self._give_back()
-        yield
-
-    def _give_back(self) -> None:
-        self.applied.clear()
+    def _give_clocks_back(self) -> None:
+        """Leave them to their governors, which go on afterwards until the next request."""
         with self.present() as state:
             for clock in state.clocks.values():
                 clock.give_back()
@@ -198,7 +214,7 @@ class EmulatedBoard(Board):
 
     def _release(self) -> None:
         self._window = None
-        self._give_back()
+        self._give_clocks_back()
 
 
 class _EmulatedDomain:

@@ -11,7 +11,7 @@ POD_SCALING = "nvhost_podgov"
 SIMPLE_ONDEMAND = "simple_ondemand"
 FOLLOWS_GPU = "follows-gpu"
 
-Device = Literal["nvhost_podgov", "simple_ondemand"]
+Device = Literal["nvhost_podgov", "simple_ondemand", "schedutil"]
 Memory = Literal["follows-gpu", "simple_ondemand"]
 
 
@@ -20,7 +20,7 @@ class Governors(Table, frozen=True):
 
     Attributes:
         cpu: of the CPU.
-        gpu: of the GPU.
+        gpu: of the GPU; schedutil only of the emulated board.
         emc: of the memory.
     """
 

@@ -85,23 +85,26 @@ class MachineState:
         drift = self._drift.factor(self.now_s)
         return drift * self._table.power_w(cpu_hz, gpu_hz, self.activity)
 
-    def until_progress_s(self, work: Work) -> float:
-        """Time until some work is done, or the speed at which it goes may change, s."""
-        clock = self.clocks[work.domain]
-        rest_s = (work.needed_s - work.done_s) / clock.speed
-        return max(min(rest_s, clock.until_event_s(self.now_s)), SHORTEST_STEP_S)
+    def until_done_s(self, work: Work) -> float:
+        """Time until some work is done at the clock in force, s; negative since it is."""
+        return (work.needed_s - work.done_s) / self.clocks[work.domain].speed
+
+    def until_event_s(self) -> float:
+        """Time until a clock may change by itself, s."""
+        return min(clock.until_event_s(self.now_s) for clock in self.clocks.values())
 
     def advance(self, until_s: float) -> None:
         """Integrate to a time."""
         while self.now_s < until_s:
-            end_s = min(self.now_s + max(self._until_event_s(), SHORTEST_STEP_S), until_s)
+            end_s = min(self.now_s + max(self._until_change_s(), SHORTEST_STEP_S), until_s)
             self._step(end_s - self.now_s, end_s)
 
-    def _until_event_s(self) -> float:
-        waits_s = [clock.until_event_s(self.now_s) for clock in self.clocks.values()]
+    def _until_change_s(self) -> float:
+        """Time for which power and speed stay as they are, s."""
+        wait_s = min(self.until_event_s(), self.monitor.until_reading_s(self.now_s))
         if self.work is not None and not self.work.is_done:
-            waits_s.append(self.until_progress_s(self.work))
-        return min(self.monitor.until_reading_s(self.now_s), *waits_s)
+            wait_s = min(wait_s, self.until_done_s(self.work))
+        return wait_s
 
     def _step(self, dt_s: float, end_s: float) -> None:
         power_w, work = self.power_w, self.work
@@ -112,9 +115,10 @@ class MachineState:
             work.done_s += dt_s * self.clocks[work.domain].speed
         fast_c, slow_c = HEAT.step(*self._nodes_c, power_w, dt_s)
         self._nodes_c = float(fast_c), float(slow_c)
-        busy = work.domain if work is not None and is_working else None
         for name, clock in self.clocks.items():
-            clock.advance(dt_s, end_s, self._limit_hz(clock), is_busy=name == busy)
+            # The processor spins while the network runs, or neither governor would see much load.
+            is_busy = is_working and work is not None and name in (work.domain, HOST)
+            clock.advance(dt_s, end_s, self._limit_hz(clock), is_busy=is_busy)
         self.now_s = end_s
 
     def _limit_hz(self, clock: EmulatedClock) -> float:

@@ -172,7 +172,7 @@ def test_routes_in_another_order_are_refused(layout):
 
 @pytest.mark.parametrize("kind", ["rule", "network"])
 def test_whoever_drives_more_clocks_than_there_are_is_told_what_to_train(layout, kind):
-    """As on an emulated board, which has the processor's alone."""
+    """As on a Raspberry Pi, which has the processor's alone."""
     policy = (
         SavedRule("mine", STATIC, layout)
         if kind == "rule"

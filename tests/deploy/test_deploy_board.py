@@ -147,6 +147,11 @@ def test_emulated_board_is_driven_and_given_back(tiny, tmp_path, main, monkeypat
         assert all(clock.is_governed for clock in state.clocks.values())
 
 
+def test_a_policy_of_a_device_does_not_drive_the_emulated_board(edge_run, refusal):
+    message = refusal(edge_run, "--board", "emulated")
+    assert "the cpu goes up to 1000 MHz here, that of tx2 to 2035 MHz" in message
+
+
 @pytest.mark.parametrize(("on_processor", "told"), [(True, 1), (False, 0)])
 def test_a_gpu_that_computes_nothing_is_told(
     machine, machine_run, main, monkeypatch, caplog, on_processor, told

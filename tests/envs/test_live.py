@@ -23,6 +23,7 @@ from envs.sim.batched_simulator import BatchedSimulator
 from envs.sim.effects import Effects
 from envs.sim.response import MAX_BACKLOG
 from envs.sim.split_costs import SplitCosts
+from hw.boards.emulated import EmulatedBoard
 from hw.boards.sim import SimBoard
 from hw.errors import SensorReadError, WindowTooShortError
 from partition.edge.client import LinkEstimate
@@ -146,6 +147,41 @@ def test_edge_only_takes_the_modelled_latency(plant, device, tiny_costs):
     assert outcome.latency_s[0] == pytest.approx(expected_s, abs=1e-4)
     assert outcome.deadline_hit_rate[0] == outcome.accuracy[0] == 1.0
     assert outcome.fell_back[0] == outcome.uplink_bytes[0] == 0.0
+
+
+def test_an_emulated_board_works_at_its_clocks_and_has_its_own_power(plant, clock, inputs, labels):
+    """Pieces take what they really take here, times the clock's slowness; the rest is waited."""
+
+    class Seconds:
+        """Processor time that is the same for every piece of work."""
+
+        now_s = 0.0
+
+        def __call__(self):
+            self.now_s += 0.004
+            return self.now_s
+
+    def emulated(device, **options):
+        return EmulatedBoard(busy_clock=Seconds(), **options)
+
+    prepared = [lambda x=x: (x,) for x in inputs]
+    live = plant(
+        {"arrivals.rate_hz": "8.0"},
+        board=emulated,
+        requests=ScenarioRequests(prepared, labels, clock, clock.sleep),
+    )
+    fast, slow = np.array([[-1, -1, -1]]) % [4, 6, 5], np.array([[0, 0, 4]])
+    power_w = {}
+    for name, chosen, slowness in (("fast", fast, (1.0, 1.0)), ("slow", slow, (1000 / 220, 4.6))):
+        live.step(chosen)  # both clocks are in force from the next one on
+        live.step(chosen)
+        host_s, edge_s = (0.004 * factor for factor in slowness)
+        assert [s.result.host_s for s in live.served] == pytest.approx([host_s] * 2, abs=1e-5)
+        assert [s.result.edge_s for s in live.served] == pytest.approx([edge_s] * 2, abs=1e-5)
+        assert [s.latency_s for s in live.served] == pytest.approx([host_s + edge_s] * 2, abs=1e-5)
+        assert live.readings().busy[0] == pytest.approx(2 * (host_s + edge_s) / STEP_S, rel=1e-3)
+        power_w[name] = live.last_power.power_w
+    assert power_w["slow"] < 0.8 * power_w["fast"]
 
 
 def test_a_step_takes_its_time_and_serves_what_arrives(plant, clock):

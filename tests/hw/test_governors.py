@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from hw.device.governors import Governors
 from hw.governors.clocks import FollowsGpu, GovernedClocks
 from hw.governors.pod_scaling import PodScaling
 from hw.governors.schedutil import Schedutil, SchedutilSettings
@@ -33,6 +36,26 @@ def test_schedutil_changes_no_clock_within_its_rate_limit():
     law = Schedutil(POINTS, 1)
     assert run(law, 9, TOP, 0.0) == 1000.0
     assert run(law, 1, TOP, 0.0) == 100.0
+
+
+def test_schedutil_in_one_step_to_its_next_choice_is_as_in_many():
+    one, many = Schedutil(POINTS, 1), Schedutil(POINTS, 1)
+    assert one.until_choice_s == pytest.approx(0.010)
+    for busy in (1.0, 1.0, 0.3):
+        found = one.advance(one.until_choice_s, 200.0 * ONE, TOP, busy * ONE)
+        assert run(many, 10, 200.0 * ONE, busy) == found
+    assert one.utilisation == pytest.approx(many.utilisation)
+
+
+def test_a_device_may_have_schedutil_for_its_gpu_as_the_emulated_board_has(tx2):
+    device = replace(tx2, governors=Governors(gpu="schedutil"))
+    caps = [
+        np.full(1, device.domains[name].available_hz[-1], float) for name in ("cpu", "gpu", "emc")
+    ]
+    clocks = GovernedClocks(device, caps)
+    for _ in range(50):
+        clocks.advance(MS, caps, 0.0 * ONE, 0.0 * ONE)
+    assert clocks.hz[1] == device.gpu_hz[0]
 
 
 def test_schedutil_counts_work_or_time():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
+import itertools
 import time
 
 import pytest
@@ -44,6 +44,14 @@ def test_what_takes_longer_here_than_on_the_machine_is_not_shortened(emulated, c
     with emulated.pace(1.0, 1.0, 1.0):
         work(0.012, wall_s=0.020)
     assert clock() - began_s == pytest.approx(0.020)
+
+
+def test_work_that_this_machine_is_too_loaded_for_is_counted(emulated, work, hold):
+    hold(emulated, gpu=340_000_000)  # half, so that little is lost until twice the time has passed
+    for wall_s in (0.012, 0.020, 0.024, 0.050):
+        with emulated.pace(1.0, 1.0, 1.0):
+            work(0.012, wall_s)
+    assert emulated.too_slow_share == 0.25
 
 
 def test_a_change_on_the_way_counts_from_the_end_of_its_delay(emulated, clock, work, hold):
@@ -89,8 +97,28 @@ def test_one_piece_of_work_at_a_time(emulated):
         pass
 
 
+def test_late_wakings_are_learned_and_made_up_for(clock, busy):
+    """As by a kernel that wakes 0.1 ms after the time."""
+    late = EmulatedBoard(
+        clock=clock, sleep=lambda s: clock.sleep(s + 1e-4), busy_clock=busy, domains=["gpu"]
+    )
+    with late:
+        late.apply({"gpu": 345_000_000})
+        clock.sleep(0.05)
+        off_s = []
+        for _ in range(100):
+            began_s = clock()
+            with late.pace(1.0, 1.0, 1.0):
+                busy.sleep(0.003)
+                clock.sleep(0.003)
+            off_s.append(clock() - began_s - 0.003 * 690 / 340)
+    assert off_s[0] == pytest.approx(1e-4, abs=2e-6)
+    assert max(map(abs, off_s[50:])) < 1e-5
+
+
 WORK_S = (0.003, 0.012, 0.060)
-REPEATS = {0.003: 5, 0.012: 3, 0.060: 1}
+TRIES = 4
+CLOSE = 0.05
 LOADED = 0.02
 """Where processor time and time differ by more at the highest clock, others have the processors."""
 
@@ -101,26 +129,27 @@ def spin(work_s):
         pass
 
 
-def took_s(board, work_s):
-    """Median of some, after a moment in which the clock comes into force."""
+def off(board, work_s, hz):
+    """Time of a piece of work over what it should take, less 1, once the clock is in force."""
+    board.apply({"gpu": hz})
     time.sleep(0.012)
-    seen_s = []
-    for _ in range(REPEATS[work_s]):
-        began_s = time.monotonic()
-        with board.pace(1.0, 1.0, 1.0):
-            spin(work_s)
-        seen_s.append(time.monotonic() - began_s)
-    return statistics.median(seen_s)
+    began_s = time.monotonic()
+    with board.pace(1.0, 1.0, 1.0):
+        spin(work_s)
+    return (time.monotonic() - began_s) / (work_s * top_hz("gpu") / hz) - 1.0
 
 
 def test_a_busy_loop_is_slowed_down_in_proportion():
+    """Another program may disturb one piece or another; a wrong law is wrong in each."""
     with EmulatedBoard() as board:
-        for work_s in WORK_S:
-            board.apply({"gpu": top_hz("gpu")})
-            lost = took_s(board, work_s) / work_s - 1.0
-            if lost > LOADED:
+        for work_s, hz in itertools.product(WORK_S, CLOCKS["gpu"].available_hz[:-1]):
+            seen = []
+            for _ in range(TRIES):
+                lost = off(board, work_s, top_hz("gpu"))
+                if lost <= LOADED:
+                    seen.append(off(board, work_s, hz))
+                    if abs(seen[-1]) <= CLOSE:
+                        break
+            if not seen:
                 pytest.skip(f"this machine is too loaded: {lost:.0%} of the time goes to others")
-            for hz in CLOCKS["gpu"].available_hz[:-1]:
-                board.apply({"gpu": hz})
-                expected_s = work_s * top_hz("gpu") / hz
-                assert took_s(board, work_s) == pytest.approx(expected_s, rel=0.05), (work_s, hz)
+            assert min(map(abs, seen)) <= CLOSE, (work_s, hz, seen)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,11 @@ def test_it_is_taken_for_a_device_that_was_made_of_it(tmp_path):
         assert board.apply(TOP) == TOP
         with board.host(), pytest.raises(UnsupportedError, match="busy"), board.pace(1, 1, 1):
             pass  # both are the machine's
+        with board.clocks_given_back():
+            assert board.verify() == {}
+            time.sleep(0.1)
+            assert board.domains["gpu"].read_hz() == CLOCKS["gpu"].available_hz[0]
+        assert board.apply(TOP) == TOP
 
 
 def mine(folder: Path) -> Path:
