@@ -170,11 +170,11 @@ class Bench:
                 run()
                 n_runs += 1
             lost_s = self._clock() - start_s - n_runs * fast_s
-            delays_s.append(max(lost_s, 0.0) / (1.0 - fast_s / slow_s))
+            delays_s.append(lost_s / (1.0 - fast_s / slow_s))
         delay_s = statistics.median(delays_s)
         apart_s = statistics.median(abs(one - delay_s) for one in delays_s)
         is_seen = apart_s <= max(LEAST_APART_S, LEAST_APART * delay_s) and delay_s < PROBE_S
-        return delay_s if is_seen else None
+        return max(delay_s, 0.0) if is_seen else None
 
     def _measured(self, piece: Piece, point: Mapping[str, int], is_control: bool) -> Sample:
         run = self._ready(piece, point)

@@ -27,8 +27,8 @@ N_CANDIDATES = 400
 """Points among which a plan chooses; of more, a second's choice takes many."""
 CONTROL_EVERY = 10
 """Samples between two of the control point, which takes a tenth of the time."""
-FEWEST = 20
-"""Samples below which nothing is begun: a fit of a clock and its routes has some ten parameters."""
+FEWEST = 40
+"""Samples below which nothing is begun: a fit of two clocks has some twenty parameters."""
 
 DISTURBED = 0.03
 """Standard error of a latency beyond which other programs must have taken the processor: of runs
