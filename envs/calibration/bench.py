@@ -14,7 +14,7 @@ import numpy as np
 from envs.calibration.samples import Kind, Piece, Sample
 from envs.errors import CalibrationError
 from hw.base import Board, OperatingPoint
-from hw.errors import FrequencyRejectedError, HardwareError, SensorReadError, UnsupportedError
+from hw.errors import HardwareError, SensorReadError, UnsupportedError
 from partition.model.routes import RouteOption
 
 SETTLE_S = 0.15
@@ -133,7 +133,7 @@ class Bench:
         for _ in range(N_TRIES):
             try:
                 return self._measured(piece, point, is_control)
-            except (FrequencyRejectedError, SensorReadError) as error:
+            except HardwareError as error:
                 reason = error
         raise CalibrationError(
             f"board {self._board.name} fails to measure at {_words(point)}: {reason}"
