@@ -83,7 +83,7 @@ def calibrated(seed: int) -> Fit:
         bench = Bench(
             board, VirtualRunner(board, clock, busy, seed), clock=clock, sleep=clock.sleep
         )
-        header = Header("emulated", "invented", "none", MINUTES, seed)
+        header = Header("emulated", "invented", "none", seed)
         record = Record(Path(folder) / "samples.jsonl", header)
         campaign = Campaign(bench, OPTIONS, kinds, setting, record, minutes=MINUTES, seed=seed)
         campaign.run()
