@@ -14,7 +14,7 @@ import numpy as np
 from envs.calibration.samples import Kind, Piece, Sample
 from envs.errors import CalibrationError
 from hw.base import Board, OperatingPoint
-from hw.errors import FrequencyRejectedError, HardwareError, SensorReadError, UnsupportedError
+from hw.errors import HardwareError, SensorReadError, UnsupportedError
 from partition.model.routes import RouteOption
 
 SETTLE_S = 0.15
@@ -131,7 +131,7 @@ class Bench:
         for _ in range(N_TRIES):
             try:
                 return self._measured(piece, point, is_control)
-            except (FrequencyRejectedError, SensorReadError) as error:
+            except HardwareError as error:
                 reason = error
         raise CalibrationError(
             f"board {self._board.name} fails to measure at {_words(point)}: {reason}"
@@ -168,11 +168,11 @@ class Bench:
                 run()
                 n_runs += 1
             lost_s = self._clock() - start_s - n_runs * fast_s
-            delays_s.append(max(lost_s, 0.0) / (1.0 - fast_s / slow_s))
+            delays_s.append(lost_s / (1.0 - fast_s / slow_s))
         delay_s = statistics.median(delays_s)
         apart_s = statistics.median(abs(one - delay_s) for one in delays_s)
         is_seen = apart_s <= max(LEAST_APART_S, LEAST_APART * delay_s) and delay_s < PROBE_S
-        return delay_s if is_seen else None
+        return max(delay_s, 0.0) if is_seen else None
 
     def _measured(self, piece: Piece, point: Mapping[str, int], is_control: bool) -> Sample:
         run = self._ready(piece, point)

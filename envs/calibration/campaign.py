@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import product
 
 import numpy as np
@@ -13,7 +14,7 @@ from envs.arrays import Floats
 from envs.calibration.bench import Bench
 from envs.calibration.design import Design, usual_board
 from envs.calibration.fitting.drift import KNOTS_EVERY_S
-from envs.calibration.fitting.fit import Setting
+from envs.calibration.fitting.fit import BoardFit, Measured, Setting, fit_board
 from envs.calibration.record import PlannedPoint, Record
 from envs.calibration.samples import Kind, Piece, Sample, Work, work
 from envs.errors import CalibrationError
@@ -27,8 +28,8 @@ N_CANDIDATES = 400
 """Points among which a plan chooses; of more, a second's choice takes many."""
 CONTROL_EVERY = 10
 """Samples between two of the control point, which takes a tenth of the time."""
-FEWEST = 20
-"""Samples below which nothing is begun: a fit of a clock and its routes has some ten parameters."""
+FEWEST = 40
+"""Samples below which nothing is begun: a fit of two clocks has some twenty parameters."""
 
 DISTURBED = 0.03
 """Standard error of a latency beyond which other programs must have taken the processor: of runs
@@ -66,7 +67,7 @@ class Campaign:
         kinds: of pieces that can be run.
         setting: what is to be fitted.
         record: where samples are kept.
-        minutes: for everything.
+        minutes: for everything that the record holds in the end.
         seed: of the order, and of the candidates.
     """
 
@@ -82,11 +83,16 @@ class Campaign:
         seed: int = 0,
     ) -> None:
         self._bench, self._options, self._setting = bench, options, setting
-        self._record, self._budget_s = record, 60.0 * minutes
+        self._record, self._minutes = record, minutes
+        self._began_s = bench.elapsed_s
         self._rng = np.random.default_rng(seed)
         self._pieces = pieces(options, kinds)
         self._whole = Piece(Kind.HEAD, len(options) - 1)
         self.candidates = self._all_candidates()
+
+    @property
+    def _spent_s(self) -> float:
+        return self._bench.elapsed_s - self._began_s
 
     @property
     def work(self) -> Work:
@@ -104,25 +110,25 @@ class Campaign:
     def planned(self) -> int:
         """How many samples will be taken in all; the plan is made at the first call.
 
+        One for fewer minutes goes on where it ends, with what tells most after what it told.
+
         Raises:
             CalibrationError: too few for a fit.
         """
-        if self._record.plan is None:
-            self._record.begin(self._plan())
-        assert self._record.plan is not None
+        missing = self._minutes - self._record.minutes
+        if missing > 0.0:
+            self._record.extend(self._plan(60.0 * missing - self._spent_s), missing)
         return len(self._record.plan)
 
     def run(self) -> None:
         """Take what is left of the samples; those for which there is no time are left out."""
-        n_planned = self.planned()
-        assert self._record.plan is not None
-        begun = self._record.samples
+        n_planned, begun = self.planned(), self._record.samples
         if begun:
             self._bench.go_on_at(begun[-1].began_s + begun[-1].duration_s + KNOTS_EVERY_S)
         left = self._record.plan[len(begun) :]
         control = self._control()
-        deadline_s = self._bench.elapsed_s + self._budget_s * len(left) / n_planned
-        with Progress(f"measuring {n_planned} points", n_planned) as progress:
+        deadline_s = self._bench.elapsed_s + 60.0 * self._record.minutes * len(left) / n_planned
+        with Progress(f"measuring {len(left)} points", len(left)) as progress:
             for piece, point in progress.each(left):
                 if self._bench.elapsed_s > deadline_s and len(self._record.samples) >= FEWEST:
                     break
@@ -145,32 +151,48 @@ class Campaign:
         )
         return [places[key] for key in asked if key in places]
 
-    def _plan(self) -> list[PlannedPoint]:
-        """Extremes, what tells most, in random order; the control point again and again."""
+    def _plan(self, left_s: float) -> list[PlannedPoint]:
+        """What tells most, in random order; the control point again and again.
+
+        Args:
+            left_s: time for it.
+        """
         design = Design(self.work, self._costs_s(), self._bench.has_power)
-        plan = design.plan(usual_board(self._setting, self.work))
-        left_s = self._budget_s - self._bench.elapsed_s
+        plan = design.plan(self._known())
+        for index in self.measured():
+            plan.add(index)
+        n_measured = len(plan.chosen)
+        if not n_measured:
+            for kind in (Kind.HEAD, Kind.HOST):
+                for index in design.extremes(kind):
+                    plan.add(index)
         left_s *= 1.0 - 1.0 / CONTROL_EVERY
-        for kind in (Kind.HEAD, Kind.HOST):
-            for index in design.extremes(kind):
-                plan.add(index)
-        left_s -= float(np.sum(design.costs[plan.chosen]))
+        left_s -= float(np.sum(design.costs[plan.chosen[n_measured:]]))
         while left_s > 0.0:
             best = plan.best(is_new=False)
             left_s -= float(design.costs[best])
             plan.add(best)
-        order = [self.candidates[i] for i in self._rng.permutation(np.array(plan.chosen))]
+        drawn = self._rng.permutation(np.array(plan.chosen[n_measured:], dtype=np.int64))
         control, found = self._control(), []
-        for place, point in enumerate(order):
+        for place, index in enumerate(drawn):
             if place % (CONTROL_EVERY - 1) == 0:
                 found.append(control)
-            found.append(point)
-        if len(found) < FEWEST:
+            found.append(self.candidates[index])
+        n_points = len(found) + len(self._record.plan)
+        if n_points < FEWEST:
             raise CalibrationError(
-                f"only {len(found)} points fit into {self._budget_s / 60.0:g} minutes on this "
-                f"board, and a fit needs {FEWEST}; give more --minutes"
+                f"only {n_points} points fit into {self._minutes:g} minutes on this board, and a "
+                f"fit needs {FEWEST}; give more --minutes"
             )
         return found
+
+    def _known(self) -> BoardFit:
+        """What is known of the board: nothing at first, and then what the samples say."""
+        if self._record.samples:
+            with suppress(CalibrationError):
+                measured = Measured.of(self._record.samples, self._options)
+                return fit_board(measured, self._setting)
+        return usual_board(self._setting, self.work)
 
     def _costs_s(self) -> Floats:
         """Time that measuring each candidate takes, from the whole network at both ends."""

@@ -11,6 +11,8 @@ from common.schema import Text
 from envs.calibration.samples import Piece, Sample
 from envs.errors import CalibrationError
 
+PLAN = b'{"plan":'
+"""Beginning of the line of a plan."""
 PlannedPoint = tuple[Piece, dict[str, int]]
 """A piece and the clocks to measure it at, Hz."""
 
@@ -22,30 +24,30 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         board: name and fingerprint of its clocks.
         model: name of the network and fingerprint of its cuts.
         runtime: what runs it.
-        minutes: that were asked for.
         seed: of the plan.
     """
 
     board: Text
     model: Text
     runtime: Text
-    minutes: float
     seed: int
 
 
 class _Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     plan: list[PlannedPoint]
+    minutes: float
 
 
 class Record:
-    """A file of one measurement: its header, its plan, and a line for each sample.
+    """A file of one measurement: its header, a line for each sample, and plans of more of them.
 
     Args:
         path: of the file; what it holds already is read.
         header: of this measurement.
 
     Attributes:
-        plan: what is to be measured in this order; None as long as there is none.
+        plan: what is to be measured in this order.
+        minutes: that it is for.
         samples: that were taken, in the order of the plan.
 
     Raises:
@@ -54,7 +56,8 @@ class Record:
 
     def __init__(self, path: Path, header: Header) -> None:
         self.path = path
-        self.plan: list[PlannedPoint] | None = None
+        self.plan: list[PlannedPoint] = []
+        self.minutes = 0.0
         self.samples: list[Sample] = []
         lines = self._lines()
         if not lines:
@@ -66,21 +69,33 @@ class Record:
                 "--out, or remove it"
             )
         try:
-            if len(lines) > 1:
-                self.plan = msgspec.json.decode(lines[1], type=_Plan).plan
-            self.samples = [msgspec.json.decode(line, type=Sample) for line in lines[2:]]
+            for line in lines[1:]:
+                if line.startswith(PLAN):
+                    self._take(msgspec.json.decode(line, type=_Plan))
+                else:
+                    self.samples.append(msgspec.json.decode(line, type=Sample))
         except msgspec.DecodeError as error:
             raise CalibrationError(f"{path} is damaged ({error}); remove it") from None
 
-    def begin(self, plan: Sequence[PlannedPoint]) -> None:
-        """Keep what is to be measured."""
-        self.plan = list(plan)
-        self._write(msgspec.json.encode(_Plan(self.plan)), "ab")
+    def extend(self, plan: Sequence[PlannedPoint], minutes: float) -> None:
+        """Keep what is to be measured after all that is planned already.
+
+        Args:
+            plan: in this order.
+            minutes: that it is for.
+        """
+        more = _Plan(list(plan), minutes)
+        self._take(more)
+        self._write(msgspec.json.encode(more), "ab")
 
     def add(self, sample: Sample) -> None:
         """Keep a sample."""
         self.samples.append(sample)
         self._write(msgspec.json.encode(sample), "ab")
+
+    def _take(self, more: _Plan) -> None:
+        self.plan += more.plan
+        self.minutes += more.minutes
 
     def _lines(self) -> list[bytes]:
         """Whole lines; one that was cut short is cut off, for others will follow it."""

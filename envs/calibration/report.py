@@ -53,7 +53,7 @@ def unknown(
     design = Design(done, np.ones(len(done)), bench.has_power)
     chosen = design.next(confidence.fit, measurement.measured())
     told = (_told(*measurement.candidates[index], options) for index in chosen)
-    return f"more minutes would go first to: {'; '.join(told)}"
+    return f"with more --minutes the same command goes on, first with: {'; '.join(told)}"
 
 
 def _told(piece: Piece, point: Mapping[str, int], options: Sequence[RouteOption]) -> str:

@@ -124,7 +124,7 @@ def record_path(out: Path) -> Path:
 def _check(out: Path) -> None:
     if out.suffix != ".toml":
         raise CalibrationError(f"--out is {out}; give a name that ends in .toml")
-    if out.exists():
+    if out.exists() and not record_path(out).exists():  # its own is written again
         raise CalibrationError(f"{out} exists; give another --out, or remove it")
     if not out.parent.is_dir():
         raise CalibrationError(f"there is no folder {out.parent}; make it, or give another --out")
@@ -186,7 +186,6 @@ def _header(subject: _Subject) -> Header:
         board=f"{config.board} {subject.board.fingerprint}",
         model=f"{folder.name} {folder.cut_list_fingerprint}",
         runtime=subject.runtime_name,
-        minutes=config.minutes,
         seed=config.seed,
     )
 

@@ -29,6 +29,9 @@ class Kind(str, Enum):
 
 
 NETWORK = (Kind.HEAD, Kind.TAIL)
+SIZES = ("kernel", "flop", "byte", "piece")
+"""What a piece of the network is counted in; of the last there is one, or none to be run."""
+N_SIZES = len(SIZES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ class Work:
 
     Attributes:
         kind: of each, shape (n,).
-        rows: sizes (kernels, operations, bytes of memory traffic) and clocks.
+        rows: `SIZES` and clocks.
         sent_bytes: that leave the board after it, shape (n,).
     """
 
@@ -126,7 +129,9 @@ def work(
         options: the network's routes.
     """
     costs = [_cost(piece, options) for piece in pieces]
-    sizes = np.array([[c.kernels, c.flops, c.traffic_bytes] for c in costs], dtype=np.float64)
+    sizes = np.array(
+        [[c.kernels, c.flops, c.traffic_bytes, c.kernels > 0] for c in costs], dtype=np.float64
+    )
     hz = (
         np.array([float(clocks.get(name, NOT_SET_HZ)) for clocks in clocks_hz])
         for name in ("cpu", "gpu", "emc")
@@ -134,7 +139,7 @@ def work(
     sent = [options[piece.route].wire_bytes if piece.kind is Kind.HOST else 0 for piece in pieces]
     return Work(
         np.array([piece.kind.value for piece in pieces]),
-        Rows(sizes.reshape(-1, 3), *hz),
+        Rows(sizes.reshape(-1, N_SIZES), *hz),
         np.array(sent, dtype=np.float64),
     )
 

@@ -13,7 +13,7 @@ from envs.calibration.fitting import drift, nonnegative, power_form
 from envs.calibration.fitting.drift import Drift
 from envs.calibration.fitting.latency_form import LatencyForm
 from envs.calibration.fitting.power_form import FittedPower, Load
-from envs.calibration.samples import NETWORK, Kind, Sample, Work, work
+from envs.calibration.samples import N_SIZES, NETWORK, SIZES, Kind, Sample, Work, work
 from envs.errors import CalibrationError
 from hw.device.latency import HostScaling, NetworkScaling
 from partition.model.routes import RouteOption
@@ -100,7 +100,7 @@ class Setting:
         """Of the network; fixed time cannot be told from that of a clock that stands still."""
         clocks = [name for name in ("cpu", "gpu", "emc") if name in (*self.settable, self.unit)]
         fixed = ["fixed"] if self.unit in self.settable else []
-        return LatencyForm(3, (*fixed, *clocks))
+        return LatencyForm(N_SIZES, (*fixed, *clocks))
 
     @property
     def power_terms(self) -> tuple[str, ...]:
@@ -165,7 +165,7 @@ class BoardFit:
     @property
     def network(self) -> NetworkScaling:
         """The latency as a device file has it."""
-        zero = np.zeros(3)
+        zero = np.zeros(N_SIZES)
         parts = self.setting.latency_form.coefficients(self.latency)
         values = {}
         for term, stem in (
@@ -174,7 +174,7 @@ class BoardFit:
             ("gpu", "gpu_cycles"),
             ("emc", "emc_cycles"),
         ):
-            for per, value in zip(("kernel", "flop", "byte"), parts.get(term, zero), strict=True):
+            for per, value in zip(SIZES, parts.get(term, zero), strict=True):
                 values[f"{stem}_per_{per}"] = float(value)
         return NetworkScaling(**values)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from dataclasses import replace
 from itertools import pairwise
@@ -26,26 +27,23 @@ from agents.testbed.run import (
 from agents.training import callbacks, validation
 from agents.training import run as training
 from agents.training.run import TrainConfig
+from envs.calibration.device_file import Identity, device_model, provenance
+from envs.calibration.fitting.confidence import Confidence
+from envs.calibration.fitting.fit import Measured, Setting
 from envs.edge_env import EdgeSplitEnv
 from envs.sim.batched_simulator import BatchedSimulator
+from hw.boards.emulated import EmulatedBoard
 from hw.device.model import DeviceModel
+from hw.device.written import device_document
 from partition.security.tls import ClientSecurity
+from tests.envs.calibration import invented
 from tests.hw.fake.access import FakeSysfs
 from tests.hw.fake.boards import BOARDS
 
 
 @pytest.fixture
-def opened(small_world, monkeypatch):
-    """Boards that were opened, simulated instead of live."""
-    found = []
-
-    def board(self, device, model, **keywords):
-        env = EdgeSplitEnv(BatchedSimulator(small_world, 1), small_world.objective())
-        keywords.get("accept", lambda _: None)(env.plant.layout)
-        found.append((self, device, env))
-        return env
-
-    monkeypatch.setattr(LivePlace, "open", board)
+def brief(monkeypatch):
+    """Less of everything."""
     monkeypatch.setattr(comparison, "BLOCK_STEPS", 4)
     monkeypatch.setattr(comparison, "N_BLOCKS", 1)
     monkeypatch.setattr(checkpoints, "CHECKPOINT_EVERY", 10)
@@ -58,6 +56,20 @@ def opened(small_world, monkeypatch):
     monkeypatch.setitem(recipes._OFF_POLICY, "learning_starts", 10)
     monkeypatch.setitem(recipes._ON_POLICY, "n_steps", 16)
     monkeypatch.setitem(recipes._ON_POLICY, "batch_size", 16)
+
+
+@pytest.fixture
+def opened(small_world, monkeypatch, brief):
+    """Boards that were opened, simulated instead of live."""
+    found = []
+
+    def board(self, device, model, **keywords):
+        env = EdgeSplitEnv(BatchedSimulator(small_world, 1), small_world.objective())
+        keywords.get("accept", lambda _: None)(env.plant.layout)
+        found.append((self, device, env))
+        return env
+
+    monkeypatch.setattr(LivePlace, "open", board)
     return found
 
 
@@ -285,3 +297,31 @@ def test_what_was_learned_on_the_emulated_board_drives_it(
     model = ["--model", config.simulation.model]
     assert deploy.main(["--run", str(out), *where, *model, "--duration", "1"]) == 0
     assert "no request was served" in capsys.readouterr().out
+
+
+@pytest.fixture
+def measured_file(tmp_path):
+    """A device file as `calibrate.py` writes it for the emulated board, from invented samples."""
+    tomli_w = pytest.importorskip("tomli_w", reason="needs the extra edge")
+    measured = Measured.of(invented.samples(0, 120), invented.OPTIONS)
+    confidence = Confidence.of(measured, Setting(("cpu", "gpu"), "gpu"), n_refits=2)
+    identity = Identity("mine", "emulated", "board emulated", "6.1", None, "net", "onnxruntime-cpu")
+    day = datetime.date(2026, 1, 2)
+    with EmulatedBoard() as board:
+        device = device_model(identity, confidence, measured, board, {}, day)
+        document = device_document(device, provenance(device, board))
+    path = tmp_path / "mine.toml"
+    path.write_text(tomli_w.dumps(document))
+    return path
+
+
+def test_learning_on_the_emulated_board_begins_with_its_own_device_file(
+    config, tmp_path, monkeypatch, measured_file, brief
+):
+    simulation = replace(config.simulation, device=str(measured_file), algo="dqn")
+    real = replace(config, from_scratch=False, n_steps=6, simulation=simulation)
+    said = learn(real, tmp_path / "run")
+    assert "energy per request" in said
+    found = RunFolder.load(tmp_path / "run")
+    assert (found.policy.layout.board, found.policy.layout.domains) == ("mine", ("cpu", "gpu"))
+    assert found.device_on("emulated").startswith(str(tmp_path / "run" / "device.toml"))

@@ -38,6 +38,7 @@ def _option(index: int) -> RouteOption:
 
 
 OPTIONS = tuple(_option(index) for index in range(len(DEPTHS)))
+CONTROL = {"cpu": float(CPU_HZ[2]), "gpu": float(GPU_HZ[3])}
 WHOLE = Piece(Kind.HEAD, len(OPTIONS) - 1)
 CANDIDATES = work(
     [Piece(Kind.HEAD, route) for route in (2, 5, 8) for _ in CPU_HZ for _ in GPU_HZ],
@@ -48,7 +49,7 @@ CANDIDATES = work(
 
 def latency_s(done: Work) -> np.ndarray:
     """The network by the GPU's clock, pictures and codec by the processor's."""
-    at_top_s = done.rows.sizes @ np.array([30e-6, 8e-12, 1e-11])
+    at_top_s = done.rows.sizes @ np.array([30e-6, 8e-12, 1e-11, 1e-4])
     network_s = at_top_s * GPU_HZ[-1] / done.rows.gpu_hz
     host_s = (2e-3 + 2e-8 * done.sent_bytes) * CPU_HZ[-1] / done.rows.cpu_hz
     return np.where(done.is_of(*NETWORK), network_s, np.where(done.is_of(Kind.HOST), host_s, 0.0))
@@ -63,7 +64,8 @@ def power_w(done: Work, uneven: np.ndarray) -> np.ndarray:
     gpu_w = 3.2 * volts[1][gpu] ** 2 * done.rows.gpu_hz / GPU_HZ[-1]
     host, network = done.is_of(Kind.HOST), done.is_of(*NETWORK)
     idle_w = 1.6 + 0.15 * volts[0][cpu] ** 2 + 0.3 * volts[1][gpu] ** 2 + 0.1 * (gpu >= 4)
-    return (idle_w + host * cpu_w + network * gpu_w) * uneven[cpu, gpu, host + 2 * network]
+    busy_w = host * cpu_w + network * gpu_w
+    return np.asarray((idle_w + busy_w) * uneven[cpu, gpu, host + 2 * network])
 
 
 def uneven(seed: int) -> np.ndarray:
@@ -116,12 +118,13 @@ def _drawn(
     rng: np.random.Generator, is_control: Sequence[bool]
 ) -> tuple[list[Piece], list[dict[str, float]]]:
     kinds = (Kind.HEAD, Kind.HEAD, Kind.TAIL, Kind.HOST, Kind.IDLE)
-    pieces, clocks = [], []
+    pieces: list[Piece] = []
+    clocks: list[dict[str, float]] = []
     for control in is_control:
         kind = kinds[rng.integers(len(kinds))]
         routes = range(1, len(OPTIONS)) if kind is Kind.HEAD else range(len(OPTIONS) - 1)
         drawn = Piece(kind, int(rng.choice(routes)))
         point = {"cpu": float(rng.choice(CPU_HZ)), "gpu": float(rng.choice(GPU_HZ))}
         pieces.append(WHOLE if control else drawn)
-        clocks.append({"cpu": CPU_HZ[2], "gpu": GPU_HZ[3]} if control else point)
+        clocks.append(CONTROL if control else point)
     return pieces, clocks

@@ -21,7 +21,6 @@ from tests.envs.calibration.invented import OPTIONS, WHOLE
 from tests.envs.calibration.virtual import VirtualRunner
 
 EMULATED = Setting(("cpu", "gpu"), "gpu")
-HEADER = Header("emulated", "invented", "cpu", 3.0, 0)
 
 
 @pytest.fixture
@@ -91,8 +90,12 @@ def test_the_guard_holds_and_what_it_left_is_what_was_measured(bench, emulated):
     assert sample.applied_hz["gpu"] < bench.top["gpu"]
 
 
+def record_header():
+    return Header("emulated", "invented", "cpu", 0)
+
+
 def campaign(bench, path, minutes=3.0):
-    record = Record(path, Header("emulated", "invented", "cpu", minutes, 0))
+    record = Record(path, record_header())
     kinds = frozenset(Kind)
     return record, Campaign(bench, OPTIONS, kinds, EMULATED, record, minutes=minutes)
 
@@ -138,6 +141,22 @@ def test_a_measurement_that_was_cut_goes_on(bench, tmp_path, monkeypatch):
     assert asked == again.plan[: len(asked)]
 
 
+def test_more_minutes_go_on_with_what_tells_most_then(bench, clock, tmp_path):
+    path = tmp_path / "mine.jsonl"
+    record, measurement = campaign(bench, path, minutes=1.5)
+    measurement.run()
+    first, n_first = list(record.samples), len(record.plan)
+    again, measurement = campaign(bench, path, minutes=3.0)
+    began_s = clock()
+    assert measurement.planned() > n_first + 20
+    measurement.run()
+    assert again.samples[: len(first)] == first
+    assert len(again.samples) > len(first) + 20
+    assert clock() - began_s < 1.5 * 90.0
+    assert again.minutes == 3.0
+    assert Record(path, record_header()).plan == again.plan
+
+
 def test_a_sample_that_was_disturbed_is_taken_once_more(bench, clock, tmp_path, monkeypatch):
     record, measurement = campaign(bench, tmp_path / "mine.jsonl", minutes=1.0)
     measurement.planned()
@@ -171,12 +190,12 @@ def test_a_delay_that_other_programs_hide_is_unknown(bench, clock, monkeypatch):
 
 def test_a_record_of_another_measurement_is_left_alone(tmp_path):
     path = tmp_path / "mine.jsonl"
-    Record(path, HEADER)
+    Record(path, record_header())
     with pytest.raises(CalibrationError, match="holds another measurement"):
-        Record(path, Header("linux", "invented", "cpu", 3.0, 0))
+        Record(path, Header("linux", "invented", "cpu", 0))
     path.write_text(path.read_text() + "no json\n")
     with pytest.raises(CalibrationError, match="is damaged"):
-        Record(path, HEADER)
+        Record(path, record_header())
 
 
 def test_too_little_time_is_refused(bench, tmp_path):
@@ -197,7 +216,7 @@ def test_pieces_are_spread_over_the_network():
 def test_a_machine_without_clocks_has_its_pieces_alone(clock, busy, emulated, tmp_path):
     emulated.domains = {}
     bench = Bench(emulated, VirtualRunner(emulated, clock, busy), clock=clock, sleep=clock.sleep)
-    record = Record(tmp_path / "mine.jsonl", HEADER)
+    record = Record(tmp_path / "mine.jsonl", record_header())
     measurement = Campaign(bench, OPTIONS, frozenset(Kind), Setting((), "gpu"), record, minutes=2.0)
     measurement.run()
     assert all(sample.requested_hz == {} for sample in record.samples)

@@ -53,7 +53,7 @@ def test_the_user_is_told_what_was_found(done):
     assert "measurements fit into 1 minutes" in lines[0]
     assert "latency is off by" in text
     assert "energy (modelled) is off by" in text
-    assert "more minutes would go first to:" in text
+    assert "with more --minutes the same command goes on, first with:" in text
     assert lines[-1].startswith("next: ")
     assert f"--device {out}" in lines[-1]
     assert "warning" not in text
