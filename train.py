@@ -94,6 +94,8 @@ def _work(arguments: argparse.Namespace, folder: Path) -> int:
     """Do what the options ask for."""
     if arguments.tune or (arguments.resume and is_search(arguments.resume)):
         return _search(arguments, folder)
+    if arguments.from_scratch and (arguments.init or not _is_live(arguments)):
+        raise AgentError("--from-scratch is for learning on a board without --init; name a --board")
     if arguments.log and not arguments.init:
         raise AgentError("--log needs the run that wrote it; give --init RUN")
     if arguments.init:

@@ -278,6 +278,10 @@ def test_the_command_learns_on_a_board(opened, config, tmp_path, capsys, monkeyp
     )
     assert train.main(["--resume", str(out)]) == 2
     assert "is finished" in capsys.readouterr().err
+    assert train.main(["--from-scratch"]) == 2
+    assert "--from-scratch is for learning on a board" in capsys.readouterr().err
+    assert train.main(["--board", "emulated", "--scenario", "steady-wifi", "lte-driving"]) == 2
+    assert "a board has one scenario at a time" in capsys.readouterr().err
 
 
 def test_what_was_learned_on_the_emulated_board_drives_it(
