@@ -42,6 +42,8 @@ from envs.errors import EnvError
 
 VIRTUAL, EMULATED = "virtual", "emulated"
 SEEDS = {VIRTUAL: 5, EMULATED: 2}
+FIRST_SEED = 2
+"""Settings of `agents.testbed.recipes` were chosen with seed 1 of this task."""
 KEY = ("board", "arm", "seed")
 COLUMNS = (*KEY, "costs", "hits", "afterwards")
 _WORK = Path("results/runs/testbed-curve")
@@ -113,7 +115,8 @@ def _measure(arguments: argparse.Namespace) -> str:
     scenario = write_scenario(_WORK)
     world = world_of(scenario)
     bench = Bench(world=world, scenario=scenario, device=DEVICE, model=NETWORK, folder=_WORK)
-    for seed in range(1, 1 + (arguments.seeds or SEEDS[arguments.board])):
+    n_seeds = arguments.seeds or SEEDS[arguments.board]
+    for seed in range(FIRST_SEED, FIRST_SEED + n_seeds):
         for arm in ARMS:
             key = {"board": arguments.board, "arm": arm.name, "seed": seed}
             if rows.has(key) or arguments.arm not in (None, arm.name):

@@ -155,5 +155,5 @@ def test_a_curve_that_was_interrupted_goes_on_run_by_run(tmp_path, monkeypatch, 
     with pytest.raises(KeyboardInterrupt):
         command.main(options)
     assert command.main(options) == 0
-    assert [run for run in done if run] == [(arm.name, 1) for arm in ARMS]
+    assert [run for run in done if run] == [(arm.name, command.FIRST_SEED) for arm in ARMS]
     assert "11.1 % less" in (tmp_path / "out" / "testbed-curve.md").read_text()
