@@ -19,6 +19,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -31,6 +32,7 @@ from agents.comparison.proof import Proof
 from agents.deployed.concurrent import PATIENCE_S, ConcurrentDecider
 from agents.deployed.run_folder import Decide, RunFolder
 from agents.deployed.summary import Summary, live_line
+from agents.deployed.transition_log import LARGEST_BYTES, TransitionLog
 from agents.errors import AgentError, RunFolderError
 from envs.edge_env import EdgeSplitEnv
 from envs.errors import EnvError
@@ -137,7 +139,8 @@ def deploy(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Summ
     env = _open(arguments, run, model, run.policy.check_layout, EPISODE_STEPS, root)
     try:
         decide = run.decide_for(env, model, arguments.scenario)
-        return _control(env, run.policy.algorithm, decide, arguments.duration, stop)
+        with _log(arguments.log, run.policy.algorithm, env) as log:
+            return _control(env, run.policy.algorithm, decide, arguments.duration, stop, log)
     finally:
         stop.ignore()
         env.close()
@@ -151,10 +154,10 @@ def prove(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Repor
         EnvError, HardwareError, PartitionError: as of `deploy`.
         OSError: what was found cannot be written.
     """
-    if arguments.dry_run or arguments.duration is not None:
+    if arguments.dry_run or arguments.duration is not None or arguments.log is not None:
         raise RunFolderError(
-            "--against takes neither --dry-run nor --duration: nothing differs where no clock is "
-            "set, and --minutes says how long it may take"
+            "--against takes neither --dry-run nor --duration nor --log: nothing differs where no "
+            "clock is set, --minutes says how long it may take, and a log is of one policy"
         )
     run, model = _run(arguments)
     minutes = MINUTES if arguments.minutes is None else arguments.minutes
@@ -230,12 +233,20 @@ def _hold(wanted: str | None, run: RunFolder) -> Hold:
     return hold
 
 
+def _log(
+    path: Path | None, algorithm: str, env: EdgeSplitEnv
+) -> AbstractContextManager[TransitionLog | None]:
+    """What writes the steps down, if that is wanted."""
+    return nullcontext() if path is None else TransitionLog(path, algorithm, env.plant.layout)
+
+
 def _control(
     env: EdgeSplitEnv,
     algorithm: str,
     decide: Decide,
     duration_s: float | None,
     stop: StopRequest,
+    log: TransitionLog | None,
 ) -> Summary:
     plant = env.plant
     if not isinstance(plant, LivePlant):
@@ -253,13 +264,18 @@ def _control(
         while not stop.wanted and (duration_s is None or time.monotonic() - began_s < duration_s):
             decider.post(observation)
             decision = decider.wait(PATIENCE_S)
+            seen = observation
             observation, _, _, truncated, info = env.step(decision.action)
             summary.add(info, decision.selection_s)
+            if log is not None:
+                log.add(seen, decision.action, info, is_measured=plant.last_power.is_measured)
             if time.monotonic() - line_s >= LINE_PERIOD_S:
                 line_s = time.monotonic()
                 shown.line(f"{line_s - began_s:6.1f} s  {live_line(plant, info)}")
             if truncated:
                 observation, _ = env.reset()
+                if log is not None:
+                    log.begin()
     return summary
 
 
@@ -334,6 +350,14 @@ def _parser() -> argparse.ArgumentParser:
         "target, at any cost, or else the closest ones; for policies of kind advised",
     )
     parser.add_argument("--duration", type=_seconds, default=None, help="seconds; default endless")
+    parser.add_argument(
+        "--log",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="write each control step down for train.py --init RUN --log FILE, and keep the last "
+        f"{LARGEST_BYTES // 2**20} MB",
+    )
     parser.add_argument(
         "--against",
         default=None,

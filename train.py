@@ -4,8 +4,11 @@ python train.py [--device tx2] [--model efficientnet-lite0] [--scenario all] [--
 python train.py --resume RUN              go on with a run that was cut
 python train.py --sweep FILE.toml         many runs, one table
 python train.py --algo ppo --tune 20      search for better settings of a learner
+python train.py --board linux|emulated [--device mine.toml | --from-scratch] [--cloud HOST:PORT]
+                                          learn on a board, in wall-clock time
 python train.py --init RUN --board emulated [--cloud HOST:PORT] [--total-timesteps 1000]
-                                          fine-tune a policy on a board, in wall-clock time
+                                          fine-tune a policy there
+python train.py --init RUN --log FILE     learn from what deploy.py --log wrote of it
 """
 
 from __future__ import annotations
@@ -21,15 +24,26 @@ import math
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from agents.deciders.own import is_own
 from agents.errors import AgentError
+from agents.testbed.offline import learn_from_log
+from agents.testbed.place import LivePlace
+from agents.testbed.run import (
+    SCRATCH_STEPS,
+    WARM_STEPS,
+    LearnConfig,
+    is_learning,
+    learn_on_board,
+    resumed_learning,
+)
+from agents.testbed.tune import tune_run
 from agents.training import workers
 from agents.training.algorithms import ABLATIONS
 from agents.training.all_deciders import DECIDERS
 from agents.training.hyperparams import parsed
-from agents.training.live import LIVE_STEPS, LiveTuningConfig, tune_run
 from agents.training.run import CONFIG_FILE, TrainConfig, resumed, run
 from agents.training.sweep import Sweep
 from agents.tuning.study_file import read as read_search
@@ -38,7 +52,7 @@ from envs.errors import EnvError
 from envs.sim.build import ALL_SCENARIOS
 from envs.sim.effects import EFFECTS
 from hw.base import Hold
-from hw.boards.registry import SIMULATED, board_names
+from hw.boards.registry import DEFAULT_DEVICE, SIMULATED, board_names
 from hw.errors import HardwareError
 from partition.cli import add_providers_option, share
 from partition.errors import PartitionError
@@ -58,11 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     workers.end_with_parent()
     folder = _folder(arguments)
     try:
-        if arguments.tune or (arguments.resume and is_search(arguments.resume)):
-            return _search(arguments, folder)
-        if arguments.init:
-            return _tune(arguments, folder)
-        return _sweep(arguments.sweep, folder) if arguments.sweep else _train(arguments, folder)
+        return _work(arguments, folder)
     except USER_ERRORS as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -80,6 +90,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return command.exit_code(stopped)
 
 
+def _work(arguments: argparse.Namespace, folder: Path) -> int:
+    """Do what the options ask for."""
+    if arguments.tune or (arguments.resume and is_search(arguments.resume)):
+        return _search(arguments, folder)
+    if arguments.from_scratch and (arguments.init or not _is_live(arguments)):
+        raise AgentError("--from-scratch is for learning on a board without --init; name a --board")
+    if arguments.log and not arguments.init:
+        raise AgentError("--log needs the run that wrote it; give --init RUN")
+    if arguments.init:
+        return _tune(arguments, folder)
+    if arguments.sweep:
+        return _sweep(arguments.sweep, folder)
+    return _learn(arguments, folder) if _is_live(arguments) else _train(arguments, folder)
+
+
 def _folder(arguments: argparse.Namespace) -> Path:
     """Where what comes of it goes."""
     if arguments.sweep:
@@ -89,7 +114,8 @@ def _folder(arguments: argparse.Namespace) -> Path:
         return given
     if arguments.init:
         return RUNS_DIR / f"tuned-{arguments.init.name}"
-    kind = "tuned" if arguments.tune else "EdgeSplitSim-v0"
+    kind = "EdgeSplitSim-v0" if arguments.board == SIMULATED else "EdgeSplit-v0"
+    kind = "tuned" if arguments.tune else kind
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     name = arguments.algo.replace(":", ".").replace("/", "-")
     return RUNS_DIR / f"{kind}__{name}__{arguments.seed}__{stamp}"
@@ -101,7 +127,7 @@ def _way_on(arguments: argparse.Namespace, folder: Path) -> str:
         way = f"--sweep {arguments.sweep}"
     elif arguments.init:  # its board and cloud have to be named again
         return f"the same command with --out {folder} goes on"
-    elif is_search(folder) or (folder / CONFIG_FILE).is_file():
+    elif is_search(folder) or is_learning(folder) or (folder / CONFIG_FILE).is_file():
         way = f"--resume {folder}"
     else:
         return "the same command begins again"
@@ -133,6 +159,8 @@ def _allowed(config: TrainConfig, run_dir: Path, algo: str) -> TrainConfig:
 
 def _search(arguments: argparse.Namespace, folder: Path) -> int:
     """Search for settings in a new folder, or go on in that of a search."""
+    if arguments.board != SIMULATED:
+        raise AgentError(f"--tune searches in simulation; leave --board {arguments.board} out")
     for option in ("init", "sweep", "target"):
         if getattr(arguments, option) is not None:
             raise AgentError(f"--tune searches for settings by itself; leave --{option} out")
@@ -150,30 +178,83 @@ def _sweep(path: Path, folder: Path) -> int:
 
 
 def _tune(arguments: argparse.Namespace, folder: Path) -> int:
-    place = LiveTuningConfig(
-        board=arguments.board,
-        scenario=arguments.scenario[0] if arguments.scenario else TUNING_SCENARIO,
-        cloud=arguments.cloud,
-        security=link_security(arguments),
-        n_steps=arguments.total_timesteps or LIVE_STEPS,
-        seed=arguments.seed,
-        providers=arguments.providers,
-    )
-    print(tune_run(arguments.init, folder, place))
-    print(f"\npolicy is in {folder}\nnext: {command.call('deploy')} --run {folder}")
+    """Tune a run's policy on a board, or from a log without one."""
+    scenario = _live_scenario(arguments)
+    if not arguments.log:
+        place = LivePlace(
+            board=arguments.board,
+            scenario=scenario,
+            cloud=arguments.cloud,
+            listen=arguments.listen,
+            security=link_security(arguments),
+            n_steps=arguments.total_timesteps or WARM_STEPS,
+            seed=arguments.seed,
+            providers=arguments.providers,
+        )
+        said = tune_run(arguments.init, folder, place)
+    elif arguments.board == SIMULATED:
+        said = learn_from_log(arguments.init, folder, arguments.log, scenario, arguments.seed)
+    else:
+        raise AgentError(f"--log learns without a board; leave --board {arguments.board} out")
+    print(f"{said}\n\npolicy is in {folder}\nnext: {command.call('deploy')} --run {folder}")
     return 0
 
 
-def _config(arguments: argparse.Namespace) -> TrainConfig:
-    if arguments.board != SIMULATED:
+def _is_live(arguments: argparse.Namespace) -> bool:
+    """Whether a board is learned on that is there, rather than the batched simulation of one."""
+    if arguments.resume:
+        return is_learning(arguments.resume)
+    return bool(arguments.board != SIMULATED)
+
+
+def _learn(arguments: argparse.Namespace, folder: Path) -> int:
+    """Learn on a board, without a run that was trained before."""
+    if arguments.resume:
+        config = resumed_learning(folder)
+        _allowed(config.simulation, folder, arguments.algo)
+    else:
+        config = _learning(arguments)
+    said = learn_on_board(
+        config,
+        folder,
+        security=link_security(arguments),
+        providers=arguments.providers,
+        is_new=not arguments.resume,
+    )
+    way = f"{command.call('deploy')} --run {folder} --board {config.board}"
+    print(f"{said}\n\npolicy is in {folder}\nnext: {way}")
+    return 0
+
+
+def _learning(arguments: argparse.Namespace) -> LearnConfig:
+    if arguments.board not in board_names():
         raise AgentError(
-            f"{command.program('train')} trains on the simulated board only, not on "
-            f"{arguments.board!r}: use --board {SIMULATED}, or --init RUN to fine-tune a trained "
-            "policy on a board"
+            f"board {arguments.board!r} is unknown; use one of {', '.join(board_names())}"
         )
+    config, device = _config(arguments), arguments.device or ""
+    return LearnConfig(
+        board=arguments.board,
+        scenario=_live_scenario(arguments),
+        cloud=arguments.cloud,
+        listen=arguments.listen,
+        n_steps=arguments.total_timesteps,
+        from_scratch=arguments.from_scratch,
+        simulation=replace(config, board=SIMULATED, device=device, total_timesteps=None),
+    )
+
+
+def _live_scenario(arguments: argparse.Namespace) -> str:
+    """The one whose requests a board answers."""
+    names = arguments.scenario or [TUNING_SCENARIO]
+    if len(names) > 1:
+        raise AgentError(f"a board has one scenario at a time, --scenario names {len(names)}")
+    return str(names[0])
+
+
+def _config(arguments: argparse.Namespace) -> TrainConfig:
     return TrainConfig(
         board=arguments.board,
-        device=arguments.device,
+        device=arguments.device or DEFAULT_DEVICE,
         model=arguments.model,
         scenario=tuple(arguments.scenario or [ALL_SCENARIOS]),
         algo=arguments.algo,
@@ -207,9 +288,17 @@ def _parser() -> argparse.ArgumentParser:
         command.program("train"), description=__doc__.splitlines()[0] if __doc__ else None
     )
     names = (*DECIDERS.names(), *ABLATIONS)
-    boards = f"{SIMULATED}; with --init one of {', '.join(board_names())}"
+    boards = (
+        f"{SIMULATED} (thousands of simulated boards), or one to learn on in wall-clock time: "
+        f"{', '.join(name for name in board_names() if name != SIMULATED)}; with --init any"
+    )
     parser.add_argument("--board", default=SIMULATED, help=boards)
-    parser.add_argument("--device", default="tx2", help="device model, name or .toml file")
+    parser.add_argument(
+        "--device",
+        default=None,
+        help=f"device model, name or .toml file (default {DEFAULT_DEVICE}; of a board that is "
+        "learned on, the closest to it)",
+    )
     parser.add_argument(
         "--runtime",
         default=None,
@@ -221,7 +310,7 @@ def _parser() -> argparse.ArgumentParser:
         "--scenario",
         nargs="+",
         default=None,
-        help=f"names or .toml files (default all; {TUNING_SCENARIO} with --init)",
+        help=f"names or .toml files (default all; {TUNING_SCENARIO} on a board)",
     )
     parser.add_argument(
         "--algo",
@@ -232,7 +321,8 @@ def _parser() -> argparse.ArgumentParser:
         "--total-timesteps",
         type=_positive,
         default=None,
-        help="largest number of steps to learn from, over all boards (the algorithm's own number)",
+        help="largest number of steps to learn from, over all boards (the algorithm's own number; "
+        f"on a board {WARM_STEPS}, and {SCRATCH_STEPS} with --from-scratch)",
     )
     parser.add_argument("--seed", type=_seed, default=0, help="of everything random (%(default)s)")
     parser.add_argument("--out", type=Path, default=None, help=f"run folder (default {RUNS_DIR}/)")
@@ -272,7 +362,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--resume", type=Path, default=None, help="go on with this run folder")
     parser.add_argument("--init", type=Path, default=None, help="fine-tune this run's policy")
-    tuning = parser.add_argument_group("with --init")
+    parser.add_argument(
+        "--log",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="with --init: learn from what deploy.py --log wrote, without a board",
+    )
+    parser.add_argument(
+        "--from-scratch",
+        action="store_true",
+        help="learn on the board alone, and not in the simulation of a device before",
+    )
+    tuning = parser.add_argument_group("on a board")
+    tuning.add_argument(
+        "--listen",
+        default=None,
+        metavar="HOST:PORT",
+        help="learn from an application's requests (docs/application.md), not from pictures",
+    )
     add_link_options(tuning)
     add_providers_option(tuning)
     parser.add_argument(

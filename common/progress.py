@@ -35,7 +35,8 @@ class Progress:
         work: what is done, at the beginning of each line.
         n_steps: how many steps it has.
         first_line_s: until the first line. Then there is one for each step, unless they come
-            faster than one a second, and one now and then of a long one; with 0 for each step.
+            faster than one a second, and one now and then of a long one or of many that are alike;
+            with 0 for each step.
     """
 
     def __init__(self, work: str, n_steps: int, first_line_s: float = FIRST_LINE_S) -> None:
@@ -71,7 +72,8 @@ class Progress:
         """The next step begins."""
         self._step, self._name = self._step + 1, name
         now_s = time.monotonic()
-        is_due = self._first_line_s == 0.0 or now_s - self._told_s >= _LEAST_BETWEEN_S
+        between_s = _EVERY_S if self._are_alike else _LEAST_BETWEEN_S
+        is_due = self._first_line_s == 0.0 or now_s - self._told_s >= between_s
         if is_due and now_s - self._began_s >= self._first_line_s:
             self._tell()
 

@@ -1,8 +1,13 @@
-"""The commands `dvfo-train` and `dvfo-deploy` of an installation: `train.py` and `deploy.py`."""
+"""The commands `dvfo-calibrate`, `dvfo-train` and `dvfo-deploy` of an installation."""
 
 from __future__ import annotations
 
 import runpy
+
+
+def calibrate() -> None:
+    """Run `calibrate.py`."""
+    runpy.run_module("calibrate", run_name="__main__", alter_sys=True)
 
 
 def train() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -13,10 +13,14 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from envs.arguments import RENDER_MODES
+from envs.errors import EnvError
 from envs.objective import Objective
 from envs.plant import Outcome, Plant
 from envs.render import Frame, History
 from envs.spaces import ActionDecoder, ObservationEncoder, observation_fields
+
+NEARLY = 0.02
+"""Share by which two clocks may differ and be the same."""
 
 
 class EdgeSplitEnv(gymnasium.Env[Any, Any]):
@@ -67,10 +71,22 @@ class EdgeSplitEnv(gymnasium.Env[Any, Any]):
     Minus the cost of `envs.objective.Objective`; its terms stand in `info["reward_terms"]`.
 
     ## Starting State
-    Maximum clocks, edge-only, empty queue; the operating conditions are drawn from the seed.
+    Maximum clocks, edge-only, empty queue; the operating conditions are drawn from the seed. A live
+    board is asked for its maximum clocks, as far as its thermal guard allows. The pictures of a
+    scenario begin with the first one again, and those that waited are forgotten; an application's
+    requests go on waiting. What is measured of link and server is kept, and so are heat and the
+    state of the machine: of a live board only what is drawn follows from the seed. `reset` has no
+    options.
 
     ## Episode End
     Never terminated. Truncated after `n_steps` control steps.
+
+    ## Time
+    Simulated time passes with the steps. On a live board a step ends at the next point of a grid of
+    0.25 s that begins with `reset`, and what arrives until then is served; `step` returns no
+    sooner. Whoever learns between two steps, or a request that takes longer than the step, makes
+    the next one late: `info["late_s"]` says how late it began, and points of the grid that are
+    over, or too near to measure power until then, are left out.
 
     ## Arguments
     See `envs.sim.make.make_simulated` and `envs.live.make.make_live`.
@@ -117,7 +133,13 @@ class EdgeSplitEnv(gymnasium.Env[Any, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Begin an episode whose operating conditions follow from the seed."""
+        """Begin an episode whose operating conditions follow from the seed.
+
+        Raises:
+            EnvError: options were given, and there are none.
+        """
+        if options:
+            raise EnvError(f"reset has no options, it was given {', '.join(map(str, options))}")
         super().reset(seed=seed, options=options)
         self._t = 0
         self._history.clear()
@@ -144,6 +166,7 @@ class EdgeSplitEnv(gymnasium.Env[Any, Any]):
             "requested": dict(zip(self.plant.layout.domains, self._hz(indices[0]), strict=True)),
             "applied": dict(zip(self.plant.layout.domains, readings.clocks_hz[0], strict=True)),
             "route": int(indices[0, -1]),
+            "late_s": self.plant.late_s,
         }
         cost = sum(float(value[0]) for value in terms.values())
         if self.render_mode is not None:
@@ -196,6 +219,12 @@ def decode(decoder: ActionDecoder, actions: NDArray[Any], *, continuous: bool) -
 def episode_seeds(generators: list[np.random.Generator]) -> NDArray[np.uint64]:
     """Draw the next episode's seed from each board's generator."""
     return np.array([g.integers(2**63) for g in generators], dtype=np.uint64)
+
+
+def was_obeyed(info: Mapping[str, Any]) -> bool:
+    """Whether a step's clocks were those that were asked for, not a guard's or a power mode's."""
+    pairs = ((info["requested"][name], hz) for name, hz in info["applied"].items())
+    return all(abs(applied - requested) <= NEARLY * requested for requested, applied in pairs)
 
 
 def outcome_dict(outcome: Outcome) -> dict[str, float | None]:

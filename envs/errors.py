@@ -13,3 +13,7 @@ class ScenarioError(EnvError):
 
 class ActionError(EnvError):
     """An action does not belong to the action space."""
+
+
+class CalibrationError(EnvError):
+    """A board cannot be measured, or what was measured does not tell enough."""

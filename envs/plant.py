@@ -165,11 +165,19 @@ class Layout:
 
 
 class Plant(Protocol):
-    """One board (n = 1) with a network on it."""
+    """One board (n = 1) with a network on it.
+
+    Attributes:
+        layout: of the board and the network.
+        n_steps: control steps in an episode.
+        step_s: duration of a control step that is not late.
+        late_s: time by which the last step began after it was due; 0 where time is simulated.
+    """
 
     layout: Layout
     n_steps: int
     step_s: float
+    late_s: float
 
     def reset(self, seeds: NDArray[np.uint64]) -> Readings:
         """Begin an episode, one seed per board."""

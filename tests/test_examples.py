@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agents.deciders.static import Random
 from agents.deployed.run_folder import RunFolder
@@ -20,7 +21,7 @@ from tests.conftest import REPOSITORY
 
 EXAMPLES = sorted(p for p in (REPOSITORY / "examples").glob("*.py") if p.stem != "__init__")
 DECIDE = {"own_rule": "FastestCut", "own_learner": "LinearPolicy"}
-LEAVE_A_RUN = {"sb3_ppo": 2048, "sb3_sac": 120, "vectorised": 640, "live": 20}
+LEAVE_A_RUN = {"sb3_ppo": 2048, "sb3_sac": 120, "vectorised": 640}
 PRINT = {
     "own_reward": (128, "of 120 at most"),
     "own_wrapper": (0, "return of the episode"),
@@ -50,7 +51,7 @@ def example(tiny, tmp_path, monkeypatch, kept_signals):
 
 
 def test_every_example_is_tried():
-    assert {path.stem for path in EXAMPLES} == {*DECIDE, *LEAVE_A_RUN, *PRINT}
+    assert {path.stem for path in EXAMPLES} == {*DECIDE, *LEAVE_A_RUN, *PRINT, "live"}
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -75,6 +76,18 @@ def test_what_only_prints_prints(example, name, capsys):
     steps, said = PRINT[name]
     example(name, steps)
     assert said in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_learning_on_a_live_board_is_seen_in_tensorboard(example):
+    folders = sorted(path for path in example("live", 8).iterdir() if path.is_dir())
+    assert [path.name for path in folders] == ["PPO_1", "SAC_1"]
+    for folder in folders:
+        events = EventAccumulator(str(folder))
+        events.Reload()
+        shown = {"clocks/cpu_hz", "board/power_w", "split/point", "board/deadline_hit_rate"}
+        assert shown <= set(events.Tags()["scalars"])
+        assert events.Scalars("board/power_w")[-1].value > 0.0
 
 
 @pytest.mark.parametrize("name", DECIDE)

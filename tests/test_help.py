@@ -45,7 +45,7 @@ def commands() -> list[str]:
         and 'if __name__ == "__main__":' in path.read_text()
     ]
     modules = (".".join(path.with_suffix("").parts).removesuffix(".__main__") for path in found)
-    return ["train.py", "deploy.py", "demo.py", *sorted(modules)]
+    return ["calibrate.py", "train.py", "deploy.py", "demo.py", *sorted(modules)]
 
 
 def test_every_option_of_every_command_has_help():

@@ -13,7 +13,7 @@ from agents import freeze
 from agents.errors import AgentError
 from agents.learning import sb3_model
 from agents.policy import folder
-from agents.training import live
+from agents.testbed import checkpoints as memory
 from envs.errors import EnvError
 from envs.scenarios.link_trace import read_trace
 from envs.scenarios.scenario import Scenario
@@ -42,7 +42,7 @@ READERS = {
     "sample.npz": lambda path: read_samples(path, [X]),
     "value.npy": lambda path: parse_value(f"x={path}"),
     "actions.npy": freeze._table,
-    "memory.npz": lambda path: live.load_memory(SimpleNamespace(replay_buffer=None), path),
+    "memory.npz": lambda path: memory.load_memory(SimpleNamespace(replay_buffer=None), path),
     "picture.png": read_rgb,
     "t10k-labels-idx1-ubyte.gz": lambda path: datasets._fashion_labels(path, 3),
     "network.onnx": read_onnx,

@@ -42,10 +42,11 @@ def test_nothing_can_unpickle(package):
     }
 
 
-def test_deploy_starts_without_any_learning_package(run_script):
-    result = run_script("deploy.py", "--help", block=(*LEARNING_PACKAGES, "onnxscript"))
+@pytest.mark.parametrize(("script", "option"), [("calibrate.py", "--out"), ("deploy.py", "--run")])
+def test_what_runs_on_a_board_starts_without_any_learning_package(run_script, script, option):
+    result = run_script(script, "--help", block=(*LEARNING_PACKAGES, "onnxscript", "scipy"))
     assert result.returncode == 0, result.stderr
-    assert "--run" in result.stdout
+    assert option in result.stdout
 
 
 def test_no_module_imports_itself_in_a_circle():

@@ -31,7 +31,7 @@ CODE = sorted(
     ]
 )
 COMMAND = re.compile(
-    r"(?:python3?|\)/python) -m\s+([\w.]*\w)|(?<![\w/.-])(train|deploy|demo)\.py\b"
+    r"(?:python3?|\)/python) -m\s+([\w.]*\w)|(?<![\w/.-])(calibrate|train|deploy|demo)\.py\b"
 )
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*[a-z]")
 OTHER_PROGRAMS = ("pytest", "venv", "pip", "onnxruntime")

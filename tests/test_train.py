@@ -112,6 +112,7 @@ def _check_run(out, base, algo, steps, printed) -> None:
 def _check_documents(out, base, algo, steps) -> None:
     assert {path.name for path in out.iterdir()} == {
         *("config.json", "machine.json", "provenance.txt", "policy", "agent.zip", "tensorboard"),
+        "agent.safetensors",
         *("evaluation.csv", "evaluation.png", "decisions.png", "device.toml"),
     }
     _, device, _, model, _, scenario = base

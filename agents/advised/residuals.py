@@ -18,10 +18,13 @@ from agents.errors import AgentError
 from agents.whole_file import written_whole
 from envs.arrays import Floats
 from envs.plant import Indices
+from envs.spaces import Observations
 from partition import array_file
 
 PRIOR_SD = 0.03
 """Logarithm of cost that a feature, one standard deviation away from its mean, may make."""
+RIDGE = 1e-3
+"""Keeps the line through states that hardly vary from being arbitrary."""
 LARGEST = 1.0
 """Surprises beyond this are taken for this: single steps with a full queue say little."""
 
@@ -55,19 +58,51 @@ class Residuals:
         self._deviations.append(self._features[number] - chances @ self._features)
         self._surprises.append(float(np.clip(surprise, -LARGEST, LARGEST)))
 
+    def add_logged(self, numbers: Indices, surprises: Floats, seen: Observations) -> None:
+        """Take steps in that nothing was drawn in, in the place of all others.
+
+        What state explains by a straight line is taken off both sides: of actions that follow from
+        the state by a rule, what the line leaves is all that can tell them from it.
+
+        Args:
+            numbers: of the actions in the portfolio, shape (n,).
+            surprises: logarithm of each one's cost, less the expected one, shape (n,).
+            seen: what describes the state of each, shape (n, m).
+        """
+        bounded = np.clip(surprises, -LARGEST, LARGEST)
+        both = np.column_stack([self._features[numbers], bounded])
+        known = np.column_stack([seen, np.ones(len(seen))]).astype(np.float64)
+        ridge = known.T @ known + RIDGE * np.eye(known.shape[1])
+        left = np.asarray(both - known @ np.linalg.solve(ridge, known.T @ both), np.float64)
+        self._deviations = list(left[:, :-1])
+        self._surprises = left[:, -1].tolist()
+
+    def deviations(self) -> tuple[Floats, Floats]:
+        """What was taken in: how actions differ, shape (n, n_features), and surprises, (n,)."""
+        n_features = self._features.shape[1]
+        return np.reshape(self._deviations, (-1, n_features)), np.array(self._surprises)
+
+    def weights(self) -> Floats:
+        """Logarithm of cost per feature, shape (n_features,)."""
+        return self._regression()[0]
+
+    def _regression(self) -> tuple[Floats, Floats]:
+        """Weights of the features, and their covariance."""
+        seen, y = self.deviations()
+        y = y - y.mean() if len(y) else y
+        noise = max(float(y.var()) if len(y) else 0.0, 1e-6)
+        prior = np.eye(seen.shape[1]) / PRIOR_SD**2
+        covariance = np.asarray(np.linalg.inv(seen.T @ seen / noise + prior), np.float64)
+        weights: Floats = covariance @ seen.T @ y / noise
+        return weights, covariance
+
     def offsets(self) -> Floats:
         """Logarithm of cost that each action takes beyond what is expected, shape (k,).
 
         What nothing was learned about stays as expected: each offset is scaled by the share of
         its prior variance that the steps have removed.
         """
-        n_features = self._features.shape[1]
-        seen = np.reshape(self._deviations, (-1, n_features))
-        y = np.array(self._surprises)
-        y = y - y.mean() if len(y) else y
-        noise = max(float(y.var()) if len(y) else 0.0, 1e-6)
-        covariance = np.linalg.inv(seen.T @ seen / noise + np.eye(n_features) / PRIOR_SD**2)
-        weights = covariance @ seen.T @ y / noise
+        weights, covariance = self._regression()
         left = np.einsum("ki,ij,kj->k", self._features, covariance, self._features)
         before = PRIOR_SD**2 * np.square(self._features).sum(axis=1)
         learned = 1.0 - left / np.maximum(before, 1e-12)

@@ -7,6 +7,7 @@ the best. What the policy's network does not expect either is charged to feature
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +18,29 @@ from agents.advised.policy import SHARPNESS, Advised, build
 from agents.advised.residuals import Residuals
 from agents.deciders.nominal import NominalModel
 from agents.deciders.rule import Rule
-from agents.learning.safe_env import SafeEnv
+from agents.learning.safe_env import Recovery, SafeEnv
 from agents.policy.thermal_mask import ThermalActionMask
 from envs.arrays import Floats
-from envs.edge_env import EdgeSplitEnv
+from envs.edge_env import EdgeSplitEnv, was_obeyed
 from envs.objective import SMALLEST_COST
 
 EXPLORE = 0.5
 """Share of the steps in which any action that is nearly the best is drawn."""
 REACH = 0.05
 """Expected cost above the best that is risked for it."""
-NEARLY = 0.02
-"""Clocks that differ by less are the same."""
 CHECKPOINT_EVERY = 100
 """Control steps, 25 s at the usual quarter of a second: the most that a kill loses."""
 SURPRISES_FILE = "surprises.npz"
 
 
 def tune_portfolio(
-    env: EdgeSplitEnv, known: NominalModel, rule: Rule, run_dir: Path, n_steps: int, seed: int
+    env: EdgeSplitEnv,
+    known: NominalModel,
+    rule: Rule,
+    run_dir: Path,
+    n_steps: int,
+    seed: int,
+    watch: Callable[[Mapping[str, Any]], object] = lambda _: None,
 ) -> Rule:
     """Run on the board, and learn; goes on where a run that was killed had come to.
 
@@ -46,6 +51,7 @@ def tune_portfolio(
         run_dir: for what was learned so far.
         n_steps: control steps in all.
         seed: of what is explored.
+        watch: called with what each step told.
 
     Returns:
         The same rule with offsets.
@@ -66,10 +72,11 @@ def tune_portfolio(
         number = int(generator.choice(len(chances), p=chances))
         expected = float(decider.log_costs[0, number])
         observation, reward, _, cut, info = env.step(decider.take(np.array([number]))[0])
-        if _was_obeyed(info):
+        if was_obeyed(info):
             cost = -reward - info["reward_terms"]["switching"]  # which is no surprise
             residuals.add(number, chances, np.log(max(cost, SMALLEST_COST)) - expected)
-        explorer.is_late = info["outcome"]["deadline_hit_rate"] < SafeEnv.MIN_DEADLINE_HIT_RATE
+        explorer.recovery.see(info["outcome"]["deadline_hit_rate"])
+        watch(info)
         if step % CHECKPOINT_EVERY == CHECKPOINT_EVERY - 1:
             residuals.save(path)
         if cut:
@@ -78,17 +85,11 @@ def tune_portfolio(
     return rule.with_parameters(offsets=residuals.offsets())
 
 
-def _was_obeyed(info: dict[str, Any]) -> bool:
-    """Whether the clocks were those that were asked for, not a guard's or a power mode's."""
-    pairs = ((info["requested"][name], hz) for name, hz in info["applied"].items())
-    return all(abs(applied - requested) <= NEARLY * requested for requested, applied in pairs)
-
-
 class Explorer:
     """Strays a little from a policy, as `SafeEnv` lets an agent stray.
 
     Attributes:
-        is_late: whether too many requests came late in the last step, after which it does not.
+        recovery: while it is on, because too many requests came late, it does not.
     """
 
     def __init__(self, env: EdgeSplitEnv, decider: Advised) -> None:
@@ -97,7 +98,7 @@ class Explorer:
         self._guard = ThermalActionMask(axes, env.encoder.fields, SafeEnv.MARGIN_C)
         self._ends = np.cumsum([len(axis.values) for axis in axes])[:-1]
         self._decider = decider
-        self.is_late = False
+        self.recovery = Recovery()
 
     def chances(self, observation: NDArray[np.float32]) -> Floats:
         """Probability with which each action of the portfolio is to be drawn, shape (k,)."""
@@ -107,7 +108,7 @@ class Explorer:
         chances = np.zeros(len(scores))
         if not np.isfinite(scores[best]):  # all are too hot: the one that is least so
             best = int(self._decider.advice.actions[:, :-1].sum(axis=1).argmin())
-        elif not self.is_late:
+        elif not self.recovery.is_on:
             near = scores >= scores[best] - SHARPNESS * REACH
             chances[near] = EXPLORE / near.sum()
         chances[best] += 1.0 - chances.sum()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from agents.policy.metadata import PolicyMetadata
 from envs.plant import Indices, Layout
 from envs.scenarios.randomisation import LARGEST_SD, Randomisation
 from envs.sim.sim_config import SimConfig
-from envs.spaces import observation_fields
+from envs.spaces import ObservationField, observation_fields
 from envs.vec_env import EdgeSplitVecEnv
 
 SERVER_SD = math.log(10.0) / LARGEST_SD
@@ -105,10 +105,15 @@ class Algorithm:
 
     def build(self, boards: EdgeSplitVecEnv, seed: int, log_dir: str | None) -> BaseAlgorithm:
         """Create the agent."""
-        env = self.wrap(boards, seed)
+        return self.agent(self.wrap(boards, seed), boards.encoder.fields, seed, log_dir)
+
+    def agent(
+        self, env: VecEnv, fields: Sequence[ObservationField], seed: int, log_dir: str | None
+    ) -> BaseAlgorithm:
+        """Create the agent on boards that are shown as it needs them; `fields` as observed."""
         settings = copy.deepcopy(self.settings)  # Stable-Baselines3 changes the dicts it is given
         if self.unseen:
-            names = [f.name for f in boards.encoder.fields]
+            names = [f.name for f in fields]
             unseen = [names.index(name) for name in self.unseen if name in names]
             settings["policy_kwargs"]["unseen"] = unseen
         return self.agent_class(

@@ -73,6 +73,7 @@ class FastPPO(PPO):
                     self._update_info_buffer(infos, dones)
                     self._bootstrap(t, dones, infos)
                 self.num_timesteps += env.num_envs
+                callback.update_locals({"infos": infos})
                 if not callback.on_step():
                     return False
             values = self._values(rollout.observations.flatten(0, 1)).view(n_rollout_steps, -1)

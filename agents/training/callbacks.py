@@ -17,21 +17,13 @@ from agents.baselines.best_static import best_static
 from agents.deciders.oracle import Oracle
 from agents.evaluation.episodes import run_episodes
 from agents.evaluation.plots import decisions_figure, record_decisions
+from agents.learning.board_scalars import OUTCOME_TAGS
 from agents.seeds import search_seeds
 from agents.training.validation import Validation
 from envs.objective import TERMS
 from envs.vec_env import EdgeSplitVecEnv
 
 FIGURE_EVERY = 5
-_OUTCOME_TAGS = {
-    "energy_j": "board/energy_per_inference_j",
-    "power_w": "board/power_w",
-    "latency_s": "board/latency_s",
-    "deadline_hit_rate": "board/deadline_hit_rate",
-    "accuracy": "board/accuracy",
-    "uplink_bytes": "split/uplink_bytes",
-    "fell_back": "split/fallbacks",
-}
 
 
 class EntropyDecay(BaseCallback):
@@ -141,7 +133,7 @@ class TrainingReport(BaseCallback):
         env = self._env
         clocks_hz = env.fleet.readings().clocks_hz
         return [
-            *((tag, getattr(env.last_outcome, key)) for key, tag in _OUTCOME_TAGS.items()),
+            *((tag, getattr(env.last_outcome, key)) for key, tag in OUTCOME_TAGS.items()),
             *((f"reward/{name}", -term) for name, term in env.last_terms.items()),
             *((f"clocks/{d}_hz", clocks_hz[:, k]) for k, d in enumerate(env.fleet.layout.domains)),
             ("split/point", env.last_actions[:, -1]),

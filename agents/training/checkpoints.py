@@ -26,6 +26,8 @@ from partition import json_file
 CHECKPOINT = "checkpoint.safetensors"
 AGENT = "agent.zip"
 """Of Stable-Baselines3's own making, for scripts that go on with it; nothing here reads it."""
+AGENT_WEIGHTS = "agent.safetensors"
+"""The same agent, value and policy, without code: what learning on a board goes on from."""
 PICKLED = "checkpoint.zip"
 """What earlier versions left, which only code could read."""
 EVERY_S = 20.0

@@ -22,7 +22,14 @@ from agents.policy.saved_rule import SavedRule, save_privileged
 from agents.training.algorithms import algorithm, learns
 from agents.training.all_deciders import DECIDERS
 from agents.training.callbacks import TrainingReport
-from agents.training.checkpoints import AGENT, CHECKPOINT, Checkpoints, checkpoint_in
+from agents.training.checkpoints import (
+    AGENT,
+    AGENT_WEIGHTS,
+    CHECKPOINT,
+    Checkpoints,
+    checkpoint_in,
+    save_whole,
+)
 from agents.training.hyperparams import Value, with_hyperparams
 from agents.training.judge import judge
 from agents.training.learn import TrainingResult, Watchers, simulated_decider, train
@@ -127,16 +134,18 @@ class TrainConfig:
         )
 
 
-def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> str:
+def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True, is_judged: bool = True) -> str:
     """Train, evaluate and freeze; a run that was cut goes on from its last checkpoint.
 
     Args:
         config: what to do.
         run_dir: where.
         is_new: whether the folder has to be made, after everything else has been found right.
+        is_judged: whether it is evaluated on held-out episodes.
 
     Returns:
-        Whether the policy is worth deploying, and what to do next, in a few lines.
+        Whether the policy is worth deploying, and what to do next, in a few lines; nothing of one
+        that is not judged.
 
     Raises:
         AgentError: the algorithm or the run folder.
@@ -176,6 +185,10 @@ def run(config: TrainConfig, run_dir: Path, *, is_new: bool = True) -> str:
             f"what the routes of {folder.name} lose in accuracy is unknown and costs nothing here; "
             f"python -m partition.profile --model {folder.path} --source FILE measures it"
         )
+    if not is_judged:
+        _, save_policy = (_learned if config.learns else _fitted)(config, world, run_dir)
+        save_policy(run_dir / "policy")
+        return ""
     with fresh_processes(max(n_cores() - 1, 1)) as pool:  # the baselines need no policy
         beside = [pool.submit(run_rivals, single, config.seed) for single in one_by_one(world)]
         decider, save_policy = (_learned if config.learns else _fitted)(config, world, run_dir)
@@ -284,6 +297,7 @@ def _learned(config: TrainConfig, world: SimConfig, run_dir: Path) -> tuple[Deci
     print(f"trained {trained.steps:,} steps in {time.monotonic() - began_s:.0f} s")
     with written_whole(run_dir / AGENT) as stream:
         trained.agent.save(stream)
+    save_whole(trained.agent, run_dir / AGENT_WEIGHTS)
     for name in (CHECKPOINT, BEST):
         (run_dir / name).unlink(missing_ok=True)
     return simulated_decider(trained.policy, world), trained.policy.save

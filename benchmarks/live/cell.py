@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from agents.deployed.concurrent import ConcurrentDecider
+from agents.deployed.concurrent import PATIENCE_S, ConcurrentDecider
 from agents.deployed.run_folder import Decide, RunFolder
 from common import command
-from deploy import PATIENCE_S
 from envs.edge_env import EdgeSplitEnv
 from envs.live.make import make_live
 from envs.live.plant import STEP_S, LivePlant, ServedRequest

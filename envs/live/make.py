@@ -73,6 +73,9 @@ def make_live(
 ) -> EdgeSplitEnv:
     """Make `EdgeSplit-v0`: a board and a split pipeline in wall-clock time.
 
+    What an episode, a reset and a late step are stands in `envs.edge_env.EdgeSplitEnv`; `close`
+    gives the board back.
+
     Args:
         board: name of a board, see `hw.boards.registry`; modelled clocks and power if not given.
         device: which device a modelled board models, or a real one is taken for.

@@ -13,6 +13,7 @@ from envs.sim.clocks import DOMAINS, Clocks, clock_tables
 from envs.sim.expectation import Link, ModelErrorRatios, StepMeasurement
 from envs.sim.split_costs import SplitCosts
 from hw.base import Board
+from hw.device.latency import HostScaling
 from partition.edge.pipeline import InferenceResult
 from partition.model.folder import ModelFolder
 
@@ -68,12 +69,17 @@ class ModelErrorTracker:
         seen = StepMeasurement(
             served_hz=one * len(results) / duration_s,
             fell_back=one * np.mean([r.fallback is not None for r in results]),
-            edge_s=one * np.mean([r.edge_s for r in results]),
+            edge_s=one * np.mean([self._edge_s(r) for r in results]),
             away_s=one * np.mean([r.away_s for r in results]),
             power_w=one * power_w,
         )
         costs = SplitCosts.from_rows(self._rows[:, [route]])
         self.factors.update(costs, clocks, link, seen, self._expected(clocks, route, now))
+
+    def _edge_s(self, result: InferenceResult) -> float:
+        """Time that this side computed, with what the processor did beside the network if known."""
+        is_known = self._device is not None and self._device.host != HostScaling()
+        return result.edge_s + (result.host_s if is_known else 0.0)
 
     def _expected(
         self, clocks: Clocks, route: int, now: OperatingConditions

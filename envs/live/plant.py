@@ -23,7 +23,7 @@ from envs.scenarios.episodes import EpisodeConditions
 from envs.scenarios.operating_conditions import OperatingConditions
 from envs.scenarios.scenario import Scenario
 from envs.sim.expectation import Link
-from hw.base import Board
+from hw.base import Board, OperatingPoint
 from partition.edge.pipeline import InferenceResult, SplitPipeline
 from partition.errors import PartitionError
 from partition.model.folder import ModelFolder
@@ -61,6 +61,7 @@ class LivePlant:
         served: requests answered during the last step.
         dropped: requests dropped during the last step, because too many waited or the network
             could not take them.
+        late_s: time by which the last step began after the one before it was to end.
         last_power: power of the last step, the board's without a modelled radio.
         energy_uncertainty_j: largest error of the last step's energy per request.
         step_s: duration of a control step that is not late.
@@ -114,7 +115,7 @@ class LivePlant:
         self.last_power = StepPower(0.0, step_s, is_measured=False, uncertainty_w=0.0)
         self.energy_uncertainty_j = 0.0
         self.served: list[ServedRequest] = []
-        self.dropped = 0
+        self.dropped, self.late_s = 0, 0.0
 
     @property
     def clock(self) -> Callable[[], float]:
@@ -127,11 +128,11 @@ class LivePlant:
         return self._pipeline.placement
 
     def reset(self, seeds: NDArray[np.uint64]) -> Readings:
-        """Begin an episode; clocks stay as they are."""
+        """Begin an episode at maximum clocks, as far as the board's guard allows."""
         self._action = np.array([[len(axis.values) - 1 for axis in self.layout.axes]])
-        self._supervisor.reset()
-        self._latency_s, self._power_w = 0.0, 0.0
-        self._decision_s, self._busy = 0.0, 0.0
+        self._supervisor.apply(self._point(self._action[0]))
+        self._supervisor.read()
+        self._latency_s = self._power_w = self._decision_s = self._busy = 0.0
         self._meter = ModelErrorTracker(self._board, self._folder, self.step_s, self._governed)
         return self.renew(seeds)
 
@@ -156,15 +157,12 @@ class LivePlant:
 
     def step(self, actions: Indices) -> Outcome:
         """Set the clocks, serve what arrives during one control step, and measure."""
-        self._decision_s = self._clock() - self._asked_s
+        began_s = self._clock()
+        self._decision_s, self.late_s = began_s - self._asked_s, max(began_s - self._step_end_s, 0)
         now = self._requests.around(self._episodes.row(self._t + 1))
         self._board.set_ambient(float(now.ambient_c[0]))
         self._supervisor.begin_window()
-        wanted = {
-            axis.name: int(axis.values[index])
-            for axis, index in zip(self.layout.axes[:-1], actions[0], strict=False)
-        }
-        self._supervisor.apply(wanted)
+        self._supervisor.apply(self._point(actions[0]))
         route = int(actions[0, -1])
         self._cloud.refresh(is_idle=self._routes[route].wire_bytes == 0)
         self._serve(route, now)
@@ -282,6 +280,11 @@ class LivePlant:
         """Readable name of a route: where it cuts, and what it sends if not everything in int8."""
         return self._routes[index].name
 
+    def _point(self, indices: Indices) -> OperatingPoint:
+        """Clocks of an action of shape (n_axes,), Hz."""
+        clocks = zip(self.layout.axes[:-1], indices, strict=False)
+        return {axis.name: int(axis.values[index]) for axis, index in clocks}
+
     def _serve(self, route: int, now: OperatingConditions) -> None:
         """Answer what arrives until the step ends; requests queue behind one another."""
         target_s = float(now.latency_target_s[0])
@@ -318,8 +321,7 @@ class LivePlant:
         return ServedRequest(result, latency_s, met_deadline, agrees)
 
     def _outcome(self, now: OperatingConditions, switched: NDArray[np.float64]) -> Outcome:
-        one = np.ones(1)
-        n = len(self.served)
+        n, one = len(self.served), np.ones(1)
         if n:
             self._latency_s = float(np.mean([s.latency_s for s in self.served]))
         n_met = sum(s.met_deadline for s in self.served)

@@ -233,7 +233,7 @@ class ApplicationRequests:
         self._n_refused = 0
 
     def reset(self, seeds: NDArray[np.uint64]) -> None:
-        """Go on: nothing is drawn."""
+        """Go on: nothing is drawn, and what waits goes on waiting."""
 
     def around(self, expected: OperatingConditions) -> OperatingConditions:
         """With measured arrivals."""

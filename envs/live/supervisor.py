@@ -168,11 +168,6 @@ class BoardSupervisor:
             self._setting.worked()
             self._unset = frozenset()
 
-    def reset(self) -> None:
-        """Look at the board as it is, before anything was asked of it."""
-        self._requested = {}
-        self.read()
-
     def read(self) -> None:
         """Bring `point` and `margin_c` up to date."""
         self._read_clocks()

@@ -31,6 +31,8 @@ GRID = len(DOMAINS) + 1
 class BatchedSimulator:
     """`n` boards with the same device, network and list of scenarios; a `Plant` for any n."""
 
+    late_s = 0.0
+
     def __init__(self, world: SimConfig, n: int) -> None:
         """Create `n` boards; call `reset` before `step`."""
         self.world = world

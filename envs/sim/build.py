@@ -101,5 +101,6 @@ def build_sim_config(
 def _placed(device: str, network: NetworkCosts) -> NominalSimConfig:
     """A device while it runs a network, and what the network's routes cost there."""
     model = DeviceModel.load(device)
-    costs = SplitCosts.of(model, network.routes)
-    return NominalSimConfig(model.running(SplitCosts.from_rows(costs.rows()[:, -1]).head), costs)
+    whole = network.routes[-1].edge
+    running = model.running(model.network.demand(whole.flops, whole.traffic_bytes, whole.kernels))
+    return NominalSimConfig(running, SplitCosts.of(model, network.routes))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,7 +21,8 @@ class SplitCosts:
     was not measured on the device is scaled by the device's model: modelled, not measured.
 
     Attributes:
-        head: work of the device before anything is sent, attention and light branch included.
+        head: work of the device before anything is sent, attention, light branch and what the
+            processor does beside the network included.
         tail: work of the device when it has to finish the request itself.
         wire_bytes: uplink bytes.
         tail_flops: work of the server.
@@ -56,10 +57,12 @@ class SplitCosts:
             return np.array(list(values), dtype=np.float64)  # None becomes NaN
 
         head = [option.edge for option in options]
+        wire_bytes = column(option.wire_bytes for option in options)
+        network = _demand(device, head)
         return cls(
-            head=_demand(device, head),
+            head=replace(network, cpu_cycles=network.cpu_cycles + device.host.cycles(wire_bytes)),
             tail=_demand(device, [option.fallback for option in options]),
-            wire_bytes=column(option.wire_bytes for option in options),
+            wire_bytes=wire_bytes,
             tail_flops=column(option.cloud_flops for option in options),
             traffic_bytes=column(cost.traffic_bytes for cost in head),
             tail_traffic_bytes=column(option.fallback.traffic_bytes for option in options),

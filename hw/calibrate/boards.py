@@ -15,12 +15,12 @@ from scipy.optimize import nnls
 
 from common.regular_file import read_text
 from hw.calibrate.tx2 import DELAYS_S, JETSON_GOVERNORS, JETSON_GOVERNORS_FROM
-from hw.calibrate.written import rounded, written
 from hw.device.file import DEVICES
 from hw.device.latency import Demand, NetworkScaling
 from hw.device.model import DeviceModel
 from hw.device.power import PowerModel
 from hw.device.units import Floats
+from hw.device.written import rounded, written
 from hw.errors import DeviceFileError
 
 if sys.version_info >= (3, 11):

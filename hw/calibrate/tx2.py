@@ -7,10 +7,10 @@ import dataclasses
 import tomli_w
 from msgspec import structs
 
-from hw.calibrate.written import rounded, written
 from hw.device.latency import Demand, NetworkScaling
 from hw.device.power import PowerModel
 from hw.device.thermal import ThermalModel
+from hw.device.written import rounded, written
 
 CPU_HZ = tuple(345_600_000 + 153_600_000 * step for step in range(12))
 GPU_MHZ = (

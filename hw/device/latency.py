@@ -60,10 +60,30 @@ class Demand:
         return cpu_s, np.power(np.power(gpu_s, p) + np.power(emc_s, p), 1.0 / p)
 
 
+NO_WORK = Demand(0.0, 0.0, 0.0, 0.0)
+
+
+class HostScaling(Table, frozen=True):
+    """Work of the processor beside the network: pictures, codec and messages.
+
+    Attributes:
+        cpu_cycles_per_request: processor cycles of every request, 1.
+        cpu_cycles_per_byte: of every byte that is sent, 1/B.
+    """
+
+    cpu_cycles_per_request: NonNegative = 0.0
+    cpu_cycles_per_byte: NonNegative = 0.0
+
+    def cycles(self, sent_bytes: Values) -> Values:
+        """Processor cycles of a request of which so many bytes are sent."""
+        return self.cpu_cycles_per_request + self.cpu_cycles_per_byte * sent_bytes
+
+
 class NetworkScaling(Table, frozen=True):
     """Work of a network that was never measured on the device: modelled, linear in its size.
 
-    Linear, so that a network's head and tail together demand what the whole does.
+    Linear, so that a network's head and tail together demand what the whole does, and what each
+    piece takes besides: a call of the run-time, and tensors brought into its layout.
 
     Attributes:
         fixed_s_per_kernel: time that no clock changes, s.
@@ -78,6 +98,10 @@ class NetworkScaling(Table, frozen=True):
         cpu_cycles_per_byte: host cycles per byte.
         gpu_cycles_per_byte: GPU cycles per byte.
         emc_cycles_per_flop: memory cycles per floating-point operation.
+        fixed_s_per_piece: time that no clock changes, of each piece that is run, s.
+        cpu_cycles_per_piece: its host cycles.
+        gpu_cycles_per_piece: its GPU cycles.
+        emc_cycles_per_piece: its memory cycles.
     """
 
     fixed_s_per_kernel: NonNegative
@@ -92,6 +116,10 @@ class NetworkScaling(Table, frozen=True):
     cpu_cycles_per_byte: NonNegative = 0.0
     gpu_cycles_per_byte: NonNegative = 0.0
     emc_cycles_per_flop: NonNegative = 0.0
+    fixed_s_per_piece: NonNegative = 0.0
+    cpu_cycles_per_piece: NonNegative = 0.0
+    gpu_cycles_per_piece: NonNegative = 0.0
+    emc_cycles_per_piece: NonNegative = 0.0
 
     def demand(self, flops: Values, traffic_bytes: Values, kernels: Values) -> Demand:
         """Scale a network, or a part of one, to the device.
@@ -101,7 +129,7 @@ class NetworkScaling(Table, frozen=True):
             traffic_bytes: bytes of weights, layer inputs and layer outputs, in float32.
             kernels: launched kernels after fusion.
         """
-        return Demand(
+        linear = Demand(
             fixed_s=self.fixed_s_per_kernel * kernels
             + self.fixed_s_per_flop * flops
             + self.fixed_s_per_byte * traffic_bytes,
@@ -114,6 +142,25 @@ class NetworkScaling(Table, frozen=True):
             emc_cycles=self.emc_cycles_per_kernel * kernels
             + self.emc_cycles_per_flop * flops
             + self.emc_cycles_per_byte * traffic_bytes,
+        )
+        more = self._per_piece
+        if more == NO_WORK:
+            return linear
+        is_run = np.asarray(np.asarray(kernels) > 0, dtype=np.float64)
+        return Demand(
+            fixed_s=linear.fixed_s + more.fixed_s * is_run,
+            cpu_cycles=linear.cpu_cycles + more.cpu_cycles * is_run,
+            gpu_cycles=linear.gpu_cycles + more.gpu_cycles * is_run,
+            emc_cycles=linear.emc_cycles + more.emc_cycles * is_run,
+        )
+
+    @property
+    def _per_piece(self) -> Demand:
+        return Demand(
+            fixed_s=self.fixed_s_per_piece,
+            cpu_cycles=self.cpu_cycles_per_piece,
+            gpu_cycles=self.gpu_cycles_per_piece,
+            emc_cycles=self.emc_cycles_per_piece,
         )
 
     def times(self, factor: float) -> NetworkScaling:

@@ -21,7 +21,7 @@ from common.schema import NonNegative, Positive, Table, Text, convert, read_toml
 from hw.device.file import device_path, split_mode, split_runtime
 from hw.device.fingerprint import fingerprint
 from hw.device.governors import Governors
-from hw.device.latency import Demand, NetworkScaling
+from hw.device.latency import Demand, HostScaling, NetworkScaling
 from hw.device.power import PowerModel, RailPower
 from hw.device.power_mode import PowerMode, gated_demand, gated_network, gated_power
 from hw.device.runtime import UNNAMED, Runtime, RuntimeTable, resolve
@@ -100,6 +100,7 @@ class DeviceModel:
         replay: measured table that stands behind the board `replay`, if any.
         gpu_tpcs: texture processing clusters of the GPU that are on; None where that is not known.
         power_modes: by name; the tables of clocks are those of the largest.
+        host: work beside the network; none where it was not measured.
     """
 
     name: str
@@ -117,6 +118,7 @@ class DeviceModel:
     replay: Replay | None = None
     gpu_tpcs: int | None = None
     power_modes: Mapping[str, PowerMode] = dataclasses.field(default_factory=dict)
+    host: HostScaling = dataclasses.field(default_factory=HostScaling)
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> DeviceModel:
@@ -156,6 +158,7 @@ class DeviceModel:
             replay=file.replay,
             gpu_tpcs=file.gpu_tpcs,
             power_modes=file.power_modes,
+            host=file.host,
         )
         return model if mode is None else model.in_mode(mode)
 
@@ -326,6 +329,7 @@ class _Provenance(Table, frozen=True):
     thermal: Text
     sensor: Text
     workloads: Text
+    host: Text = "nothing beside the network was measured"
     governors: Text = "not said: the kernel's usual ones are assumed"
 
 
@@ -349,6 +353,7 @@ class _File(Table, frozen=True):
     replay: Replay | None = None
     gpu_tpcs: Annotated[int, Meta(ge=1)] | None = None
     power_modes: dict[str, PowerMode] = field(default_factory=dict)
+    host: HostScaling = HostScaling()
 
     def __post_init__(self) -> None:
         """Refuse a file with two answers, or none."""

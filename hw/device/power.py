@@ -48,6 +48,8 @@ class PowerModel(Table, frozen=True):
         ddr_w_per_emc_hz: its rise with the memory clock, W/Hz.
         ddr_j_per_byte: its energy per byte of memory traffic, J.
         peak_traffic_bytes_per_s: largest traffic the fit has seen, B/s.
+        cpu_busy_w_per_hz: the part of that which rises with the clock alone, its voltage at its
+            lowest, W/Hz; the older fits leave it to the cube.
         wall_w: draw at the mains beside what the input draws in proportion, W: fan, carrier board.
         wall_share: power at the mains per watt at the input (loss of the supply), 1 or more.
     """
@@ -72,6 +74,7 @@ class PowerModel(Table, frozen=True):
     ddr_w_per_emc_hz: NonNegative
     ddr_j_per_byte: NonNegative
     peak_traffic_bytes_per_s: NonNegative
+    cpu_busy_w_per_hz: NonNegative = 0.0
     wall_w: NonNegative = 0.0
     wall_share: Positive = 1.0
 
@@ -82,7 +85,8 @@ class PowerModel(Table, frozen=True):
             factor: on what a busy GPU draws, or on what a busy core adds.
             on_cpu: which of them.
         """
-        names = ("cpu_busy_w_per_hz3",) if on_cpu else ("gpu_busy_w", "gpu_busy_w_per_hz")
+        of_cpu = ("cpu_busy_w_per_hz3", "cpu_busy_w_per_hz")
+        names = of_cpu if on_cpu else ("gpu_busy_w", "gpu_busy_w_per_hz")
         return structs.replace(self, **{name: factor * getattr(self, name) for name in names})
 
     def at_wall_w(self, input_w: Values) -> Floats:
@@ -152,7 +156,10 @@ class PowerModel(Table, frozen=True):
 
     def cpu_load_w(self, cpu_hz: Values) -> Floats:
         """What one busy core adds at the board's input."""
-        return np.asarray(self.board_share * self.cpu_busy_w_per_hz3 * (cpu_hz * cpu_hz * cpu_hz))
+        busy_w = self.board_share * self.cpu_busy_w_per_hz3 * (cpu_hz * cpu_hz * cpu_hz)
+        if self.cpu_busy_w_per_hz:
+            busy_w = busy_w + self.board_share * self.cpu_busy_w_per_hz * cpu_hz
+        return np.asarray(busy_w)
 
     def gpu_load_w(self, gpu_hz: Values, emc_hz: Values) -> Floats:
         """What a saturated GPU adds at the board's input, above its idle power."""
@@ -176,8 +183,11 @@ class PowerModel(Table, frozen=True):
 
     def _cpu_w(self, cpu_hz: Values, emc_hz: Values, cpu_util: Values) -> Floats:
         cubed = cpu_hz * cpu_hz * cpu_hz
-        return np.asarray(
+        cpu_w = (
             self.cpu_idle_w
             + self.cpu_idle_w_per_emc_hz * emc_hz
             + (self.cpu_idle_w_per_hz3 + self.cpu_busy_w_per_hz3 * cpu_util) * cubed
         )
+        if self.cpu_busy_w_per_hz:
+            cpu_w = cpu_w + self.cpu_busy_w_per_hz * cpu_util * cpu_hz
+        return np.asarray(cpu_w)

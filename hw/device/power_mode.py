@@ -34,7 +34,8 @@ class PowerMode(Table, frozen=True):
 
 def gated_network(network: NetworkScaling, active: float) -> NetworkScaling:
     """Costs on a share of the GPU: its speed is the clusters that are on times their clock."""
-    names = ("gpu_cycles_per_kernel", "gpu_cycles_per_flop", "gpu_cycles_per_byte")
+    units = ("kernel", "flop", "byte", "piece")
+    names = [f"gpu_cycles_per_{unit}" for unit in units]
     return structs.replace(network, **{name: getattr(network, name) / active for name in names})
 
 

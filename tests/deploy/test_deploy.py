@@ -14,6 +14,8 @@ from contextlib import contextmanager
 import pytest
 
 import deploy
+from agents.deployed.run_folder import RunFolder
+from agents.deployed.transition_log import read_log
 from agents.policy import checksum
 from common import command
 from partition.model.runtime import SplitRuntime
@@ -130,6 +132,16 @@ def test_cloud_is_optional(main, edge_run, capsys):
     document = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert document["requests"] > 0
     assert document["fallbacks"] == 0
+
+
+def test_steps_are_logged_where_that_is_wanted(main, edge_run, tmp_path, capsys):
+    assert main(edge_run, "--duration", "1", "--log", tmp_path / "log") == 0
+    found = read_log(tmp_path / "log", RunFolder.load(edge_run).policy.layout)
+    assert len(found.costs) >= 2
+    assert found.actions[-1].tolist() == [0, 1, 2, 4]
+    assert (found.costs > 0.0).all()
+    assert main(edge_run, "--duration", "1", "--log", edge_run / "config.json") == 2
+    assert "is no log of deploy.py --log" in capsys.readouterr().err
 
 
 def test_requests_do_not_wait_for_a_slow_decision(main, edge_run, monkeypatch, capsys):

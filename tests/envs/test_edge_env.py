@@ -14,7 +14,7 @@ from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 import envs  # noqa: F401  # registers the environments
 from envs.edge_env import EdgeSplitEnv
-from envs.errors import ActionError
+from envs.errors import ActionError, EnvError
 from envs.objective import TERMS
 from envs.sim.batched_simulator import BatchedSimulator
 from envs.spaces import observation_fields
@@ -88,6 +88,7 @@ def test_a_step_tells_its_terms_its_outcome_and_both_clocks(env, world):
     assert info["applied"] == info["requested"]
     assert info["route"] == 0
     assert info["outcome"]["latency_s"] > 0.0
+    assert info["late_s"] == 0.0
     # The first tenth of a millisecond, until the decision was there, sent nothing.
     sent = 1.0 - 1e-4 / world.step_s
     assert info["outcome"]["uplink_bytes"] == pytest.approx(sent * world.costs.wire_bytes[0])
@@ -97,6 +98,12 @@ def test_equal_seeds_give_equal_episodes_and_a_reset_without_seed_a_new_one(env)
     first, again = env.reset(seed=3)[0], env.reset(seed=3)[0]
     np.testing.assert_array_equal(first, again)
     assert (env.reset()[0] != first).any()
+
+
+def test_options_that_a_reset_does_not_have_are_refused(env):
+    env.reset(seed=0, options={})
+    with pytest.raises(EnvError, match="reset has no options, it was given rate"):
+        env.reset(options={"rate": 3})
 
 
 @pytest.mark.parametrize("action", [[0, 0, 0], [0, 0, 0, 99], [0.0, 0.0, 0.0, np.nan], 3])

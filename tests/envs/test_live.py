@@ -6,24 +6,20 @@ import math
 from contextlib import nullcontext
 from dataclasses import replace
 
-import gymnasium
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
-from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
-from envs.edge_env import EdgeSplitEnv
 from envs.live.cloud_link import NO_CLOUD_RTT_S, CloudLink
 from envs.live.pacer import BoardPacer
 from envs.live.plant import LivePlant, live_layout
 from envs.live.requests import ScenarioRequests
-from envs.objective import Objective
 from envs.scenarios.episodes import MIN_LINK_BPS
 from envs.sim.batched_simulator import BatchedSimulator
 from envs.sim.effects import Effects
 from envs.sim.response import MAX_BACKLOG
 from envs.sim.split_costs import SplitCosts
 from hw.boards.emulated import EmulatedBoard
+from hw.boards.guard import ThermalGuard
 from hw.boards.sim import SimBoard
 from hw.errors import SensorReadError, WindowTooShortError
 from partition.edge.client import LinkEstimate
@@ -372,16 +368,6 @@ def test_the_error_of_a_window_is_shared_by_the_requests_expected_in_it(plant, m
     assert live.energy_uncertainty_j == pytest.approx(0.1 / (8.0 * STEP_S))
 
 
-@pytest.mark.parametrize("continuous", [False, True])
-def test_both_checkers_accept_the_live_environment(plant, device, continuous):
-    live = plant()
-    objective = Objective(max_power_w=device.max_power_w, reference_latency_s=0.01)
-    env = EdgeSplitEnv(live, objective, continuous=continuous)
-    env.spec = gymnasium.spec("EdgeSplit-v0")
-    check_env(env, skip_close_check=True)
-    check_env_sb3(env)
-
-
 def test_the_layout_names_the_modelled_device(plant, device, tiny):
     layout = plant().layout
     assert layout.board == device.name
@@ -443,6 +429,48 @@ def test_a_step_that_is_late_ends_on_the_grid_of_control_steps(plant, clock):
         live.step(action(live))
         n_steps = (clock() - began_s) / STEP_S
         assert n_steps == pytest.approx(round(n_steps))
+
+
+def test_a_step_tells_how_late_it_began(plant, clock):
+    live = plant({"arrivals.rate_hz": "0.5"})
+    told_s = []
+    for late_s in (0.0, 0.1, 0.3, 0.0):
+        clock.sleep(late_s)
+        live.step(action(live))
+        told_s.append(live.late_s)
+    assert told_s == pytest.approx([0.0, 0.1, 0.3, 0.0])
+
+
+def test_a_request_that_takes_longer_than_the_step_makes_the_next_one_late(plant, clock, logits):
+    live = plant({"arrivals.rate_hz": "1.0"}, cloud=FakeCloud(clock, logits=logits, delay_s=0.4))
+    live.step(action(live, split=0))
+    assert live.late_s == 0.0
+    live.step(action(live))
+    assert live.late_s == pytest.approx(0.15, abs=0.01)
+
+
+def test_an_episode_begins_at_the_highest_clocks_with_the_first_picture(plant, clock, inputs):
+    live = plant({"arrivals.rate_hz": "4.0"})
+    first = []
+    for _ in range(2):
+        live.reset(np.zeros(1, np.uint64))
+        tops_hz = [axis.values[-1] for axis in live.layout.axes[:-1]]
+        assert live.readings().clocks_hz[0].tolist() == tops_hz
+        assert live.readings().backlog[0] == live.dropped == 0
+        first.append(live._requests.take(live._episodes.row(1), math.inf).inputs)
+        for _ in range(3):
+            live.step(action(live, cpu=0, gpu=0, emc=0))
+        assert live.readings().clocks_hz[0].tolist() != tops_hz
+    assert first[0] is first[1] is inputs[0]
+
+
+def test_a_hot_board_does_not_begin_an_episode_at_higher_clocks_than_it_has(plant):
+    live = plant()
+    live._board.guard = ThermalGuard(margin_c=1e3)
+    lowest_hz = [axis.values[0] for axis in live.layout.axes[:-1]]
+    live.step(action(live, cpu=0, gpu=0, emc=0))
+    live.reset(np.zeros(1, np.uint64))
+    assert live.readings().clocks_hz[0].tolist() == lowest_hz
 
 
 def test_nothing_is_learned_of_the_model_while_power_is_unknown(plant, monkeypatch):

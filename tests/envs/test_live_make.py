@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import check_env
 from PIL import Image
+from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 import envs  # noqa: F401  # registers the environments
 from envs.errors import ScenarioError
@@ -61,6 +64,16 @@ def test_the_registered_environment_serves_requests_from_the_cloud(tiny, argumen
         assert info["outcome"]["uplink_bytes"] == tiny.split_points[0].wire_bytes
         env.close()
     assert len(closed) == 1
+
+
+@pytest.mark.parametrize(("board", "continuous"), [("sim", False), ("emulated", True)])
+def test_both_checkers_accept_what_gymnasium_makes(arguments, board, continuous):
+    env = gymnasium.make("EdgeSplit-v0", board=board, continuous=continuous, **arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(env.unwrapped, skip_close_check=True)
+        check_env_sb3(env.unwrapped)
+    env.close()
 
 
 def test_an_emulated_board_is_measured_and_prepares_its_own_pictures(tiny, arguments):

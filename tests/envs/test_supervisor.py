@@ -37,7 +37,7 @@ def board(device, clock):
 @pytest.fixture
 def supervisor(board, clock):
     supervisor = BoardSupervisor(board, NOMINAL_W, clock)
-    supervisor.reset()
+    supervisor.read()
     return supervisor
 
 

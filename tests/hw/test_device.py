@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from hw.device.file import device_names, device_path
 from hw.device.model import Demand, DeviceModel
@@ -184,3 +185,24 @@ def test_tx2_has_the_documented_tables_and_delays(tx2):
         0.008,
     ]
     assert tx2.sensor.period_s == 0.0066
+
+
+@pytest.mark.parametrize("term", ["fixed_s", "cpu_cycles", "gpu_cycles", "emc_cycles"])
+def test_each_piece_that_is_run_has_its_own_share(tx2, term):
+    network = structs.replace(tx2.network, **{f"{term}_per_piece": 3.0})
+    sizes = np.array([(0.0, 0.0, 0.0), (2e8, 1e7, 20.0), (6e8, 2e7, 40.0)]).T
+    more = getattr(network.demand(*sizes), term) - getattr(tx2.network.demand(*sizes), term)
+    np.testing.assert_allclose(more, [0.0, 3.0, 3.0])
+    assert getattr(network.times(2.0), f"{term}_per_piece") == 6.0
+
+
+def test_a_busy_core_may_draw_in_proportion_to_its_clock(tx2):
+    power, idle = structs.replace(tx2.power, cpu_busy_w_per_hz=1e-9), {"gpu_util": 0.0}
+    load = {"traffic_bytes_per_s": 0.0, "cpu_util": 0.5, **idle}
+    more_w = power.total_w(1e9, 1e9, 1e9, **load) - tx2.power.total_w(1e9, 1e9, 1e9, **load)
+    assert float(more_w) == pytest.approx(0.5 * tx2.power.board_share)
+    assert float(power.cpu_load_w(1e9) - tx2.power.cpu_load_w(1e9)) == pytest.approx(
+        tx2.power.board_share
+    )
+    half = power.at_activity(0.5, on_cpu=True)
+    assert half.cpu_busy_w_per_hz == 0.5e-9

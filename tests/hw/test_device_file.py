@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from msgspec import structs
 
 from hw.device.file import device_names, device_path
+from hw.device.latency import HostScaling
 from hw.device.model import DeviceModel
+from hw.device.written import device_document
 from hw.errors import DeviceFileError
 
 
@@ -105,3 +110,32 @@ def test_file_is_as_good_as_a_name(tmp_path):
 
 def test_tx2_comes_with_the_package():
     assert "tx2" in device_names()
+
+
+@pytest.mark.parametrize("name", [*device_names(), "agx-orin+30W"])
+def test_a_device_that_is_written_is_the_one_that_is_read(name, tmp_path):
+    tomli_w = pytest.importorskip("tomli_w")
+    host = HostScaling(cpu_cycles_per_request=2.5e6, cpu_cycles_per_byte=12.5)
+    device = replace(DeviceModel.load(name), host=host)
+    sections = ("domains", "network", "power", "thermal", "sensor", "workloads")
+    path = tmp_path / "mine.toml"
+    path.write_text(tomli_w.dumps(device_document(device, dict.fromkeys(sections, "a test"))))
+    again = DeviceModel.load(path)
+    assert again.host == host
+    assert (again.title, again.domains, again.runtime) == (
+        device.title,
+        device.domains,
+        device.runtime,
+    )
+    near = {"rel": 1e-5}
+    assert structs.asdict(again.power) == pytest.approx(structs.asdict(device.power), **near)
+    for runtime, it in device.runtimes.items():
+        found = again.runtimes[runtime]
+        assert (found.measured, found.assumed) == (it.measured, it.assumed)
+        network = structs.asdict(it.network)
+        assert structs.asdict(found.network) == pytest.approx(network, **near)
+    assert again.thermal == device.thermal
+    assert again.sensor == device.sensor
+    assert again.governors == device.governors
+    assert again.power_modes.items() <= device.power_modes.items()
+    assert again.workloads.keys() == device.workloads.keys()

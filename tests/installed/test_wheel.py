@@ -22,7 +22,7 @@ from tests.runs import constant_policy, write_run
 
 SIMULATED = re.search(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)[1]
 LIVE = "import gymnasium, envs\ngymnasium.make('EdgeSplit-v0')"
-SCRIPTS = ("dvfo-train", "dvfo-deploy")
+SCRIPTS = ("dvfo-calibrate", "dvfo-train", "dvfo-deploy")
 NEEDS = {
     **dict.fromkeys(("hw.doctor", "hw.restore", "hw.selftest", "envs.scenarios.link_trace")),
     **dict.fromkeys(("hw.describe", "hw.replay")),
@@ -32,7 +32,7 @@ NEEDS = {
     **{"partition.engines": "cloud", "agents.freeze": "train"},
     **dict.fromkeys(("partition.server", "partition.certificates"), "cloud"),
     **dict.fromkeys(("partition.train_attention", "partition.train_classifier"), "prepare"),
-    **{"dvfo-train": "train", "dvfo-deploy": "edge"},
+    **{"dvfo-calibrate": "edge", "dvfo-train": "train", "dvfo-deploy": "edge"},
 }
 """Every command that is installed, and the extra without which not even its help is there."""
 FURTHER = {
@@ -92,7 +92,7 @@ def test_wheel_and_sdist_hold_scripts_and_data(built):
         wheel_names = set(wheel.namelist())
         sdist_names = {name.partition("/")[2] for name in sdist.getnames()}
     for names in (wheel_names, sdist_names):
-        assert data | {"train.py", "deploy.py"} <= names
+        assert data | {"calibrate.py", "train.py", "deploy.py"} <= names
     sources = {
         str(path.relative_to(REPOSITORY))
         for package in ("agents", "common", "envs", "hw", "partition")

@@ -8,9 +8,9 @@ from typing import Any
 from hw.calibrate.boards import Fitted
 from hw.calibrate.measured.shares import ClocksHz
 from hw.calibrate.report import BarRow, Point
-from hw.calibrate.written import rounded, written
 from hw.device.latency import Demand, NetworkScaling
 from hw.device.runtime import Activity
+from hw.device.written import rounded, written
 
 FIRST = "tensorrt-fp16"
 """Taken where none is named and a board has it: its answers are nearly those of float32."""

@@ -12,18 +12,13 @@ from agents.errors import AgentError
 from agents.learning.safe_env import SafeEnv
 from agents.policy.saved_rule import SavedRule
 from agents.rules import KINDS
-from agents.training import live
+from agents.testbed import checkpoints, comparison
+from agents.testbed import tune as tuning
+from agents.testbed.checkpoints import load_memory, save_memory
+from agents.testbed.comparison import compare, report
+from agents.testbed.place import LivePlace
+from agents.testbed.tune import tune, tune_run, warm_start
 from agents.training.algorithms import ALGORITHMS
-from agents.training.live import (
-    LiveTuningConfig,
-    compare,
-    load_memory,
-    report,
-    save_memory,
-    tune,
-    tune_run,
-    warm_start,
-)
 from envs.edge_env import EdgeSplitEnv
 from envs.live.make import make_live
 from envs.sim.batched_simulator import BatchedSimulator
@@ -46,10 +41,10 @@ def learned(small_world):
 
 @pytest.fixture
 def brief(monkeypatch) -> None:
-    monkeypatch.setattr(live, "N_SIMULATED", 64)
-    monkeypatch.setattr(live, "N_REHEARSALS", 4)
-    monkeypatch.setattr(live, "CHECKPOINT_EVERY", 10)
-    monkeypatch.setattr(live, "BLOCK_STEPS", 5)
+    monkeypatch.setattr(tuning, "N_SIMULATED", 64)
+    monkeypatch.setattr(tuning, "N_REHEARSALS", 4)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_EVERY", 10)
+    monkeypatch.setattr(comparison, "BLOCK_STEPS", 5)
 
 
 def test_the_agent_begins_as_the_policy(env, learned):
@@ -71,7 +66,7 @@ def test_a_policy_without_scores_per_axis_is_refused(env, small_world):
 def test_a_rule_is_refused_with_what_can_be_tuned(small_world, small_device, tiny, tmp_path):
     saved = SavedRule("model-search", Rule(KINDS["model-search"], {}), small_world.layout)
     run = write_run(tmp_path / "run", saved, small_device, tiny.path)
-    place = LiveTuningConfig(board="sim", scenario="steady-wifi", cloud=None, n_steps=10, seed=0)
+    place = LivePlace(board="sim", scenario="steady-wifi", cloud=None, n_steps=10, seed=0)
     with pytest.raises(
         AgentError, match=r"model-search, which cannot be tuned; give a run of advised"
     ):
@@ -110,14 +105,14 @@ def test_energy_before_and_after_is_told(env, small_world, tmp_path):
     assert blocks["after"].energy_j < blocks["before"].energy_j
     line = report(blocks, tmp_path)
     assert f"{blocks['before'].energy_j:.4f} J before" in line
-    assert (tmp_path / "tuning.json").is_file()
+    assert (tmp_path / "comparison.json").is_file()
 
 
 @pytest.mark.usefixtures("brief")
 def test_the_record_of_the_machine_says_what_the_network_ran_on(tiny, tmp_path):
     env = make_live(model=str(tiny.path), providers=parse("cpu"))
     try:
-        live._record_machine(env, tmp_path)
+        tuning.record_machine(env, tmp_path)
     finally:
         env.close()
     machine = json.loads((tmp_path / "machine.json").read_text())

@@ -15,8 +15,9 @@ from agents.deciders.nominal import NominalModel, every_action
 from agents.deciders.rule import Rule
 from agents.policy.saved_rule import SavedRule
 from agents.seeds import seeds_for
-from agents.training import live
-from agents.training.live import LiveTuningConfig, tune_run
+from agents.testbed import comparison
+from agents.testbed.place import LivePlace
+from agents.testbed.tune import tune_run
 from envs.edge_env import EdgeSplitEnv
 from envs.sim.batched_simulator import BatchedSimulator
 from tests.runs import write_run
@@ -119,9 +120,9 @@ def test_a_hot_board_raises_no_clock_and_a_late_one_does_not_explore(env, small_
         return decider.advice.actions[chances > 0.0]
 
     assert len(possible()) > 1
-    explorer.is_late = True
+    explorer.recovery.see(0.5)
     assert len(possible()) == 1
-    explorer.is_late = False
+    explorer.recovery.see(1.0)
     observation = observation.copy()
     observation[names.index("temperature_margin_c")] = -1.0
     observation[[names.index(f"{name}_hz") for name in ("cpu", "gpu", "emc")]] = -1.0
@@ -131,14 +132,14 @@ def test_a_hot_board_raises_no_clock_and_a_late_one_does_not_explore(env, small_
 def test_train_init_tunes_the_default_policy(
     small_world, small_device, tiny, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(live, "BLOCK_STEPS", 2)
-    monkeypatch.setattr(live, "N_BLOCKS", 1)
+    monkeypatch.setattr(comparison, "BLOCK_STEPS", 2)
+    monkeypatch.setattr(comparison, "N_BLOCKS", 1)
     rule = uncorrected(NominalModel.of(small_world), every_action(small_world.layout))
     saved = SavedRule("advised", rule, small_world.layout)
     run = write_run(tmp_path / "run", saved, small_device, tiny.path)
-    place = LiveTuningConfig(board="sim", scenario="steady-wifi", cloud=None, n_steps=8, seed=0)
+    place = LivePlace(board="sim", scenario="steady-wifi", cloud=None, n_steps=8, seed=0)
     said = tune_run(run, tmp_path / "tuned", place)
     assert "energy per request" in said
     assert (tmp_path / "tuned" / "policy" / "policy.json").is_file()
-    assert (tmp_path / "tuned" / "tuning.json").is_file()
+    assert (tmp_path / "tuned" / "comparison.json").is_file()
     assert (tmp_path / "tuned" / "device.toml").is_file()

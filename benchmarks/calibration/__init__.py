@@ -1,0 +1,1 @@
+"""Calibration of boards against what is known of them."""

@@ -1,0 +1,1 @@
+"""Fit of a device model to samples, and what the fit does not know."""
