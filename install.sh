@@ -262,7 +262,7 @@ packages() {
     [ "$(id -u)" != 0 ] || [ "$(stat -c %u .)" = 0 ] ||
         die "$here belongs to $(stat -c %U .): run ./install.sh as that user first, then again with sudo"
     constrain
-    say "packages: into $venv"
+    say "packages: into $venv, which takes some minutes"
     aside "$venv"
     made_venv=yes
     mkdir "$venv"

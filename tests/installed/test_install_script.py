@@ -356,6 +356,17 @@ def test_service_runs_what_was_asked_for_from_this_folder(board):
     assert "systemctl enable --quiet dvfo.service" in board.calls
 
 
+def test_systemd_understands_the_service(board):
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd is not installed")
+    board.done("--service", f"{RUN} --cloud-name 50%")
+    unit = board.root / "etc/systemd/system/dvfo.service"
+    result = subprocess.run(
+        ["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert result.stdout + result.stderr == ""
+
+
 def test_uninstalling_takes_away_all_that_was_made(board):
     before = board.state()
     board.done(*ALL)
