@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: train test models-test kernel-test cluster-test soak lint docs bench demo system-packages clean
+.PHONY: train test models-test kernel-test cluster-test install-test soak lint docs bench demo system-packages clean
 
 train: $(STAMP)  ## train on the simulated TX2 and judge, three to four minutes
 	$(BIN)/python train.py
@@ -22,6 +22,9 @@ models-test: $(STAMP)  ## real networks out of packages, cut, served and damaged
 cluster-test: $(STAMP)  ## Ray nodes on shaped links and shares of a core; as root, a quarter of an hour
 	$(BIN)/python -m pytest tests/cluster
 	$(BIN)/python -m benchmarks.placement_run
+
+install-test:  ## install.sh in roots of Debian and Ubuntu, amd64 and arm64; as root, needs a network
+	$(PYTHON) -m tests.installed.roots
 
 soak: $(STAMP)  ## the daemon under faults for half an hour, then a thousand signals; as root, all faults
 	$(BIN)/python -m benchmarks.soak
@@ -49,8 +52,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# Debian's: pictures with labels for the attention tests, and links for the tests of the client.
-PACKAGES := dataset-fashion-mnist iproute2
+# Debian's: pictures with labels for the attention tests, links for the tests of the client, and a
+# reader of install.sh.
+PACKAGES := dataset-fashion-mnist iproute2 shellcheck
 system-packages:
 	@dpkg -s $(PACKAGES) >/dev/null 2>&1 || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
 	then apt-get update && apt-get install --yes --no-install-recommends $(PACKAGES); \

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 DISTRIBUTION = "dvfo"
 BASE = ""
@@ -64,3 +67,29 @@ def require(purpose: str, *packages: str) -> None:
                 f"{purpose} needs the package {package}; {install(EXTRAS[package])} brings it",
                 name=package,
             )
+
+
+def brought_by(package: str) -> tuple[str, ...]:
+    """Installed distributions that bring a package and are called after it, with their versions.
+
+    As ("onnxruntime 1.32.0", "onnxruntime-gpu 1.31.1"): two that write the same files.
+    """
+    found = set()
+    for folder in map(Path, sys.path):
+        for record in folder.glob(f"{package}*.dist-info/RECORD"):
+            name, _, version = record.parent.name.removesuffix(".dist-info").rpartition("-")
+            files = record.read_text(encoding="utf-8", errors="replace")
+            if re.search(rf"^{package}/__init__\.py,", files, flags=re.MULTILINE):
+                found.add(f"{name.replace('_', '-')} {version}")
+    return tuple(sorted(found))
+
+
+def clash(package: str) -> str | None:
+    """What is wrong where several distributions bring a package; None if not more than one does."""
+    found = brought_by(package)
+    if len(found) < 2:
+        return None
+    return (
+        f"{' and '.join(found)} overwrite each other's files, and the last one wins; uninstall "
+        "all of them, then install the one that is meant"
+    )

@@ -83,3 +83,19 @@ def test_a_python_with_nothing_in_it_is_told_what_to_install():
     )
     assert result.returncode == 2
     assert re.fullmatch(r"error: .* is not installed; pip install .*\n", result.stderr)
+
+
+def test_distributions_that_bring_one_package_are_found_and_clash(tmp_path, monkeypatch):
+    files = {
+        "onnxruntime-1.32.0": "onnxruntime/__init__.py,sha256=x,1\n",
+        "onnxruntime_gpu-1.31.1": "onnxruntime/LICENSE,,\nonnxruntime/__init__.py,,\n",
+        "onnxruntime_genai-0.5": "onnxruntime_genai/__init__.py,,\n",
+    }
+    monkeypatch.setattr(sys, "path", [str(tmp_path), "/nowhere"])
+    for name, text in files.items():
+        (tmp_path / f"{name}.dist-info").mkdir()
+        (tmp_path / f"{name}.dist-info" / "RECORD").write_text(text)
+    assert extras.brought_by("onnxruntime") == ("onnxruntime 1.32.0", "onnxruntime-gpu 1.31.1")
+    assert "onnxruntime-gpu 1.31.1 overwrite each other's files" in extras.clash("onnxruntime")
+    assert extras.clash("onnxruntime_genai") is None
+    assert extras.clash("nothing") is None

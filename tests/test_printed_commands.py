@@ -181,6 +181,26 @@ def test_wrong_modules_and_wrong_flags_are_told_from_right_ones():
     assert "--diary" not in flags
 
 
+def install_flags() -> set[str]:
+    """The flags in the help of the script for boards."""
+    result = subprocess.run(
+        [REPOSITORY / "install.sh", "--help"], capture_output=True, text=True, check=True
+    )
+    return set(FLAG.findall(result.stdout))
+
+
+def test_flags_printed_after_the_install_script_are_its_own():
+    pages = (*PAGES, *CODE, REPOSITORY / "install.sh", REPOSITORY / "README.md")
+    printed = {
+        flag: page.name
+        for page in pages
+        for words in re.findall(r"\./install\.sh( [^`'\n]*)", page.read_text())
+        for flag in FLAG.findall(words)
+    }
+    assert "--standalone" in printed
+    assert {flag: at for flag, at in printed.items() if flag not in install_flags()} == {}
+
+
 def test_every_flag_in_running_text_belongs_to_a_command():
     printed = {
         flag: page.name
@@ -190,6 +210,7 @@ def test_every_flag_in_running_text_belongs_to_a_command():
         if flag not in OTHER_FLAGS
     }
     defined = set(re.findall(r'"(--[a-z-]+)"', "".join(path.read_text() for path in CODE)))
+    defined |= install_flags()
     assert len(printed) > 20
     assert {flag: at for flag, at in printed.items() if flag not in defined} == {}
 

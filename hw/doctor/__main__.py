@@ -14,6 +14,7 @@ from pathlib import Path
 
 from common import command
 from hw.device.match import devices_like
+from hw.doctor import systems
 from hw.doctor.record import record
 from hw.doctor.survey import ClockSurvey, RailSurvey, Survey, ZoneSurvey, survey
 from hw.errors import HardwareError
@@ -46,7 +47,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, default=Path("/"), help="look at a recorded tree")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--record", type=Path, metavar="DIR", help="save a tree for --root")
+    parser.add_argument(
+        "--systems", action="store_true", help="print the table of systems that boards come with"
+    )
     arguments = parser.parse_args(argv)
+    if arguments.systems:
+        print("\n".join(systems.table()))
+        return 0
     try:
         if not (arguments.root / "sys").is_dir():
             raise HardwareError(f"{arguments.root} holds no folder sys; name a recorded tree")
@@ -69,6 +76,8 @@ def report(found: Survey, style: Style) -> Iterator[str]:
     """The survey in lines for people."""
     mode = f", power mode {found.power_mode}" if found.power_mode else ""
     yield style(BOLD, found.machine) + f" (Linux {found.kernel}{mode})"
+    for place, line in enumerate(systems.lines(found.system)):
+        yield style(BOLD, "" if place else "system") + " " * (8 if place else 2) + line
     if found.clocks:
         head = f"{'clocks':<12}{'points':>6}{'MHz':>12}{'now':>7}{'limits':>12}"
         yield style(BOLD, f"{head}  {'governor':<16} hold by")
@@ -127,6 +136,7 @@ def _zone_line(zone: ZoneSurvey, style: Style) -> str:
 
 def _problems(found: Survey, style: Style) -> Iterator[str]:
     """Obstacles, each with the command that removes it."""
+    yield from (style(RED, f"software: {text}") for text in found.system.problems)
     yield from (style(YELLOW, f"slowed down: {reason}") for reason in found.throttled)
     files = sorted({file for clock in found.clocks for file in clock.denied})
     if files and found.read_only is not None:

@@ -17,7 +17,8 @@ from pathlib import Path
 from hw.boards.conflicts import find_conflicts
 from hw.clocks.emc import BPMP_CLOCK, OVERRIDE
 from hw.doctor.privacy import PRIVATE_NAME, Secrets, program_alone
-from hw.doctor.survey import TEGRA, survey
+from hw.doctor.survey import survey
+from hw.doctor.systems import ARMBIAN, RASPBERRY, RELEASE, TEGRA
 from hw.doctor.tree import Tree
 from hw.errors import HardwareError, UnsupportedError
 from hw.sensors.firmware import PI_COMMAND, PI_FILES
@@ -46,6 +47,9 @@ PATTERNS = (
     "proc/device-tree/compatible",
     "etc/nvpmodel.conf",
     TEGRA,
+    RELEASE,
+    ARMBIAN,
+    RASPBERRY,
 )
 ASKED = (("nvpmodel", "-q"), PI_COMMAND)
 """Commands of boards' makers, where they are."""

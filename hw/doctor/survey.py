@@ -15,6 +15,7 @@ from hw.clocks.limits_domain import LimitsDomain
 from hw.clocks.together import TogetherDomain
 from hw.device.match import devices_like
 from hw.device.model import DeviceModel
+from hw.doctor.systems import TEGRA, SystemSurvey, survey_system
 from hw.doctor.throttle import throttle_reasons
 from hw.errors import HardwareError, PermissionDeniedError
 from hw.left_out import Search
@@ -35,8 +36,6 @@ COMPATIBLE = "proc/device-tree/compatible"
 DOUBTFUL = 2.0
 """Share of a device model's largest power from which on a total is doubted; boards that are taken
 for one differ by less."""
-TEGRA = "etc/nv_tegra_release"
-"""Only Jetson boards have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +110,7 @@ class Survey:
         boards: what its device tree says it is compatible with; empty without one, as on PCs.
         kernel: release of the kernel.
         power_mode: of nvpmodel; None without it.
+        system: its software, and the row of the table of systems that it is.
         clocks: that can be set.
         rails: that are measured.
         total: what the rails marked `in_total` are together.
@@ -132,6 +132,7 @@ class Survey:
     boards: tuple[str, ...]
     kernel: str
     power_mode: str | None
+    system: SystemSurvey
     clocks: tuple[ClockSurvey, ...]
     rails: tuple[RailSurvey, ...]
     total: str
@@ -177,6 +178,7 @@ def _survey(sysfs: Sysfs, cards: Sequence[NvmlCard], power: PowerSources) -> Sur
         boards=boards,
         kernel=_text(sysfs, "proc/sys/kernel/osrelease") or "unknown",
         power_mode=PowerModes(sysfs).title(),
+        system=survey_system(sysfs),
         clocks=tuple(clocks),
         rails=rails,
         total=total.statement,

@@ -10,6 +10,7 @@ from pathlib import Path
 import onnxruntime as ort
 from onnx import TensorProto, helper
 
+from common.extras import clash
 from partition.providers.quiet import stdout_to_stderr
 from partition.providers.registry import CPU, PROVIDERS, Provider
 
@@ -37,7 +38,9 @@ def why_not(provider: Provider) -> str | None:
     if provider is CPU:
         return None
     if not is_built_in(provider):
-        return f"onnxruntime {ort.__version__} is built without it; it needs {provider.needs}"
+        return clash("onnxruntime") or (
+            f"onnxruntime {ort.__version__} is built without it; it needs {provider.needs}"
+        )
     return _tried(provider.ort_name, provider.needs, provider.library)
 
 
