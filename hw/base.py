@@ -323,6 +323,18 @@ class Board(ABC):
         """
         return nullcontext()
 
+    @property
+    def models_host(self) -> bool:
+        """Whether `play_host` takes the time of the work that `host` would run."""
+        return False
+
+    def play_host(self, sent_bytes: float) -> None:  # noqa: B027 - others do it for real
+        """Take the time of what the processor does beside the network, where that is modelled.
+
+        Args:
+            sent_bytes: that the request sends.
+        """
+
     def runs(  # noqa: B027 - what a real board draws is measured
         self, flops: float, traffic_bytes: float, kernels: float
     ) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy.typing as npt
 
 from envs.calibration.samples import Kind, Piece
-from envs.live.pacer import BoardPacer
 from envs.live.requests import Inputs
 from hw.base import Board
 from partition.codec.codec import Codec, Encoded
@@ -44,10 +43,11 @@ class NetworkRunner:
         self.options: Sequence[RouteOption] = folder.routes
         self.kinds = frozenset({Kind.IDLE, Kind.HEAD, Kind.TAIL})
         # A modelled board that says nothing of such work takes this machine's time for it.
-        if not board.modelled or type(board).host is not Board.host:
+        if not board.modelled or board.models_host or type(board).host is not Board.host:
             self.kinds |= {Kind.HOST}
         self._folder, self._runtime, self._board = folder, runtime, board
-        self._pacer = BoardPacer(board, folder.routes, may_raise=False)
+        whole = folder.routes[-1].edge
+        board.runs(whole.flops, whole.traffic_bytes, whole.kernels)
         self._given = given = inputs[0]
         x = given() if callable(given) else given
         self._input = as_inputs(folder, x if isinstance(x, tuple) else (x,))
@@ -61,22 +61,22 @@ class NetworkRunner:
         return self._tail(piece.route) if piece.kind is Kind.TAIL else self._host(piece.route)
 
     def _head(self, index: int) -> Callable[[], object]:
-        route = self.options[index].route
-        point = self._folder.split_points[route.split]
+        option = self.options[index]
+        point, cost = self._folder.split_points[option.route.split], option.edge
 
         def run() -> None:
-            with self._pacer.edge(route):
+            with self._board.pace(cost.flops, cost.traffic_bytes, cost.kernels):
                 self._runtime.head(point, self._input)
 
         return run
 
     def _tail(self, index: int) -> Callable[[], object]:
-        route = self.options[index].route
-        point = self._folder.split_points[route.split]
+        option = self.options[index]
+        point, cost = self._folder.split_points[option.route.split], option.fallback
         tensors = self._runtime.head(point, self._input)
 
         def run() -> None:
-            with self._pacer.fallback(route):
+            with self._board.pace(cost.flops, cost.traffic_bytes, cost.kernels):
                 self._runtime.tail(point, tensors)
 
         return run
@@ -89,6 +89,8 @@ class NetworkRunner:
 
     def _host(self, index: int) -> Callable[[], object]:
         """Preparing the input, and encoding and packing what is sent."""
+        if self._board.models_host:
+            return lambda: self._board.play_host(self.options[index].wire_bytes)
         route = self.options[index].route
         point = self._folder.split_points[route.split]
         tensors, codec = self._runtime.head(point, self._input), Codec(route.bits)

@@ -111,7 +111,7 @@ def identity(config: CalibrationConfig, board: Board, model: str, runtime: str) 
             found = survey(sysfs)
         title, power_mode = found.machine, found.power_mode
     elif board.device is not None and not is_machine(config.board):
-        title = board.device.title
+        title = f"{board.device.title}, modelled"
     return Identity(
         name=config.out.stem,
         board=config.board,

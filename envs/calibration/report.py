@@ -27,9 +27,10 @@ def errors(confidence: Confidence, board: Board) -> Iterator[str]:
         f"energy{modelled} is {in_words(confidence.energy)}; what the sensor's gain may be off by "
         f"comes on top, {confidence.sensor_gain:.0%}"
     )
+    drift = confidence.fit.power_drift
     yield (
-        f"meanwhile power{modelled} drifted by {confidence.fit.power_drift.range:.1%} and rose by "
-        f"{100.0 * confidence.fit.power_drift.per_degree:.2f} % per degree; both are taken out"
+        f"meanwhile power{modelled} drifted by {drift.range:.1%} and changed by "
+        f"{100.0 * drift.per_degree:+.2f} % per degree; both are taken out"
     )
 
 

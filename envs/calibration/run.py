@@ -108,9 +108,9 @@ def calibrate(
         setting = Setting(tuple(settable(board)), unit(board, runtime))
         name = f"onnxruntime-{runtime.execution.providers[0].name}"
         subject = _Subject(config, folder, name, board, runner, setting)
-        write = _calibrated(subject, show, Bench(board, runner, clock=clock, sleep=sleep))
         if client is not None:
             figures = cloud.measure(client, folder, runner)
+        write = _calibrated(subject, show, Bench(board, runner, clock=clock, sleep=sleep))
     write()
     scenario = "" if figures is None else f" --scenario {_scenario(config.out, figures, show)}"
     show(f"next: {command.call('train')} --device {config.out} --model {config.model}{scenario}")

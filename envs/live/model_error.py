@@ -34,6 +34,9 @@ class ModelErrorTracker:
     ) -> None:
         """Take the model of the board, if it has one, of its governors, and the network."""
         self._device, self._governed = board.device, governed
+        # A board that plays it takes its time within `InferenceResult.edge_s`.
+        is_known = board.device is not None and board.device.host != HostScaling()
+        self._counts_host = is_known and not board.models_host
         self.factors = ModelErrorRatios(self._device, 1, step_s)
         if self._device is not None:
             self._rows = SplitCosts.of(self._device, folder.routes).rows()
@@ -78,8 +81,7 @@ class ModelErrorTracker:
 
     def _edge_s(self, result: InferenceResult) -> float:
         """Time that this side computed, with what the processor did beside the network if known."""
-        is_known = self._device is not None and self._device.host != HostScaling()
-        return result.edge_s + (result.host_s if is_known else 0.0)
+        return result.edge_s + (result.host_s if self._counts_host else 0.0)
 
     def _expected(
         self, clocks: Clocks, route: int, now: OperatingConditions

@@ -35,7 +35,9 @@ class BoardPacer:
 
     def edge(self, route: Route) -> AbstractContextManager[object]:
         """Pace what runs before anything is sent."""
-        return self._run(self._options[route].edge)
+        option = self._options[route]
+        self._board.play_host(option.wire_bytes)
+        return self._run(option.edge)
 
     def fallback(self, route: Route) -> AbstractContextManager[object]:
         """Pace what is left to do on the board when no answer comes."""

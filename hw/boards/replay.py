@@ -71,8 +71,9 @@ class ReplayState(SimState):
         )
 
     def _latency_s(self, work: SimWork) -> float:
-        share = work.share if isinstance(work, ReplayWork) else 1.0
-        return share * self._table.latency_s[self._table.at(*self._clocks_hz())]
+        if not isinstance(work, ReplayWork):  # of the processor, which was not measured
+            return super()._latency_s(work)
+        return work.share * self._table.latency_s[self._table.at(*self._clocks_hz())]
 
 
 class ReplayBoard(SimBoard):

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 from hw.base import Applied, Board, Cause, EnergyReading
 from hw.boards.sim_state import SimState, SimWork
+from hw.device.latency import HostScaling
 from hw.device.model import Demand, DeviceModel
 from hw.errors import SensorReadError, UnsupportedError
 from hw.sensors.energy_meter import check_duration, shortest_modelled_window_s
@@ -171,6 +172,18 @@ class SimBoard(Board):
         return self.run(
             self.device.network.demand(flops, traffic_bytes, kernels), traffic_bytes=traffic_bytes
         )
+
+    @property
+    def models_host(self) -> bool:
+        """Whether the device's file says what the processor does beside the network."""
+        return self.device.host != HostScaling()
+
+    def play_host(self, sent_bytes: float) -> None:
+        """Take the time of what the processor does beside the network for one request."""
+        if self.models_host:
+            cycles = self.device.host.cycles(sent_bytes)
+            with self.run(Demand(0.0, cycles, 0.0, 0.0)):
+                pass
 
     def set_ambient(self, ambient_c: float) -> None:
         """Set the modelled temperature around the board, degrees C."""

@@ -11,10 +11,13 @@ from msgspec import structs
 from envs.calibration import campaign as of_campaign
 from envs.calibration.bench import Bench
 from envs.calibration.campaign import FEWEST, Campaign, pieces
-from envs.calibration.fitting.fit import Setting
+from envs.calibration.fitting.confidence import Confidence
+from envs.calibration.fitting.fit import Measured, Setting
 from envs.calibration.record import Header, Record
 from envs.calibration.samples import Kind, Piece
 from envs.errors import CalibrationError
+from hw.boards.sim import SimBoard
+from hw.device.model import DeviceModel
 from hw.emulated.machine import CLOCKS
 from hw.errors import FrequencyRejectedError, SensorReadError
 from tests.envs.calibration.invented import OPTIONS, WHOLE
@@ -232,3 +235,18 @@ def test_a_board_without_a_power_sensor_is_measured_without(bench, emulated, mon
     monkeypatch.setattr(emulated, "begin_window", none)
     blind = Bench(emulated, SimpleNamespace(), clock=lambda: 0.0, sleep=lambda _: None)
     assert not blind.has_power
+
+
+def test_a_board_whose_processor_computes_has_one_clock_to_fit(clock, tmp_path):
+    device = DeviceModel.load("pi4")
+    with SimBoard(device, clock=clock, sleep=clock.sleep) as board:
+        runner, setting = VirtualRunner(board, clock), Setting(("cpu",), "cpu")
+        bench = Bench(board, runner, clock=clock, sleep=clock.sleep)
+        record = Record(tmp_path / "mine.jsonl", record_header())
+        options = {"minutes": 1.5, "seed": 1}
+        Campaign(bench, OPTIONS, runner.kinds, setting, record, **options).run()
+    found = Confidence.of(Measured.of(record.samples, OPTIONS), setting, n_refits=2)
+    assert found.latency.largest <= 0.01
+    assert found.energy.mean <= 0.03
+    assert found.fit.network.cpu_cycles_per_flop > 0.0
+    assert found.fit.network.gpu_cycles_per_flop == 0.0
