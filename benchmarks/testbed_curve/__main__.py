@@ -37,6 +37,7 @@ from benchmarks.testbed_curve.task import (
     write_scenario,
 )
 from benchmarks.testbed_curve.virtual import virtual_env
+from common import command
 from envs.arrays import Floats
 from envs.errors import EnvError
 
@@ -138,4 +139,4 @@ def _text(values: Floats) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

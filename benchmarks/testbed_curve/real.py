@@ -17,6 +17,7 @@ from agents.testbed.place import LivePlace
 from benchmarks.testbed_curve.arms import ARMS, Bench
 from benchmarks.testbed_curve.recorded import RecordedEnv
 from benchmarks.testbed_curve.task import NETWORK, world_of, write_scenario
+from common import command
 from hw.base import Hold
 from partition.security.tls import ClientSecurity
 
@@ -74,4 +75,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

@@ -17,7 +17,7 @@ from tests.conftest import REPOSITORY
 BUILD = "import setuptools.build_meta as b, sys; print(getattr(b, sys.argv[1])(sys.argv[2]))"
 IGNORED = shutil.ignore_patterns("__pycache__", "*.egg-info")
 SHIPPED = ("agents", "common", "envs", "hw", "partition")
-FILES = ("LICENSE", "README.md", "deploy.py", "pyproject.toml", "train.py")
+FILES = ("LICENSE", "README.md", "calibrate.py", "deploy.py", "pyproject.toml", "train.py")
 
 
 def build(folder: Path) -> tuple[Path, Path]:
