@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 
 import pytest
@@ -120,7 +119,9 @@ WORK_S = (0.003, 0.012, 0.060)
 TRIES = 4
 CLOSE = 0.05
 LOADED = 0.02
-"""Where processor time and time differ by more at the highest clock, others have the processors."""
+"""Where processor time and time differ by more, others have the processors."""
+SETTLING = 10
+"""Pieces until the board knows what its own accounting takes."""
 
 
 def spin(work_s):
@@ -129,27 +130,39 @@ def spin(work_s):
         pass
 
 
-def off(board, work_s, hz):
-    """Time of a piece of work over what it should take, less 1, once the clock is in force."""
+def took_s(board, work_s, hz):
+    """Time of a piece of work, once the clock is in force."""
     board.apply({"gpu": hz})
     time.sleep(0.012)
     began_s = time.monotonic()
     with board.pace(1.0, 1.0, 1.0):
         spin(work_s)
-    return (time.monotonic() - began_s) / (work_s * top_hz("gpu") / hz) - 1.0
+    return time.monotonic() - began_s
 
 
 def test_a_busy_loop_is_slowed_down_in_proportion():
     """Another program may disturb one piece or another; a wrong law is wrong in each."""
     with EmulatedBoard() as board:
-        for work_s, hz in itertools.product(WORK_S, CLOCKS["gpu"].available_hz[:-1]):
-            seen = []
-            for _ in range(TRIES):
-                lost = off(board, work_s, top_hz("gpu"))
-                if lost <= LOADED:
-                    seen.append(off(board, work_s, hz))
-                    if abs(seen[-1]) <= CLOSE:
-                        break
-            if not seen:
-                pytest.skip(f"this machine is too loaded: {lost:.0%} of the time goes to others")
-            assert min(map(abs, seen)) <= CLOSE, (work_s, hz, seen)
+        for work_s in WORK_S:
+            for _ in range(SETTLING):
+                took_s(board, work_s, CLOCKS["gpu"].available_hz[-2])
+            for hz in CLOCKS["gpu"].available_hz[:-1]:
+                seen = []
+                for _ in range(TRIES):
+                    lost = lost_share(work_s)
+                    fastest_s = took_s(board, work_s, top_hz("gpu"))
+                    off = took_s(board, work_s, hz) / fastest_s * hz / top_hz("gpu") - 1.0
+                    if max(lost, lost_share(work_s)) <= LOADED:
+                        seen.append(off)
+                        if abs(off) <= CLOSE:
+                            break
+                if not seen:
+                    pytest.skip("this machine is too loaded: others have a share of its processors")
+                assert min(map(abs, seen)) <= CLOSE, (work_s, hz, seen)
+
+
+def lost_share(work_s):
+    """Of the time, while a loop is busy that nothing paces."""
+    began_s = time.monotonic()
+    spin(work_s)
+    return 1.0 - work_s / (time.monotonic() - began_s)
