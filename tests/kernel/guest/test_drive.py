@@ -261,7 +261,7 @@ def test_frozen_policy_drives_200_control_steps(plant, capfd):
         policy = FrozenPolicy(metadata, [(weights, np.zeros(sizes, np.float32))])
         observation = np.zeros(len(fields), np.float32)
         chosen, times_s, powers_w = set(), [], []
-        for _ in range(N_STEPS):
+        for step in range(N_STEPS):
             indices = policy.decide(observation[None])[0, :-1]
             wanted = {a.name: int(a.values[i]) for a, i in zip(axes, indices, strict=True)}
             board.begin_window()
@@ -275,7 +275,8 @@ def test_frozen_policy_drives_200_control_steps(plant, capfd):
             chosen.add(tuple(wanted.values()))
             margin_c = board.margin_c()
             state = [powers_w[-1] / 10, margin_c / 50, *(hz / 2e9 for hz in applied.values())]
-            observation[-len(state) :] = np.sin(40.0 * np.array(state))  # a policy that moves
+            # A policy that moves, and finds no point to rest at.
+            observation[-len(state) :] = np.sin(40.0 * np.array(state) + step)
     assert snapshot() == before
     assert len(chosen) > 20
     assert max(powers_w) > min(powers_w) + 1.0
