@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import product
@@ -19,8 +18,6 @@ from envs.calibration.record import PlannedPoint, Record
 from envs.calibration.samples import Kind, Piece, Sample, Work, work
 from envs.errors import CalibrationError
 from partition.model.routes import RouteOption
-
-logger = logging.getLogger(__name__)
 
 N_HEADS, N_TAILS, N_HOSTS = 6, 3, 4
 """Routes whose pieces may be measured; the sizes of the others lie between theirs."""
