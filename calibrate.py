@@ -14,7 +14,6 @@ if __name__ == "__main__":
 
 import argparse
 import logging
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from envs.calibration.run import calibrate
 from envs.errors import EnvError
 from hw.boards.registry import describe_boards
 from hw.errors import HardwareError
-from partition.cli import add_providers_option, seed
+from partition.cli import add_providers_option, positive_number, seed
 from partition.errors import PartitionError
 from partition.security.link_options import add_link_options, link_security
 
@@ -75,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="efficientnet-lite0", help="name or model folder")
     parser.add_argument("--out", type=Path, required=True, help="the .toml file to write")
     parser.add_argument(
-        "--minutes", type=_minutes, default=MINUTES, help="to measure (%(default)g)"
+        "--minutes", type=positive_number, default=MINUTES, help="to measure (%(default)g)"
     )
     parser.add_argument(
         "--seed", type=seed, default=0, help="of the order of the points (%(default)s)"
@@ -83,13 +82,6 @@ def _parser() -> argparse.ArgumentParser:
     add_providers_option(parser)
     add_link_options(parser)
     return parser
-
-
-def _minutes(text: str) -> float:
-    value = float(text)
-    if not 0.0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a positive number of minutes, got {text}")
-    return value
 
 
 if __name__ == "__main__":

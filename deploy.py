@@ -43,7 +43,7 @@ from hw.base import Hold
 from hw.boards.registry import SIMULATED, describe_boards
 from hw.errors import HardwareError
 from hw.outage import Outage
-from partition.cli import add_providers_option, share
+from partition.cli import add_providers_option, positive_number, share
 from partition.errors import PartitionError
 from partition.security.link_options import add_link_options, link_security
 
@@ -349,7 +349,9 @@ def _parser() -> argparse.ArgumentParser:
         help="choose only actions expected to answer this share of requests within their latency "
         "target, at any cost, or else the closest ones; for policies of kind advised",
     )
-    parser.add_argument("--duration", type=_seconds, default=None, help="seconds; default endless")
+    parser.add_argument(
+        "--duration", type=positive_number, default=None, help="seconds; default endless"
+    )
     parser.add_argument(
         "--log",
         type=Path,
@@ -367,7 +369,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--minutes",
-        type=_seconds,
+        type=positive_number,
         default=None,
         help=f"with --against: at most so long (default {MINUTES:g})",
     )
@@ -381,13 +383,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dry-run", action="store_true", help="print every write, make none")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     return parser
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0.0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a positive number of seconds, got {text}")
-    return value
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def test_minutes_are_a_positive_number(run_script, tmp_path):
     options = ("--board", "sim", "--out", tmp_path / "mine.toml", "--minutes", "-1")
     result = run_script("calibrate.py", *options)
     assert result.returncode == 2
-    assert "must be a positive number of minutes" in result.stderr
+    assert "is not a positive number" in result.stderr
 
 
 def test_a_measurement_that_is_stopped_keeps_its_samples(tiny, tmp_path):

@@ -106,7 +106,7 @@ def planned(minutes: float, length: BlockLength, step_s: float) -> StoppingRule:
     if n_rounds < FEWEST_ROUNDS:
         least = FEWEST_ROUNDS * length.round_s(step_s) / 60.0
         raise AgentError(
-            f"{minutes:g} minutes are too few to tell chance from a difference; give at least "
+            f"--minutes {minutes:g} is too short to tell chance from a difference; give at least "
             f"--minutes {np.ceil(10.0 * least) / 10.0:g}"
         )
     return StoppingRule(n_rounds)
