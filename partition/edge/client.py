@@ -219,11 +219,17 @@ class CloudClient:
         link = self._recent_link()
         if link is None or link.confidence < _SURE:
             return math.inf
-        link_s = link.transfer_s(message_bytes) + self._estimator.excess_s(message_bytes)
-        return link_s + (self._server_speed.usual_s(point) or 0.0)
+        return self._link_s(link, message_bytes) + (self._server_speed.expected_s(point) or 0.0)
+
+    def _link_s(self, link: LinkEstimate, message_bytes: int) -> float:
+        """Time that a request and its answer take on the way."""
+        return link.transfer_s(message_bytes) + self._estimator.excess_s(message_bytes)
 
     def _needed_s(self, point: SplitPoint, message_bytes: int) -> float:
         """Time until the answer that is expected, s; where the link is uncertain, the shortest.
+
+        Of the server's time what its replies showed at this split point, and less the longer there
+        were none: only asking it tells whether it has become faster.
 
         What is given up in half of its time keeps the link busy with the rest of its bytes: trains
         are held up behind them and show nothing, and the link would stay uncertain.
@@ -233,7 +239,7 @@ class CloudClient:
             return 0.0
         if link.confidence < _SURE:
             return link.rtt_s + 8 * message_bytes / link.most_bps
-        return self.expected_s(point, message_bytes)
+        return self._link_s(link, message_bytes) + (self._server_speed.usual_s(point) or 0.0)
 
     def probe(self, timeout_s: float = 2.0) -> LinkEstimate:
         """Measure round trip and rate with a few empty requests and trains of messages.

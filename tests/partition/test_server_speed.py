@@ -68,6 +68,19 @@ def test_the_usual_time_of_a_split_point_fades_while_it_is_not_asked(speed, whol
     assert speed.usual_s(whole) < 0.1
 
 
+def test_an_unasked_split_point_takes_what_its_work_does(speed, whole, tiny, clock):
+    """Nothing is known, then what the server is taken for, then what other replies showed."""
+    inner = tiny.split_points[1]
+    assert speed.expected_s(inner) is None
+    speed.flops_per_s(100e9)
+    assert speed.expected_s(inner) == pytest.approx(inner.tail.flops / 100e9)
+    speed.answered(whole, whole.tail.flops / 1e9, 0.5)  # 2 GFLOP/s without its load
+    assert speed.expected_s(inner) == pytest.approx(inner.tail.flops / 1e9)
+    assert speed.expected_s(whole) == pytest.approx(whole.tail.flops / 1e9)
+    clock.now_s = 100 * FORGETTING_S  # as fast as usual again, as loaded as before
+    assert speed.expected_s(whole) == pytest.approx(2.0 * whole.tail.flops / 100e9)
+
+
 def test_little_work_says_nothing_of_the_speed(speed, tiny):
     last = tiny.split_points[-1]
     assert last.tail.flops == 0
