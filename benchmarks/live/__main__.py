@@ -61,8 +61,10 @@ def _actions(arguments: argparse.Namespace, folder: ModelFolder) -> Callable[[],
     out = arguments.out
     rows = Rows(out / "live-actions.csv", actions.COLUMNS, actions.KEY)
     often = _often(arguments, plan.REPEATS, plan.SECONDS)
-    chosen = list(plan.cells(short=arguments.short))
-    actions.measure(rows, chosen, folder, plan.BOARDS, n_jobs=arguments.jobs, **often)
+    board = plan.SIM if arguments.device is None else plan.EMULATED
+    devices = {board: arguments.device or plan.BOARDS[plan.SIM]}
+    chosen = list(plan.cells(board, short=arguments.short))
+    actions.measure(rows, chosen, folder, devices, n_jobs=arguments.jobs, **often)
 
     def make() -> str:
         cells = compared(rows.rows, actions.KEY[:-1])
@@ -164,6 +166,12 @@ def _parser() -> argparse.ArgumentParser:
         type=positive,
         default=1,
         help="runs of actions or policies at a time (%(default)s)",
+    )
+    parser.add_argument(
+        "--device",
+        default=None,
+        metavar="FILE",
+        help="of actions on the emulated board, what calibrate.py made of it on this machine",
     )
     parser.add_argument("--short", action="store_true", help="a few cells only")
     parser.add_argument(

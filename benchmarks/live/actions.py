@@ -18,7 +18,7 @@ from benchmarks.live.figures import (
     server_gflop_per_s,
     world_of,
 )
-from benchmarks.live.plan import BOARDS, Cell
+from benchmarks.live.plan import Cell
 from benchmarks.live.rows import Rows
 from benchmarks.live.server_speed import server_speed
 from benchmarks.live.session import START_S, LiveSession, live_session
@@ -77,7 +77,7 @@ def measure(
     report(duration(len(todo), seconds, n_jobs))
     if not todo:
         return
-    gflop_per_s = server_speed(folder, *next(iter(BOARDS.items())))
+    gflop_per_s = server_speed(folder, *next(iter(devices.items())))
     report(f"the server computes {gflop_per_s:.0f} GFLOP/s")
 
     def run(what: tuple[Cell, int]) -> dict[str, Any]:

@@ -13,12 +13,16 @@ from benchmarks.live.changes import KEY as CHANGE_KEY
 from benchmarks.live.comparison import BARS, RELATIVE, Compared, compared, swapped
 from benchmarks.live.course import RECORDING
 from benchmarks.live.estimates import KEY as ESTIMATE_KEY
-from benchmarks.live.plan import BOARDS
+from benchmarks.live.plan import BOARDS, EMULATED, SIM
 from benchmarks.live.policies import KEY as POLICY_KEY
 from benchmarks.live.readings import CLOSE, READ, readings_table
 from benchmarks.live.rows import Row
 from benchmarks.page import machine, markdown
 
+_WORDS = {
+    SIM: f"a modelled {BOARDS[SIM]}",
+    EMULATED: "this machine slowed down, its power modelled; predicted from a calibration",
+}
 _FIGURES = {"ms": ("latency_s", 1e3), "p95 ms": ("p95_s", 1e3), "in time": ("in_time", 1.0)}
 _FIGURES |= {"J": ("energy_j", 1.0), "cost": ("cost", 1.0), "fallbacks": ("fell_back", 1.0)}
 _HEAD = ["runs", "requests", "control off %"]
@@ -30,7 +34,7 @@ def actions_page(rows: Sequence[Row]) -> str:
     cells = compared(rows, ACTION_KEY[:-1])
     missed = {key: found.missed(RELATIVE, or_interval=True) for key, found in cells.items()}
     by_board = {
-        board: {key: found for key, found in cells.items() if key[0] == board} for board in BOARDS
+        board: {key: found for key, found in cells.items() if key[0] == board} for board in _WORDS
     }
     parts = []
     for board, found in by_board.items():
@@ -39,8 +43,8 @@ def actions_page(rows: Sequence[Row]) -> str:
         head = ["action", "Mbit/s", "rtt ms", *_HEAD, "missed"]
         lines = [[*key[1:], *_line(c), ", ".join(missed[key]) or "-"] for key, c in found.items()]
         n_met = sum(not missed[key] for key in found)
-        words = f"Board {board}, a modelled {BOARDS[board]}"
-        parts.append(f"## {words}\n\n{n_met} of {len(found)} cells meet all bars.\n")
+        parts.append(f"## Board {board}, {_WORDS[board]}\n")
+        parts.append(f"{n_met} of {len(found)} cells meet all bars.\n")
         parts.append(f"{markdown([head, *lines])}\n")
     body = "\n".join(parts)
     return f"""# Live runs beside the simulator: fixed actions
@@ -48,7 +52,7 @@ def actions_page(rows: Sequence[Row]) -> str:
     python -m benchmarks.live actions
 
 Medians over the runs of a cell: the real pipeline, a real server, and a link of exact rate and
-delay, on a modelled board; and the simulator for the same requests and link, with the server's
+delay, on each board; and the simulator for the same requests and link, with the server's
 measured speed. Bars: latency within 10 %, share in time within 2 points or the interval of the
 runs, energy and cost within 5 %. {sum(not each for each in missed.values())} of {len(cells)} cells
 meet all of them.

@@ -8,21 +8,34 @@ from dataclasses import dataclass
 from benchmarks.live.course import Course
 
 NETWORK = "efficientnet-lite0"
-BOARDS = {"sim": "tx2"}
-"""Devices that the boards are, by the boards' names."""
+SIM, EMULATED = "sim", "emulated"
+BOARDS = {SIM: "tx2"}
+"""Devices that boards are by themselves; of the emulated one a device file has to be measured."""
 RATES_MBPS, RTTS_MS = (2.0, 10.0, 50.0), (3.5, 45.0)
 REPEATS, SECONDS = 8, 20.0
 """200 requests in each run, 1,600 in a cell."""
 CONTROL = "max clocks, edge-only"
-ACTIONS: dict[str, tuple[tuple[int, ...], int]] = {
-    CONTROL: ((-1, -1, -1), -1),
-    "max clocks, input": ((-1, -1, -1), 0),
-    "max clocks, 75 kB cut": ((-1, -1, -1), 1),
-    "(8, 9, 5), 16 kB cut": ((8, 9, 5), 3),
-    "(2, 2, 2), input": ((2, 2, 2), 0),
-    "lowest clocks, input": ((0, 0, 0), 0),
+Actions = dict[str, tuple[tuple[int, ...], int]]
+
+
+def _actions(middle: tuple[int, ...], low: tuple[int, ...]) -> Actions:
+    """Actions of a board by name, given clocks in the middle of its tables and low ones."""
+    top, bottom = (-1,) * len(middle), (0,) * len(middle)
+    return {
+        CONTROL: (top, -1),
+        "max clocks, input": (top, 0),
+        "max clocks, 75 kB cut": (top, 1),
+        f"{middle}, 16 kB cut": (middle, 3),
+        f"{low}, input": (low, 0),
+        "lowest clocks, input": (bottom, 0),
+    }
+
+
+ACTIONS: dict[str, Actions] = {
+    SIM: _actions((8, 9, 5), (2, 2, 2)),
+    EMULATED: _actions((2, 4), (1, 1)),
 }
-"""Places in the tables of CPU, GPU and memory clocks, -1 the last; and the route."""
+"""By board: places in its tables of clocks, -1 the last; and the route."""
 
 ARRIVAL_HZ = 10.0
 
@@ -34,12 +47,12 @@ class Cell:
     action: str
     rate_mbps: float
     rtt_ms: float
-    board: str = "sim"
+    board: str = SIM
 
     @property
     def indices(self) -> tuple[int, ...]:
         """Of the action, -1 the last place of an axis."""
-        clocks, route = ACTIONS[self.action]
+        clocks, route = ACTIONS[self.board][self.action]
         return (*clocks, route)
 
     @property
@@ -54,15 +67,16 @@ class Cell:
         return Cell(CONTROL, self.rate_mbps, self.rtt_ms, self.board)
 
 
-def cells(*, short: bool) -> Iterator[Cell]:
-    """All of them, or four that show the kinds of differences."""
+def cells(board: str, *, short: bool) -> Iterator[Cell]:
+    """All of a board, or four that show the kinds of differences."""
     if short:
-        yield Cell("max clocks, input", 50.0, 3.5)
-        yield Cell("max clocks, input", 10.0, 3.5)
-        yield Cell("(8, 9, 5), 16 kB cut", 10.0, 3.5)
-        yield Cell("lowest clocks, input", 50.0, 3.5)
+        _, whole, _, middle, _, lowest = ACTIONS[board]
+        yield Cell(whole, 50.0, 3.5, board)
+        yield Cell(whole, 10.0, 3.5, board)
+        yield Cell(middle, 10.0, 3.5, board)
+        yield Cell(lowest, 50.0, 3.5, board)
         return
     for rtt_ms in RTTS_MS:
         for rate_mbps in RATES_MBPS:
-            for action in ACTIONS:
-                yield Cell(action, rate_mbps, rtt_ms)
+            for action in ACTIONS[board]:
+                yield Cell(action, rate_mbps, rtt_ms, board)

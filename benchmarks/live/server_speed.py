@@ -17,7 +17,7 @@ def server_speed(folder: ModelFolder, board: str, device: str) -> float:
     Raises:
         EnvError: live runs are not possible here, or this one failed.
     """
-    action = Cell("max clocks, input", _COURSE.rates_mbps[0], _COURSE.rtt_ms).indices
+    action = Cell("max clocks, input", _COURSE.rates_mbps[0], _COURSE.rtt_ms, board).indices
     with live_session(folder, _COURSE) as session:
         found = session.run(
             _COURSE,
