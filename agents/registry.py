@@ -12,7 +12,6 @@ from agents.baselines.model_search import MODEL_SEARCH
 from agents.baselines.tune_search import tune_search
 from agents.deciders.fitted import DeciderEntry, Deciders, FittedDecider
 from agents.deciders.governor import FIXED_ROUTE, fit_route
-from agents.deciders.nominal import NominalModel
 from agents.deciders.oracle import Oracle
 from agents.deciders.rule import Fit, Fitting, Rule, RuleKind
 from agents.deciders.static import STATIC, fit_max_clocks
@@ -54,7 +53,7 @@ def _entry(kind: RuleKind, fit: Fitting, *, searched: bool = False) -> DeciderEn
     def build(world: SimConfig, seed: int) -> FittedDecider:
         found = fit(world, seed)
         rule = Rule(kind, found.parameters)
-        decider = rule.build(NominalModel.of(world))
+        decider = rule.simulated(world)
         return FittedDecider(decider, fit_steps=found.n_steps, note=found.note, rule=rule)
 
     return DeciderEntry("searched" if searched else "rule", build)

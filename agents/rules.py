@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from agents.advised.policy import ADVISED
-from agents.baselines.appealnet import APPEALNET
-from agents.baselines.dynamic_split import DYNAMIC_SPLIT
+from agents.baselines.appealnet import APPEALNETS
+from agents.baselines.dynamic_split import DYNAMIC_SPLITS
 from agents.baselines.dynasplit import DYNASPLIT, PUBLISHED
 from agents.baselines.model_search import MODEL_SEARCH
-from agents.baselines.neurosurgeon import NEUROSURGEON
+from agents.baselines.neurosurgeon import NEUROSURGEONS
 from agents.deciders.governor import FIXED_ROUTE
 from agents.deciders.static import RANDOM, STATIC
 
@@ -16,9 +16,9 @@ _KINDS = (
     MODEL_SEARCH,
     DYNASPLIT,
     PUBLISHED,
-    NEUROSURGEON,
-    DYNAMIC_SPLIT,
-    APPEALNET,
+    *NEUROSURGEONS,
+    *DYNAMIC_SPLITS,
+    *APPEALNETS,
     FIXED_ROUTE,
     STATIC,
     RANDOM,

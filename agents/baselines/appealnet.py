@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from agents.deciders.base import axis_sizes
-from agents.deciders.governor import Routes, routing
+from agents.deciders.governor import Routes, routings
 from agents.deciders.nominal import NominalModel
-from agents.deciders.rule import Fit, Parameters
+from agents.deciders.rule import Fit, Parameters, RuleKind
 from envs.plant import Readings
 from envs.sim.sim_config import SimConfig
 
@@ -17,7 +17,7 @@ the whole range rather than naming a share; this one is assumed."""
 
 
 class AppealNet:
-    """AppealNet (Li et al., DAC 2021, arXiv 2105.04104), the router of a `Governed` rule.
+    """AppealNet (Li et al., DAC 2021, arXiv 2105.04104), a router.
 
     Published: a two-headed edge network answers and predicts whether its answer is right; below
     a threshold the input appeals to the cloud's network. Neither link nor load nor clocks count.
@@ -46,7 +46,7 @@ class AppealNet:
         return np.full(len(readings.link_bps), route, dtype=np.int64)
 
 
-def _fit(world: SimConfig, _seed: int) -> Fit:
+def _fit(_kind: RuleKind, world: SimConfig, _seed: int) -> Fit:
     measured = world.appeal_share
     share = ASSUMED_SHARE if measured is None else measured
     edge_route = axis_sizes(world.layout)[-1] - 1
@@ -59,4 +59,4 @@ def _router(_known: NominalModel, p: Parameters) -> AppealNet:
     return AppealNet(int(p["edge_route"]), int(p["appeal_route"]), float(p["share"]))
 
 
-APPEALNET = routing("appealnet", _router, _fit)
+APPEALNETS = routings("appealnet", _router, _fit)

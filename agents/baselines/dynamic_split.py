@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agents.baselines.cut_times import CutTimes
-from agents.deciders.governor import Routes, routing
+from agents.deciders.governor import Routes, routings
 from agents.deciders.nominal import NominalModel, faithful_routes
 from agents.deciders.rule import Fit
 from envs.plant import Readings
@@ -39,6 +39,8 @@ class DynamicSplitting:
         return chosen
 
 
-DYNAMIC_SPLIT = routing(
-    "dynamic-split", lambda known, _p: DynamicSplitting(known), lambda _world, _seed: Fit({})
+DYNAMIC_SPLITS = routings(
+    "dynamic-split",
+    lambda known, _p: DynamicSplitting(known),
+    lambda _kind, _world, _seed: Fit({}),
 )

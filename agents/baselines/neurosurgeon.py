@@ -7,9 +7,9 @@ from typing import Literal
 
 from agents.baselines.cut_times import CutTimes
 from agents.baselines.rollout import mean_cost
-from agents.deciders.governor import Routes, routing
+from agents.deciders.governor import Routes, routings
 from agents.deciders.nominal import NominalModel, faithful_routes
-from agents.deciders.rule import Fit, Parameters
+from agents.deciders.rule import Fit, Parameters, Rule, RuleKind
 from agents.seeds import N_TRIED, search_seeds
 from envs.plant import Readings
 from envs.sim.sim_config import SimConfig
@@ -18,7 +18,7 @@ Goal = Literal["latency", "energy"]
 
 
 class Neurosurgeon:
-    """Neurosurgeon (Kang et al., ASPLOS 2017), the router of a `Governed` rule.
+    """Neurosurgeon (Kang et al., ASPLOS 2017), a router.
 
     Published: per-layer regressions predict latency and power of the mobile device and latency of
     the server; with the present bandwidth and server load, every cut between layers is compared
@@ -48,16 +48,16 @@ class Neurosurgeon:
         return chosen
 
 
-def _fit(world: SimConfig, seed: int) -> Fit:
+def _fit(kind: RuleKind, world: SimConfig, seed: int) -> Fit:
     """Take the goal that costs less on search episodes."""
-    seeds, known = search_seeds(seed, N_TRIED), NominalModel.of(world)
+    seeds = search_seeds(seed, N_TRIED)
     options: Sequence[Parameters] = [{"goal": "latency"}, {"goal": "energy"}]
-    costs = [mean_cost(world, NEUROSURGEON.build(known, p), seeds) for p in options]
+    costs = [mean_cost(world, Rule(kind, p).simulated(world), seeds) for p in options]
     best = options[costs.index(min(costs))]
     steps = len(options) * len(seeds) * world.n_steps
     return Fit(best, steps, f"its goal is {best['goal']}")
 
 
-NEUROSURGEON = routing(
+NEUROSURGEONS = routings(
     "neurosurgeon", lambda known, p: Neurosurgeon(known, p["goal"]), _fit, searched=True
 )

@@ -12,10 +12,10 @@ from envs.arrays import Floats
 from envs.governed.table import GovernedTable
 from envs.objective import Objective
 from envs.plant import Indices, Layout, Readings
-from envs.sim.clocks import DOMAINS, Clocks, clock_tables, grid_places
+from envs.sim.clocks import Clocks, clock_tables, grid_places
 from envs.sim.sim_config import SimConfig
 from envs.sim.split_costs import SplitCosts
-from hw.device.model import DeviceModel
+from hw.device.model import DOMAINS, DeviceModel
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,6 +10,8 @@ import numpy as np
 
 from agents.deciders.base import Decider
 from agents.deciders.nominal import NominalModel
+from agents.deciders.under_governors import UnderGovernors
+from envs.governed.governing import Governing
 from envs.sim.sim_config import SimConfig
 
 Parameters = dict[str, Any]
@@ -50,7 +52,7 @@ class RuleKind:
         build: makes a decider for a plant, of parameters.
         fit: fits the decider of the same name; None where deciders of other names are such rules.
         searched: whether that takes simulated control steps.
-        leaves_clocks: whether the clocks are the stock governors' business.
+        governing: the stock governors, where the clocks are their business.
         check: refuses parameters before there is a plant; raises what `Rule.check` does.
         takes_constraint: whether `min_on_time` is a parameter: the share of requests that an
             action must be expected to answer in time.
@@ -60,7 +62,7 @@ class RuleKind:
     build: Callable[[NominalModel, Parameters], Decider]
     fit: Fitting | None = None
     searched: bool = False
-    leaves_clocks: bool = False
+    governing: Governing | None = None
     check: Callable[[Parameters], None] = _accept
     takes_constraint: bool = False
 
@@ -85,7 +87,7 @@ class Rule:
     @property
     def leaves_clocks(self) -> bool:
         """Whether the clocks are the stock governors' business."""
-        return self.kind.leaves_clocks
+        return self.kind.governing is not None
 
     def with_parameters(self, **changed: Any) -> Rule:
         """The same rule with some parameters changed or added."""
@@ -112,6 +114,12 @@ class Rule:
             TypeError: a parameter too many.
         """
         return self.kind.build(known, self.parameters)
+
+    def simulated(self, world: SimConfig) -> Decider:
+        """Make the decider for simulated boards, whose governors are modelled."""
+        decider = self.build(NominalModel.of(world))
+        governing = self.kind.governing
+        return decider if governing is None else UnderGovernors(decider, governing)
 
 
 def _numbers(value: object) -> Iterator[float]:

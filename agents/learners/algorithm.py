@@ -15,11 +15,11 @@ from agents.deciders.base import Decider
 from agents.learners.imitation import ImitationConfig
 from agents.learners.search_space import Dimension
 from agents.learning.agent_decider import AgentDecider
-from agents.learning.governed import GovernedClocks
 from agents.learning.log_cost import LogCost
 from agents.learning.tables import TableActions
 from agents.policy.folder import Policy
 from agents.policy.metadata import PolicyMetadata
+from envs.governed.governing import Governing
 from envs.plant import Indices, Layout
 from envs.scenarios.randomisation import LARGEST_SD, Randomisation
 from envs.sim.sim_config import SimConfig
@@ -96,11 +96,10 @@ class Algorithm:
     def wrap(self, boards: EdgeSplitVecEnv, seed: int) -> VecEnv:
         """Show the boards to the agent as it needs them."""
         env: VecEnv = LogCost(boards)
-        world = boards.fleet.world
         if self.governed:
-            env = GovernedClocks(env, world, self.governed)
+            boards.fleet.leave_clocks(Governing(self.governed))
         if self.table:
-            env = TableActions(env, self.table(world.layout))
+            env = TableActions(env, self.table(boards.fleet.layout))
         return self.wrapper(env, boards, seed) if self.wrapper else env
 
     def build(self, boards: EdgeSplitVecEnv, seed: int, log_dir: str | None) -> BaseAlgorithm:

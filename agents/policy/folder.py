@@ -25,6 +25,7 @@ from agents.policy import checksum
 from agents.policy.old_policies import OLD_VERSIONS, upgraded
 from agents.whole_file import written_whole
 from common.regular_file import read_bytes
+from envs.governed.governing import Governing
 from envs.plant import Axis, Layout
 from partition import json_file
 
@@ -58,8 +59,8 @@ class Policy(Protocol):
         """Whether all clocks are the stock governors' business."""
 
     @property
-    def governed(self) -> tuple[str, ...]:
-        """Clocks that are left to the kernel's governors, below what the actions say."""
+    def governing(self) -> Governing | None:
+        """Governors of the clocks that it leaves alone, as simulated boards have them."""
 
     def check_layout(self, layout: Layout) -> None:
         """Refuse to drive anything but what the policy was made for.

@@ -21,6 +21,7 @@ from agents.policy.normaliser import MEAN, SD, Normaliser
 from agents.policy.remedy import CLOCKS, refuse_another
 from agents.reach import check_reach
 from common import command
+from envs.governed.governing import Governing
 from envs.plant import Indices, Layout, Plant
 from envs.spaces import (
     ActionDecoder,
@@ -73,9 +74,9 @@ class FrozenPolicy:
         return self.metadata.layout
 
     @property
-    def governed(self) -> tuple[str, ...]:
-        """Clocks that are left to the kernel's governors, below what the actions say."""
-        return self.metadata.governed
+    def governing(self) -> Governing | None:
+        """Governors of the clocks that it leaves alone, as simulated boards have them."""
+        return self.metadata.governing
 
     def begin(self, plant: Plant, n: int) -> None:
         """Nothing is remembered between steps."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from envs.governed.governing import Governing
 from envs.plant import Layout
 from envs.spaces import ObservationField
 
@@ -30,3 +31,8 @@ class PolicyMetadata:
     head: str
     table: tuple[tuple[int, ...], ...] = ()
     governed: tuple[str, ...] = ()
+
+    @property
+    def governing(self) -> Governing | None:
+        """The governors of those, if any."""
+        return Governing(self.governed) if self.governed else None

@@ -15,6 +15,7 @@ from agents.errors import PolicyError
 from agents.policy.folder import PRIVILEGED, Stored, unconstrained, write
 from agents.policy.remedy import CLOCKS, RETRAIN, refuse_another
 from common import command
+from envs.governed.governing import Governing
 from envs.plant import Layout
 
 RULE = "rule"
@@ -45,9 +46,9 @@ class SavedRule:
         return self.rule.leaves_clocks
 
     @property
-    def governed(self) -> tuple[str, ...]:
-        """None: a rule that leaves its clocks to governors models them itself."""
-        return ()
+    def governing(self) -> Governing | None:
+        """Governors of the clocks, where it leaves them alone, as simulated boards have them."""
+        return self.rule.kind.governing
 
     def check_layout(self, layout: Layout) -> None:
         """Refuse to drive anything but what the rule was made for.

@@ -158,7 +158,7 @@ def _check_tunable(source: RunFolder) -> None:
     policy = source.policy
     is_known = policy.kind in _TUNERS
     if isinstance(policy, FrozenPolicy) and not scores_axes(policy):
-        is_known = policy.algorithm in ALGORITHMS and not policy.governed
+        is_known = policy.algorithm in ALGORITHMS and policy.governing is None
         if is_known and not (source.path / AGENT_WEIGHTS).is_file():
             raise AgentError(
                 f"{source.path} has no {AGENT_WEIGHTS}, from which {policy.algorithm} would go on; "

@@ -15,7 +15,7 @@ from torch import nn
 from agents.deciders.base import Decider
 from agents.deciders.fitted import FittedDecider
 from agents.deciders.nominal import NominalModel
-from agents.deciders.partly_governed import PartlyGoverned
+from agents.deciders.under_governors import UnderGovernors
 from agents.errors import AgentError
 from agents.learners.algorithm import Algorithm
 from agents.learners.budget import rollout_steps, within
@@ -118,8 +118,8 @@ def _decides(
 ) -> Decider:
     """What the agent would decide now, on simulated boards."""
     decider = recipe.decider(agent, metadata, world)
-    governed = metadata.governed
-    return PartlyGoverned(decider, NominalModel.of(world), governed) if governed else decider
+    governing = metadata.governing
+    return UnderGovernors(decider, governing) if governing else decider
 
 
 def _plan(recipe: Algorithm, world: SimConfig, asked: int) -> str:
@@ -163,8 +163,8 @@ def fit_learned(name: str, world: SimConfig, seed: int) -> FittedDecider:
 def simulated_decider(policy: Policy, world: SimConfig) -> Decider:
     """A policy on simulated boards, whose governors have to be modelled."""
     decider = policy.decider(lambda: NominalModel.of(world))
-    governed = policy.governed
-    return PartlyGoverned(decider, NominalModel.of(world), governed) if governed else decider
+    governing = policy.governing
+    return UnderGovernors(decider, governing) if governing else decider
 
 
 def _schedules(recipe: Algorithm) -> list[BaseCallback]:

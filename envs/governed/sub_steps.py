@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.arrays import Floats
+from envs.governed.governing import Governing
 from hw.device.model import Demand, DeviceModel
 from hw.governors.clocks import GovernedClocks
 
 DT_S = 0.001
 """Sub-step of the reference."""
+EVERY_CLOCK = Governing()
 MOST_WAITING = 5.0
 """Requests in a queue, the one in work included; others are dropped, as in the simulator."""
 SHORTEST_S = 1e-9
@@ -80,24 +82,30 @@ class GovernedBoards:
     """Boards in sub-steps; one queue each, one request at a time.
 
     A request computes, then waits. While it computes, host, GPU and memory share the time as the
-    device model says, at a granularity below a millisecond, and the host spins while the GPU works.
+    device model says, at a granularity below a millisecond.
     """
 
     def __init__(
-        self, device: DeviceModel, cases: Cases, *, governed: bool = True, dt_s: float = DT_S
+        self,
+        device: DeviceModel,
+        cases: Cases,
+        *,
+        governing: Governing | None = EVERY_CLOCK,
+        dt_s: float = DT_S,
     ) -> None:
         """Begin at rest, all clocks at their caps.
 
         Args:
             device: model of all boards.
             cases: what they do.
+            governing: what lowers the clocks; None where they stay pinned.
             dt_s: sub-step.
-            governed: whether governors lower the clocks; otherwise they stay pinned.
         """
         self._device, self._cases = device, cases
         n, kind = len(cases.rate_hz), cases.rate_hz.dtype
-        self._clocks = GovernedClocks(device, cases.caps_hz)
-        self._is_governed, self._dt_s = governed, dt_s
+        domains = () if governing is None else governing.domains
+        self._clocks = GovernedClocks(device, cases.caps_hz, domains)
+        self._governing, self._dt_s = governing, dt_s
         zeros = np.zeros(n, dtype=kind)
         self._queue, self._progress, self._away_s = zeros, zeros, zeros
         self._work_s, self._work_w, self._rest_w, self._cpu_share, self._gpu_share = (zeros,) * 5
@@ -128,10 +136,11 @@ class GovernedBoards:
         self._busy_j = self._busy_j + self._work_w * (busy * self._dt_s)
         self._sum_hz += self._dt_s * np.stack(self._clocks.hz)
         self._time_s += self._dt_s
-        if self._is_governed:
-            background = self._cases.background_load
-            cpu = background + (1.0 - background) * busy
-            self._clocks.advance(self._dt_s, self._cases.caps_hz, cpu, busy * self._gpu_share)
+        if self._governing is not None:
+            background, gpu = self._cases.background_load, busy * self._gpu_share
+            seen = busy if self._governing.host_spins else busy - gpu
+            cpu = background + (1.0 - background) * seen
+            self._clocks.advance(self._dt_s, self._cases.caps_hz, cpu, gpu)
 
     def measured(self) -> Measured:
         """What happened since `forget`."""
@@ -198,7 +207,7 @@ def run(
     *,
     warm_up_s: float,
     duration_s: float,
-    governed: bool = True,
+    governing: Governing | None = EVERY_CLOCK,
     dt_s: float = DT_S,
 ) -> Measured:
     """Run boards and measure them.
@@ -209,10 +218,10 @@ def run(
         arrivals_s: of requests in times of their mean distance, ascending, the same for all boards.
         warm_up_s: time before anything is measured; requests count on.
         duration_s: measured.
-        governed: see `GovernedBoards`.
+        governing: see `GovernedBoards`.
         dt_s: sub-step.
     """
-    boards = GovernedBoards(device, cases, governed=governed, dt_s=dt_s)
+    boards = GovernedBoards(device, cases, governing=governing, dt_s=dt_s)
     drawn = np.asarray(arrivals_s, dtype=np.float64)
     seen = np.zeros(len(cases.rate_hz))
     first = round(warm_up_s / dt_s)

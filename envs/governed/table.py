@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.arrays import Floats
-from envs.governed.sub_steps import Cases, Measured, run
+from envs.governed.governing import Governing
+from envs.governed.sub_steps import EVERY_CLOCK, Cases, Measured, run
 from envs.plant import Indices
 from envs.scenarios.operating_conditions import OperatingConditions
-from hw.device.model import Demand, DeviceModel
+from hw.device.model import DOMAINS, Demand, DeviceModel
 from hw.device.units import Values
 
 Singles = NDArray[np.float32]
@@ -75,6 +77,31 @@ GROUPS = (
     _Group(LOADED_HZ, is_random=True, background_load=LOADED_SHARE),
 )
 N_ROWS = sum(len(group.rates_hz) for group in GROUPS)
+FEW = 200
+"""Actions; of so few all rates run side by side, as long as the lowest needs: a sub-step takes as
+long for a thousand boards as for one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What the boards of a row meet."""
+
+    index: int
+    rate_hz: float
+    is_random: bool
+    background_load: float
+
+
+def _batches(n_actions: int) -> list[list[_Row]]:
+    """Rows that run side by side, whose requests come alike."""
+    pairs = [(group, rate_hz) for group in GROUPS for rate_hz in group.rates_hz]
+    rows = [
+        _Row(index, rate_hz, group.is_random, group.background_load)
+        for index, (group, rate_hz) in enumerate(pairs)
+    ]
+    if n_actions > FEW:
+        return [[row] for row in rows]
+    return [[row for row in rows if row.is_random is kind] for kind in (False, True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +192,7 @@ class GovernedTable:
     def _flat(self, places: Indices) -> tuple[Indices, Indices]:
         """Flat places of actions, and of the whole network at the same clocks."""
         sizes = self.rows.shape[2:]
+        places = np.minimum(places, np.array(sizes) - 1)  # one cap alone of clocks that are left
         whole = places.copy()
         whole[..., -1] = sizes[-1] - 1
         here, there = (
@@ -173,32 +201,46 @@ class GovernedTable:
         return np.asarray(here), np.asarray(there)
 
     @classmethod
-    def make(cls, device: DeviceModel, head: Demand) -> GovernedTable:
+    def make(
+        cls,
+        device: DeviceModel,
+        head: Demand,
+        governing: Governing = EVERY_CLOCK,
+        *,
+        capped: bool = True,
+    ) -> GovernedTable:
         """Run every action in sub-steps.
 
         Args:
             device: of the boards.
             head: work of each route, arrays of shape (n_routes,); the last is the whole network's.
+            governing: which clocks governors move, and how.
+            capped: whether actions cap those; else they are left alone, below their highest.
         """
-        tables = [t.astype(np.float32) for t in (device.cpu_hz, device.gpu_hz, device.emc_hz)]
+        device = governing.device(device)
+        points_hz = dict(zip(DOMAINS, (device.cpu_hz, device.gpu_hz, device.emc_hz), strict=True))
+        tables = [
+            table.astype(np.float32)[0 if capped or name not in governing.domains else -1 :]
+            for name, table in points_hz.items()
+        ]
         n_routes = len(np.asarray(head.cpu_cycles))
         grids = np.meshgrid(*tables, np.arange(n_routes), indexing="ij")
         *caps_hz, route = (np.asarray(grid.reshape(-1)) for grid in grids)
-        work = routes_of(head, route, np.dtype(np.float32))
-        rows = []
-        for group in GROUPS:
-            for rate_hz in group.rates_hz:
-                cases = Cases(
-                    caps_hz,
-                    work,
-                    away_s=np.zeros_like(caps_hz[0]),
-                    rate_hz=np.full_like(caps_hz[0], rate_hz),
-                    background_load=np.full_like(caps_hz[0], group.background_load),
-                )
-                found = measured(device, cases, rate_hz, is_random=group.is_random)
-                row = factors(device, cases, found).reshape(len(FIELDS), *grids[0].shape)
-                rows.append(_without_idle(row))
-        return cls(np.log(np.array(rows, dtype=np.float32)), made_of(device, head))
+        rows = np.empty((N_ROWS, len(FIELDS), *grids[0].shape), dtype=np.float32)
+        for batch in _batches(grids[0].size):
+            n = len(batch)
+            cases = Cases(
+                [np.tile(cap_hz, n) for cap_hz in caps_hz],
+                routes_of(head, np.tile(route, n), np.dtype(np.float32)),
+                away_s=np.zeros(n * grids[0].size, dtype=np.float32),
+                rate_hz=_repeated([row.rate_hz for row in batch], grids[0].size),
+                background_load=_repeated([row.background_load for row in batch], grids[0].size),
+            )
+            found = measured(device, cases, is_random=batch[0].is_random, governing=governing)
+            of_rates = factors(device, cases, found).reshape(len(FIELDS), n, *grids[0].shape)
+            for row, values in zip(batch, of_rates.swapaxes(0, 1), strict=True):
+                rows[row.index] = _without_idle(values)
+        return cls(np.log(rows), made_of(device, head))
 
 
 def made_of(device: DeviceModel, head: Demand) -> str:
@@ -208,6 +250,11 @@ def made_of(device: DeviceModel, head: Demand) -> str:
     domains = sorted((d.name, d.available_hz) for d in device.domains.values())
     content = (domains, device.power, device.governors, work, GROUPS, DT_S, N_EVEN, N_RANDOM)
     return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
+
+
+def _repeated(values: Sequence[float], n: int) -> NDArray[np.float32]:
+    """Each value `n` times."""
+    return np.repeat(np.array(values, dtype=np.float32), n)
 
 
 def routes_of(head: Demand, routes: Indices, kind: np.dtype[Any]) -> Demand:
@@ -238,14 +285,25 @@ def drawn_arrivals(n: int, seed: int, *, is_random: bool) -> list[float]:
     return [float(t) for t in np.cumsum(gaps * (n / gaps.sum()))]
 
 
-def measured(device: DeviceModel, cases: Cases, rate_hz: float, *, is_random: bool) -> Measured:
-    """What governed boards come to, all at about one rate, by the sub-steps of a table."""
+def measured(
+    device: DeviceModel, cases: Cases, *, is_random: bool, governing: Governing = EVERY_CLOCK
+) -> Measured:
+    """What governed boards come to by the sub-steps of a table, as long as the slowest need."""
+    rate_hz, fastest_hz = float(cases.rate_hz.min()), float(cases.rate_hz.max())
     n_requests = N_RANDOM if is_random else N_EVEN
     warm_up_s = max(WARM_UP_S, N_WARM_UP / rate_hz)
     duration_s = n_requests / rate_hz if is_random else max(SHORTEST_S, n_requests / rate_hz)
-    n_drawn = math.ceil((warm_up_s + duration_s) * rate_hz) + 2
+    n_drawn = math.ceil((warm_up_s + duration_s) * fastest_hz) + 2
     arrivals_s = drawn_arrivals(n_drawn, 0, is_random=is_random)
-    return run(device, cases, arrivals_s, warm_up_s=warm_up_s, duration_s=duration_s, dt_s=DT_S)
+    return run(
+        device,
+        cases,
+        arrivals_s,
+        warm_up_s=warm_up_s,
+        duration_s=duration_s,
+        governing=governing,
+        dt_s=DT_S,
+    )
 
 
 def pinned(device: DeviceModel, cases: Cases) -> tuple[Floats, Floats, Floats]:

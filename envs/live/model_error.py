@@ -9,11 +9,12 @@ import numpy as np
 
 from envs.governed.table import GovernedFactors, GovernedTable
 from envs.scenarios.operating_conditions import OperatingConditions
-from envs.sim.clocks import DOMAINS, Clocks, clock_tables
+from envs.sim.clocks import Clocks, clock_tables
 from envs.sim.expectation import Link, ModelErrorRatios, StepMeasurement
 from envs.sim.split_costs import SplitCosts
 from hw.base import Board
 from hw.device.latency import HostScaling
+from hw.device.model import DOMAINS
 from partition.edge.pipeline import InferenceResult
 from partition.model.folder import ModelFolder
 

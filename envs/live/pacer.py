@@ -7,9 +7,10 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 
 import numpy as np
 
-from envs.sim.clocks import DOMAINS, Clocks, clock_tables
+from envs.sim.clocks import Clocks, clock_tables
 from envs.sim.finishing import Finish, finish, top_clocks
 from hw.base import Board, OperatingPoint
+from hw.device.model import DOMAINS
 from hw.errors import HardwareError
 from partition.model.cost import Cost
 from partition.model.routes import Route, RouteOption

@@ -9,15 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.arrays import Floats
+from envs.governed.governing import Governing
 from envs.governed.table import GovernedFactors
+from envs.governed.table_file import left_table
 from envs.plant import Indices, Outcome, Readings
 from envs.scenarios.episodes import EpisodeConditions
 from envs.scenarios.operating_conditions import BelievedLink, OperatingConditions
-from envs.sim.clocks import DOMAINS, Clocks, clock_tables, grid_places
+from envs.sim.clocks import Clocks, clock_tables, grid_places
 from envs.sim.response import Response, respond
 from envs.sim.sensors import Sensors
 from envs.sim.sim_config import SimConfig
 from envs.sim.split_costs import SplitCosts
+from hw.device.model import DOMAINS
 
 EXPECTED_SLOWDOWN = 1.03
 """Background work that a plan counts with; 1.0 would cut every deadline too fine."""
@@ -43,6 +46,7 @@ class BatchedSimulator:
         self._tables = clock_tables(device)
         self._settable = [k for k, table in enumerate(self._tables) if len(table) > 1]
         self._rows = world.costs.rows()
+        self._governors, self._left = world.governed, np.empty(0, dtype=np.int64)
         self._believed_rows = world.nominal.costs.rows() if world.nominal else None
         # Share of a step during which the clocks of the step before are still in force.
         delays_s = [device.domains[name].actuation_delay_s for name in DOMAINS]
@@ -58,6 +62,16 @@ class BatchedSimulator:
     def gpu_util(self) -> Floats:
         """Busy share of each board's GPU during the last step."""
         return self._sensors.gpu_util
+
+    def leave_clocks(self, governing: Governing) -> None:
+        """Leave some clocks to governors from now on, whatever actions say of them.
+
+        What governors come to is tabulated; where that has to be made it takes up to a minute.
+        """
+        domains = self.layout.domains
+        self._left = np.flatnonzero([name in governing.domains for name in domains])
+        if self.world.governed is None or len(self._left) == len(domains):
+            self._governors = left_table(self.world.device, self.world.costs.head, governing)
 
     def reset(self, seeds: NDArray[np.uint64]) -> Readings:
         """Begin an episode on every board, all clocks at maximum, everything on the edge."""
@@ -78,6 +92,7 @@ class BatchedSimulator:
     def step(self, actions: Indices) -> Outcome:
         """Apply clocks and split, serve one control step, and let time pass."""
         world, device = self.world, self.world.device
+        actions = self._with_left_clocks(actions)
         now = self._now(self._t + 1)
         clocks_hz = self._allowed_hz(self._asked_hz(actions), now)
         thinking = self._thinking(now)
@@ -241,10 +256,10 @@ class BatchedSimulator:
         self, now: OperatingConditions, actions: Indices | None
     ) -> GovernedFactors | None:
         """What governors come to under some actions, or all; None where clocks are pinned."""
-        if self.world.governed is None:
+        if self._governors is None:
             return None
         places = None if actions is None else grid_places(self.world.device, self.layout, actions)
-        return self.world.governed.factors(places, now)
+        return self._governors.factors(places, now)
 
     def _respond(
         self,
@@ -269,6 +284,14 @@ class BatchedSimulator:
         return respond(
             world.device, costs, clocks, *around, closed_s=closed_s, governed=governed, top=top
         )
+
+    def _with_left_clocks(self, actions: Indices) -> Indices:
+        """The actions, with the highest caps on clocks that are left to governors."""
+        if not len(self._left):
+            return actions
+        actions = actions.copy()
+        actions[:, self._left] = [len(self.layout.axes[k].values) - 1 for k in self._left]
+        return actions
 
     def _asked_hz(self, actions: Indices) -> list[Floats]:
         """Clocks that the actions ask for, in the order of `DOMAINS`."""

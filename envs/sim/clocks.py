@@ -8,10 +8,7 @@ import numpy as np
 
 from envs.arrays import Floats
 from envs.plant import Axis, Indices, Layout
-from hw.device.model import DeviceModel
-
-DOMAINS = ("cpu", "gpu", "emc")
-"""Order of a device model's clocks, whether or not they can be set."""
+from hw.device.model import DOMAINS, DeviceModel
 
 
 @dataclass(frozen=True, slots=True)

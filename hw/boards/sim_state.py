@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.device.model import Demand, DeviceModel, RailPower
+from hw.device.model import DOMAINS, Demand, DeviceModel, RailPower
 from hw.device.units import Floats
 from hw.governors.clocks import GovernedClocks
 
@@ -18,7 +18,6 @@ SHORTEST_STEP_S = 1e-6
 """Shortest stretch; keeps time moving whatever the rounding of the clock."""
 DONE = 1.0 - 1e-9
 """Progress that counts as all of the work."""
-_KINDS = ("cpu", "gpu", "emc")
 
 
 @dataclass(slots=True)
@@ -118,7 +117,7 @@ class SimState:
 
     def governed_hz(self, domain: str) -> int:
         """Clock in effect as the governors moved it, Hz."""
-        return int(self._clocks_hz()[_KINDS.index(domain)])
+        return int(self._clocks_hz()[DOMAINS.index(domain)])
 
     def request(self, domain: str, freq_hz: int) -> int:
         """Request the operating point nearest to a frequency; return what it will be, Hz.
@@ -182,7 +181,7 @@ class SimState:
         governed.advance(dt_s, self._caps_hz(), cpu, gpu)
 
     def _caps_hz(self) -> list[Floats]:
-        return [np.full(1, float(self.clock_hz(name))) for name in _KINDS]
+        return [np.full(1, float(self.clock_hz(name))) for name in DOMAINS]
 
     def _clocks_hz(self) -> tuple[float, float, float]:
         caps_hz = self.clock_hz("cpu"), self.clock_hz("gpu"), self.clock_hz("emc")

@@ -7,10 +7,12 @@ from typing import Literal
 from common.schema import Table
 
 SCHEDUTIL = "schedutil"
+ONDEMAND = "ondemand"
 POD_SCALING = "nvhost_podgov"
 SIMPLE_ONDEMAND = "simple_ondemand"
 FOLLOWS_GPU = "follows-gpu"
 
+Processor = Literal["schedutil", "ondemand"]
 Device = Literal["nvhost_podgov", "simple_ondemand", "schedutil"]
 Memory = Literal["follows-gpu", "simple_ondemand"]
 
@@ -24,6 +26,6 @@ class Governors(Table, frozen=True):
         emc: of the memory.
     """
 
-    cpu: Literal["schedutil"] = "schedutil"
+    cpu: Processor = "schedutil"
     gpu: Device = "simple_ondemand"
     emc: Memory = "simple_ondemand"

@@ -29,7 +29,10 @@ from hw.device.thermal import ThermalModel
 from hw.device.units import Floats, Values
 from hw.errors import DeviceFileError
 
-__all__ = ["Demand", "DeviceModel", "DomainModel", "RailPower", "SensorModel"]
+__all__ = ["DOMAINS", "Demand", "DeviceModel", "DomainModel", "RailPower", "SensorModel"]
+
+DOMAINS = ("cpu", "gpu", "emc")
+"""Order of a device model's clocks, whether or not they can be set."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import numpy as np
 
-from hw.device.governors import FOLLOWS_GPU, POD_SCALING, SCHEDUTIL, SIMPLE_ONDEMAND
-from hw.device.model import DeviceModel
+from hw.device.governors import FOLLOWS_GPU, ONDEMAND, POD_SCALING, SCHEDUTIL, SIMPLE_ONDEMAND
+from hw.device.model import DOMAINS, DeviceModel
 from hw.device.units import Floats
+from hw.governors.ondemand import Ondemand
 from hw.governors.pod_scaling import PodScaling
 from hw.governors.points import at_or_above
 from hw.governors.schedutil import Schedutil
@@ -41,6 +42,7 @@ class FollowsGpu:
 
 LAWS = {
     SCHEDUTIL: Schedutil,
+    ONDEMAND: Ondemand,
     POD_SCALING: PodScaling,
     SIMPLE_ONDEMAND: SimpleOndemand,
     FOLLOWS_GPU: FollowsGpu,
@@ -54,12 +56,18 @@ class GovernedClocks:
         hz: clocks in force of "cpu", "gpu" and "emc", arrays of shape (n,).
     """
 
-    def __init__(self, device: DeviceModel, caps_hz: Sequence[Floats]) -> None:
+    def __init__(
+        self,
+        device: DeviceModel,
+        caps_hz: Sequence[Floats],
+        domains: Collection[str] = DOMAINS,
+    ) -> None:
         """Begin at the caps.
 
         Args:
             device: of all boards.
             caps_hz: of "cpu", "gpu" and "emc", operating points, arrays of shape (n,).
+            domains: that governors move; the others stay at their caps.
         """
         self.hz = list(caps_hz)
         n, kind = len(caps_hz[0]), caps_hz[0].dtype
@@ -67,8 +75,8 @@ class GovernedClocks:
         self._follows = device.governors.emc == FOLLOWS_GPU
         chosen = (device.governors.cpu, device.governors.gpu, device.governors.emc)
         self._laws: list[GovernorLaw | None] = [
-            LAWS[name](table, n) if len(table) > 1 else None
-            for name, table in zip(chosen, self._tables, strict=True)
+            LAWS[law](table, n) if name in domains and len(table) > 1 else None
+            for name, law, table in zip(DOMAINS, chosen, self._tables, strict=True)
         ]
 
     def advance(

@@ -46,7 +46,7 @@ def found(device, rates_hz, **options):
 
 def test_pinned_boards_take_what_the_device_model_says(tx2):
     point = (tx2.cpu_hz[-1], tx2.gpu_hz[-1], tx2.emc_hz[-1])
-    seen = found(tx2, [2.0, 8.0], governed=False, away_s=0.01)
+    seen = found(tx2, [2.0, 8.0], governing=None, away_s=0.01)
     cpu_s, gpu_s = WORK.busy_s(*point)
     assert seen.edge_s == pytest.approx(np.full(2, cpu_s + gpu_s), rel=1e-6)
     assert seen.latency_s == pytest.approx(seen.edge_s + 0.01, abs=1e-3)
@@ -57,10 +57,10 @@ def test_pinned_boards_take_what_the_device_model_says(tx2):
 
 def test_governed_boards_are_slow_and_thrifty_at_few_requests(tx2):
     few, many = found(tx2, [2.0, 40.0]).edge_s
-    full_s = found(tx2, [2.0], governed=False).edge_s[0]
+    full_s = found(tx2, [2.0], governing=None).edge_s[0]
     assert few > 2.0 * full_s
     assert full_s < many < 0.5 * few
-    assert found(tx2, [2.0]).rest_w < 0.8 * found(tx2, [2.0], governed=False).rest_w
+    assert found(tx2, [2.0]).rest_w < 0.8 * found(tx2, [2.0], governing=None).rest_w
 
 
 def test_requests_beyond_the_queue_are_dropped(tx2):

@@ -9,6 +9,7 @@ import pytest
 
 from hw.device.governors import Governors
 from hw.governors.clocks import FollowsGpu, GovernedClocks
+from hw.governors.ondemand import Ondemand
 from hw.governors.pod_scaling import PodScaling
 from hw.governors.schedutil import Schedutil, SchedutilSettings
 from hw.governors.simple_ondemand import SimpleOndemand
@@ -101,6 +102,21 @@ def test_pod_scaling_settles_near_its_target_load():
         hz = law.advance(MS, hz, TOP, np.minimum(350.0 / hz, 1.0))
         seen += [float(hz[0])] * (k > 3000)
     assert 350.0 / np.mean(seen) == pytest.approx(0.7, abs=0.12)
+
+
+@pytest.mark.parametrize(("load", "found"), [(0.96, 1000.0), (0.8, 900.0), (0.5, 600.0)])
+def test_ondemand_jumps_or_is_proportional(load, found):
+    """Whatever clock the load was seen at; 100 + 0.5 x 900 is 550, on the table 600."""
+    assert run(Ondemand(POINTS, 1), 9, 300.0 * ONE, load) == 300.0
+    assert run(Ondemand(POINTS, 1), 10, 300.0 * ONE, load) == found
+
+
+def test_clocks_that_no_governor_moves_stay_at_their_caps(tx2):
+    caps = [np.full(1, hz[2]) for hz in (tx2.cpu_hz, tx2.gpu_hz, tx2.emc_hz)]
+    clocks = GovernedClocks(tx2, caps, ("gpu",))
+    for _ in range(2000):
+        clocks.advance(MS, caps, 0.0 * ONE, 0.0 * ONE)
+    assert [float(hz[0]) for hz in clocks.hz] == [tx2.cpu_hz[2], tx2.gpu_hz[0], tx2.emc_hz[2]]
 
 
 @pytest.mark.parametrize(("load", "found"), [(0.95, 1000.0), (0.88, 500.0), (0.5, 300.0)])

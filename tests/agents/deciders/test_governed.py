@@ -11,10 +11,12 @@ from agents.baselines.appealnet import AppealNet
 from agents.baselines.cut_times import CutTimes
 from agents.baselines.dynamic_split import DynamicSplitting
 from agents.baselines.neurosurgeon import Neurosurgeon
-from agents.deciders.governor import FixedRoute, Governed, GovernorModel
+from agents.deciders.governor import FixedRoute, Routed
 from agents.deciders.nominal import NominalModel, read_clocks
+from agents.errors import NotSimulatedError
+from agents.evaluation.episodes import run_episodes
+from agents.registry import UNLEARNED
 from envs.sim.batched_simulator import BatchedSimulator
-from envs.sim.split_costs import SplitCosts
 from envs.spaces import ObservationEncoder, observation_fields
 
 SEEDS = np.arange(3, dtype=np.uint64)
@@ -30,51 +32,37 @@ def readings(world):
     return BatchedSimulator(world, 3).reset(SEEDS)
 
 
-def governed(world, readings, *, busy: float, indices: tuple[int, ...]) -> list[int]:
-    tables = [axis.values for axis in world.layout.axes[:-1]]
-    clocks_hz = [[table[i] for table, i in zip(tables, indices, strict=True)]]
-    seen = replace(readings.select(slice(1)), busy=np.array([busy]), clocks_hz=np.array(clocks_hz))
-    return GovernorModel(NominalModel.of(world)).clocks(seen)[0].tolist()
-
-
-def test_governor_lowers_all_clocks_when_idle(world, readings):
-    assert governed(world, readings, busy=0.0, indices=(11, 12, 7)) == [0, 0, 0]
-
-
-def test_governor_raises_all_clocks_under_full_load(world, readings):
-    assert governed(world, readings, busy=1.0, indices=(5, 5, 3)) == [11, 12, 7]
-    assert governed(world, readings, busy=1.0, indices=(11, 12, 7)) == [11, 12, 7]
-
-
-def test_governor_asks_for_headroom_on_the_cpu_and_a_target_load_on_the_gpu(world, readings, known):
-    cpu, gpu, emc = (np.array(axis.values) for axis in world.layout.axes[:-1])
-    after = governed(world, readings, busy=0.55, indices=(8, 8, 7))
-    assert cpu[after[0]] == cpu[cpu >= 1.25 * 0.55 * cpu[8]][0]
-    # Of a whole inference, the GPU works this share; the host thread spins meanwhile.
-    whole = SplitCosts.from_rows(known.costs.rows()[:, -1]).head
-    cpu_s, gpu_s = whole.busy_s(cpu[8], gpu[8], emc[7])
-    part = gpu_s / (whole.fixed_s + cpu_s + gpu_s)
-    assert 0.0 < part < 1.0
-    assert gpu[after[1]] == gpu[gpu >= part * 0.55 / 0.7 * gpu[8]][0]
-
-
-def test_governed_rule_combines_both(world, known):
+def test_a_rule_for_routes_runs_at_the_highest_clocks(world, known):
     fleet = BatchedSimulator(world, 3)
     encoder = ObservationEncoder(observation_fields(world.layout))
     observations = encoder.encode(fleet.reset(SEEDS))
-    rule = Governed(known, FixedRoute(2))
+    rule = Routed(known, FixedRoute(2))
     rule.begin(fleet, 3)
-    # Nothing was computed yet, so that the governors see an idle board.
-    np.testing.assert_array_equal(rule.decide(observations), [[0, 0, 0, 2]] * 3)
+    np.testing.assert_array_equal(rule.decide(observations), [[11, 12, 7, 2]] * 3)
 
 
-def test_governed_rule_chooses_the_route_alone_where_no_clock_is_an_axis(world, known, readings):
+def test_a_rule_chooses_the_route_alone_where_no_clock_is_an_axis(world, known, readings):
     layout = replace(world.layout, axes=world.layout.axes[-1:])
-    rule = Governed(replace(known, layout=layout), FixedRoute(4))
+    rule = Routed(replace(known, layout=layout), FixedRoute(4))
     observations = ObservationEncoder(observation_fields(layout)).encode(
         replace(readings, clocks_hz=np.empty((3, 0)))
     )
     np.testing.assert_array_equal(rule.decide(observations), [[4]] * 3)
+
+
+def test_each_router_comes_under_governors_and_at_the_highest_clocks(world):
+    world = replace(world, n_steps=20)
+    for name in ("neurosurgeon", "dynamic-split", "appealnet"):
+        governed, at_top = (UNLEARNED.fit(key, world, 0) for key in (name, f"max-{name}"))
+        assert (governed.rule.leaves_clocks, at_top.rule.leaves_clocks) == (True, False)
+        slow, fast = (run_episodes(world, fitted.decider, SEEDS) for fitted in (governed, at_top))
+        assert slow.energy_j.mean() < fast.energy_j.mean()
+
+
+def test_governors_are_modelled_on_simulated_boards_alone(world):
+    decider = UNLEARNED.fit("governor", world, 0).decider
+    with pytest.raises(NotSimulatedError, match="UnderGovernors"):
+        decider.begin(object(), 1)
 
 
 def test_clocks_that_are_no_axes_are_taken_at_their_top(world, known, readings):
