@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 
-from agents.baselines.bayes import bayes
+from agents.advised.policy import ADVISED
+from agents.advised.portfolio import collect_states
+from agents.advised.untrained import advice_rule
+from agents.baselines.bayes import N_FEW, N_TRIALS, bayes
 from agents.baselines.best_static import best_static, search_steps
+from agents.baselines.coordinate_descent import coordinate_descent
 from agents.baselines.dynasplit import DYNASPLIT, PUBLISHED
 from agents.baselines.front_search import published_front, seeded_front
 from agents.baselines.model_search import MODEL_SEARCH
 from agents.baselines.tune_search import tune_search
 from agents.deciders.fitted import DeciderEntry, Deciders, FittedDecider
 from agents.deciders.governor import FIXED_ROUTE, fit_route
+from agents.deciders.nominal import NominalModel
 from agents.deciders.oracle import Oracle
 from agents.deciders.rule import Fit, Fitting, Rule, RuleKind
 from agents.deciders.static import STATIC, fit_max_clocks
@@ -26,8 +32,13 @@ def _best_static(world: SimConfig, seed: int) -> Fit:
     return Fit({"action": action}, search_steps(world, len(seeds)))
 
 
-def _bayes(world: SimConfig, seed: int) -> Fit:
-    action, steps = bayes(world, search_seeds(seed, N_TRIED), seed)
+def _coordinate_descent(world: SimConfig, seed: int) -> Fit:
+    action, steps = coordinate_descent(world, search_seeds(seed, N_TRIED))
+    return Fit({"action": list(action)}, steps)
+
+
+def _bayes(n_trials: int, world: SimConfig, seed: int) -> Fit:
+    action, steps = bayes(world, search_seeds(seed, N_TRIED), seed, n_trials)
     return Fit({"action": list(action)}, steps)
 
 
@@ -40,6 +51,12 @@ def _published_dynasplit(world: SimConfig, seed: int) -> Fit:
     front = published_front(world, search_seeds(seed, N_TRIED), seed)
     parameters = {"front": front.actions.tolist(), "latency_s": front.latency_s.tolist()}
     return Fit(parameters, front.n_steps)
+
+
+def _advice(world: SimConfig, seed: int) -> Fit:
+    states = collect_states(world, search_seeds(seed))
+    rule = advice_rule(NominalModel.of(world), states)
+    return Fit(rule.parameters, len(search_seeds(seed)) * world.n_steps, "nothing is learned")
 
 
 def _model_search(world: SimConfig, seed: int) -> Fit:
@@ -62,10 +79,13 @@ def _entry(kind: RuleKind, fit: Fitting, *, searched: bool = False) -> DeciderEn
 UNLEARNED = Deciders(
     {
         "oracle": DeciderEntry("privileged", lambda _world, _seed: FittedDecider(Oracle())),
+        "advice": _entry(ADVISED, _advice, searched=True),
         "model-search": _entry(MODEL_SEARCH, _model_search, searched=True),
         "dynasplit": _entry(DYNASPLIT, _dynasplit, searched=True),
         "dynasplit-published": _entry(PUBLISHED, _published_dynasplit, searched=True),
-        "bayes": _entry(STATIC, _bayes, searched=True),
+        "bayes": _entry(STATIC, partial(_bayes, N_TRIALS), searched=True),
+        f"bayes-{N_FEW}": _entry(STATIC, partial(_bayes, N_FEW), searched=True),
+        "coordinate-descent": _entry(STATIC, _coordinate_descent, searched=True),
         "best-static": _entry(STATIC, _best_static, searched=True),
         **{
             name: _entry(kind, kind.fit, searched=kind.searched)

@@ -24,7 +24,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 from agents.advised.policy import SHARPNESS, advised_rule
-from agents.advised.portfolio import collect_states, complementary
+from agents.advised.portfolio import PORTFOLIO, collect_states, complementary
 from agents.advised.vec_env import AdvisedBoards
 from agents.deciders.base import Decider
 from agents.deciders.nominal import NominalModel
@@ -40,11 +40,6 @@ from envs.vec_env import EdgeSplitVecEnv
 
 SMALL = 0.005
 """Standard deviation of the last weights in the beginning."""
-
-
-PORTFOLIO = 48
-"""Actions to choose from: advice on these alone costs within 2 % of a search over all of them
-(`tests/agents/deciders/test_advised.py`)."""
 
 
 class AdvicePolicy(ActorCriticPolicy):

@@ -23,16 +23,16 @@ def useful_actions(known: NominalModel) -> Indices:
     if known.governed is not None:  # below a cap the clocks are others'
         return every_action(known.layout)
     actions = Actions(known, every_action(known.layout))
-    criteria = _criteria(known, actions)
+    measured = criteria(known, actions)
     routes = actions.indices[:, -1]
     kept = [
-        rows[undominated(criteria[rows])]
+        rows[undominated(measured[rows])]
         for rows in (np.flatnonzero(routes == route) for route in np.unique(routes))
     ]
     return actions.indices[np.sort(np.concatenate(kept))]
 
 
-def _criteria(known: NominalModel, actions: Actions) -> Floats:
+def criteria(known: NominalModel, actions: Actions) -> Floats:
     """Head time in s, idle power in W and energy above idle in J, shape (k, 3)."""
     clocks, costs = actions.clocks, actions.costs
     hz = (clocks.cpu_hz, clocks.gpu_hz, clocks.emc_hz)
@@ -45,12 +45,12 @@ def _criteria(known: NominalModel, actions: Actions) -> Floats:
     return np.stack([costs.head.fixed_s + cpu_s + gpu_s, idle_w, busy_w - idle_w], axis=1)
 
 
-def undominated(criteria: Floats) -> NDArray[np.intp]:
+def undominated(columns: Floats) -> NDArray[np.intp]:
     """Rows that no other row beats or equals in every column (of equal rows the first stays)."""
-    order = np.lexsort(criteria.T[::-1])
+    order = np.lexsort(columns.T[::-1])
     kept: list[int] = []
     for row in order:
-        best = criteria[kept]
-        if not kept or not (best <= criteria[row]).all(axis=1).any():
+        best = columns[kept]
+        if not kept or not (best <= columns[row]).all(axis=1).any():
             kept.append(int(row))
     return np.array(kept)

@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from functools import partial
 from pathlib import Path
 
 from agents.deciders.fitted import DeciderEntry, Deciders, FittedDecider
+from agents.deciders.governor import FIXED_ROUTE, fit_route
+from agents.deciders.nominal import NominalModel
 from agents.deciders.own import find, is_own
+from agents.deciders.rule import Rule
+from agents.deciders.under_governors import UnderGovernors
 from agents.deployed.run_folder import RunFolder
 from agents.training.all_deciders import DECIDERS
 from agents.training.learn import simulated_decider
+from envs.governed.governing import Governing
 from envs.sim.sim_config import SimConfig
 
 REFITTED = "best-static-refitted"
 """The best fixed setting of each scenario and of the server that it is judged with; whatever else
 is fitted to a scenario is fitted to the usual server."""
+
+
+GOVERNOR_BAND = {
+    "governor-ondemand": Governing(cpu="ondemand"),
+    "governor-blocking": Governing(host_spins=False),
+}
+"""Whole networks on the board under other governors than `governor`'s: how much rests on what is
+assumed of them. Only simulated boards have them."""
 
 
 class ComparedDeciders(Deciders):
@@ -29,6 +43,8 @@ class ComparedDeciders(Deciders):
         """
         if name == REFITTED:
             return DECIDERS.entry("best-static")
+        if name in GOVERNOR_BAND:
+            return DeciderEntry("rule", partial(_under, GOVERNOR_BAND[name]))
         if not _is_run(name):
             return DECIDERS.entry(name)
         policy = RunFolder.load(Path(name)).policy
@@ -41,6 +57,13 @@ class ComparedDeciders(Deciders):
 
 
 COMPARED = ComparedDeciders(DECIDERS.entries)
+
+
+def _under(governing: Governing, world: SimConfig, seed: int) -> FittedDecider:
+    """The whole network on the board, clocks left to governors."""
+    rule = Rule(FIXED_ROUTE, fit_route(-1)(world, seed).parameters)
+    decider = UnderGovernors(rule.build(NominalModel.of(world)), governing)
+    return FittedDecider(decider, note="clocks by modelled governors, as assumed of them")
 
 
 def fingerprint(name: str) -> str:

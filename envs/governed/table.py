@@ -252,9 +252,10 @@ def made_of(device: DeviceModel, head: Demand) -> str:
     return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
 
 
-def _repeated(values: Sequence[float], n: int) -> NDArray[np.float32]:
-    """Each value `n` times."""
-    return np.repeat(np.array(values, dtype=np.float32), n)
+def _repeated(values: Sequence[float], n: int) -> Floats:
+    """Each value `n` times, in single precision."""
+    each: Floats = np.repeat(values, n)
+    return each.astype(np.float32)
 
 
 def routes_of(head: Demand, routes: Indices, kind: np.dtype[Any]) -> Demand:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,13 @@ LONGEST_PAUSE = 0.9
 Number = TypeVar("Number", np.int64, np.float64)
 GRID = len(DOMAINS) + 1
 """Axes of a grid over all actions, those with a single clock included."""
+
+
+class ClockMoves(Protocol):
+    """What clocks that move within a step come to, as `envs.governed.table.GovernedTable` tells."""
+
+    def factors(self, places: Indices | None, now: OperatingConditions) -> GovernedFactors:
+        """Over boards pinned to the actions' clocks."""
 
 
 class BatchedSimulator:
@@ -153,11 +160,15 @@ class BatchedSimulator:
             battery_level=self._battery,
         )
 
-    def every_outcome(self, boards: slice) -> Outcome:
+    def every_outcome(self, boards: slice, moves: ClockMoves | None = None) -> Outcome:
         """Outcome of every action in the true state, for some boards: what an oracle may see.
 
         Link, server load, requests and slow times of the coming step are known exactly; of the
         bursts of the board's other work, and of hiccups, only what is usual.
+
+        Args:
+            boards: to look at.
+            moves: of the clocks within the step; those in force if None.
 
         Returns:
             Arrays in single precision, broadcastable to (n_boards, *sizes of the layout's axes);
@@ -177,7 +188,7 @@ class BatchedSimulator:
         clocks = self._effective(grid, before, thinking)
         backlog = _single(_widen(self._backlog[boards]))
         blocked_s = _single(_widen(self._blocked_s[boards]))
-        governed = self._governed(now, None)
+        governed = self._governed(now, None) if moves is None else moves.factors(None, now)
         response = self._respond(costs, sent, clocks, now, backlog, blocked_s, governed)
         none = _single(np.zeros(1))
         outcome = self._squeezed(_outcome(costs, response, none, none))

@@ -1,0 +1,1 @@
+"""Where splitting pays: `python -m benchmarks.splitting`."""

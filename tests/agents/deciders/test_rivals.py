@@ -1,0 +1,145 @@
+"""Rivals that control clocks by search, feedback or a closed form."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from agents.baselines.closed_form import CLOSED_FORM, ClosedForm
+from agents.baselines.coordinate_descent import coordinate_descent
+from agents.baselines.measure import measure
+from agents.baselines.two_points import FASTEST, TWO_POINTS, TwoPoints, _hull
+from agents.deciders.nominal import NominalModel
+from agents.deciders.rule import Rule
+from agents.evaluation.episodes import run_episodes
+from agents.registry import UNLEARNED
+from agents.seeds import seeds_for
+from envs.sim.batched_simulator import BatchedSimulator
+
+SEEDS = seeds_for(99, 0, 4)
+
+
+def test_coordinate_descent_ends_where_no_axis_improves(swinging):
+    action, steps = coordinate_descent(swinging, SEEDS)
+    sizes = [len(axis.values) for axis in swinging.layout.axes]
+    neighbours = [
+        (*action[:axis], value, *action[axis + 1 :])
+        for axis, size in enumerate(sizes)
+        for value in range(size)
+    ]
+    costs = measure(swinging, np.array([action, *neighbours]), SEEDS).cost.mean(axis=(0, 2))
+    assert costs[0] <= costs.min() + 1e-12
+    rounds = steps / (sum(sizes) * len(SEEDS) * swinging.n_steps)
+    assert rounds == int(rounds)
+    assert 2 <= rounds <= 5
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_hull_mixes_as_cheaply_as_the_best_pair(seed):
+    draw = np.random.default_rng(seed)
+    speed, power_w = draw.uniform(0.1, 1.0, 12), draw.uniform(1.0, 9.0, 12)
+    hull = _hull(speed, power_w, np.arange(12)[:, None])
+    kept = hull.actions[:, 0]
+    assert (np.diff(hull.speed) > 0.0).all()
+    for wanted in np.linspace(hull.speed[0], hull.speed[-1], 9):
+        mine = np.interp(wanted, hull.speed, power_w[kept])
+        pairs = [
+            np.interp(wanted, speed[[a, b]], power_w[[a, b]])
+            for a in range(12)
+            for b in range(12)
+            if speed[a] <= wanted <= speed[b]
+        ]
+        assert mine <= min(pairs) + 1e-9
+
+
+def two_points(world, goal, route=-1):
+    n_routes = len(world.route_names)
+    return Rule(TWO_POINTS, {"route": route % n_routes, "goal": goal}).simulated(world)
+
+
+def test_two_points_hold_their_goal(build):
+    """The whole network on the board: the lowest clocks are too slow, the highest too fast."""
+    world = build("goal")
+    known = NominalModel.of(world)
+    head_s = known.device.latency_s(
+        known.costs.head, *(np.array([t[0], t[-1]]) for t in _tables(known))
+    )
+    slow_s, fast_s = float(np.asarray(head_s)[..., 0].max()), float(np.asarray(head_s).min())
+    assert fast_s < slow_s
+
+
+def _tables(known):
+    return known.device.cpu_hz, known.device.gpu_hz, known.device.emc_hz
+
+
+def test_two_points_take_turns(build):
+    world = build("turns")
+    decider = two_points(world, 0.5)
+    fleet = BatchedSimulator(world, 1)
+    fleet.reset(SEEDS[:1])
+    decider.begin(fleet, 1)
+    hull = decider._hull(len(world.route_names) - 1, 10.0)
+    middle = 0.25 * hull.speed[0] + 0.75 * hull.speed[1]
+    taken = [tuple(decider._point(hull, 0, middle)) for _ in range(40)]
+    assert {*taken} == {tuple(hull.actions[0]), tuple(hull.actions[1])}
+    assert taken.count(tuple(hull.actions[1])) == 30
+    assert any(a != b for a, b in pairwise(taken))
+
+
+def test_the_fastest_route_is_that_of_split_computing(build):
+    slow, fast = build("slow-link", rate_mbps="0.01"), build("fast-link", rate_mbps="5000.0")
+    last = len(slow.route_names) - 1
+    for world, expected in ((slow, {last}), (fast, {0, *range(last)})):
+        decider = TwoPoints(NominalModel.of(world), FASTEST, 0.8)
+        fleet = BatchedSimulator(world, 2)
+        _drive(fleet, decider, 6)
+        assert set(fleet._action[:, -1].tolist()) <= expected
+
+
+def _drive(fleet, decider, n_steps):
+    from envs.spaces import ObservationEncoder, observation_fields  # noqa: PLC0415
+
+    encoder = ObservationEncoder(observation_fields(fleet.layout))
+    readings = fleet.reset(SEEDS[: fleet.n])
+    decider.begin(fleet, fleet.n)
+    for _ in range(n_steps):
+        fleet.step(decider.decide(encoder.encode(readings)))
+        readings = fleet.readings()
+
+
+def test_closed_form_meets_what_the_highest_clocks_can(build):
+    """A deadline raises its clocks, room lowers them."""
+    world = build("form")
+    tight, loose = (ClosedForm(NominalModel.of(world), margin) for margin in (0.3, 1.0))
+    sums = []
+    for decider in (tight, loose):
+        fleet = BatchedSimulator(world, 2)
+        _drive(fleet, decider, 6)
+        sums.append(int(fleet._action[:, :-1].sum()))
+    assert sums[0] >= sums[1]
+
+
+@pytest.mark.parametrize("name", ["two-points", "closed-form", "coordinate-descent", "bayes-15"])
+def test_rivals_beat_maximum_clocks(swinging, name):
+    rival = UNLEARNED.fit(name, swinging, 0)
+    rivals = [UNLEARNED.fit(key, swinging, 0) for key in ("max-edge", "max-cloud")]
+    mine, *others = (run_episodes(swinging, f.decider, SEEDS).cost.mean() for f in (rival, *rivals))
+    assert mine < min(others)
+    assert json.dumps(rival.rule.parameters)
+
+
+def test_advice_is_the_default_policy_before_it_learns(swinging):
+    rule = UNLEARNED.fit("advice", swinging, 0).rule
+    assert rule.kind.name == "advised"
+    decider = rule.build(NominalModel.of(replace(swinging, n_steps=4)))
+    fleet = BatchedSimulator(swinging, 2)
+    _drive(fleet, decider, 3)
+    assert np.allclose(decider.log_costs, decider.advice.log_costs)
+
+
+def test_closed_form_is_saved_by_its_margin(swinging):
+    assert UNLEARNED.fit("closed-form", swinging, 0).rule.kind is CLOSED_FORM
