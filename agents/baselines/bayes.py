@@ -11,6 +11,8 @@ from optuna.samplers import GPSampler
 
 from agents.baselines.measure import measure
 from agents.deciders.base import axis_sizes
+from agents.deciders.rule import Fit
+from agents.seeds import N_TRIED, search_seeds
 from envs.sim.sim_config import SimConfig
 
 N_TRIALS, N_FEW = 40, 15
@@ -68,3 +70,9 @@ def _study(seed: int, n_startup: int) -> optuna.Study:
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         sampler = GPSampler(seed=seed, n_startup_trials=n_startup)
     return optuna.create_study(sampler=sampler)
+
+
+def fit(n_trials: int, world: SimConfig, seed: int) -> Fit:
+    """Search on search episodes with so many measurements."""
+    action, steps = bayes(world, search_seeds(seed, N_TRIED), seed, n_trials)
+    return Fit({"action": list(action)}, steps)

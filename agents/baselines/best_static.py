@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from agents.baselines.measure import measure
 from agents.deciders.base import axis_sizes, top_clocks
 from agents.deciders.oracle import Oracle, cost_table
+from agents.deciders.rule import Fit
 from agents.deciders.static import Static
+from agents.seeds import search_seeds
 from envs.arrays import Floats
 from envs.sim.batched_simulator import BatchedSimulator
 from envs.sim.sim_config import SimConfig
@@ -51,3 +53,10 @@ def _rank_on_states(world: SimConfig, seeds: NDArray[np.uint64]) -> Floats:
                 total += cost_table(fleet, slice(start, start + Oracle.CHUNK)).sum(axis=0)
         fleet.step(hold)
     return total
+
+
+def fit(world: SimConfig, seed: int) -> Fit:
+    """Search on search episodes."""
+    seeds = search_seeds(seed)
+    action = list(best_static(world, seeds).action)
+    return Fit({"action": action}, search_steps(world, len(seeds)))

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from agents.baselines.measure import measure
 from agents.deciders.base import axis_sizes, top_clocks
+from agents.deciders.rule import Fit
+from agents.seeds import N_TRIED, search_seeds
 from envs.sim.sim_config import SimConfig
 
 MOST_ROUNDS = 5
@@ -44,3 +46,9 @@ def coordinate_descent(
         if (best == before).all():
             break
     return tuple(int(i) for i in best), steps
+
+
+def fit(world: SimConfig, seed: int) -> Fit:
+    """Search on search episodes."""
+    action, steps = coordinate_descent(world, search_seeds(seed, N_TRIED))
+    return Fit({"action": list(action)}, steps)

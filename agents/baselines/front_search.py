@@ -16,6 +16,8 @@ from agents.baselines.measure import Series, measure
 from agents.deciders.base import axis_sizes
 from agents.deciders.nominal import NominalModel, faithful_routes
 from agents.deciders.pareto import undominated
+from agents.deciders.rule import Fit
+from agents.seeds import N_TRIED, search_seeds
 from envs.arrays import Floats
 from envs.objective import lost_accuracy
 from envs.plant import Indices
@@ -155,3 +157,16 @@ def _by_link(series: Series) -> Floats:
         columns += [part.mean(axis=1) for part in np.array_split(ranked, N_LINKS, axis=1)]
     lost = lost_accuracy(by_action(series.accuracy).mean(axis=1))
     return np.stack([*columns, lost], axis=1)
+
+
+def fit_seeded(world: SimConfig, seed: int) -> Fit:
+    """Search on search episodes, both ends of the network among what is tried."""
+    front = seeded_front(world, search_seeds(seed, N_TRIED), seed)
+    return Fit({"front": front.actions.tolist()}, front.n_steps)
+
+
+def fit_published(world: SimConfig, seed: int) -> Fit:
+    """Search on search episodes, as published."""
+    front = published_front(world, search_seeds(seed, N_TRIED), seed)
+    parameters = {"front": front.actions.tolist(), "latency_s": front.latency_s.tolist()}
+    return Fit(parameters, front.n_steps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from agents.baselines.model_search import ModelSearch, SearchSettings
 from agents.baselines.rollout import mean_cost
 from agents.deciders.nominal import NominalModel
+from agents.deciders.rule import Fit
+from agents.seeds import N_TRIED, search_seeds
 from envs.sim.sim_config import SimConfig
 
 CHOICES = {
@@ -46,3 +48,9 @@ def tune_search(world: SimConfig, seeds: NDArray[np.uint64]) -> tuple[SearchSett
             if found < least:
                 best, least = tried, found
     return best, n_runs * len(seeds) * world.n_steps
+
+
+def fit(world: SimConfig, seed: int) -> Fit:
+    """Tune on search episodes."""
+    settings, steps = tune_search(world, search_seeds(seed, N_TRIED))
+    return Fit(asdict(settings), steps)

@@ -42,10 +42,12 @@ class DeciderEntry:
         kind: "learned" from experience, "searched" before use, a "rule" that needs neither,
             "privileged" to look at what no sensor shows, or "frozen" as a run folder holds it.
         build: makes it for a world and a seed; `Deciders.fit` fills the time in.
+        modules: that hold its code, whatever they import besides.
     """
 
     kind: Kind
     build: Callable[[SimConfig, int], FittedDecider]
+    modules: tuple[str, ...] = ()
 
 
 class Deciders:

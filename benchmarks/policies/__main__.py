@@ -1,7 +1,8 @@
 """Compare everything that decides: `python -m benchmarks.policies [--short | --quick]`.
 
 Writes `benchmark.csv`, `benchmark-speed.csv`, `benchmark.md` and pictures, and keeps what each fit
-came to beside them: a run that was cut goes on where it was; a changed program begins again.
+came to beside them: a run that was cut goes on where it was, and what rests on changed code or data
+is done again.
 """
 
 from __future__ import annotations

@@ -32,6 +32,9 @@ GOVERNOR_BAND = {
 assumed of them. Only simulated boards have them."""
 
 
+GOVERNED_BY = ("agents.deciders.governor", "agents.deciders.under_governors")
+
+
 class ComparedDeciders(Deciders):
     """Deciders by name, or by the run folder that holds a policy."""
 
@@ -44,7 +47,7 @@ class ComparedDeciders(Deciders):
         if name == REFITTED:
             return DECIDERS.entry("best-static")
         if name in GOVERNOR_BAND:
-            return DeciderEntry("rule", partial(_under, GOVERNOR_BAND[name]))
+            return DeciderEntry("rule", partial(_under, GOVERNOR_BAND[name]), GOVERNED_BY)
         if not _is_run(name):
             return DECIDERS.entry(name)
         policy = RunFolder.load(Path(name)).policy

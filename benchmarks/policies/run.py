@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,8 @@ from agents.evaluation.rows import ALL
 from agents.seeds import held_out_seeds
 from agents.training.workers import fresh_processes
 from agents.whole_file import written_whole
-from benchmarks.policies.compared import COMPARED, REFITTED, fingerprint
+from benchmarks.policies.compared import COMPARED, REFITTED
+from benchmarks.policies.dependencies import version
 from benchmarks.policies.plan import BenchmarkJob
 from envs.arrays import Floats
 from envs.scenarios.randomisation import Randomisation
@@ -35,7 +34,6 @@ from envs.spaces import ObservationEncoder, observation_fields
 from partition import json_file
 
 PER_EPISODE = ("energy_j", "latency_s", "deadline_hit_rate", "accuracy", "cost")
-_PACKAGES = ("agents", "envs", "hw", "partition")
 _N_TIMED = 200
 
 
@@ -78,26 +76,25 @@ def run_jobs(
 
     Args:
         jobs: to be done.
-        folder: one JSON file per job; those of another version of the code, or judged on other
-            recordings, are done again.
+        folder: one JSON file per job; those that rest on other code or data are done again.
         recorded: scenarios with recorded links to be judged on besides.
         n_processes: jobs at the same time, with one thread each.
         report: called with a line of progress.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    code = code_fingerprint() + _digest(repr(tuple(recorded)).encode() if recorded else b"")
-    missing = [job for job in jobs if _load(folder, job, _version(job, code)) is None]
+    versions = {job.name: version(job, recorded) for job in jobs}
+    missing = [job for job in jobs if _load(folder, job, versions[job.name]) is None]
     report(f"{len(jobs)} fits to compare, {len(missing)} to be done")
     began_s = time.monotonic()
     with fresh_processes(n_processes) as pool:
         futures = {pool.submit(measure, job, recorded): job for job in missing}
         for n_done, future in enumerate(as_completed(futures), start=1):
             job = futures[future]
-            _save(folder, future.result(), _version(job, code))
+            _save(folder, future.result(), versions[job.name])
             elapsed_s = time.monotonic() - began_s
             left_s = elapsed_s / n_done * (len(missing) - n_done)
             report(f"{n_done} of {len(missing)}: {job.name}; about {left_s / 60:.0f} min left")
-    return [measured for job in jobs if (measured := _load(folder, job, _version(job, code)))]
+    return [measured for job in jobs if (measured := _load(folder, job, versions[job.name]))]
 
 
 def measure(job: BenchmarkJob, recorded: Sequence[Scenario] = ()) -> MeasuredDecider:
@@ -170,40 +167,6 @@ def decision_s(world: SimConfig, decider: Decider) -> float:
         fleet.step(actions)
         readings = fleet.readings()
     return statistics.median(times_s)
-
-
-@lru_cache(maxsize=1)
-def code_fingerprint() -> str:
-    """Hash of everything that a result depends on."""
-    root = Path(__file__).parents[2]
-    return _digest(
-        *(
-            part
-            for path in _sources(root)
-            for part in (path.relative_to(root).as_posix().encode(), path.read_bytes())
-        )
-    )
-
-
-def _digest(*parts: bytes) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()[:16]
-
-
-def _sources(root: Path) -> Iterable[Path]:
-    mine = Path(__file__).parent
-    for package in _PACKAGES:
-        for path in sorted((root / package).rglob("*")):
-            is_mine = mine in path.parents and path != Path(__file__)
-            if path.suffix in (".py", ".toml") and not is_mine:
-                yield path
-
-
-def _version(job: BenchmarkJob, code: str) -> str:
-    """Of this project's code and of what the decider rests on besides."""
-    return code + fingerprint(job.decider)
 
 
 def _by_seed(

@@ -67,7 +67,7 @@ def test_what_is_done_stays_done(jobs, folder, results, monkeypatch):
     again = run.run_jobs(jobs, folder, (), 1, lines.append)
     assert lines[0] == "3 fits to compare, 1 to be done"
     assert [m.episodes for m in again] == [m.episodes for m in results]
-    monkeypatch.setattr(run, "code_fingerprint", lambda: "another")
+    monkeypatch.setattr(run, "version", lambda *_: "another")
     run.run_jobs([random], folder, (), 1, lines.append)
     assert lines[-2] == "1 fits to compare, 1 to be done"
 
