@@ -158,7 +158,9 @@ class Pairs:
         own_j = grid.work_j(grid.cpu_s, grid.gpu_s, grid.hz) * self._stretch
         paired_j = grid.work_j(self._cpu_s, grid.gpu_s, grid.hz)
         self._work = np.divide(paired_j, own_j, out=ones.copy(), where=own_j > 0.0)
-        self._more_s = is_whole * (self._cpu_s + grid.gpu_s)
+        more_s = is_whole * (self._cpu_s + grid.gpu_s)
+        single = tuple(1 + k for k, hz in enumerate(clock_tables(world.device)) if len(hz) == 1)
+        self._more_s = more_s.squeeze(single)
 
     def factors(self, places: Indices | None, now: OperatingConditions) -> GovernedFactors:
         """Over boards that compute one request at a time, all of the grid."""
