@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,13 +7,13 @@ import pytest
 
 from agents.baselines.appealnet import ASSUMED_SHARE
 from agents.baselines.rollout import mean_cost
-from agents.deciders.nominal import NominalModel
-from agents.deciders.rule import Rule
+from agents.deployed.run_folder import load_policy
 from agents.errors import AgentError
+from agents.policy.saved_rule import SavedRule
 from agents.registry import UNLEARNED
-from agents.rules import KINDS
 from agents.seeds import seeds_for
 from agents.training.all_deciders import DECIDERS
+from agents.training.learn import simulated_decider
 from envs.sim.batched_simulator import BatchedSimulator
 from envs.sim.build import build_sim_config
 from envs.spaces import ObservationEncoder, observation_fields
@@ -34,13 +33,13 @@ def test_every_decider_fits_and_decides_for_many_boards(swinging, fitted):
     assert np.isfinite(mean_cost(swinging, found.decider, SEEDS))
 
 
-def test_what_can_be_saved_decides_the_same_when_it_is_built_again(swinging, fitted):
+def test_what_can_be_saved_decides_the_same_when_it_is_built_again(swinging, fitted, tmp_path):
     name, found = fitted
     if UNLEARNED.entry(name).kind == "privileged":
         assert found.rule is None
         return
-    parameters = json.loads(json.dumps(found.rule.parameters))
-    again = Rule(KINDS[found.rule.name], parameters).build(NominalModel.of(swinging))
+    SavedRule(name, found.rule, swinging.layout).save(tmp_path)
+    again = simulated_decider(load_policy(tmp_path), swinging)
     first, second = (mean_cost(swinging, decider, SEEDS) for decider in (found.decider, again))
     assert first == second
 
