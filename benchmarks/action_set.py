@@ -31,8 +31,8 @@ from envs.sim.clocks import clock_tables
 from envs.sim.finishing import actuation_delay_s
 from envs.sim.sim_config import SimConfig
 from hw.device.file import device_names
-from partition.edge.raised_clocks import in_all, share_before
 from partition.cli import positive
+from partition.edge.raised_clocks import in_all, share_before
 
 MODEL = "efficientnet-lite0"
 N_EPISODES, N_STEPS = 26, 120
@@ -77,7 +77,11 @@ class _Grid:
 def _factors(stretch: Floats, rest: Floats, work: Floats) -> GovernedFactors:
     """In single precision; what is finished on the board takes the whole network's."""
     parts = (stretch, stretch[..., -1:], rest, work)
-    return GovernedFactors(*(part.astype(np.float32) for part in parts))
+    return GovernedFactors(*map(_single, parts))
+
+
+def _single(values: Floats) -> Floats:
+    return values.astype(np.float32)
 
 
 class RaceAndIdle:
@@ -291,7 +295,7 @@ that is cheaper; cost, and energy per request and share in time of what is then 
 
 def make(devices: Sequence[str], n_episodes: int, n_steps: int, call: str) -> str:
     """Weigh everything; returns the page."""
-    lines, least = [], {name: 1.0 for name in MOVES}
+    lines, least = [], dict.fromkeys(MOVES, 1.0)
     for device in devices:
         found = weighed(device, n_episodes, n_steps)
         today = found[TODAY]

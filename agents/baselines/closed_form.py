@@ -14,8 +14,8 @@ from agents.seeds import N_TRIED, search_seeds
 from envs.arrays import Floats
 from envs.plant import Indices, Plant, Readings
 from envs.sim.clocks import clock_tables
-from envs.spaces import ObservationEncoder, Observations, observation_fields
 from envs.sim.sim_config import SimConfig
+from envs.spaces import ObservationEncoder, Observations, observation_fields
 from hw.device.model import DOMAINS
 
 MARGINS = (0.7, 0.85, 1.0)
@@ -32,12 +32,12 @@ class ClosedForm:
     least energy under a deadline follow; whether to compute or to offload is chosen beside it.
 
     Chosen here: time is `a_0 + sum a_d / f_d` over all clocks and power `P_0 + sum k_d f_d^3`, both
-    taken from the nominal device. Energy `(P_0 + sum k_d f_d^3) (sum a_d / f_d)` is stationary where
-    `f_d = m (a_d / k_d)^(1/4)`, on which ray it is least at `m = (P_0 / (2 K))^(1/3)`, with
+    taken from the nominal device. Energy `(P_0 + sum k_d f_d^3) (sum a_d / f_d)` is stationary
+    where `f_d = m (a_d / k_d)^(1/4)`, on which ray it is least at `m = (P_0 / (2 K))^(1/3)`, with
     `K = sum k_d (a_d / k_d)^(3/4)`; time in the cost is so much power more; a deadline raises m to
-    `A / (T - a_0)`, with `A = sum a_d (k_d / a_d)^(1/4)`. Clocks are rounded up to operating points.
-    All routes that lose at most a point of accuracy are compared by the same cost. The share of the
-    target that is the deadline is the one that costs least on search episodes.
+    `A / (T - a_0)`, with `A = sum a_d (k_d / a_d)^(1/4)`. Clocks are rounded up to operating
+    points. All routes that lose at most a point of accuracy are compared by the same cost. The
+    share of the target that is the deadline is the one that costs least on search episodes.
     """
 
     def __init__(self, known: NominalModel, margin: float) -> None:
@@ -95,9 +95,10 @@ class ClosedForm:
         radio_j = self._times.send_s(readings) * readings.radio_w[:, None]
         eta, most_w = readings.eta[:, None], self._known.layout.max_power_w
         time_s = head_s + away_s
-        late = time_s > readings.latency_target_s[:, None]
+        late = time_s > self._margin * readings.latency_target_s[:, None]
         cost = eta * (power_w * head_s + radio_j) + (1.0 - eta) * most_w * time_s
-        return cost + 1e3 * late * time_s  # in time first
+        found: Floats = cost + 1e3 * late * time_s  # in time first
+        return found
 
     def _actions(self, places: Indices, routes: Indices) -> Indices:
         names = [axis.name for axis in self._known.layout.axes[:-1]]

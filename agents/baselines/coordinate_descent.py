@@ -15,9 +15,7 @@ MOST_ROUNDS = 5
 """Through all axes; two or three are usual until nothing improves any more."""
 
 
-def coordinate_descent(
-    world: SimConfig, seeds: NDArray[np.uint64]
-) -> tuple[tuple[int, ...], int]:
+def coordinate_descent(world: SimConfig, seeds: NDArray[np.uint64]) -> tuple[tuple[int, ...], int]:
     """Search a fixed action as E4's profiler searches clocks (Zhang et al., AAAI 2025).
 
     Published (arXiv 2503.04865): CPU and GPU clocks of each layer before an early exit are searched

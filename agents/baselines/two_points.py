@@ -21,7 +21,7 @@ from envs.spaces import ObservationEncoder, Observations, observation_fields
 
 FASTEST = -1
 """Stands for the route that is fastest at present."""
-GOALS = (0.6, 0.8, 0.95)
+GOALS = (0.3, 0.45, 0.6, 0.8)
 """Shares of the latency target that are tried as the goal."""
 SMOOTHING = 0.3
 """Weight of a step in the estimate of what the highest clocks would come to."""
@@ -32,14 +32,14 @@ SHORTEST_S = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class _Hull:
-    """Points that are cheapest alone or mixed, by rising speed; arrays of shape (k,).
+    """Points that are cheapest alone or mixed, the fastest first; arrays of shape (k,).
 
     Attributes:
-        speed: over that of the highest clocks.
+        slowness: time of the work on the board over what the highest clocks take.
         actions: shape (k, n_axes).
     """
 
-    speed: Floats
+    slowness: Floats
     actions: Indices
 
 
@@ -49,13 +49,13 @@ class TwoPoints:
     Published (Imes et al., RTAS 2015; Hoffmann, SOSP 2015; Mishra et al., ASPLOS 2018): a
     controller finds the speed that meets a performance goal from what was measured and from an
     estimate of the base speed; among the configurations of a profile the two are taken that reach
-    it on average with the least energy, of which the linear program of all schedules needs no more.
+    it on average with the least energy, for the linear program of all schedules needs no more.
 
     Chosen here: the profile is the nominal device model at the request rate that was announced; the
-    goal is a share of the latency target; a control step is the least that a point is held, so
-    that the two take turns; the route, which the originals do not have, is a fixed one or that
-    which split computing predicts to be the fastest. Goal and route are those that cost least on
-    search episodes.
+    goal is a mean latency, a share of the target, so that times and not speeds are averaged; a
+    control step is the least that a point is held, so that the two take turns; the route, which the
+    originals do not have, is a fixed one or that which split computing predicts to be the fastest.
+    Goal and route are those that cost least on search episodes.
     """
 
     def __init__(self, known: NominalModel, route: int, goal: float) -> None:
@@ -80,16 +80,16 @@ class TwoPoints:
         """Begin with what the profile expects, at the highest clocks."""
         self._base_s: Floats | None = None
         self._routes = np.full(n, FASTEST, dtype=np.int64)
-        self._speed, self._credit = np.ones(n), np.zeros(n)
+        self._slowness, self._credit = np.ones(n), np.zeros(n)
 
     def decide(self, observations: Observations) -> Indices:
-        """Estimate, look the speed up, and take the one or the other point."""
+        """Estimate, look up how slow the board may be, and take the one or the other point."""
         readings = self._encoder.decode(observations)
         expected_s = self._times.total_s(readings)
         routes = self._chosen_routes(expected_s)
         boards = np.arange(len(routes))
-        self._estimate(readings, routes, expected_s[boards, routes])
-        wanted = np.clip(self._base_s / (self._goal * readings.latency_target_s), 0.0, 1.0)
+        base_s = self._estimate(readings, routes, expected_s[boards, routes])
+        wanted = self._goal * readings.latency_target_s / np.maximum(base_s, SHORTEST_S)
         actions = np.empty((len(routes), self._n_axes), dtype=np.int64)
         for board in boards:
             hull = self._hull(int(routes[board]), float(readings.arrival_hz[board]))
@@ -102,51 +102,53 @@ class TwoPoints:
         chosen: Indices = self._allowed[expected_s[:, self._allowed].argmin(axis=1)]
         return chosen
 
-    def _estimate(self, readings: Readings, routes: Indices, expected_s: Floats) -> None:
+    def _estimate(self, readings: Readings, routes: Indices, expected_s: Floats) -> Floats:
         """Latency that the highest clocks would come to; anew where the route changes."""
-        measured_s = readings.latency_s * self._speed
+        measured_s = readings.latency_s / self._slowness
         is_new = (routes != self._routes) | (readings.latency_s <= 0.0)
         base_s = expected_s if self._base_s is None else self._base_s
         followed_s = base_s + SMOOTHING * (measured_s - base_s)
-        self._base_s = np.where(is_new, expected_s, followed_s)
-        self._routes = routes
+        found: Floats = np.where(is_new, expected_s, followed_s)
+        self._base_s, self._routes = found, routes
+        return found
 
     def _hull(self, route: int, rate_hz: float) -> _Hull:
         hulls = self._hulls[route]
         return hulls[int(np.abs(np.log(RATES_HZ / max(rate_hz, RATES_HZ[0]))).argmin())]
 
     def _point(self, hull: _Hull, board: int, wanted: float) -> Indices:
-        """The upper of two neighbours as often as the mean speed needs it."""
-        upper = min(int(np.searchsorted(hull.speed, wanted)), len(hull.speed) - 1)
-        lower = max(upper - 1, 0)
-        span = hull.speed[upper] - hull.speed[lower]
-        share = 1.0 if span <= 0.0 else (wanted - hull.speed[lower]) / span
+        """The faster of two neighbours as often as the mean latency needs it."""
+        slower = min(int(np.searchsorted(hull.slowness, wanted)), len(hull.slowness) - 1)
+        faster = max(slower - 1, 0)
+        span = hull.slowness[slower] - hull.slowness[faster]
+        share = 1.0 if span <= 0.0 else (hull.slowness[slower] - wanted) / span
         self._credit[board] += min(max(share, 0.0), 1.0)
-        takes_upper = self._credit[board] >= 1.0
-        self._credit[board] -= takes_upper
-        taken = upper if takes_upper else lower
-        self._speed[board] = hull.speed[taken]
-        return hull.actions[taken]
+        takes_faster = self._credit[board] >= 1.0
+        self._credit[board] -= takes_faster
+        taken = faster if takes_faster else slower
+        self._slowness[board] = hull.slowness[taken]
+        action: Indices = hull.actions[taken]
+        return action
 
 
 def _hulls(known: NominalModel, actions: Indices) -> list[_Hull]:
     """The cheapest points of a route, for each of `RATES_HZ`."""
     head_s, idle_w, request_j = criteria(known, Actions(known, actions)).T
-    speed = head_s.min() / np.maximum(head_s, SHORTEST_S)
-    return [_hull(speed, idle_w + rate_hz * request_j, actions) for rate_hz in RATES_HZ]
+    slowness = np.maximum(head_s, SHORTEST_S) / max(float(head_s.min()), SHORTEST_S)
+    return [_hull(slowness, idle_w + rate_hz * request_j, actions) for rate_hz in RATES_HZ]
 
 
-def _hull(speed: Floats, power_w: Floats, actions: Indices) -> _Hull:
-    """Lower convex hull of power over speed, from the cheapest point on (Andrew 1979)."""
+def _hull(slowness: Floats, power_w: Floats, actions: Indices) -> _Hull:
+    """Lower convex hull of power over slowness, up to the cheapest point (Andrew 1979)."""
     kept: list[int] = []
-    for k in np.lexsort((power_w, speed)):
-        if kept and speed[k] == speed[kept[-1]]:
+    for k in np.lexsort((power_w, slowness)):
+        if kept and slowness[k] == slowness[kept[-1]]:
             continue
-        while len(kept) > 1 and _is_above(kept[-2], kept[-1], k, speed, power_w):
+        while len(kept) > 1 and _is_above(kept[-2], kept[-1], k, slowness, power_w):
             kept.pop()
         kept.append(int(k))
-    first = int(np.argmin(power_w[kept]))
-    return _Hull(speed[kept[first:]], actions[kept[first:]])
+    n = int(np.argmin(power_w[kept])) + 1
+    return _Hull(slowness[kept[:n]], actions[kept[:n]])
 
 
 def _is_above(a: int, b: int, c: int, x: Floats, y: Floats) -> bool:

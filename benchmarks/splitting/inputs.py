@@ -1,4 +1,4 @@
-"""What an input is worth on the wire: pixels as they are, as JPEG, or a file that is JPEG already."""
+"""What an input takes on the wire: pixels as they are, as JPEG, or a file that is JPEG already."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, replace
 from functools import cache
 
+import numpy as np
 from PIL import Image, ImageOps
 
 from envs.sim.sim_config import SimConfig
@@ -66,7 +67,7 @@ def with_input(world: SimConfig, kind: str, pixels: int | None) -> SimConfig:
     if kind == AS_IT_IS or pixels is None:
         return world
     jpeg, costs = jpeg_cost(pixels), world.costs
-    wire_bytes, cycles = costs.wire_bytes.copy(), costs.head.cpu_cycles.copy()
+    wire_bytes, cycles = costs.wire_bytes.copy(), np.array(costs.head.cpu_cycles, dtype=np.float64)
     wire_bytes[0] = jpeg.n_bytes + HEADER_BYTES
     cycles[0] += jpeg.cycles if kind == ENCODED else 0.0
     head = replace(costs.head, cpu_cycles=cycles)

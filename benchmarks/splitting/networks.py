@@ -1,8 +1,9 @@
-"""Networks of the map, prepared for their costs alone: weights are random, answers are not asked."""
+"""Networks of the map, prepared for their costs alone; most have random weights."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -111,10 +112,7 @@ def thinned(network: NetworkCosts) -> NetworkCosts:
     if len(inner) <= n:
         return network
     ends = [round(k * len(inner) / n) for k in range(n + 1)]
-    kept = [
-        min(inner[a:b], key=lambda route: route.wire_bytes)
-        for a, b in zip(ends, ends[1:], strict=False)
-    ]
+    kept = [min(inner[a:b], key=lambda route: route.wire_bytes) for a, b in pairwise(ends)]
     return NetworkCosts(
         network.name, (first, *kept, last), network.cut_list_fingerprint, network.appeal_share
     )

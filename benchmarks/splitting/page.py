@@ -28,6 +28,7 @@ from hw.device.model import DOMAINS
 Map = dict[tuple[str, str, str], list[MapCell]]
 """Cells in the order of the rates, by device, network and kind of input."""
 PLACES = ("board", "inside", "cloud")
+LABELS = ("all on the board", "inside the network", "all in the cloud")
 COLOURS = ("#d9d9d9", BLUE, "#f2b66d")
 SHORT = {"cloud": "c", "inside": "**i**", "board": "b"}
 
@@ -49,8 +50,7 @@ def figure(found: Map) -> Figure:
     axes.tick_params(labelsize=7)
     axes.set_xlabel("link, Mbit/s; white: per cent of cost lost without cuts inside")
     handles = [
-        Patch(color=colour, label={"inside": "inside the network"}.get(place, f"all on the {place}"))
-        for place, colour in zip(PLACES, COLOURS, strict=True)
+        Patch(color=colour, label=label) for label, colour in zip(LABELS, COLOURS, strict=True)
     ]
     drawn.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False)
     return drawn
@@ -59,10 +59,10 @@ def figure(found: Map) -> Figure:
 PAGE = """# Where splitting pays
 
 Made by `{call}`. All of it is modelled, boards at rest: a link of {rtt:g} ms, an idle server of
-{server:g} GFLOP/s (one x86 core), eta {eta:g}; requests come so often that the board alone would be
-busy for {busy:.0%} of the time at its highest clocks, {most:g} times a second at most, and are in time
-within {slack:g} times what it takes then. Every action is weighed; the cheapest is what a perfect
-decider takes.
+{server:g} GFLOP/s (one x86 core), eta {eta:g}; requests come so often that the board alone would
+be busy for {busy:.0%} of the time at its highest clocks, {most:g} times a second at most, and are
+in time within {slack:g} times what it takes then. Every action is weighed; the cheapest is what a
+perfect decider takes.
 
 {summary}
 

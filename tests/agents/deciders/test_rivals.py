@@ -17,8 +17,10 @@ from agents.deciders.nominal import NominalModel
 from agents.deciders.rule import Rule
 from agents.evaluation.episodes import run_episodes
 from agents.registry import UNLEARNED
+from agents.rules import KINDS
 from agents.seeds import seeds_for
 from envs.sim.batched_simulator import BatchedSimulator
+from envs.spaces import ObservationEncoder, observation_fields
 
 SEEDS = seeds_for(99, 0, 4)
 
@@ -41,17 +43,18 @@ def test_coordinate_descent_ends_where_no_axis_improves(swinging):
 @pytest.mark.parametrize("seed", range(20))
 def test_a_hull_mixes_as_cheaply_as_the_best_pair(seed):
     draw = np.random.default_rng(seed)
-    speed, power_w = draw.uniform(0.1, 1.0, 12), draw.uniform(1.0, 9.0, 12)
-    hull = _hull(speed, power_w, np.arange(12)[:, None])
+    slowness, power_w = draw.uniform(1.0, 9.0, 12), draw.uniform(1.0, 9.0, 12)
+    hull = _hull(slowness, power_w, np.arange(12)[:, None])
     kept = hull.actions[:, 0]
-    assert (np.diff(hull.speed) > 0.0).all()
-    for wanted in np.linspace(hull.speed[0], hull.speed[-1], 9):
-        mine = np.interp(wanted, hull.speed, power_w[kept])
+    assert (np.diff(hull.slowness) > 0.0).all()
+    assert power_w[kept[-1]] == power_w.min()
+    for wanted in np.linspace(hull.slowness[0], hull.slowness[-1], 9):
+        mine = np.interp(wanted, hull.slowness, power_w[kept])
         pairs = [
-            np.interp(wanted, speed[[a, b]], power_w[[a, b]])
+            np.interp(wanted, slowness[[a, b]], power_w[[a, b]])
             for a in range(12)
             for b in range(12)
-            if speed[a] <= wanted <= speed[b]
+            if slowness[a] <= wanted <= slowness[b]
         ]
         assert mine <= min(pairs) + 1e-9
 
@@ -62,18 +65,23 @@ def two_points(world, goal, route=-1):
 
 
 def test_two_points_hold_their_goal(build):
-    """The whole network on the board: the lowest clocks are too slow, the highest too fast."""
+    """The whole network on the board, between what the lowest and the highest clocks take."""
     world = build("goal")
-    known = NominalModel.of(world)
-    head_s = known.device.latency_s(
-        known.costs.head, *(np.array([t[0], t[-1]]) for t in _tables(known))
-    )
-    slow_s, fast_s = float(np.asarray(head_s)[..., 0].max()), float(np.asarray(head_s).min())
-    assert fast_s < slow_s
+    ends_s = [_latency_s(world, rule("static", action=[k, k, k, 4])) for k in (0, 2)]
+    wanted_s = 0.5 * sum(ends_s)
+    goal = wanted_s / 0.1  # of the target of 100 ms
+    assert _latency_s(world, two_points(world, goal)) == pytest.approx(wanted_s, rel=0.05)
 
 
-def _tables(known):
-    return known.device.cpu_hz, known.device.gpu_hz, known.device.emc_hz
+def rule(name, **parameters):
+    return lambda world: Rule(KINDS[name], parameters).simulated(world)
+
+
+def _latency_s(world, decider):
+    """Mean of the second half of an episode."""
+    decider = decider(world) if callable(decider) else decider
+    steps_s = run_episodes(world, decider, SEEDS[:1]).steps_s
+    return float(steps_s[:, world.n_steps // 2 :].mean())
 
 
 def test_two_points_take_turns(build):
@@ -83,10 +91,10 @@ def test_two_points_take_turns(build):
     fleet.reset(SEEDS[:1])
     decider.begin(fleet, 1)
     hull = decider._hull(len(world.route_names) - 1, 10.0)
-    middle = 0.25 * hull.speed[0] + 0.75 * hull.speed[1]
+    middle = 0.75 * hull.slowness[0] + 0.25 * hull.slowness[1]
     taken = [tuple(decider._point(hull, 0, middle)) for _ in range(40)]
     assert {*taken} == {tuple(hull.actions[0]), tuple(hull.actions[1])}
-    assert taken.count(tuple(hull.actions[1])) == 30
+    assert taken.count(tuple(hull.actions[0])) == 30
     assert any(a != b for a, b in pairwise(taken))
 
 
@@ -101,7 +109,6 @@ def test_the_fastest_route_is_that_of_split_computing(build):
 
 
 def _drive(fleet, decider, n_steps):
-    from envs.spaces import ObservationEncoder, observation_fields  # noqa: PLC0415
 
     encoder = ObservationEncoder(observation_fields(fleet.layout))
     readings = fleet.reset(SEEDS[: fleet.n])
@@ -123,7 +130,7 @@ def test_closed_form_meets_what_the_highest_clocks_can(build):
     assert sums[0] >= sums[1]
 
 
-@pytest.mark.parametrize("name", ["two-points", "closed-form", "coordinate-descent", "bayes-15"])
+@pytest.mark.parametrize("name", ["two-points", "coordinate-descent", "bayes-15"])
 def test_rivals_beat_maximum_clocks(swinging, name):
     rival = UNLEARNED.fit(name, swinging, 0)
     rivals = [UNLEARNED.fit(key, swinging, 0) for key in ("max-edge", "max-cloud")]
