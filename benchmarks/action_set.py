@@ -148,13 +148,15 @@ class Pairs:
     """Two requests at once on the board: what the processor does for a request it does once.
 
     The first waits for the second. What the GPU does takes twice as long, as it hardly gains from
-    two pictures at once on most boards; routes that send anything stay as they are.
+    two pictures at once on most boards, and so does a network that the processor itself computes;
+    routes that send anything stay as they are.
     """
 
     def __init__(self, world: SimConfig) -> None:
         """Tabulate every action."""
         self._grid = grid = _Grid(world)
         is_whole = np.arange(world.costs.wire_bytes.size) == world.costs.wire_bytes.size - 1
+        is_whole = is_whole & (np.asarray(world.costs.head.gpu_cycles) > 0.0)
         self._cpu_s = np.where(is_whole, 0.5 * grid.cpu_s, grid.cpu_s)
         clocked_s, alone_s = self._cpu_s + grid.gpu_s, grid.cpu_s + grid.gpu_s
         ones = np.ones_like(alone_s)
@@ -279,8 +281,8 @@ that is cheaper; cost, and energy per request and share in time of what is then 
   two actuation delays at least. A request computes at the lowest clocks until they are up.
 - **Each part at its own clocks**: a bound. While the processor works GPU and memory are at their
   lowest clocks and the other way round, and all are in between; no change takes any time.
-- **Two requests at once**: on the board, what the processor does is done once for both; the first
-  request waits for the second.
+- **Two requests at once**: on boards with a GPU, what the processor does is done once for both; the
+  first request waits for the second.
 - **Two operating points mixed within a period** are no row. The cost is linear in energy, latency
   and requests in time, and what a mixture comes to lies between its points: the better of the two
   costs no more. Mixing pays where a goal has to be met exactly, as `two-points` does.
