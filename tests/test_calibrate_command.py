@@ -39,7 +39,7 @@ def test_minutes_are_a_positive_number(run_script, tmp_path):
 
 def test_a_measurement_that_is_stopped_keeps_its_samples(tiny, tmp_path):
     out = tmp_path / "mine.toml"
-    options = ("--board", "sim", "--model", tiny.path, "--minutes", "2", "--out", out)
+    options = ("--board", "sim", "--model", tiny.path, "--minutes", "1", "--out", out)
     process = subprocess.Popen(
         script_command("calibrate.py", *options),
         cwd=REPOSITORY,

@@ -25,9 +25,6 @@ N_WINDOWS = 5
 """Shortest energy windows of the sensors in one measurement."""
 N_WARM, N_RUNS = 2, 5
 """Runs of a piece that do not count, and fewest that do."""
-N_APART, APART_S = 5, 0.03
-"""Runs that tell a latency, and the rest before each, as between requests: a board that has slept
-begins with cold caches, whatever its clocks, and one that is never let alone does not."""
 LONGEST_S = 20.0
 """Of one measurement, whatever a run takes."""
 MEDIAN_ERROR = 1.2533 * 1.4826
@@ -119,9 +116,7 @@ class Bench:
 
     def cost_s(self, latency_s: float) -> float:
         """Time that measuring a piece takes of which one run takes so long, s."""
-        runs_s = min(N_APART * (APART_S + latency_s), LONGEST_S)
-        if self.has_power:
-            runs_s += min(max(self.window_s, N_RUNS * latency_s), LONGEST_S)
+        runs_s = min(max(self.window_s, N_RUNS * latency_s), LONGEST_S)
         return SETTLE_S + N_WARM * latency_s + runs_s
 
     def measure(
@@ -180,15 +175,17 @@ class Bench:
         return max(delay_s, 0.0) if is_seen else None
 
     def _measured(self, piece: Piece, point: Mapping[str, int], is_control: bool) -> Sample:
-        run, began_s = self._ready(piece, point), self.elapsed_s
-        is_idle = piece.kind is Kind.IDLE
-        runs_s = [] if is_idle else self._apart_s(run)
+        run = self._ready(piece, point)
+        began_s = self.elapsed_s
         if self.has_power:
             self._board.begin_window()
-        if is_idle:
+        start_s = self._clock()
+        if piece.kind is Kind.IDLE:
             self._sleep(self.window_s)
-        elif self.has_power:  # without a rest, so that what is drawn is drawn by the work
-            self._runs_s(run, self.window_s)
+            runs_s = []
+        else:
+            runs_s = self._runs_s(run, self.window_s)
+        duration_s = self._clock() - start_s
         energy = self._board.end_window() if self.has_power else None
         self._board.verify()
         return Sample(
@@ -200,7 +197,7 @@ class Bench:
                 for name, hz in point.items()
             },
             began_s=began_s,
-            duration_s=self.elapsed_s - began_s,
+            duration_s=duration_s,
             n_runs=len(runs_s),
             latency_s=statistics.median(runs_s) if runs_s else None,
             latency_error=_median_error(runs_s),
@@ -224,17 +221,6 @@ class Bench:
     def _set(self, point: OperatingPoint) -> None:
         if point:
             self._board.apply(point)
-
-    def _apart_s(self, run: Callable[[], object]) -> list[float]:
-        """Times of runs that come one by one."""
-        start_s = self._clock()
-        times_s: list[float] = []
-        while len(times_s) < N_APART and self._clock() - start_s < LONGEST_S:
-            self._sleep(APART_S)
-            began_s = self._clock()
-            run()
-            times_s.append(self._clock() - began_s)
-        return times_s
 
     def _runs_s(self, run: Callable[[], object], seconds: float) -> list[float]:
         start_s = now_s = self._clock()

@@ -56,8 +56,8 @@ class Sample(Table, frozen=True):
         requested_hz: clocks that were asked for, by "cpu", "gpu" and "emc".
         applied_hz: clocks that were read back.
         began_s: since the first measurement, s.
-        duration_s: of all of it.
-        n_runs: that tell the latency, one by one.
+        duration_s: of the energy window.
+        n_runs: of the piece within it.
         latency_s: median of one run; None where the board was idle.
         latency_error: relative standard error of that.
         power_w: mean power; None where there is no sensor.

@@ -156,9 +156,10 @@ def test_a_busy_loop_is_slowed_down_in_proportion():
                         seen.append(off)
                         if abs(off) <= CLOSE:
                             break
-                if not seen:
+                is_close = bool(seen) and abs(seen[-1]) <= CLOSE
+                if not is_close and len(seen) < TRIES:  # what was measured between was disturbed
                     pytest.skip("this machine is too loaded: others have a share of its processors")
-                assert min(map(abs, seen)) <= CLOSE, (work_s, hz, seen)
+                assert is_close, (work_s, hz, seen)
 
 
 def lost_share(work_s):
