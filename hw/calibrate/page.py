@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from hw.calibrate.measured.found import BoardFit
@@ -97,7 +98,9 @@ def _value(quantity: str, value: float | None, measured: float) -> str:
     if value is None:
         return "-"
     scale, unit = {"ratio": (1.0, ""), "latency": (1e3, " ms"), "power": (1.0, " W")}[quantity]
-    off = "" if value == measured else f" ({100 * (value / measured - 1.0):+.0f} %)"
+    # What a fit meets exactly is off by a rounding, or by none, as the processor has it.
+    is_met = math.isclose(value, measured, rel_tol=1e-9)
+    off = "" if is_met else f" ({100 * (value / measured - 1.0):+.0f} %)"
     return f"{scale * value:.3g}{unit}{off}"
 
 
