@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.training.all_deciders import DECIDERS
-from benchmarks.policies.compared import COMPARED, file_name
+from benchmarks.policies.compared import COMPARED, GOVERNOR_BAND, file_name
 
 VALIDATED_DEVICE = "tx2"
 OTHER_DEVICES = ("nano", "xavier-nx", "orin-nano", "agx-orin", "pi4")
@@ -120,7 +120,7 @@ def full_plan(n_seeds: int, added: Sequence[str] = ()) -> list[Case]:
         n_seeds: of each fit.
         added: deciders of a user's own and run folders, on the validated device.
     """
-    deciders = (*DECIDERS.names(), *added)
+    deciders = (*DECIDERS.names(), *GOVERNOR_BAND, *added)
     main = Case(device=VALIDATED_DEVICE, model=NETWORK, deciders=deciders, n_seeds=n_seeds)
     elsewhere = [
         *((device, NETWORK) for device in OTHER_DEVICES),

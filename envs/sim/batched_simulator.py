@@ -77,6 +77,8 @@ class BatchedSimulator:
         """
         domains = self.layout.domains
         self._left = np.flatnonzero([name in governing.domains for name in domains])
+        if not len(self._left):  # the board has none of them
+            return
         if self.world.governed is None or len(self._left) == len(domains):
             self._governors = left_table(self.world.device, self.world.costs.head, governing)
 

@@ -152,7 +152,7 @@ def _options(weights: Path | None, threads: int) -> ort.SessionOptions:
     # networks 270 MB of 880. malloc costs the same time (results/runtime.md).
     options.enable_cpu_mem_arena = False
     # Threads that look for work between two inferences take a core each: at ten requests a second
-    # four times the processor time of the network itself (results/waiting.md).
+    # more than four times the processor time of the network itself (results/waiting.md).
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if weights is not None:
         # The graph is in memory; its weights stay in the one file on disk.

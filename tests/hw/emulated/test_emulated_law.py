@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import pytest
@@ -147,19 +148,19 @@ def test_a_busy_loop_is_slowed_down_in_proportion():
             for _ in range(SETTLING):
                 took_s(board, work_s, CLOCKS["gpu"].available_hz[-2])
             for hz in CLOCKS["gpu"].available_hz[:-1]:
-                seen = []
+                seen, fastest_s = [], math.inf
                 for _ in range(TRIES):
                     lost = lost_share(work_s)
-                    fastest_s = took_s(board, work_s, top_hz("gpu"))
+                    # Whatever else runs only adds, so that the quickest is what it takes.
+                    fastest_s = min(fastest_s, took_s(board, work_s, top_hz("gpu")))
                     off = took_s(board, work_s, hz) / fastest_s * hz / top_hz("gpu") - 1.0
                     if max(lost, lost_share(work_s)) <= LOADED:
                         seen.append(off)
                         if abs(off) <= CLOSE:
                             break
-                is_close = bool(seen) and abs(seen[-1]) <= CLOSE
-                if not is_close and len(seen) < TRIES:  # what was measured between was disturbed
+                if not seen:
                     pytest.skip("this machine is too loaded: others have a share of its processors")
-                assert is_close, (work_s, hz, seen)
+                assert min(map(abs, seen)) <= CLOSE, (work_s, hz, seen)
 
 
 def lost_share(work_s):
