@@ -24,9 +24,10 @@ SHORTEST_SEARCHED_S = 10
 """Of a trace; shorter ones go round."""
 RECORDED_S = 40
 """Stretch of the recording that a repeat takes; the next repeat takes the next one."""
+ETA = 0.5
 _SCENARIO = """schema_version = 2
 description = "A link that is known beforehand, for live runs."
-eta = 0.5
+eta = {eta}
 [link]
 {link}
 rtt_ms = {rtt_ms}
@@ -104,7 +105,7 @@ class Course:
             trace.write_text("second,mbps\n" + "\n".join(lines) + "\n", encoding="utf-8")
             link = f'trace = "{trace.name}"'
         values = {"rtt_ms": self.rtt_ms, "arrival_hz": self.arrival_hz, "arrivals": self.arrivals}
-        values |= {"target_ms": self.target_ms, "gflop_per_s": gflop_per_s}
+        values |= {"target_ms": self.target_ms, "gflop_per_s": gflop_per_s, "eta": ETA}
         path.write_text(_SCENARIO.format(link=link, **values), encoding="utf-8")
         return path
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.live.course import Course
 from benchmarks.splitting.inputs import with_input
 from envs.arrays import Floats
 from envs.sim.batched_simulator import BatchedSimulator
@@ -18,7 +19,7 @@ from envs.sim.split_costs import SplitCosts
 from partition.model.network_costs import NetworkCosts
 
 RATES_MBPS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
-RTT_MS, ETA, SERVER_GFLOP_PER_S = 10.0, 0.5, 150.0
+RTT_MS, SERVER_GFLOP_PER_S = 10.0, 150.0
 """The server is one x86 core, as in the scenarios."""
 BUSY, MOST_HZ = 0.4, 10.0
 """Requests come so often that the board alone would be busy for this share at its highest clocks,
@@ -28,28 +29,6 @@ SLACK, LEAST_TARGET_S = 2.0, 0.05
 MOSTLY = 0.5
 """Share of requests from which on what was meant for the cloud is finished on the board: a link so
 weak that nothing is sent at all, which a board with pinned clocks answers by raising them."""
-SCENARIO = """schema_version = 2
-description = "At rest, for the map."
-eta = {eta}
-[link]
-rate_mbps = {rate_mbps}
-rtt_ms = {rtt_ms}
-radio_w = 0.9
-radio_w_per_mbps = 0.0
-[server]
-gflop_per_s = {gflop_per_s}
-load = 0.0
-[arrivals]
-rate_hz = {rate_hz}
-kind = "periodic"
-[ambient]
-temperature_c = 25.0
-[requests]
-latency_target_ms = {target_ms}
-[board]
-slowdown = 1.0
-decision_ms = 0.0
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +36,6 @@ class MapCell:
     """The optimum of one cell, and what it loses.
 
     Attributes:
-        route: name of the best one.
         where: "cloud", "inside" or "board".
         cost: of the best action.
         without_inside: cost over that where only the ends of the network may be cut, less 1.
@@ -65,7 +43,6 @@ class MapCell:
         domains: clocks that are axes.
     """
 
-    route: str
     where: str
     cost: float
     without_inside: float
@@ -79,17 +56,14 @@ def worlds(device: str, network: NetworkCosts) -> dict[float, SimConfig]:
     with tempfile.TemporaryDirectory() as folder:
         found = {}
         for rate_mbps in RATES_MBPS:
-            path = Path(folder) / f"{rate_mbps:g}.toml"
-            path.write_text(
-                SCENARIO.format(
-                    eta=ETA,
-                    rate_mbps=rate_mbps,
-                    rtt_ms=RTT_MS,
-                    gflop_per_s=SERVER_GFLOP_PER_S,
-                    rate_hz=min(MOST_HZ, BUSY / alone_s),
-                    target_ms=1e3 * max(SLACK * alone_s, LEAST_TARGET_S),
-                )
+            course = Course(
+                f"{rate_mbps:g} Mbit per s",
+                (rate_mbps,),
+                RTT_MS,
+                min(MOST_HZ, BUSY / alone_s),
+                target_ms=1e3 * max(SLACK * alone_s, LEAST_TARGET_S),
             )
+            path = course.scenario(Path(folder), SERVER_GFLOP_PER_S)
             found[rate_mbps] = build_sim_config(
                 device, network, [str(path)], without=EFFECTS, n_steps=4
             )
@@ -112,7 +86,6 @@ def cell(world: SimConfig, kind: str, pixels: int | None) -> MapCell:
     where = "board" if fell_back > MOSTLY else where
     ends = float(min(routes[0], routes[last]))
     return MapCell(
-        route=world.route_names[best],
         where=where,
         cost=float(routes[best]),
         without_inside=ends / float(routes[best]) - 1.0,

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from agents.evaluation.palette import BLUE
+from benchmarks.live.course import ETA
 from benchmarks.page import machine, markdown
 from benchmarks.splitting.cell import (
     BUSY,
-    ETA,
     MOST_HZ,
     RATES_MBPS,
     RTT_MS,
@@ -95,8 +95,8 @@ def page(found: Map, call: str, picture: str) -> str:
     return PAGE.format(
         call=call,
         rtt=RTT_MS,
-        server=SERVER_GFLOP_PER_S,
         eta=ETA,
+        server=SERVER_GFLOP_PER_S,
         busy=BUSY,
         most=MOST_HZ,
         slack=SLACK,

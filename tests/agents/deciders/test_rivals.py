@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from agents.baselines.closed_form import CLOSED_FORM, ClosedForm
+from agents.baselines.closed_form import ClosedForm
 from agents.baselines.coordinate_descent import coordinate_descent
 from agents.baselines.measure import measure
 from agents.baselines.two_points import FASTEST, TWO_POINTS, TwoPoints, _hull
@@ -20,6 +20,7 @@ from agents.registry import UNLEARNED
 from agents.rules import KINDS
 from agents.seeds import seeds_for
 from envs.sim.batched_simulator import BatchedSimulator
+from envs.sim.build import build_sim_config
 from envs.spaces import ObservationEncoder, observation_fields
 
 SEEDS = seeds_for(99, 0, 4)
@@ -118,16 +119,31 @@ def _drive(fleet, decider, n_steps):
         readings = fleet.readings()
 
 
-def test_closed_form_meets_what_the_highest_clocks_can(build):
-    """A deadline raises its clocks, room lowers them."""
-    world = build("form")
-    tight, loose = (ClosedForm(NominalModel.of(world), margin) for margin in (0.3, 1.0))
+def test_closed_form_is_where_its_model_costs_least():
+    """Any clock moved by a tenth from the point on the ray costs more energy, on every route."""
+    form = ClosedForm(NominalModel.of(build_sim_config("tx2", scenarios=["steady-wifi"])), 1.0)
+    best = form._ray * (form._rest_w / (2.0 * form._cube)) ** (1.0 / 3.0)
+
+    def energy_j(hz):
+        power_w = form._rest_w + (form._cubic[:, None] * hz**3).sum(axis=0)
+        return power_w * (form._work / hz).sum(axis=0)
+
+    computes = form._work[0] > 1.0
+    for domain in range(3):
+        for factor in (0.9, 1.1):
+            moved = best.copy()
+            moved[domain] *= factor
+            assert (energy_j(moved) > energy_j(best))[computes].all()
+
+
+def test_a_tight_deadline_raises_the_clocks_of_a_closed_form():
+    world = build_sim_config("tx2", scenarios=["dying-link"], eta=1.0)  # energy alone counts
     sums = []
-    for decider in (tight, loose):
+    for margin in (0.3, 1.0):
         fleet = BatchedSimulator(world, 2)
-        _drive(fleet, decider, 6)
+        _drive(fleet, ClosedForm(NominalModel.of(world), margin), 6)
         sums.append(int(fleet._action[:, :-1].sum()))
-    assert sums[0] >= sums[1]
+    assert sums[0] > sums[1]
 
 
 @pytest.mark.parametrize("name", ["two-points", "coordinate-descent", "bayes-15"])
@@ -146,7 +162,3 @@ def test_advice_is_the_default_policy_before_it_learns(swinging):
     fleet = BatchedSimulator(swinging, 2)
     _drive(fleet, decider, 3)
     assert np.allclose(decider.log_costs, decider.advice.log_costs)
-
-
-def test_closed_form_is_saved_by_its_margin(swinging):
-    assert UNLEARNED.fit("closed-form", swinging, 0).rule.kind is CLOSED_FORM
