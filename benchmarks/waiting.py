@@ -18,6 +18,7 @@ import onnxruntime as ort
 from agents.training.run import open_or_prepare
 from benchmarks.page import machine, markdown, write_page
 from common import command
+from partition.cli import positive
 from partition.model.folder import ModelFolder
 from partition.model.network_files import GRAPH_FILE
 from partition.model.runtime import random_inputs
@@ -108,7 +109,7 @@ def make(n_threads: int, call: str) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; user errors end in one sentence and exit code 2."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.waiting", description=__doc__)
-    parser.add_argument("--threads", type=int, default=2, help="of an inference (%(default)s)")
+    parser.add_argument("--threads", type=positive, default=2, help="of an inference (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("results/waiting.md"), help="page")
     arguments = parser.parse_args(argv)
     call = " ".join(["python -m benchmarks.waiting", *(sys.argv[1:] if argv is None else argv)])

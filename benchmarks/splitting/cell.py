@@ -38,7 +38,8 @@ class MapCell:
     Attributes:
         where: "cloud", "inside" or "board".
         cost: of the best action.
-        without_inside: cost over that where only the ends of the network may be cut, less 1.
+        without_inside: cost over that where only the ends of the network may be cut, less 1; 0 where
+            the best one sends nothing from inside.
         costs: of all actions, shape of the layout's axes.
         domains: clocks that are axes.
     """
@@ -88,7 +89,7 @@ def cell(world: SimConfig, kind: str, pixels: int | None) -> MapCell:
     return MapCell(
         where=where,
         cost=float(routes[best]),
-        without_inside=ends / float(routes[best]) - 1.0,
+        without_inside=ends / float(routes[best]) - 1.0 if where == "inside" else 0.0,
         costs=costs,
         domains=fleet.layout.domains,
     )

@@ -24,7 +24,9 @@ def test_a_weak_link_keeps_all_on_the_board_and_a_fast_one_sends_it_away(at_rest
     places = [each.where for each in cells]
     assert (places[0], places[-1]) == ("board", "cloud")
     assert all(each.without_inside >= 0.0 for each in cells)
-    assert all((each.where == "inside") or each.without_inside < 1e-6 for each in cells)
+    inside = [each.without_inside for each in cells if each.where == "inside"]
+    assert inside
+    assert max(inside) > 0.05
     assert lost_without(cells, 0) >= 0.0
     assert lost_without(cells[:1], 0) == pytest.approx(0.0)
 
