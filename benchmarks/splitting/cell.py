@@ -38,8 +38,8 @@ class MapCell:
     Attributes:
         where: "cloud", "inside" or "board".
         cost: of the best action.
-        without_inside: cost over that where only the ends of the network may be cut, less 1; 0 where
-            the best one sends nothing from inside.
+        without_inside: cost where only the ends of the network may be cut over that, less 1; 0
+            where the best one sends nothing from inside.
         costs: of all actions, shape of the layout's axes.
         domains: clocks that are axes.
     """
