@@ -96,8 +96,8 @@ class Algorithm:
     def wrap(self, boards: EdgeSplitVecEnv, seed: int) -> VecEnv:
         """Show the boards to the agent as it needs them."""
         env: VecEnv = LogCost(boards)
-        if self.governed:
-            boards.fleet.leave_clocks(Governing(self.governed))
+        if left := self._left(boards.fleet.layout):
+            boards.fleet.leave_clocks(Governing(left))
         if self.table:
             env = TableActions(env, self.table(boards.fleet.layout))
         return self.wrapper(env, boards, seed) if self.wrapper else env
@@ -129,5 +129,9 @@ class Algorithm:
             activation="relu",
             head=self.head,
             table=tuple(map(tuple, table)),
-            governed=tuple(name for name in self.governed if name in layout.domains),
+            governed=self._left(layout),
         )
+
+    def _left(self, layout: Layout) -> tuple[str, ...]:
+        """Clocks of a board that are left to its governors."""
+        return tuple(name for name in self.governed if name in layout.domains)

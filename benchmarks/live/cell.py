@@ -22,7 +22,7 @@ from common import command
 from envs.edge_env import EdgeSplitEnv
 from envs.live.make import make_live
 from envs.live.plant import STEP_S, LivePlant, ServedRequest
-from envs.plant import Readings
+from envs.plant import Indices, Readings
 from envs.sim.build import build_sim_config
 from partition.security.tls import ClientSecurity
 
@@ -80,14 +80,19 @@ def run(cell: LiveRun, begun: Callable[[], object] = lambda: None) -> dict[str, 
         env.objective = build_sim_config(cell.device, cell.model, [cell.scenario]).objective()
         sizes = np.array([len(axis.values) for axis in env.plant.layout.axes])
         control = _follow(env, lambda _: sizes - 1, cell.seed, n_control) if n_control else None
-        if folder is not None:
-            decide = folder.decide_for(env, cell.model, cell.scenario)
-        else:
-            action = np.array(cell.action) % sizes
-            decide = lambda _: action  # noqa: E731
+        decide = (
+            _always(np.array(cell.action) % sizes)
+            if folder is None
+            else folder.decide_for(env, cell.model, cell.scenario)
+        )
         return _follow(env, decide, cell.seed, n_steps, begun) | {"control": control}
     finally:
         env.close()
+
+
+def _always(action: Indices) -> Decide:
+    """Decides the same whatever it sees."""
+    return lambda _: action
 
 
 def _follow(

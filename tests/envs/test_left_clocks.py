@@ -103,3 +103,12 @@ def test_a_shipped_table_serves(pinned):
     shipped = open_table(pinned.device, pinned.costs.head)
     left = left_table(pinned.device, pinned.costs.head, EVERY_CLOCK)
     np.testing.assert_array_equal(left.rows, shipped.rows[:, :, -1:, -1:, -1:])
+
+
+def test_a_board_without_such_clocks_stays_pinned():
+    world = build_sim_config("pi4", scenarios=["steady-wifi"])
+    action = [len(axis.values) // 2 for axis in BatchedSimulator(world, 1).layout.axes]
+    left, pinned = steps(world, action, Governing(("gpu", "emc")), 4), steps(world, action, n=4)
+    for one, other in zip(left, pinned, strict=True):
+        np.testing.assert_array_equal(one.power_w, other.power_w)
+        np.testing.assert_array_equal(one.latency_s, other.latency_s)
