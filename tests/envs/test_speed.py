@@ -10,6 +10,8 @@ from benchmarks.simulator_speed import grid_s, main, with_more_routes
 from envs.sim.batched_simulator import BatchedSimulator
 
 N_BOARDS = 20_000
+FAR_LESS = 3.0
+"""Five to nine times on quiet and on loaded machines; a grid without shared work is none."""
 
 
 def best_s(function, repeats=7):
@@ -31,7 +33,7 @@ def test_an_action_of_the_grid_costs_far_less_than_a_step(world):
     actions = np.random.default_rng(0).integers(0, sizes, (N_BOARDS, len(sizes)))
     step_s = best_s(lambda: boards.step(actions)) / N_BOARDS
     action_s = best_s(lambda: one.every_outcome(slice(0, 1))) / np.prod(sizes)
-    assert action_s < step_s / 5.0
+    assert action_s < step_s / FAR_LESS
 
 
 def test_more_routes_end_where_the_routes_did(world):

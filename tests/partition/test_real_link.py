@@ -57,8 +57,9 @@ def edge(link, address, lite0):
 @pytest.mark.parametrize(("rate_mbps", "split"), [(0.5, 3), (2, 3), (10, 1), (50, 0)])
 def test_the_rate_is_estimated_on_slow_and_fast_links(link, edge, rate_mbps, split):
     link.shape(1e6 * rate_mbps)
-    rates_bps = edge.ask(requests=8, split=split)["rates_bps"]
-    assert rates_bps[-1] == pytest.approx(1e6 * rate_mbps, rel=0.3), rates_bps
+    rates_bps = edge.ask(requests=10, split=split)["rates_bps"]
+    # A loaded machine disturbs single readings.
+    assert np.median(rates_bps[5:]) == pytest.approx(1e6 * rate_mbps, rel=0.3), rates_bps
 
 
 @pytest.mark.parametrize("rates_mbps", [(20, 2), (2, 20)])

@@ -117,7 +117,7 @@ def test_late_wakings_are_learned_and_made_up_for(clock, busy):
 
 
 WORK_S = (0.003, 0.012, 0.060)
-TRIES = 4
+TRIES = 20
 CLOSE = 0.05
 LOADED = 0.02
 """Where processor time and time differ by more, others have the processors."""
@@ -142,7 +142,7 @@ def took_s(board, work_s, hz):
 
 
 def test_a_busy_loop_is_slowed_down_in_proportion():
-    """Another program may disturb one piece or another; a wrong law is wrong in each."""
+    """Others disturb piece after piece on a loaded machine; a wrong law is wrong in each."""
     with EmulatedBoard() as board:
         for work_s in WORK_S:
             for _ in range(SETTLING):
