@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from functools import lru_cache
 
 import numpy as np
 
@@ -14,6 +15,10 @@ from hw.device.model import DOMAINS
 from hw.errors import HardwareError
 from partition.model.cost import Cost
 from partition.model.routes import Route, RouteOption
+
+_REMEMBERED = 256
+"""Ways to finish that are kept. Each request asks for its own up to four times, and to work it out
+takes half a millisecond here, several on a small board: as long as the request may have left."""
 
 
 class BoardPacer:
@@ -31,6 +36,7 @@ class BoardPacer:
         """
         self._board, self._may_raise = board, may_raise and not board.dry_run
         self._options = {option.route: option for option in options}
+        self._finish_at = lru_cache(_REMEMBERED)(self._work_out)
         whole = options[-1].edge
         board.runs(whole.flops, whole.traffic_bytes, whole.kernels)
 
@@ -43,14 +49,14 @@ class BoardPacer:
     def fallback(self, route: Route) -> AbstractContextManager[object]:
         """Pace what is left to do on the board when no answer comes."""
         work = self._options[route].fallback
-        finish = self._finish(work)
+        finish = self._finish(route)
         if finish is None or not finish.is_raised:
             return self._run(work)
         return self._raised(work)
 
     def fallback_s(self, route: Route) -> float | None:
         """Time of that by the board's model at the clocks in force, s; None without a model."""
-        finish = self._finish(self._options[route].fallback)
+        finish = self._finish(route)
         return None if finish is None else float(finish.total_s[0])
 
     def host(self) -> AbstractContextManager[object]:
@@ -74,17 +80,20 @@ class BoardPacer:
         with suppress(HardwareError):
             self._board.apply(point)
 
-    def _finish(self, work: Cost) -> Finish | None:
+    def _finish(self, route: Route) -> Finish | None:
         """How the board finishes by its model at the clocks in force; None without a model."""
-        device = self._board.device
-        if device is None:
+        if self._board.device is None:
             return None
+        held_hz = tuple((name, clock.applied_hz) for name, clock in self._board.applied.items())
+        return self._finish_at(route, held_hz)
+
+    def _work_out(self, route: Route, held_hz: tuple[tuple[str, float], ...]) -> Finish:
+        device, work = self._board.device, self._options[route].fallback
+        assert device is not None
         demand = device.network.demand(work.flops, work.traffic_bytes, work.kernels)
-        applied, one = self._board.applied, np.ones(1)
+        one, clocks_hz = np.ones(1), dict(held_hz)
         tables = zip(DOMAINS, clock_tables(device), strict=True)
-        held = Clocks(
-            *(one * (applied[n].applied_hz if n in applied else t[-1]) for n, t in tables)
-        )
+        held = Clocks(*(one * clocks_hz.get(name, table[-1]) for name, table in tables))
         top = top_clocks(device, one) if self._may_raise else held
         return finish(device, demand, held, top, one, 0.0 * one)
 
