@@ -11,7 +11,6 @@ import numpy as np
 
 from agents.deciders.static import Static
 from benchmarks.live.figures import (
-    USUAL_GFLOP_PER_S,
     Figures,
     live_figures,
     predicted,
@@ -20,9 +19,9 @@ from benchmarks.live.figures import (
 )
 from benchmarks.live.plan import Cell
 from benchmarks.live.rows import Rows
-from benchmarks.live.server_speed import server_speed
 from benchmarks.live.session import START_S, LiveSession, live_session
 from benchmarks.live.side_by_side import side_by_side
+from benchmarks.live.this_machine import ThisMachine, measured
 from envs.sim.sim_config import SimConfig
 from partition.model.folder import ModelFolder
 
@@ -34,6 +33,8 @@ COLUMNS = (
     "tries",
     "control_off",
     "gflop_per_s",
+    "request_s",
+    "byte_s",
     *(f"{side}_{name}" for name in _COMPARED for side in ("live", "sim")),
 )
 CONTROL_S = 6.0
@@ -77,13 +78,13 @@ def measure(
     report(duration(len(todo), seconds, n_jobs))
     if not todo:
         return
-    gflop_per_s = server_speed(folder, *next(iter(devices.items())))
-    report(f"the server computes {gflop_per_s:.0f} GFLOP/s")
+    machine = measured(folder, *next(iter(devices.items())))
+    report(described(machine))
 
     def run(what: tuple[Cell, int]) -> dict[str, Any]:
         cell, repeat = what
         with live_session(folder, cell.course) as session:
-            return _row(cell, repeat, session, devices[cell.board], seconds, gflop_per_s)
+            return _row(cell, repeat, session, devices[cell.board], seconds, machine)
 
     for n, row in enumerate(side_by_side(todo, run, n_jobs)):
         rows.add(row)
@@ -91,6 +92,14 @@ def measure(
             f"{n + 1} of {len(todo)}: {row['board']}, {row['action']}, {row['rate_mbps']:g} "
             f"Mbit/s, {row['rtt_ms']:g} ms; the control was off by {100 * row['control_off']:.1f} %"
         )
+
+
+def described(machine: ThisMachine) -> str:
+    """What was measured, in words."""
+    return (
+        f"the server computes {machine.gflop_per_s:.0f} GFLOP/s; beside the network a request "
+        f"takes {1e3 * machine.request_s:.1f} ms, and {1e9 * machine.byte_s:.0f} ms a megabyte"
+    )
 
 
 def duration(n: int, seconds: float, n_jobs: int) -> str:
@@ -105,7 +114,7 @@ def _row(
     session: LiveSession,
     device: str,
     seconds: float,
-    gflop_per_s: float,
+    machine: ThisMachine,
 ) -> dict[str, Any]:
     """Run a cell behind a control, again while the control is disturbed."""
     run = partial(
@@ -115,19 +124,21 @@ def _row(
         repeat,
         board=cell.board,
         device=device,
-        gflop_per_s=gflop_per_s,
+        gflop_per_s=machine.gflop_per_s,
         action=cell.indices,
     )
-    world = world_of(device, session.folder, cell.course, gflop_per_s)
+    world = world_of(device, session.folder, cell.course, machine.gflop_per_s)
     found, tries, off = behind_control(run, world)
-    speed = server_gflop_per_s(found, session.folder, gflop_per_s)
+    speed = server_gflop_per_s(found, session.folder, machine.gflop_per_s)
+    prediction = simulated(cell, session.folder, device, seconds, speed, machine)
     live = live_figures(found)
     return (
         asdict(cell)
         | {"repeat": repeat, "requests": round(live.requests), "tries": tries}
         | {"control_off": off, "gflop_per_s": speed}
+        | {"request_s": machine.request_s, "byte_s": machine.byte_s}
         | prefixed("live", live)
-        | prefixed("sim", simulated(cell, session.folder, device, seconds, speed))
+        | prefixed("sim", prediction)
     )
 
 
@@ -161,10 +172,11 @@ def simulated(
     folder: ModelFolder,
     device: str,
     seconds: float,
-    gflop_per_s: float = USUAL_GFLOP_PER_S,
+    gflop_per_s: float,
+    machine: ThisMachine,
 ) -> Figures:
     """The simulator's prediction of a cell."""
-    world = world_of(device, folder, cell.course, gflop_per_s)
+    world = machine.around(world_of(device, folder, cell.course, gflop_per_s), gflop_per_s)
     sizes = [len(axis.values) for axis in world.layout.axes]
     action = tuple(i % size for i, size in zip(cell.indices, sizes, strict=True))
     return predicted(world, cell.course, Static(action), seconds).figures

@@ -60,8 +60,9 @@ def run(cell: LiveRun, begun: Callable[[], object] = lambda: None) -> dict[str, 
 
     Returns:
         what each control step brought (`steps`), and every request that was answered (`requests`:
-        latency, time on the edge and away, computing time of the server, whether it was in time,
-        whether and why the board finished it, and the step); the same of the control (`control`).
+        latency, time on the edge, away and beside the network, computing time of the server,
+        whether it was in time, whether and why the board finished it, and the step); the same of
+        the control (`control`).
     """
     n_steps, n_control = (round(seconds / STEP_S) for seconds in (cell.seconds, cell.control_s))
     folder = RunFolder.load(Path(cell.run)) if cell.run is not None else None
@@ -134,6 +135,7 @@ def _request(served: ServedRequest) -> dict[str, Any]:
         "latency_s": served.latency_s,
         "edge_s": result.edge_s,
         "away_s": result.away_s,
+        "host_s": result.host_s,
         "compute_s": None if result.reply is None else result.reply.compute_s,
         "met_deadline": served.met_deadline,
         "fell_back": result.fallback is not None,

@@ -11,7 +11,7 @@ import numpy as np
 
 from agents.deployed.run_folder import RunFolder
 from agents.training.learn import simulated_decider
-from benchmarks.live.actions import behind_control, duration
+from benchmarks.live.actions import behind_control, described, duration
 from benchmarks.live.course import RECORDED_S, Course
 from benchmarks.live.deciders import LEARNED, fitted, learned
 from benchmarks.live.figures import (
@@ -27,9 +27,9 @@ from benchmarks.live.figures import (
 from benchmarks.live.plan import BOARDS
 from benchmarks.live.readings import READ, reading_rows
 from benchmarks.live.rows import Row, Rows
-from benchmarks.live.server_speed import server_speed
 from benchmarks.live.session import LiveSession, live_session
 from benchmarks.live.side_by_side import side_by_side
+from benchmarks.live.this_machine import ThisMachine, measured
 from envs.arrays import Floats
 from partition.model.folder import ModelFolder
 
@@ -42,6 +42,8 @@ COLUMNS = (
     "tries",
     "control_off",
     "gflop_per_s",
+    "request_s",
+    "byte_s",
     *(f"{side}_{name}" for name in COMPARED for side in SIDES),
     *(f"{side}_quantiles_ms" for side in SIDES),
 )
@@ -100,11 +102,11 @@ def measure(
         for name in LEARNED
         if name in names
     }
-    gflop_per_s = server_speed(folder, BOARD, BOARDS[BOARD])
-    report(f"the server computes {gflop_per_s:.0f} GFLOP/s")
+    machine = measured(folder, BOARD, BOARDS[BOARD])
+    report(described(machine))
     decides = {
         (course, name): trained.get(name)
-        or fitted(name, BOARDS[BOARD], folder, course, gflop_per_s, runs)
+        or fitted(name, BOARDS[BOARD], folder, course, machine.gflop_per_s, runs)
         for course in links
         for name in names
     }
@@ -115,7 +117,7 @@ def measure(
         met = course.from_second(round(repeat * seconds))
         with live_session(folder, met) as session:
             row, live, simulation = _row(
-                met, decides[course, name], repeat, session, seconds, gflop_per_s
+                met, decides[course, name], repeat, session, seconds, machine
             )
         seen = reading_rows(live, simulation) if name in READ else ()
         return key | row, [key | reading for reading in seen]
@@ -142,30 +144,36 @@ def _row(
     repeat: int,
     session: LiveSession,
     seconds: float,
-    gflop_per_s: float,
+    machine: ThisMachine,
 ) -> tuple[dict[str, Any], Mapping[str, Floats], Mapping[str, Floats]]:
     """A row, and the readings of both sides: live behind a control, again while that is off."""
-    folder, on_board = session.folder, _on_board(session, gflop_per_s)
+    folder, on_board = session.folder, _on_board(session, machine.gflop_per_s)
     found, tries, off = behind_control(
         partial(on_board, course, seconds, repeat, run=run),
-        world_of(BOARDS[BOARD], folder, course, gflop_per_s),
+        world_of(BOARDS[BOARD], folder, course, machine.gflop_per_s),
     )
     live = live_figures(found)
-    speed = server_gflop_per_s(found, folder, gflop_per_s)
-    prediction = simulate(run, course, folder, speed, seconds)
+    speed = server_gflop_per_s(found, folder, machine.gflop_per_s)
+    prediction = simulate(run, course, folder, seconds, speed, machine)
     sides = {"live": live, "sim": prediction.figures}
     row: dict[str, Any] = {"requests": round(live.requests), "tries": tries, "control_off": off}
-    row |= {"gflop_per_s": speed, "live_quantiles_ms": _kept(latencies(found))}
+    row |= {"gflop_per_s": speed, "request_s": machine.request_s, "byte_s": machine.byte_s}
+    row |= {"live_quantiles_ms": _kept(latencies(found))}
     row |= {"sim_quantiles_ms": _kept(prediction.latencies_s)}
     row |= {f"{side}_{name}": getattr(sides[side], name) for name in COMPARED for side in SIDES}
     return row, live_readings(found, course), prediction.readings
 
 
 def simulate(
-    run: Path, course: Course, folder: ModelFolder, gflop_per_s: float, seconds: float
+    run: Path,
+    course: Course,
+    folder: ModelFolder,
+    seconds: float,
+    gflop_per_s: float,
+    machine: ThisMachine,
 ) -> Prediction:
     """The simulator's prediction of a run folder's policy."""
-    world = world_of(BOARDS[BOARD], folder, course, gflop_per_s)
+    world = machine.around(world_of(BOARDS[BOARD], folder, course, gflop_per_s), gflop_per_s)
     policy = RunFolder.load(run).policy
     return predicted(world, course, simulated_decider(policy, world), seconds)
 

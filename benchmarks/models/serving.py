@@ -41,6 +41,9 @@ class _Listening:
     def check(self, point: SplitPoint, message_bytes: int, deadline_s: float) -> None:
         self._client.check(point, message_bytes, deadline_s)
 
+    def refresh(self) -> None:
+        self._client.refresh()
+
     def infer(self, point: SplitPoint, encoded: Tensors, deadline_s: float, host) -> wire.Reply:
         self.sent = encoded
         return self._client.infer(point, encoded, deadline_s, host)

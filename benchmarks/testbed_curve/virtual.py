@@ -131,7 +131,6 @@ class VirtualCloud:
         """
         self._n_bytes = message_bytes
         if offload_rule.is_hopeless(self.expected_s(point, message_bytes), deadline_s):
-            self.refresh()
             raise DeadlineExceededError("it would take too long")
 
     def expected_s(self, point: SplitPoint, message_bytes: int) -> float:

@@ -154,7 +154,11 @@ class CloudClient:
         deadline_s = rpc.patience_s(deadline_s)
         with host():
             number, message = self._stub.request(point, encoded)
-        self.check(point, len(message), deadline_s)
+        try:
+            self.check(point, len(message), deadline_s)
+        except DeadlineExceededError:
+            self.refresh()
+            raise
         deadline_s -= self._turns.wait(deadline_s)
         start_s = self._sent_s = self._clock()
         try:
@@ -182,7 +186,9 @@ class CloudClient:
         return reply
 
     def check(self, point: SplitPoint, message_bytes: int, deadline_s: float) -> None:
-        """Refuse at once what `infer` would not send; what only an estimate rules out is measured.
+        """Refuse at once what `infer` would not send.
+
+        Whoever is refused by an estimate should `refresh` it, once its request is answered.
 
         Raises:
             CloudError: no server answers or has room, or it is expected to answer much too late,
@@ -195,7 +201,6 @@ class CloudClient:
             )
         needed_s = self._needed_s(point, message_bytes)
         if math.isfinite(needed_s) and offload_rule.is_hopeless(needed_s, deadline_s):
-            self.refresh()
             raise DeadlineExceededError(
                 f"{self._address} would take {needed_s * 1e3:.0f} ms for {message_bytes} bytes, "
                 f"the deadline is {deadline_s * 1e3:.0f} ms"

@@ -11,10 +11,12 @@ import pytest
 from benchmarks.live import __main__ as live
 from benchmarks.live import link
 from benchmarks.live.actions import COLUMNS, KEY, measure, simulated
+from benchmarks.live.figures import world_of
 from benchmarks.live.page import actions_page, estimates_page
 from benchmarks.live.plan import ACTIONS, BOARDS, CONTROL, Cell, cells
 from benchmarks.live.relay import Direction
 from benchmarks.live.rows import Rows
+from benchmarks.live.this_machine import ThisMachine
 from envs.errors import EnvError
 from tests.live_rows import POSSIBLE, row, skip_if_busy
 
@@ -164,11 +166,24 @@ def test_without_tun_devices_the_module_is_named(monkeypatch, capsys):
 
 
 def test_the_prediction_of_the_board_alone_is_its_model(lite0):
-    found = simulated(Cell(CONTROL, 10.0, 3.5), lite0, "tx2", 20.0)
+    found = simulated(Cell(CONTROL, 10.0, 3.5), lite0, "tx2", 20.0, 70.0, ThisMachine(70.0))
     assert found.fell_back == 0.0
     assert 0.04 < found.latency_s < 0.07
     assert found.latency_s < found.p95_s < 1.1 * found.latency_s
     assert found.in_time > 0.97
+
+
+@pytest.mark.parametrize("rate_mbps", [10.0, 50.0])
+def test_what_this_machine_adds_is_simulated_where_it_arises(lite0, rate_mbps):
+    cell = Cell("max clocks, input", rate_mbps, 3.5)
+    quick, slow = ThisMachine(70.0), ThisMachine(70.0, request_s=0.001, byte_s=20e-9)
+    world = world_of("tx2", lite0, cell.course, 70.0)
+    assert slow.around(world, 70.0).objective() == world.objective()
+    alone, found = (simulated(cell, lite0, "tx2", 10.0, 70.0, machine) for machine in (quick, slow))
+    is_sent = rate_mbps == 50.0
+    assert (alone.fell_back < 0.1) == is_sent
+    more_s = 0.001 + is_sent * 20e-9 * lite0.routes[0].wire_bytes
+    assert found.latency_s - alone.latency_s == pytest.approx(more_s, rel=0.2)
 
 
 TRIES = 2

@@ -25,6 +25,7 @@ from benchmarks.live.readings import COLUMNS as READING_COLUMNS
 from benchmarks.live.readings import KEY as READING_KEY
 from benchmarks.live.readings import reading_rows, readings_table
 from benchmarks.live.rows import Rows
+from benchmarks.live.this_machine import ThisMachine
 from envs.errors import EnvError
 from tests.live_rows import POSSIBLE, row, skip_if_busy
 
@@ -93,6 +94,7 @@ def policy_row(decider, cost, repeat=0, **changes):
     both |= {f"{side}_fell_back": "0" for side in ("live", "sim")}
     kept = {f"{side}_quantiles_ms": " ".join(["100"] * len(SHARES)) for side in ("live", "sim")}
     about = {"requests": "400", "tries": "1", "control_off": "0.01", "gflop_per_s": "70"}
+    about |= {"request_s": "0.0003", "byte_s": "1e-8"}
     key = {"link": "steady", "decider": decider, "repeat": str(repeat)}
     return key | about | both | kept | {name: str(value) for name, value in changes.items()}
 
@@ -163,7 +165,7 @@ class TestDeciders:
         assert policy.algorithm == "max-cloud"
         monkeypatch.setattr(deciders.DECIDERS, "fit", None)
         assert deciders.fitted("max-cloud", "tx2", tiny, TURNS, 70.0, tmp_path) == run
-        found = simulate(run, TURNS, tiny, 70.0, 3.0)
+        found = simulate(run, TURNS, tiny, 3.0, 70.0, ThisMachine(70.0))
         assert found.figures.requests > 10
         assert len(found.latencies_s) == 1000
 
@@ -219,7 +221,7 @@ class TestCommand:
 def test_a_policy_meets_the_same_link_live_and_simulated(lite0, tmp_path, monkeypatch):
     monkeypatch.setattr("benchmarks.live.actions.MAX_TRIES", 1)
     monkeypatch.setattr("benchmarks.live.actions.CONTROL_S", 1.0)
-    monkeypatch.setattr("benchmarks.live.server_speed._MEASURED_S", 2.0)
+    monkeypatch.setattr("benchmarks.live.this_machine._MEASURED_S", 2.0)
     rows = Rows(tmp_path / "live.csv", POLICY_COLUMNS, POLICY_KEY)
     seen = Rows(tmp_path / "seen.csv", READING_COLUMNS, READING_KEY)
     course = Course("in turn", (50.0,) * 3 + (0.5,) * 3, 3.5)

@@ -173,7 +173,7 @@ def test_what_cannot_be_in_time_is_not_sent(tiny, client, encoded, now_s):
 
 @pytest.mark.parametrize(("most_bps", "is_sent"), [(2e6, False), (20e6, True)])
 def test_over_an_uncertain_link_what_cannot_be_in_time_at_best_is_not_sent(
-    tiny, client, monkeypatch, most_bps, is_sent
+    tiny, client, encoded, monkeypatch, most_bps, is_sent
 ):
     know(client)
     sent, uncertain = [], replace(client.link, confidence=0.2, most_bps=most_bps)
@@ -181,10 +181,13 @@ def test_over_an_uncertain_link_what_cannot_be_in_time_at_best_is_not_sent(
     monkeypatch.setattr(client, "refresh", lambda: sent.append("a train"))
     if is_sent:
         client.check(tiny.split_points[0], 100_000, 0.1)
-    else:
-        with pytest.raises(DeadlineExceededError, match="would take"):
-            client.check(tiny.split_points[0], 100_000, 0.1)
-    assert bool(sent) == (not is_sent)
+        return
+    with pytest.raises(DeadlineExceededError, match="would take"):
+        client.check(tiny.split_points[0], 100_000, 0.1)
+    assert not sent  # the request is to be answered first
+    with pytest.raises(DeadlineExceededError, match="would take"):
+        client.infer(tiny.split_points[0], encoded, 0.01)
+    assert sent == ["a train"]
 
 
 class TestRefresh:

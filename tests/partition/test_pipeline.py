@@ -45,7 +45,7 @@ class SlowClient:
     """A cloud that is always late by as much as it was given."""
 
     def __init__(self, expected_s=math.inf):
-        self.deadlines_s = []
+        self.deadlines_s, self.refreshes = [], 0
         self._expected_s = expected_s
 
     def expected_s(self, point, message_bytes):
@@ -54,6 +54,9 @@ class SlowClient:
 
     def check(self, point, message_bytes, deadline_s):
         """Everything is worth sending."""
+
+    def refresh(self):
+        self.refreshes += 1
 
     def infer(self, point, encoded, deadline_s, host=nullcontext):
         self.deadlines_s.append(deadline_s)
@@ -444,6 +447,26 @@ def test_special_numbers_that_the_network_gives_are_its_answer(logarithm, caplog
         assert reason == f"the cloud's answer holds {name}, this board's had none: finished here"
         reply = client.infer(logarithm.split_points[0], (Codec().encode(dark),), DEADLINE_S)
         np.testing.assert_array_equal(reply.outputs[0], runtime.whole((dark,))[0])
+
+
+def test_the_link_is_measured_again_once_the_request_that_it_ruled_out_is_answered(
+    tiny, image, monkeypatch
+):
+    order, client = [], SlowClient()
+
+    def hopeless(point, message_bytes, deadline_s):
+        order.append("check")
+        raise DeadlineExceededError("would take too long")
+
+    class Recording(CountingRuntime):
+        def tail(self, point, tensors):
+            order.append("tail")
+            return super().tail(point, tensors)
+
+    monkeypatch.setattr(client, "check", hopeless)
+    monkeypatch.setattr(client, "refresh", lambda: order.append("refresh"))
+    SplitPipeline(tiny, Recording(tiny), client).infer(image, Route(1), DEADLINE_S)
+    assert order == ["check", "tail", "refresh"]
 
 
 def test_a_client_that_refuses_does_not_stop_the_pipeline(tiny, runtime, image, monkeypatch):
