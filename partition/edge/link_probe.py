@@ -34,7 +34,8 @@ class LinkProbe:
     """One measurement at a time; called from one thread and from gRPC's.
 
     A train that shows another link than was believed is followed by a second one at once, for one
-    alone may have been held up.
+    alone may have been held up: its end was, and the rate seems lower, or its beginning, and what
+    waited came at once. If the second shows the link as believed, the first counts for nothing.
 
     Args:
         send: starts a call with a message, and returns its future.
@@ -95,12 +96,11 @@ class LinkProbe:
         if not math.isnan(shown_bps):
             expected_bps = min(shown_bps, GROWTH * believed_bps)
             slowest_bps = 0.0 if self._is_bound else expected_bps / SURPRISE
-            self._run(
-                Train.planned(expected_bps), partial(self._judge, expected_bps, slowest_bps, [])
-            )
+            judge = partial(self._judge, believed_bps, expected_bps, slowest_bps, [])
+            self._run(Train.planned(expected_bps), judge)
             return
         planned = Train.planned(believed_bps)
-        judge = partial(self._judge, believed_bps, believed_bps / SURPRISE, [])
+        judge = partial(self._judge, believed_bps, believed_bps, believed_bps / SURPRISE, [])
         if planned.n_bytes <= UNASKED_BYTES:
             self._run(planned, judge)
         else:
@@ -121,6 +121,7 @@ class LinkProbe:
 
     def _judge(
         self,
+        believed_bps: float,
         expected_bps: float,
         slowest_bps: float,
         before: list[Spread],
@@ -131,11 +132,13 @@ class LinkProbe:
         seen = before if spread is None else [*before, spread]
         shown_bps = expected_bps if spread is None else spread.rate_bps
         is_expected = slowest_bps < shown_bps < SURPRISE * expected_bps
-        if spread is None or is_expected or len(seen) == _TRAINS_AT_ONCE:
-            self._ended(seen, call)
+        is_as_before = bool(before) and _is_same(shown_bps, believed_bps)
+        if spread is None or is_expected or is_as_before or len(seen) == _TRAINS_AT_ONCE:
+            self._ended([s for s in seen if _is_same(s.rate_bps, seen[-1].rate_bps)], call)
             return
         allowed = Train.planned(min(shown_bps, _GROWTH_UNSEEN * expected_bps))
-        self._run(allowed, partial(self._judge, shown_bps, shown_bps / SURPRISE, seen))
+        judge = partial(self._judge, believed_bps, shown_bps, shown_bps / SURPRISE, seen)
+        self._run(allowed, judge)
 
     def _run(self, train: Train, then: Callable[[Spread | None, Any], object]) -> None:
         began_s = self._clock()
@@ -157,3 +160,7 @@ class LinkProbe:
 
         for call in [self._send(bytes(train.message_bytes)) for _ in range(train.n_messages)]:
             call.add_done_callback(answered)
+
+
+def _is_same(one_bps: float, other_bps: float) -> bool:
+    return 1.0 / SURPRISE < one_bps / other_bps < SURPRISE
