@@ -1,18 +1,19 @@
 """Larger sets of actions, below today's optimum: `python -m benchmarks.action_set`.
 
 For each device how far the per-state optimum would fall if clocks could do more within a step:
-rest at the lowest clocks and race through each request, have clocks of their own for each part of a
-request, or compute two requests at once. The true states of held-out episodes are those of the
-oracle of today's actions. All of it is modelled.
+rest at the lowest clocks and race through each request, have clocks of their own for what has to be
+finished for the cloud, or compute two requests at once. The true states of held-out episodes are
+those of the oracle of today's actions. All of it is modelled.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -25,14 +26,14 @@ from envs.arrays import Floats
 from envs.governed.table import GovernedFactors
 from envs.plant import Indices, Outcome
 from envs.scenarios.operating_conditions import OperatingConditions
-from envs.sim.batched_simulator import BatchedSimulator, ClockMoves
+from envs.sim.batched_simulator import BatchedSimulator
 from envs.sim.build import build_sim_config
-from envs.sim.clocks import clock_tables
-from envs.sim.finishing import actuation_delay_s
+from envs.sim.clocks import Clocks, clock_tables
+from envs.sim.response import Response
 from envs.sim.sim_config import SimConfig
 from hw.device.file import device_names
+from hw.device.model import DeviceModel
 from partition.cli import positive
-from partition.edge.raised_clocks import in_all, share_before
 
 MODEL = "efficientnet-lite0"
 N_EPISODES, N_STEPS = 26, 120
@@ -40,48 +41,33 @@ LOOK_EVERY = 6
 """Steps between two states that are weighed; the oracle decides in all."""
 WORTH = 0.03
 """Share of the cost from which on such actions would have to be offered."""
-LEAST_W = 1e-9
+LEVELS = (0.0, 0.25, 0.5, 0.75)
+"""Of all clocks together, shares of their tables; the highest is today's."""
 
 
-class _Grid:
-    """Times and powers of a request at every action, arrays that broadcast to (1, *grid).
+class Fleet(BatchedSimulator):
+    """Boards that may do more with their clocks within a step.
 
     Attributes:
-        hz: clocks, and the lowest ones.
-        cpu_s, gpu_s: busy time of the processor, of the GPU with its memory.
+        rest: clocks between requests, for each of which they are raised; None: as in a request.
+        goal: to which clocks are raised for what is finished for the cloud; None: the highest.
     """
 
-    def __init__(self, world: SimConfig) -> None:
-        self.device, head = world.device, world.costs.head
-        self.fixed_s = np.asarray(head.fixed_s)
-        tables = clock_tables(world.device)
-        self.hz = [
-            table.reshape([-1 if axis == k + 1 else 1 for axis in range(5)])
-            for k, table in enumerate(tables)
-        ]
-        self.low_hz = [table[0] for table in tables]
-        self.cpu_s, self.gpu_s = head.busy_s(*self.hz)
-        self.low_s = head.busy_s(*self.low_hz)
-        self.idle_w = self.at_rest_w(*self.hz)
+    rest: Clocks | None = None
+    goal: Clocks | None = None
 
-    def at_rest_w(self, cpu_hz: Floats, gpu_hz: Floats, emc_hz: Floats) -> Floats:
-        """Power of a board that does nothing."""
-        return np.maximum(self.device.power.idle_w(cpu_hz, gpu_hz, emc_hz), LEAST_W)
-
-    def work_j(self, cpu_s: Floats, gpu_s: Floats, hz: Sequence[Floats]) -> Floats:
-        """Energy of busy units."""
-        power = self.device.power
-        return np.asarray(cpu_s * power.cpu_load_w(hz[0]) + gpu_s * power.gpu_load_w(*hz[1:]))
+    def _respond(self, *state: Any, **clocks: Any) -> Response:
+        clocks["rest"] = self.rest
+        if self.goal is not None:
+            clocks["top"] = self.goal
+        return super()._respond(*state, **clocks)
 
 
-def _factors(stretch: Floats, rest: Floats, work: Floats) -> GovernedFactors:
-    """In single precision; what is finished on the board takes the whole network's."""
-    parts = (stretch, stretch[..., -1:], rest, work)
-    return GovernedFactors(*map(_single, parts))
+class Kind(Protocol):
+    """Another kind of actions."""
 
-
-def _single(values: Floats) -> Floats:
-    return values.astype(np.float32)
+    def outcomes(self, fleet: Fleet, boards: slice) -> Iterator[Outcome]:
+        """Of every action, once or in several ways."""
 
 
 class RaceAndIdle:
@@ -91,57 +77,28 @@ class RaceAndIdle:
     that saves two delays at least; it takes as long to lower them again.
     """
 
-    def __init__(self, world: SimConfig) -> None:
-        """Tabulate every action."""
-        self._grid = grid = _Grid(world)
-        self._delay_s = actuation_delay_s(world.device)
-        clocked_s, low_s = grid.cpu_s + grid.gpu_s, sum(grid.low_s)
-        self._share = share_before(grid.fixed_s + low_s, grid.fixed_s + clocked_s, self._delay_s)
-        raced_s = in_all(self._share, low_s, clocked_s)
-        high_j = grid.work_j(grid.cpu_s, grid.gpu_s, grid.hz)
-        raced_j = in_all(self._share, grid.work_j(*grid.low_s, grid.low_hz), high_j)
-        self._stretch = np.divide(
-            raced_s, clocked_s, out=np.ones_like(raced_s), where=clocked_s > 0.0
-        )
-        own_j = high_j * self._stretch
-        self._work = np.divide(raced_j, own_j, out=np.ones_like(raced_j), where=own_j > 0.0)
-        self._up_s = (1.0 - self._share) * (grid.fixed_s + clocked_s) + (
-            self._share < 1.0
-        ) * self._delay_s
-        self._low_w = grid.at_rest_w(*grid.low_hz)
-
-    def factors(self, places: Indices | None, now: OperatingConditions) -> GovernedFactors:
-        """Over boards pinned to the actions' clocks, all of the grid."""
-        up = np.minimum(now.arrival_hz * self._up_s, 1.0)
-        rest_w = up * self._grid.idle_w + (1.0 - up) * self._low_w
-        return _factors(self._stretch, rest_w / self._grid.idle_w, self._work)
+    def outcomes(self, fleet: Fleet, boards: slice) -> Iterator[Outcome]:
+        """With what is finished for the cloud at the highest clocks, as today."""
+        fleet.rest = _level(fleet.world.device, 0.0)
+        yield fleet.every_outcome(boards)
+        fleet.rest = None
 
 
-class ClocksApart:
-    """Each part of a request at clocks of its own, changed without any delay: a bound.
+class FinishingApart:
+    """What is finished for the cloud has clocks of its own, lower than the highest of today."""
 
-    While the processor works GPU and memory have their lowest clocks, while these work it has its
-    lowest one, and between requests all have.
-    """
+    def outcomes(self, fleet: Fleet, boards: slice) -> Iterator[Outcome]:
+        """With each of some levels of all clocks."""
+        for share in LEVELS:
+            fleet.goal = _level(fleet.world.device, share)
+            yield fleet.every_outcome(boards)
+        fleet.goal = None
 
-    def __init__(self, world: SimConfig) -> None:
-        """Tabulate every action."""
-        self._grid = grid = _Grid(world)
-        cpu_hz, gpu_hz, emc_hz = grid.hz
-        low_cpu_hz, low_gpu_hz, low_emc_hz = grid.low_hz
-        self._host_w = grid.at_rest_w(cpu_hz, low_gpu_hz, low_emc_hz)
-        self._gpu_w = grid.at_rest_w(low_cpu_hz, gpu_hz, emc_hz)
-        self._low_w = grid.at_rest_w(*grid.low_hz)
 
-    def factors(self, places: Indices | None, now: OperatingConditions) -> GovernedFactors:
-        """Over boards pinned to the actions' clocks, all of the grid."""
-        grid = self._grid
-        busy = now.arrival_hz * (grid.cpu_s + grid.gpu_s)
-        fits = np.minimum(1.0 / np.maximum(busy, 1e-9), 1.0)
-        host, gpu = (fits * now.arrival_hz * part_s for part_s in (grid.cpu_s, grid.gpu_s))
-        rest_w = host * self._host_w + gpu * self._gpu_w + (1.0 - host - gpu) * self._low_w
-        ones = np.ones_like(grid.cpu_s + grid.gpu_s)
-        return _factors(ones, rest_w / grid.idle_w, ones)
+def _level(device: DeviceModel, share: float) -> Clocks:
+    """All clocks at about the same place of their tables, 0 the lowest."""
+    tables = clock_tables(device)
+    return Clocks(*(_single(t[[round(share * (len(t) - 1))]]) for t in tables))
 
 
 class Pairs:
@@ -154,39 +111,56 @@ class Pairs:
 
     def __init__(self, world: SimConfig) -> None:
         """Tabulate every action."""
-        self._grid = grid = _Grid(world)
+        power, head = world.device.power, world.costs.head
+        hz = [
+            table.reshape([-1 if axis == k + 1 else 1 for axis in range(5)])
+            for k, table in enumerate(clock_tables(world.device))
+        ]
+        cpu_s, gpu_s = head.busy_s(*hz)
         is_whole = np.arange(world.costs.wire_bytes.size) == world.costs.wire_bytes.size - 1
-        is_whole = is_whole & (np.asarray(world.costs.head.gpu_cycles) > 0.0)
-        self._cpu_s = np.where(is_whole, 0.5 * grid.cpu_s, grid.cpu_s)
-        clocked_s, alone_s = self._cpu_s + grid.gpu_s, grid.cpu_s + grid.gpu_s
-        ones = np.ones_like(alone_s)
-        self._stretch = np.divide(clocked_s, alone_s, out=ones.copy(), where=alone_s > 0.0)
-        own_j = grid.work_j(grid.cpu_s, grid.gpu_s, grid.hz) * self._stretch
-        paired_j = grid.work_j(self._cpu_s, grid.gpu_s, grid.hz)
-        self._work = np.divide(paired_j, own_j, out=ones.copy(), where=own_j > 0.0)
-        more_s = is_whole * (self._cpu_s + grid.gpu_s)
-        single = tuple(1 + k for k, hz in enumerate(clock_tables(world.device)) if len(hz) == 1)
-        self._more_s = more_s.squeeze(single)
+        is_whole = is_whole & (np.asarray(head.gpu_cycles) > 0.0)
+        once_s = np.where(is_whole, 0.5 * cpu_s, cpu_s)
+        self._stretch = _ratio(once_s + gpu_s, cpu_s + gpu_s)
+
+        def work_j(cpu_s: Floats) -> Floats:
+            return np.asarray(cpu_s * power.cpu_load_w(hz[0]) + gpu_s * power.gpu_load_w(*hz[1:]))
+
+        self._work = _ratio(work_j(once_s), work_j(cpu_s) * self._stretch)
+        single = tuple(1 + k for k, table in enumerate(hz) if table.size == 1)
+        self._more_s = (is_whole * (once_s + gpu_s)).squeeze(single)
 
     def factors(self, places: Indices | None, now: OperatingConditions) -> GovernedFactors:
         """Over boards that compute one request at a time, all of the grid."""
-        return _factors(self._stretch, np.ones_like(self._stretch), self._work)
+        one = np.ones_like(self._stretch)
+        return GovernedFactors(*map(_single, (self._stretch, one[..., -1:], one, self._work)))
 
-    def waited(self, outcome: Outcome, rate_hz: Floats, target_s: Floats) -> Outcome:
+    def outcomes(self, fleet: Fleet, boards: slice) -> Iterator[Outcome]:
         """With the wait for the second request, and for the other one's work."""
+        outcome, seen = fleet.every_outcome(boards, self), fleet.readings().select(boards)
+        wide = (-1, *(1 for _ in fleet.layout.axes))
+        rate_hz, target_s = seen.arrival_hz.reshape(wide), seen.latency_target_s.reshape(wide)
         second_s = outcome.latency_s + self._more_s
         first_s = second_s + (self._more_s > 0.0) / rate_hz
         on_time = 0.5 * ((first_s <= target_s) + 1.0 * (second_s <= target_s))
-        return replace(
+        yield replace(
             outcome,
             latency_s=0.5 * (first_s + second_s),
             deadline_hit_rate=np.minimum(outcome.deadline_hit_rate, on_time),
         )
 
 
-MOVES: dict[str, Callable[[SimConfig], RaceAndIdle | ClocksApart | Pairs]] = {
-    "race and idle": RaceAndIdle,
-    "each part at its own clocks, no delay": ClocksApart,
+def _ratio(values: Floats, of: Floats) -> Floats:
+    """1 where there is nothing."""
+    return np.divide(values, of, out=np.ones_like(values), where=of > 0.0)
+
+
+def _single(values: Floats) -> Floats:
+    return values.astype(np.float32)
+
+
+KINDS: dict[str, Callable[[SimConfig], Kind]] = {
+    "race and idle": lambda _: RaceAndIdle(),
+    "what is finished for the cloud at clocks of its own": lambda _: FinishingApart(),
     "two requests at once": Pairs,
 }
 TODAY = "today's actions"
@@ -217,45 +191,37 @@ class Sums:
 def weighed(device: str, n_episodes: int, n_steps: int) -> dict[str, Sums]:
     """The best choice of each state: of today's actions, and of these and each larger set."""
     world = replace(build_sim_config(device, MODEL), n_steps=n_steps)
-    moves = {name: make(world) for name, make in MOVES.items()}
-    found = {name: Sums() for name in (TODAY, *MOVES)}
-    fleet, oracle = BatchedSimulator(world, n_episodes), Oracle()
+    kinds = {name: make(world) for name, make in KINDS.items()}
+    found = {name: Sums() for name in (TODAY, *KINDS)}
+    fleet, oracle = Fleet(world, n_episodes), Oracle()
     fleet.reset(held_out_seeds(0, n_episodes))
     oracle.begin(fleet, n_episodes)
     for step in range(n_steps):
         if step % LOOK_EVERY == LOOK_EVERY - 1:
             for first in range(0, n_episodes, Oracle.CHUNK):
-                _weigh(fleet, slice(first, first + Oracle.CHUNK), moves, found)
+                _weigh(fleet, slice(first, first + Oracle.CHUNK), kinds, found)
         fleet.step(oracle.decide(np.empty((n_episodes, 0), dtype=np.float32)))
     return found
 
 
 def _weigh(
-    fleet: BatchedSimulator,
-    boards: slice,
-    moves: dict[str, RaceAndIdle | ClocksApart | Pairs],
-    found: dict[str, Sums],
+    fleet: Fleet, boards: slice, kinds: Mapping[str, Kind], found: Mapping[str, Sums]
 ) -> None:
     """Add the best choices of some boards."""
-    today = _best(fleet, boards, None)
+    today = _best(fleet, boards, fleet.every_outcome(boards))
     found[TODAY].add(*today)
-    for name, kind in moves.items():
-        new = _best(fleet, boards, kind)
-        is_better = new[0] < today[0]
-        found[name].add(*(np.where(is_better, n, t) for n, t in zip(new, today, strict=True)))
+    for name, kind in kinds.items():
+        best = today
+        for outcome in kind.outcomes(fleet, boards):
+            new = _best(fleet, boards, outcome)
+            is_better = new[0] < best[0]
+            best = tuple(np.where(is_better, n, b) for n, b in zip(new, best, strict=True))
+        found[name].add(*best)
 
 
-def _best(
-    fleet: BatchedSimulator, boards: slice, moves: ClockMoves | None
-) -> tuple[Floats, Floats, Floats]:
+def _best(fleet: Fleet, boards: slice, outcome: Outcome) -> tuple[Floats, ...]:
     """Cost, energy per request and share in time of the cheapest action of each board."""
-    outcome = fleet.every_outcome(boards, moves)
-    wide = (-1, *(1 for _ in fleet.layout.axes))
-    if isinstance(moves, Pairs):
-        seen = fleet.readings().select(boards)
-        rate_hz, target_s = seen.arrival_hz.reshape(wide), seen.latency_target_s.reshape(wide)
-        outcome = moves.waited(outcome, rate_hz, target_s)
-    eta = fleet.eta()[boards].reshape(wide)
+    eta = fleet.eta()[boards].reshape((-1, *(1 for _ in fleet.layout.axes)))
     weighed_once = replace(outcome, switched=outcome.switched / Oracle.DWELL_STEPS)
     costs = fleet.world.objective().cost(weighed_once, eta)
     best = costs.reshape(len(costs), -1).argmin(axis=1)[:, None]
@@ -279,8 +245,9 @@ that is cheaper; cost, and energy per request and share in time of what is then 
 
 - **Race and idle**: clocks rest at their lowest and are raised for each request, where that saves
   two actuation delays at least. A request computes at the lowest clocks until they are up.
-- **Each part at its own clocks**: a bound. While the processor works GPU and memory are at their
-  lowest clocks and the other way round, and all are in between; no change takes any time.
+- **What is finished for the cloud at clocks of its own**: today clocks are raised to their highest
+  for it. Processor and GPU take turns within a request kernel by kernel, in tenths of a
+  millisecond, which no clock follows: between them there is nothing to choose.
 - **Two requests at once**: on boards with a GPU, what the processor does is done once for both; the
   first request waits for the second.
 - **Two operating points mixed within a period** are no row. The cost is linear in energy, latency
@@ -297,11 +264,11 @@ that is cheaper; cost, and energy per request and share in time of what is then 
 
 def make(devices: Sequence[str], n_episodes: int, n_steps: int, call: str) -> str:
     """Weigh everything; returns the page."""
-    lines, least = [], dict.fromkeys(MOVES, 1.0)
+    lines, least = [], dict.fromkeys(KINDS, 1.0)
     for device in devices:
         found = weighed(device, n_episodes, n_steps)
         today = found[TODAY]
-        for name in MOVES:
+        for name in KINDS:
             change = found[name].mean("cost") / today.mean("cost") - 1.0
             least[name] = min(least[name], 1.0 + change)
             energy = found[name].mean("energy_j") / today.mean("energy_j") - 1.0
@@ -344,7 +311,7 @@ def _verdict(least: dict[str, float]) -> str:
     sentences = []
     for name, share in least.items():
         gain = 1.0 - share
-        word = "would be worth offering" if gain >= WORTH else "is not offered"
+        word = "is worth offering" if gain >= WORTH else "is not offered"
         sentences.append(f"{name[0].upper()}{name[1:]}: {100 * gain:.1f} % at best, and {word}.")
     return " ".join([f"The bar is {100 * WORTH:g} % of the cost on some board.", *sentences])
 

@@ -284,6 +284,7 @@ class BatchedSimulator:
         blocked_s: Floats,
         governed: GovernedFactors | None,
         top: Clocks | None = None,
+        rest: Clocks | None = None,
     ) -> Response:
         world = self.world
         now = replace(now, rtt_s=now.rtt_s * sent)
@@ -293,9 +294,18 @@ class BatchedSimulator:
         if world.blocking:
             paused_s = np.minimum(now.decision_s, LONGEST_PAUSE * world.step_s)
             closed_s = paused_s if closed_s is None else paused_s + closed_s
-        around = (now, backlog, world.step_s, world.effects)
         return respond(
-            world.device, costs, clocks, *around, closed_s=closed_s, governed=governed, top=top
+            world.device,
+            costs,
+            clocks,
+            now,
+            backlog,
+            world.step_s,
+            world.effects,
+            closed_s=closed_s,
+            governed=governed,
+            top=top,
+            rest=rest,
         )
 
     def _with_left_clocks(self, actions: Indices) -> Indices:

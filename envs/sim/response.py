@@ -86,7 +86,8 @@ class Response:
 class Work(NamedTuple):
     """What one request takes on the board: the head, after a fallback the tail too."""
 
-    head: Busy
+    head: Busy | Finish
+    """The latter where clocks are raised for each request."""
     tail: Finish
     edge_s: Floats
 
@@ -119,6 +120,7 @@ def respond(
     closed_s: Floats | None = None,
     governed: GovernedFactors | None = None,
     top: Clocks | None = None,
+    rest: Clocks | None = None,
 ) -> Response:
     """Serve one control step.
 
@@ -134,8 +136,9 @@ def respond(
         closed_s: time from its beginning during which nobody is served, if any.
         governed: what governors below the clocks come to; None where clocks are pinned.
         top: the highest clocks that the board may have; None: the device's.
+        rest: between requests, for each of which they are raised; None: they stay as they are.
     """
-    service = _serve(device, costs, clocks, now, governed, top)
+    service = _serve(device, costs, clocks, now, governed, top, rest)
     service_s = service.work.edge_s + service.away_s
     hiccups = _hiccups(service, now, effects)
     offered = backlog + now.arrival_hz * step_s
@@ -169,7 +172,8 @@ def respond(
     head, tail, _ = service.work
     service = service._replace(work=Work(head, tail, head.total_s + fell_back * tail.total_s))
     served_hz = requests * (1.0 / step_s)
-    power_w = _power_w(device, costs, clocks, now, service, served_hz, fell_back, governed)
+    held = clocks if rest is None else rest
+    power_w = _power_w(device, costs, held, now, service, served_hz, fell_back, governed)
     return Response(
         latency_s=found.mean_s,
         deadline_hit_rate=found.deadline_hit_rate * np.maximum(1.0 - late / offered, 0.0),
@@ -256,11 +260,16 @@ def _serve(
     now: OperatingConditions,
     governed: GovernedFactors | None,
     top: Clocks | None,
+    rest: Clocks | None,
 ) -> _Service:
     """Follow one request through the board, the link and the server."""
     slowdown = now.slowdown if now.build is None else now.slowdown * now.build.work
     slower = (slowdown * governed.head, slowdown * governed.tail) if governed else (slowdown,) * 2
-    head = busy(costs.head, clocks, slower[0], now.background_load)
+    head: Busy | Finish
+    if rest is None:
+        rest, head = clocks, busy(costs.head, clocks, slower[0], now.background_load)
+    else:
+        head = finish(device, costs.head, rest, clocks, slower[0], now.background_load)
     send_s = costs.wire_bytes * 8.0 / now.link_bps
     idle = (1.0 - now.server_load) * (1.0 - now.hidden_load)
     cloud_s = costs.tail_flops / (now.server_flops_per_s * idle)
@@ -272,7 +281,7 @@ def _serve(
         top = clocks  # below a cap the governors go up by themselves
     elif top is None:
         top = top_clocks(device, costs.wire_bytes)
-    tail = finish(device, costs.tail, clocks, top, slower[1], now.background_load)
+    tail = finish(device, costs.tail, rest, top, slower[1], now.background_load)
     left_s = now.latency_target_s - head.total_s
     waits_s = patience_s(left_s, tail.total_s, expected_s)
     sent = (costs.wire_bytes > 0.0) & ~is_hopeless(expected_s, waits_s)
@@ -304,14 +313,18 @@ def _power_w(
     free_w = cpu_w * (1.0 - now.background_load)  # the network's cycles, not those it waits for
     head, tail, _ = service.work
     memory_j = costs.traffic_bytes * model.memory_j_per_byte
-    busy_j = (head.cpu_s * free_w + memory_j) + head.gpu_s * gpu_w
     raised_j = np.zeros(1, dtype=fell_back.dtype)
+    if isinstance(head, Busy):
+        busy_j = (head.cpu_s * free_w + memory_j) + head.gpu_s * gpu_w
+    else:
+        busy_j = head.busy_j(device, clocks, 1.0 - now.background_load) + memory_j
+        raised_j = head.idle_j(device, clocks)
     if fell_back.any():
         tail_j = tail.busy_j(device, clocks, 1.0 - now.background_load)
         finished_j = fell_back * (costs.tail_traffic_bytes * model.memory_j_per_byte)
         memory_j = memory_j + finished_j
         busy_j = busy_j + (fell_back * tail_j + finished_j)
-        raised_j = fell_back * tail.idle_j(device, clocks)
+        raised_j = raised_j + fell_back * tail.idle_j(device, clocks)
     other_w = cpu_w * now.background_load
     if governed is not None:
         idle_w, other_w = idle_w * governed.rest, other_w * governed.rest
