@@ -29,6 +29,7 @@ class NominalModel:
         objective: what is to be minimised.
         step_s: duration of a control step.
         governed: what governors that move the clocks come to; None where clocks are pinned.
+        is_back_to_back: requests come as answers do.
     """
 
     layout: Layout
@@ -37,6 +38,7 @@ class NominalModel:
     objective: Objective
     step_s: float
     governed: GovernedTable | None = None
+    is_back_to_back: bool = False
 
     @classmethod
     def of(cls, world: SimConfig) -> NominalModel:
@@ -49,6 +51,7 @@ class NominalModel:
             objective=world.objective(),
             step_s=world.step_s,
             governed=world.governed,
+            is_back_to_back=world.is_back_to_back,
         )
 
 

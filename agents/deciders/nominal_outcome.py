@@ -54,6 +54,7 @@ def expect(
         single(readings.backlog)[:, None],
         known.step_s,
         governed=governed,
+        is_back_to_back=known.is_back_to_back,
     )
     accuracy = actions.costs.accuracy
     power_w = response.power_w * single(readings.power_factor)[:, None]

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from envs.arrays import Floats
 from envs.errors import EnvError
 from envs.scenarios.episodes import MIN_LINK_BPS
+from envs.scenarios.scenario_file import BACK_TO_BACK
 
 PAYLOAD = 1448 / 1500
 """Of what the link carries; a scenario's rate is that at which messages get there."""
@@ -37,8 +38,7 @@ radio_w_per_mbps = 0.01
 gflop_per_s = {gflop_per_s}
 load = 0.0
 [arrivals]
-rate_hz = {arrival_hz}
-kind = "{arrivals}"
+{arrivals}
 [ambient]
 temperature_c = 25.0
 [requests]
@@ -57,8 +57,8 @@ class Course:
         name: for tables.
         rates_mbps: of the uplink, one per second; the first again after the last.
         rtt_ms: round trip of an empty packet.
-        arrival_hz: request rate.
-        arrivals: kind of it, as scenarios name it.
+        arrival_hz: request rate, unless requests come back to back.
+        arrivals: kind of them, as scenarios name it.
         target_ms: latency target.
     """
 
@@ -104,7 +104,10 @@ class Course:
             lines = (f"{second},{mbps}" for second, mbps in enumerate(series))
             trace.write_text("second,mbps\n" + "\n".join(lines) + "\n", encoding="utf-8")
             link = f'trace = "{trace.name}"'
-        values = {"rtt_ms": self.rtt_ms, "arrival_hz": self.arrival_hz, "arrivals": self.arrivals}
+        arrivals = f'kind = "{self.arrivals}"'
+        if self.arrivals != BACK_TO_BACK:
+            arrivals += f"\nrate_hz = {self.arrival_hz}"
+        values = {"rtt_ms": self.rtt_ms, "arrivals": arrivals}
         values |= {"target_ms": self.target_ms, "gflop_per_s": gflop_per_s, "eta": ETA}
         path.write_text(_SCENARIO.format(link=link, **values), encoding="utf-8")
         return path

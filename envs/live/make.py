@@ -17,7 +17,13 @@ from envs.governed.table import GovernedTable
 from envs.live.cloud_link import CloudLink
 from envs.live.pacer import BoardPacer
 from envs.live.plant import STEP_S, LivePlant, live_layout
-from envs.live.requests import MAX_WAITING, ApplicationRequests, Inputs, ScenarioRequests
+from envs.live.requests import (
+    MAX_WAITING,
+    ApplicationRequests,
+    BackToBackRequests,
+    Inputs,
+    ScenarioRequests,
+)
 from envs.objective import Objective
 from envs.plant import Layout
 from envs.scenarios.scenario import Scenario
@@ -149,7 +155,7 @@ def make_live(
             pipeline,
             replace(layout, max_power_w=max_power_w or full_power_w),
             folder,
-            _drawn(pipeline, folder, inputs) if service is None else _taken(service),
+            _drawn(pipeline, folder, inputs, surroundings) if service is None else _taken(service),
             surroundings,
             link,
             n_steps=steps,
@@ -188,14 +194,15 @@ def _taken(service: LocalService) -> ApplicationRequests:
 
 
 def _drawn(
-    pipeline: SplitPipeline, folder: ModelFolder, inputs: Sequence[Inputs]
+    pipeline: SplitPipeline, folder: ModelFolder, inputs: Sequence[Inputs], scenario: Scenario
 ) -> ScenarioRequests:
     """Inputs in turn, with the unsplit network's labels if it is a classifier."""
     labels: list[int | None] = [None] * len(inputs)
     if folder.is_classifier:
         whole = folder.routes[-1].route
         labels = [int(pipeline.infer(x, whole, math.inf).logits.argmax()) for x in inputs]
-    return ScenarioRequests(inputs, labels)
+    kind = BackToBackRequests if scenario.is_back_to_back else ScenarioRequests
+    return kind(inputs, labels)
 
 
 def _check_period(board: Board) -> None:

@@ -326,11 +326,12 @@ class LivePlant:
             self._latency_s = float(np.mean([s.latency_s for s in self.served]))
         n_met = sum(s.met_deadline for s in self.served)
         asked = max(n + self.dropped, 1)
-        self.energy_uncertainty_j = energy_per_request_j(
-            self.last_power.uncertainty_w, float(now.arrival_hz[0])
-        )
+        rate_hz = float(now.arrival_hz[0])
+        if self._scenario.is_back_to_back and n:
+            rate_hz = n / self.last_duration_s
+        self.energy_uncertainty_j = energy_per_request_j(self.last_power.uncertainty_w, rate_hz)
         return Outcome(
-            energy_j=energy_per_request_j(one * self._power_w, now.arrival_hz),
+            energy_j=energy_per_request_j(one * self._power_w, rate_hz * one),
             latency_s=one * self._latency_s,
             deadline_hit_rate=one * (n_met / asked if n + self.dropped else 1.0),
             accuracy=one * self._accuracy(),

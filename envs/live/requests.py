@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -27,6 +28,8 @@ MAX_WAITING = int(MAX_BACKLOG)
 _MIN_RATE_HZ = 0.1
 """Shown of an application that is silent; the bottom of the observation."""
 _MIN_GAPS, _SHORTEST_S = 3, 1e-6
+_RECENT = 16
+"""Requests that tell the rate of those that come back to back."""
 _PAUSE = 8.0
 """Gaps between requests; of random ones 1 in 3000 is as long."""
 
@@ -213,6 +216,36 @@ class ScenarioRequests:
         if scv == 0.0:
             return 1.0 / rate_hz
         return float(self._generator.gamma(1.0 / scv, scv / rate_hz))
+
+
+class BackToBackRequests(ScenarioRequests):
+    """Some inputs in turn, each when the one before has its answer."""
+
+    def reset(self, seeds: NDArray[np.uint64]) -> None:
+        """Begin again with the first input."""
+        super().reset(seeds)
+        self._taken_s: deque[float] = deque(maxlen=_RECENT)
+
+    def around(self, expected: OperatingConditions) -> OperatingConditions:
+        """With the rate at which they came."""
+        return replace(expected, arrival_hz=self.announced_hz(expected.arrival_hz))
+
+    def announced_hz(self, expected_hz: Floats) -> Floats:
+        """The rate at which they came."""
+        gaps_s = np.diff(np.array(self._taken_s))
+        return 1.0 / np.array([max(gaps_s.mean(), _SHORTEST_S)]) if len(gaps_s) else expected_hz
+
+    def take(self, around: OperatingConditions, until_s: float) -> Example | None:
+        """The next input, now."""
+        self._next_s = self._clock()
+        taken = super().take(around, until_s)
+        if taken is not None:
+            self._taken_s.append(taken.arrived_s)
+        return taken
+
+    def waiting(self, around: OperatingConditions) -> float:
+        """None ever does."""
+        return 0.0
 
 
 class ApplicationRequests:

@@ -19,6 +19,7 @@ from envs.scenarios.jump_processes import OnOff, Weibull
 from envs.scenarios.link_trace import read_trace
 from envs.scenarios.scenario_file import (
     ARRIVAL_SCV,
+    BACK_TO_BACK,
     SCHEMA_VERSION,
     Battery,
     ScenarioFile,
@@ -53,6 +54,8 @@ SIGNALS = {
     "battery_level": Key("battery", "level", 1.0),
 }
 """Signals by the name of their quantity in SI units."""
+UNTIL_ANSWERED = Signal(quantiles=(1.0,))
+"""Request rate that answers will set, before there is one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +82,8 @@ class Scenario:
         radio_w: extra power while the radio sends, W.
         radio_w_per_bps: its growth with the link rate, W per bit/s.
         server_flops_per_s: speed of the idle server.
-        arrivals: "periodic" like a camera, "poisson", or "bursty": a Poisson process with bursts.
+        arrivals: "periodic" like a camera, "poisson", "bursty": a Poisson process with bursts, or
+            "back-to-back": each request when the one before has its answer.
         signals: the signals of `SIGNALS` in SI units.
         burst: of the requests, if they are bursty.
         targets: latency targets that every control step draws again, in place of the signal's.
@@ -106,6 +110,11 @@ class Scenario:
     def arrival_scv(self) -> float:
         """Squared coefficient of variation of the time between requests."""
         return ARRIVAL_SCV[self.arrivals]
+
+    @property
+    def is_back_to_back(self) -> bool:
+        """Whether requests come as answers do."""
+        return self.arrivals == BACK_TO_BACK
 
     @classmethod
     def load(cls, name_or_path: str) -> Scenario:
@@ -140,6 +149,7 @@ class Scenario:
             values = 1.0 if table is None else getattr(table, where.key)  # no battery: always full
             if values is not None:
                 signals[name] = _signal(values, where)
+        signals.setdefault("arrival_hz", UNTIL_ANSWERED)
         if targets is not None:
             signals["latency_target_s"] = Signal(quantiles=(targets.low,))
         if file.link.trace is not None:

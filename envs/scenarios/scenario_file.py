@@ -10,7 +10,9 @@ from common.schema import Share, Table, Text, shown
 from envs.scenarios.jump_processes import OnOff, Weibull
 
 SCHEMA_VERSION = 2
-ARRIVAL_SCV = {"periodic": 0.0, "poisson": 1.0, "bursty": 1.0}
+BACK_TO_BACK = "back-to-back"
+"""Kind of requests each of which comes when the one before has its answer."""
+ARRIVAL_SCV = {"periodic": 0.0, "poisson": 1.0, "bursty": 1.0, BACK_TO_BACK: 0.0}
 """Squared coefficient of variation of the time between requests, outside of bursts."""
 
 NumberT = TypeVar("NumberT")
@@ -54,15 +56,19 @@ class _Server(Table, frozen=True):
 
 
 class _Arrivals(Table, frozen=True):
-    rate_hz: Values[Annotated[float, Meta(ge=0.1, le=1e3)]]
     kind: Text
+    rate_hz: Values[Annotated[float, Meta(ge=0.1, le=1e3)]] | None = None
     burst_factor: Annotated[float, Meta(ge=1.0, le=100.0)] | None = None
     bursts: OnOff | None = None
 
     def __post_init__(self) -> None:
-        """Refuse unknown kinds, bursty ones without bursts, and others with some."""
+        """Refuse unknown kinds, and keys that are missing for a kind or mean nothing for it."""
         if self.kind not in ARRIVAL_SCV:
             raise ValueError(f"kind is {shown(self.kind)}; choose one of {', '.join(ARRIVAL_SCV)}")
+        if self.rate_hz is None and self.kind != BACK_TO_BACK:
+            raise ValueError("rate_hz is missing; add it")
+        if self.rate_hz is not None and self.kind == BACK_TO_BACK:
+            raise ValueError(f"rate_hz is not for kind {BACK_TO_BACK!r}: answers set it; remove it")
         for key, value in (("burst_factor", self.burst_factor), ("bursts", self.bursts)):
             if self.kind == "bursty" and value is None:
                 raise ValueError(f"{key} is missing; add it")

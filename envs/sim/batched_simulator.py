@@ -92,6 +92,7 @@ class BatchedSimulator:
         self._action = np.tile([len(axis.values) - 1 for axis in self.layout.axes], (self.n, 1))
         self._clocks_hz = [np.full(self.n, table[-1]) for table in self._tables]
         self._backlog, self._blocked_s = np.zeros(self.n), np.zeros(self.n)
+        self._served_hz = np.full(self.n, 1.0 / world.objective().reference_latency_s)
         self._battery = self._episodes.battery_level
         self._sensors = Sensors(world, self.n, self._episodes.row(0))
         self._fast_c = np.zeros(self.n)
@@ -117,6 +118,7 @@ class BatchedSimulator:
         self._clocks_hz = clocks_hz
         self._action = actions
         self._backlog, self._blocked_s = response.backlog, response.blocked_s
+        self._served_hz = response.served_hz
         used = response.power_w * world.step_s / self._episodes.battery_j
         self._battery = np.maximum(self._battery - used, 0.0)
         self._t += 1
@@ -143,7 +145,9 @@ class BatchedSimulator:
             rtt_s=rtt_s,
             server_idle=1.0 - load,
             server_flops_per_s=server_flops_per_s,
-            arrival_hz=self._episodes.announced_hz(row),
+            arrival_hz=now.arrival_hz
+            if self.world.is_back_to_back
+            else self._episodes.announced_hz(row),
             arrival_scv=now.arrival_scv,
             backlog=self._backlog,
             latency_target_s=now.latency_target_s,
@@ -250,6 +254,7 @@ class BatchedSimulator:
         return replace(
             now,
             eta=now.eta + (1.0 - now.eta) * spared,
+            arrival_hz=self._served_hz if self.world.is_back_to_back else now.arrival_hz,
             hidden_load=now.hidden_load if effects.hidden_load else off,
             tail_share=now.tail_share if effects.latency_tails else off,
             decision_s=now.decision_s if effects.decision_delay else off,
@@ -306,6 +311,7 @@ class BatchedSimulator:
             governed=governed,
             top=top,
             rest=rest,
+            is_back_to_back=world.is_back_to_back,
         )
 
     def _with_left_clocks(self, actions: Indices) -> Indices:

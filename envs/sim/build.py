@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from envs.arguments import cost_weights, count, name_or_file, names_or_files, share
+from envs.errors import ScenarioError
 from envs.governed.table_file import open_table
 from envs.scenarios.randomisation import Randomisation
 from envs.scenarios.scenario import Scenario, scenario_names
@@ -68,7 +69,7 @@ def build_sim_config(
         DeviceFileError: a device.
         EnvError: an effect, or an argument that means nothing.
         PartitionError: the model.
-        ScenarioError: a scenario.
+        ScenarioError: a scenario, or some that do not belong together.
     """
     match model:
         case NetworkCosts():
@@ -79,6 +80,11 @@ def build_sim_config(
             network = NetworkCosts.open(name_or_file("model", model))
     true = _placed(name_or_file("device", device), network)
     drawn = load_scenarios(names_or_files("scenario", scenarios))
+    if len({scenario.is_back_to_back for scenario in drawn}) > 1:
+        raise ScenarioError(
+            "requests come back to back in some of these scenarios and at a rate in others, which "
+            "are different tasks; take them apart"
+        )
     if eta is not None:
         drawn = tuple(replace(scenario, eta=share("eta", eta)) for scenario in drawn)
     return SimConfig(

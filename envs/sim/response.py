@@ -7,7 +7,7 @@ All of it is modelled.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +29,8 @@ from partition.edge.offload_rule import is_hopeless, patience_s
 
 MAX_BACKLOG = 4.0
 """Requests that may wait; more are dropped and count as late."""
+ALONE_HZ = 1e-6
+"""Rate of requests none of which meets another."""
 ALL = Effects()
 
 
@@ -121,6 +123,7 @@ def respond(
     governed: GovernedFactors | None = None,
     top: Clocks | None = None,
     rest: Clocks | None = None,
+    is_back_to_back: bool = False,
 ) -> Response:
     """Serve one control step.
 
@@ -137,11 +140,16 @@ def respond(
         governed: what governors below the clocks come to; None where clocks are pinned.
         top: the highest clocks that the board may have; None: the device's.
         rest: between requests, for each of which they are raised; None: they stay as they are.
+        is_back_to_back: each request comes when the one before has its answer, whatever the rate
+            of the operating conditions.
     """
     service = _serve(device, costs, clocks, now, governed, top, rest)
     service_s = service.work.edge_s + service.away_s
     hiccups = _hiccups(service, now, effects)
-    offered = backlog + now.arrival_hz * step_s
+    offered = np.asarray(backlog + now.arrival_hz * step_s)
+    if is_back_to_back:  # as many as can be answered, none of which waits for another
+        offered = np.full_like(offered, np.inf)
+        now = replace(now, arrival_hz=np.full_like(now.arrival_hz, ALONE_HZ))
     usual_s, n_hiccups = service_s, None
     if hiccups is not None:
         usual_s = service_s + hiccups.waited * hiccups.waited_s
@@ -160,9 +168,12 @@ def respond(
         fell_back = fell_back + n_hiccups / np.maximum(requests, 1.0)
     elif hiccups is not None:
         fell_back = fell_back + hiccups.share
+    offered = requests if is_back_to_back else offered
     left = np.maximum(offered - requests, 0.0)
     kept = np.minimum(left, MAX_BACKLOG) if effects.queueing else np.zeros_like(left)
     queue, blocked_s = _queue(backlog, kept, usual_s, closed_s, now, step_s, effects)
+    if is_back_to_back:
+        queue = Queue(*(np.zeros_like(kept),) * 3)
     found = _latency(service_s, queue, now, hiccups, effects)
     late = left - kept
     if hiccups is not None and n_hiccups is not None:
@@ -177,7 +188,7 @@ def respond(
     return Response(
         latency_s=found.mean_s,
         deadline_hit_rate=found.deadline_hit_rate * np.maximum(1.0 - late / offered, 0.0),
-        energy_j=energy_per_request_j(power_w, now.arrival_hz),
+        energy_j=energy_per_request_j(power_w, served_hz if is_back_to_back else now.arrival_hz),
         power_w=power_w,
         backlog=kept,
         blocked_s=blocked_s,

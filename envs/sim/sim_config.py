@@ -71,6 +71,11 @@ class SimConfig:
     step_s: float = 0.25
 
     @property
+    def is_back_to_back(self) -> bool:
+        """Whether requests come as answers do, in all scenarios."""
+        return all(scenario.is_back_to_back for scenario in self.scenarios)
+
+    @property
     def hold(self) -> Hold:
         """How the boards hold their clocks."""
         return Hold.PIN if self.governed is None else Hold.CAP

@@ -8,14 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from agents.deciders.static import Static
 from benchmarks.live import __main__ as live
 from benchmarks.live import link
 from benchmarks.live.actions import COLUMNS, KEY, measure, simulated
-from benchmarks.live.figures import world_of
+from benchmarks.live.course import Course
+from benchmarks.live.figures import live_figures, predicted, server_gflop_per_s, world_of
 from benchmarks.live.page import actions_page, estimates_page
 from benchmarks.live.plan import ACTIONS, BOARDS, CONTROL, Cell, cells
 from benchmarks.live.relay import Direction
 from benchmarks.live.rows import Rows
+from benchmarks.live.session import live_session
 from benchmarks.live.this_machine import ThisMachine
 from envs.errors import EnvError
 from tests.live_rows import POSSIBLE, row, skip_if_busy
@@ -197,6 +200,30 @@ def is_close(found, bounds):
         abs(live - told) <= bound * (1.0 if name == "fell_back" else told)
         for (name, bound), (live, told) in zip(bounds.items(), pairs.values(), strict=True)
     )
+
+
+@pytest.mark.skipif(not POSSIBLE, reason="live runs need root and /dev/net/tun")
+@pytest.mark.parametrize("action", [CONTROL, "max clocks, input"])
+def test_requests_back_to_back_are_as_simulated(lite0, action):
+    course = Course("back to back", (50.0,), 3.5, arrivals="back-to-back", target_ms=1000.0)
+    indices = Cell(action, 50.0, 3.5).indices
+    off = {}
+    for _ in range(TRIES):
+        with live_session(lite0, course) as session:
+            board = {"board": "sim", "device": "tx2", "gflop_per_s": 150.0}
+            found = session.run(course, 6.0, 0, action=indices, **board)
+        live, speed = live_figures(found), server_gflop_per_s(found, lite0)
+        world = world_of("tx2", lite0, course, speed)
+        sizes = [len(axis.values) for axis in world.layout.axes]
+        decider = Static(tuple(i % size for i, size in zip(indices, sizes, strict=True)))
+        told = predicted(world, course, decider, 6.0).figures
+        off = {
+            name: getattr(live, name) / getattr(told, name) - 1.0
+            for name in ("latency_s", "energy_j", "requests", "cost")
+        }
+        if max(map(abs, off.values())) < 0.15:
+            return
+    pytest.fail(f"live is not as simulated: {off}")
 
 
 CAUGHT = [

@@ -11,13 +11,19 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from envs.live.make import make_live
 from envs.live.plant import STEP_S
-from envs.live.requests import MAX_WAITING, ApplicationRequests, ScenarioRequests
+from envs.live.requests import (
+    MAX_WAITING,
+    ApplicationRequests,
+    BackToBackRequests,
+    ScenarioRequests,
+)
 from envs.scenarios.episodes import EpisodeConditions
 from hw.errors import HardwareError
 from partition.edge.local_client import LocalClient
 from partition.edge.local_service import N_ARRIVALS
 from partition.errors import CloudError, ModelRunError
 from partition.model.runtime import SplitRuntime
+from tests.hw.fake.clock import FakeClock
 
 
 class Arrivals:
@@ -139,6 +145,28 @@ def test_a_network_that_never_runs_ends_it(expected, error):
     requests.reset(np.zeros(1, np.uint64))
     with pytest.raises(ModelRunError, match="no kernel"):
         requests.take(expected, 10.0).refuse(error)
+
+
+def test_back_to_back_the_next_comes_when_the_last_is_answered(expected):
+    clock = FakeClock()
+    requests = BackToBackRequests([np.zeros(1), np.ones(1)], [0, 1], clock, clock.sleep)
+    requests.reset(np.zeros(1, np.uint64))
+    assert requests.announced_hz(expected.arrival_hz) == expected.arrival_hz
+    began_s = clock()
+    taken = []
+    while (example := requests.take(expected, began_s + 0.99)) is not None:
+        taken.append(example)
+        assert example.arrived_s == clock()
+        assert requests.waiting(expected) == 0.0
+        clock.sleep(0.04)  # that it takes
+    assert len(taken) == 25
+    assert [example.label for example in taken[:3]] == [0, 1, 0]
+    assert requests.dropped() == 0
+    around = requests.around(expected)
+    assert around.arrival_hz == pytest.approx([25.0])
+    assert requests.announced_hz(expected.arrival_hz) == around.arrival_hz
+    requests.reset(np.zeros(1, np.uint64))
+    assert requests.take(expected, clock() + 1.0).label == 0
 
 
 def test_an_example_is_never_overdue(expected):

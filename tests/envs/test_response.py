@@ -37,14 +37,17 @@ def bottom(device) -> Clocks:
 def serve(device, costs, now, top):
     """Serve one step at a split; everything else as in the constant scenario unless named."""
 
-    def step(split, clocks=top, backlog=0.0, **changes):
+    def step(split, clocks=top, backlog=0.0, is_back_to_back=False, **changes):
         arrays = {
             name: value if name == "believed_link" else np.array([value])
             for name, value in changes.items()
         }
         around = replace(now, **arrays)
         row = SplitCosts.from_rows(costs.rows()[:, [split]])
-        return respond(device, row, clocks, around, np.array([backlog]), STEP_S)
+        waiting = np.array([backlog])
+        return respond(
+            device, row, clocks, around, waiting, STEP_S, is_back_to_back=is_back_to_back
+        )
 
     return step
 
@@ -69,6 +72,29 @@ def test_latency_falls_with_each_clock(serve, device, top, clock):
         for hz in table
     ]
     assert (np.diff(latencies_s) < 0).all()
+
+
+@pytest.mark.parametrize("split", [CLOUD, EARLY, EDGE])
+@pytest.mark.parametrize("rate_hz", [0.5, 10.0, 500.0])
+def test_requests_back_to_back_come_as_they_are_answered(serve, split, rate_hz):
+    alone = serve(split, latency_target_s=9.0, arrival_hz=1e-3)
+    found = serve(split, latency_target_s=9.0, arrival_hz=rate_hz, is_back_to_back=True)
+    service_s = alone.latency_s[0]
+    assert found.latency_s[0] == pytest.approx(service_s, rel=1e-6)
+    assert found.requests[0] * service_s == pytest.approx(STEP_S, rel=1e-6)
+    assert found.energy_j[0] == pytest.approx(found.power_w[0] * service_s, rel=1e-6)
+    assert found.deadline_hit_rate[0] == alone.deadline_hit_rate[0] == 1.0
+    assert (found.backlog[0], found.blocked_s[0]) == (0.0, 0.0)
+    busy = found.served_hz[0] * found.work.edge_s[0]
+    assert busy == pytest.approx(found.work.edge_s[0] / service_s, rel=1e-6)
+
+
+def test_back_to_back_nobody_waits_behind_a_hiccup_but_fewer_are_answered(serve):
+    calm = serve(EDGE, latency_target_s=0.2, is_back_to_back=True)
+    held = serve(EDGE, latency_target_s=0.2, is_back_to_back=True, tail_share=0.5)
+    open_loop = serve(EDGE, latency_target_s=0.2, tail_share=0.5)
+    assert held.requests[0] < calm.requests[0]
+    assert calm.latency_s[0] < held.latency_s[0] < open_loop.latency_s[0]
 
 
 def test_latency_is_head_transfer_round_trip_and_cloud(serve, edge_s):

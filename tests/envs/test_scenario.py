@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from agents.deciders.nominal import Actions, NominalModel, every_action
+from agents.deciders.nominal_outcome import SafetyMargin, expect
 from envs.errors import ScenarioError
 from envs.scenarios.episodes import CALL_S, MIN_LINK_BPS, TAIL_SHARE, EpisodeConditions
 from envs.scenarios.operating_conditions import OperatingConditions
 from envs.scenarios.scenario import SIGNALS, Scenario, scenario_names
 from envs.scenarios.signals import Recording, Signal
-from envs.sim.build import load_scenarios
+from envs.sim.build import build_sim_config, load_scenarios
 from envs.sim.effects import EFFECTS
 
 SEEDS = np.arange(4, dtype=np.uint64)
@@ -40,6 +42,42 @@ def test_shipped_scenarios_load_and_draw_values_within_their_tables(name):
             values = getattr(now, signal) - (CALL_S if signal == "rtt_s" else 0.0)
             assert (values >= low - 1e-9).all()
             assert (values <= max(high, floor) * most.get(signal, 1.0) * (1 + 1e-12)).all()
+
+
+BACK_TO_BACK = {"arrivals.kind": '"back-to-back"', "arrivals.rate_hz": None}
+
+
+class TestBackToBack:
+    def test_boards_answer_one_after_the_other(self, fleet):
+        boards = fleet({**BACK_TO_BACK, "requests.latency_target_ms": "9000.0"}, n=3)
+        assert boards.world.is_back_to_back
+        top = np.tile([len(axis.values) - 1 for axis in boards.layout.axes], (3, 1))
+        slow = np.zeros_like(top) + top * (np.arange(top.shape[1]) == top.shape[1] - 1)
+        for action in (top, slow):
+            for _ in range(3):
+                outcome = boards.step(action)
+            readings = boards.readings()
+            assert outcome.requests == pytest.approx(0.25 * readings.arrival_hz)
+            assert outcome.energy_j == pytest.approx(outcome.power_w / readings.arrival_hz)
+            assert (readings.backlog == 0.0).all()
+            assert (readings.busy > 0.95).all()  # but for hiccups, everything is computed here
+            foreseen = boards.outcomes(action[:1], slice(0, 3)).energy_j[:, 0]
+            assert foreseen == pytest.approx(outcome.energy_j, rel=0.1)
+
+    def test_what_is_expected_is_what_comes(self, fleet):
+        boards = fleet({**BACK_TO_BACK, "requests.latency_target_ms": "9000.0"})
+        known = NominalModel.of(boards.world)
+        indices = every_action(boards.layout)[::7]
+        held = np.array([[len(axis.values) - 1 for axis in boards.layout.axes]])
+        expected = expect(
+            known, Actions(known, indices), boards.readings(), held, SafetyMargin()
+        ).energy_j
+        true = boards.outcomes(indices, slice(0, 1), settled=True).energy_j
+        np.testing.assert_allclose(np.broadcast_to(expected, true.shape), true, rtol=0.05)
+
+    def test_it_does_not_go_with_a_rate(self, scenario_file):
+        with pytest.raises(ScenarioError, match="take them apart"):
+            build_sim_config("tx2", scenarios=[str(scenario_file(BACK_TO_BACK)), "steady-wifi"])
 
 
 def test_all_stands_for_every_shipped_scenario():
@@ -170,6 +208,7 @@ def test_a_trace_beside_the_scenario_is_replayed(constant, tmp_path, text):
         ({"link.rate_mbps": None, "link.trace": "3"}, "link.trace", "is 3; give a text"),
         ({"arrivals.kind": '"steady"'}, "arrivals.kind", "choose one of periodic, poisson, bursty"),
         ({"arrivals.kind": '"bursty"'}, "arrivals.burst_factor", "is missing"),
+        ({"arrivals.kind": '"back-to-back"'}, "arrivals.rate_hz", "answers set it; remove it"),
         ({**BURSTY, "arrivals.bursts": None}, "arrivals.bursts", "is missing"),
         ({"arrivals.burst_factor": "2.0"}, "arrivals.burst_factor", "is for kind 'bursty'"),
         ({"requests.weibull": WEIBULL}, "requests.weibull", "exclude each other"),
