@@ -85,7 +85,7 @@ class Outcome:
 
     Attributes:
         energy_j: energy of the board per request expected in the step, see
-            `envs.energy_per_request`.
+            `envs.energy_per_request`; with that of the server where a scenario counts it.
         latency_s: mean time from a request's arrival to its answer.
         deadline_hit_rate: share of requests answered within the latency target.
         accuracy: share of right answers where a table measured it, or what is left of the unsplit

@@ -30,6 +30,7 @@ class NominalModel:
         step_s: duration of a control step.
         governed: what governors that move the clocks come to; None where clocks are pinned.
         is_back_to_back: requests come as answers do.
+        server_j_per_request: energy of the server for each request that it answers, if it counts.
     """
 
     layout: Layout
@@ -39,6 +40,7 @@ class NominalModel:
     step_s: float
     governed: GovernedTable | None = None
     is_back_to_back: bool = False
+    server_j_per_request: float = 0.0
 
     @classmethod
     def of(cls, world: SimConfig) -> NominalModel:
@@ -52,6 +54,7 @@ class NominalModel:
             step_s=world.step_s,
             governed=world.governed,
             is_back_to_back=world.is_back_to_back,
+            server_j_per_request=world.server_j_per_request,
         )
 
 

@@ -57,9 +57,12 @@ def expect(
         is_back_to_back=known.is_back_to_back,
     )
     accuracy = actions.costs.accuracy
+    energy_j = response.energy_j * single(readings.power_factor)[:, None]
+    if known.server_j_per_request:
+        energy_j = energy_j + np.float32(known.server_j_per_request) * response.answered_away
     power_w = response.power_w * single(readings.power_factor)[:, None]
     return Outcome(
-        energy_j=response.energy_j * single(readings.power_factor)[:, None],
+        energy_j=energy_j,
         latency_s=response.latency_s,
         deadline_hit_rate=response.deadline_hit_rate,
         accuracy=accuracy + response.fell_back * (actions.costs.fallback_accuracy - accuracy),

@@ -330,8 +330,10 @@ class LivePlant:
         if self._scenario.is_back_to_back and n:
             rate_hz = n / self.last_duration_s
         self.energy_uncertainty_j = energy_per_request_j(self.last_power.uncertainty_w, rate_hz)
+        n_away = sum(s.result.served_by == "cloud" for s in self.served)
+        server_j = self._scenario.server_j_per_request * n_away / max(n, 1)
         return Outcome(
-            energy_j=energy_per_request_j(one * self._power_w, rate_hz * one),
+            energy_j=energy_per_request_j(one * self._power_w, rate_hz * one) + server_j,
             latency_s=one * self._latency_s,
             deadline_hit_rate=one * (n_met / asked if n + self.dropped else 1.0),
             accuracy=one * self._accuracy(),

@@ -82,6 +82,8 @@ class Scenario:
         radio_w: extra power while the radio sends, W.
         radio_w_per_bps: its growth with the link rate, W per bit/s.
         server_flops_per_s: speed of the idle server.
+        server_j_per_request: energy of the server for each request that it answers, where it counts
+            as the board's does.
         arrivals: "periodic" like a camera, "poisson", "bursty": a Poisson process with bursts, or
             "back-to-back": each request when the one before has its answer.
         signals: the signals of `SIGNALS` in SI units.
@@ -98,6 +100,7 @@ class Scenario:
     radio_w: float
     radio_w_per_bps: float
     server_flops_per_s: float
+    server_j_per_request: float
     arrivals: str
     signals: dict[str, Signal | Recording] = field(repr=False)
     burst: Burst | None = None
@@ -162,6 +165,7 @@ class Scenario:
             radio_w=file.link.radio_w,
             radio_w_per_bps=file.link.radio_w_per_mbps * 1e-6,
             server_flops_per_s=file.server.gflop_per_s * 1e9,
+            server_j_per_request=file.server.j_per_request,
             arrivals=arrivals.kind,
             signals=signals,
             burst=burst,

@@ -127,7 +127,7 @@ class BatchedSimulator:
             expected, _ = _blended(self._believed_rows, new, old, thinking)
         self._sensors.see(now, expected, sent, Clocks(*clocks_hz), response, governed)
         over_c = np.maximum(self._temperature_c(now) - device.thermal.throttle_c, 0.0)
-        return _outcome(costs, response, switched, over_c * world.effects.thermal)
+        return self._outcome(costs, response, switched, over_c * world.effects.thermal)
 
     def readings(self) -> Readings:
         """Readings as the boards' sensors show them; the application knows its next requests."""
@@ -197,7 +197,7 @@ class BatchedSimulator:
         governed = self._governed(now, None) if moves is None else moves.factors(None, now)
         response = self._respond(costs, sent, clocks, now, backlog, blocked_s, governed)
         none = _single(np.zeros(1))
-        outcome = self._squeezed(_outcome(costs, response, none, none))
+        outcome = self._squeezed(self._outcome(costs, response, none, none))
         return replace(outcome, switched=self._switched_grid(boards))
 
     def outcomes(self, actions: Indices, boards: slice, *, settled: bool = False) -> Outcome:
@@ -233,7 +233,7 @@ class BatchedSimulator:
         governed = self._governed(now, actions)
         response = self._respond(costs, sent, clocks, now, backlog, blocked_s, governed)
         none = _single(np.zeros(1))
-        outcome = _outcome(costs, response, none, none)
+        outcome = self._outcome(costs, response, none, none)
         if settled:
             return outcome
         switched = (actions != self._action[boards, None]).mean(axis=2, dtype=np.float32)
@@ -312,6 +312,28 @@ class BatchedSimulator:
             top=top,
             rest=rest,
             is_back_to_back=world.is_back_to_back,
+        )
+
+    def _outcome(
+        self, costs: SplitCosts, response: Response, switched: Floats, overheat_c: Floats
+    ) -> Outcome:
+        lost = costs.fallback_accuracy - costs.accuracy
+        energy_j, server_j = response.energy_j, self.world.server_j_per_request
+        if server_j:
+            energy_j = energy_j + np.float32(server_j) * response.answered_away
+        return Outcome(
+            energy_j=energy_j,
+            latency_s=response.latency_s,
+            deadline_hit_rate=response.deadline_hit_rate,
+            accuracy=costs.accuracy + response.fell_back * lost,
+            switched=switched,
+            overheat_c=overheat_c,
+            power_w=response.power_w,
+            requests=response.requests,
+            uplink_bytes=costs.wire_bytes,
+            fell_back=response.fell_back,
+            held_up=response.held_up,
+            delay_s=response.delay_s,
         )
 
     def _with_left_clocks(self, actions: Indices) -> Indices:
@@ -419,22 +441,3 @@ def _blended(
     leaves, left = (SplitCosts.from_rows(part).wire_bytes > 0.0 for part in (after, before))
     mixed = SplitCosts.from_rows(after + thinking * (before - after))
     return mixed, leaves * (1.0 - thinking) + left * thinking
-
-
-def _outcome(
-    costs: SplitCosts, response: Response, switched: Floats, overheat_c: Floats
-) -> Outcome:
-    return Outcome(
-        energy_j=response.energy_j,
-        latency_s=response.latency_s,
-        deadline_hit_rate=response.deadline_hit_rate,
-        accuracy=costs.accuracy + response.fell_back * (costs.fallback_accuracy - costs.accuracy),
-        switched=switched,
-        overheat_c=overheat_c,
-        power_w=response.power_w,
-        requests=response.requests,
-        uplink_bytes=costs.wire_bytes,
-        fell_back=response.fell_back,
-        held_up=response.held_up,
-        delay_s=response.delay_s,
-    )

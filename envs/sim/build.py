@@ -80,11 +80,7 @@ def build_sim_config(
             network = NetworkCosts.open(name_or_file("model", model))
     true = _placed(name_or_file("device", device), network)
     drawn = load_scenarios(names_or_files("scenario", scenarios))
-    if len({scenario.is_back_to_back for scenario in drawn}) > 1:
-        raise ScenarioError(
-            "requests come back to back in some of these scenarios and at a rate in others, which "
-            "are different tasks; take them apart"
-        )
+    _check_alike(drawn)
     if eta is not None:
         drawn = tuple(replace(scenario, eta=share("eta", eta)) for scenario in drawn)
     return SimConfig(
@@ -102,6 +98,20 @@ def build_sim_config(
         governed=open_table(true.device, true.costs.head, governed) if hold is Hold.CAP else None,
         n_steps=count("n_steps", n_steps),
     )
+
+
+def _check_alike(scenarios: Sequence[Scenario]) -> None:
+    """Refuse tasks that no reading tells apart.
+
+    Raises:
+        ScenarioError: there are some.
+    """
+    for differs, what in (
+        ({s.is_back_to_back for s in scenarios}, "requests come back to back in some"),
+        ({s.server_j_per_request for s in scenarios}, "the server's energy counts otherwise"),
+    ):
+        if len(differs) > 1:
+            raise ScenarioError(f"{what} of these scenarios: take them apart")
 
 
 def _placed(device: str, network: NetworkCosts) -> NominalSimConfig:

@@ -67,6 +67,11 @@ class Response:
     delay_s: Floats
 
     @property
+    def answered_away(self) -> Floats:
+        """Share of the requests that the server answers."""
+        return np.asarray(self.sent * (1.0 - self.fell_back))
+
+    @property
     def edge_s(self) -> Floats:
         """Computing time on the board per request."""
         return self.work.edge_s

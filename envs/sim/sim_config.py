@@ -76,6 +76,11 @@ class SimConfig:
         return all(scenario.is_back_to_back for scenario in self.scenarios)
 
     @property
+    def server_j_per_request(self) -> float:
+        """Energy of the server for each request that it answers, the same in all scenarios."""
+        return self.scenarios[0].server_j_per_request
+
+    @property
     def hold(self) -> Hold:
         """How the boards hold their clocks."""
         return Hold.PIN if self.governed is None else Hold.CAP

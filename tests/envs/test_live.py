@@ -13,7 +13,7 @@ import pytest
 from envs.live.cloud_link import NO_CLOUD_RTT_S, CloudLink
 from envs.live.pacer import BoardPacer
 from envs.live.plant import LivePlant, live_layout
-from envs.live.requests import ScenarioRequests
+from envs.live.requests import BackToBackRequests, ScenarioRequests
 from envs.scenarios.episodes import MIN_LINK_BPS
 from envs.sim.batched_simulator import BatchedSimulator
 from envs.sim.effects import Effects
@@ -260,6 +260,28 @@ def test_the_cloud_answers(plant, clock, logits, tiny, inputs, labels):
     assert outcome.uplink_bytes[0] == tiny.split_points[0].wire_bytes
     assert outcome.latency_s[0] == pytest.approx(0.01, abs=1e-3)
     assert live.readings().edge_share[0] == 0.0
+
+
+@pytest.mark.parametrize(("split", "more_j"), [(0, 70.0), (-1, 0.0)])
+def test_the_servers_energy_counts_where_the_scenario_says_so(plant, clock, logits, split, more_j):
+    plain, counted = (
+        live.step(action(live, split=split)).energy_j[0]
+        for changes in ({}, {"server.j_per_request": "70.0"})
+        for live in [plant(changes, cloud=FakeCloud(clock, logits=logits))]
+    )
+    assert counted - plain == pytest.approx(more_j, abs=0.05)
+
+
+def test_requests_back_to_back_share_the_energy_that_they_take(plant, clock, inputs, labels):
+    changes = {"arrivals.kind": '"back-to-back"', "arrivals.rate_hz": None}
+    live = plant(changes, requests=BackToBackRequests(inputs, labels, clock, clock.sleep))
+    for _ in range(3):
+        outcome = live.step(action(live))
+    took_s = live.served[0].latency_s
+    assert outcome.requests[0] * took_s == pytest.approx(STEP_S, rel=0.1)
+    assert outcome.energy_j[0] == pytest.approx(outcome.power_w[0] * took_s, rel=0.1)
+    assert live.readings().arrival_hz[0] == pytest.approx(1.0 / took_s, rel=0.05)
+    assert live.readings().backlog[0] == live.dropped == 0
 
 
 def test_an_answer_with_another_label_costs_accuracy(plant, clock, logits):

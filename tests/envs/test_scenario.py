@@ -80,6 +80,29 @@ class TestBackToBack:
             build_sim_config("tx2", scenarios=[str(scenario_file(BACK_TO_BACK)), "steady-wifi"])
 
 
+COUNTED = {"server.j_per_request": "70.0"}
+
+
+class TestServersEnergy:
+    def test_each_answer_of_the_server_costs_it(self, fleet):
+        plain, counted = fleet(), fleet(COUNTED)
+        every = np.array([[len(axis.values) - 1 for axis in plain.layout.axes]] * 2)
+        every[0, -1] = 0
+        known = NominalModel.of(counted.world)
+        actions = Actions(known, every)
+        expected = expect(known, actions, counted.readings(), every[1:], SafetyMargin()).energy_j
+        before, after = (boards.outcomes(every, slice(0, 1)) for boards in (plain, counted))
+        away = 1.0 - before.fell_back[0, 0]
+        assert away > 0.9
+        assert after.energy_j[0] - before.energy_j[0] == pytest.approx([70.0 * away, 0.0], rel=1e-5)
+        assert expected[0, 0] - expected[0, 1] == pytest.approx(70.0, rel=0.1)
+        assert counted.step(every[:1]).power_w == plain.step(every[:1]).power_w
+
+    def test_it_is_the_same_in_all_scenarios(self, scenario_file):
+        with pytest.raises(ScenarioError, match="take them apart"):
+            build_sim_config("tx2", scenarios=[str(scenario_file(COUNTED)), "steady-wifi"])
+
+
 def test_all_stands_for_every_shipped_scenario():
     assert [s.name for s in load_scenarios(["all"])] == scenario_names()
 
