@@ -22,11 +22,11 @@ class AppealNet:
     Published: a two-headed edge network answers and predicts whether its answer is right; below
     a threshold the input appeals to the cloud's network. Neither link nor load nor clocks count.
 
-    Chosen here: a plant serves all requests of a control step alike, so that the share of appeals
-    becomes a share of steps, evenly spread; it is the one measured with the network's own early
-    exit, if it has one. The edge answers by `edge_route`, appeals take `appeal_route`: edge-only
-    and cloud-only. That flatters it twice: the edge's network is as good as the cloud's, and the
-    energy of its try before an appeal is left out.
+    Chosen here: a plant serves all requests of a control step alike, so that steps appeal, evenly
+    spread, as many as the share of appeals among requests needs; it is the one measured with the
+    network's own early exit, if it has one. The edge answers by `edge_route`, appeals take
+    `appeal_route`: edge-only and cloud-only. That flatters it twice: the edge's network is as good
+    as the cloud's, and the energy of its try before an appeal is left out.
     """
 
     def __init__(self, edge_route: int, appeal_route: int, share: float) -> None:
@@ -34,16 +34,14 @@ class AppealNet:
         self._edge, self._appeal, self._share = edge_route, appeal_route, share
 
     def begin(self, n: int) -> None:
-        """Begin with the edge's answers."""
-        self._credit = 0.0
+        """Begin with nothing owed to the cloud."""
+        self._owed, self._appealed = np.zeros(n), np.zeros(n, dtype=np.bool_)
 
     def routes(self, readings: Readings) -> Routes:
-        """Appeal whenever enough answers were the edge's."""
-        self._credit += self._share
-        appeals = self._credit >= 1.0
-        self._credit -= appeals
-        route = self._appeal if appeals else self._edge
-        return np.full(len(readings.link_bps), route, dtype=np.int64)
+        """Appeal while fewer requests than the share have."""
+        self._owed += readings.arrival_hz * (self._share - self._appealed)
+        self._appealed = self._owed > 0.0
+        return np.where(self._appealed, self._appeal, self._edge).astype(np.int64)
 
 
 def _fit(_kind: RuleKind, world: SimConfig, _seed: int) -> Fit:
@@ -51,7 +49,7 @@ def _fit(_kind: RuleKind, world: SimConfig, _seed: int) -> Fit:
     share = ASSUMED_SHARE if measured is None else measured
     edge_route = axis_sizes(world.layout)[-1] - 1
     parameters = {"edge_route": edge_route, "appeal_route": 0, "share": share}
-    note = f"{share:.0%} of the steps appeal, {'assumed' if measured is None else 'as measured'}"
+    note = f"{share:.0%} of the requests appeal, {'assumed' if measured is None else 'as measured'}"
     return Fit(parameters, note=note)
 
 

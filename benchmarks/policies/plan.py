@@ -76,6 +76,7 @@ class Case:
         n_seeds: of learning, searching and held-out episodes.
         n_episodes: held out, for each seed and scenario.
         server_factors: on the speed of the servers, which nobody is told; each is judged apart.
+        weights: of the cost's terms that are not as usual, by name.
     """
 
     device: str
@@ -85,6 +86,7 @@ class Case:
     n_seeds: int = 10
     n_episodes: int = 6
     server_factors: tuple[float, ...] = (1.0,)
+    weights: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +96,7 @@ class BenchmarkJob:
     Attributes:
         fit_seed: of learning or searching.
         episode_seeds: of the held-out episodes, `n_episodes` each.
-        server_factors: see `Case`.
+        server_factors, weights: see `Case`.
     """
 
     device: str
@@ -105,6 +107,7 @@ class BenchmarkJob:
     episode_seeds: tuple[int, ...]
     n_episodes: int
     server_factors: tuple[float, ...] = (1.0,)
+    weights: tuple[tuple[str, float], ...] = ()
 
     @property
     def name(self) -> str:
@@ -188,6 +191,7 @@ def _jobs(case: Case) -> list[BenchmarkJob]:
             episode_seeds=tuple(range(fit_seed, case.n_seeds, n_fits)),
             n_episodes=case.n_episodes,
             server_factors=case.server_factors,
+            weights=case.weights,
         )
         for decider in case.deciders
         for n_fits in (case.n_seeds if COMPARED.entry(decider).kind in DRAWN else 1,)

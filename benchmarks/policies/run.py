@@ -103,7 +103,9 @@ def measure(job: BenchmarkJob, recorded: Sequence[Scenario] = ()) -> MeasuredDec
     A learned one is fitted once, to all scenarios together; any other one to each scenario by
     itself, which favours it.
     """
-    world = build_sim_config(job.device, job.model, job.scenarios)
+    world = build_sim_config(
+        job.device, job.model, job.scenarios, weights=dict(job.weights) or None
+    )
     kind = COMPARED.entry(job.decider).kind
     seeds = np.concatenate([held_out_seeds(seed, job.n_episodes) for seed in job.episode_seeds])
     fits: dict[str, FittedDecider] = {}

@@ -142,3 +142,18 @@ def test_appeals_take_their_share_of_steps_evenly(readings, share):
     assert sum(appeals) == pytest.approx(20 * share, abs=1)
     rule.begin(3)
     assert [bool((rule.routes(readings) == 0).all()) for _ in range(20)] == appeals
+
+
+def test_appeals_that_take_longer_take_their_share_of_requests(readings):
+    """Back to back a step with appeals answers fewer requests than one without."""
+    rule = AppealNet(edge_route=4, appeal_route=0, share=0.2)
+    n = len(readings.arrival_hz)
+    rule.begin(n)
+    answered, appealed = np.zeros(n), np.zeros(n)
+    rate_hz = np.full(n, 20.0)
+    for _ in range(2000):
+        appeals = rule.routes(replace(readings, arrival_hz=rate_hz)) == 0
+        rate_hz = np.where(appeals, 0.5, 20.0)
+        answered += rate_hz
+        appealed += rate_hz * appeals
+    assert appealed / answered == pytest.approx(np.full(n, 0.2), rel=0.05)
