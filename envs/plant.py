@@ -96,6 +96,7 @@ class Outcome:
         requests: requests answered.
         uplink_bytes: bytes sent per request.
         fell_back: share of requests that the cloud should have answered but did not in time.
+        server_j: share of the server in that energy, where a scenario counts it.
         held_up: share of requests in the tail of the latency distribution, which are delayed.
         delay_s: mean of their extra time, which is exponentially distributed.
     """
@@ -110,6 +111,7 @@ class Outcome:
     requests: Floats
     uplink_bytes: Floats
     fell_back: Floats
+    server_j: Floats = field(default_factory=lambda: np.zeros(1))
     held_up: Floats = field(default_factory=lambda: np.zeros(1))
     delay_s: Floats = field(default_factory=lambda: np.zeros(1))
 

@@ -29,7 +29,7 @@ class Episodes:
     """Results of a policy, one value per held-out episode, arrays of shape (n,).
 
     Attributes:
-        energy_j: energy per request.
+        energy_j: energy per request, the server's with it where a scenario counts that.
         latency_s: mean latency of a request.
         deadline_hit_rate: share of requests in time.
         accuracy: mean accuracy, see `envs.plant.Outcome`; NaN where it is unknown.
@@ -67,7 +67,15 @@ def run_episodes(world: SimConfig, decider: Decider, seeds: NDArray[np.uint64]) 
     decider.begin(fleet, fleet.n)
     record: dict[str, list[Floats]] = {
         key: []
-        for key in ("power_w", "requests", "latency_s", "deadline_hit_rate", "accuracy", "cost")
+        for key in (
+            "power_w",
+            "server_j",
+            "requests",
+            "latency_s",
+            "deadline_hit_rate",
+            "accuracy",
+            "cost",
+        )
     }
     steps_s = []
     for _ in range(world.n_steps):
@@ -86,8 +94,9 @@ def run_episodes(world: SimConfig, decider: Decider, seeds: NDArray[np.uint64]) 
         weighted: Floats = (series[key] * requests).sum(axis=0) / total
         return weighted
 
+    board_j = series["power_w"].sum(axis=0) * world.step_s
     return Episodes(
-        energy_j=energy_per_request_j(series["power_w"].sum(axis=0) * world.step_s, total),
+        energy_j=energy_per_request_j(board_j, total) + per_request("server_j"),
         latency_s=per_request("latency_s"),
         deadline_hit_rate=per_request("deadline_hit_rate"),
         accuracy=per_request("accuracy"),

@@ -343,6 +343,7 @@ class LivePlant:
             requests=one * n * (self.step_s / self.last_duration_s),
             uplink_bytes=one * self._routes[int(self._action[0, -1])].wire_bytes,
             fell_back=one * sum(s.result.fallback is not None for s in self.served) / max(n, 1),
+            server_j=one * server_j,
         )
 
     def _accuracy(self) -> float:

@@ -318,9 +318,10 @@ class BatchedSimulator:
         self, costs: SplitCosts, response: Response, switched: Floats, overheat_c: Floats
     ) -> Outcome:
         lost = costs.fallback_accuracy - costs.accuracy
-        energy_j, server_j = response.energy_j, self.world.server_j_per_request
-        if server_j:
-            energy_j = energy_j + np.float32(server_j) * response.answered_away
+        energy_j, server_j = response.energy_j, np.zeros(1, dtype=response.energy_j.dtype)
+        if each_j := self.world.server_j_per_request:
+            server_j = np.asarray(each_j * response.answered_away, dtype=server_j.dtype)
+            energy_j = energy_j + server_j
         return Outcome(
             energy_j=energy_j,
             latency_s=response.latency_s,
@@ -332,6 +333,7 @@ class BatchedSimulator:
             requests=response.requests,
             uplink_bytes=costs.wire_bytes,
             fell_back=response.fell_back,
+            server_j=server_j,
             held_up=response.held_up,
             delay_s=response.delay_s,
         )
