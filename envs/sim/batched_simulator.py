@@ -318,7 +318,8 @@ class BatchedSimulator:
         self, costs: SplitCosts, response: Response, switched: Floats, overheat_c: Floats
     ) -> Outcome:
         lost = costs.fallback_accuracy - costs.accuracy
-        energy_j, server_j = response.energy_j, np.zeros(1, dtype=response.energy_j.dtype)
+        energy_j = response.energy_j
+        server_j = np.broadcast_to(np.zeros(1, dtype=energy_j.dtype), energy_j.shape)
         if each_j := self.world.server_j_per_request:
             server_j = np.asarray(each_j * response.answered_away, dtype=server_j.dtype)
             energy_j = energy_j + server_j
