@@ -154,9 +154,11 @@ def imitate(
     return imitation.run(lambda loss: report(f"imitating the optimum, loss {loss:.2f}"))
 
 
-def fit_learned(name: str, world: SimConfig, seed: int) -> FittedDecider:
-    """Train with the default settings, for `agents.training.all_deciders`."""
-    trained = train(name, world, seed)
+def fit_learned(
+    name: str, world: SimConfig, seed: int, total_timesteps: int | None = None
+) -> FittedDecider:
+    """Train with the default settings, for `agents.training.all_deciders`; see `train`."""
+    trained = train(name, world, seed, total_timesteps=total_timesteps)
     return FittedDecider(simulated_decider(trained.policy, world), fit_steps=trained.steps)
 
 

@@ -14,8 +14,9 @@ from agents.deciders.own import find, is_own
 from agents.deciders.rule import Rule
 from agents.deciders.under_governors import UnderGovernors
 from agents.deployed.run_folder import RunFolder
+from agents.training.algorithms import ALGORITHMS
 from agents.training.all_deciders import DECIDERS
-from agents.training.learn import simulated_decider
+from agents.training.learn import fit_learned, simulated_decider
 from envs.governed.governing import Governing
 from envs.sim.sim_config import SimConfig
 
@@ -35,8 +36,12 @@ assumed of them. Only simulated boards have them."""
 GOVERNED_BY = ("agents.deciders.governor", "agents.deciders.under_governors")
 
 
+BUDGET = "@"
+"""Before the control steps of a learner that takes others than its own."""
+
+
 class ComparedDeciders(Deciders):
-    """Deciders by name, or by the run folder that holds a policy."""
+    """Deciders by name, learners by `NAME@STEPS`, too, or by the run folder that holds a policy."""
 
     def entry(self, name: str) -> DeciderEntry:
         """Look one up.
@@ -46,6 +51,10 @@ class ComparedDeciders(Deciders):
         """
         if name == REFITTED:
             return DECIDERS.entry("best-static")
+        learner, at, steps = name.partition(BUDGET)
+        if at and learner in ALGORITHMS and steps.isdecimal():
+            fit = partial(fit_learned, learner, total_timesteps=int(steps))
+            return DeciderEntry("learned", fit)
         if name in GOVERNOR_BAND:
             return DeciderEntry("rule", partial(_under, GOVERNOR_BAND[name]), GOVERNED_BY)
         if not _is_run(name):

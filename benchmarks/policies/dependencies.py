@@ -16,7 +16,7 @@ from typing import Any
 
 from agents.deciders.fitted import DeciderEntry
 from agents.training.algorithms import ABLATIONS, ALGORITHMS
-from benchmarks.policies.compared import COMPARED, fingerprint
+from benchmarks.policies.compared import BUDGET, COMPARED, fingerprint
 from benchmarks.policies.plan import BenchmarkJob
 from envs.scenarios.scenario import Scenario
 from envs.sim.build import build_sim_config
@@ -68,7 +68,7 @@ def _described(world: SimConfig) -> Iterator[bytes]:
 def _modules(decider: str) -> tuple[str, ...]:
     """Modules that a decider's code begins in."""
     entry: DeciderEntry = COMPARED.entry(decider)
-    recipe = (ALGORITHMS | ABLATIONS).get(decider)
+    recipe = (ALGORITHMS | ABLATIONS).get(decider.partition(BUDGET)[0])
     if recipe is None:
         return entry.modules
     return (*LEARNING, _standing_in(recipe))
