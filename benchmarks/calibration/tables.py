@@ -34,18 +34,26 @@ class Table:
         data: folder with the measured data.
         network: one of `network_names`.
         n_points: to fit to.
+        form: of the fit; the one that the table allows if None.
     """
 
-    def __init__(self, data: Path, network: str, n_points: int) -> None:
+    def __init__(
+        self, data: Path, network: str, n_points: int, form: LatencyForm | None = None
+    ) -> None:
         table = load(data, network)
         clocks_hz = np.array(list(table.latency_s), dtype=np.float64)
         self.latency_s: Floats = np.array(list(table.latency_s.values()))
         self.rows = Rows(np.ones((len(clocks_hz), 1)), *clocks_hz.T)
-        self.form = LatencyForm(1, ("fixed", *table.axes), is_norm_free="cpu" not in table.axes)
+        usual = LatencyForm(1, ("fixed", *table.axes), is_norm_free="cpu" not in table.axes)
+        self.form = form or usual
         self.n_points = n_points
 
     def planned(self) -> Errors:
         """With the points that tell most."""
+        return self._errors(self.planned_points())
+
+    def planned_points(self) -> list[int]:
+        """Places of those points."""
         x, n = usual_latency(self.form, self.rows), len(self.rows)
         slopes = relative_slopes(
             self.form.jacobian(x, self.rows), x, self.form.predict(x, self.rows)
@@ -57,7 +65,12 @@ class Table:
             plan.add(index)
         while len(plan.chosen) < self.n_points:
             plan.add(plan.best(is_new=True))
-        return self._errors(plan.chosen)
+        return plan.chosen
+
+    def fitted(self, chosen: list[int]) -> Floats:
+        """Parameters of the form by some points."""
+        rows, weights = self.rows.take(np.array(chosen)), np.ones(len(chosen))
+        return self.form.fit(rows, self.latency_s[chosen], weights, None)
 
     def drawn(self) -> Errors:
         """Median over draws of the points by chance."""
@@ -68,9 +81,7 @@ class Table:
 
     def _errors(self, chosen: list[int]) -> Errors:
         known = np.isin(np.arange(len(self.rows)), chosen)
-        x = self.form.fit(
-            self.rows.take(known), self.latency_s[known], np.ones(self.n_points), None
-        )
+        x = self.fitted(np.flatnonzero(known).tolist())
         predicted_s = self.form.predict(x, self.rows.take(~known))
         errors = np.abs(predicted_s / self.latency_s[~known] - 1.0)
         return Errors(float(errors.mean()), float(errors.max()))

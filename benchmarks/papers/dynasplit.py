@@ -17,7 +17,7 @@ from pathlib import Path
 from agents.evaluation.rows import ALL
 from agents.training.workers import n_cores
 from benchmarks.page import machine, markdown, write_page
-from benchmarks.papers.networks import MADE, folder
+from benchmarks.papers.networks import folder
 from benchmarks.policies import plan
 from benchmarks.policies.run import MeasuredDecider, run_jobs
 from benchmarks.policies.table import Key, Samples, by_case, ratio
@@ -148,7 +148,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder (%(default)s)")
     parser.add_argument("--seeds", type=positive, default=N_SEEDS, help="of each (%(default)s)")
     parser.add_argument(
-        "--networks", nargs="+", choices=tuple(MADE), default=tuple(MADE), help="(%(default)s)"
+        "--networks",
+        nargs="+",
+        choices=tuple(REPORTED),
+        default=tuple(REPORTED),
+        help="(%(default)s)",
     )
     parser.add_argument(
         "--processes", type=positive, default=n_cores(), help="jobs at once (%(default)s)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,19 @@ from partition.prepare.build import prepare
 
 FOLDER = Path("models/papers")
 """Prepared once; half a gigabyte each."""
-WIDTHS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)
-"""Channels of VGG16's convolutions, 0 for a pooling (Simonyan and Zisserman, arXiv 1409.1556)."""
+VGG_DEPTHS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+VGG_WIDTHS = (64, 128, 256, 512, 512)
+"""Convolutions of each block, and their channels (Simonyan and Zisserman, arXiv 1409.1556)."""
 
 
-def _vgg16() -> tuple[nn.Module, Any]:
+def _vgg(name: str) -> tuple[nn.Module, Any]:
     layers: list[nn.Module] = []
     n_in = 3
-    for width in WIDTHS:
-        if width == 0:
-            layers.append(nn.MaxPool2d(2))
-            continue
-        layers += [nn.Conv2d(n_in, width, 3, padding=1), nn.ReLU()]
-        n_in = width
+    for depth, width in zip(VGG_DEPTHS[name], VGG_WIDTHS, strict=True):
+        for _ in range(depth):
+            layers += [nn.Conv2d(n_in, width, 3, padding=1), nn.ReLU()]
+            n_in = width
+        layers.append(nn.MaxPool2d(2))
     head = [nn.Flatten(), nn.Linear(512 * 7 * 7, 4096), nn.ReLU(), nn.Linear(4096, 4096), nn.ReLU()]
     return nn.Sequential(*layers, *head, nn.Linear(4096, 1000)), torch.zeros(1, 3, 224, 224)
 
@@ -38,7 +39,10 @@ def _vit() -> tuple[nn.Module, Any]:
     return hf.ViTForImageClassification(config), torch.zeros(1, 3, 224, 224)
 
 
-MADE: dict[str, Callable[[], tuple[nn.Module, Any]]] = {"vgg16": _vgg16, "vit": _vit}
+MADE: dict[str, Callable[[], tuple[nn.Module, Any]]] = {
+    **{name: partial(_vgg, name) for name in VGG_DEPTHS},
+    "vit": _vit,
+}
 
 
 def folder(name: str) -> Path:

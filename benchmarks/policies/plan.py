@@ -82,6 +82,9 @@ class Case:
         n_episodes: held out, for each seed and scenario.
         server_factors: on the speed of the servers, which nobody is told; each is judged apart.
         weights: of the cost's terms that are not as usual, by name.
+        server_gflop_per_s: of all servers; 0 where they are as the scenarios say.
+        table: measured network whose figures judge what was fitted to the device's model, see
+            `benchmarks.policies.measured`.
     """
 
     device: str
@@ -92,6 +95,8 @@ class Case:
     n_episodes: int = 6
     server_factors: tuple[float, ...] = (1.0,)
     weights: tuple[tuple[str, float], ...] = ()
+    server_gflop_per_s: float = 0.0
+    table: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,7 +106,7 @@ class BenchmarkJob:
     Attributes:
         fit_seed: of learning or searching.
         episode_seeds: of the held-out episodes, `n_episodes` each.
-        server_factors, weights: see `Case`.
+        server_factors, weights, server_gflop_per_s, table: see `Case`.
     """
 
     device: str
@@ -113,6 +118,8 @@ class BenchmarkJob:
     n_episodes: int
     server_factors: tuple[float, ...] = (1.0,)
     weights: tuple[tuple[str, float], ...] = ()
+    server_gflop_per_s: float = 0.0
+    table: str = ""
 
     @property
     def name(self) -> str:
@@ -197,6 +204,8 @@ def _jobs(case: Case) -> list[BenchmarkJob]:
             n_episodes=case.n_episodes,
             server_factors=case.server_factors,
             weights=case.weights,
+            server_gflop_per_s=case.server_gflop_per_s,
+            table=case.table,
         )
         for decider in case.deciders
         for n_fits in (case.n_seeds if COMPARED.entry(decider).kind in DRAWN else 1,)

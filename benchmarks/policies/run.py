@@ -23,6 +23,7 @@ from agents.training.workers import fresh_processes
 from agents.whole_file import written_whole
 from benchmarks.policies.compared import COMPARED, REFITTED
 from benchmarks.policies.dependencies import version
+from benchmarks.policies.measured_table import measured_grid
 from benchmarks.policies.plan import BenchmarkJob
 from envs.arrays import Floats
 from envs.scenarios.randomisation import Randomisation
@@ -103,9 +104,7 @@ def measure(job: BenchmarkJob, recorded: Sequence[Scenario] = ()) -> MeasuredDec
     A learned one is fitted once, to all scenarios together; any other one to each scenario by
     itself, which favours it.
     """
-    world = build_sim_config(
-        job.device, job.model, job.scenarios, weights=dict(job.weights) or None
-    )
+    world = job_world(job)
     kind = COMPARED.entry(job.decider).kind
     seeds = np.concatenate([held_out_seeds(seed, job.n_episodes) for seed in job.episode_seeds])
     fits: dict[str, FittedDecider] = {}
@@ -139,10 +138,24 @@ def measure(job: BenchmarkJob, recorded: Sequence[Scenario] = ()) -> MeasuredDec
     )
 
 
+def job_world(job: BenchmarkJob) -> SimConfig:
+    """The world that everybody is fitted to."""
+    world = build_sim_config(
+        job.device, job.model, job.scenarios, weights=dict(job.weights) or None
+    )
+    if not job.server_gflop_per_s:
+        return world
+    flops_per_s = 1e9 * job.server_gflop_per_s
+    faster = tuple(replace(s, server_flops_per_s=flops_per_s) for s in world.scenarios)
+    return replace(world, scenarios=faster)
+
+
 def _judged_in(
     job: BenchmarkJob, world: SimConfig, recorded: Sequence[Scenario]
 ) -> Iterator[tuple[str, SimConfig]]:
     """Every scenario with every speed of its server, then its recorded links, by name."""
+    if job.table:
+        world = replace(world, measured=measured_grid(world, job.table))
     for scenario in world.scenarios:
         for factor in job.server_factors:
             name = scenario.name if factor == 1.0 else f"{factor:g}@{scenario.name}"

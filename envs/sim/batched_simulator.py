@@ -295,6 +295,8 @@ class BatchedSimulator:
         now = replace(now, rtt_s=now.rtt_s * sent)
         if (link := now.believed_link) is not None:
             now = replace(now, believed_link=replace(link, rtt_s=link.rtt_s * sent))
+        if world.measured is not None:
+            now = replace(now, build=world.measured.around(world.device, clocks, now.build))
         closed_s = blocked_s if blocked_s.any() else None
         if world.blocking:
             paused_s = np.minimum(now.decision_s, LONGEST_PAUSE * world.step_s)

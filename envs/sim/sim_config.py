@@ -11,6 +11,7 @@ from envs.scenarios.randomisation import Randomisation
 from envs.scenarios.scenario import Scenario
 from envs.sim.clocks import clock_axes
 from envs.sim.effects import Effects
+from envs.sim.measured import MeasuredGrid
 from envs.sim.split_costs import SplitCosts
 from hw.base import Hold
 from hw.device.model import DeviceModel
@@ -49,6 +50,8 @@ class SimConfig:
             trusted, where that was measured.
         governed: what governors that move the clocks below their caps come to; None where clocks
             are pinned.
+        measured: the boards at each operating point, where their model is only near them; nobody
+            who decides knows it.
         blocking: boards serve nothing while a decision is made, rather than going on as before.
         n_steps: control steps in an episode.
         step_s: duration of a control step.
@@ -66,6 +69,7 @@ class SimConfig:
     weights: dict[str, float] = field(default_factory=dict)
     appeal_share: float | None = None
     governed: GovernedTable | None = None
+    measured: MeasuredGrid | None = None
     blocking: bool = False
     n_steps: int = 240
     step_s: float = 0.25
@@ -100,6 +104,7 @@ class SimConfig:
             device=device,
             costs=believed.costs,
             nominal=None,
+            measured=None,
             randomisation=Randomisation(),
         )
 
