@@ -39,8 +39,28 @@ def _vit() -> tuple[nn.Module, Any]:
     return hf.ViTForImageClassification(config), torch.zeros(1, 3, 224, 224)
 
 
+def _picture(network: Callable[[], nn.Module]) -> tuple[nn.Module, Any]:
+    return network(), torch.zeros(1, 3, 224, 224)
+
+
+def _efficientnet_b0() -> nn.Module:
+    config = hf.EfficientNetConfig(
+        width_coefficient=1.0, depth_coefficient=1.0, image_size=224, hidden_dim=1280
+    )
+    return hf.EfficientNetForImageClassification(config)
+
+
+OTHERS: dict[str, Callable[[], nn.Module]] = {
+    "efficientnet-b0": _efficientnet_b0,
+    "mobilenet-v2": lambda: hf.MobileNetV2ForImageClassification(hf.MobileNetV2Config()),
+    "resnet-50": lambda: hf.ResNetForImageClassification(hf.ResNetConfig()),
+    "convnext-tiny": lambda: hf.ConvNextForImageClassification(hf.ConvNextConfig()),
+    "swin-tiny": lambda: hf.SwinForImageClassification(hf.SwinConfig()),
+}
+"""Networks whose usual settings are those of their papers."""
 MADE: dict[str, Callable[[], tuple[nn.Module, Any]]] = {
     **{name: partial(_vgg, name) for name in VGG_DEPTHS},
+    **{name: partial(_picture, network) for name, network in OTHERS.items()},
     "vit": _vit,
 }
 
