@@ -26,6 +26,10 @@ SLACK_S = 0.0005
 CONFIDENT = 1.6
 """An answer is awaited for so many times what it is expected to take, if that is within the
 deadline."""
+SOON = 1.1
+"""An answer is about to come in time if so many times what it is expected to take is left. At 1,
+where it is expected at the deadline, half of the answers are late and are computed once more here.
+Over the thirteen scenarios 1.1 saves `max-cloud` 1.7 % of its cost, `model-search` 0.1 %."""
 HOPELESS = 1.5
 """An answer that is expected to take so many times what there is to wait is not asked for. Above 1
 because estimates of a link are wrong by a quarter now and then, and only sending corrects them."""
@@ -42,7 +46,9 @@ def patience_s(left_s: Seconds, finish_s: Seconds, expected_s: Seconds) -> npt.N
     kept_s = SLACK * finish_s + SLACK_S
     usual_s = np.where(kept_s < left_s, left_s - kept_s, np.maximum(left_s, finish_s))
     # An answer that is about to come in time is worth more than the certainty of one from here.
-    soon_s = np.where(expected_s < left_s, np.minimum(left_s, CONFIDENT * expected_s), usual_s)
+    soon_s = np.where(
+        SOON * expected_s < left_s, np.minimum(left_s, CONFIDENT * expected_s), usual_s
+    )
     return np.asarray(np.maximum(usual_s, soon_s))
 
 
