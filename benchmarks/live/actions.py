@@ -12,9 +12,9 @@ import numpy as np
 from agents.deciders.static import Static
 from benchmarks.live.figures import (
     Figures,
+    SeenServer,
     live_figures,
     predicted,
-    server_gflop_per_s,
     world_of,
 )
 from benchmarks.live.plan import Cell
@@ -129,13 +129,13 @@ def _row(
     )
     world = world_of(device, session.folder, cell.course, machine.gflop_per_s)
     found, tries, off = behind_control(run, world)
-    speed = server_gflop_per_s(found, session.folder, machine.gflop_per_s)
-    prediction = simulated(cell, session.folder, device, seconds, speed, machine)
+    server = SeenServer.of(found, session.folder, machine.gflop_per_s)
+    prediction = simulated(cell, session.folder, device, seconds, server, machine)
     live = live_figures(found)
     return (
         asdict(cell)
         | {"repeat": repeat, "requests": round(live.requests), "tries": tries}
-        | {"control_off": off, "gflop_per_s": speed}
+        | {"control_off": off, "gflop_per_s": server.gflop_per_s}
         | {"request_s": machine.request_s, "byte_s": machine.byte_s}
         | prefixed("live", live)
         | prefixed("sim", prediction)
@@ -172,14 +172,14 @@ def simulated(
     folder: ModelFolder,
     device: str,
     seconds: float,
-    gflop_per_s: float,
+    server: SeenServer,
     machine: ThisMachine,
 ) -> Figures:
     """The simulator's prediction of a cell."""
-    world = machine.around(world_of(device, folder, cell.course, gflop_per_s), gflop_per_s)
+    world = machine.met(device, folder, cell.course, server)
     sizes = [len(axis.values) for axis in world.layout.axes]
     action = tuple(i % size for i, size in zip(cell.indices, sizes, strict=True))
-    return predicted(world, cell.course, Static(action), seconds).figures
+    return predicted(world, cell.course, Static(action), seconds, server).figures
 
 
 def prefixed(side: str, figures: Figures) -> dict[str, float]:

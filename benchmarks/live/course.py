@@ -26,6 +26,9 @@ SHORTEST_SEARCHED_S = 10
 RECORDED_S = 40
 """Stretch of the recording that a repeat takes; the next repeat takes the next one."""
 ETA = 0.5
+HELD_UP_S = 10.0
+"""Correlation time of that. Replies are slow one by one; simulated values are drawn each second and
+are linear between, and only if neighbours are alike they are as often slow as replies."""
 _SCENARIO = """schema_version = 2
 description = "A link that is known beforehand, for live runs."
 eta = {eta}
@@ -37,6 +40,7 @@ radio_w_per_mbps = 0.01
 [server]
 gflop_per_s = {gflop_per_s}
 load = 0.0
+hidden_load = {{ quantiles = {held_up}, correlation_time_s = {held_up_s} }}
 [arrivals]
 {arrivals}
 [ambient]
@@ -86,12 +90,20 @@ class Course:
         first = second % len(self.rates_mbps)
         return replace(self, rates_mbps=self.rates_mbps[first:] + self.rates_mbps[:first])
 
-    def scenario(self, folder: Path, gflop_per_s: float, *, changing: bool = False) -> Path:
+    def scenario(
+        self,
+        folder: Path,
+        gflop_per_s: float,
+        *,
+        held_up: tuple[float, ...] = (0.0,),
+        changing: bool = False,
+    ) -> Path:
         """Its conditions as a file, for the simulator and for a live board.
 
         Args:
             folder: for the file, and for one of the link's rates.
             gflop_per_s: of the server.
+            held_up: share of it that others seem to have, ascending quantiles.
             changing: whether the link changes in the file as it does here, from any moment on, for
                 a search; else it stays what it is at first, for who sets its rate by himself.
         """
@@ -108,6 +120,7 @@ class Course:
         if self.arrivals != BACK_TO_BACK:
             arrivals += f"\nrate_hz = {self.arrival_hz}"
         values = {"rtt_ms": self.rtt_ms, "arrivals": arrivals}
+        values |= {"held_up": list(held_up), "held_up_s": HELD_UP_S}
         values |= {"target_ms": self.target_ms, "gflop_per_s": gflop_per_s, "eta": ETA}
         path.write_text(_SCENARIO.format(link=link, **values), encoding="utf-8")
         return path

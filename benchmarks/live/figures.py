@@ -31,6 +31,7 @@ _ALIKE = (np.arange(1000) + 0.5) / 1000
 SHARES_OF_STEP = (np.arange(100) + 0.5) / 100
 """Quantiles at which the latencies of a simulated step stand for all its requests."""
 USUAL_GFLOP_PER_S = 150.0
+N_QUANTILES, MOST_HELD_UP = 41, 0.98
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +74,20 @@ class KnownLink(BatchedSimulator):
         world: that they are in.
         n: number of boards.
         rates_bps: of the uplink in each control step, the last one for whatever comes later.
+        usual_flops_per_s: that servers are taken to have which have not answered for long.
     """
 
-    def __init__(self, world: SimConfig, n: int, rates_bps: Floats) -> None:
+    def __init__(
+        self, world: SimConfig, n: int, rates_bps: Floats, usual_flops_per_s: float
+    ) -> None:
         super().__init__(world, n)
-        self._rates_bps = rates_bps
+        self._rates_bps, self._usual = rates_bps, np.full(n, usual_flops_per_s)
 
     def _now(self, row: int) -> OperatingConditions:
         step = min(max(row - 1, 0), len(self._rates_bps) - 1)
         rate_bps = np.full(self.n, self._rates_bps[step])
-        return replace(super()._now(row), link_bps=rate_bps)
+        now = super()._now(row)
+        return replace(now, link_bps=rate_bps, usual_server_flops_per_s=self._usual)
 
 
 def live_figures(found: dict[str, Any]) -> Figures:
@@ -108,33 +113,63 @@ def latencies(found: dict[str, Any]) -> Floats:
     return np.array([r["latency_s"] for r in found["requests"] if r["step"] >= WARM_UP_STEPS])
 
 
-def server_gflop_per_s(
-    found: dict[str, Any], folder: ModelFolder, usual: float = USUAL_GFLOP_PER_S
-) -> float:
-    """Speed of the server by the computing times of a live run; the usual one without any."""
-    flops = [option.cloud_flops for option in folder.routes]
-    seen = [
-        (flops[found["steps"][request["step"]]["route"]], request["compute_s"])
-        for request in found["requests"]
-        if request["compute_s"] is not None
-    ]
-    # The time of a short tail is rather that of copying and waking up.
-    telling = [each for each in seen if each[0] >= TELLING_SHARE * flops[0]] or seen
-    # All of it over all of the time: compared are means, and slow replies are in them.
-    work, time_s = (sum(values) for values in zip(*telling, strict=True)) if telling else (0, 0.0)
-    return work / time_s / 1e9 if work and time_s else usual
+@dataclass(frozen=True, slots=True)
+class SeenServer:
+    """A server by the computing times of its replies.
+
+    Attributes:
+        gflop_per_s: all work over all time: compared are means, and slow replies are in them.
+        fastest_gflop_per_s: of its quickest reply.
+        held_up: ascending shares that others seem to have of it, at equally spaced probabilities.
+    """
+
+    gflop_per_s: float
+    fastest_gflop_per_s: float
+    held_up: tuple[float, ...] = (0.0,)
+
+    @classmethod
+    def of(
+        cls, found: dict[str, Any], folder: ModelFolder, usual: float = USUAL_GFLOP_PER_S
+    ) -> SeenServer:
+        """As a live run met it; the usual one if it met none."""
+        flops = [option.cloud_flops for option in folder.routes]
+        seen = [
+            (flops[found["steps"][request["step"]]["route"]], request["compute_s"])
+            for request in found["requests"]
+            if request["compute_s"]
+        ]
+        # The time of a short tail is rather that of copying and waking up.
+        telling = [each for each in seen if each[0] >= TELLING_SHARE * flops[0]] or seen
+        work, times_s = np.array(telling).T if telling else (np.zeros(1), np.zeros(1))
+        if not work.sum():
+            return cls(usual, usual)
+        slowness = np.quantile(times_s / work, np.linspace(0.0, 1.0, N_QUANTILES))
+        held_up = np.minimum(1.0 - slowness[0] / slowness, MOST_HELD_UP)
+        return cls(
+            float(work.sum() / times_s.sum() / 1e9),
+            float(1e-9 / slowness[0]),
+            tuple(float(share) for share in held_up),
+        )
 
 
 def world_of(
-    device: str, folder: ModelFolder, course: Course, gflop_per_s: float, *, changing: bool = False
+    device: str,
+    folder: ModelFolder,
+    course: Course,
+    gflop_per_s: float,
+    *,
+    held_up: tuple[float, ...] = (0.0,),
+    changing: bool = False,
 ) -> SimConfig:
     """The world in which a course is simulated, as `Course.scenario` writes it."""
     with tempfile.TemporaryDirectory() as directory:
-        scenario = course.scenario(Path(directory), gflop_per_s, changing=changing)
+        scenario = course.scenario(Path(directory), gflop_per_s, held_up=held_up, changing=changing)
         return build_sim_config(device, folder, [str(scenario)])
 
 
-def predicted(world: SimConfig, course: Course, decider: Decider, seconds: float) -> Prediction:
+def predicted(
+    world: SimConfig, course: Course, decider: Decider, seconds: float, server: SeenServer
+) -> Prediction:
     """The same requests over the same link in the simulator.
 
     Args:
@@ -142,11 +177,13 @@ def predicted(world: SimConfig, course: Course, decider: Decider, seconds: float
         course: link and requests.
         decider: for boards of that world.
         seconds: of the run.
+        server: of the run.
     """
     n_steps = max(round(seconds / STEP_S), WARM_UP_STEPS + 1)
     world = replace(world, n_steps=n_steps)
     rates_bps = PAYLOAD * course.rates_bps(STEP_S * np.arange(n_steps))
-    boards, objective = KnownLink(world, N_BOARDS, rates_bps), world.objective()
+    boards = KnownLink(world, N_BOARDS, rates_bps, 1e9 * server.gflop_per_s)
+    objective = world.objective()
     encoder = ObservationEncoder(observation_fields(world.layout))
     readings = boards.reset(np.arange(N_BOARDS, dtype=np.uint64))
     decider.begin(boards, N_BOARDS)

@@ -52,9 +52,9 @@ def actions_page(rows: Sequence[Row]) -> str:
     python -m benchmarks.live actions
 
 Medians over the runs of a cell: the real pipeline, a real server, and a link of exact rate and
-delay, on each board; and the simulator for the same requests and link, with the server's
-measured speed and the measured time of pictures, codec and messages, which a modelled board leaves
-as it is. Bars: latency within 10 %, share in time within 2 points or the interval of the
+delay, on each board; and the simulator for the same requests and link, with the measured speeds of
+the server's replies and the measured time of pictures, codec and messages, which a modelled board
+leaves as it is. Bars: latency within 10 %, share in time within 2 points or the interval of the
 runs, energy and cost within 5 %. {sum(not each for each in missed.values())} of {len(cells)} cells
 meet all of them.
 
@@ -95,7 +95,7 @@ def policies_page(rows: Sequence[Row], readings: Sequence[Row]) -> str:
 
 Medians over the runs of a cell, p95 of all requests of its runs together: the real pipeline, a
 real server, a link whose rate is exact at every moment, on a modelled TX2; and the simulator for
-the same requests and link, with the server's measured speed and the measured time of pictures,
+the same requests and link, with the measured speeds of the server and time of pictures,
 codec and messages, which a modelled board leaves as it is. `advised`, `ppo` and `dvfo` were
 trained in all scenarios, the others fitted to the link. The recorded link is
 `{RECORDING.name}`, to which nothing was fitted. Bars: share in time within 2 points, p95 within

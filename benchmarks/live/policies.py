@@ -16,11 +16,11 @@ from benchmarks.live.course import RECORDED_S, Course
 from benchmarks.live.deciders import LEARNED, fitted, learned
 from benchmarks.live.figures import (
     Prediction,
+    SeenServer,
     latencies,
     live_figures,
     live_readings,
     predicted,
-    server_gflop_per_s,
     weighted_quantiles,
     world_of,
 )
@@ -153,11 +153,15 @@ def _row(
         world_of(BOARDS[BOARD], folder, course, machine.gflop_per_s),
     )
     live = live_figures(found)
-    speed = server_gflop_per_s(found, folder, machine.gflop_per_s)
-    prediction = simulate(run, course, folder, seconds, speed, machine)
+    server = SeenServer.of(found, folder, machine.gflop_per_s)
+    prediction = simulate(run, course, folder, seconds, server, machine)
     sides = {"live": live, "sim": prediction.figures}
     row: dict[str, Any] = {"requests": round(live.requests), "tries": tries, "control_off": off}
-    row |= {"gflop_per_s": speed, "request_s": machine.request_s, "byte_s": machine.byte_s}
+    row |= {
+        "gflop_per_s": server.gflop_per_s,
+        "request_s": machine.request_s,
+        "byte_s": machine.byte_s,
+    }
     row |= {"live_quantiles_ms": _kept(latencies(found))}
     row |= {"sim_quantiles_ms": _kept(prediction.latencies_s)}
     row |= {f"{side}_{name}": getattr(sides[side], name) for name in COMPARED for side in SIDES}
@@ -169,13 +173,13 @@ def simulate(
     course: Course,
     folder: ModelFolder,
     seconds: float,
-    gflop_per_s: float,
+    server: SeenServer,
     machine: ThisMachine,
 ) -> Prediction:
     """The simulator's prediction of a run folder's policy."""
-    world = machine.around(world_of(BOARDS[BOARD], folder, course, gflop_per_s), gflop_per_s)
+    world = machine.met(BOARDS[BOARD], folder, course, server)
     policy = RunFolder.load(run).policy
-    return predicted(world, course, simulated_decider(policy, world), seconds)
+    return predicted(world, course, simulated_decider(policy, world), seconds, server)
 
 
 def _kept(latencies_s: Floats) -> str:

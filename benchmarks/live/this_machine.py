@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.live.course import Course
-from benchmarks.live.figures import USUAL_GFLOP_PER_S, WARM_UP_STEPS, server_gflop_per_s
+from benchmarks.live.figures import USUAL_GFLOP_PER_S, WARM_UP_STEPS, SeenServer, world_of
 from benchmarks.live.plan import CONTROL, Cell
 from benchmarks.live.session import live_session
 from envs.sim.sim_config import SimConfig
@@ -33,19 +33,19 @@ class ThisMachine:
     request_s: float = 0.0
     byte_s: float = 0.0
 
-    def around(self, world: SimConfig, gflop_per_s: float) -> SimConfig:
-        """The world with that time, which its boards do not expect.
+    def met(
+        self, device: str, folder: ModelFolder, course: Course, server: SeenServer
+    ) -> SimConfig:
+        """The world of a live run, with that time, which its boards do not expect.
 
         What a message takes counts where it is sent, so that it is said in operations of the
         server.
-
-        Args:
-            world: without it.
-            gflop_per_s: that the server has in that world.
         """
+        fastest = server.fastest_gflop_per_s
+        world = world_of(device, folder, course, fastest, held_up=server.held_up)
         costs = world.costs
         head = replace(costs.head, fixed_s=costs.head.fixed_s + self.request_s)
-        more_flops = self.byte_s * costs.wire_bytes * gflop_per_s * 1e9
+        more_flops = self.byte_s * costs.wire_bytes * server.gflop_per_s * 1e9
         slower = replace(costs, head=head, tail_flops=costs.tail_flops + more_flops)
         return replace(world, costs=slower, nominal=world.believed)
 
@@ -71,7 +71,7 @@ def measured(folder: ModelFolder, board: str, device: str) -> ThisMachine:
             )
     stays_s, sends_s = (_host_s(each) for each in found.values())
     return ThisMachine(
-        server_gflop_per_s(found["max clocks, input"], folder),
+        SeenServer.of(found["max clocks, input"], folder).gflop_per_s,
         request_s=stays_s,
         byte_s=max(sends_s - stays_s, 0.0) / folder.routes[0].wire_bytes,
     )

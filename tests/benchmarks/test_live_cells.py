@@ -6,6 +6,7 @@ import os
 import socket
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from agents.deciders.static import Static
@@ -13,7 +14,7 @@ from benchmarks.live import __main__ as live
 from benchmarks.live import link
 from benchmarks.live.actions import COLUMNS, KEY, measure, simulated
 from benchmarks.live.course import Course
-from benchmarks.live.figures import live_figures, predicted, server_gflop_per_s, world_of
+from benchmarks.live.figures import SeenServer, live_figures, predicted
 from benchmarks.live.page import actions_page, estimates_page
 from benchmarks.live.plan import ACTIONS, BOARDS, CONTROL, Cell, cells
 from benchmarks.live.relay import Direction
@@ -169,26 +170,55 @@ def test_without_tun_devices_the_module_is_named(monkeypatch, capsys):
 
 
 def test_the_prediction_of_the_board_alone_is_its_model(lite0):
-    found = simulated(Cell(CONTROL, 10.0, 3.5), lite0, "tx2", 20.0, 70.0, ThisMachine(70.0))
+    found = simulated(Cell(CONTROL, 10.0, 3.5), lite0, "tx2", 20.0, SERVER, ThisMachine(70.0))
     assert found.fell_back == 0.0
     assert 0.04 < found.latency_s < 0.07
     assert found.latency_s < found.p95_s < 1.1 * found.latency_s
     assert found.in_time > 0.97
 
 
+def test_a_server_is_as_slow_as_its_replies_were(lite0):
+    flops = lite0.routes[0].cloud_flops
+    times_s = np.array([0.02, 0.02, 0.02, 0.025, 0.03])
+    requests = [{"step": 0, "compute_s": t} for t in (*times_s, None)]
+    server = SeenServer.of({"steps": [{"route": 0}], "requests": requests}, lite0)
+    assert server.gflop_per_s == pytest.approx(1e-9 * flops / times_s.mean())
+    assert server.fastest_gflop_per_s == pytest.approx(1e-9 * flops / 0.02)
+    slowest = 1.0 - np.array(server.held_up)
+    assert 0.02 / slowest.min() == pytest.approx(0.03)
+    assert list(server.held_up) == sorted(server.held_up)
+    silent = SeenServer.of({"steps": [{"route": 0}], "requests": requests[-1:]}, lite0, 99.0)
+    assert (silent.gflop_per_s, silent.held_up) == (99.0, (0.0,))
+
+
+def test_replies_that_scatter_widen_the_prediction(lite0):
+    cell = Cell("max clocks, input", 50.0, 3.5)
+    shares = np.linspace(0.0, 0.5, 41)
+    fastest = 40.0 * float(np.mean(1.0 / (1.0 - shares)))
+    servers = SeenServer(40.0, 40.0), SeenServer(40.0, fastest, tuple(shares.tolist()))
+    even, uneven = (
+        simulated(cell, lite0, "tx2", 20.0, server, ThisMachine(40.0)) for server in servers
+    )
+    assert uneven.latency_s == pytest.approx(even.latency_s, rel=0.05)
+    assert uneven.p95_s / uneven.latency_s > 1.05 * even.p95_s / even.latency_s
+
+
 @pytest.mark.parametrize("rate_mbps", [10.0, 50.0])
 def test_what_this_machine_adds_is_simulated_where_it_arises(lite0, rate_mbps):
     cell = Cell("max clocks, input", rate_mbps, 3.5)
     quick, slow = ThisMachine(70.0), ThisMachine(70.0, request_s=0.001, byte_s=20e-9)
-    world = world_of("tx2", lite0, cell.course, 70.0)
-    assert slow.around(world, 70.0).objective() == world.objective()
-    alone, found = (simulated(cell, lite0, "tx2", 10.0, 70.0, machine) for machine in (quick, slow))
+    met = [machine.met("tx2", lite0, cell.course, SERVER) for machine in (quick, slow)]
+    assert met[0].objective() == met[1].objective()
+    alone, found = (
+        simulated(cell, lite0, "tx2", 10.0, SERVER, machine) for machine in (quick, slow)
+    )
     is_sent = rate_mbps == 50.0
     assert (alone.fell_back < 0.1) == is_sent
     more_s = 0.001 + is_sent * 20e-9 * lite0.routes[0].wire_bytes
     assert found.latency_s - alone.latency_s == pytest.approx(more_s, rel=0.2)
 
 
+SERVER = SeenServer(70.0, 70.0)
 TRIES = 2
 """Whatever else runs here disturbs one run or another; a fault is there in each."""
 
@@ -212,11 +242,11 @@ def test_requests_back_to_back_are_as_simulated(lite0, action):
         with live_session(lite0, course) as session:
             board = {"board": "sim", "device": "tx2", "gflop_per_s": 150.0}
             found = session.run(course, 6.0, 0, action=indices, **board)
-        live, speed = live_figures(found), server_gflop_per_s(found, lite0)
-        world = world_of("tx2", lite0, course, speed)
+        live, server = live_figures(found), SeenServer.of(found, lite0)
+        world = ThisMachine(server.gflop_per_s).met("tx2", lite0, course, server)
         sizes = [len(axis.values) for axis in world.layout.axes]
         decider = Static(tuple(i % size for i, size in zip(indices, sizes, strict=True)))
-        told = predicted(world, course, decider, 6.0).figures
+        told = predicted(world, course, decider, 6.0, server).figures
         off = {
             name: getattr(live, name) / getattr(told, name) - 1.0
             for name in ("latency_s", "energy_j", "requests", "cost")

@@ -15,7 +15,7 @@ from benchmarks.live import deciders
 from benchmarks.live.actions import KEY
 from benchmarks.live.comparison import compared, swapped
 from benchmarks.live.course import PAYLOAD, Course, courses, recorded_mbps
-from benchmarks.live.figures import KnownLink, predicted, world_of
+from benchmarks.live.figures import KnownLink, SeenServer, predicted, world_of
 from benchmarks.live.page import policies_page
 from benchmarks.live.pictures import actions_figure, policies_figure, readings_figure
 from benchmarks.live.policies import COLUMNS as POLICY_COLUMNS
@@ -65,7 +65,7 @@ class TestCourse:
 class TestKnownLink:
     def test_boards_meet_the_rates_of_the_course_at_its_moments(self, tiny):
         world = world_of("tx2", tiny, TURNS, 150.0)
-        boards = KnownLink(world, 2, np.array([50e6, 1e5]))
+        boards = KnownLink(world, 2, np.array([50e6, 1e5]), 1e11)
         boards.reset(np.arange(2, dtype=np.uint64))
         sizes = [len(axis.values) for axis in world.layout.axes]
         away = np.tile([*(size - 1 for size in sizes[:-1]), 0], (2, 1))
@@ -78,7 +78,7 @@ class TestKnownLink:
         def of(course):
             world = world_of("tx2", lite0, course, 60.0)
             top = [len(axis.values) - 1 for axis in world.layout.axes[:-1]]
-            return predicted(world, course, Static((*top, 0)), 6.0)
+            return predicted(world, course, Static((*top, 0)), 6.0, SeenServer(60.0, 60.0))
 
         steady, turns = of(Course("steady", (50.0,), 3.5)), of(TURNS)
         assert steady.figures.fell_back < 0.05
@@ -165,7 +165,7 @@ class TestDeciders:
         assert policy.algorithm == "max-cloud"
         monkeypatch.setattr(deciders.DECIDERS, "fit", None)
         assert deciders.fitted("max-cloud", "tx2", tiny, TURNS, 70.0, tmp_path) == run
-        found = simulate(run, TURNS, tiny, 3.0, 70.0, ThisMachine(70.0))
+        found = simulate(run, TURNS, tiny, 3.0, SeenServer(70.0, 70.0), ThisMachine(70.0))
         assert found.figures.requests > 10
         assert len(found.latencies_s) == 1000
 
