@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from pathlib import Path
+from typing import IO
 
 from PIL import Image, ImageOps
 
@@ -12,7 +14,8 @@ from common.regular_file import open_regular
 from partition.errors import ImageError
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
-_FORMATS = ("BMP", "JPEG", "PNG", "WEBP")
+JPEG = "JPEG"
+_FORMATS = ("BMP", JPEG, "PNG", "WEBP")
 """Pillow reads some forty, and each is a reader of untrusted bytes."""
 MAX_PIXELS = 50_000_000
 """Most cameras take less (phones 12 or 48 million). Pillow takes 4 bytes per pixel, and two images
@@ -29,19 +32,13 @@ def read_rgb(path: Path) -> Image.Image:
         ImageError: it cannot be decoded, is in another format, or is too large.
     """
     try:
-        with open_regular(path) as file, warnings.catch_warnings():
+        with open_regular(path) as file:
             if (size := os.fstat(file.fileno()).st_size) > MAX_BYTES:
                 raise ImageError(
                     f"image {path} has {size} bytes, more than the {MAX_BYTES} that are read: make "
                     "it smaller or remove it"
                 )
-            # Pillow warns from 89 million pixels on, and refuses twice as many.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(file, formats=_FORMATS) as image:
-                _check_pixels(path, image)
-                image.load()
-                ImageOps.exif_transpose(image, in_place=True)
-                return image.copy() if image.mode == "RGB" else image.convert("RGB")
+            return _decoded(file, f"image {path}", _FORMATS)
     except _BROKEN as error:
         reason = " ".join(str(error).split())
         raise ImageError(
@@ -49,9 +46,29 @@ def read_rgb(path: Path) -> Image.Image:
         ) from error
 
 
-def _check_pixels(path: Path, image: Image.Image) -> None:
-    if image.width * image.height > MAX_PIXELS:
-        raise ImageError(
-            f"image {path} has {image.width} x {image.height} pixels, more than the "
-            f"{MAX_PIXELS} that are decoded: make it smaller or remove it"
-        )
+def rgb_of_jpeg(file: bytes) -> Image.Image:
+    """The same of the bytes of a JPEG file, which nobody vouches for.
+
+    Raises:
+        ImageError: they are none, or of too large a picture.
+    """
+    try:
+        return _decoded(io.BytesIO(file), "the picture", (JPEG,))
+    except _BROKEN as error:
+        reason = " ".join(str(error).split())
+        raise ImageError(f"the picture is no JPEG file that can be decoded ({reason})") from error
+
+
+def _decoded(file: IO[bytes], name: str, formats: tuple[str, ...]) -> Image.Image:
+    with warnings.catch_warnings():
+        # Pillow warns from 89 million pixels on, and refuses twice as many.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(file, formats=formats) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageError(
+                    f"{name} has {image.width} x {image.height} pixels, more than the "
+                    f"{MAX_PIXELS} that are decoded: make it smaller or remove it"
+                )
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            return image.copy() if image.mode == "RGB" else image.convert("RGB")

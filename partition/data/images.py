@@ -34,6 +34,7 @@ SHIPPED = (
 """Photographs that scikit-image installs."""
 _MIN_CROP_SHARE = 0.5
 _JPEG_QUALITY = 85
+_JPEG_SUFFIXES = (".jpeg", ".jpg")
 _MAX_INPUT_BYTES = 10**9
 _MAX_DECODED_BYTES = 10**9
 _MAX_CROP_BYTES = 2 * 10**8
@@ -56,6 +57,8 @@ class Picture:
     image: Image.Image
     """RGB, in its own size."""
     form: PictureFormat
+    file: bytes = b""
+    """As which it came, if that is a JPEG file."""
 
     def __call__(self) -> tuple[npt.NDArray[Any], ...]:
         """The network's input: its central crop, resized and scaled."""
@@ -76,13 +79,14 @@ def load_pictures(source: Path | None, form: PictureFormat) -> list[Picture]:
     pictures: list[Picture] = []
     n_bytes = 0
     for path, image in _images(source):
-        n_bytes += 3 * image.width * image.height
+        file = path.read_bytes() if path.suffix.lower() in _JPEG_SUFFIXES else b""
+        n_bytes += 3 * image.width * image.height + len(file)
         if n_bytes > _MAX_DECODED_BYTES:
             raise ImageError(
                 f"the photographs up to {path} take more than {_MAX_DECODED_BYTES / 1e9:g} GB "
                 "decoded: give fewer or smaller ones"
             )
-        pictures.append(Picture(image, form))
+        pictures.append(Picture(image, form, file))
     return pictures
 
 

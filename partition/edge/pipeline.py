@@ -122,6 +122,8 @@ class _Head:
     """Of the light branch; None where everything is sent."""
     edge_weight: float = 0.0
     """Its weight in the fused answer, lambda."""
+    file: wire.Raw | None = None
+    """Sent in the tensors' place, which are prepared if no answer comes."""
 
     @property
     def sent_channels(self) -> Uint16Array | None:
@@ -214,7 +216,9 @@ class SplitPipeline:
 
         Args:
             x: of an image network (1, 3, H, W), preprocessed; or several inputs; or what makes
-                those, which is then part of the request's work.
+                those, which is then part of the request's work. Of a classifier of pictures it may
+                have `file`, the JPEG file that it makes them of: where the whole input is sent
+                and the file is smaller, the file is, and the server prepares it.
             route: where to cut, and what to send.
             deadline_s: time for the whole inference.
 
@@ -225,12 +229,8 @@ class SplitPipeline:
         point = self._check(route)
         host = HostWork(self._timer.host, self._clock)
         start_s = self._clock()
-        inputs = self._prepared(x, host)
-        ready_s = self._clock()
-        with self._timer.edge(route):
-            head = self._head(route, inputs)
+        head, edge_s = self._begun(x, point, route, host)
         began_s = self._clock()
-        edge_s = began_s - ready_s
         if point.is_output or (head.answer is not None and head.answer.kept.all()):
             outputs = head.tensors if head.answer is None else (head.answer.logits,)
             return InferenceResult(outputs, began_s - start_s, edge_s, host_s=host.total_s)
@@ -240,6 +240,8 @@ class SplitPipeline:
             if isinstance(error, WireError):
                 self._tell(route, error)
             lost_s = self._clock() - began_s
+            if head.file is not None:
+                head, edge_s = self._computed(x, route, host)
             outputs, finish_s = self._finish(route, head)
             latency_s = self._clock() - start_s
             if self._client is not None and isinstance(error, DeadlineExceededError):
@@ -255,6 +257,29 @@ class SplitPipeline:
         outputs = head.fused(reply.outputs)
         latency_s = self._clock() - start_s
         return InferenceResult(outputs, latency_s, edge_s, codec_s, away_s, host.total_s, reply)
+
+    def _begun(
+        self, x: Inputs, point: SplitPoint, route: Route, host: HostWork
+    ) -> tuple[_Head, float]:
+        """What is there before anything is sent, and the time that it took to compute."""
+        file: bytes = getattr(x, "file", b"")
+        takes_files = point.is_input and self._folder.preprocess is not None
+        if takes_files and self._client is not None and 0 < len(file) < self._n_bytes(route):
+            return _Head((), file=wire.Raw(np.frombuffer(file, np.uint8))), 0.0
+        return self._computed(x, route, host)
+
+    def _computed(self, x: Inputs, route: Route, host: HostWork) -> tuple[_Head, float]:
+        inputs = self._prepared(x, host)
+        ready_s = self._clock()
+        with self._timer.edge(route):
+            head = self._head(route, inputs)
+        return head, self._clock() - ready_s
+
+    def _n_bytes(self, route: Route, head: _Head | None = None) -> int:
+        """Of a message."""
+        if head is not None and head.file is not None:
+            return head.file.array.nbytes
+        return self._wire_bytes.get(route, 0)
 
     def _prepared(self, x: Inputs, host: HostWork) -> Arrays:
         """What the network takes."""
@@ -309,15 +334,12 @@ class SplitPipeline:
         start_s = self._clock()
         point = self._folder.split_points[route.split]
         # Before it is encoded, which takes most of what a request costs that is not sent.
-        n_bytes, patience_s = (
-            self._wire_bytes.get(route, 0),
-            self._patience_s(route, due_s - start_s),
-        )
-        self._client.check(point, n_bytes, patience_s)
+        n_bytes = self._n_bytes(route, head)
+        self._client.check(point, n_bytes, self._patience_s(route, n_bytes, due_s - start_s))
         with host.piece():
             encoded = self._encoded(route, head)
         sent_s, encoding_s = self._clock(), host.total_s
-        patience_s = self._patience_s(route, due_s - sent_s)
+        patience_s = self._patience_s(route, n_bytes, due_s - sent_s)
         reply = self._client.infer(point, encoded, patience_s, host.piece)
         self._numbers.check(reply.outputs)
         away_s = self._clock() - sent_s - (host.total_s - encoding_s)
@@ -329,6 +351,8 @@ class SplitPipeline:
         Raises:
             WireError: a tensor has no levels and is not small next to the others.
         """
+        if head.file is not None:
+            return (head.file,)
         codec, channels = self._codecs[route.bits], head.sent_channels
         sent: list[Encoded | wire.Raw] = []
         left_bytes = _MOST_RAW * self._folder.split_points[route.split].request_bytes(route.bits)
@@ -342,12 +366,12 @@ class SplitPipeline:
                 sent.append(wire.Raw(tensor))
         return tuple(sent)
 
-    def _patience_s(self, route: Route, left_s: float) -> float:
+    def _patience_s(self, route: Route, n_bytes: int, left_s: float) -> float:
         """Time to wait for the cloud."""
         finish_s = self._finish_times.expected_s(route, self._timer.fallback_s(route))
         expected_s = math.inf
         if self._client is not None:
-            point, n_bytes = self._folder.split_points[route.split], self._wire_bytes.get(route, 0)
+            point = self._folder.split_points[route.split]
             expected_s = self._client.expected_s(point, n_bytes)
         return float(offload_rule.patience_s(left_s, finish_s, expected_s))
 

@@ -15,7 +15,10 @@ import numpy.typing as npt
 from common.progress import FIRST_LINE_S, Progress
 from partition.attention.runtime import AttentionRuntime
 from partition.codec.codec import Codec, Encoded
-from partition.errors import CloudError, ModelRunError, WireError
+from partition.data.image_file import rgb_of_jpeg
+from partition.data.images import Picture
+from partition.data.pictures import PictureFormat
+from partition.errors import CloudError, ImageError, ModelRunError, WireError
 from partition.listener import fair_pool
 from partition.model.folder import ModelFolder
 from partition.model.graph_file import load_graph
@@ -81,6 +84,9 @@ class Tail:
         self._execution = runtime.execution
         self._dtypes = tuple(map(np.dtype, point.dtypes))
         self._codec = Codec()
+        self._form: PictureFormat | None = None
+        if point.is_input and folder.preprocess is not None:
+            self._form = PictureFormat.of_classifier(folder.preprocess)
 
     def warm(self) -> None:
         """Run it once, and at the largest batch where that is compiled or searched for anew."""
@@ -99,11 +105,13 @@ class Tail:
         return self._tail(tensors)
 
     def check(self, tensors: Tensors) -> None:
-        """Refuse tensors of another shape or type than cross here.
+        """Refuse tensors of another shape or type than cross here, but for a picture's file.
 
         Raises:
             WireError: they have.
         """
+        if self._form is not None and is_file(tensors):
+            return
         shapes = tuple(tensor.shape for tensor in tensors)
         dtypes = tuple(map(_dtype, tensors))
         if shapes != self.point.shapes or dtypes != self._dtypes:
@@ -113,7 +121,12 @@ class Tail:
             )
 
     def run(self, requests: Sequence[Tensors]) -> list[Outputs]:
-        """The network's outputs for each of some requests, in one batch."""
+        """The network's outputs for each of some requests, in one batch.
+
+        Raises:
+            WireError: a picture's file cannot be decoded.
+        """
+        requests = [self._opened(tensors) for tensors in requests]
         if len(requests) == 1:
             return [self.compute(tuple(map(self._decoded, requests[0])))]
         inputs = tuple(self._stacked(alike) for alike in zip(*requests, strict=True))
@@ -122,6 +135,18 @@ class Tail:
         if any(len(output) != n for output in outputs):
             raise CloudError(f"the tail at {self.point.name} mixes up the requests of a batch")
         return [tuple(output[i : i + 1] for output in outputs) for i in range(n)]
+
+    def _opened(self, tensors: Tensors) -> Tensors:
+        """The input that a picture's file stands for, prepared as a board would."""
+        if self._form is None or not is_file(tensors):
+            return tensors
+        (file,) = tensors
+        assert isinstance(file, wire.Raw)
+        try:
+            picture = Picture(rgb_of_jpeg(file.array.tobytes()), self._form)
+        except ImageError as error:
+            raise WireError(str(error)) from error
+        return tuple(map(wire.Raw, picture()))
 
     def _decoded(self, tensor: Encoded | wire.Raw) -> npt.NDArray[Any]:
         return self._codec.decode(tensor) if isinstance(tensor, Encoded) else tensor.array
@@ -136,6 +161,14 @@ class Tail:
             else:
                 batch[i : i + 1] = tensor.array
         return batch
+
+
+def is_file(tensors: Tensors) -> bool:
+    """Whether a request holds a picture's file: bytes in a row, as no network takes them."""
+    if len(tensors) != 1 or not isinstance(tensors[0], wire.Raw):
+        return False
+    array = tensors[0].array
+    return array.ndim == 1 and array.dtype == np.uint8
 
 
 def _dtype(tensor: Encoded | wire.Raw) -> np.dtype[Any]:
