@@ -32,15 +32,25 @@ class ModelErrorTracker:
         folder: ModelFolder,
         step_s: float,
         governed: GovernedTable | None = None,
+        picture_bytes: int = 0,
     ) -> None:
-        """Take the model of the board, if it has one, of its governors, and the network."""
+        """Take the model of the board, if it has one, of its governors, and the network.
+
+        Args:
+            board: open.
+            folder: the network.
+            step_s: duration of a control step.
+            governed: what governors below the clocks are expected to come to.
+            picture_bytes: of the files that inputs come as, see `Scenario`.
+        """
         self._device, self._governed = board.device, governed
         # A board that plays it takes its time within `InferenceResult.edge_s`.
         is_known = board.device is not None and board.device.host != HostScaling()
         self._counts_host = is_known and not board.models_host
         self.factors = ModelErrorRatios(self._device, 1, step_s)
         if self._device is not None:
-            self._rows = SplitCosts.of(self._device, folder.routes).rows()
+            costs = SplitCosts.of(self._device, folder.routes)
+            self._rows = costs.with_files(self._device, picture_bytes).rows()
 
     def take(
         self,

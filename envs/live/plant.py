@@ -133,7 +133,13 @@ class LivePlant:
         self._supervisor.apply(self._point(self._action[0]))
         self._supervisor.read()
         self._latency_s = self._power_w = self._decision_s = self._busy = 0.0
-        self._meter = ModelErrorTracker(self._board, self._folder, self.step_s, self._governed)
+        self._meter = ModelErrorTracker(
+            self._board,
+            self._folder,
+            self.step_s,
+            self._governed,
+            self._scenario.picture_bytes,
+        )
         return self.renew(seeds)
 
     def renew(self, seeds: NDArray[np.uint64]) -> Readings:

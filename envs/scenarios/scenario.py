@@ -84,6 +84,8 @@ class Scenario:
         server_flops_per_s: speed of the idle server.
         server_j_per_request: energy of the server for each request that it answers, where it counts
             as the board's does.
+        picture_bytes: of a request's picture as it comes, a JPEG file, where it is sent like that;
+            0 where pictures come as pixels, or none.
         arrivals: "periodic" like a camera, "poisson", "bursty": a Poisson process with bursts, or
             "back-to-back": each request when the one before has its answer.
         signals: the signals of `SIGNALS` in SI units.
@@ -101,6 +103,7 @@ class Scenario:
     radio_w_per_bps: float
     server_flops_per_s: float
     server_j_per_request: float
+    picture_bytes: int
     arrivals: str
     signals: dict[str, Signal | Recording] = field(repr=False)
     burst: Burst | None = None
@@ -166,6 +169,7 @@ class Scenario:
             radio_w_per_bps=file.link.radio_w_per_mbps * 1e-6,
             server_flops_per_s=file.server.gflop_per_s * 1e9,
             server_j_per_request=file.server.j_per_request,
+            picture_bytes=file.requests.picture_bytes,
             arrivals=arrivals.kind,
             signals=signals,
             burst=burst,

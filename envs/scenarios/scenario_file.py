@@ -91,6 +91,7 @@ class _Weibull(Table, frozen=True):
 class _Requests(Table, frozen=True):
     latency_target_ms: Values[Target] | None = None
     weibull: _Weibull | None = None
+    picture_bytes: Annotated[int, Meta(ge=0, le=10**9)] = 0
 
     def __post_init__(self) -> None:
         """Refuse two kinds of target, and none."""

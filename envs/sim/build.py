@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from envs.arguments import cost_weights, count, name_or_file, names_or_files, share
@@ -78,9 +79,10 @@ def build_sim_config(
             network = NetworkCosts.of(model)
         case _:
             network = NetworkCosts.open(name_or_file("model", model))
-    true = _placed(name_or_file("device", device), network)
     drawn = load_scenarios(names_or_files("scenario", scenarios))
     _check_alike(drawn)
+    placed = partial(_placed, network=network, picture_bytes=drawn[0].picture_bytes)
+    true = placed(name_or_file("device", device))
     if eta is not None:
         drawn = tuple(replace(scenario, eta=share("eta", eta)) for scenario in drawn)
     return SimConfig(
@@ -90,7 +92,7 @@ def build_sim_config(
         costs=true.costs,
         route_names=tuple(option.name for option in network.routes),
         scenarios=drawn,
-        nominal=_placed(nominal, network) if nominal else None,
+        nominal=placed(nominal) if nominal else None,
         effects=Effects.without(names_or_files("without", without) if without else ()),
         randomisation=randomisation or Randomisation(),
         weights=cost_weights(weights),
@@ -108,15 +110,20 @@ def _check_alike(scenarios: Sequence[Scenario]) -> None:
     """
     for differs, what in (
         ({s.is_back_to_back for s in scenarios}, "requests come back to back in some"),
-        ({s.server_j_per_request for s in scenarios}, "the server's energy counts otherwise"),
+        (
+            {s.server_j_per_request for s in scenarios},
+            "servers take other energy in some",
+        ),
+        ({s.picture_bytes for s in scenarios}, "pictures are other files in some"),
     ):
         if len(differs) > 1:
             raise ScenarioError(f"{what} of these scenarios: take them apart")
 
 
-def _placed(device: str, network: NetworkCosts) -> NominalSimConfig:
+def _placed(device: str, network: NetworkCosts, picture_bytes: int) -> NominalSimConfig:
     """A device while it runs a network, and what the network's routes cost there."""
     model = DeviceModel.load(device)
     whole = network.routes[-1].edge
     running = model.running(model.network.demand(whole.flops, whole.traffic_bytes, whole.kernels))
-    return NominalSimConfig(running, SplitCosts.of(model, network.routes))
+    costs = SplitCosts.of(model, network.routes).with_files(model, picture_bytes)
+    return NominalSimConfig(running, costs)

@@ -71,6 +71,28 @@ class SplitCosts:
             edge_share=column(cost.flops / head[-1].flops for cost in head),
         )
 
+    def with_files(self, device: DeviceModel, picture_bytes: int) -> SplitCosts:
+        """With inputs that come as files, and are sent as they are if that is less.
+
+        The server then prepares them, and nothing is lost on the way.
+
+        Args:
+            device: the device model.
+            picture_bytes: of a file; 0 where none comes.
+        """
+        saved_bytes = float(self.wire_bytes[0]) - picture_bytes
+        if picture_bytes == 0 or saved_bytes <= 0.0:
+            return self
+        wire_bytes, cycles, accuracy = (
+            np.array(part, dtype=np.float64)
+            for part in (self.wire_bytes, self.head.cpu_cycles, self.accuracy)
+        )
+        wire_bytes[0] = picture_bytes
+        cycles[0] -= device.host.cpu_cycles_per_byte * saved_bytes
+        accuracy[0] = self.fallback_accuracy[0]
+        head = replace(self.head, cpu_cycles=cycles)
+        return replace(self, head=head, wire_bytes=wire_bytes, accuracy=accuracy)
+
     def rows(self) -> Floats:
         """Stack all columns, shape (n_columns, n_routes), so that one gather serves them all."""
         demands = [

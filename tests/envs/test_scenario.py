@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from envs.scenarios.scenario import SIGNALS, Scenario, scenario_names
 from envs.scenarios.signals import Recording, Signal
 from envs.sim.build import build_sim_config, load_scenarios
 from envs.sim.effects import EFFECTS
+from hw.device.latency import HostScaling
 
 SEEDS = np.arange(4, dtype=np.uint64)
 WEIBULL = "{ shape = 1.0, low_ms = 50.0, scale_ms = 100.0 }"
@@ -81,6 +82,37 @@ class TestBackToBack:
 
 
 COUNTED = {"server.j_per_request": "70.0"}
+
+
+class TestPictureFiles:
+    def test_the_input_is_as_long_as_the_file(self, tiny, scenario_file):
+        plain = build_sim_config("pi4", tiny, [str(scenario_file())])
+        few = int(plain.costs.wire_bytes[0] // 4)
+        files = build_sim_config(
+            "pi4", tiny, [str(scenario_file({"requests.picture_bytes": str(few)}))]
+        )
+        assert files.costs.wire_bytes[0] == NominalModel.of(files).costs.wire_bytes[0] == few
+        np.testing.assert_array_equal(files.costs.wire_bytes[1:], plain.costs.wire_bytes[1:])
+        assert files.layout == plain.layout  # so that one policy serves both
+        more = build_sim_config(
+            "pi4", tiny, [str(scenario_file({"requests.picture_bytes": "1000000"}))]
+        )
+        np.testing.assert_array_equal(more.costs.wire_bytes, plain.costs.wire_bytes)
+
+    def test_the_board_does_less_for_it_and_nothing_is_lost(self, device, costs):
+        host = HostScaling(cpu_cycles_per_request=1e5, cpu_cycles_per_byte=10.0)
+        board = replace(device, host=host)
+        sent = float(costs.wire_bytes[0])
+        files = costs.with_files(board, round(sent / 2))
+        spared = np.asarray(costs.head.cpu_cycles)[0] - files.head.cpu_cycles[0]
+        assert spared == pytest.approx(10.0 * sent / 2)
+        assert files.accuracy[0] == costs.fallback_accuracy[0]
+        assert costs.with_files(board, 0) is costs
+
+    def test_all_scenarios_have_the_same(self, scenario_file):
+        path = scenario_file({"requests.picture_bytes": "20000"})
+        with pytest.raises(ScenarioError, match="pictures are other files"):
+            build_sim_config("tx2", scenarios=[str(path), "steady-wifi"])
 
 
 class TestServersEnergy:
