@@ -24,6 +24,10 @@ def energy_per_request_j(energy_j: Joules, requests: Joules) -> Joules:
       was expected, too: it is charged as one that missed its deadline, and would be charged twice
       if the others shared its energy.
 
+      Where requests come back to back, their number is what the step can answer.
+
+    Where a scenario counts the server's energy, that of its answers comes on top.
+
     Args:
         energy_j: over the window, J; or the mean power, W.
         requests: in the window; or per second, Hz.

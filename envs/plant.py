@@ -96,7 +96,7 @@ class Outcome:
         requests: requests answered.
         uplink_bytes: bytes sent per request.
         fell_back: share of requests that the cloud should have answered but did not in time.
-        server_j: share of the server in that energy, where a scenario counts it.
+        server_j: of it the server's, J per request, where a scenario counts that.
         held_up: share of requests in the tail of the latency distribution, which are delayed.
         delay_s: mean of their extra time, which is exponentially distributed.
     """

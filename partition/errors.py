@@ -59,5 +59,9 @@ class DeadlineExceededError(CloudError):
     """The answer was not there in time."""
 
 
+class HopelessError(DeadlineExceededError):
+    """By the estimates of link and server the answer would be much too late: nothing was sent."""
+
+
 class ServerBusyError(CloudError):
     """The server is there but has no room for another request."""

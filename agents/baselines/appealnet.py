@@ -34,13 +34,15 @@ class AppealNet:
         self._edge, self._appeal, self._share = edge_route, appeal_route, share
 
     def begin(self, n: int) -> None:
-        """Begin with nothing owed to the cloud."""
+        """Begin on the edge, with nothing owed to the cloud."""
         self._owed, self._appealed = np.zeros(n), np.zeros(n, dtype=np.bool_)
+        self._has_begun = False
 
     def routes(self, readings: Readings) -> Routes:
         """Appeal while fewer requests than the share have."""
-        self._owed += readings.arrival_hz * (self._share - self._appealed)
-        self._appealed = self._owed > 0.0
+        if self._has_begun:
+            self._owed += readings.arrival_hz * (self._share - self._appealed)
+        self._appealed, self._has_begun = self._owed > 0.0, True
         return np.where(self._appealed, self._appeal, self._edge).astype(np.int64)
 
 

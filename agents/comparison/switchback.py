@@ -284,7 +284,7 @@ def _totals(plant: LivePlant, info: dict[str, Any], duration_s: float) -> Totals
     """Of the plant's last step, with the time since the one before."""
     served = plant.served
     return Totals(
-        energy_j=info["outcome"]["power_w"] * duration_s,
+        energy_j=info["outcome"]["power_w"] * duration_s + plant.server_j,
         duration_s=duration_s,
         answered=len(served),
         waited_s=sum(one.latency_s for one in served),

@@ -58,8 +58,9 @@ def expect(
     )
     accuracy = actions.costs.accuracy
     energy_j = response.energy_j * single(readings.power_factor)[:, None]
+    server_j = np.float32(known.server_j_per_request) * response.answered_away
     if known.server_j_per_request:
-        energy_j = energy_j + np.float32(known.server_j_per_request) * response.answered_away
+        energy_j = energy_j + server_j
     power_w = response.power_w * single(readings.power_factor)[:, None]
     return Outcome(
         energy_j=energy_j,
@@ -72,6 +73,7 @@ def expect(
         requests=response.requests,
         uplink_bytes=actions.costs.wire_bytes,
         fell_back=response.fell_back,
+        server_j=server_j,
     )
 
 

@@ -91,7 +91,8 @@ class Summary:
         self._unmeasured_s += unmeasured_s
         # Of what was drawn unseen nothing is known, so that all of it may be wrong.
         uncertainty_j = power.uncertainty_w * measured_s + power_w * unmeasured_s
-        self._energy.add(power_w * elapsed_s, len(plant.served), uncertainty_j)
+        energy_j = power_w * elapsed_s + plant.server_j
+        self._energy.add(energy_j, len(plant.served), uncertainty_j)
         self._cost += sum(info["reward_terms"].values())
         self._n_steps += 1
         self._dropped += plant.dropped

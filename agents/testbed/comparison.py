@@ -67,7 +67,9 @@ def compare(
                 outcome = info["outcome"]
                 # The first step still pays for the clocks before it.
                 if step and _is_measured(env):
-                    drawn[name].add(outcome["power_w"] * env.plant.step_s, outcome["requests"])
+                    energy_j = outcome["power_w"] * env.plant.step_s
+                    energy_j += outcome["server_j"] * outcome["requests"]
+                    drawn[name].add(energy_j, outcome["requests"])
                     seen[name].append(
                         [outcome["deadline_hit_rate"], outcome["latency_s"], -float(reward)]
                     )

@@ -32,7 +32,7 @@ from hw.device.model import DeviceModel
 from partition.edge import offload_rule
 from partition.edge.client import LinkEstimate
 from partition.edge.pipeline import SplitPipeline
-from partition.errors import DeadlineExceededError
+from partition.errors import HopelessError
 from partition.model.folder import ModelFolder
 from partition.model.runtime import random_inputs
 from partition.model.split_point import SplitPoint
@@ -127,11 +127,11 @@ class VirtualCloud:
         """Refuse at once what would come much too late.
 
         Raises:
-            DeadlineExceededError: it would.
+            HopelessError: it would.
         """
         self._n_bytes = message_bytes
         if offload_rule.is_hopeless(self.expected_s(point, message_bytes), deadline_s):
-            raise DeadlineExceededError("it would take too long")
+            raise HopelessError("it would take too long")
 
     def expected_s(self, point: SplitPoint, message_bytes: int) -> float:
         """Time until the answer by the last estimate, s."""
@@ -143,7 +143,7 @@ class VirtualCloud:
         """Answer the request that was just checked.
 
         Raises:
-            DeadlineExceededError: not in time.
+            HopelessError: not in time.
         """
         bits = 8.0 * self._n_bytes
         sending_s = self._sending_s(bits)
@@ -152,7 +152,7 @@ class VirtualCloud:
         if needed_s > deadline_s:
             self._clock.sleep(max(deadline_s, 0.0))
             self._see(rate_bps(self._clock()))  # as a client does whose answer was late
-            raise DeadlineExceededError("no answer in time")
+            raise HopelessError("no answer in time")
         self._clock.sleep(needed_s)
         self._see(bits / sending_s if sending_s else self._rate_bps)
         return Reply(self._outputs, compute_s, 0.0, 0)

@@ -124,6 +124,11 @@ def make_live(
             checked.name_or_file(argument, value)
     folder = ModelFolder.open(checked.name_or_file("model", model))
     surroundings = Scenario.load(checked.one_name_or_file("scenario", scenario))
+    if listen is not None and surroundings.is_back_to_back:
+        raise EnvError(
+            f"an application asks when it likes, and in scenario {surroundings.name} requests come "
+            "back to back; take one whose requests come at a rate"
+        )
     if eta is not None:
         surroundings = replace(surroundings, eta=checked.share("eta", eta))
     execution = Execution.choose(providers)

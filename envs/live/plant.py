@@ -223,6 +223,12 @@ class LivePlant:
             closing.callback(self._board.close)
 
     @property
+    def server_j(self) -> float:
+        """Energy of the server for its answers of the last step, where the scenario counts it."""
+        n_away = sum(served.result.served_by == "cloud" for served in self.served)
+        return self._scenario.server_j_per_request * n_away
+
+    @property
     def is_modelled(self) -> bool:
         """Whether clocks or power are modelled."""
         return bool(self._board.modelled)
@@ -323,6 +329,8 @@ class LivePlant:
         is_awaited = request.answer(result.outputs)
         latency_s = self._clock() - request.arrived_s
         met_deadline = is_awaited and latency_s <= target_s
+        if result.is_by_estimate:
+            self._cloud.refresh(is_idle=True)
         agrees = None if request.label is None else int(result.logits.argmax()) == request.label
         return ServedRequest(result, latency_s, met_deadline, agrees)
 
@@ -336,8 +344,7 @@ class LivePlant:
         if self._scenario.is_back_to_back and n:
             rate_hz = n / self.last_duration_s
         self.energy_uncertainty_j = energy_per_request_j(self.last_power.uncertainty_w, rate_hz)
-        n_away = sum(s.result.served_by == "cloud" for s in self.served)
-        server_j = self._scenario.server_j_per_request * n_away / max(n, 1)
+        server_j = self.server_j / max(n, 1)
         return Outcome(
             energy_j=energy_per_request_j(one * self._power_w, rate_hz * one) + server_j,
             latency_s=one * self._latency_s,

@@ -127,7 +127,7 @@ class BatchedSimulator:
             expected, _ = _blended(self._believed_rows, new, old, thinking)
         self._sensors.see(now, expected, sent, Clocks(*clocks_hz), response, governed)
         over_c = np.maximum(self._temperature_c(now) - device.thermal.throttle_c, 0.0)
-        return self._outcome(costs, response, switched, over_c * world.effects.thermal)
+        return self._outcome(costs, sent, response, switched, over_c * world.effects.thermal)
 
     def readings(self) -> Readings:
         """Readings as the boards' sensors show them; the application knows its next requests."""
@@ -197,7 +197,7 @@ class BatchedSimulator:
         governed = self._governed(now, None) if moves is None else moves.factors(None, now)
         response = self._respond(costs, sent, clocks, now, backlog, blocked_s, governed)
         none = _single(np.zeros(1))
-        outcome = self._squeezed(self._outcome(costs, response, none, none))
+        outcome = self._squeezed(self._outcome(costs, sent, response, none, none))
         return replace(outcome, switched=self._switched_grid(boards))
 
     def outcomes(self, actions: Indices, boards: slice, *, settled: bool = False) -> Outcome:
@@ -233,7 +233,7 @@ class BatchedSimulator:
         governed = self._governed(now, actions)
         response = self._respond(costs, sent, clocks, now, backlog, blocked_s, governed)
         none = _single(np.zeros(1))
-        outcome = self._outcome(costs, response, none, none)
+        outcome = self._outcome(costs, sent, response, none, none)
         if settled:
             return outcome
         switched = (actions != self._action[boards, None]).mean(axis=2, dtype=np.float32)
@@ -317,13 +317,18 @@ class BatchedSimulator:
         )
 
     def _outcome(
-        self, costs: SplitCosts, response: Response, switched: Floats, overheat_c: Floats
+        self,
+        costs: SplitCosts,
+        sent: Floats,
+        response: Response,
+        switched: Floats,
+        overheat_c: Floats,
     ) -> Outcome:
         lost = costs.fallback_accuracy - costs.accuracy
         energy_j = response.energy_j
         server_j = np.broadcast_to(np.zeros(1, dtype=energy_j.dtype), energy_j.shape)
         if each_j := self.world.server_j_per_request:
-            server_j = np.asarray(each_j * response.answered_away, dtype=server_j.dtype)
+            server_j = np.asarray(each_j * sent * response.answered_away, dtype=server_j.dtype)
             energy_j = energy_j + server_j
         return Outcome(
             energy_j=energy_j,

@@ -16,6 +16,8 @@ from hw.device.model import DeviceModel
 class MeasuredGrid:
     """What was measured over what a device model says, at each of its operating points.
 
+    What is finished for the cloud at raised clocks is taken to be as far off as at those held.
+
     Attributes:
         work: of the time of everything that is computed, shape (n_cpu, n_gpu, n_emc).
         busy_power: of what load adds to the power, of the same shape.

@@ -31,6 +31,9 @@ MAX_BACKLOG = 4.0
 """Requests that may wait; more are dropped and count as late."""
 ALONE_HZ = 1e-6
 """Rate of requests none of which meets another."""
+LEAST_SHARE = 0.25
+"""Of the requests that a board could answer, where a hiccup takes the whole step: a rate of 0 would
+be shared by no request."""
 ALL = Effects()
 
 
@@ -162,7 +165,9 @@ def respond(
     if hiccups is not None and now.hiccup_draw is None:
         mean_s = usual_s + hiccups.share * hiccups.extra_s
     elif hiccups is not None and now.hiccup_draw is not None:
-        able = np.minimum(offered, _open_s(closed_s, step_s) / usual_s)
+        # Each of a closed loop waits for the one before, hiccups included.
+        takes_s = usual_s + is_back_to_back * hiccups.share * hiccups.extra_s
+        able = np.minimum(offered, _open_s(closed_s, step_s) / takes_s)
         n_hiccups = np.floor(hiccups.share * able + now.hiccup_draw)
         more_s = n_hiccups * hiccups.extra_s
         closed_s = more_s if closed_s is None else closed_s + more_s
@@ -173,7 +178,9 @@ def respond(
         fell_back = fell_back + n_hiccups / np.maximum(requests, 1.0)
     elif hiccups is not None:
         fell_back = fell_back + hiccups.share
-    offered = requests if is_back_to_back else offered
+    if is_back_to_back:  # one at least is under way, if only a part of it falls into the step
+        requests = np.maximum(requests, LEAST_SHARE * step_s / mean_s)
+        offered = requests
     left = np.maximum(offered - requests, 0.0)
     kept = np.minimum(left, MAX_BACKLOG) if effects.queueing else np.zeros_like(left)
     queue, blocked_s = _queue(backlog, kept, usual_s, closed_s, now, step_s, effects)

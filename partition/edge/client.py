@@ -19,7 +19,12 @@ from partition.edge.link_probe import LinkProbe
 from partition.edge.server_speed import ServerSpeed
 from partition.edge.standing import Standing
 from partition.edge.turns import Turns
-from partition.errors import CloudError, DeadlineExceededError, ServerBusyError
+from partition.errors import (
+    CloudError,
+    DeadlineExceededError,
+    HopelessError,
+    ServerBusyError,
+)
 from partition.model.folder import ModelFolder
 from partition.model.split_point import SplitPoint
 from partition.security.tls import ClientSecurity
@@ -146,7 +151,7 @@ class CloudClient:
         Raises:
             CloudUnavailableError: no server answers, or a recent call failed.
             ServerBusyError: the server has no room for it, or had none a moment ago.
-            DeadlineExceededError: the answer was late, or is expected to be.
+            DeadlineExceededError: the answer was late, or is expected to be; see `check`.
             ModelMismatchError: the server holds another model.
             CloudError: the server refused, or answered nonsense.
             WireError: the deadline is no number, or a message cannot carry the tensors.
@@ -154,11 +159,7 @@ class CloudClient:
         deadline_s = rpc.patience_s(deadline_s)
         with host():
             number, message = self._stub.request(point, encoded)
-        try:
-            self.check(point, len(message), deadline_s)
-        except DeadlineExceededError:
-            self.refresh()
-            raise
+        self.check(point, len(message), deadline_s)
         deadline_s -= self._turns.wait(deadline_s)
         start_s = self._sent_s = self._clock()
         try:
@@ -191,8 +192,9 @@ class CloudClient:
         Whoever is refused by an estimate should `refresh` it, once its request is answered.
 
         Raises:
-            CloudError: no server answers or has room, or it is expected to answer much too late,
-                or the last answer was late and the link is being measured.
+            HopelessError: the server is expected to answer much too late.
+            CloudError: none answers or has room, or the last answer was late and the link is being
+                measured.
         """
         self._standing.check()
         if self._doubts:
@@ -201,7 +203,7 @@ class CloudClient:
             )
         needed_s = self._needed_s(point, message_bytes)
         if math.isfinite(needed_s) and offload_rule.is_hopeless(needed_s, deadline_s):
-            raise DeadlineExceededError(
+            raise HopelessError(
                 f"{self._address} would take {needed_s * 1e3:.0f} ms for {message_bytes} bytes, "
                 f"the deadline is {deadline_s * 1e3:.0f} ms"
             )

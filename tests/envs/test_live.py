@@ -25,7 +25,7 @@ from hw.boards.sim import SimBoard
 from hw.errors import SensorReadError, WindowTooShortError
 from partition.edge.client import LinkEstimate
 from partition.edge.pipeline import SplitPipeline
-from partition.errors import CloudUnavailableError
+from partition.errors import CloudUnavailableError, HopelessError
 from partition.model.runtime import SplitRuntime
 from partition.transport.wire import Reply
 from tests.hw.fake.clock import FakeClock
@@ -325,6 +325,24 @@ def test_the_link_is_measured_in_the_background_only_while_nothing_is_sent(plant
     assert cloud.refreshes == 0
     live.step(action(live))
     assert cloud.refreshes == 1
+
+
+def test_a_link_that_ruled_a_request_out_is_measured_once_it_is_answered(plant, clock):
+    class Hopeless(FakeCloud):
+        def check(self, point, message_bytes, deadline_s):
+            raise HopelessError("it would take too long")
+
+        def refresh(self):
+            super().refresh()
+            clock.sleep(0.02)  # which nobody is to wait for
+
+    alone = plant()
+    own_s = alone.step(action(alone)).latency_s[0]
+    cloud = Hopeless(clock)
+    live = plant(cloud=cloud)
+    outcome = live.step(action(live, split=0))
+    assert cloud.refreshes == len(live.served) > 0
+    assert outcome.latency_s[0] == pytest.approx(own_s, abs=5e-3)
 
 
 def test_readings_show_the_clients_estimate_or_a_dead_link(plant, clock):

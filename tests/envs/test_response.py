@@ -39,7 +39,7 @@ def serve(device, costs, now, top):
 
     def step(split, clocks=top, backlog=0.0, is_back_to_back=False, **changes):
         arrays = {
-            name: value if name == "believed_link" else np.array([value])
+            name: value if name == "believed_link" or value is None else np.array([value])
             for name, value in changes.items()
         }
         around = replace(now, **arrays)
@@ -85,16 +85,36 @@ def test_requests_back_to_back_come_as_they_are_answered(serve, split, rate_hz):
     assert found.energy_j[0] == pytest.approx(found.power_w[0] * service_s, rel=1e-6)
     assert found.deadline_hit_rate[0] == alone.deadline_hit_rate[0] == 1.0
     assert (found.backlog[0], found.blocked_s[0]) == (0.0, 0.0)
-    busy = found.served_hz[0] * found.work.edge_s[0]
-    assert busy == pytest.approx(found.work.edge_s[0] / service_s, rel=1e-6)
 
 
-def test_back_to_back_nobody_waits_behind_a_hiccup_but_fewer_are_answered(serve):
-    calm = serve(EDGE, latency_target_s=0.2, is_back_to_back=True)
-    held = serve(EDGE, latency_target_s=0.2, is_back_to_back=True, tail_share=0.5)
-    open_loop = serve(EDGE, latency_target_s=0.2, tail_share=0.5)
-    assert held.requests[0] < calm.requests[0]
-    assert calm.latency_s[0] < held.latency_s[0] < open_loop.latency_s[0]
+@pytest.mark.parametrize("draw", [None, 0.0, 0.999])
+def test_back_to_back_nobody_waits_behind_a_hiccup_but_fewer_are_answered(serve, draw):
+    held = {"tail_share": 0.5, "hiccup_draw": draw, "latency_target_s": 0.2}
+    calm = serve(CLOUD, is_back_to_back=True, latency_target_s=0.2)
+    found = serve(CLOUD, is_back_to_back=True, **held)
+    assert found.requests[0] < calm.requests[0]
+    assert found.latency_s[0] > calm.latency_s[0]
+    assert found.backlog[0] == 0.0
+
+
+def test_hiccups_that_are_drawn_come_to_what_they_do_on_average(serve):
+    held = {"tail_share": 0.3, "latency_target_s": 0.2, "is_back_to_back": True}
+    expected = serve(CLOUD, **held)
+    drawn = [serve(CLOUD, hiccup_draw=draw, **held) for draw in (np.arange(200) + 0.5) / 200]
+    requests = np.array([one.requests[0] for one in drawn])
+    share = sum(one.fell_back[0] * one.requests[0] for one in drawn) / requests.sum()
+    assert requests.mean() == pytest.approx(expected.requests[0], rel=0.1)
+    assert share == pytest.approx(expected.fell_back[0], rel=0.1)
+
+
+def test_a_step_that_a_hiccup_takes_whole_has_finite_figures(device, costs, now, top):
+    row = SplitCosts.from_rows(costs.rows()[:, [EDGE]])
+    around = (device, row, top, now, np.zeros(1), STEP_S)
+    found = respond(*around, closed_s=np.array([2.0 * STEP_S]), is_back_to_back=True)
+    for name in ("energy_j", "latency_s", "deadline_hit_rate", "requests", "power_w"):
+        assert np.isfinite(getattr(found, name)).all(), name
+    assert found.requests[0] > 0.0
+    assert found.blocked_s[0] == pytest.approx(STEP_S)
 
 
 def test_latency_is_head_transfer_round_trip_and_cloud(serve, edge_s):

@@ -130,6 +130,21 @@ class TestServersEnergy:
         assert expected[0, 0] - expected[0, 1] == pytest.approx(70.0, rel=0.1)
         assert counted.step(every[:1]).power_w == plain.step(every[:1]).power_w
 
+    def test_a_step_that_leaves_the_cloud_pays_for_what_was_still_sent(self, fleet):
+        slow = {"board.decision_ms": "25.0"}  # a tenth of the step
+        plain, counted = fleet(slow), fleet({**COUNTED, **slow})
+        edge = np.array([[len(axis.values) - 1 for axis in plain.layout.axes]])
+        cloud = edge.copy()
+        cloud[0, -1] = 0
+        for boards in (plain, counted):
+            boards.step(cloud)
+            boards.step(cloud)
+        foreseen = counted.outcomes(edge, slice(0, 1)).server_j[0, 0]
+        every = counted.every_outcome(slice(0, 1)).server_j
+        assert every.reshape(-1)[-1] == pytest.approx(7.0, rel=0.1)
+        more_j = (counted.step(edge).energy_j - plain.step(edge).energy_j)[0]
+        assert more_j == pytest.approx(7.0, rel=0.1) == foreseen
+
     def test_it_is_the_same_in_all_scenarios(self, scenario_file):
         with pytest.raises(ScenarioError, match="take them apart"):
             build_sim_config("tx2", scenarios=[str(scenario_file(COUNTED)), "steady-wifi"])

@@ -17,7 +17,13 @@ from onnx import TensorProto, helper
 from partition.codec.codec import Codec
 from partition.edge.client import CloudClient
 from partition.edge.pipeline import Route, SplitPipeline
-from partition.errors import CloudUnavailableError, DeadlineExceededError, PartitionError
+from partition.errors import (
+    CloudError,
+    CloudUnavailableError,
+    DeadlineExceededError,
+    HopelessError,
+    PartitionError,
+)
 from partition.model.runtime import SplitRuntime
 from partition.prepare.build import prepare
 from partition.server.cloud_server import CloudServer
@@ -45,7 +51,7 @@ class SlowClient:
     """A cloud that is always late by as much as it was given."""
 
     def __init__(self, expected_s=math.inf):
-        self.deadlines_s, self.refreshes = [], 0
+        self.deadlines_s = []
         self._expected_s = expected_s
 
     def expected_s(self, point, message_bytes):
@@ -54,9 +60,6 @@ class SlowClient:
 
     def check(self, point, message_bytes, deadline_s):
         """Everything is worth sending."""
-
-    def refresh(self):
-        self.refreshes += 1
 
     def infer(self, point, encoded, deadline_s, host=nullcontext):
         self.deadlines_s.append(deadline_s)
@@ -449,24 +452,21 @@ def test_special_numbers_that_the_network_gives_are_its_answer(logarithm, caplog
         np.testing.assert_array_equal(reply.outputs[0], runtime.whole((dark,))[0])
 
 
-def test_the_link_is_measured_again_once_the_request_that_it_ruled_out_is_answered(
-    tiny, image, monkeypatch
+@pytest.mark.parametrize("error", [HopelessError("would take too long"), CloudError("gone")])
+def test_the_result_says_whether_an_estimate_alone_spoke_against_sending(
+    tiny, runtime, image, monkeypatch, error
 ):
-    order, client = [], SlowClient()
+    client = SlowClient()
 
-    def hopeless(point, message_bytes, deadline_s):
-        order.append("check")
-        raise DeadlineExceededError("would take too long")
+    def refuse(point, message_bytes, deadline_s):
+        raise error
 
-    class Recording(CountingRuntime):
-        def tail(self, point, tensors):
-            order.append("tail")
-            return super().tail(point, tensors)
-
-    monkeypatch.setattr(client, "check", hopeless)
-    monkeypatch.setattr(client, "refresh", lambda: order.append("refresh"))
-    SplitPipeline(tiny, Recording(tiny), client).infer(image, Route(1), DEADLINE_S)
-    assert order == ["check", "tail", "refresh"]
+    late = SplitPipeline(tiny, runtime, client).infer(image, Route(1), 0.01)
+    assert not late.is_by_estimate  # it was sent
+    monkeypatch.setattr(client, "check", refuse)
+    result = SplitPipeline(tiny, runtime, client).infer(image, Route(1), DEADLINE_S)
+    assert result.fallback == str(error)
+    assert result.is_by_estimate == isinstance(error, HopelessError)
 
 
 def test_a_client_that_refuses_does_not_stop_the_pipeline(tiny, runtime, image, monkeypatch):
