@@ -20,6 +20,7 @@ import numpy as np
 from agents.deciders.oracle import Oracle
 from agents.learning.export import set_threads
 from agents.seeds import held_out_seeds
+from agents.training.run import open_or_prepare
 from benchmarks.page import machine, markdown, write_page
 from common import command
 from envs.arrays import Floats
@@ -29,6 +30,7 @@ from envs.scenarios.operating_conditions import OperatingConditions
 from envs.sim.batched_simulator import BatchedSimulator
 from envs.sim.build import build_sim_config
 from envs.sim.clocks import Clocks, clock_tables
+from envs.sim.finishing import actuation_delay_s
 from envs.sim.response import Response
 from envs.sim.sim_config import SimConfig
 from hw.device.file import device_names
@@ -82,6 +84,21 @@ class RaceAndIdle:
         fleet.rest = _level(fleet.world.device, 0.0)
         yield fleet.every_outcome(boards)
         fleet.rest = None
+
+
+class RaceWithoutDelay(RaceAndIdle):
+    """The same were clocks changed in no time: a bound."""
+
+    def outcomes(self, fleet: Fleet, boards: slice) -> Iterator[Outcome]:
+        """As `RaceAndIdle`."""
+        world = fleet.world
+        domains = {
+            name: replace(domain, actuation_delay_s=0.0)
+            for name, domain in world.device.domains.items()
+        }
+        fleet.world = replace(world, device=replace(world.device, domains=domains))
+        yield from super().outcomes(fleet, boards)
+        fleet.world = world
 
 
 class FinishingApart:
@@ -158,9 +175,12 @@ def _single(values: Floats) -> Floats:
     return values.astype(np.float32)
 
 
+BOUND = "race and idle, clocks changed in no time"
+"""Nobody can offer it."""
 KINDS: dict[str, Callable[[SimConfig], Kind]] = {
     "race and idle": lambda _: RaceAndIdle(),
-    "what is finished for the cloud at clocks of its own": lambda _: FinishingApart(),
+    BOUND: lambda _: RaceWithoutDelay(),
+    "what is finished for the cloud at one of four lower levels": lambda _: FinishingApart(),
     "two requests at once": Pairs,
 }
 TODAY = "today's actions"
@@ -245,9 +265,11 @@ that is cheaper; cost, and energy per request and share in time of what is then 
 
 - **Race and idle**: clocks rest at their lowest and are raised for each request, where that saves
   two actuation delays at least. A request computes at the lowest clocks until they are up.
-- **What is finished for the cloud at clocks of its own**: today clocks are raised to their highest
-  for it. Processor and GPU take turns within a request kernel by kernel, in tenths of a
-  millisecond, which no clock follows: between them there is nothing to choose.
+  Were clocks changed in no time, it would bring what the second line of each board says: a bound.
+- **What is finished for the cloud at one of four lower levels**: today clocks are raised to their
+  highest for it; tried are all clocks at 0, 25, 50 and 75 % of their tables.
+- **Processor and GPU at clocks of their own within a request** are no row: they take turns kernel
+  by kernel; one takes {kernel} at the highest clocks, the slowest clock {change} to change.
 - **Two requests at once**: on boards with a GPU, what the processor does is done once for both; the
   first request waits for the second.
 - **Two operating points mixed within a period** are no row. The cost is linear in energy, latency
@@ -265,9 +287,14 @@ that is cheaper; cost, and energy per request and share in time of what is then 
 def make(devices: Sequence[str], n_episodes: int, n_steps: int, call: str) -> str:
     """Weigh everything; returns the page."""
     lines, least = [], dict.fromkeys(KINDS, 1.0)
+    kernels_s, changes_s = [], []
     for device in devices:
         found = weighed(device, n_episodes, n_steps)
         today = found[TODAY]
+        world = build_sim_config(device, MODEL)
+        n_kernels = open_or_prepare(MODEL).routes[-1].edge.kernels
+        kernels_s.append(world.objective().reference_latency_s / n_kernels)
+        changes_s.append(actuation_delay_s(world.device))
         for name in KINDS:
             change = found[name].mean("cost") / today.mean("cost") - 1.0
             least[name] = min(least[name], 1.0 + change)
@@ -291,6 +318,8 @@ def make(devices: Sequence[str], n_episodes: int, n_steps: int, call: str) -> st
         model=MODEL,
         n=n_episodes,
         table=markdown([HEAD, *lines]),
+        kernel=_span(kernels_s),
+        change=_span(changes_s),
         verdict=_verdict(least),
         machine=machine(),
     )
@@ -306,10 +335,18 @@ HEAD = [
 ]
 
 
+def _span(seconds: Sequence[float]) -> str:
+    """Of the boards."""
+    low, high = 1e3 * min(seconds), 1e3 * max(seconds)
+    return f"{low:.2g} ms" if low == high else f"{low:.2g} to {high:.2g} ms"
+
+
 def _verdict(least: dict[str, float]) -> str:
     """What is worth offering, in a sentence each."""
     sentences = []
     for name, share in least.items():
+        if name == BOUND:
+            continue
         gain = 1.0 - share
         word = "is worth offering" if gain >= WORTH else "is not offered"
         sentences.append(f"{name[0].upper()}{name[1:]}: {100 * gain:.1f} % at best, and {word}.")

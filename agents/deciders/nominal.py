@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ class NominalModel:
         step_s: duration of a control step.
         governed: what governors that move the clocks come to; None where clocks are pinned.
         is_back_to_back: requests come as answers do.
-        server_j_per_request: energy of the server for each request that it answers, if it counts.
+        server_j: energy of the server for an answer of each route, shape (n_routes,), if it counts.
     """
 
     layout: Layout
@@ -40,7 +40,7 @@ class NominalModel:
     step_s: float
     governed: GovernedTable | None = None
     is_back_to_back: bool = False
-    server_j_per_request: float = 0.0
+    server_j: Floats = field(default_factory=lambda: np.zeros(1))
 
     @classmethod
     def of(cls, world: SimConfig) -> NominalModel:
@@ -54,7 +54,7 @@ class NominalModel:
             step_s=world.step_s,
             governed=world.governed,
             is_back_to_back=world.is_back_to_back,
-            server_j_per_request=world.server_j_per_request,
+            server_j=world.server_j,
         )
 
 
@@ -66,6 +66,7 @@ class Actions:
         clocks: that they ask for, arrays of shape (...).
         costs: of their routes, arrays of shape (...).
         places: in the grid of `GovernedTable`, shape (..., 4).
+        server_j: energy of the server for an answer, arrays of shape (...).
     """
 
     def __init__(self, known: NominalModel, indices: Indices) -> None:
@@ -80,6 +81,8 @@ class Actions:
             )
         )
         self.costs = SplitCosts.from_rows(single(known.costs.rows())[:, indices[..., -1]])
+        every_j = np.broadcast_to(known.server_j, known.costs.wire_bytes.shape)
+        self.server_j = single(every_j[indices[..., -1]])
 
 
 def single(values: Floats) -> Floats:

@@ -58,8 +58,8 @@ def expect(
     )
     accuracy = actions.costs.accuracy
     energy_j = response.energy_j * single(readings.power_factor)[:, None]
-    server_j = np.float32(known.server_j_per_request) * response.answered_away
-    if known.server_j_per_request:
+    server_j = actions.server_j * response.answered_away
+    if actions.server_j.any():
         energy_j = energy_j + server_j
     power_w = response.power_w * single(readings.power_factor)[:, None]
     return Outcome(

@@ -59,6 +59,14 @@ class Episodes:
         return self.latencies().quantile_s(0.95)
 
 
+def is_request_by_step(world: SimConfig) -> bool:
+    """Whether each control step stands for one request, as it draws a target of its own.
+
+    Back to back a quick choice would otherwise count more often than a slow one.
+    """
+    return world.is_back_to_back and any(scenario.targets for scenario in world.scenarios)
+
+
 def run_episodes(world: SimConfig, decider: Decider, seeds: NDArray[np.uint64]) -> Episodes:
     """Run one episode per seed."""
     fleet, objective = BatchedSimulator(world, len(seeds)), world.objective()
@@ -69,6 +77,7 @@ def run_episodes(world: SimConfig, decider: Decider, seeds: NDArray[np.uint64]) 
         key: []
         for key in (
             "power_w",
+            "energy_j",
             "server_j",
             "requests",
             "latency_s",
@@ -88,15 +97,22 @@ def run_episodes(world: SimConfig, decider: Decider, seeds: NDArray[np.uint64]) 
         steps_s.append([outcome.latency_quantile_s(share) for share in QUANTILES])
     series = {key: np.stack(values) for key, values in record.items()}
     requests = series["requests"]
-    total = requests.sum(axis=0)
+    if is_request_by_step(world):
+        weights = np.ones_like(requests)
+        energy_j = series["energy_j"].mean(axis=0)
+    else:
+        weights = requests
+        board_j = series["power_w"].sum(axis=0) * world.step_s
+        energy_j = energy_per_request_j(board_j, requests.sum(axis=0))
 
     def per_request(key: str) -> Floats:
-        weighted: Floats = (series[key] * requests).sum(axis=0) / total
+        weighted: Floats = (series[key] * weights).sum(axis=0) / weights.sum(axis=0)
         return weighted
 
-    board_j = series["power_w"].sum(axis=0) * world.step_s
+    if not is_request_by_step(world):
+        energy_j = energy_j + per_request("server_j")
     return Episodes(
-        energy_j=energy_per_request_j(board_j, total) + per_request("server_j"),
+        energy_j=energy_j,
         latency_s=per_request("latency_s"),
         deadline_hit_rate=per_request("deadline_hit_rate"),
         accuracy=per_request("accuracy"),

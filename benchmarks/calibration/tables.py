@@ -67,6 +67,11 @@ class Table:
             plan.add(plan.best(is_new=True))
         return plan.chosen
 
+    def rows_hz(self, chosen: list[int]) -> list[tuple[float, float]]:
+        """GPU and memory clocks of some points."""
+        rows = self.rows.take(np.array(chosen))
+        return list(zip(rows.gpu_hz.tolist(), rows.emc_hz.tolist(), strict=True))
+
     def fitted(self, chosen: list[int]) -> Floats:
         """Parameters of the form by some points."""
         rows, weights = self.rows.take(np.array(chosen)), np.ones(len(chosen))

@@ -136,7 +136,7 @@ class SeenServer:
         seen = [
             (flops[found["steps"][request["step"]]["route"]], request["compute_s"])
             for request in found["requests"]
-            if request["compute_s"]
+            if request["compute_s"] and request["step"] >= WARM_UP_STEPS
         ]
         # The time of a short tail is rather that of copying and waking up.
         telling = [each for each in seen if each[0] >= TELLING_SHARE * flops[0]] or seen

@@ -12,6 +12,7 @@ from benchmarks.live.figures import USUAL_GFLOP_PER_S, WARM_UP_STEPS, SeenServer
 from benchmarks.live.plan import CONTROL, Cell
 from benchmarks.live.session import live_session
 from envs.sim.sim_config import SimConfig
+from hw.device.latency import HostScaling
 from partition.model.folder import ModelFolder
 
 _MEASURED_S, _COURSE = 5.0, Course("fast link", (200.0,), 3.5)
@@ -22,6 +23,7 @@ class ThisMachine:
     """Speed of the server, and the time of a request beside the network.
 
     A modelled board paces the network alone: pictures, codec and messages take what they take here.
+    One whose device file has such work models it itself.
 
     Attributes:
         gflop_per_s: of the server.
@@ -43,6 +45,8 @@ class ThisMachine:
         """
         fastest = server.fastest_gflop_per_s
         world = world_of(device, folder, course, fastest, held_up=server.held_up)
+        if world.device.host != HostScaling():
+            return world
         costs = world.costs
         head = replace(costs.head, fixed_s=costs.head.fixed_s + self.request_s)
         more_flops = self.byte_s * costs.wire_bytes * server.gflop_per_s * 1e9

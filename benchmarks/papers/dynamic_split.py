@@ -138,14 +138,15 @@ def make(out: Path) -> str:
     routes = chosen(world)
     save(picture(world, routes), out)
     taken = [world.route_names[r] for r in np.unique(routes)]
-    head = ["network", "published", "found here", "besides", "natural, of all cuts"]
+    head = ["network", "at the ends of blocks", "found here", "besides", "natural, of all cuts"]
     return f"""# Dynamic split computing under its own conditions
 
     python -m benchmarks.papers.dynamic_split
 
 A natural bottleneck has fewer values than the input, a compressive one fewer than every cut before
-it, too. The paper counts the ends of blocks; here every place where the graph can be cut is looked
-at, so that there are more. Sizes are over the input's, down to {SMALLEST_SHOWN:g}.
+it, too. The paper counts the ends of blocks (the second column: counted again from the published
+architectures, not copied); here every place where the graph can be cut is looked at, so that there
+are more. Sizes are over the input's, down to {SMALLEST_SHOWN:g}.
 
 {markdown([head, *lines])}
 

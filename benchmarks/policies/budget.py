@@ -32,7 +32,7 @@ from benchmarks.policies.table import ORACLE, STATIC, Samples, gap_closed, ratio
 from common import command
 from partition.cli import positive
 
-UNTRAINED = "advice"
+UNTRAINED = f"{plan.OURS}{BUDGET}0"
 SHARES = (1 / 64, 1 / 16, 1 / 4, 1 / 2, 1.0, 2.0)
 """Of the steps that `advised` takes by itself."""
 N_SEEDS, N_EPISODES = 5, 8
@@ -101,8 +101,10 @@ def page(results: Sequence[MeasuredDecider], out: Path) -> str:
 
     python -m benchmarks.policies.budget
 
-`{plan.OURS}` weighs every action by the nominal model's expectation and learns corrections of it;
-`{UNTRAINED}` is the same with all corrections at zero. {len(samples.seeds)} seeds,
+`{plan.OURS}` weighs actions by the nominal model's expectation and learns corrections of it;
+untrained, all corrections are zero. Both have one list of actions to weigh for all scenarios. {
+        len(samples.seeds)
+    } seeds,
 {N_EPISODES} held-out episodes of each in all scenarios, 95 % bootstrap intervals; modelled:
 {plan.VALIDATED_DEVICE} with {plan.NETWORK}. 100 % of the gap is the oracle's cost, 0 % that of the
 best fixed setting of each scenario. Processor time is of one training, its validations included.
@@ -136,7 +138,7 @@ most first:
 
 
 def _cpu_s(results: Sequence[MeasuredDecider], name: str, seeds: Sequence[int]) -> float:
-    """Processor time of a training, median over seeds; a rule's is that of its one fit."""
+    """Processor time of a training, median over seeds."""
     mine = [r for r in results if r.job.decider == name and set(r.job.episode_seeds) & set(seeds)]
     return float(np.median([result.fit_cpu_s for result in mine]))
 

@@ -36,6 +36,7 @@ assumed of them. Only simulated boards have them."""
 GOVERNED_BY = ("agents.deciders.governor", "agents.deciders.under_governors")
 
 
+ADVISED, UNTRAINED = "advised", "advice"
 BUDGET = "@"
 """Before the control steps of a learner that takes others than its own."""
 
@@ -53,6 +54,10 @@ class ComparedDeciders(Deciders):
             return DECIDERS.entry("best-static")
         learner, at, steps = name.partition(BUDGET)
         if at and learner in ALGORITHMS and steps.isdecimal():
+            if int(steps) == 0 and learner == ADVISED:
+                # Fitted like the trained ones: once, to all scenarios together.
+                untrained = DECIDERS.entry(UNTRAINED)
+                return DeciderEntry("learned", untrained.build, untrained.modules)
             fit = partial(fit_learned, learner, total_timesteps=int(steps))
             return DeciderEntry("learned", fit)
         if name in GOVERNOR_BAND:

@@ -17,9 +17,10 @@ from typing import Any
 from agents.deciders.fitted import DeciderEntry
 from agents.training.algorithms import ABLATIONS, ALGORITHMS
 from benchmarks.policies.compared import BUDGET, COMPARED, fingerprint
+from benchmarks.policies.measured_table import measured_grid
 from benchmarks.policies.plan import BenchmarkJob
+from benchmarks.policies.world import job_world
 from envs.scenarios.scenario import Scenario
-from envs.sim.build import build_sim_config
 from envs.sim.sim_config import SimConfig
 
 ROOT = Path(__file__).parents[2]
@@ -40,14 +41,20 @@ HUBS = (
 
 def version(job: BenchmarkJob, recorded: Sequence[Scenario]) -> str:
     """Hash of everything that the result of a job rests on but its own settings."""
-    world = build_sim_config(job.device, job.model, job.scenarios)
+    world = job_world(job)
     roots = (*JUDGING, *_modules(job.decider))
     files = (*reached(roots), *sorted(ROOT.glob(DATA)))
     code = [part for path in files for part in (_name(path), path.read_bytes())]
     mine = Path(__file__).with_name("run.py").read_bytes()
-    return digest(*code, mine, *_described(world), repr(tuple(recorded)).encode()) + fingerprint(
-        job.decider
-    )
+    judged = (*map(_all_of, recorded), *_measured(job, world))
+    return digest(*code, mine, *_described(world), *judged) + fingerprint(job.decider)
+
+
+def _measured(job: BenchmarkJob, world: SimConfig) -> Iterator[bytes]:
+    """What boards are judged by, where that is a table."""
+    if job.table:
+        grid = measured_grid(world, job.table)
+        yield from (grid.work.tobytes(), grid.busy_power.tobytes())
 
 
 def digest(*parts: bytes) -> str:
@@ -62,7 +69,13 @@ def _described(world: SimConfig) -> Iterator[bytes]:
     """What a world is, but for its code."""
     yield repr(world.device).encode()
     yield world.costs.rows().tobytes()
-    yield repr((world.route_names, world.scenarios, world.appeal_share, world.n_steps)).encode()
+    yield repr((world.route_names, world.appeal_share, world.n_steps)).encode()
+    yield from map(_all_of, world.scenarios)
+
+
+def _all_of(scenario: Scenario) -> bytes:
+    """A scenario with its signals, which its own text leaves out."""
+    return repr((scenario, sorted(scenario.signals.items()))).encode()
 
 
 def _modules(decider: str) -> tuple[str, ...]:

@@ -53,6 +53,7 @@ SHORT = (
     "coordinate-descent",
     "two-points",
     "closed-form",
+    "bayes",
     "bayes-15",
     "dynasplit",
     "dynasplit-published",

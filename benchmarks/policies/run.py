@@ -25,11 +25,11 @@ from benchmarks.policies.compared import COMPARED, REFITTED
 from benchmarks.policies.dependencies import version
 from benchmarks.policies.measured_table import measured_grid
 from benchmarks.policies.plan import BenchmarkJob
+from benchmarks.policies.world import job_world
 from envs.arrays import Floats
 from envs.scenarios.randomisation import Randomisation
 from envs.scenarios.scenario import Scenario
 from envs.sim.batched_simulator import BatchedSimulator
-from envs.sim.build import build_sim_config
 from envs.sim.sim_config import SimConfig
 from envs.spaces import ObservationEncoder, observation_fields
 from partition import json_file
@@ -136,18 +136,6 @@ def measure(job: BenchmarkJob, recorded: Sequence[Scenario] = ()) -> MeasuredDec
         episodes=episodes,
         latencies=latencies,
     )
-
-
-def job_world(job: BenchmarkJob) -> SimConfig:
-    """The world that everybody is fitted to."""
-    world = build_sim_config(
-        job.device, job.model, job.scenarios, weights=dict(job.weights) or None
-    )
-    if not job.server_gflop_per_s:
-        return world
-    flops_per_s = 1e9 * job.server_gflop_per_s
-    faster = tuple(replace(s, server_flops_per_s=flops_per_s) for s in world.scenarios)
-    return replace(world, scenarios=faster)
 
 
 def _judged_in(

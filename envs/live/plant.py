@@ -226,7 +226,9 @@ class LivePlant:
     def server_j(self) -> float:
         """Energy of the server for its answers of the last step, where the scenario counts it."""
         n_away = sum(served.result.served_by == "cloud" for served in self.served)
-        return self._scenario.server_j_per_request * n_away
+        flops = self._routes[int(self._action[0, -1])].cloud_flops
+        each_j = self._scenario.server_j_per_request + self._scenario.server_j_per_flop * flops
+        return each_j * n_away
 
     @property
     def is_modelled(self) -> bool:

@@ -84,6 +84,7 @@ class Scenario:
         server_flops_per_s: speed of the idle server.
         server_j_per_request: energy of the server for each request that it answers, where it counts
             as the board's does.
+        server_j_per_flop: and for each operation of them.
         picture_bytes: of a request's picture as it comes, a JPEG file, where it is sent like that;
             0 where pictures come as pixels, or none.
         arrivals: "periodic" like a camera, "poisson", "bursty": a Poisson process with bursts, or
@@ -103,6 +104,7 @@ class Scenario:
     radio_w_per_bps: float
     server_flops_per_s: float
     server_j_per_request: float
+    server_j_per_flop: float
     picture_bytes: int
     arrivals: str
     signals: dict[str, Signal | Recording] = field(repr=False)
@@ -169,6 +171,7 @@ class Scenario:
             radio_w_per_bps=file.link.radio_w_per_mbps * 1e-6,
             server_flops_per_s=file.server.gflop_per_s * 1e9,
             server_j_per_request=file.server.j_per_request,
+            server_j_per_flop=1e-9 * file.server.j_per_gflop,
             picture_bytes=file.requests.picture_bytes,
             arrivals=arrivals.kind,
             signals=signals,

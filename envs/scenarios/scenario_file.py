@@ -54,6 +54,7 @@ class _Server(Table, frozen=True):
     load: Values[Load]
     hidden_load: Values[Load] = 0.0
     j_per_request: Annotated[float, Meta(ge=0.0, le=1e5)] = 0.0
+    j_per_gflop: Annotated[float, Meta(ge=0.0, le=1e5)] = 0.0
 
 
 class _Arrivals(Table, frozen=True):

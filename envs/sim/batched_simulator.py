@@ -53,6 +53,9 @@ class BatchedSimulator:
         self._tables = clock_tables(device)
         self._settable = [k for k, table in enumerate(self._tables) if len(table) > 1]
         self._rows = world.costs.rows()
+        scenario = world.scenarios[0]  # the same in all
+        self._server_j = (scenario.server_j_per_request, scenario.server_j_per_flop)
+        self._counts_server = any(self._server_j)
         self._governors, self._left = world.governed, np.empty(0, dtype=np.int64)
         self._believed_rows = world.nominal.costs.rows() if world.nominal else None
         # Share of a step during which the clocks of the step before are still in force.
@@ -327,7 +330,8 @@ class BatchedSimulator:
         lost = costs.fallback_accuracy - costs.accuracy
         energy_j = response.energy_j
         server_j = np.broadcast_to(np.zeros(1, dtype=energy_j.dtype), energy_j.shape)
-        if each_j := self.world.server_j_per_request:
+        if self._counts_server:
+            each_j = self._server_j[0] + self._server_j[1] * costs.tail_flops
             server_j = np.asarray(each_j * sent * response.answered_away, dtype=server_j.dtype)
             energy_j = energy_j + server_j
         return Outcome(

@@ -111,7 +111,7 @@ def _check_alike(scenarios: Sequence[Scenario]) -> None:
     for differs, what in (
         ({s.is_back_to_back for s in scenarios}, "requests come back to back in some"),
         (
-            {s.server_j_per_request for s in scenarios},
+            {(s.server_j_per_request, s.server_j_per_flop) for s in scenarios},
             "servers take other energy in some",
         ),
         ({s.picture_bytes for s in scenarios}, "pictures are other files in some"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from envs.arrays import Floats
 from envs.governed.table import GovernedTable
 from envs.objective import Objective
 from envs.plant import Axis, Layout
@@ -80,9 +81,10 @@ class SimConfig:
         return all(scenario.is_back_to_back for scenario in self.scenarios)
 
     @property
-    def server_j_per_request(self) -> float:
-        """Energy of the server for each request that it answers, the same in all scenarios."""
-        return self.scenarios[0].server_j_per_request
+    def server_j(self) -> Floats:
+        """Energy of the server for an answer of each route, shape (n_routes,), if it counts."""
+        scenario = self.scenarios[0]  # the same in all
+        return scenario.server_j_per_request + scenario.server_j_per_flop * self.costs.tail_flops
 
     @property
     def hold(self) -> Hold:

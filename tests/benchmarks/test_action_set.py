@@ -8,9 +8,19 @@ import numpy as np
 import pytest
 
 from benchmarks import action_set
-from benchmarks.action_set import KINDS, TODAY, FinishingApart, Fleet, Pairs, RaceAndIdle, weighed
+from benchmarks.action_set import (
+    KINDS,
+    TODAY,
+    FinishingApart,
+    Fleet,
+    Pairs,
+    RaceAndIdle,
+    RaceWithoutDelay,
+    weighed,
+)
 from envs.scenarios.signals import Signal
 from envs.sim.build import build_sim_config
+from envs.sim.finishing import actuation_delay_s
 
 SEEDS = np.arange(2, dtype=np.uint64)
 
@@ -70,6 +80,14 @@ def test_racing_draws_less_and_takes_longer(fleet):
         assert raced[name][lowest] == pytest.approx(today[name][lowest], rel=0.01)
     assert fleet.rest is None
     np.testing.assert_array_equal(every(fleet)[0]["power_w"], today["power_w"])
+
+
+def test_clocks_that_change_in_no_time_are_a_bound(fleet):
+    (raced,), (bound,) = every(fleet, RaceAndIdle()), every(fleet, RaceWithoutDelay())
+    whole = (slice(None), -1, -1, -1, -1)
+    for name in ("power_w", "latency_s", "energy_j"):
+        assert (bound[name][whole] < raced[name][whole]).all()
+    assert actuation_delay_s(fleet.world.device) > 0.0
 
 
 def test_who_races_pays_for_finishing_from_the_lowest_clocks(stranded):

@@ -130,6 +130,18 @@ class TestServersEnergy:
         assert expected[0, 0] - expected[0, 1] == pytest.approx(70.0, rel=0.1)
         assert counted.step(every[:1]).power_w == plain.step(every[:1]).power_w
 
+    def test_operations_count_too(self, fleet):
+        boards = fleet({**COUNTED, "server.j_per_gflop": "10.0"})
+        every = np.array([[len(axis.values) - 1 for axis in boards.layout.axes]] * 2)
+        every[:, -1] = (0, 1)
+        input_j, cut_j = boards.outcomes(every, slice(0, 1)).server_j[0]
+        gflop = boards.world.costs.tail_flops[:2] / 1e9
+        assert input_j / cut_j == pytest.approx(
+            (70.0 + 10.0 * gflop[0]) / (70.0 + 10.0 * gflop[1]), rel=1e-3
+        )
+        known = NominalModel.of(boards.world)
+        assert known.server_j[:2] == pytest.approx(70.0 + 10.0 * gflop)
+
     def test_a_step_that_leaves_the_cloud_pays_for_what_was_still_sent(self, fleet):
         slow = {"board.decision_ms": "25.0"}  # a tenth of the step
         plain, counted = fleet(slow), fleet({**COUNTED, **slow})

@@ -64,4 +64,9 @@ def test_a_budget_rests_on_what_its_learner_does():
 def test_the_default_is_one_of_the_budgets():
     assert ALGORITHMS["advised"].total_timesteps in budget.budgets()
     fits = [job for job in budget.jobs(2) if job.decider.startswith("advised")]
-    assert len(fits) == 2 * len(budget.budgets())
+    assert len(fits) == 2 * len((budget.UNTRAINED, *budget.budgets()))
+
+
+def test_the_untrained_is_fitted_to_all_scenarios_at_once():
+    assert COMPARED.entry(budget.UNTRAINED).kind == "learned"
+    assert COMPARED.entry("advice").kind == "searched"

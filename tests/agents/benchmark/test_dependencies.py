@@ -12,6 +12,7 @@ from benchmarks.policies import dependencies
 from benchmarks.policies.compared import COMPARED, GOVERNOR_BAND
 from benchmarks.policies.dependencies import reached, version
 from benchmarks.policies.plan import BenchmarkJob
+from envs.sim import build
 
 JOB = BenchmarkJob(
     device="tx2",
@@ -58,6 +59,21 @@ def test_everybody_says_where_the_code_is(decider):
         assert dependencies._file(name) is not None
 
 
+def changed_rate(first):
+    """Whether a slightly slower link of a scenario of the same name makes another version."""
+    with pytest.MonkeyPatch.context() as patch:
+        load = build.load_scenarios
+
+        def slower(names):
+            (scenario,) = load(names)
+            signal = scenario.signals["link_bps"]
+            slow = replace(signal, quantiles=tuple(0.99 * q for q in signal.quantiles))
+            return (replace(scenario, signals={**scenario.signals, "link_bps": slow}),)
+
+        patch.setattr(build, "load_scenarios", slower)
+        return version(JOB, ()) != first
+
+
 def test_what_matters_changes_the_version_and_the_rest_does_not(monkeypatch):
     first = version(JOB, ())
     assert version(JOB, ()) == first
@@ -68,6 +84,7 @@ def test_what_matters_changes_the_version_and_the_rest_does_not(monkeypatch):
     ]
     # Both are the same rule: their own settings tell them apart.
     assert [version(job, ()) == first for job in others] == [False, False, True]
+    assert changed_rate(first)
     kept = Path.read_bytes
 
     def changed(name):
