@@ -27,6 +27,8 @@ EXPECTED_SLOWDOWN = 1.03
 LONGEST_PAUSE = 0.9
 """Share of a control step that a decision may take from a board that waits for it."""
 Number = TypeVar("Number", np.int64, np.float64)
+NEVER_RESTS_HZ = 1e3
+"""Beyond what is tabulated of governors: networks of 31 ms and more leave no pause there."""
 GRID = len(DOMAINS) + 1
 """Axes of a grid over all actions, those with a single clock included."""
 
@@ -112,7 +114,7 @@ class BatchedSimulator:
         new, old = actions[:, -1], self._action[:, -1]
         costs, sent = _blended(self._rows, new, old, thinking)
         clocks = self._effective(clocks_hz, self._clocks_hz, thinking)
-        governed = self._governed(now, actions)
+        governed = self._governed(self._busy(now, actions), actions)
         top = Clocks(*self._allowed_hz([np.full(self.n, t[-1]) for t in self._tables], now))
         waiting = (self._backlog, self._blocked_s)
         response = self._respond(costs, sent, clocks, now, *waiting, governed, top)
@@ -272,6 +274,13 @@ class BatchedSimulator:
         if self.world.blocking:
             return np.zeros_like(now.decision_s)
         return np.minimum(now.decision_s / self.world.step_s, 1.0)
+
+    def _busy(self, now: OperatingConditions, actions: Indices) -> OperatingConditions:
+        """The conditions that governors meet: a board that computes back to back never rests."""
+        if self._governors is None or not self.world.is_back_to_back:
+            return now
+        stays = self.world.costs.wire_bytes[actions[:, -1]] == 0.0
+        return replace(now, arrival_hz=np.where(stays, NEVER_RESTS_HZ, now.arrival_hz))
 
     def _governed(
         self, now: OperatingConditions, actions: Indices | None

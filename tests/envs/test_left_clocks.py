@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from envs.governed.governing import Governing
 from envs.governed.sub_steps import EVERY_CLOCK, Cases, run
 from envs.governed.table import GovernedTable, drawn_arrivals, routes_of
 from envs.governed.table_file import left_table, open_table
+from envs.scenarios.scenario import SCENARIO_DIR
 from envs.sim.batched_simulator import BatchedSimulator
 from envs.sim.build import build_sim_config
 from hw.base import Hold
@@ -36,14 +38,14 @@ def mean(outcomes, name):
     return float(np.mean([getattr(outcome, name) for outcome in outcomes]))
 
 
-def in_sub_steps(world, governing, seconds=8.0):
+def in_sub_steps(world, governing, seconds=8.0, rate_hz=RATE_HZ):
     """The whole network, back in the sub-steps that no table stands for."""
     device = governing.device(world.device)
     tops = [np.full(1, hz[-1]) for hz in (device.cpu_hz, device.gpu_hz, device.emc_hz)]
     whole = np.array([len(world.route_names) - 1])
     work = routes_of(world.costs.head, whole, np.dtype(np.float64))
-    given = Cases(tops, work, np.zeros(1), np.full(1, RATE_HZ), np.zeros(1))
-    arrivals_s = drawn_arrivals(round(20 * RATE_HZ), 0, is_random=False)
+    given = Cases(tops, work, np.zeros(1), np.full(1, rate_hz), np.zeros(1))
+    arrivals_s = drawn_arrivals(round(20 * rate_hz), 0, is_random=False)
     return run(device, given, arrivals_s, warm_up_s=2.0, duration_s=seconds, governing=governing)
 
 
@@ -79,6 +81,19 @@ def test_the_table_of_clocks_that_are_left_stands_for_the_sub_steps(pinned, gove
     seen, still = in_sub_steps(pinned, governing), in_sub_steps(pinned, Governing(()))
     assert seen.edge_s / still.edge_s == pytest.approx(factors.head, rel=0.03)
     assert seen.rest_w / still.rest_w == pytest.approx(factors.rest, rel=0.03)
+
+
+def test_back_to_back_governors_meet_a_board_that_never_rests(pinned, tmp_path):
+    text = (SCENARIO_DIR / "steady-wifi.toml").read_text()
+    path = tmp_path / "busy.toml"
+    path.write_text(re.sub(r'rate_hz = 10.0\nkind = "periodic"', 'kind = "back-to-back"', text))
+    world = build_sim_config("tx2", scenarios=[str(path)])
+    calm = replace(world, effects=replace(world.effects, latency_tails=False))
+    top = [len(axis.values) - 1 for axis in BatchedSimulator(world, 1).layout.axes]
+    left, still = steps(calm, top, EVERY_CLOCK), steps(calm, top)
+    stretch = mean(left, "latency_s") / mean(still, "latency_s")
+    seen, fast = (in_sub_steps(pinned, g, rate_hz=60.0) for g in (EVERY_CLOCK, Governing(())))
+    assert 1.1 < stretch == pytest.approx(float((seen.edge_s / fast.edge_s)[0]), rel=0.05)
 
 
 def test_a_host_that_spins_keeps_its_clock_up(pinned):
