@@ -32,15 +32,17 @@ class UnitVariation:
 
 @dataclass(frozen=True, slots=True)
 class BelievedLink:
-    """What the cloud's client takes the link for when it decides whether to send, shape (n,).
+    """What the cloud's client takes link and server for when it decides to send, shape (n,).
 
     Attributes:
         link_bps: latest estimate of the uplink rate.
         rtt_s: latest round trip.
+        server_flops_per_s: speed of the server were it idle, by its latest replies.
     """
 
     link_bps: Floats
     rtt_s: Floats
+    server_flops_per_s: Floats
 
 
 @dataclass(frozen=True, slots=True)

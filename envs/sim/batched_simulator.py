@@ -264,7 +264,7 @@ class BatchedSimulator:
             tail_share=now.tail_share if effects.latency_tails else off,
             decision_s=now.decision_s if effects.decision_delay else off,
             link_blind=now.link_blind if effects.stale_readings else off,
-            believed_link=BelievedLink(seen.link_bps, seen.rtt_s)
+            believed_link=BelievedLink(seen.link_bps, seen.rtt_s, seen.server_flops_per_s)
             if effects.stale_readings
             else None,
         )

@@ -299,7 +299,8 @@ def _serve(
     away_s = np.where(costs.wire_bytes > 0.0, send_s + now.rtt_s + cloud_s, 0.0 * cloud_s)
     expected_s = away_s
     if (link := now.believed_link) is not None:
-        expected_s = costs.wire_bytes * 8.0 / link.link_bps + link.rtt_s + cloud_s
+        its_s = costs.tail_flops / (link.server_flops_per_s * (1.0 - now.server_load))
+        expected_s = costs.wire_bytes * 8.0 / link.link_bps + link.rtt_s + its_s
     if governed is not None:
         top = clocks  # below a cap the governors go up by themselves
     elif top is None:

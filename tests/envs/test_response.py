@@ -74,6 +74,14 @@ def test_latency_falls_with_each_clock(serve, device, top, clock):
     assert (np.diff(latencies_s) < 0).all()
 
 
+@pytest.mark.parametrize(("believed_flops_per_s", "is_sent"), [(150e9, True), (1e9, False)])
+def test_a_server_is_asked_by_what_it_is_taken_for(serve, believed_flops_per_s, is_sent):
+    """However fast it is: only its replies could tell."""
+    believed = BelievedLink(*(np.array([v]) for v in (50e6, 0.004, believed_flops_per_s)))
+    found = serve(CLOUD, latency_target_s=0.2, believed_link=believed)
+    assert bool(found.sent[0]) == is_sent
+
+
 @pytest.mark.parametrize("split", [CLOUD, EARLY, EDGE])
 @pytest.mark.parametrize("rate_hz", [0.5, 10.0, 500.0])
 def test_requests_back_to_back_come_as_they_are_answered(serve, split, rate_hz):
@@ -148,7 +156,7 @@ def test_a_dead_link_costs_nothing_when_it_is_known(serve, edge_s):
 def test_a_link_that_died_costs_no_more_than_the_target_when_the_edge_makes_it(serve, edge_s):
     _, tail_s = edge_s(CLOUD)
     target_s = 3.0 * tail_s
-    believed = BelievedLink(np.array([50e6]), np.array([0.004]))
+    believed = BelievedLink(np.array([50e6]), np.array([0.004]), np.array([150e9]))
     response = serve(
         CLOUD, link_bps=1e4, arrival_hz=1.0, latency_target_s=target_s, believed_link=believed
     )
@@ -161,7 +169,7 @@ def test_a_link_that_died_costs_no_more_than_the_target_when_the_edge_makes_it(s
 
 def test_when_the_edge_would_not_make_it_the_cloud_gets_as_long_as_it_would_take(serve, edge_s):
     _, tail_s = edge_s(CLOUD)
-    believed = BelievedLink(np.array([50e6]), np.array([0.004]))
+    believed = BelievedLink(np.array([50e6]), np.array([0.004]), np.array([150e9]))
     response = serve(
         CLOUD, link_bps=1e4, arrival_hz=1.0, latency_target_s=tail_s / 2, believed_link=believed
     )
@@ -263,7 +271,7 @@ def test_the_radio_draws_power_while_it_sends(serve):
 
 
 def test_the_radio_sends_no_longer_than_anyone_waits(serve):
-    believed = BelievedLink(np.array([50e6]), np.array([0.004]))
+    believed = BelievedLink(np.array([50e6]), np.array([0.004]), np.array([150e9]))
     dead = {"link_bps": 1e4, "arrival_hz": 1.0, "believed_link": believed}
     silent = serve(CLOUD, radio_w=0.0, radio_w_per_bps=0.0, **dead)
     sending = serve(CLOUD, radio_w=2.0, radio_w_per_bps=0.0, **dead)
