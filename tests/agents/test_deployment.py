@@ -22,7 +22,7 @@ class Plant:
 
     is_modelled = dry_run = False
     link_bps, clocks_in_force, n_failures, too_slow_share = 5e6, (), {}, 0.0
-    energy_uncertainty_j = 0.025
+    energy_uncertainty_j, server_j = 0.025, 0.0
     accuracy = None
     layout = SimpleNamespace(board="board", model="network")
     placement = "cpu"
@@ -63,6 +63,12 @@ def test_energy_is_shared_by_the_requests_that_were_answered(told):
     assert document["runs_on"] == "cpu"
     assert document["energy_j"] == pytest.approx(3 * STEP_S * 4.0)
     assert document["energy_per_request_j"] == pytest.approx(3.0 / 4)
+
+
+def test_the_servers_energy_counts_where_the_plant_has_some(told, monkeypatch):
+    monkeypatch.setattr(Plant, "server_j", 70.0)
+    document = told((2, 0, True), (1, 0, True)).document()
+    assert document["energy_j"] == pytest.approx(2 * (STEP_S * 4.0 + 70.0))
 
 
 def test_the_cost_is_the_mean_of_the_steps(told):
