@@ -14,7 +14,7 @@ from benchmarks.live import __main__ as live
 from benchmarks.live import link
 from benchmarks.live.actions import COLUMNS, KEY, measure, simulated
 from benchmarks.live.course import Course
-from benchmarks.live.figures import SeenServer, live_figures, predicted
+from benchmarks.live.figures import WARM_UP_STEPS, SeenServer, live_figures, predicted
 from benchmarks.live.page import actions_page, estimates_page
 from benchmarks.live.plan import ACTIONS, BOARDS, CONTROL, Cell, cells
 from benchmarks.live.relay import Direction
@@ -180,14 +180,16 @@ def test_the_prediction_of_the_board_alone_is_its_model(lite0):
 def test_a_server_is_as_slow_as_its_replies_were(lite0):
     flops = lite0.routes[0].cloud_flops
     times_s = np.array([0.02, 0.02, 0.02, 0.025, 0.03])
-    requests = [{"step": 0, "compute_s": t} for t in (*times_s, None)]
-    server = SeenServer.of({"steps": [{"route": 0}], "requests": requests}, lite0)
+    requests = [{"step": WARM_UP_STEPS, "compute_s": t} for t in (*times_s, None)]
+    early = {"step": 0, "compute_s": 9.0}  # of the warm-up, which counts nowhere
+    steps = [{"route": 0}] * (WARM_UP_STEPS + 1)
+    server = SeenServer.of({"steps": steps, "requests": [early, *requests]}, lite0)
     assert server.gflop_per_s == pytest.approx(1e-9 * flops / times_s.mean())
     assert server.fastest_gflop_per_s == pytest.approx(1e-9 * flops / 0.02)
     slowest = 1.0 - np.array(server.held_up)
     assert 0.02 / slowest.min() == pytest.approx(0.03)
     assert list(server.held_up) == sorted(server.held_up)
-    silent = SeenServer.of({"steps": [{"route": 0}], "requests": requests[-1:]}, lite0, 99.0)
+    silent = SeenServer.of({"steps": steps, "requests": requests[-1:]}, lite0, 99.0)
     assert (silent.gflop_per_s, silent.held_up) == (99.0, (0.0,))
 
 
