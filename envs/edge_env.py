@@ -49,10 +49,10 @@ class EdgeSplitEnv(gymnasium.Env[Any, Any]):
     | 2   | rtt_s                | s     | 1e-4 | 1          | log |
     | 3   | server_idle          | 1     | 0.01 | 1          | log |
     | 4   | server_flops_per_s   | FLOP/s | 1e9  | 1e13       | log |
-    | 5   | arrival_hz           | 1/s   | 0.1  | 100        | log |
+    | 5   | arrival_hz           | 1/s   | 0.1  | 1000       | log |
     | 6   | arrival_scv          | 1     | 0    | 1          |     |
     | 7   | backlog              | 1     | 0    | 4          |     |
-    | 8   | latency_target_s     | s     | 0.01 | 1          | log |
+    | 8   | latency_target_s     | s     | 1e-3 | 100        | log |
     | 9   | eta                  | 1     | 0    | 1          |     |
     | 10  | radio_w              | W     | 0    | 6          |     |
     | 11  | temperature_margin_c | degC  | -10  | 50         |     |

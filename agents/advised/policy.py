@@ -254,7 +254,7 @@ def _check(parameters: Parameters) -> None:
     check_layers(from_named(parameters))
 
 
-ADVISED = RuleKind("advised", build, check=_check, takes_constraint=True)
+ADVISED = RuleKind("advised", build, check=_check, takes_constraint=True, reads_scaled=True)
 
 
 def advised_rule(actions: Indices, layers: Layers) -> Rule:

@@ -154,7 +154,7 @@ def own_kind(name: str) -> RuleKind:
     def build(known: NominalModel, parameters: Parameters) -> Decider:
         return _Checked(name, cls(known, **parameters))
 
-    return RuleKind(name, build)
+    return RuleKind(name, build, reads_scaled=True)
 
 
 def checked_parameters(name: str, parameters: Any) -> Parameters:

@@ -56,6 +56,8 @@ class RuleKind:
         check: refuses parameters before there is a plant; raises what `Rule.check` does.
         takes_constraint: whether `min_on_time` is a parameter: the share of requests that an
             action must be expected to answer in time.
+        reads_scaled: whether it was learned, or written, for observations between their bounds,
+            and not for the physical values that they stand for.
     """
 
     name: str
@@ -65,6 +67,7 @@ class RuleKind:
     governing: Governing | None = None
     check: Callable[[Parameters], None] = _accept
     takes_constraint: bool = False
+    reads_scaled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

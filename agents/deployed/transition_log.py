@@ -30,7 +30,7 @@ from envs.plant import Indices, Layout
 from envs.spaces import Observations, observation_fields
 from hw.outage import Outage
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 LARGEST_BYTES = 64 * 2**20
 """Of both files together: about 28 hours of a board with three clocks."""
 LONGEST_LINE = 2**16
@@ -247,7 +247,7 @@ def _header(algorithm: str, layout: Layout) -> bytes:
         "schema_version": SCHEMA_VERSION,
         "policy": algorithm,
         "layout": asdict(layout),
-        "fields": [f.name for f in observation_fields(layout)],
+        "fields": [asdict(f) for f in observation_fields(layout)],
     }
     return msgspec.json.encode(document) + b"\n"
 

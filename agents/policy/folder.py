@@ -29,7 +29,7 @@ from envs.governed.governing import Governing
 from envs.plant import Axis, Layout
 from partition import json_file
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 METADATA_FILE = "policy.json"
 WEIGHTS_FILE = "weights.safetensors"
 PRIVILEGED = "privileged"
@@ -142,12 +142,13 @@ def read(folder: Path) -> Stored:
     """
     document = _document(folder)
     try:
-        if document["schema_version"] == SCHEMA_VERSION:
-            checksum.check(document)
-            tensors = _tensors(folder, document)
+        is_old = document["schema_version"] != SCHEMA_VERSION
+        if is_old:
+            document = upgraded(document)
         else:
-            document, packed = upgraded(document)
-            tensors = packed if _WEIGHTS_SHA256 not in document else _tensors(folder, document)
+            checksum.check(document)
+        has_none = is_old and _WEIGHTS_SHA256 not in document
+        tensors = {} if has_none else _tensors(folder, document)
         if document["kind"] == PRIVILEGED:
             raise PolicyError(
                 f"{document['algorithm']} looks into the simulation and cannot drive a board; "

@@ -18,7 +18,7 @@ from agents.policy.heads import HEADS, head_of
 from agents.policy.layers import Layers
 from agents.policy.metadata import PolicyMetadata
 from agents.policy.normaliser import MEAN, SD, Normaliser
-from agents.policy.remedy import CLOCKS, refuse_another
+from agents.policy.remedy import CLOCKS, other_observations, refuse_another
 from agents.reach import check_reach
 from common import command
 from envs.governed.governing import Governing
@@ -132,10 +132,7 @@ class FrozenPolicy:
         )
         refuse_another("the policy was trained for", compared, layout)
         if mine.axes != layout.axes or self.metadata.fields != observation_fields(layout):
-            raise PolicyError(
-                "the policy was trained on other observations or actions than this version has; "
-                f"train one with {command.program('train')}"
-            )
+            raise other_observations()
 
     def save(self, folder: Path) -> None:
         """Write the folder of the policy."""

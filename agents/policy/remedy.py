@@ -16,6 +16,14 @@ DEFAULT_MODEL = "efficientnet-lite0"
 RETRAIN = f"train one for this board and model with {command.program('train')}"
 
 
+def other_observations() -> PolicyError:
+    """Say that a policy is for observations of other bounds, or other actions."""
+    return PolicyError(
+        "the policy was trained on other observations or actions than this version has; "
+        f"train one with {command.program('train')}"
+    )
+
+
 def refuse_another(
     made_for: str, compared: Iterable[tuple[str, object, object]], layout: Layout
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,11 @@ from agents.deciders.nominal import NominalModel
 from agents.deciders.rule import Rule, RuleKind
 from agents.errors import PolicyError
 from agents.policy.folder import PRIVILEGED, Stored, unconstrained, write
-from agents.policy.remedy import CLOCKS, RETRAIN, refuse_another
+from agents.policy.remedy import CLOCKS, RETRAIN, other_observations, refuse_another
 from common import command
 from envs.governed.governing import Governing
 from envs.plant import Layout
+from envs.spaces import observation_fields
 
 RULE = "rule"
 
@@ -93,7 +94,9 @@ class SavedRule:
         parameters = self.rule.parameters
         tensors = {k: v for k, v in parameters.items() if isinstance(v, np.ndarray)}
         plain = {k: v for k, v in parameters.items() if k not in tensors}
-        content = {"name": self.rule.name, "parameters": plain}
+        content: dict[str, object] = {"name": self.rule.name, "parameters": plain}
+        if self.rule.kind.reads_scaled:
+            content["fields"] = [asdict(f) for f in observation_fields(self.layout)]
         write(folder, Stored(RULE, self.algorithm, self.layout, content, tensors))
 
     @classmethod
@@ -101,7 +104,7 @@ class SavedRule:
         """Build what a folder holds, a rule of one of `kinds`.
 
         Raises:
-            PolicyError: there is no such kind.
+            PolicyError: there is no such kind, or it reads observations of other bounds.
             KeyError, TypeError, ValueError: what it holds is nonsense.
         """
         name = str(stored.content["name"])
@@ -110,7 +113,11 @@ class SavedRule:
                 f"the policy is a rule {name!r}, which this version does not have; train another "
                 f"one with {command.program('train')} --algo"
             )
-        rule = Rule(kinds[name], {**stored.content["parameters"], **stored.tensors})
+        kind = kinds[name]
+        expected = [asdict(f) for f in observation_fields(stored.layout)]
+        if kind.reads_scaled and stored.content.get("fields") != expected:
+            raise other_observations()
+        rule = Rule(kind, {**stored.content["parameters"], **stored.tensors})
         rule.check()
         return cls(stored.algorithm, rule, stored.layout)
 

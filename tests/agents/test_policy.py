@@ -122,7 +122,7 @@ def test_metadata_that_is_no_text_is_refused(folder):
     assert "policy.json cannot be read" in refusal(folder)
 
 
-@pytest.mark.parametrize("version", [0, 6, "2", None])
+@pytest.mark.parametrize("version", [0, 7, "2", None])
 def test_other_schema_version_is_refused(folder, version):
     rewrite(folder, schema_version=version)
     message = refusal(folder)

@@ -125,6 +125,17 @@ def test_absurd_weights_of_an_advised_policy_are_refused(layout, tmp_path, value
         load_policy(tmp_path)
 
 
+def test_what_learned_on_observations_of_other_bounds_is_refused(layout, tmp_path):
+    advised(layout, 0.1).save(tmp_path)
+    fields = json.loads((tmp_path / METADATA_FILE).read_text())["fields"]
+    rewrite(tmp_path, fields=fields)
+    load_policy(tmp_path)
+    fields[5]["high"] = 100.0
+    rewrite(tmp_path, fields=fields)
+    with pytest.raises(PolicyError, match="trained on other observations"):
+        load_policy(tmp_path)
+
+
 def test_weights_of_another_policy_are_refused(layout, tmp_path):
     for number, value in enumerate((1.0, 2.0)):
         advised(layout, value).save(tmp_path / str(number))

@@ -77,6 +77,14 @@ def test_decoding_undoes_encoding():
             np.testing.assert_allclose(getattr(found, f.name), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(("rate_hz", "target_s"), [(0.1, 1e-3), (1e3, 100.0)])
+def test_what_scenario_files_may_ask_for_is_not_clipped(rate_hz, target_s):
+    asked = {"arrival_hz": np.array([rate_hz]), "latency_target_s": np.array([target_s])}
+    found = ObservationEncoder(FIELDS).decode(encode(replace(readings_at(middle), **asked)))
+    assert found.arrival_hz[0] == pytest.approx(rate_hz)
+    assert found.latency_target_s[0] == pytest.approx(target_s)
+
+
 def test_decoding_leaves_clipped_what_was_clipped():
     readings = replace(readings_at(middle), rtt_s=np.array([50.0]), backlog=np.array([-3.0]))
     found = ObservationEncoder(FIELDS).decode(encode(readings))
