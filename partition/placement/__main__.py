@@ -6,17 +6,18 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from partition import cli
 from partition.model.folder import ModelFolder
-from partition.placement import report
+from partition.placement import given, report
 from partition.placement.cluster import Cluster
+from partition.placement.errors import PlacementError
 from partition.placement.plan import Plan
 from partition.placement.solver.problem import Problem, build_problem
-from partition.placement.solver.solve import OBJECTIVES, PlacementObjective, solve
+from partition.placement.solver.solve import OBJECTIVES, PlacementObjective, priced, solve
 from partition.placement.what_if import find_changes
 
 _SHARE_OF_CHANGES = 0.2
@@ -62,6 +63,26 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="for the plan and what changes would bring, together (10)",
     )
+    parser.add_argument(
+        "--pin",
+        action="append",
+        default=[],
+        metavar="FIRST..LAST=DEVICE",
+        help="blocks that this device is to compute, named as a plan names them; more than once",
+    )
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        metavar="DEVICE",
+        help="leave a device alone, or all of a name with a count; more than once",
+    )
+    parser.add_argument(
+        "--plan",
+        type=Path,
+        metavar="FILE.json",
+        help="check and price a plan that --json printed, or one of your own",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--picture", type=Path, metavar="FILE.png", help="draw it")
     return parser
@@ -76,25 +97,34 @@ def _main() -> None:
         max_replicas=arguments.replicas,
         time_limit_s=arguments.time_limit * (1 - _SHARE_OF_CHANGES),
     )
-    cluster = Cluster.load(arguments.cluster)
+    cluster = given.left_alone(Cluster.load(arguments.cluster), arguments.without)
     folder = ModelFolder.open_network(arguments.model)
     problem = build_problem(folder, cluster, arguments.memory_limit)
+    if arguments.plan and arguments.pin:
+        raise PlacementError("--plan says where each block runs: leave --pin out")
+    problem = replace(problem, pins=given.pins(arguments.pin, problem))
+    placed = given.saved(arguments.plan, problem, folder.fingerprint) if arguments.plan else None
     began_s = time.monotonic()
-    plan = solve(problem, wish)
+    plan = best = solve(problem, wish)
+    if placed is not None:
+        plan = priced(problem, wish, placed, best.bound)
     left_s = arguments.time_limit - (time.monotonic() - began_s)
     say = _nothing if arguments.json else _say
     say(report.text(folder.name, cluster, plan))
     if arguments.picture:
         _draw(folder.name, cluster, problem, plan, arguments.picture)
     changes = []
-    for change in find_changes(problem, wish, plan, left_s):
-        say(report.change(plan, change) + "\n")
-        changes.append(asdict(change))
+    if placed is not None:
+        say(report.beside(plan, best) + "\n")
+    else:
+        for change in find_changes(problem, wish, plan, left_s):
+            say(report.change(plan, change) + "\n")
+            changes.append(asdict(change))
     if arguments.json:
         result: dict[str, Any] = {"model": folder.name, "cluster": cluster.name}
         result["fingerprint"] = folder.fingerprint
         result["left_out"] = [asdict(device) for device in cluster.left_out]
-        result |= plan.to_json() | {"changes": changes}
+        result |= plan.to_json() | {"changes": changes, "planned_anew": best.value}
         _say(json.dumps(result, allow_nan=False) + "\n")
 
 

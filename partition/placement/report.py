@@ -8,6 +8,8 @@ from partition.placement.what_if import Change
 
 _MS = 1e3
 _MB = 1e6
+_LEVEL = 1e-9
+"""Share of the objective that is rounding."""
 
 
 def text(model: str, cluster: Cluster, plan: Plan) -> str:
@@ -65,6 +67,15 @@ def _proof(plan: Plan) -> str:
 
 def _noun(plan: Plan) -> str:
     return "period" if plan.objective == "throughput" else plan.objective
+
+
+def beside(plan: Plan, best: Plan) -> str:
+    """How much better than a plan that was given the best one is that was found."""
+    less = 1.0 - best.value / plan.value
+    if less < _LEVEL:
+        return "planned anew it would be no better"
+    value = f"{best.value:.4g} J" if plan.objective == "energy" else _ms(best.value)
+    return f"planned anew: {_noun(plan)} {value}, {less:.1%} less"
 
 
 def change(plan: Plan, found: Change) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,16 @@ if TYPE_CHECKING:
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 _BITS = 8
+
+
+class Pin(NamedTuple):
+    """Blocks that a device is to compute, and nobody else."""
+
+    device: int
+    start: int
+    """Cut before the first one."""
+    end: int
+    """Cut after the last one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +63,7 @@ class Problem:
         idle_w: (n,); None: nothing is known of power.
         send_w: (n,) extra power while a device sends.
         memory_limit_bytes: what `capacity_bytes` was cut to; None: it is what devices have free.
+        pins: blocks that are given to devices.
     """
 
     devices: tuple[str, ...]
@@ -71,6 +82,7 @@ class Problem:
     idle_w: Floats | None = None
     send_w: Floats | None = None
     memory_limit_bytes: int | None = None
+    pins: tuple[Pin, ...] = ()
 
     @property
     def n_devices(self) -> int:
@@ -84,7 +96,7 @@ class Problem:
 
     @cached_property
     def kinds(self) -> tuple[Ints, Ints]:
-        """Devices that differ in nothing but their links.
+        """Devices that differ in nothing but their links; one with pinned blocks is of its own.
 
         Returns:
             kind of each device, (n,), and one device of each kind.
@@ -93,18 +105,29 @@ class Problem:
         if self.idle_w is not None and self.send_w is not None:
             tables = np.array([self.clocks.index(clocks) for clocks in self.clocks])
             rows = np.column_stack([rows, tables, self.idle_w, self.send_w])
+        if self.pins:
+            pinned = {pin.device for pin in self.pins}
+            own = [device + 1 if device in pinned else 0 for device in range(self.n_devices)]
+            rows = np.column_stack([rows, own])
         _, first, kind = np.unique(rows, axis=0, return_index=True, return_inverse=True)
         return kind.reshape(-1), first
 
     @cached_property
     def kind_stage_s(self) -> Floats:
-        """Seconds of stage [i, j) on a device of a kind, (kinds, L + 1, L + 1); inf: no room."""
+        """Seconds of stage [i, j) on a device of a kind, (kinds, L + 1, L + 1).
+
+        inf where it has no room, or where pins forbid the stage.
+        """
         _, first = self.kinds
         done_s = np.pad(np.cumsum(self.block_s[first], axis=1), ((0, 0), (1, 0)))
         stage_s = done_s[:, None, :] - done_s[:, :, None]
         stage_s += self.decode_s[first][:, :, None] + self.encode_s[first][:, None, :]
         i, j = np.indices(self.stage_bytes.shape)
         fits = self.stage_bytes[None] <= self.capacity_bytes[first][:, None, None]
+        for pin in self.pins:
+            is_its = (i <= pin.start) & (pin.end <= j)
+            is_apart = (j <= pin.start) | (pin.end <= i)
+            fits &= np.where((first == pin.device)[:, None, None], is_its, is_apart)
         return np.where(fits & (i < j), stage_s, np.inf)
 
     def stage_s(self, device: int, i: int, j: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -71,7 +72,7 @@ def solve(problem: Problem, wish: PlacementObjective) -> Plan:
         )
         if not found.steps:
             raise _explained(problem, found.bound_s, deadline_s)
-        return _plan(problem, wish, _placed(found.choices, found.steps), found.bound_s)
+        return priced(problem, wish, _placed(found.choices, found.steps), found.bound_s)
     if wish.objective == "throughput":
         return _throughput_in_time(problem, wish, deadline_s)
     if wish.objective == "energy":
@@ -82,7 +83,7 @@ def solve(problem: Problem, wish: PlacementObjective) -> Plan:
     if not best.steps:
         limit = "" if wish.rate_hz is None else f" at {wish.rate_hz:g} frames per second"
         raise _explained(problem, best.bound, deadline_s, limit)
-    return _plan(problem, wish, _singles(problem, best.steps), best.bound)
+    return priced(problem, wish, _singles(problem, best.steps), best.bound)
 
 
 def _explained(
@@ -136,7 +137,7 @@ def _throughput_in_time(problem: Problem, wish: PlacementObjective, deadline_s: 
     if not steps:
         raise PlacementError("no placement was found in time: raise --time-limit")
     bound_s = min(max(refuted_s, free.bound_s), period_s)
-    return _plan(problem, wish, _singles(problem, steps), bound_s)
+    return priced(problem, wish, _singles(problem, steps), bound_s)
 
 
 Placement = list[tuple[tuple[int, ...], int, int]]
@@ -181,7 +182,27 @@ def _receive_s(problem: Problem, placed: Placement, nth: int) -> float:
     return slowest / min(len(senders), len(devices))
 
 
-def _plan(problem: Problem, wish: PlacementObjective, placed: Placement, bound: float) -> Plan:
+def priced(problem: Problem, wish: PlacementObjective, placed: Placement, bound: float) -> Plan:
+    """The plan of a placement.
+
+    Args:
+        problem: network and cluster.
+        wish: what it is for.
+        placed: per stage its devices, first and last cut; everything fits.
+        bound: that no placement has less than.
+
+    Raises:
+        InfeasibleError: it is too slow for what is wished.
+    """
+    period_s, latency_s = placed_period_s(problem, placed), _latency_s(problem, placed)
+    for what, takes_s, most_s in (
+        ("--rate allows", period_s, wish.period_s),
+        ("--max-latency allows", latency_s, wish.max_latency_s or np.inf),
+    ):
+        if takes_s > a_star.relaxed(most_s):
+            raise InfeasibleError(
+                f"the plan takes {takes_s:.6g} s, {what} {most_s:.6g} s: allow more, or plan anew"
+            )
     stages = []
     energy_j = 0.0
     slowdowns: list[float] = []
@@ -229,10 +250,12 @@ def _fastest_hz(problem: Problem, device: int) -> float | None:
     return clocks[-1].hz if clocks else None
 
 
-def _latency_s(problem: Problem, placed: Placement, slowdowns: list[float]) -> float:
+def _latency_s(
+    problem: Problem, placed: Placement, slowdowns: Sequence[float] | None = None
+) -> float:
     """Of a frame that waits nowhere and meets the slowest of each stage's replicas."""
     total_s = 0.0
-    for (devices, i, j), slowdown in zip(placed, slowdowns, strict=True):
+    for (devices, i, j), slowdown in zip(placed, slowdowns or [1.0] * len(placed), strict=True):
         total_s += problem.stage_s(devices[0], i, j) * slowdown
     for (senders, _, j), (devices, _, _) in pairwise(placed):
         total_s += max(
