@@ -40,6 +40,9 @@ class Plan:
     objective: str
     """throughput, latency or energy."""
     stages: tuple[PlannedStage, ...]
+    encode_s: float
+    """Seconds that the source is busy with the input of a frame before it sends it; 0 where the
+    first stage is on it."""
     send_s: float
     """Seconds of the output's way to the sink; 0 without one."""
     period_s: float

@@ -84,10 +84,18 @@ def latency_costs(problem: Problem, period_s: float = np.inf) -> Costs:
     entry_s, exit_s = problem.entry_s[first], problem.exit_s[first]
     entry_delay_s = 0.0 if problem.source is None else problem.delay_s[problem.source][first]
     exit_delay_s = 0.0 if problem.sink is None else problem.delay_s[first, problem.sink]
+    encode_s = problem.input_encode_s
+    # A source with a later stage counts it there, where it adds to what keeps the device busy; a
+    # frame is encoded once, on its way in.
+    busy_s = np.zeros_like(stage_s)
+    if encode_s:
+        at_source = np.array([device == problem.source for device in first])
+        busy_s[at_source, 1:] = encode_s
+        entry_s = np.where(at_source, entry_s, entry_s + encode_s)
     return Costs(
-        stage=within(stage_s, stage_s, period_s),
+        stage=within(stage_s, stage_s - busy_s, period_s),
         link=within(transfer_s, transfer_s + delay_s, period_s),
-        entry=within(entry_s, entry_s + entry_delay_s, period_s),
+        entry=within(problem.entry_period_s[first], entry_s + entry_delay_s, period_s),
         exit=within(exit_s, exit_s + exit_delay_s, period_s),
     )
 

@@ -34,7 +34,7 @@ class Choices:
         stage_s: (flavours, L + 1, L + 1) period of a stage; inf where it cannot be.
         flavour: (C,) row of `stage_s`.
         s_per_byte: (C, C) from row to column; inf where it cannot be.
-        entry_s: (C,) period of the input's way to a choice.
+        entry_s: (C,) period of the input's way to a choice, its encoding included.
         exit_s: (C,) period of the output's way from it.
     """
 
@@ -108,7 +108,7 @@ def list_choices(problem: Problem, max_replicas: int = 1) -> Choices:
         stage_s=np.array([problem.kind_stage_s[k] / n for k, n in flavours]),
         flavour=np.array([row[kind[group[0]], len(group)] for group in members]),
         s_per_byte=_links(problem, classes, members) / np.minimum(r[:, None], r[None, :]),
-        entry_s=np.array([problem.entry_s[list(group)].max() for group in devices]),
+        entry_s=np.array([problem.entry_period_s[list(group)].max() for group in devices]),
         exit_s=np.array([problem.exit_s[list(group)].max() for group in devices]),
     )
 

@@ -41,7 +41,9 @@ def energy_costs(problem: Problem, period_s: float) -> Costs:
     return Costs(
         stage=np.array([_stage_j(problem, device, period_s).min(axis=0) for device in first]),
         link=a_star.within(transfer_s, linked_s * send_w[:, None], most_s),
-        entry=a_star.within(entry_s, np.where(entry_s < np.inf, entry_s, 0) * source_w, most_s),
+        entry=a_star.within(
+            problem.entry_period_s[first], np.where(entry_s < np.inf, entry_s, 0) * source_w, most_s
+        ),
         exit=a_star.within(exit_s, np.where(exit_s < np.inf, exit_s, 0) * send_w, most_s),
     )
 

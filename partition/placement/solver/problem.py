@@ -4,10 +4,11 @@ Stage [i, j) computes blocks i to j-1, receives cut i and sends cut j. Cut 0 is 
 cut L its output. A device holds one stage.
 
 Costs of a stage: its blocks' time, decoding what comes in and encoding what goes out (a device's
-processor does both, so they add to its compute); its weights, the largest peak of activations
-within it, and the tensors that wait at its ends. The flaws of the published cost model that this
-one mends (8 bytes a float, one byte a parameter, all activations summed, compute left out, blocks
-between two stages charged to no device) are listed in docs/placement.md.
+processor does both, so they add to its compute; the source encodes the network's input whenever
+another device has the first stage, besides its own stage if it has one); its weights, the largest
+peak of activations within it, and the tensors that wait at its ends. The flaws of the published
+cost model that this one mends (8 bytes a float, one byte a parameter, all activations summed,
+compute left out, blocks between two stages charged to no device) are listed in docs/placement.md.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Problem:
         devices: names, n.
         blocks: names, L; the block that ends at cut j is `blocks[j - 1]`.
         block_s: (n, L) at the fastest clock.
-        encode_s: (n, L + 1), of a cut before it is sent.
+        encode_s: (n, L + 1), of a cut before it is sent; of cut 0 what the source takes counts.
         decode_s: (n, L + 1), of a cut after it was received.
         cut_bytes: (L + 1,) on the wire.
         stage_bytes: (L + 1, L + 1), memory of stage [i, j), the same on every device.
@@ -96,7 +97,9 @@ class Problem:
 
     @cached_property
     def kinds(self) -> tuple[Ints, Ints]:
-        """Devices that differ in nothing but their links; one with pinned blocks is of its own.
+        """Devices that differ in nothing but their links.
+
+        One with pinned blocks is of its own kind, and a source that encodes the input.
 
         Returns:
             kind of each device, (n,), and one device of each kind.
@@ -109,6 +112,8 @@ class Problem:
             pinned = {pin.device for pin in self.pins}
             own = [device + 1 if device in pinned else 0 for device in range(self.n_devices)]
             rows = np.column_stack([rows, own])
+        if self.input_encode_s:
+            rows = np.column_stack([rows, np.arange(self.n_devices) == self.source])
         _, first, kind = np.unique(rows, axis=0, return_index=True, return_inverse=True)
         return kind.reshape(-1), first
 
@@ -123,12 +128,25 @@ class Problem:
         stage_s = done_s[:, None, :] - done_s[:, :, None]
         stage_s += self.decode_s[first][:, :, None] + self.encode_s[first][:, None, :]
         i, j = np.indices(self.stage_bytes.shape)
+        if self.input_encode_s:  # a later stage of the source does not spare it that
+            stage_s[self.kinds[0][self.source], 1:] += self.input_encode_s
         fits = self.stage_bytes[None] <= self.capacity_bytes[first][:, None, None]
         for pin in self.pins:
             is_its = (i <= pin.start) & (pin.end <= j)
             is_apart = (j <= pin.start) | (pin.end <= i)
             fits &= np.where((first == pin.device)[:, None, None], is_its, is_apart)
         return np.where(fits & (i < j), stage_s, np.inf)
+
+    @cached_property
+    def input_encode_s(self) -> float:
+        """Seconds that the source is busy with the input of a frame before it sends it."""
+        return 0.0 if self.source is None else float(self.encode_s[self.source, 0])
+
+    @cached_property
+    def entry_period_s(self) -> Floats:
+        """(n,) seconds of the slower one of encoding the input and sending it to each device."""
+        at_source = np.arange(self.n_devices) == self.source
+        return np.where(at_source, 0.0, np.maximum(self.entry_s, self.input_encode_s))
 
     def stage_s(self, device: int, i: int, j: int) -> float:
         """Seconds that a device is busy with a frame in stage [i, j); inf where it has no room."""
@@ -224,16 +242,21 @@ def build_problem(
     quantiser = quantisers.of_name(cluster.codec)
     if quantiser is not None:
         cut_bytes[:-1] = [cut.request_bytes(quantiser.bits) for cut in cuts[:-1]]
-    inner = np.array([cut.coded_bytes for cut in cuts], dtype=float)
-    inner[[0, -1]] = 0.0  # what the network gets and gives is not encoded
+    coded = np.array([cut.coded_bytes for cut in cuts], dtype=float)
+    coded[-1] = 0.0  # what the network gives is not encoded
+    if cluster.source is None:
+        coded[0] = 0.0  # nor is its input, which is where the first stage is
     codec_s = np.array(
         [
-            inner / device.codec_bytes_per_s
+            coded / device.codec_bytes_per_s
             if quantiser is not None and device.codec_bytes_per_s
             else np.zeros(len(cuts))
             for device in cluster.devices
         ]
     )
+    encode_s, decode_s = codec_s, codec_s.copy()
+    if cluster.source is not None:
+        decode_s[cluster.source, 0] = 0.0
     capacity_bytes = np.array([device.free_bytes for device in cluster.devices], dtype=np.int64)
     if memory_limit_bytes is not None:
         capacity_bytes = np.minimum(capacity_bytes, memory_limit_bytes)
@@ -242,8 +265,8 @@ def build_problem(
         devices=tuple(device.name for device in cluster.devices),
         blocks=tuple(cut.name for cut in cuts[1:]),
         block_s=np.array([_block_s(d, np.diff(head_flops), folder) for d in cluster.devices]),
-        encode_s=codec_s,
-        decode_s=codec_s,
+        encode_s=encode_s,
+        decode_s=decode_s,
         cut_bytes=cut_bytes,
         stage_bytes=memory_of_stages(
             [cut.head.param_bytes for cut in cuts],
@@ -316,12 +339,15 @@ def with_more(problem: Problem, device: int) -> Problem:
     bytes_per_s = problem.bytes_per_s[np.ix_(order, order)]
     bytes_per_s[device, twin] = bytes_per_s[device].max()
     bytes_per_s[twin, device] = bytes_per_s[:, device].max()
+    decode_s = problem.decode_s[order]
+    if device == problem.source:  # which does not decode its own input
+        decode_s[twin, 0] = problem.encode_s[device, 0]
     return replace(
         problem,
         devices=(*problem.devices, f"another {problem.devices[device]}"),
         block_s=problem.block_s[order],
         encode_s=problem.encode_s[order],
-        decode_s=problem.decode_s[order],
+        decode_s=decode_s,
         capacity_bytes=problem.capacity_bytes[order],
         bytes_per_s=bytes_per_s,
         delay_s=problem.delay_s[np.ix_(order, order)],

@@ -148,7 +148,8 @@ def placed_period_s(problem: Problem, placed: Placement) -> float:
     """Seconds per frame of the slowest stage or transfer of a placement."""
     stages_s = [problem.stage_s(devices[0], i, j) / len(devices) for devices, i, j in placed]
     links_s = [_receive_s(problem, placed, nth) for nth in range(len(placed))]
-    return max(*stages_s, *links_s, float(problem.exit_s[list(placed[-1][0])].max()))
+    entry_s = float(problem.entry_period_s[list(placed[0][0])].max())
+    return max(*stages_s, *links_s, entry_s, float(problem.exit_s[list(placed[-1][0])].max()))
 
 
 def _placed(choices: Choices, steps: tuple[Step, ...]) -> Placement:
@@ -232,10 +233,14 @@ def priced(problem: Problem, wish: PlacementObjective, placed: Placement, bound:
     send_s = float(problem.exit_s[list(placed[-1][0])].max())
     if wish.objective == "energy":
         energy_j = _energy_j(problem, placed, wish.period_s)
-    longest_s = max(*(s.period_s for s in stages), *(s.receive_s for s in stages), send_s)
+    first = list(placed[0][0])
+    encode_s = 0.0 if problem.source in first else problem.input_encode_s
+    ways_s = [stage.receive_s for stage in stages]
+    longest_s = max(*(stage.period_s for stage in stages), *ways_s, encode_s, send_s)
     return Plan(
         objective=wish.objective,
         stages=tuple(stages),
+        encode_s=encode_s,
         send_s=send_s,
         period_s=longest_s,
         latency_s=_latency_s(problem, placed, slowdowns),
@@ -256,7 +261,10 @@ def _latency_s(
     """Of a frame that waits nowhere and meets the slowest of each stage's replicas."""
     total_s = 0.0
     for (devices, i, j), slowdown in zip(placed, slowdowns or [1.0] * len(placed), strict=True):
-        total_s += problem.stage_s(devices[0], i, j) * slowdown
+        stage_s = problem.stage_s(devices[0], i, j)
+        if i and problem.source in devices:  # which is busy with the input there, too
+            stage_s -= problem.input_encode_s
+        total_s += stage_s * slowdown
     for (senders, _, j), (devices, _, _) in pairwise(placed):
         total_s += max(
             problem.transfer_s(j, u, v) + float(problem.delay_s[u, v])
@@ -266,6 +274,7 @@ def _latency_s(
     first, last = list(placed[0][0]), list(placed[-1][0])
     if problem.source is not None:
         total_s += float((problem.entry_s + problem.delay_s[problem.source])[first].max())
+        total_s += 0.0 if problem.source in first else problem.input_encode_s
     if problem.sink is not None:
         total_s += float((problem.exit_s + problem.delay_s[:, problem.sink])[last].max())
     return total_s
@@ -288,6 +297,8 @@ def _binding(problem: Problem, stages: list[PlannedStage], longest_s: float) -> 
             sender = _names(stages[nth - 1].devices) if nth else _source(problem)
             what = f"cut {stages[nth - 1].last_block}" if nth else "the input"
             return f"transfer of {what} from {sender} to {_names(stage.devices)}"
+    if longest_s == problem.input_encode_s:
+        return f"encoding of the input on {_source(problem)}"
     sink = "" if problem.sink is None else f" to {problem.devices[problem.sink]}"
     return f"transfer of the output from {_names(stages[-1].devices)}{sink}"
 

@@ -119,14 +119,23 @@ class World:
         return (self.cuts[k + 1].head.flops - self.cuts[k].head.flops) / table["flops_per_s"]
 
     def codec_s(self, device: int, cut: int) -> float:
-        """What is encoded where it is made and decoded where it goes to; not the network's ends."""
-        if not self.int8 or cut in (0, self.last):
+        """What is encoded where it is made and decoded where it goes to; not the output."""
+        if not self.int8 or cut == self.last or (cut == 0 and self.source is None):
             return 0.0
         return self.cuts[cut].float32_bytes / self.tables[device]["codec_bytes_per_s"]
 
     def stage_s(self, device: int, i: int, j: int) -> float:
+        """The source does not decode its own input, but encodes it for others."""
         blocks_s = sum(self.block_s(device, k) for k in range(i, j))
-        return blocks_s + self.codec_s(device, i) + self.codec_s(device, j)
+        input_s = self.codec_s(device, 0) if device == self.source and i else 0.0
+        received_s = 0.0 if device == self.source and not i else self.codec_s(device, i)
+        return blocks_s + received_s + self.codec_s(device, j) + input_s
+
+    def input_s(self, placement: Placement) -> float:
+        """For which the source is busy with an input that it sends to others."""
+        if self.source is None or self.source in placement[0][0]:
+            return 0.0
+        return self.codec_s(self.source, 0)
 
     def hop_s(self, cut: int, a: int, b: int) -> float:
         """Of a transfer; inf without a link."""
@@ -147,7 +156,8 @@ class World:
         power = table.get("clocks", []), table.get("idle_w", 0.0), table.get("send_w", 0.0)
         blocks = [self.block_s(device, k) for k in range(self.last)]
         codec = [self.codec_s(device, cut) for cut in range(self.last)]
-        return self.free_bytes[device], blocks, codec, power
+        is_encoder = device == self.source and codec[0] > 0
+        return self.free_bytes[device], blocks, codec, power, is_encoder
 
     @property
     def able(self) -> list[int]:
@@ -213,8 +223,11 @@ class World:
         )
         for nth, (group, _, _) in enumerate(placement):
             period_s = max(period_s, self._receive_s(placement[:nth], group))
-        period_s = max(period_s, self._send_s(placement[-1][0]))
-        latency_s = sum(compute_s)
+        period_s = max(period_s, self._send_s(placement[-1][0]), self.input_s(placement))
+        latency_s = sum(compute_s) + self.input_s(placement)
+        for nth, (group, i, _) in enumerate(placement):
+            if i and self.source in group:  # the input is encoded once
+                latency_s -= self.codec_s(self.source, 0) / (speeds[nth] if speeds else 1.0)
         for (senders, _, cut), (group, _, _) in itertools.pairwise(placement):
             latency_s += max(
                 self.hop_s(cut, a, b) + self.delay_s(a, b) for a in senders for b in group

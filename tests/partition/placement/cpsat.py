@@ -36,7 +36,7 @@ def _build(model: Any, problem: Problem) -> Any:
     n, last = problem.n_devices, problem.n_blocks
     finite_s = problem.kind_stage_s[np.isfinite(problem.kind_stage_s)]
     links = problem.s_per_byte[np.isfinite(problem.s_per_byte)]
-    ends_s = [*problem.entry_s[np.isfinite(problem.entry_s)]]
+    ends_s = [*problem.entry_period_s[np.isfinite(problem.entry_period_s)]]
     ends_s += [*problem.exit_s[np.isfinite(problem.exit_s)]]
     most_s = max(
         finite_s.max(initial=0), problem.cut_bytes.max() * links.max(initial=0), *ends_s, 0
@@ -53,7 +53,7 @@ def _build(model: Any, problem: Problem) -> Any:
         arcs += [(n, u, first), (u, n, final)]
         model.add(starts[u] == 0).only_enforce_if(first)
         model.add(ends[u] == last).only_enforce_if(final)
-        for seconds, arc in ((problem.entry_s[u], first), (problem.exit_s[u], final)):
+        for seconds, arc in ((problem.entry_period_s[u], first), (problem.exit_s[u], final)):
             if np.isfinite(seconds):
                 model.add(period >= _ns(float(seconds))).only_enforce_if(arc)
             else:

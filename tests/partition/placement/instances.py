@@ -80,6 +80,8 @@ def parts(problem: Problem, steps) -> list[float]:
     seconds = [problem.stage_s(*step) for step in steps]
     for (a, _, cut), (b, _, _) in pairwise(steps):
         seconds.append(problem.transfer_s(cut, a, b))
+    encode_s = 0.0 if problem.source in (None, steps[0][0]) else problem.encode_s[0, 0]
+    seconds.append(encode_s)
     return [*seconds, problem.entry_s[steps[0][0]], problem.exit_s[steps[-1][0]]]
 
 
@@ -94,7 +96,10 @@ def latency(problem: Problem, steps) -> float:
         delays.append(problem.delay_s[problem.source, steps[0][0]])
     if problem.sink is not None:
         delays.append(problem.delay_s[steps[-1][0], problem.sink])
-    return sum(parts(problem, steps)) + sum(delays)
+    # A source with a later stage is busy with the input there, which is encoded once.
+    twice = problem.source is not None and any(step[0] == problem.source for step in steps[1:])
+    encoded_s = problem.encode_s[0, 0] if twice else 0.0
+    return sum(parts(problem, steps)) + sum(delays) - encoded_s
 
 
 def energy(problem: Problem, steps, period_s: float) -> float:
@@ -111,7 +116,7 @@ def energy(problem: Problem, steps, period_s: float) -> float:
             for clock in problem.clocks[device]
             if busy_s / clock.speed <= period_s
         )
-    transfers_s = seconds[len(steps) : -2]
+    transfers_s = seconds[len(steps) : -3]
     total += sum(
         problem.send_w[step[0]] * s for step, s in zip(steps[:-1], transfers_s, strict=True)
     )

@@ -15,7 +15,7 @@ from partition.placement.cluster import Cluster
 from partition.placement.errors import ClusterError, InfeasibleError, PlacementError
 from partition.placement.solver import diagnosis
 from partition.placement.solver.problem import build_problem, memory_of_stages
-from partition.placement.solver.solve import PlacementObjective, solve
+from partition.placement.solver.solve import PlacementObjective, priced, solve
 
 GOOD = """
 schema_version = 1
@@ -357,8 +357,36 @@ def test_int8_sends_what_the_wire_takes_and_charges_both_ends(tmp_path, tiny):
     assert problem.cut_bytes[cut] == tiny.cuts[cut].wire_bytes
     expected_s = tiny.cuts[cut].float32_bytes / 1e8
     assert problem.encode_s[0, cut] == problem.decode_s[0, cut] == pytest.approx(expected_s)
-    assert problem.encode_s[0, -1] == problem.decode_s[0, 0] == 0.0
+    assert problem.encode_s[0, -1] == problem.decode_s[0, 0] == problem.input_encode_s == 0.0
     whole_s = problem.block_s[0].sum()
     assert problem.stage_s(0, 0, len(tiny.cuts) - 1) == pytest.approx(whole_s)
     head_s = problem.block_s[0, :cut].sum() + expected_s
     assert problem.stage_s(0, 0, cut) == pytest.approx(head_s)
+
+
+def test_the_source_encodes_the_input_for_whoever_is_first_and_that_one_decodes_it(tmp_path, tiny):
+    text = GOOD.replace("schema_version = 1", 'schema_version = 1\ncodec = "int8"\nsource = "pi-1"')
+    text = text.replace("memory_bytes", "codec_bytes_per_s = 1e7\nmemory_bytes")
+    problem = build_problem(tiny, load(tmp_path, text))
+    input_s = tiny.cuts[0].coded_bytes / 1e7
+    assert problem.input_encode_s == pytest.approx(input_s)
+    assert problem.entry_period_s[1] >= input_s
+    assert problem.entry_period_s[0] == problem.decode_s[0, 0] == 0.0
+    assert problem.decode_s[1, 0] == pytest.approx(input_s)
+    last = problem.n_blocks
+    later_s = problem.block_s[0, 1:].sum() + problem.decode_s[0, 1] + input_s
+    assert problem.stage_s(0, 1, last) == pytest.approx(later_s)
+    assert problem.stage_s(0, 0, last) == pytest.approx(problem.block_s[0].sum())
+    placed = [((1,), 0, 1), ((0,), 1, last)]
+    wish = PlacementObjective(objective="latency")
+    plan = priced(problem, wish, placed, 0.0)
+    ways_s = problem.entry_s[1] + problem.transfer_s(1, 1, 0) + 2 * 0.001
+    computed_s = problem.stage_s(1, 0, 1) + later_s - input_s
+    assert plan.latency_s == pytest.approx(input_s + computed_s + ways_s)
+    slow = GOOD.replace("schema_version = 1", 'schema_version = 1\ncodec = "int8"\nsource = "pi-1"')
+    slow = slow.replace("memory_bytes", "codec_bytes_per_s = 1e5\nmemory_bytes", 1)
+    slow = slow.replace("memory_bytes = 4e9", "codec_bytes_per_s = 1e9\nmemory_bytes = 4e9")
+    problem = build_problem(tiny, load(tmp_path, slow))
+    plan = priced(problem, PlacementObjective(), [((2,), 0, last)], 0.0)
+    assert plan.binding == "encoding of the input on pi-1"
+    assert plan.period_s == plan.encode_s == problem.input_encode_s

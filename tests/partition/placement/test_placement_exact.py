@@ -321,6 +321,8 @@ def test_twins_are_one_class_and_the_ends_are_not():
     slower = like.bytes_per_s.copy()
     slower[3, 1] /= 2
     assert replace(like, bytes_per_s=slower).classes == ((0,), (1,), (2,), (3,))
+    assert len(list_choices(like, max_replicas=2)) == 3  # the source encodes inputs, unlike others
+    like = replace(like, encode_s=np.zeros_like(like.encode_s))
     assert len(list_choices(like, max_replicas=2)) == 4  # each class, two of the twins, one of each
 
 
