@@ -29,8 +29,10 @@ import numpy as np
 
 from agents.comparison.arms import BEST_STATIC, GOVERNOR, arms, driver
 from agents.comparison.proof import Proof
+from agents.deployed.board_decider import BoardDecider, ended
 from agents.deployed.concurrent import PATIENCE_S, ConcurrentDecider
-from agents.deployed.run_folder import Decide, RunFolder
+from agents.deployed.promise_watch import PromiseWatch
+from agents.deployed.run_folder import RunFolder
 from agents.deployed.summary import Summary, live_line
 from agents.deployed.transition_log import LARGEST_BYTES, TransitionLog
 from agents.errors import AgentError, RunFolderError
@@ -43,7 +45,7 @@ from hw.base import Hold
 from hw.boards.registry import SIMULATED, describe_boards
 from hw.errors import HardwareError
 from hw.outage import Outage
-from partition.cli import add_providers_option, positive_number, share
+from partition.cli import add_providers_option, inner_share, positive_number
 from partition.errors import PartitionError
 from partition.security.link_options import add_link_options, link_security
 
@@ -138,9 +140,9 @@ def deploy(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Summ
     run, model = _run(arguments)
     env = _open(arguments, run, model, run.policy.check_layout, EPISODE_STEPS, root)
     try:
-        decide = run.decide_for(env, model, arguments.scenario)
+        decider = run.decide_for(env, model, arguments.scenario)
         with _log(arguments.log, run.policy.algorithm, env) as log:
-            return _control(env, run.policy.algorithm, decide, arguments.duration, stop, log)
+            return _control(env, run.policy.algorithm, decider, arguments.duration, stop, log)
     finally:
         stop.ignore()
         env.close()
@@ -183,8 +185,8 @@ def prove(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Repor
 def _run(arguments: argparse.Namespace) -> tuple[RunFolder, str]:
     """The run folder, and the network that it is to run."""
     run = RunFolder.load(arguments.run, arguments.own)
-    if arguments.min_on_time is not None:
-        run = replace(run, policy=run.policy.constrained(arguments.min_on_time))
+    if arguments.promise is not None:
+        run = replace(run, policy=run.policy.promising(arguments.promise))
     return run, arguments.model or run.model
 
 
@@ -243,7 +245,7 @@ def _log(
 def _control(
     env: EdgeSplitEnv,
     algorithm: str,
-    decide: Decide,
+    decider: BoardDecider,
     duration_s: float | None,
     stop: StopRequest,
     log: TransitionLog | None,
@@ -251,7 +253,8 @@ def _control(
     plant = env.plant
     if not isinstance(plant, LivePlant):
         raise TypeError(f"deploy needs a live plant, got {type(plant).__name__}")
-    summary = Summary(algorithm, plant)
+    promise = None if decider.promised is None else PromiseWatch(decider.promised)
+    summary = Summary(algorithm, plant, promise)
     shown = _Shown()
     shown.line(f"{plant.layout.model} runs on {plant.placement}")
     if plant.address is not None:
@@ -259,14 +262,17 @@ def _control(
     stop.can_wait = True
     observation, _ = env.reset(seed=0)  # draws the whole episode, which takes a second or more
     first = np.array([len(axis.values) - 1 for axis in plant.layout.axes])  # in force after a reset
-    with ConcurrentDecider(decide, first) as decider:
+    with ConcurrentDecider(decider, first) as concurrent:
         began_s = line_s = time.monotonic()
         while not stop.wanted and (duration_s is None or time.monotonic() - began_s < duration_s):
-            decider.post(observation)
-            decision = decider.wait(PATIENCE_S)
+            concurrent.post(observation)
+            decision = concurrent.wait(PATIENCE_S)
             seen = observation
             observation, _, _, truncated, info = env.step(decision.action)
+            concurrent.account(*ended(plant))
             summary.add(info, decision.selection_s)
+            if promise is not None and (news := promise.news()) is not None:
+                shown.line(news)
             if log is not None:
                 log.add(seen, decision.action, info, is_measured=plant.last_power.is_measured)
             if time.monotonic() - line_s >= LINE_PERIOD_S:
@@ -342,12 +348,12 @@ def _parser() -> argparse.ArgumentParser:
         help="answer an application on this machine instead (docs/application.md)",
     )
     parser.add_argument(
-        "--min-on-time",
-        type=share,
+        "--promise",
+        type=inner_share,
         default=None,
         metavar="SHARE",
-        help="choose only actions expected to answer this share of requests within their latency "
-        "target, at any cost, or else the closest ones; for policies of kind advised",
+        help="keep this share of requests within their latency target in the long run, whatever it "
+        "costs, as long as some action can (docs/promise.md); for policies of kind advised",
     )
     parser.add_argument(
         "--duration", type=positive_number, default=None, help="seconds; default endless"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from agents.advised import untrained
-from agents.advised.policy import ADVISED
+from agents.advised.rule import ADVISED
 from agents.baselines import bayes, best_static, coordinate_descent, front_search, tune_search
 from agents.baselines.dynasplit import DYNASPLIT, PUBLISHED
 from agents.baselines.model_search import MODEL_SEARCH

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agents.advised.policy import ADVISED
+from agents.advised.rule import ADVISED
 from agents.baselines.appealnet import APPEALNETS
 from agents.baselines.closed_form import CLOSED_FORM
 from agents.baselines.dynamic_split import DYNAMIC_SPLITS

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.advised.policy import advised_rule
+from agents.advised.rule import advised_rule
 from agents.deployed.run_folder import RunFolder, load_policy
 from agents.errors import AgentError
 from agents.policy import checksum
@@ -176,7 +176,7 @@ def test_a_model_folder_with_any_value_of_another_kind_opens_or_is_refused(model
 @pytest.mark.parametrize("kind", ["network", "rule"])
 def test_a_policy_with_any_value_of_another_kind_loads_or_is_refused(small_world, tmp_path, kind):
     layout, path = small_world.layout, tmp_path / METADATA_FILE
-    rule = advised_rule(np.zeros((1, 4), np.int64), [LAYER]).with_parameters(min_on_time=0.5)
+    rule = advised_rule(np.zeros((1, 4), np.int64), [LAYER]).with_parameters(promise=0.5)
     saved = {"network": constant_policy(layout, (0, 0, 0, 0)), "rule": SavedRule("x", rule, layout)}
     saved[kind].save(tmp_path)
     original = json.loads(path.read_text())

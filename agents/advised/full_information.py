@@ -23,8 +23,9 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
-from agents.advised.policy import SHARPNESS, advised_rule
+from agents.advised.policy import SHARPNESS
 from agents.advised.portfolio import PORTFOLIO, collect_states, complementary
+from agents.advised.rule import advised_rule
 from agents.advised.vec_env import AdvisedBoards
 from agents.deciders.base import Decider
 from agents.deciders.nominal import NominalModel

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from agents.deciders.base import top_clocks
 from agents.deciders.nominal import Actions, NominalModel, single
 from agents.deciders.nominal_outcome import SafetyMargin, expect
-from agents.deciders.rule import Parameters, Rule, RuleKind
-from agents.policy.layers import Layers, from_named, named
+from agents.policy.layers import Layers
 from agents.reach import check_reach
 from envs.arrays import Floats
 from envs.objective import SMALLEST_COST
-from envs.plant import Indices, Plant, Readings
+from envs.plant import Indices, Outcome, Plant, Readings
 from envs.spaces import ObservationEncoder, Observations, observation_fields
 
 REMEMBERED = (
@@ -49,6 +48,27 @@ CHUNK = 20_000
 """Pairs of board and action that are weighed at once, so that arrays stay in the cache."""
 
 
+class Expected(NamedTuple):
+    """What actions are expected to do, arrays of shape (n, k).
+
+    Attributes:
+        energy_j: of a request.
+        deadline_hit_rate: share of requests in time.
+        quantile_s: of the latency.
+    """
+
+    energy_j: Floats
+    deadline_hit_rate: Floats
+    quantile_s: Floats
+
+    @classmethod
+    def of(cls, outcome: Outcome, share: float, shape: tuple[int, int]) -> Expected:
+        """Take an outcome that broadcasts to `shape`; the quantile is that of `share`."""
+        quantile_s = outcome.latency_quantile_s(share)
+        values = (outcome.energy_j, outcome.deadline_hit_rate, quantile_s)
+        return cls(*(np.broadcast_to(value, shape) for value in values))
+
+
 class PolicyFeatures:
     """What the network sees: readings, how they change and how long they stand, and the advice.
 
@@ -56,11 +76,9 @@ class PolicyFeatures:
         actions: the portfolio, shape (k, n_axes).
         n_inputs: per board; the last k are the logarithms of the expected costs above the best.
         log_costs: logarithms of what each action is expected to cost, shape (n, k).
-        deadline_hit_rate: of each, as expected, shape (n, k).
     """
 
     log_costs: Floats
-    deadline_hit_rate: Floats
 
     def __init__(self, known: NominalModel, actions: Indices) -> None:
         """Prepare the portfolio."""
@@ -108,6 +126,16 @@ class PolicyFeatures:
             [observations, change, still, *apart, regrets], axis=1, dtype=np.float32
         )
 
+    def expected(self, share: float) -> Expected:
+        """What each action is expected to do, arrays of shape (n, k).
+
+        Args:
+            share: of the requests, which the quantile of the latency is of.
+        """
+        n_actions = len(self.actions)
+        parts = [Expected.of(o, share, (n, n_actions)) for o, n in self._outcomes]
+        return Expected(*map(np.concatenate, zip(*parts, strict=True)))
+
     def _foreseen(self, observations: Observations) -> Readings:
         """Physical values, with the server's load taken on along its last change."""
         readings = self._encoder.decode(observations)
@@ -121,18 +149,18 @@ class PolicyFeatures:
         rows = max(CHUNK // len(self.actions), 1)
         chunks = [slice(i, i + rows) for i in range(0, len(held), rows)]
         parts = [self._expected(readings.select(boards), held[boards]) for boards in chunks]
-        costs, self.deadline_hit_rate = (np.concatenate(part) for part in zip(*parts, strict=True))
+        costs = np.concatenate([cost for cost, _ in parts])
+        self._outcomes = [(outcome, len(cost)) for cost, outcome in parts]
         self.log_costs = np.log(np.maximum(costs, SMALLEST_COST))
         best = self.log_costs.min(axis=1, keepdims=True)
         return np.minimum(self.log_costs - best, LARGEST_REGRET)
 
-    def _expected(self, readings: Readings, held: Indices) -> tuple[Floats, Floats]:
-        """Costs and shares in time, both of shape (n, k)."""
+    def _expected(self, readings: Readings, held: Indices) -> tuple[Floats, Outcome]:
+        """Costs, shape (n, k), and what they come from, which broadcasts to it."""
         outcome = expect(self._known, self._weighed, readings, held, CAUTION)
         outcome = replace(outcome, switched=outcome.switched / DWELL_STEPS)
         costs = self._known.objective.cost(outcome, single(readings.eta)[:, None])
-        shape = (len(held), len(self.actions))
-        return np.broadcast_to(costs, shape), np.broadcast_to(outcome.deadline_hit_rate, shape)
+        return np.broadcast_to(costs, (len(held), len(self.actions))), outcome
 
 
 class Advised:
@@ -143,9 +171,11 @@ class Advised:
         log_costs: the same for each action, shape (n, k), as the network and a board correct it.
             What the network leaves open, a constant for each board, is such that its corrections
             are 0 in the mean.
+        held: actions in force, shape (n, n_axes).
     """
 
     log_costs: Floats
+    held: Indices
 
     def __init__(
         self,
@@ -154,7 +184,6 @@ class Advised:
         layers: Layers,
         *,
         offsets: Sequence[float] | Floats | None = None,
-        min_on_time: float = 0.0,
     ) -> None:
         """Check that the layers fit together.
 
@@ -164,21 +193,16 @@ class Advised:
             layers: of the network; relu between them.
             offsets: what a board taught about the actions: how much more the logarithm of each
                 one's cost is than expected, shape (k,).
-            min_on_time: of the actions only those remain that are expected to answer this share
-                of the requests in time; where none does, those that come closest.
 
         Raises:
-            ValueError: they do not, or there is no such share.
+            ValueError: they do not.
         """
-        if not 0.0 <= min_on_time <= 1.0:
-            raise ValueError(f"min_on_time is {min_on_time}, not a share")
         offsets = np.zeros(len(actions)) if offsets is None else offsets
         self._offsets = np.array(offsets, dtype=np.float32)
         if self._offsets.shape != (len(actions),):
             raise ValueError(f"there are no {len(actions)} offsets")
         if not (np.abs(self._offsets) <= LARGEST_OFFSET).all():
             raise ValueError(f"an offset is not within {-LARGEST_OFFSET} and {LARGEST_OFFSET}")
-        self._min_on_time = min_on_time
         self._known, self.advice, self._layers = known, PolicyFeatures(known, actions), layers
         check_layers(layers)
         n_inputs, n_outputs = layers[0][0].shape[1], len(layers[-1][1])
@@ -190,7 +214,7 @@ class Advised:
     def begin(self, plant: Plant, n: int) -> None:
         """Forget what was seen and in force."""
         self.advice.begin()
-        self._held = top_clocks(self._known.layout, n)
+        self.held = top_clocks(self._known.layout, n)
 
     def decide(self, observations: Observations) -> Indices:
         """Take the best of the portfolio for each board."""
@@ -198,12 +222,12 @@ class Advised:
 
     def take(self, numbers: NDArray[np.int64]) -> Indices:
         """Look actions up by their numbers in the portfolio, and remember that they are taken."""
-        self._held = self.advice.actions[numbers]
-        return self._held
+        self.held = self.advice.actions[numbers]
+        return self.held
 
     def scores(self, observations: Observations) -> Any:
-        """Score the portfolio for each board, shape (n, k); what the constraint rules out, -inf."""
-        inputs = self.advice.see(observations, self._held)
+        """Score the portfolio for each board, shape (n, k)."""
+        inputs = self.advice.see(observations, self.held)
         hidden = inputs
         for layer, (weight, bias) in enumerate(self._layers):
             hidden = hidden @ weight.T + bias
@@ -212,15 +236,7 @@ class Advised:
         corrections = (hidden.mean(axis=1, keepdims=True) - hidden) / SHARPNESS
         self.log_costs = self.advice.log_costs + corrections + self._offsets
         regrets = inputs[:, -len(self._offsets) :] + self._offsets
-        scores = hidden - np.float32(SHARPNESS) * regrets
-        return np.where(self._allowed(), scores, -np.inf)
-
-    def _allowed(self) -> Any:
-        """Which actions the constraint leaves, shape (n, k), at least one."""
-        deadline_hit_rate = self.advice.deadline_hit_rate
-        return deadline_hit_rate >= np.minimum(
-            deadline_hit_rate.max(axis=1, keepdims=True), self._min_on_time
-        )
+        return hidden - np.float32(SHARPNESS) * regrets
 
 
 def check_layers(layers: Layers) -> None:
@@ -237,26 +253,3 @@ def check_layers(layers: Layers) -> None:
             raise ValueError(f"a layer has shape {weight.shape}, expected (.., {n_seen})")
         n_seen = len(bias)
     check_reach(layers, LARGEST_REGRET)
-
-
-def build(known: NominalModel, parameters: Parameters) -> Advised:
-    """Make the decider of an `advised_rule`."""
-    return Advised(
-        known,
-        np.array(parameters["actions"], dtype=np.int64),
-        from_named(parameters),
-        offsets=parameters.get("offsets"),
-        min_on_time=float(parameters.get("min_on_time", 0.0)),
-    )
-
-
-def _check(parameters: Parameters) -> None:
-    check_layers(from_named(parameters))
-
-
-ADVISED = RuleKind("advised", build, check=_check, takes_constraint=True, reads_scaled=True)
-
-
-def advised_rule(actions: Indices, layers: Layers) -> Rule:
-    """The rule of a portfolio and of layers that fit it, as of `Advised`."""
-    return Rule(ADVISED, {"actions": actions, **named(layers)})

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.advised.policy import SHARPNESS, Advised, build
+from agents.advised.policy import SHARPNESS, Advised
 from agents.advised.residuals import Residuals
+from agents.advised.rule import own_policy
 from agents.deciders.nominal import NominalModel
 from agents.deciders.rule import Rule
 from agents.learning.safe_env import Recovery, SafeEnv
@@ -59,7 +60,7 @@ def tune_portfolio(
     Raises:
         AgentError: what was learned so far is damaged.
     """
-    decider = build(known, rule.parameters)
+    decider = own_policy(known, rule.parameters)
     residuals, path = Residuals(known, decider.advice.actions), run_dir / SURPRISES_FILE
     if path.is_file():
         residuals.load(path)

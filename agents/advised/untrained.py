@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from agents.advised.policy import PolicyFeatures, advised_rule
+from agents.advised.policy import PolicyFeatures
 from agents.advised.portfolio import PORTFOLIO, collect_states, complementary
+from agents.advised.rule import advised_rule
 from agents.deciders.nominal import NominalModel
 from agents.deciders.rule import Fit, Rule
 from agents.seeds import search_seeds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.deciders.base import Decider
+from agents.deciders.base import Decider, account
 from envs.sim.batched_simulator import BatchedSimulator
 from envs.sim.sim_config import SimConfig
 from envs.spaces import ObservationEncoder, observation_fields
@@ -21,6 +21,7 @@ def mean_cost(world: SimConfig, decider: Decider, seeds: NDArray[np.uint64]) -> 
     for _ in range(world.n_steps):
         eta = readings.eta
         outcome = fleet.step(decider.decide(encoder.encode(readings)))
+        account(decider, outcome)
         readings = fleet.readings()
         total += float(objective.cost(outcome, eta).mean())
     return total / world.n_steps

@@ -13,7 +13,8 @@ from agents.baselines.best_static import best_static
 from agents.deciders.base import top_clocks
 from agents.deciders.rule import Rule
 from agents.deciders.static import STATIC
-from agents.deployed.run_folder import Decide, RunFolder
+from agents.deployed.board_decider import BoardDecider, Decide
+from agents.deployed.run_folder import RunFolder
 from agents.errors import RunFolderError
 from agents.policy.frozen import NETWORK
 from agents.policy.saved_rule import SavedRule
@@ -43,7 +44,7 @@ class Arm:
     title: str
     leaves_clocks: bool
     check_layout: Callable[[Layout], None]
-    ready: Callable[[EdgeSplitEnv], Decide]
+    ready: Callable[[EdgeSplitEnv], BoardDecider]
     run: RunFolder | None
 
 
@@ -84,9 +85,9 @@ def driver(both: tuple[Arm, Arm]) -> RunFolder:
 def _governor() -> Arm:
     """The stock governors, with everything on the board."""
 
-    def ready(env: EdgeSplitEnv) -> Decide:
+    def ready(env: EdgeSplitEnv) -> BoardDecider:
         action = top_clocks(env.plant.layout, 1)[0]
-        return lambda _: action
+        return BoardDecider(lambda _: action)
 
     return Arm(GOVERNOR, "the governor", True, lambda _: None, ready, None)
 
@@ -106,9 +107,10 @@ def _of_run(run: RunFolder, name: str, title: str, model: str, scenario: str) ->
     def check(layout: Layout) -> None:
         policy.check_layout(_own_layout(run, layout))
 
-    def ready(env: EdgeSplitEnv) -> Decide:
+    def ready(env: EdgeSplitEnv) -> BoardDecider:
         own = _own_layout(run, env.plant.layout)
-        return _translated(run.decide_for(env, model, scenario, own), env.plant.layout, own)
+        decider = run.decide_for(env, model, scenario, own)
+        return replace(decider, decide=_translated(decider.decide, env.plant.layout, own))
 
     return Arm(name, title, policy.leaves_clocks, check, ready, run)
 

@@ -15,6 +15,7 @@ from agents.comparison.schedule import BlockLength, Turn, rounds
 from agents.comparison.step_log import Step, StepLog
 from agents.comparison.stopping import FEWEST_ROUNDS, StoppingRule
 from agents.comparison.totals import Effects, RoundTotals, Totals
+from agents.deployed.board_decider import ended
 from agents.deployed.concurrent import PATIENCE_S, ConcurrentDecider
 from agents.deployed.histogram import TimeHistogram
 from agents.errors import AgentError
@@ -239,6 +240,7 @@ class Switchback:
             decider.post(observation)
             decision = decider.wait(PATIENCE_S)
             observation, _, _, _, info = env.step(decision.action)
+            decider.account(*ended(plant))
             now_s = self._clock()
             totals = _totals(plant, info, now_s - until_s)
             until_s = now_s

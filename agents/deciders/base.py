@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from agents.errors import NotSimulatedError
-from envs.plant import Indices, Layout, Plant
+from envs.arrays import Floats
+from envs.plant import Indices, Layout, Outcome, Plant
 from envs.sim.batched_simulator import BatchedSimulator
 from envs.spaces import Observations
 
@@ -23,6 +24,26 @@ class Decider(Protocol):
 
     def decide(self, observations: Observations) -> Indices:
         """Choose actions, shape (n, n_axes), by observations of shape (n, n_fields)."""
+
+
+@runtime_checkable
+class Accountable(Protocol):
+    """A decider that is told what became of the requests."""
+
+    def account(self, asked: Floats, late: Floats) -> None:
+        """Take in the requests that ended since the last decision.
+
+        Args:
+            asked: how many, of each board, shape (n,).
+            late: of these, the ones that were not answered in time.
+        """
+
+
+def account(decider: Decider, outcome: Outcome) -> None:
+    """Tell a decider what became of the requests of a control step, if it wants to know."""
+    if isinstance(decider, Accountable):
+        late = outcome.requests * (1.0 - outcome.deadline_hit_rate)
+        decider.account(outcome.requests, late)
 
 
 def simulated(plant: Plant, decider: Decider) -> BatchedSimulator:

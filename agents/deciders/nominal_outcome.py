@@ -74,6 +74,8 @@ def expect(
         uplink_bytes=actions.costs.wire_bytes,
         fell_back=response.fell_back,
         server_j=server_j,
+        held_up=response.held_up,
+        delay_s=response.delay_s,
     )
 
 

@@ -54,8 +54,8 @@ class RuleKind:
         searched: whether that takes simulated control steps.
         governing: the stock governors, where the clocks are their business.
         check: refuses parameters before there is a plant; raises what `Rule.check` does.
-        takes_constraint: whether `min_on_time` is a parameter: the share of requests that an
-            action must be expected to answer in time.
+        takes_promise: whether `promise` is a parameter: the share of requests in time that it
+            keeps.
         reads_scaled: whether it was learned, or written, for observations between their bounds,
             and not for the physical values that they stand for.
     """
@@ -66,7 +66,7 @@ class RuleKind:
     searched: bool = False
     governing: Governing | None = None
     check: Callable[[Parameters], None] = _accept
-    takes_constraint: bool = False
+    takes_promise: bool = False
     reads_scaled: bool = False
 
 

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.deployed.board_decider import BoardDecider
 from agents.errors import AgentError
 from envs.plant import Indices
 
-Decide = Callable[[NDArray[np.float32]], Indices]
 PATIENCE_S = 0.02
 """A decision that takes longer comes a step later, rather than keep requests waiting."""
 STOP_S = 5.0
@@ -41,11 +40,12 @@ class Decision:
 
 
 class ConcurrentDecider:
-    """Runs `decide` in a thread; whatever it raises reaches the next caller."""
+    """Runs a decider in a thread; whatever it raises reaches the next caller."""
 
-    def __init__(self, decide: Decide, first: Indices) -> None:
+    def __init__(self, decider: BoardDecider, first: Indices) -> None:
         """Start the thread; `first` is in force until the first thought is done."""
-        self._decide = decide
+        self._decider = decider
+        self._asked = self._late = 0
         self._changed = threading.Condition()
         self._posted, self._waiting = 0, False
         self._observation: NDArray[np.float32] | None = None
@@ -75,6 +75,17 @@ class ConcurrentDecider:
         """
         self._check()
         self._put(observation.copy())
+
+    def account(self, asked: int, late: int) -> None:
+        """Tell the decider, before its next thought, of requests that ended; never waits.
+
+        Args:
+            asked: how many there were.
+            late: of these, the ones that were not answered in time.
+        """
+        with self._changed:
+            self._asked += asked
+            self._late += late
 
     def latest(self) -> Decision:
         """The newest decision; never waits.
@@ -121,20 +132,22 @@ class ConcurrentDecider:
         if self._error is not None:
             raise self._error
 
-    def _take(self) -> tuple[NDArray[np.float32] | None, int]:
+    def _take(self) -> tuple[NDArray[np.float32] | None, int, tuple[int, int]]:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting)
             self._waiting = False
-            return self._observation, self._posted
+            ended, self._asked, self._late = (self._asked, self._late), 0, 0
+            return self._observation, self._posted, ended
 
     def _think(self) -> None:
         while True:
-            observation, number = self._take()
+            observation, number, ended = self._take()
             if observation is None:
                 return
             began_s = time.perf_counter()
             try:
-                action = self._decide(observation).copy()
+                self._decider.account(*ended)
+                action = self._decider.decide(observation).copy()
             except BaseException as error:
                 with self._changed:
                     self._error = error

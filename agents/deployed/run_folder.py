@@ -8,12 +8,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from agents.deciders.base import Decider
 from agents.deciders.nominal import NominalModel
 from agents.deciders.own import is_own, own_kind
+from agents.deployed.board_decider import BoardDecider, one_board
 from agents.errors import PolicyError, RunFolderError
 from agents.policy.folder import DAMAGE, Policy, Stored, damaged, read
 from agents.policy.frozen import NETWORK, FrozenPolicy
@@ -22,22 +19,13 @@ from agents.rules import KINDS
 from common import command
 from envs.edge_env import EdgeSplitEnv
 from envs.governed.table import GovernedTable
-from envs.plant import Indices, Layout
+from envs.plant import Layout
 from envs.sim.build import build_sim_config
 from envs.sim.sim_config import SimConfig
 from hw.base import Hold
 from hw.boards.registry import is_machine
 from hw.device.file import moved, on_runtime, split_mode, split_runtime
 from partition import json_file
-
-Decide = Callable[[NDArray[np.float32]], Indices]
-"""Chooses an action, shape (n_axes,), by an observation, shape (n_fields,)."""
-
-
-def one_board(decider: Decider) -> Decide:
-    """Let a decider, which has begun, decide for a single board."""
-    return lambda observation: decider.decide(observation[None])[0]
-
 
 DEVICE_FILE = "device.toml"
 """Copy of a device's file that does not come with the package."""
@@ -94,7 +82,7 @@ class RunFolder:
 
     def decide_for(
         self, env: EdgeSplitEnv, model: str, scenario: str, layout: Layout | None = None
-    ) -> Decide:
+    ) -> BoardDecider:
         """Get ready for a board.
 
         Args:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from agents.deployed.histogram import TimeHistogram
+from agents.deployed.promise_watch import PromiseWatch
 from envs.energy_per_request import EnergyTotal
 from envs.live.plant import LivePlant
 from envs.live.supervisor import ClockInForce
@@ -63,9 +64,21 @@ class Summary:
     """Collects control steps."""
 
     def __init__(
-        self, algorithm: str, plant: LivePlant, clock: Callable[[], float] = time.monotonic
+        self,
+        algorithm: str,
+        plant: LivePlant,
+        promise: PromiseWatch | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin with nothing."""
+        """Begin with nothing.
+
+        Args:
+            algorithm: that drives the board.
+            plant: the board.
+            promise: on what it keeps, if anything.
+            clock: monotonic seconds.
+        """
+        self._promise = promise
         self._algorithm, self._plant, self._clock = algorithm, plant, clock
         self._latencies, self._decisions = TimeHistogram(), TimeHistogram()
         self._cuts: Counter[str] = Counter()
@@ -107,6 +120,8 @@ class Summary:
                 self._n_known += 1
                 self._n_agreeing += served.agrees
             self._n_met += served.met_deadline
+        if self._promise is not None:
+            self._promise.add(len(plant.served))
 
     def document(self) -> dict[str, Any]:
         """Plain values, keys with units; None where nothing was served.
@@ -116,7 +131,8 @@ class Summary:
         largest errors: what the energy windows admit, and all energy of that time.
         `route_accuracy` is what was measured of the routes beforehand, None where it was not.
         `too_slow_share` is of the work that took longer here than the modelled board takes.
-        `cost_per_step` is the mean of what training lowers, `envs.objective`.
+        `cost_per_step` is the mean of what training lowers, `envs.objective`. `promise` is there
+        where one is kept, with the energy per request that the models expect it to cost.
         """
         n = len(self._latencies)
         n_asked = n + self._dropped
@@ -144,6 +160,7 @@ class Summary:
             "latency_p95_s": self._latencies.quantile_s(0.95),
             "latency_p99_s": self._latencies.quantile_s(0.99),
             "deadline_hit_rate": self._n_met / n_asked if n_asked else None,
+            **({"promise": self._promise.document()} if self._promise else {}),
             "top1_agreement": self._n_agreeing / self._n_known if self._n_known else None,
             "route_accuracy": self._accuracies / n if n and self._accuracy_is_known else None,
             "cost_per_step": self._cost / self._n_steps if self._n_steps else None,
@@ -171,7 +188,8 @@ class Summary:
             f"+- {d['energy_per_request_uncertainty_j']:.3f} J per request{_share_unmeasured(d)}; "
             f"latency p50 {1e3 * d['latency_p50_s']:.1f} ms, "
             f"p95 {1e3 * d['latency_p95_s']:.1f} ms; "
-            f"in time {100 * d['deadline_hit_rate']:.1f} %; cost {d['cost_per_step']:.3f} a step\n"
+            f"in time {100 * d['deadline_hit_rate']:.1f} %{_promise(d)}; "
+            f"cost {d['cost_per_step']:.3f} a step\n"
             f"{agrees}decision {1e6 * d['decision_median_s']:.0f} us median\ncuts: {cuts}"
             f"{_failures(d)}{_too_slow(d)}{_evidence(d)}"
         )
@@ -180,6 +198,16 @@ class Summary:
 def _share_unmeasured(document: dict[str, Any]) -> str:
     share = document["unmeasured_s"] / document["duration_s"]
     return f" ({share:.0%} of the time by the last measured power)" if share >= TOLD_SHARE else ""
+
+
+def _promise(document: dict[str, Any]) -> str:
+    if "promise" not in document:
+        return ""
+    promise = document["promise"]
+    return (
+        f" ({100 * promise['share']:g} % promised, at an expected price of "
+        f"{promise['expected_extra_j']:+.3f} J per request)"
+    )
 
 
 def _evidence(document: dict[str, Any]) -> str:

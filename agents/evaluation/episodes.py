@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.deciders.base import Decider
+from agents.deciders.base import Decider, account
 from agents.evaluation.latencies import Latencies
 from envs.arrays import Floats
 from envs.energy_per_request import energy_per_request_j
@@ -90,6 +90,7 @@ def run_episodes(world: SimConfig, decider: Decider, seeds: NDArray[np.uint64]) 
     for _ in range(world.n_steps):
         eta = readings.eta
         outcome = fleet.step(decider.decide(encoder.encode(readings)))
+        account(decider, outcome)
         readings = fleet.readings()
         for key, values in record.items():
             value = objective.cost(outcome, eta) if key == "cost" else getattr(outcome, key)

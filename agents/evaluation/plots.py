@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
-from agents.deciders.base import Decider
+from agents.deciders.base import Decider, account
 from agents.evaluation.palette import (
     BLUE,
     GREEN,
@@ -132,7 +132,7 @@ def record_decisions(world: SimConfig, decider: Decider, seeds: NDArray[np.uint6
     for _ in range(world.n_steps):
         actions = decider.decide(encoder.encode(readings))
         links.append(readings.link_bps)
-        fleet.step(actions)
+        account(decider, fleet.step(actions))
         readings = fleet.readings()
         clocks.append(readings.clocks_hz)
         routes.append(actions[:, -1])

@@ -69,8 +69,8 @@ class Policy(Protocol):
             PolicyError: another board, other clocks, another model or other routes.
         """
 
-    def constrained(self, min_on_time: float) -> Policy:
-        """The same, where this quantile of the latency is expected to stay within the target.
+    def promising(self, promise: float) -> Policy:
+        """The same, held to this share of requests in time.
 
         Raises:
             PolicyError: the policy weighs no actions by what they are expected to do.
@@ -161,10 +161,10 @@ def read(folder: Path) -> Stored:
         raise damaged(folder, error) from None
 
 
-def unconstrained(algorithm: str) -> PolicyError:
-    """Say that a policy takes no constraint."""
+def promises_nothing(algorithm: str) -> PolicyError:
+    """Say that a policy can promise nothing."""
     return PolicyError(
-        f"a policy of {algorithm} takes no constraint on requests in time; give a run of advised"
+        f"a policy of {algorithm} can promise no share of requests in time; give a run of advised"
     )
 
 

@@ -13,7 +13,7 @@ from agents.deciders.base import Decider
 from agents.deciders.nominal import NominalModel
 from agents.errors import PolicyError
 from agents.policy import layers
-from agents.policy.folder import Stored, unconstrained, write
+from agents.policy.folder import Stored, promises_nothing, write
 from agents.policy.heads import HEADS, head_of
 from agents.policy.layers import Layers
 from agents.policy.metadata import PolicyMetadata
@@ -107,13 +107,13 @@ class FrozenPolicy:
         """Decide by observations alone."""
         return self
 
-    def constrained(self, min_on_time: float) -> FrozenPolicy:
+    def promising(self, promise: float) -> FrozenPolicy:
         """Refuse: the network expects nothing of its actions.
 
         Raises:
             PolicyError: always.
         """
-        raise unconstrained(self.algorithm)
+        raise promises_nothing(self.algorithm)
 
     def check_layout(self, layout: Layout) -> None:
         """Refuse to drive anything but what the policy was trained for.

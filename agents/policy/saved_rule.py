@@ -12,7 +12,7 @@ from agents.deciders.base import Decider
 from agents.deciders.nominal import NominalModel
 from agents.deciders.rule import Rule, RuleKind
 from agents.errors import PolicyError
-from agents.policy.folder import PRIVILEGED, Stored, unconstrained, write
+from agents.policy.folder import PRIVILEGED, Stored, promises_nothing, write
 from agents.policy.remedy import CLOCKS, RETRAIN, other_observations, refuse_another
 from common import command
 from envs.governed.governing import Governing
@@ -75,15 +75,15 @@ class SavedRule:
         if not self.leaves_clocks and mine.axes != layout.axes:
             raise PolicyError(f"{self.algorithm} was fitted to other clock points; {RETRAIN}")
 
-    def constrained(self, min_on_time: float) -> SavedRule:
-        """The same, where this quantile of the latency is expected to stay within the target.
+    def promising(self, promise: float) -> SavedRule:
+        """The same, held to this share of requests in time.
 
         Raises:
             PolicyError: the rule weighs no actions by what they are expected to do.
         """
-        if not self.rule.kind.takes_constraint:
-            raise unconstrained(self.algorithm)
-        return replace(self, rule=self.rule.with_parameters(min_on_time=min_on_time))
+        if not self.rule.kind.takes_promise:
+            raise promises_nothing(self.algorithm)
+        return replace(self, rule=self.rule.with_parameters(promise=promise))
 
     def decider(self, known: Callable[[], NominalModel]) -> Decider:
         """Build the rule for boards of which `known` holds what is public."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from agents.deployed.run_folder import Decide
+from agents.deployed.board_decider import BoardDecider
 from agents.training.run import write_json
 from envs.edge_env import EdgeSplitEnv
 from envs.energy_per_request import EnergyTotal
@@ -44,8 +44,8 @@ class TuningBlock:
 
 def compare(
     env: EdgeSplitEnv,
-    before: Callable[[], Decide],
-    after: Callable[[], Decide],
+    before: Callable[[], BoardDecider],
+    after: Callable[[], BoardDecider],
     n_blocks: int | None = None,
 ) -> dict[str, TuningBlock]:
     """Run both policies on the board.
@@ -61,9 +61,9 @@ def compare(
     drawn = {name: EnergyTotal() for name in both}
     for block in range(N_BLOCKS if n_blocks is None else n_blocks):
         for name in sorted(both, reverse=block % 2 == 0):
-            decide, (observation, _) = both[name](), env.reset(seed=block)
+            decider, (observation, _) = both[name](), env.reset(seed=block)
             for step in range(BLOCK_STEPS):
-                observation, reward, _, _, info = env.step(decide(observation))
+                observation, reward, _, _, info = env.step(decider.decide(observation))
                 outcome = info["outcome"]
                 # The first step still pays for the clocks before it.
                 if step and _is_measured(env):

@@ -22,8 +22,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.advised.policy import ADVISED, LARGEST_OFFSET, Advised, build
+from agents.advised.policy import LARGEST_OFFSET, Advised
 from agents.advised.residuals import Residuals
+from agents.advised.rule import ADVISED, own_policy
 from agents.deciders.nominal import NominalModel
 from agents.deployed.run_folder import RunFolder
 from agents.deployed.transition_log import LoggedSteps, read_log
@@ -180,7 +181,7 @@ def _value_errors(
 def _from_rule(policy: Any, world: SimConfig, steps: LoggedSteps) -> Learned:
     """Charge what `advised` did not expect to features of its actions."""
     known = NominalModel.of(world)
-    decider = build(known, policy.rule.parameters)
+    decider = own_policy(known, policy.rule.parameters)
     numbers, surprises = _surprises(decider, BatchedSimulator(world, 1), steps)
     at = np.flatnonzero(steps.counts & (numbers >= 0))
     if len(at) < MIN_STEPS:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from agents.deciders.base import axis_sizes
 from agents.deciders.static import Static
-from agents.deployed.run_folder import one_board
+from agents.deployed.board_decider import one_board
 from agents.errors import AgentError
 from agents.learners.algorithm import Algorithm
 from agents.learning.export import set_threads

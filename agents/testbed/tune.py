@@ -25,7 +25,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv
 from tqdm import tqdm
 
-from agents.advised.policy import ADVISED
+from agents.advised.rule import ADVISED
 from agents.advised.tune import tune_portfolio
 from agents.deployed.run_folder import RunFolder, keep_device, keep_governed
 from agents.errors import AgentError

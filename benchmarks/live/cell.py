@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from agents.deployed.board_decider import BoardDecider, ended
 from agents.deployed.concurrent import PATIENCE_S, ConcurrentDecider
-from agents.deployed.run_folder import Decide, RunFolder
+from agents.deployed.run_folder import RunFolder
 from common import command
 from envs.edge_env import EdgeSplitEnv
 from envs.live.make import make_live
@@ -80,25 +81,25 @@ def run(cell: LiveRun, begun: Callable[[], object] = lambda: None) -> dict[str, 
         # Those of the model on both sides: a reference that was measured here bends every cost.
         env.objective = build_sim_config(cell.device, cell.model, [cell.scenario]).objective()
         sizes = np.array([len(axis.values) for axis in env.plant.layout.axes])
-        control = _follow(env, lambda _: sizes - 1, cell.seed, n_control) if n_control else None
-        decide = (
+        control = _follow(env, _always(sizes - 1), cell.seed, n_control) if n_control else None
+        decider = (
             _always(np.array(cell.action) % sizes)
             if folder is None
             else folder.decide_for(env, cell.model, cell.scenario)
         )
-        return _follow(env, decide, cell.seed, n_steps, begun) | {"control": control}
+        return _follow(env, decider, cell.seed, n_steps, begun) | {"control": control}
     finally:
         env.close()
 
 
-def _always(action: Indices) -> Decide:
+def _always(action: Indices) -> BoardDecider:
     """Decides the same whatever it sees."""
-    return lambda _: action
+    return BoardDecider(lambda _: action)
 
 
 def _follow(
     env: EdgeSplitEnv,
-    decide: Decide,
+    decider: BoardDecider,
     seed: int,
     n_steps: int,
     begun: Callable[[], object] = lambda: None,
@@ -111,12 +112,13 @@ def _follow(
     steps: list[dict[str, Any]] = []
     requests: list[dict[str, Any]] = []
     first = np.array([len(axis.values) - 1 for axis in plant.layout.axes])
-    with ConcurrentDecider(decide, first) as decider:
+    with ConcurrentDecider(decider, first) as concurrent:
         for _ in range(n_steps):
             seen = shown(plant.readings())
-            decider.post(observation)
-            decision = decider.wait(PATIENCE_S)
+            concurrent.post(observation)
+            decision = concurrent.wait(PATIENCE_S)
             observation, reward, _, _, info = env.step(decision.action)
+            concurrent.account(*ended(plant))
             step = {"cost": -reward, "dropped": plant.dropped, "route": info["route"]}
             steps.append(info["outcome"] | step | {"seen": seen})
             requests += [_request(served) | {"step": len(steps) - 1} for served in plant.served]

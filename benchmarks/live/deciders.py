@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from agents.deployed.run_folder import RunFolder
 from agents.errors import AgentError
 from agents.policy.saved_rule import SavedRule
 from agents.training.all_deciders import DECIDERS
@@ -18,7 +20,10 @@ from partition.model.folder import ModelFolder
 
 LEARNED = ("advised", "ppo", "dvfo")
 FITTED = ("model-search", "best-static", "max-edge", "max-cloud")
-NAMES = LEARNED + FITTED
+PROMISE = 0.95
+PROMISING = f"advised --promise {PROMISE:g}"
+"""The run of advised, held to a share of requests in time."""
+NAMES = (*LEARNED, PROMISING, *FITTED)
 _MINUTES = 20
 """That a training takes at most, with its judgement, on two quiet cores."""
 _REPOSITORY = Path(__file__).parents[2]
@@ -43,6 +48,15 @@ def learned(
     )
     if done.returncode:
         raise AgentError(f"training {name} failed; the same command goes on")
+    return run
+
+
+def promising(advised: Path, runs: Path) -> Path:
+    """Run folder of `PROMISING`, made of that of advised."""
+    run = runs / "live-promise"
+    run.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(advised / CONFIG_FILE, run / CONFIG_FILE)
+    RunFolder.load(advised).policy.promising(PROMISE).save(run / "policy")
     return run
 
 

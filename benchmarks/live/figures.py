@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.deciders.base import Decider
+from agents.deciders.base import Decider, account
 from benchmarks.live.course import PAYLOAD, Course
 from envs.arrays import Floats
 from envs.live.plant import STEP_S
@@ -190,6 +190,7 @@ def predicted(
     steps, costs, seen = [], [], []
     for t in range(n_steps):
         outcome = boards.step(decider.decide(encoder.encode(readings)))
+        account(decider, outcome)
         if t >= WARM_UP_STEPS:
             steps.append(outcome)
             costs.append(objective.cost(outcome, readings.eta))

@@ -13,7 +13,7 @@ from agents.deployed.run_folder import RunFolder
 from agents.training.learn import simulated_decider
 from benchmarks.live.actions import behind_control, described, duration
 from benchmarks.live.course import RECORDED_S, Course
-from benchmarks.live.deciders import LEARNED, fitted, learned
+from benchmarks.live.deciders import LEARNED, PROMISING, fitted, learned, promising
 from benchmarks.live.figures import (
     Prediction,
     SeenServer,
@@ -100,8 +100,10 @@ def measure(
     trained = {
         name: learned(name, BOARDS[BOARD], folder, runs, report)
         for name in LEARNED
-        if name in names
+        if name in names or (name == "advised" and PROMISING in names)
     }
+    if PROMISING in names:
+        trained[PROMISING] = promising(trained["advised"], runs)
     machine = measured(folder, BOARD, BOARDS[BOARD])
     report(described(machine))
     decides = {

@@ -67,7 +67,7 @@ def _decisions(runs: dict[str, Path], model: str) -> Values:
     seen = np.concatenate([_driven(env), 2.0 * scattered((_N_SCATTERED, n_fields))])
     values: Values = {"observations": hashlib.sha256(seen.tobytes()).hexdigest()}
     for name, path in runs.items():
-        decide = RunFolder.load(path).decide_for(env, model, _SCENARIOS[1])
+        decide = RunFolder.load(path).decide_for(env, model, _SCENARIOS[1]).decide
         values[name] = [" ".join(map(str, decide(observation))) for observation in seen]
     return values
 

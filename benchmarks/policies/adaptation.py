@@ -20,7 +20,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from agents.deciders.base import Decider
+from agents.deciders.base import Decider, account
 from agents.deciders.oracle import Oracle
 from agents.evaluation.palette import LEARNED, MUTED
 from agents.evaluation.plots import save
@@ -95,6 +95,7 @@ def _curve(world: SimConfig, decider: Decider, seeds: NDArray[np.uint64]) -> Flo
     for _ in range(world.n_steps):
         eta, arriving = readings.eta, readings.arrival_hz * world.step_s
         outcome = fleet.step(decider.decide(encoder.encode(readings)))
+        account(decider, outcome)
         readings = fleet.readings()
         stretch = np.searchsorted(EDGES, since, side="right") - 1
         np.add.at(sums, stretch, objective.cost(outcome, eta))

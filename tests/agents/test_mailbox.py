@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from agents.deployed import concurrent
+from agents.deployed.board_decider import BoardDecider
 from agents.deployed.concurrent import ConcurrentDecider
 from agents.errors import AgentError
 
@@ -14,6 +15,10 @@ FIRST = np.array([7])
 
 def observation(value: float) -> np.ndarray:
     return np.array([value], dtype=np.float32)
+
+
+def as_seen(seen: np.ndarray) -> np.ndarray:
+    return seen.astype(np.int64)
 
 
 class Slow:
@@ -40,7 +45,7 @@ def wait_for(decider, action: int) -> None:
 
 def test_the_action_before_stays_in_force_while_thinking():
     slow = Slow()
-    with ConcurrentDecider(slow, FIRST) as decider:
+    with ConcurrentDecider(BoardDecider(slow), FIRST) as decider:
         decider.post(observation(1.0))
         assert slow.started.acquire(timeout=10.0)
         assert decider.latest().action[0] == 7
@@ -49,9 +54,23 @@ def test_the_action_before_stays_in_force_while_thinking():
         assert decider.latest().selection_s > 0.0
 
 
+def test_no_request_is_forgotten_while_observations_are():
+    slow, told = Slow(), []
+    board = BoardDecider(slow, lambda asked, late: told.append((asked, late)))
+    with ConcurrentDecider(board, FIRST) as decider:
+        decider.post(observation(1.0))
+        assert slow.started.acquire(timeout=10.0)
+        for value in (2.0, 3.0, 4.0):
+            decider.account(5, 1)
+            decider.post(observation(value))
+        slow.released.release(2)
+        wait_for(decider, 4)
+    assert told == [(0, 0), (15, 3)]
+
+
 def test_a_newer_observation_replaces_one_that_waits():
     slow = Slow()
-    with ConcurrentDecider(slow, FIRST) as decider:
+    with ConcurrentDecider(BoardDecider(slow), FIRST) as decider:
         decider.post(observation(1.0))
         assert slow.started.acquire(timeout=10.0)
         for value in (2.0, 3.0, 4.0):
@@ -63,7 +82,7 @@ def test_a_newer_observation_replaces_one_that_waits():
 
 def test_a_decision_is_waited_for_only_so_long():
     slow = Slow()
-    with ConcurrentDecider(slow, FIRST) as decider:
+    with ConcurrentDecider(BoardDecider(slow), FIRST) as decider:
         decider.post(observation(1.0))
         assert decider.wait(0.01).action[0] == 7
         slow.released.release()
@@ -77,7 +96,7 @@ def test_whoever_waits_gets_what_the_thread_raises():
     def fail(_):
         raise ValueError("no weights")
 
-    with ConcurrentDecider(fail, FIRST) as decider:
+    with ConcurrentDecider(BoardDecider(fail), FIRST) as decider:
         decider.post(observation(1.0))
         with pytest.raises(ValueError, match="no weights"):
             decider.wait(10.0)
@@ -87,7 +106,7 @@ def test_what_the_thread_raises_reaches_the_caller():
     def fail(_):
         raise ValueError("no weights")
 
-    with ConcurrentDecider(fail, FIRST) as decider:
+    with ConcurrentDecider(BoardDecider(fail), FIRST) as decider:
         decider.post(observation(1.0))
         with pytest.raises(ValueError, match="no weights"):
             wait_for(decider, 1)
@@ -96,7 +115,7 @@ def test_what_the_thread_raises_reaches_the_caller():
 
 
 def test_the_observation_may_change_after_it_was_posted():
-    with ConcurrentDecider(lambda seen: seen.astype(np.int64), FIRST) as decider:
+    with ConcurrentDecider(BoardDecider(as_seen), FIRST) as decider:
         mine = observation(3.0)
         decider.post(mine)
         mine[:] = 9.0
@@ -104,7 +123,7 @@ def test_the_observation_may_change_after_it_was_posted():
 
 
 def test_the_thread_ends_with_the_context():
-    with ConcurrentDecider(lambda seen: seen.astype(np.int64), FIRST) as decider:
+    with ConcurrentDecider(BoardDecider(as_seen), FIRST) as decider:
         thread = decider._thread
     assert not thread.is_alive()
 
@@ -112,7 +131,7 @@ def test_the_thread_ends_with_the_context():
 def test_a_decision_that_never_ends_is_told(monkeypatch):
     monkeypatch.setattr(concurrent, "STOP_S", 0.05)
     slow = Slow()
-    decider = ConcurrentDecider(slow, FIRST)
+    decider = ConcurrentDecider(BoardDecider(slow), FIRST)
     decider.post(observation(1.0))
     assert slow.started.acquire(timeout=10.0)
     with pytest.raises(AgentError, match="deploy another policy"):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from agents.advised.policy import advised_rule
+from agents.advised.rule import advised_rule
 from agents.deployed.run_folder import load_policy
 from agents.errors import PolicyError
 from agents.policy import checksum

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from agents.advised.policy import advised_rule
+from agents.advised.rule import advised_rule
 from agents.deciders.rule import Rule
 from agents.deployed.run_folder import load_policy
 from agents.errors import PolicyError

@@ -7,9 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from agents.advised.policy import PolicyFeatures
+from agents.advised.rule import advised_rule
+from agents.deciders.nominal import NominalModel, every_action
 from agents.deciders.static import Static
 from agents.deployed.run_folder import RunFolder
 from agents.errors import AgentError
+from agents.policy.saved_rule import SavedRule
+from agents.training.run import write_json
 from benchmarks.live import __main__ as live
 from benchmarks.live import deciders
 from benchmarks.live.actions import KEY
@@ -168,6 +173,18 @@ class TestDeciders:
         found = simulate(run, TURNS, tiny, 3.0, SeenServer(70.0, 70.0), ThisMachine(70.0))
         assert found.figures.requests > 10
         assert len(found.latencies_s) == 1000
+
+    def test_a_run_of_advised_is_held_to_a_promise(self, small_world, tmp_path):
+        actions = every_action(small_world.layout)
+        n_inputs = PolicyFeatures(NominalModel.of(small_world), actions).n_inputs
+        layers = [
+            (np.zeros((len(actions), n_inputs), np.float32), np.zeros(len(actions), np.float32))
+        ]
+        run = tmp_path / "live-advised"
+        SavedRule("advised", advised_rule(actions, layers), small_world.layout).save(run / "policy")
+        write_json(run / "config.json", {"device": "tx2", "model": "tiny-cnn"})
+        policy = RunFolder.load(deciders.promising(run, tmp_path)).policy
+        assert policy.rule.parameters["promise"] == deciders.PROMISE
 
     def test_a_learner_is_trained_if_it_is_not_there_and_goes_on_if_it_was_cut(
         self, tiny, tmp_path, monkeypatch

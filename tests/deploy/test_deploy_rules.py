@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.advised.policy import Advised, PolicyFeatures, advised_rule
+from agents.advised.policy import PolicyFeatures
+from agents.advised.promised import Promised
+from agents.advised.rule import advised_rule
 from agents.deciders.nominal import NominalModel, every_action
 from agents.deciders.rule import Rule
 from agents.policy.saved_rule import SavedRule, save_privileged
@@ -96,19 +98,39 @@ def test_rule_whose_parameters_do_not_fit_is_refused(save, refusal):
     assert "is damaged" in refusal(save("bayes", Rule(KINDS["static"], {"actions": []})))
 
 
-def test_requests_in_time_can_be_a_constraint(save, small_world, main, monkeypatch):
+def advised(small_world) -> Rule:
     known, actions = NominalModel.of(small_world), every_action(small_world.layout)
     shapes = [(len(actions), PolicyFeatures(known, actions).n_inputs), (len(actions),)]
-    layers = [tuple(np.zeros(shape, np.float32) for shape in shapes)]
-    run = save("advised", advised_rule(actions, layers))
-    built = []
-    monkeypatch.setattr(Advised, "begin", lambda self, *_: built.append(self._min_on_time))
-    monkeypatch.setattr(Advised, "decide", lambda *_: actions[:1])
-    assert main(run, "--duration", 1.0, "--min-on-time", 0.9) == 0
-    assert main(run, "--duration", 1.0) == 0
-    assert built == [0.9, 0.0]
+    return advised_rule(actions, [tuple(np.zeros(shape, np.float32) for shape in shapes)])
 
 
-def test_constraint_on_a_policy_that_weighs_nothing_is_refused(save, refusal):
+def test_a_share_of_requests_in_time_can_be_promised(save, small_world, main, capsys):
+    run = save("advised", advised(small_world))
+    assert main(run, "--duration", 1.5, "--promise", 0.9, "--json") == 0
+    printed = capsys.readouterr().out
+    assert "(90 % promised, at an expected price of" in printed
+    assert last_document(printed)["promise"]["share"] == 0.9
+    assert main(run, "--duration", 1.0, "--json") == 0
+    assert "promise" not in last_document(capsys.readouterr().out)
+
+
+def test_what_became_of_requests_reaches_the_promise(save, small_world, main, monkeypatch):
+    told = []
+    monkeypatch.setattr(Promised, "account", lambda _, *counts: told.append(counts))
+    assert main(save("advised", advised(small_world)), "--duration", 2.0, "--promise", 0.9) == 0
+    asked, late = np.array(told)[..., 0].T
+    assert asked.sum() >= 5
+    assert (late <= asked).all()
+
+
+def test_a_promise_of_a_policy_that_weighs_nothing_is_refused(save, refusal):
     run = save("edge-only", GOVERNED["edge-only"])
-    assert "edge-only takes no constraint" in refusal(run, "--min-on-time", 0.9)
+    assert "edge-only can promise no share" in refusal(run, "--promise", 0.9)
+
+
+@pytest.mark.parametrize("share", [0, 1, "nan", "most"])
+def test_what_is_no_share_is_refused(save, share, capsys, main):
+    with pytest.raises(SystemExit) as ended:
+        main(save("edge-only", GOVERNED["edge-only"]), "--promise", share)
+    assert ended.value.code == 2
+    assert "--promise" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import pytest
 
 from agents.comparison.arms import Arm
 from agents.comparison.schedule import BlockLength
+from agents.deployed.board_decider import BoardDecider
 from envs.edge_env import EdgeSplitEnv
 from envs.live.cloud_link import CloudLink
 from envs.live.pacer import BoardPacer
@@ -85,6 +86,6 @@ def fixed(name: str, action, *, leaves_clocks=False) -> Arm:
     def ready(env):
         sizes = [len(axis.values) for axis in env.plant.layout.axes]
         chosen = np.array([i % n for i, n in zip(action, sizes, strict=True)])
-        return lambda _: chosen
+        return BoardDecider(lambda _: chosen)
 
     return Arm(name, f"the {name}", leaves_clocks, lambda _: None, ready, None)

@@ -35,9 +35,9 @@ def against(run, other):
 def test_the_governors_arm_leaves_the_clocks_and_keeps_everything_on_the_board(run, live):
     policy, governor = against(run, "governor")
     assert (policy.leaves_clocks, governor.leaves_clocks) == (False, True)
-    route = governor.ready(live)(np.zeros(24, np.float32))[-1]
+    route = governor.ready(live).decide(np.zeros(24, np.float32))[-1]
     assert route == len(live.plant.layout.axes[-1].values) - 1
-    assert policy.ready(live)(np.zeros(24, np.float32)).tolist() == [*LOW]
+    assert policy.ready(live).decide(np.zeros(24, np.float32)).tolist() == [*LOW]
     assert driver((policy, governor)) is policy.run
 
 
@@ -52,7 +52,7 @@ def test_the_best_static_setting_is_searched_on_the_runs_device(run, live, monke
     _, static = against(run, "best-static")
     assert searched == [("tx2", [SCENARIO], 32)]
     static.check_layout(live.plant.layout)
-    assert static.ready(live)(np.zeros(24, np.float32)).tolist() == [1, 0, 2, 4]
+    assert static.ready(live).decide(np.zeros(24, np.float32)).tolist() == [1, 0, 2, 4]
     assert not static.leaves_clocks
     with pytest.raises(PolicyError):
         static.check_layout(replace(live.plant.layout, board="another"))
@@ -70,7 +70,7 @@ def test_another_run_of_another_scale_sees_its_own(run, live, tiny, small_device
     _, other = against(run, path)
     assert (other.name, other.title) == ("other", str(path))
     readings = live.plant.readings() if live.reset(seed=0) else None
-    decide = other.ready(live)
+    decide = other.ready(live).decide
     for share, expected in ((0.2, 0), (0.3, 2), (0.6, 2)):
         power_w = np.array([share * live.plant.layout.max_power_w])
         shown = live.encoder.encode(replace(readings, power_w=power_w))[0]
@@ -105,6 +105,6 @@ def test_a_rule_that_leaves_the_clocks_sees_the_board_without_them(
     both = against(run, path)
     assert [arm.leaves_clocks for arm in both] == [False, True]
     both[1].check_layout(live.plant.layout)
-    assert both[1].ready(live)(np.zeros(24, np.float32)).tolist() == [2, 2, 2, 0]
+    assert both[1].ready(live).decide(np.zeros(24, np.float32)).tolist() == [2, 2, 2, 0]
     assert driver(both) is both[0].run
     assert driver(both[::-1]) is both[0].run

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -14,9 +12,9 @@ from agents.advised.policy import (
     REMEMBERED,
     Advised,
     PolicyFeatures,
-    advised_rule,
 )
 from agents.advised.portfolio import collect_states, complementary
+from agents.advised.rule import advised_rule
 from agents.baselines.model_search import ModelSearch, SearchSettings
 from agents.baselines.rollout import mean_cost
 from agents.deciders.base import top_clocks
@@ -127,37 +125,3 @@ def test_damaged_layers_are_refused(known, actions, damage):
         layers[0] = (layers[0][0].astype(np.float64), layers[0][1])
     with pytest.raises(ValueError, match=r"layer|finite|outputs"):
         advised_rule(actions, [] if damage == "none" else layers).build(known)
-
-
-def test_the_latency_target_can_be_a_constraint(swinging, known):
-    actions = every_action(swinging.layout)[::19]  # all routes, at several clocks
-    fleet, encoder = (
-        BatchedSimulator(swinging, len(SEEDS)),
-        ObservationEncoder(observation_fields(swinging.layout)),
-    )
-    # So tight that some actions miss it.
-    tight = replace(fleet.reset(SEEDS), latency_target_s=np.full(len(SEEDS), 0.02))
-    observations = encoder.encode(tight)
-    advice = PolicyFeatures(known, actions)
-    advice.begin()
-    advice.see(observations, top_clocks(swinging.layout, len(SEEDS)))
-    layers = silent(known, actions)
-    latest = advice.deadline_hit_rate.mean(axis=0).argmin()
-    layers[-1][1][latest] = 1e4  # preferred, whatever it is expected to do
-
-    def expected(min_on_time):
-        decider = Advised(known, actions, layers, min_on_time=min_on_time)
-        decider.begin(fleet, fleet.n)
-        chosen = decider.decide(observations)
-        which = (actions[None] == chosen[:, None]).all(axis=2).argmax(axis=1)
-        return advice.deadline_hit_rate[np.arange(len(SEEDS)), which]
-
-    within_reach = np.minimum(advice.deadline_hit_rate.max(axis=1), 0.9)
-    assert (expected(0.0) < within_reach).any()
-    assert (expected(0.9) >= within_reach).all()
-
-
-@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
-def test_a_constraint_is_a_share(known, actions, share):
-    with pytest.raises(ValueError, match="share"):
-        Advised(known, actions, silent(known, actions), min_on_time=share)

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +44,8 @@ from partition.security.tls import ClientSecurity
 from tests.envs.calibration import invented
 from tests.hw.fake.access import FakeSysfs
 from tests.hw.fake.boards import BOARDS
+
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -301,6 +308,45 @@ def test_what_was_learned_on_the_emulated_board_drives_it(
     model = ["--model", config.simulation.model]
     assert deploy.main(["--run", str(out), *where, *model, "--duration", "1"]) == 0
     assert "no request was served" in capsys.readouterr().out
+
+
+BRIEFLY = """
+import atexit, sys
+from agents.testbed import checkpoints, comparison
+from envs.edge_env import EdgeSplitEnv
+import train
+checkpoints.CHECKPOINT_EVERY, comparison.BLOCK_STEPS, comparison.N_BLOCKS = 10, 3, 1
+step, done = EdgeSplitEnv.step, []
+EdgeSplitEnv.step = lambda self, action: (done.append(1), step(self, action))[1]
+atexit.register(lambda: print("steps on the board:", len(done)))
+sys.exit(train.main(sys.argv[1:]))
+"""
+
+
+def test_a_process_that_was_killed_has_lost_ten_steps_at_most(config, tmp_path):
+    """SIGKILL in the middle of learning on the emulated board, in real time; then `--resume`."""
+    out = tmp_path / "run"
+    command = [sys.executable, "-c", BRIEFLY]
+    what = ["--from-scratch", "--algo", "sac", "--model", config.simulation.model]
+    what += ["--board", "emulated", "--total-timesteps", "40", "--out", str(out)]
+    what += ["--listen", "127.0.0.1:0"]
+    begun = subprocess.Popen([*command, *what], cwd=REPOSITORY, stdout=subprocess.DEVNULL)
+    end_s = time.monotonic() + 120.0
+    while not (out / "checkpoint.safetensors").is_file():
+        assert begun.poll() is None
+        assert time.monotonic() < end_s
+        time.sleep(0.02)
+    begun.kill()
+    begun.wait(10.0)
+    assert not (out / "policy").exists()
+    resumed = [*command, "--resume", str(out)]
+    done = subprocess.run(
+        resumed, cwd=REPOSITORY, capture_output=True, text=True, timeout=180, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    n_steps = int(re.search(r"steps on the board: (\d+)", done.stdout)[1])
+    assert n_steps <= 40 - 10 + 2 * 3
+    assert RunFolder.load(out).policy.algorithm == "sac"
 
 
 @pytest.fixture

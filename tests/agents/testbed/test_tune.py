@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from agents.deciders.rule import Rule
-from agents.deployed.run_folder import one_board
+from agents.deployed.board_decider import one_board
 from agents.errors import AgentError
 from agents.learning.safe_env import SafeEnv
 from agents.policy.saved_rule import SavedRule

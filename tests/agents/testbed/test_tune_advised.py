@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from msgspec import structs
 
-from agents.advised.policy import SHARPNESS, PolicyFeatures, advised_rule
+from agents.advised.policy import SHARPNESS, PolicyFeatures
+from agents.advised.rule import advised_rule
 from agents.advised.tune import Explorer, tune_portfolio
 from agents.baselines.rollout import mean_cost
 from agents.deciders.nominal import NominalModel, every_action

@@ -1,0 +1,42 @@
+"""What keeping a promise costs while a board is driven, and whether it can be kept."""
+
+from __future__ import annotations
+
+from agents.advised.promised import Promised
+
+
+class PromiseWatch:
+    """Follows what keeps a promise, step by step."""
+
+    def __init__(self, promised: Promised) -> None:
+        """Begin with nothing."""
+        self._promised = promised
+        self._extra_j, self._n_requests = 0.0, 0
+        self._was_broken = False
+
+    def add(self, n_requests: int) -> None:
+        """A step ended, with so many requests."""
+        self._extra_j += n_requests * float(self._promised.extra_j[0])
+        self._n_requests += n_requests
+
+    def news(self) -> str | None:
+        """A sentence when the promise can no longer be kept, and when it can again."""
+        is_broken = bool(self._promised.is_broken[0])
+        if is_broken == self._was_broken:
+            return None
+        self._was_broken = is_broken
+        if not is_broken:
+            return f"{self._share} of the requests in time can be kept again"
+        return (
+            f"no action keeps {self._share} of the requests in time at present; the safest one is "
+            "taken until one does"
+        )
+
+    def document(self) -> dict[str, float | None]:
+        """Plain values: the share, and the energy per request that it is expected to cost."""
+        extra_j = self._extra_j / self._n_requests if self._n_requests else None
+        return {"share": self._promised.share, "expected_extra_j": extra_j}
+
+    @property
+    def _share(self) -> str:
+        return f"{100 * self._promised.share:g} %"
