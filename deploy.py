@@ -353,7 +353,7 @@ def _parser() -> argparse.ArgumentParser:
         default=None,
         metavar="SHARE",
         help="keep this share of requests within their latency target in the long run, whatever it "
-        "costs, as long as some action can (docs/promise.md); for policies of kind advised",
+        "costs, as long as the safest action does (docs/promise.md); for policies of kind advised",
     )
     parser.add_argument(
         "--duration", type=positive_number, default=None, help="seconds; default endless"

@@ -45,6 +45,14 @@ def share(text: str) -> float:
     return value
 
 
+def inner_share(text: str) -> float:
+    """A number between 0 and 1, for argparse."""
+    value = float(text)
+    if not 0.0 < value < 1.0:
+        raise argparse.ArgumentTypeError(f"must be a share between 0 and 1, got {text}")
+    return value
+
+
 def add_providers_option(parser: argparse._ActionsContainer) -> None:
     """Add `--providers`, which leaves an `Execution`'s providers or None."""
     parser.add_argument(

@@ -29,7 +29,8 @@ class Promised:
     larger share in time, as the models expect it; beyond, all in time, and headroom between the
     target and the latency that the promised share is expected not to exceed. Where no action is
     left, and where caution is `CERTAIN`, the safest one is taken, of the portfolio or of all routes
-    at maximum clocks: with the largest share in time, and then the lowest latency.
+    at maximum clocks: with the largest share in time, then the lowest latency. Accuracy does not
+    count there; routes of the portfolio were chosen with it.
 
     Attributes:
         share: of requests in time that is promised.
@@ -61,7 +62,7 @@ class Promised:
 
     @property
     def is_broken(self) -> NDArray[np.bool_]:
-        """Boards on which no action keeps the promise at present, shape (n,)."""
+        """Boards on which even the safest action is late too often, shape (n,)."""
         return self._control.is_broken
 
     def begin(self, plant: Plant, n: int) -> None:
@@ -98,9 +99,9 @@ class Promised:
         """Which of the portfolio are expected to keep the promise, shape (n, k)."""
         more = np.minimum(caution / DOUBT, 1.0)
         share = self.share + np.where(caution < 0.0, caution * self.share, more * (1 - self.share))
+        share = np.minimum(share, max(1.0 - _EQUAL, self.share))  # equal shares do
         headroom = HEADROOM ** np.maximum((caution - DOUBT) / (CERTAIN - DOUBT), 0.0)
-        short_of = share - _EQUAL * (share == 1.0)
-        has_share = mine.deadline_hit_rate >= short_of[:, None]
+        has_share = mine.deadline_hit_rate >= share[:, None]
         has_room = mine.quantile_s * headroom[:, None] <= readings.latency_target_s[:, None]
         is_left: NDArray[np.bool_] = has_share & (has_room | (caution <= DOUBT)[:, None])
         return is_left

@@ -15,9 +15,10 @@ from envs.arrays import Floats
 
 CERTAIN = 1.0
 """Caution from which on the safest action is taken, whatever it costs."""
-_LEAST, _MOST = -1.0, 2.0
+_LEAST, _MOST = -1.0, 6.0
 """Where it stays: below, no action is ruled out any more; above, more of it changes nothing. What
-lies beyond `CERTAIN` counts requests that were late though decided on before."""
+lies beyond `CERTAIN` counts requests that were late though decided on before: up to 250, a control
+step of the most requests that a scenario may have."""
 STEP = 0.02
 """That a late request adds, times the promised share. Its reciprocal is how many late requests the
 learning may take. It matters little: with a promise of 0.9, steps of 0.005, 0.02 and 0.05 differed
@@ -28,12 +29,15 @@ by 0.04 points of requests in time and by 0.4 % of energy (tx2, all scenarios, f
 class RiskControl:
     """Caution of n boards.
 
-    If no request that the safest action answers is late, then of any T requests at most
+    If no request that the safest action answers is late, then of the first T requests at most
     (1 - promise) T + 1 / STEP + D + 1 are, where D counts those on their way when caution reaches
-    `CERTAIN`, up to 1 / STEP.
+    `CERTAIN`, up to 5 / STEP. Of any T requests in a row, before which caution may have come down
+    to the least, 1 / STEP more.
 
     Attributes:
         caution: shape (n,); 0 takes the models at their word.
+        is_broken: boards on which even the safest action is late too often, shape (n,): since
+            caution was at the most, and until it is below `CERTAIN` again.
     """
 
     def __init__(self, promise: float, n: int) -> None:
@@ -50,6 +54,7 @@ class RiskControl:
             raise ValueError(f"promise is {promise}, not a share between 0 and 1")
         self._allowed = 1.0 - promise
         self.caution: Floats = np.zeros(n)
+        self.is_broken: NDArray[np.bool_] = np.zeros(n, dtype=bool)
 
     def account(self, asked: Floats, late: Floats) -> None:
         """Take in what became of requests.
@@ -60,8 +65,4 @@ class RiskControl:
         """
         moved = self.caution + STEP * (late - self._allowed * asked)
         self.caution = np.clip(moved, _LEAST, _MOST)
-
-    @property
-    def is_broken(self) -> NDArray[np.bool_]:
-        """Boards whose requests go on being late although the safest action is taken."""
-        return self.caution >= _MOST
+        self.is_broken = np.where(self.is_broken, self.caution >= CERTAIN, self.caution >= _MOST)

@@ -15,11 +15,11 @@ from envs.plant import Indices
 
 Decide = Callable[[NDArray[np.float32]], Indices]
 """Chooses an action, shape (n_axes,), by an observation, shape (n_fields,)."""
-Account = Callable[[int, int], None]
+Account = Callable[[float, float], None]
 """Takes in how many requests ended, and how many of these not in time."""
 
 
-def _forget(_asked: int, _late: int) -> None:
+def _forget(_asked: float, _late: float) -> None:
     """Learn nothing."""
 
 
@@ -48,7 +48,7 @@ def one_board(decider: Decider) -> BoardDecider:
     if not isinstance(decider, Accountable):
         return BoardDecider(decide)
 
-    def account(asked: int, late: int) -> None:
+    def account(asked: float, late: float) -> None:
         decider.account(np.array([float(asked)]), np.array([float(late)]))
 
     return BoardDecider(decide, account, decider if isinstance(decider, Promised) else None)

@@ -28,8 +28,8 @@ class PromiseWatch:
         if not is_broken:
             return f"{self._share} of the requests in time can be kept again"
         return (
-            f"no action keeps {self._share} of the requests in time at present; the safest one is "
-            "taken until one does"
+            f"even the safest action keeps less than {self._share} of the requests in time at "
+            "present; it is taken until that is over"
         )
 
     def document(self) -> dict[str, float | None]:

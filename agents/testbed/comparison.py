@@ -65,6 +65,8 @@ def compare(
             for step in range(BLOCK_STEPS):
                 observation, reward, _, _, info = env.step(decider.decide(observation))
                 outcome = info["outcome"]
+                asked = outcome["requests"]
+                decider.account(asked, asked * (1.0 - outcome["deadline_hit_rate"]))
                 # The first step still pays for the clocks before it.
                 if step and _is_measured(env):
                     energy_j = outcome["power_w"] * env.plant.step_s

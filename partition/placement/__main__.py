@@ -103,7 +103,9 @@ def _main() -> None:
     if arguments.plan and arguments.pin:
         raise PlacementError("--plan says where each block runs: leave --pin out")
     problem = replace(problem, pins=given.pins(arguments.pin, problem))
-    placed = given.saved(arguments.plan, problem, folder.fingerprint) if arguments.plan else None
+    placed = None
+    if arguments.plan:
+        placed = given.saved(arguments.plan, problem, folder.fingerprint, wish.max_replicas)
     began_s = time.monotonic()
     plan = best = solve(problem, wish)
     if placed is not None:

@@ -111,13 +111,14 @@ class _Plan(msgspec.Struct):
     fingerprint: str | None = None
 
 
-def saved(path: Path, problem: Problem, fingerprint: str) -> Placement:
+def saved(path: Path, problem: Problem, fingerprint: str, max_replicas: int = 1) -> Placement:
     """Read and check a plan, as `--json` prints it or with a user's own stages.
 
     Args:
         path: JSON with `stages`, each with its `devices` and its `last_block`.
         problem: network and cluster.
         fingerprint: of the network.
+        max_replicas: most devices that share a stage.
 
     Raises:
         PlacementError: it cannot be read, is of another network, or cannot be run as it is.
@@ -138,6 +139,11 @@ def saved(path: Path, problem: Problem, fingerprint: str) -> Placement:
     start = 0
     for number, stage in enumerate(plan.stages, 1):
         end = _end(path, number, stage, problem) + 1
+        if len(stage.devices) > max_replicas:
+            raise PlacementError(
+                f"{path}: {len(stage.devices)} devices share stage {number}: allow as many with "
+                "--replicas, which serve the objective throughput"
+            )
         placed.append((_devices(path, number, stage, problem), start, end))
         start = end
     if start != problem.n_blocks:

@@ -103,7 +103,7 @@ def explain(problem: Problem, *, proved: bool, limit: str, seconds: float) -> Pl
     def fit(changed: Problem) -> bool | None:
         return fits(changed, min(_ASK_S, max(deadline_s - time.monotonic(), 0.0)))
 
-    if problem.pins and fit(replace(problem, pins=())):
+    if problem.pins and fit(problem) is False and fit(replace(problem, pins=())):
         return InfeasibleError(
             "no placement keeps the pins: a pinned stage does not fit its device, or no link leads "
             "there; leave a --pin out"

@@ -85,6 +85,13 @@ def test_pins_that_cannot_be_kept_are_named_as_the_reason():
         solve(problem, PlacementObjective())
 
 
+def test_pins_are_not_blamed_for_a_rate(tiny):
+    problem = build_problem(tiny, Cluster.load(SHELF))
+    wish = PlacementObjective(objective="latency", rate_hz=1e5)
+    with pytest.raises(InfeasibleError, match="no placement keeps up"):
+        solve(replace(problem, pins=(Pin(6, 0, 1),)), wish)
+
+
 @pytest.fixture
 def problem(tiny):
     return build_problem(tiny, Cluster.load(SHELF))
@@ -214,8 +221,16 @@ class TestPlan:
         ]
         path.write_text(json.dumps({"stages": document}))
         with pytest.raises(PlacementError) as error:
-            given.saved(path, problem, "0")
+            given.saved(path, problem, "0", 2)
         assert sentence in str(error.value)
+
+    def test_more_replicas_than_are_allowed_are_refused(self, tmp_path, problem):
+        path, last = tmp_path / "own.json", problem.blocks[-1]
+        document = {"stages": [{"devices": ["pi5-1", "pi5-2"], "last_block": last}]}
+        path.write_text(json.dumps(document))
+        with pytest.raises(PlacementError, match="2 devices share stage 1: allow as many"):
+            given.saved(path, problem, "0")
+        assert given.saved(path, problem, "0", 2) == [((4, 5), 0, len(problem.blocks))]
 
     def test_memory_and_links_are_looked_at(self, tmp_path, problem):
         path, last = tmp_path / "own.json", problem.blocks[-1]
