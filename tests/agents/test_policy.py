@@ -320,7 +320,7 @@ def test_a_bias_with_two_axes_is_refused(folder):
 
 def test_policy_json_says_units_bounds_and_values(folder, small_world):
     document = json.loads((folder / "policy.json").read_text())
-    assert document["schema_version"] == 5
+    assert document["schema_version"] == 6
     assert document["fields"][0] == {
         "name": "link_bps",
         "unit": "bit/s",
