@@ -254,7 +254,7 @@ def _control(
     if not isinstance(plant, LivePlant):
         raise TypeError(f"deploy needs a live plant, got {type(plant).__name__}")
     promise = None if decider.promised is None else PromiseWatch(decider.promised)
-    summary = Summary(algorithm, plant, promise)
+    summary = Summary(algorithm, plant, promise=promise)
     shown = _Shown()
     shown.line(f"{plant.layout.model} runs on {plant.placement}")
     if plant.address is not None:

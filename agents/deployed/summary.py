@@ -67,16 +67,17 @@ class Summary:
         self,
         algorithm: str,
         plant: LivePlant,
-        promise: PromiseWatch | None = None,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        promise: PromiseWatch | None = None,
     ) -> None:
         """Begin with nothing.
 
         Args:
             algorithm: that drives the board.
             plant: the board.
-            promise: on what it keeps, if anything.
             clock: monotonic seconds.
+            promise: on what it keeps, if anything.
         """
         self._promise = promise
         self._algorithm, self._plant, self._clock = algorithm, plant, clock
