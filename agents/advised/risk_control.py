@@ -15,15 +15,13 @@ from envs.arrays import Floats
 
 CERTAIN = 1.0
 """Caution from which on the safest action is taken, whatever it costs."""
-_LEAST, _MOST = -1.0, 6.0
+_LEAST, _MOST = -1.0, 2.0
 """Where it stays: below, no action is ruled out any more; above, more of it changes nothing. What
-lies beyond `CERTAIN` counts requests that were late though decided on before: up to 250, a control
-step of the most requests that a scenario may have."""
+lies beyond `CERTAIN` counts requests that were late though decided on before. More room there would
+keep a board at its safest for long after an outage that nothing could have helped."""
 STEP = 0.02
 """That a late request adds, times the promised share. Its reciprocal is how many late requests the
-learning may take. It matters little: with a promise of 0.9, steps of 0.005, 0.02 and 0.05 differed
-by 0.04 points of requests in time and by 0.4 % of energy (tx2, all scenarios, five minutes each).
-"""
+learning may take. Larger steps find out sooner and swing more; it was not tuned."""
 
 
 class RiskControl:
@@ -31,8 +29,8 @@ class RiskControl:
 
     If no request that the safest action answers is late, then of the first T requests at most
     (1 - promise) T + 1 / STEP + D + 1 are, where D counts those on their way when caution reaches
-    `CERTAIN`, up to 5 / STEP. Of any T requests in a row, before which caution may have come down
-    to the least, 1 / STEP more.
+    `CERTAIN`, up to 1 / STEP: those of a control step at 200 requests per second. Of any T requests
+    in a row, before which caution may have come down to the least, 1 / STEP more.
 
     Attributes:
         caution: shape (n,); 0 takes the models at their word.

@@ -56,7 +56,7 @@ class TestRiskControl:
             assert adversary.n_late <= most + 1e-6
 
     @settings(max_examples=100)
-    @given(PROMISES, st.integers(0, 240), st.integers(0, 500), st.integers(1, 2000))
+    @given(PROMISES, st.integers(0, 40), st.integers(0, 500), st.integers(1, 2000))
     def test_whatever_was_before_the_bound_of_a_stretch_holds(self, promise, n, n_good, n_bad):
         adversary = Adversary(promise, n)
         for _ in range(n_good):

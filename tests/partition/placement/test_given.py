@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 from instances import all_placements, energy, latency, parts, random_problem
 
-from partition.placement import __main__ as command
 from partition.placement import given
 from partition.placement.cluster import Cluster
 from partition.placement.errors import ClusterError, InfeasibleError, PlacementError
@@ -152,17 +150,6 @@ class TestWithout:
         )
         with pytest.raises(ClusterError, match="leaves no device"):
             given.left_alone(Cluster.load(path), ["a"])
-
-
-@pytest.fixture
-def run(monkeypatch, capsys, tiny):
-    def run(*arguments):
-        words = ["placement", "--model", str(tiny.path), "--cluster", *map(str, arguments)]
-        monkeypatch.setattr(sys, "argv", words)
-        command._main()
-        return capsys.readouterr().out
-
-    return run
 
 
 class TestPlan:

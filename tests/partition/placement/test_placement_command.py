@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,17 +20,6 @@ from partition.placement.solver.solve import PlacementObjective, solve
 from partition.placement.what_if import find_changes
 
 CLUSTERS = Path(__file__).parents[3] / "docs/clusters"
-
-
-@pytest.fixture
-def run(monkeypatch, capsys, tiny):
-    def run(*arguments):
-        words = ["placement", "--model", str(tiny.path), "--cluster", *map(str, arguments)]
-        monkeypatch.setattr(sys, "argv", words)
-        command._main()
-        return capsys.readouterr().out
-
-    return run
 
 
 def test_prints_stages_bottleneck_bound_and_changes(run):
