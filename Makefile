@@ -10,7 +10,7 @@ export OMP_NUM_THREADS ?= 1
 train: $(STAMP)  ## train on the simulated TX2 and judge, three to four minutes
 	$(BIN)/python train.py
 
-test: $(STAMP) system-packages  ## all tests but those of a Ray cluster
+test: $(STAMP) system-packages .prometheus  ## all tests but those of a Ray cluster
 	$(BIN)/python -m pytest -n 2 --ignore tests/cluster
 
 kernel-test: $(STAMP)  ## the same drivers over a real kernel, in a virtual machine
@@ -60,5 +60,13 @@ system-packages:
 	then apt-get update && apt-get install --yes --no-install-recommends $(PACKAGES); \
 	else echo "without $(PACKAGES) some tests are skipped: sudo make system-packages (Debian, Ubuntu)"; fi
 
+# Debian's, unpacked but not installed: an installed one would start as a service.
+.prometheus:
+	@if command -v apt-get >/dev/null && mkdir .prometheus.new && cd .prometheus.new \
+	&& { apt-get download --quiet prometheus || { apt-get update && apt-get download --quiet prometheus; }; } \
+	&& dpkg-deb --extract prometheus_*.deb .; \
+	then rm prometheus_*.deb; mv ../.prometheus.new ../.prometheus; \
+	else rm -rf ../.prometheus.new; echo "without Prometheus a test of the metrics is skipped"; fi
+
 clean:
-	rm -rf $(VENV) .kernel .networks models results/runs
+	rm -rf $(VENV) .kernel .networks .prometheus models results/runs

@@ -33,6 +33,8 @@ from agents.deployed.board_decider import BoardDecider, ended
 from agents.deployed.concurrent import PATIENCE_S, ConcurrentDecider
 from agents.deployed.promise_watch import PromiseWatch
 from agents.deployed.run_folder import RunFolder
+from agents.deployed.service_totals import ServiceTotals
+from agents.deployed.shown_lines import ShownLines
 from agents.deployed.summary import Summary, live_line
 from agents.deployed.transition_log import LARGEST_BYTES, TransitionLog
 from agents.errors import AgentError, RunFolderError
@@ -44,7 +46,6 @@ from envs.plant import Layout
 from hw.base import Hold
 from hw.boards.registry import SIMULATED, describe_boards
 from hw.errors import HardwareError
-from hw.outage import Outage
 from partition.cli import add_providers_option, inner_share, positive_number
 from partition.errors import PartitionError
 from partition.security.link_options import add_link_options, link_security
@@ -55,6 +56,10 @@ EPISODE_STEPS = 20_000
 """A new episode forgets the queue, so that they are long; over an hour of control steps."""
 MINUTES = 20.0
 """Of a comparison: enough to show 3 % on a board whose power scatters as an Orin Nano's does."""
+
+
+Show = Callable[[str, LivePlant, ServiceTotals, PromiseWatch | None], None]
+"""Lets Prometheus see what a board does; arguments as of `agents.deployed.metrics.BoardMetrics`."""
 
 
 class Report(Protocol):
@@ -138,14 +143,16 @@ def deploy(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Summ
             "--minutes and --out are for --against; without it, --duration says how long"
         )
     run, model = _run(arguments)
-    env = _open(arguments, run, model, run.policy.check_layout, EPISODE_STEPS, root)
-    try:
-        decider = run.decide_for(env, model, arguments.scenario)
-        with _log(arguments.log, run.policy.algorithm, env) as log:
-            return _control(env, run.policy.algorithm, decider, arguments.duration, stop, log)
-    finally:
-        stop.ignore()
-        env.close()
+    algorithm = run.policy.algorithm
+    with _metrics(arguments.metrics) as show:
+        env = _open(arguments, run, model, run.policy.check_layout, EPISODE_STEPS, root)
+        try:
+            decider = run.decide_for(env, model, arguments.scenario)
+            with _log(arguments.log, algorithm, env) as log:
+                return _control(env, algorithm, decider, arguments.duration, stop, log, show)
+        finally:
+            stop.ignore()
+            env.close()
 
 
 def prove(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Report:
@@ -156,16 +163,18 @@ def prove(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Repor
         EnvError, HardwareError, PartitionError: as of `deploy`.
         OSError: what was found cannot be written.
     """
-    if arguments.dry_run or arguments.duration is not None or arguments.log is not None:
+    of_one = arguments.log is not None or arguments.metrics is not None
+    if arguments.dry_run or arguments.duration is not None or of_one:
         raise RunFolderError(
-            "--against takes neither --dry-run nor --duration nor --log: nothing differs where no "
-            "clock is set, --minutes says how long it may take, and a log is of one policy"
+            "--against takes neither --dry-run nor --duration nor --log nor --metrics: nothing "
+            "differs where no clock is set, --minutes says how long it may take, and a log and "
+            "metrics are of one policy"
         )
     run, model = _run(arguments)
     minutes = MINUTES if arguments.minutes is None else arguments.minutes
     both = arms(run, arguments.against, arguments.own, model, arguments.scenario)
     proof = Proof(both, minutes, arguments.out or run.path, arguments.scenario)
-    shown = _Shown()
+    shown = ShownLines()
 
     def accept(layout: Layout) -> None:
         for arm in both:
@@ -174,11 +183,11 @@ def prove(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Repor
     env = _open(arguments, driver(both), model, accept, proof.length.n_steps, root)
     try:
         stop.can_wait = True
-        report = proof.run(env, lambda: stop.wanted, shown.line)
+        report = proof.run(env, lambda: stop.wanted, shown.show)
     finally:
         stop.ignore()
         env.close()
-    proof.keep(report, shown.line)
+    proof.keep(report, shown.show)
     return report
 
 
@@ -242,6 +251,15 @@ def _log(
     return nullcontext() if path is None else TransitionLog(path, algorithm, env.plant.layout)
 
 
+def _metrics(listen: str | None) -> AbstractContextManager[Show | None]:
+    """What shows a board to Prometheus, if that is wanted."""
+    if listen is None:
+        return nullcontext()
+    from agents.deployed.metrics import exposed  # noqa: PLC0415 - most do without prometheus_client
+
+    return exposed(listen)
+
+
 def _control(
     env: EdgeSplitEnv,
     algorithm: str,
@@ -249,16 +267,19 @@ def _control(
     duration_s: float | None,
     stop: StopRequest,
     log: TransitionLog | None,
+    show: Show | None,
 ) -> Summary:
     plant = env.plant
     if not isinstance(plant, LivePlant):
         raise TypeError(f"deploy needs a live plant, got {type(plant).__name__}")
     promise = None if decider.promised is None else PromiseWatch(decider.promised)
-    summary = Summary(algorithm, plant, promise=promise)
-    shown = _Shown()
-    shown.line(f"{plant.layout.model} runs on {plant.placement}")
+    totals = ServiceTotals(plant)
+    if show is not None:
+        show(algorithm, plant, totals, promise)
+    shown = ShownLines()
+    shown.show(f"{plant.layout.model} runs on {plant.placement}")
     if plant.address is not None:
-        shown.line(f"answers applications at {plant.address}")
+        shown.show(f"answers applications at {plant.address}")
     stop.can_wait = True
     observation, _ = env.reset(seed=0)  # draws the whole episode, which takes a second or more
     first = np.array([len(axis.values) - 1 for axis in plant.layout.axes])  # in force after a reset
@@ -270,41 +291,21 @@ def _control(
             seen = observation
             observation, _, _, truncated, info = env.step(decision.action)
             concurrent.account(*ended(plant))
-            summary.add(info, decision.selection_s)
-            if promise is not None and (news := promise.news()) is not None:
-                shown.line(news)
+            totals.add(info, decision.selection_s)
+            if promise is not None:
+                promise.add(len(plant.served))
+                if (news := promise.news()) is not None:
+                    shown.show(news)
             if log is not None:
                 log.add(seen, decision.action, info, is_measured=plant.last_power.is_measured)
             if time.monotonic() - line_s >= LINE_PERIOD_S:
                 line_s = time.monotonic()
-                shown.line(f"{line_s - began_s:6.1f} s  {live_line(plant, info)}")
+                shown.show(f"{line_s - began_s:6.1f} s  {live_line(plant, info)}")
             if truncated:
                 observation, _ = env.reset()
                 if log is not None:
                     log.begin()
-    return summary
-
-
-class _Shown:
-    """Prints lines that need not be read for requests to be answered."""
-
-    def __init__(self) -> None:
-        self._printing = Outage("printing what happens", "the service goes on unseen")
-
-    def line(self, line: str) -> None:
-        """Print one.
-
-        Raises:
-            BrokenPipeError: the reader of the output is gone.
-        """
-        try:
-            print(line, flush=True)
-        except BrokenPipeError:
-            raise
-        except OSError as error:  # a log on a full disk
-            self._printing.failed(error)
-        else:
-            self._printing.worked()
+    return Summary(algorithm, plant, totals, promise)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -365,6 +366,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="write each control step down for train.py --init RUN --log FILE, and keep the last "
         f"{LARGEST_BYTES // 2**20} MB",
+    )
+    parser.add_argument(
+        "--metrics",
+        default=None,
+        metavar="HOST:PORT",
+        help="show Prometheus what the board does, at http://HOST:PORT/metrics (docs/metrics.md)",
     )
     parser.add_argument(
         "--against",

@@ -12,8 +12,8 @@ BASE = ""
 """Stands for what every installation has."""
 _BROUGHT = {
     BASE: ("gymnasium", "msgspec", "numpy", "safetensors", "tomli"),
-    "edge": ("PIL", "google", "grpc", "onnx", "onnxruntime", "tomli_w"),
-    "cloud": ("cryptography", "grpc_health", "grpc_reflection", "prometheus_client"),
+    "edge": ("PIL", "google", "grpc", "onnx", "onnxruntime", "prometheus_client", "tomli_w"),
+    "cloud": ("cryptography", "grpc_health", "grpc_reflection"),
     "cluster": ("ray",),
     "photos": ("skimage",),
     "prepare": (

@@ -19,6 +19,7 @@ from envs.sim.sim_config import SimConfig
 from hw.device import file
 from partition.model.folder import ModelFolder
 from partition.prepare.build import prepare
+from tests.ports import unused_port
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -36,6 +37,12 @@ def lite0(tmp_path_factory) -> ModelFolder:
     pytest.importorskip("efficientnet_lite_pytorch")
     out = tmp_path_factory.mktemp("models") / "efficientnet-lite0"
     return prepare("efficientnet-lite0", out)
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
+    return unused_port()
 
 
 @pytest.fixture(scope="session")

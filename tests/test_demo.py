@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 
@@ -38,7 +39,7 @@ def test_no_finished_run_is_said(runs, capsys):
 
 def test_demo_reads_the_cut_from_the_line_that_deploy_prints():
     class Plant:
-        dry_run, link_bps = False, 5e6
+        dry_run, link = False, SimpleNamespace(rate_bps=5e6)
         last_power = StepPower(5.0, 0.25, is_measured=True, uncertainty_w=0.1)
         energy_uncertainty_j = 0.01
         clocks_in_force = (ClockInForce("cpu", 1_000_000_000, 345_600_000, "the thermal guard"),)

@@ -272,7 +272,7 @@ class Switchback:
             power_is_measured=plant.last_power.is_measured,
             decision_s=decision_s,
             route=plant.route_name(info["route"]),
-            link_bps=plant.link_bps,
+            link_bps=plant.link.rate_bps,
             margin_c=plant.margin_c,
         )
         clocks_hz = [plant.clocks_hz[name] for name in plant.layout.domains]

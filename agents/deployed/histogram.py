@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 SHORTEST_S, LONGEST_S = 1e-6, 1e4
@@ -10,12 +12,17 @@ RESOLUTION = 0.01
 
 
 class TimeHistogram:
-    """Counts times in bins of equal ratio; what lies outside is counted at the ends."""
+    """Counts times in bins of equal ratio; what lies outside is counted at the ends.
+
+    Attributes:
+        total_s: of all times.
+    """
 
     def __init__(self) -> None:
         """Begin with nothing, in 18 kB."""
         n_bins = int(np.ceil(np.log(LONGEST_S / SHORTEST_S) / np.log1p(RESOLUTION)))
         self._counts = np.zeros(n_bins, np.int64)
+        self.total_s = 0.0
 
     def __len__(self) -> int:
         """Times that were counted."""
@@ -25,6 +32,14 @@ class TimeHistogram:
         """Count one."""
         where = np.log(max(time_s, SHORTEST_S) / SHORTEST_S) / np.log1p(RESOLUTION)
         self._counts[min(int(where), len(self._counts) - 1)] += 1
+        self.total_s += time_s
+
+    def counts_up_to(self, bounds_s: Sequence[float]) -> list[int]:
+        """How many times did not exceed each bound, as far as the bins tell; bounds ascend."""
+        edges = np.log(np.asarray(bounds_s) / SHORTEST_S) / np.log1p(RESOLUTION)
+        whole = np.clip(np.rint(edges).astype(int), 0, len(self._counts))
+        total = np.concatenate([[0], np.cumsum(self._counts)])
+        return [int(n) for n in total[whole]]
 
     def quantile_s(self, share: float) -> float | None:
         """Time that this share of all, in 0..1, does not exceed; None without any."""

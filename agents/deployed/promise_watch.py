@@ -21,22 +21,32 @@ class PromiseWatch:
 
     def news(self) -> str | None:
         """A sentence when the promise can no longer be kept, and when it can again."""
-        is_broken = bool(self._promised.is_broken[0])
+        is_broken = self.is_broken
         if is_broken == self._was_broken:
             return None
         self._was_broken = is_broken
         if not is_broken:
-            return f"{self._share} of the requests in time can be kept again"
+            return f"{self._words} of the requests in time can be kept again"
         return (
-            f"even the safest action keeps less than {self._share} of the requests in time at "
+            f"even the safest action keeps less than {self._words} of the requests in time at "
             "present; it is taken until that is over"
         )
 
     def document(self) -> dict[str, float | None]:
         """Plain values: the share, and the energy per request that it is expected to cost."""
         extra_j = self._extra_j / self._n_requests if self._n_requests else None
-        return {"share": self._promised.share, "expected_extra_j": extra_j}
+        return {"share": self.share, "expected_extra_j": extra_j}
 
     @property
-    def _share(self) -> str:
-        return f"{100 * self._promised.share:g} %"
+    def share(self) -> float:
+        """Of the requests, promised to be in time."""
+        return self._promised.share
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether even the safest action is late too often at present."""
+        return bool(self._promised.is_broken[0])
+
+    @property
+    def _words(self) -> str:
+        return f"{100 * self.share:g} %"

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
-from agents.deployed.histogram import TimeHistogram
 from agents.deployed.promise_watch import PromiseWatch
-from envs.energy_per_request import EnergyTotal
+from agents.deployed.service_totals import ServiceTotals
 from envs.live.plant import LivePlant
 from envs.live.supervisor import ClockInForce
 
@@ -20,7 +16,7 @@ TOLD_SHARE = 0.05
 def live_line(plant: LivePlant, info: dict[str, Any]) -> str:
     """One line about the last control step."""
     outcome = info["outcome"]
-    link = plant.link_bps / 1e6
+    link = plant.link.rate_bps / 1e6
     return (
         f"link {link:7.1f} Mbit/s | {_clocks(plant)} | cut {_cut(plant, info)} | "
         f"{_energy(plant, outcome)} | {1e3 * outcome['latency_s']:5.1f} ms | "
@@ -61,14 +57,13 @@ def _energy(plant: LivePlant, outcome: dict[str, float]) -> str:
 
 
 class Summary:
-    """Collects control steps."""
+    """What a deployment was, for people and for programs."""
 
     def __init__(
         self,
         algorithm: str,
         plant: LivePlant,
-        clock: Callable[[], float] = time.monotonic,
-        *,
+        totals: ServiceTotals,
         promise: PromiseWatch | None = None,
     ) -> None:
         """Begin with nothing.
@@ -76,53 +71,11 @@ class Summary:
         Args:
             algorithm: that drives the board.
             plant: the board.
-            clock: monotonic seconds.
+            totals: what it has come to.
             promise: on what it keeps, if anything.
         """
+        self._algorithm, self._plant, self._totals = algorithm, plant, totals
         self._promise = promise
-        self._algorithm, self._plant, self._clock = algorithm, plant, clock
-        self._latencies, self._decisions = TimeHistogram(), TimeHistogram()
-        self._cuts: Counter[str] = Counter()
-        self._energy = EnergyTotal()
-        self._duration_s = self._unmeasured_s = 0.0
-        self._until_s: float | None = None
-        self._n_known = self._n_agreeing = 0  # requests whose right answer is known
-        self._accuracies = 0.0
-        self._accuracy_is_known = True
-        self._dropped = self._fallbacks = self._n_met = 0
-        self._cost, self._n_steps = 0.0, 0
-
-    def add(self, info: dict[str, Any], decision_s: float) -> None:
-        """Add the plant's last step, and the time between it and the one before."""
-        plant, now_s = self._plant, self._clock()
-        self._decisions.add(decision_s)
-        power, power_w = plant.last_power, info["outcome"]["power_w"]
-        measured_s = power.duration_s if power.is_measured else 0.0
-        begun_s = now_s - power.duration_s if self._until_s is None else self._until_s
-        elapsed_s, self._until_s = now_s - begun_s, now_s
-        self._duration_s += elapsed_s
-        unmeasured_s = max(elapsed_s - measured_s, 0.0)
-        self._unmeasured_s += unmeasured_s
-        # Of what was drawn unseen nothing is known, so that all of it may be wrong.
-        uncertainty_j = power.uncertainty_w * measured_s + power_w * unmeasured_s
-        energy_j = power_w * elapsed_s + plant.server_j
-        self._energy.add(energy_j, len(plant.served), uncertainty_j)
-        self._cost += sum(info["reward_terms"].values())
-        self._n_steps += 1
-        self._dropped += plant.dropped
-        self._cuts[plant.route_name(info["route"])] += len(plant.served)
-        for served in plant.served:
-            self._latencies.add(served.latency_s)
-            self._fallbacks += served.result.fallback is not None
-            accuracy = plant.accuracy_of(served)
-            self._accuracies += accuracy or 0.0
-            self._accuracy_is_known &= accuracy is not None
-            if served.agrees is not None:
-                self._n_known += 1
-                self._n_agreeing += served.agrees
-            self._n_met += served.met_deadline
-        if self._promise is not None:
-            self._promise.add(len(plant.served))
 
     def document(self) -> dict[str, Any]:
         """Plain values, keys with units; None where nothing was served.
@@ -135,9 +88,8 @@ class Summary:
         `cost_per_step` is the mean of what training lowers, `envs.objective`. `promise` is there
         where one is kept, with the energy per request that the models expect it to cost.
         """
-        n = len(self._latencies)
-        n_asked = n + self._dropped
-        layout = self._plant.layout
+        totals, layout = self._totals, self._plant.layout
+        n = len(totals.latencies)
         return {
             "policy": self._algorithm,
             "board": layout.board,
@@ -146,27 +98,27 @@ class Summary:
             "model": layout.model,
             "runs_on": self._plant.placement,
             "dry_run": self._plant.dry_run,
-            "duration_s": self._duration_s,
-            "unmeasured_s": self._unmeasured_s,
+            "duration_s": totals.duration_s,
+            "unmeasured_s": totals.unmeasured_s,
             "too_slow_share": self._plant.too_slow_share,
             "failures": dict(self._plant.n_failures),
             "requests": n,
-            "dropped": self._dropped,
-            "fallbacks": self._fallbacks,
-            "energy_j": self._energy.energy_j,
-            "energy_uncertainty_j": self._energy.uncertainty_j,
-            "energy_per_request_j": self._energy.per_request_j,
-            "energy_per_request_uncertainty_j": self._energy.per_request_uncertainty_j,
-            "latency_p50_s": self._latencies.quantile_s(0.50),
-            "latency_p95_s": self._latencies.quantile_s(0.95),
-            "latency_p99_s": self._latencies.quantile_s(0.99),
-            "deadline_hit_rate": self._n_met / n_asked if n_asked else None,
+            "dropped": totals.dropped,
+            "fallbacks": totals.fallbacks.total(),
+            "energy_j": totals.energy.energy_j,
+            "energy_uncertainty_j": totals.energy.uncertainty_j,
+            "energy_per_request_j": totals.energy.per_request_j,
+            "energy_per_request_uncertainty_j": totals.energy.per_request_uncertainty_j,
+            "latency_p50_s": totals.latencies.quantile_s(0.50),
+            "latency_p95_s": totals.latencies.quantile_s(0.95),
+            "latency_p99_s": totals.latencies.quantile_s(0.99),
+            "deadline_hit_rate": totals.deadline_hit_rate,
             **({"promise": self._promise.document()} if self._promise else {}),
-            "top1_agreement": self._n_agreeing / self._n_known if self._n_known else None,
-            "route_accuracy": self._accuracies / n if n and self._accuracy_is_known else None,
-            "cost_per_step": self._cost / self._n_steps if self._n_steps else None,
-            "decision_median_s": self._decisions.quantile_s(0.5),
-            "requests_per_cut": dict(self._cuts.most_common()),
+            "top1_agreement": totals.n_agreeing / totals.n_known if totals.n_known else None,
+            "route_accuracy": totals.route_accuracy,
+            "cost_per_step": totals.cost / totals.n_steps if totals.n_steps else None,
+            "decision_median_s": totals.decisions.quantile_s(0.5),
+            "requests_per_cut": dict(totals.cuts.most_common()),
         }
 
     def text(self) -> str:

@@ -24,8 +24,9 @@ from envs.scenarios.operating_conditions import OperatingConditions
 from envs.scenarios.scenario import Scenario
 from envs.sim.expectation import Link
 from hw.base import Board, OperatingPoint
+from partition.edge.client import LinkEstimate
 from partition.edge.pipeline import InferenceResult, SplitPipeline
-from partition.errors import PartitionError
+from partition.errors import HopelessError, PartitionError
 from partition.model.folder import ModelFolder
 from partition.providers.session import RUNTIME_ERRORS
 
@@ -62,6 +63,7 @@ class LivePlant:
         dropped: requests dropped during the last step, because too many waited or the network
             could not take them.
         late_s: time by which the last step began after the one before it was to end.
+        latency_target_s: of the last step.
         last_power: power of the last step, the board's without a modelled radio.
         energy_uncertainty_j: largest error of the last step's energy per request.
         step_s: duration of a control step that is not late.
@@ -115,7 +117,7 @@ class LivePlant:
         self.last_power = StepPower(0.0, step_s, is_measured=False, uncertainty_w=0.0)
         self.energy_uncertainty_j = 0.0
         self.served: list[ServedRequest] = []
-        self.dropped, self.late_s = 0, 0.0
+        self.dropped, self.late_s, self.latency_target_s = 0, 0.0, math.nan
 
     @property
     def clock(self) -> Callable[[], float]:
@@ -281,9 +283,9 @@ class LivePlant:
         return self._supervisor.n_failures
 
     @property
-    def link_bps(self) -> float:
-        """Latest estimate of the uplink rate, bit/s."""
-        return self._cloud.estimate.rate_bps
+    def link(self) -> LinkEstimate:
+        """Latest estimate of the link; a dead one where there is no cloud."""
+        return self._cloud.estimate
 
     def accuracy_of(self, served: ServedRequest) -> float | None:
         """What was measured of the last step's route, or of the edge alone; None: unknown."""
@@ -301,7 +303,7 @@ class LivePlant:
 
     def _serve(self, route: int, now: OperatingConditions) -> None:
         """Answer what arrives until the step ends; requests queue behind one another."""
-        target_s = float(now.latency_target_s[0])
+        target_s = self.latency_target_s = float(now.latency_target_s[0])
         self._step_end_s = self._next_end_s()
         self.served, n_broken = [], 0
         while (request := self._requests.take(now, self._step_end_s)) is not None:
@@ -331,7 +333,7 @@ class LivePlant:
         is_awaited = request.answer(result.outputs)
         latency_s = self._clock() - request.arrived_s
         met_deadline = is_awaited and latency_s <= target_s
-        if result.is_by_estimate:
+        if result.failure is HopelessError:
             self._cloud.refresh(is_idle=True)
         agrees = None if request.label is None else int(result.logits.argmax()) == request.label
         return ServedRequest(result, latency_s, met_deadline, agrees)

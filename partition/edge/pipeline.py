@@ -29,7 +29,7 @@ from partition.edge.answers import SpecialNumbers
 from partition.edge.client import CloudClient
 from partition.edge.finish_times import FinishTimes
 from partition.edge.host_work import HostWork
-from partition.errors import CloudError, HopelessError, PartitionError, WireError
+from partition.errors import CloudError, PartitionError, WireError
 from partition.model.accuracy_table import AccuracyTable
 from partition.model.folder import ModelFolder
 from partition.model.inputs import as_inputs
@@ -88,9 +88,9 @@ class InferenceResult:
     """The cloud's answer, before the edge's was fused with it; None where the edge answered."""
     fallback: str | None = None
     """Why the edge had to finish what was meant for the cloud."""
-    is_by_estimate: bool = False
-    """Whether an estimate alone spoke against sending, which is better measured again: by
-    `CloudClient.refresh`, once whoever waits has the answer."""
+    failure: type[CloudError | WireError] | None = None
+    """The kind of that; `HopelessError` where an estimate alone spoke against sending, which is
+    better measured again: by `CloudClient.refresh`, once whoever waits has the answer."""
 
     @property
     def served_by(self) -> Literal["edge", "cloud"]:
@@ -253,7 +253,7 @@ class SplitPipeline:
                 away_s=lost_s,
                 host_s=host.total_s,
                 fallback=str(error),
-                is_by_estimate=isinstance(error, HopelessError),
+                failure=type(error),
             )
         outputs = head.fused(reply.outputs)
         latency_s = self._clock() - start_s

@@ -17,6 +17,7 @@ from partition.server.cloud_server import CloudServer, ServerLimits
 from partition.server.memory import keep_memory
 from partition.server.metrics import ServerMetrics
 from partition.transport import rpc
+from partition.transport.exposition import expose
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -100,7 +101,7 @@ def _serve(arguments: argparse.Namespace, security: ServerSecurity, stop: FirstS
         metrics=metrics,
     )
     if arguments.metrics:
-        end_metrics = metrics.serve(arguments.metrics)
+        end_metrics = expose(metrics.registry, arguments.metrics)
     with server:
         address = f"{arguments.listen.rpartition(':')[0]}:{server.port}"
         for folder in folders:

@@ -1,14 +1,11 @@
-"""Prometheus metrics of a server: `--metrics HOST:PORT` serves them as text over HTTP."""
+"""Prometheus metrics of a server, which `--metrics HOST:PORT` shows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
-
-from partition.errors import CloudError
-from partition.transport import rpc
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 _BATCHES = (1, 2, 4, 8, 16, 32)
@@ -57,27 +54,3 @@ class ServerMetrics:
     def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
         """Show what `read` returns at each scrape."""
         Gauge(name, text, registry=self.registry).set_function(read)
-
-    def serve(self, listen: str) -> Callable[[], None]:
-        """Answer at HOST:PORT.
-
-        Returns:
-            What stops it.
-
-        Raises:
-            CloudError: the address is no address, in use or not permitted.
-        """
-        host, port = rpc.parse_address(listen)
-        try:
-            server, thread = start_http_server(port, host, self.registry)
-        except (OSError, UnicodeError) as error:
-            raise CloudError(
-                f"cannot serve metrics on {listen} ({error}): choose another address or port"
-            ) from error
-
-        def stop() -> None:
-            server.shutdown()
-            server.server_close()
-            thread.join()
-
-        return stop

@@ -7,13 +7,15 @@ from types import SimpleNamespace
 
 import pytest
 
+from agents.deployed.service_totals import ServiceTotals
 from agents.deployed.summary import Summary, live_line
 from envs.live.supervisor import StepPower
+from partition.transport.link_estimator import LinkEstimate
 from tests.hw.fake.clock import FakeClock
 
 STEP_S = 0.25
 SERVED = SimpleNamespace(
-    latency_s=0.02, met_deadline=True, agrees=None, result=SimpleNamespace(fallback=None)
+    latency_s=0.02, met_deadline=True, agrees=None, result=SimpleNamespace(failure=None)
 )
 
 
@@ -21,7 +23,8 @@ class Plant:
     """Draws 4 W, give or take 0.2 W, and answers or drops what it is told to."""
 
     is_modelled = dry_run = False
-    link_bps, clocks_in_force, n_failures, too_slow_share = 5e6, (), {}, 0.0
+    clocks_in_force, n_failures, too_slow_share = (), {}, 0.0
+    link = LinkEstimate(5e6, 0.004, age_s=0.0, server_load=0.5)
     energy_uncertainty_j, server_j = 0.025, 0.0
     accuracy = None
     layout = SimpleNamespace(board="board", model="network")
@@ -48,12 +51,12 @@ def told():
 
     def tell(*steps, late_s=0.0, accuracies=(None,)):
         plant, clock = Plant(), FakeClock()
-        summary = Summary("advised", plant, clock)
+        totals = ServiceTotals(plant, clock)
         for (answered, dropped, is_measured), plant.accuracy in zip(steps, cycle(accuracies)):
             info = plant.run(answered, dropped, is_measured=is_measured)
             clock.sleep(STEP_S + late_s)
-            summary.add(info, 0.0)
-        return summary
+            totals.add(info, 0.0)
+        return Summary("advised", plant, totals)
 
     return tell
 

@@ -86,11 +86,11 @@ def machine_run(machine, tiny, tmp_path):
 def watch_limits(monkeypatch, machine: FakeSysfs) -> list[tuple[int, int]]:
     """Limits of the first clock after each control step, kHz."""
     seen: list[tuple[int, int]] = []
-    add = deploy.Summary.add
+    add = deploy.ServiceTotals.add
 
     def watched(self, info, decision_s):
         seen.append(machine.kernel.devices["policy0"].limits_khz())
         add(self, info, decision_s)
 
-    monkeypatch.setattr(deploy.Summary, "add", watched)
+    monkeypatch.setattr(deploy.ServiceTotals, "add", watched)
     return seen

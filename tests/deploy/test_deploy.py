@@ -147,7 +147,7 @@ def test_steps_are_logged_where_that_is_wanted(main, edge_run, tmp_path, capsys)
 def test_requests_do_not_wait_for_a_slow_decision(main, edge_run, monkeypatch, capsys):
     """Six steps of a quarter of a second, where waiting would leave time for four."""
     decide, taken_s = deploy.RunFolder.load(edge_run).policy.decide, []
-    add = deploy.Summary.add
+    add = deploy.ServiceTotals.add
 
     def slowly(self, observation):
         time.sleep(0.12)
@@ -158,7 +158,7 @@ def test_requests_do_not_wait_for_a_slow_decision(main, edge_run, monkeypatch, c
         add(self, info, decision_s)
 
     monkeypatch.setattr("agents.policy.frozen.FrozenPolicy.decide", slowly)
-    monkeypatch.setattr(deploy.Summary, "add", watched)
+    monkeypatch.setattr(deploy.ServiceTotals, "add", watched)
     assert main(edge_run, "--duration", 1.5, "--json") == 0
     document = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert document["duration_s"] / len(taken_s) < 0.3

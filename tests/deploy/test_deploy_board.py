@@ -55,14 +55,14 @@ def test_real_board_is_left_as_it_was_after_a_signal(
     machine, machine_run, main, monkeypatch, number
 ):
     before, seen = machine.kernel.snapshot(), watch_limits(monkeypatch, machine)
-    add = deploy.Summary.add
+    add = deploy.ServiceTotals.add
 
     def interrupt(self, info, decision_s):
         add(self, info, decision_s)
         if len(seen) == 3:
             signal.raise_signal(number)
 
-    monkeypatch.setattr(deploy.Summary, "add", interrupt)
+    monkeypatch.setattr(deploy.ServiceTotals, "add", interrupt)
     assert main(machine_run, "--board", "linux", root=machine.root) == 0
     assert len(seen) == 3
     assert machine.kernel.snapshot() == before

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -24,13 +23,6 @@ from tests.partition.refusing_server import RefusingServer
 @pytest.fixture(scope="module")
 def runtime(tiny):
     return SplitRuntime(tiny)
-
-
-@pytest.fixture
-def free_port():
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture

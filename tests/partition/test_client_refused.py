@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import socket
 import time
-from contextlib import closing
 
 import grpc
 import pytest
@@ -34,13 +32,6 @@ FOR_GOOD = {
 @pytest.fixture
 def encoded(tiny):
     return tuple(map(Codec().encode, random_inputs(tiny)))
-
-
-@pytest.fixture
-def free_port():
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def wait_for(condition):
