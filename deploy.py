@@ -217,6 +217,7 @@ def _open(
         security=link_security(arguments),
         source=arguments.source,
         listen=arguments.listen,
+        http=arguments.http,
         n_steps=n_steps,
         max_power_w=run.policy.layout.max_power_w,
         accept=accept,
@@ -278,8 +279,8 @@ def _control(
         show(algorithm, plant, totals, promise)
     shown = ShownLines()
     shown.show(f"{plant.layout.model} runs on {plant.placement}")
-    if plant.address is not None:
-        shown.show(f"answers applications at {plant.address}")
+    for address in plant.addresses:
+        shown.show(f"answers applications at {address}")
     stop.can_wait = True
     observation, _ = env.reset(seed=0)  # draws the whole episode, which takes a second or more
     first = np.array([len(axis.values) - 1 for axis in plant.layout.axes])  # in force after a reset
@@ -346,7 +347,11 @@ def _parser() -> argparse.ArgumentParser:
         "--listen",
         default=None,
         metavar="HOST:PORT",
-        help="answer an application on this machine instead (docs/application.md)",
+        help="answer an application on this machine instead, by gRPC (docs/application.md)",
+    )
+    where = "answer it by HTTP, beside --listen or alone; may be given again"
+    parser.add_argument(
+        "--http", action="append", default=[], metavar="HOST:PORT|unix:PATH", help=where
     )
     parser.add_argument(
         "--promise",

@@ -71,8 +71,8 @@ class Proof:
         first, second = (arm.title for arm in self._arms)
         seconds = self.length.counted * plant.step_s
         show(f"{plant.layout.model} runs on {plant.placement}")
-        if plant.address is not None:
-            show(f"answers applications at {plant.address}")
+        for address in plant.addresses:
+            show(f"answers applications at {address}")
         show(f"{first} against {second} in turns of {seconds:g} s; steps go to {self.folder}")
         self._make_folder()
         with StepLog(self.folder / STEPS_FILE, plant.layout.domains) as log:

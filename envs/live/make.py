@@ -63,6 +63,7 @@ def make_live(
     security: ClientSecurity | None = None,
     source: str | Path | None = None,
     listen: str | None = None,
+    http: Sequence[str] = (),
     eta: float | None = None,
     weights: Mapping[str, float] | None = None,
     n_steps: int = 240,
@@ -93,6 +94,7 @@ def make_live(
             network, see `partition.data.example_inputs`.
         listen: HOST:PORT of this machine where an application's requests are taken, see
             `partition.edge.local_client`, instead of pictures as the scenario says.
+        http: HOST:PORT of this machine, or unix:PATH, where they are taken by HTTP.
         eta: weight of energy against time in the cost, 0..1; the scenario's own if not given.
         weights: of the cost's other terms by name, `envs.arguments.WEIGHTS`.
         n_steps: control steps in an episode.
@@ -124,7 +126,12 @@ def make_live(
             checked.name_or_file(argument, value)
     folder = ModelFolder.open(checked.name_or_file("model", model))
     surroundings = Scenario.load(checked.one_name_or_file("scenario", scenario))
-    if listen is not None and surroundings.is_back_to_back:
+    is_asked = listen is not None or bool(http)
+    if is_asked and source is not None:
+        raise EnvError(
+            f"requests come from an application or from {source}: give no source where one asks"
+        )
+    if is_asked and surroundings.is_back_to_back:
         raise EnvError(
             f"an application asks when it likes, and in scenario {surroundings.name} requests come "
             "back to back; take one whose requests come at a rate"
@@ -135,8 +142,8 @@ def make_live(
     pictures = checked.folder("source", source)
     with ExitStack() as opening:  # what is open is closed again if anything fails
         service = None
-        if listen is not None:
-            service = LocalService(folder, listen, max_waiting=MAX_WAITING)
+        if is_asked:
+            service = LocalService(folder, listen, http=http, max_waiting=MAX_WAITING)
             opening.callback(service.stop)
         client = CloudClient(cloud, folder, security=security) if cloud else None
         link = CloudLink(client)

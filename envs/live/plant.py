@@ -248,9 +248,9 @@ class LivePlant:
         return self._board.too_slow_share
 
     @property
-    def address(self) -> str | None:
-        """Where an application asks; None if none does."""
-        return self._requests.address
+    def addresses(self) -> tuple[str, ...]:
+        """Where an application asks; none if none does."""
+        return self._requests.addresses
 
     @property
     def dry_run(self) -> bool:
@@ -330,7 +330,7 @@ class LivePlant:
         # The sender may want the answer sooner, and has waited already.
         deadline_s = min(target_s, request.due_s - self._clock())
         result = self._pipeline.infer(request.inputs, self._routes[route].route, deadline_s)
-        is_awaited = request.answer(result.outputs)
+        is_awaited = request.answer(result)
         latency_s = self._clock() - request.arrived_s
         met_deadline = is_awaited and latency_s <= target_s
         if result.failure is HopelessError:

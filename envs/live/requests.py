@@ -17,7 +17,9 @@ from envs.arrays import Floats
 from envs.scenarios.operating_conditions import OperatingConditions
 from envs.sim.response import MAX_BACKLOG
 from hw.outage import Outage
-from partition.edge.local_service import LocalRequest, LocalService
+from partition.edge.local_queue import LocalRequest
+from partition.edge.local_service import LocalService
+from partition.edge.pipeline import InferenceResult
 from partition.errors import ModelRunError, PartitionError
 
 logger = logging.getLogger(__name__)
@@ -53,8 +55,8 @@ class PendingRequest(Protocol):
     def label(self) -> int | None:
         """The unsplit network's answer; None if it is unknown."""
 
-    def answer(self, outputs: tuple[NDArray[Any], ...]) -> bool:
-        """Give the network's outputs; returns whether the sender still waits for them."""
+    def answer(self, result: InferenceResult) -> bool:
+        """Give the network's answer; returns whether the sender still waits for it."""
 
     def refuse(self, error: Exception) -> None:
         """Say why there is no answer."""
@@ -64,10 +66,10 @@ class Requests(Protocol):
     """Where requests come from.
 
     Attributes:
-        address: that an application asks at; None without one.
+        addresses: that an application asks at; none without one.
     """
 
-    address: str | None
+    addresses: tuple[str, ...]
 
     def reset(self, seeds: NDArray[np.uint64]) -> None:
         """Begin again."""
@@ -136,7 +138,7 @@ class Example:
     failures: Failures
     due_s: float = math.inf
 
-    def answer(self, outputs: tuple[NDArray[Any], ...]) -> bool:
+    def answer(self, result: InferenceResult) -> bool:
         """No sender waits for a report."""
         self.failures.worked()
         return True
@@ -163,7 +165,7 @@ class ScenarioRequests:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        self.address: str | None = None
+        self.addresses: tuple[str, ...] = ()
         self._inputs, self._labels = inputs, labels
         self._clock, self._sleep = clock, sleep
         self._n_taken = self._n_dropped = 0
@@ -260,7 +262,7 @@ class ApplicationRequests:
     """
 
     def __init__(self, service: LocalService, clock: Callable[[], float] = time.monotonic) -> None:
-        self.address: str | None = service.address
+        self.addresses: tuple[str, ...] = service.addresses
         self._service, self._clock = service, clock
         self._began_s = clock()
         self._n_refused = 0

@@ -52,11 +52,24 @@ def rgb_of_jpeg(file: bytes) -> Image.Image:
     Raises:
         ImageError: they are none, or of too large a picture.
     """
+    return _rgb_of_bytes(file, "no JPEG file", (JPEG,))
+
+
+def rgb_of_file(file: bytes) -> Image.Image:
+    """The same of the bytes of a file in any of the formats, which nobody vouches for.
+
+    Raises:
+        ImageError: they are none, or of too large a picture.
+    """
+    return _rgb_of_bytes(file, f"no file ({', '.join(_FORMATS)})", _FORMATS)
+
+
+def _rgb_of_bytes(file: bytes, failing: str, formats: tuple[str, ...]) -> Image.Image:
     try:
-        return _decoded(io.BytesIO(file), "the picture", (JPEG,))
+        return _decoded(io.BytesIO(file), "the picture", formats)
     except _BROKEN as error:
         reason = " ".join(str(error).split())
-        raise ImageError(f"the picture is no JPEG file that can be decoded ({reason})") from error
+        raise ImageError(f"the picture is {failing} that can be decoded ({reason})") from error
 
 
 def _decoded(file: IO[bytes], name: str, formats: tuple[str, ...]) -> Image.Image:

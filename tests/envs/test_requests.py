@@ -20,7 +20,8 @@ from envs.live.requests import (
 from envs.scenarios.episodes import EpisodeConditions
 from hw.errors import HardwareError
 from partition.edge.local_client import LocalClient
-from partition.edge.local_service import N_ARRIVALS
+from partition.edge.local_queue import N_ARRIVALS
+from partition.edge.pipeline import InferenceResult
 from partition.errors import CloudError, ModelRunError
 from partition.model.runtime import SplitRuntime
 from tests.hw.fake.clock import FakeClock
@@ -29,7 +30,7 @@ from tests.hw.fake.clock import FakeClock
 class Arrivals:
     """Stands for a service: requests came then."""
 
-    address = "127.0.0.1:1"
+    addresses = ("127.0.0.1:1",)
 
     def __init__(self, *arrivals_s):
         self.refused = 0
@@ -107,7 +108,7 @@ def test_a_live_board_answers_as_the_unsplit_network(live, tiny):
     answers = []
 
     def ask():
-        with LocalClient(live.plant.address, tiny.path) as application:
+        with LocalClient(live.plant.addresses[0], tiny.path) as application:
             answers.extend(application.infer(image)[0] for image in images)
 
     application = threading.Thread(target=ask)
@@ -129,10 +130,10 @@ def test_a_live_board_answers_as_the_unsplit_network(live, tiny):
 def test_an_example_on_which_the_network_fails_is_told_once_and_its_end_too(caplog, expected):
     requests = ScenarioRequests([np.zeros(1)], [0], lambda: 0.0, lambda _: None)
     requests.reset(np.zeros(1, np.uint64))
-    requests.take(expected, 10.0).answer(())
+    requests.take(expected, 10.0).answer(InferenceResult((), 0.0, 0.0))
     for _ in range(3):
         requests.take(expected, 10.0).refuse(ort_errors.Fail("CUDA failure 2: out of memory"))
-    requests.take(expected, 10.0).answer(())
+    requests.take(expected, 10.0).answer(InferenceResult((), 0.0, 0.0))
     first, last = (record.getMessage() for record in caplog.records)
     assert "running the network failed: CUDA failure 2: out of memory" in first
     assert "dropped" in first
@@ -182,7 +183,7 @@ def test_a_request_on_which_the_network_fails_is_refused_and_the_board_goes_on(
     refusals = []
 
     def ask():
-        with LocalClient(live.plant.address, tiny.path) as application:
+        with LocalClient(live.plant.addresses[0], tiny.path) as application:
             try:
                 application.infer(np.zeros(tiny.input_shape))
             except CloudError as error:
@@ -209,7 +210,7 @@ def test_a_step_ends_however_fast_an_application_asks(live, tiny):
 
     def ask():
         image = np.zeros(tiny.input_shape, np.float32)
-        with LocalClient(live.plant.address, tiny.path) as application:
+        with LocalClient(live.plant.addresses[0], tiny.path) as application:
             while not stop.is_set():
                 with suppress(CloudError):
                     application.infer(image)
@@ -238,7 +239,7 @@ def test_as_many_wait_as_the_simulator_lets(live):
 def test_an_address_in_use_is_named_before_the_board_is_touched(live, tiny, monkeypatch):
     monkeypatch.setattr("envs.live.make.open_board", None)
     with pytest.raises(CloudError, match="choose another address or port"):
-        make_live("sim", "tx2", str(tiny.path), listen=live.plant.address)
+        make_live("sim", "tx2", str(tiny.path), listen=live.plant.addresses[0])
 
 
 def test_whoever_asks_is_told_also_if_the_board_cannot_be_given_back(live, monkeypatch):

@@ -25,6 +25,7 @@ from partition.errors import (
 )
 from partition.transport import rpc, wire
 from partition.transport.wire import Raw
+from tests.partition.local_board import answering, result
 
 PATIENCE_S = 5.0
 
@@ -39,7 +40,7 @@ def service(tiny):
 
 @pytest.fixture
 def application(service, tiny):
-    with LocalClient(service.address, tiny.path) as client:
+    with LocalClient(service.addresses[0], tiny.path) as client:
         yield client
 
 
@@ -75,7 +76,7 @@ def test_an_input_comes_as_it_is_and_its_answer_goes_back(service, application, 
         request = service.take(time.monotonic() + PATIENCE_S)
         np.testing.assert_array_equal(request.inputs[0], image)
         assert request.arrived_s == service.arrivals_s()[-1]
-        request.answer((image[0, :, 0],))
+        request.answer(result(image[0, :, 0]))
     np.testing.assert_array_equal(found[0][0], image[0, :, 0])
     assert service.take(time.monotonic()) is None
     assert service.refused == 0
@@ -88,30 +89,9 @@ def test_who_comes_when_too_many_wait_is_refused(service, application, image):
             application.infer(image)
         assert service.refused == 1
         for _ in range(2):
-            service.take(time.monotonic() + PATIENCE_S).answer((image,))
+            service.take(time.monotonic() + PATIENCE_S).answer(result(image))
     assert len(found) == 2
     assert len(service.arrivals_s()) == 3
-
-
-@contextmanager
-def answering(service, pause_s=0.01):
-    """A board that answers one after the other, in a thread of its own."""
-    over = threading.Event()
-
-    def answer():
-        while not over.is_set():
-            request = service.take(time.monotonic() + 0.05)
-            if request is not None:
-                time.sleep(pause_s)
-                request.answer((request.inputs[0][0, :, 0],))
-
-    thread = threading.Thread(target=answer)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join(PATIENCE_S)
 
 
 @pytest.mark.parametrize("callers", [14, 50, 300])
@@ -129,7 +109,7 @@ def test_every_refusal_says_that_the_service_is_busy_however_many_call(
                 found.append(type(error))
                 time.sleep(0.02)
 
-    with answering(service):
+    with answering(service, pause_s=0.01):
         threads = [threading.Thread(target=ask) for _ in range(callers)]
         for thread in threads:
             thread.start()
@@ -152,7 +132,7 @@ def test_late_ones_leave_room_for_others(service, application, image):
     assert all(isinstance(each, DeadlineExceededError) for each in found)
     wait_for(lambda: service.waiting() == 0)  # the service's clock is a little behind
     with asking(application, image) as found:
-        service.take(time.monotonic() + PATIENCE_S).answer((image,))
+        service.take(time.monotonic() + PATIENCE_S).answer(result(image))
     assert len(found[0]) == 1
     assert service.refused == 2
 
@@ -162,7 +142,7 @@ def test_an_answer_after_the_deadline_goes_nowhere_and_is_told_to(service, appli
         late = service.take(time.monotonic() + PATIENCE_S)
         assert not late.is_late
     wait_for(lambda: late.is_late)  # the application's clock began a little before
-    assert not late.answer((image,))
+    assert not late.answer(result(image))
     assert isinstance(found[0], DeadlineExceededError)
     assert service.refused == 0  # it was served, too late
 
@@ -172,15 +152,15 @@ def test_only_what_came_before_a_moment_is_taken(service, application, image):
         wait_for(service.waiting)
         came_s = service.arrivals_s()[-1]
         assert service.take(came_s) is None
-        service.take(np.nextafter(came_s, np.inf)).answer((image,))
+        service.take(np.nextafter(came_s, np.inf)).answer(result(image))
 
 
 def test_a_call_without_a_deadline_is_answered(service, tiny, image):
     request = wire.Request(tiny.fingerprint, 0, (wire.Raw(image),))
-    with grpc.insecure_channel(service.address) as channel:
+    with grpc.insecure_channel(service.addresses[0]) as channel:
         call = channel.unary_unary(rpc.method_path(rpc.INFER))
         reply = call.future(wire.pack_request(request))
-        service.take(time.monotonic() + PATIENCE_S).answer((image,))
+        service.take(time.monotonic() + PATIENCE_S).answer(result(image))
         (output,) = wire.unpack_reply(reply.result(PATIENCE_S)).outputs
     np.testing.assert_array_equal(output, image)
 
@@ -188,7 +168,7 @@ def test_a_call_without_a_deadline_is_answered(service, tiny, image):
 def test_no_proxy_stands_between_two_programs_of_a_machine(service, tiny, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.delenv("no_proxy", raising=False)
-    LocalClient(service.address, tiny.path).close()
+    LocalClient(service.addresses[0], tiny.path).close()
 
 
 def test_a_refusal_says_why(service, application, image):
@@ -200,18 +180,20 @@ def test_a_refusal_says_why(service, application, image):
 def test_whoever_waits_when_the_service_stops_is_told_also_if_it_was_being_served(tiny, image):
     service = LocalService(tiny, max_waiting=2)
     with pytest.raises(CloudUnavailableError, match="nobody answers"):  # at once, not yet started
-        LocalClient(service.address.replace(":0", ":1"), tiny.path)
+        LocalClient(service.addresses[0].replace(":0", ":1"), tiny.path)
     service.start()
-    with LocalClient(service.address, tiny.path) as application:
+    with LocalClient(service.addresses[0], tiny.path) as application:
         with asking(application, image, n=2, deadline_s=60.0) as found:
             wait_for(lambda: service.waiting() == 2)
             taken = service.take(time.monotonic() + PATIENCE_S)
             began_s = time.monotonic()
             service.stop()
             assert time.monotonic() - began_s < PATIENCE_S
-        taken.answer((image,))  # too late, and no error
+        taken.answer(result(image))  # too late, and no error
         assert all("stopped" in str(each) for each in found)
-        with pytest.raises(CloudUnavailableError, match=f"deploy.py --listen {service.address}"):
+        with pytest.raises(
+            CloudUnavailableError, match=f"deploy.py --listen {service.addresses[0]}"
+        ):
             application.infer(image)
 
 
@@ -220,10 +202,10 @@ def test_the_port_is_taken_when_it_is_started(tiny):
     service.start()
     try:
         with pytest.raises(CloudError, match="choose another address or port"):
-            LocalService(tiny, service.address, max_waiting=2)
+            LocalService(tiny, service.addresses[0], max_waiting=2)
     finally:
         service.stop()
-    LocalService(tiny, service.address, max_waiting=2)
+    LocalService(tiny, service.addresses[0], max_waiting=2)
 
 
 def test_other_inputs_are_refused_by_shape_number_and_value(application, image):
@@ -256,7 +238,7 @@ def test_deadlines_without_end_are_a_minute_and_those_without_meaning_are_named(
     with asking(application, image, deadline_s=np.inf) as found:
         request = service.take(time.monotonic() + PATIENCE_S)
         assert 50.0 < request.due_s - time.monotonic() <= 60.0
-        request.answer((image,))
+        request.answer(result(image))
     assert isinstance(found[0], tuple)
     for nonsense in (np.nan, None, "soon"):
         with pytest.raises(WireError, match=f"deadline of {nonsense!r} says nothing"):
@@ -271,12 +253,12 @@ def test_an_answer_that_rightly_holds_no_numbers_reaches_the_application(
 ):
     with asking(application, image) as found:
         request = service.take(time.monotonic() + PATIENCE_S)
-        request.answer((np.array([[np.nan, -np.inf]], np.float32),))
+        request.answer(result(np.array([[np.nan, -np.inf]], np.float32)))
     np.testing.assert_array_equal(found[0][0], [[np.nan, -np.inf]])
 
 
 def test_only_whole_inputs_are_taken(service, tiny, image):
-    with CloudClient(service.address, tiny) as client:
+    with CloudClient(service.addresses[0], tiny) as client:
         with pytest.raises(CloudError, match="unquantised"):
             client.infer(tiny.split_points[0], (Codec().encode(image),), PATIENCE_S)
         point = tiny.split_points[1]
@@ -289,7 +271,7 @@ def test_another_network_is_named_at_once(tiny):
     service.start()
     try:
         with pytest.raises(ModelMismatchError, match=f"tiny-cnn {'12' * 8}"):
-            LocalClient(service.address, tiny.path)
+            LocalClient(service.addresses[0], tiny.path)
     finally:
         service.stop()
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import grpc
 import pytest
@@ -29,6 +29,7 @@ from partition.server.cloud_server import CloudServer
 from partition.stages.server import StageServer
 from partition.stages.session import FRAMES, STATISTICS, method_path
 from partition.transport import grpc_options, rpc
+from tests.partition.local_board import answering
 from tests.partition.strangers import (
     HeadersOnly,
     check_health,
@@ -227,33 +228,13 @@ def test_a_message_that_does_not_come_ends_the_call_in_about_two_seconds(tiny, r
         assert stranger.ended[0][0] is grpc.StatusCode.CANCELLED
 
 
-@contextmanager
-def answering(service):
-    """A board that answers what it is asked, in a thread of its own."""
-    over = threading.Event()
-
-    def answer():
-        while not over.is_set():
-            request = service.take(time.monotonic() + 0.1)
-            if request is not None:
-                request.answer((request.inputs[0][0, :, 0],))
-
-    thread = threading.Thread(target=answer)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join(PATIENCE_S)
-
-
 def test_the_local_service_serves_on(tiny, image):
     service = LocalService(tiny, max_waiting=4)
     service.start()
     try:
-        with answering(service), HeadersOnly(service.address, CALLS, CONNECTIONS) as strangers:
+        with answering(service), HeadersOnly(service.addresses[0], CALLS, CONNECTIONS) as strangers:
             wait_for(lambda: strangers.ended)
-            with LocalClient(service.address, tiny.path) as application:
+            with LocalClient(service.addresses[0], tiny.path) as application:
                 for _ in range(REQUESTS):
                     application.infer(image, deadline_s=DEADLINE_S)
     finally:
