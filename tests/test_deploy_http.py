@@ -10,6 +10,9 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from http.client import HTTPException
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from PIL import Image
 from partition.data.images import Picture
 from partition.data.real_inputs import picture_format
 from partition.edge.local_client import LocalClient
+from partition.errors import CloudError
 from partition.model.runtime import SplitRuntime
 from tests.conftest import LEARNING_PACKAGES, REPOSITORY, script_command
 from tests.partition.http.conftest import UnixConnection, asked
@@ -206,12 +210,41 @@ def test_the_documented_lines_run_and_the_documented_answer_comes(run, path, tin
         assert daemon.stopped()["requests"] == 2
 
 
-def test_who_waits_at_the_end_is_told_and_slow_senders_hold_nothing_up(run, path, tiny):
-    with Daemon(run, path) as daemon:
-        slow = socket.socket(socket.AF_UNIX)
+def test_it_stops_when_told_to_however_fast_and_slowly_applications_ask(run, path, tiny):
+    body, statuses, answers = inference(tiny, np.zeros(tiny.input_shape, np.float32)), [], []
+
+    def ask_by_http(daemon):
+        while daemon.process.poll() is None:
+            connection = UnixConnection(str(path), timeout=PATIENCE_S)
+            with suppress(OSError, HTTPException):  # the daemon has gone
+                while True:
+                    name = f"/v2/models/{tiny.name}/infer"
+                    statuses.append(asked(connection, "POST", name, body)[0])
+
+    def ask_by_grpc(daemon, application):
+        while daemon.process.poll() is None:
+            with suppress(CloudError):
+                answers.append(application.infer(np.zeros(tiny.input_shape), deadline_s=PATIENCE_S))
+
+    with (
+        Daemon(run, path, "--listen", "127.0.0.1:0") as daemon,
+        socket.socket(socket.AF_UNIX) as slow,
+        LocalClient(daemon.addresses[0], tiny.path) as application,
+        ThreadPoolExecutor(12) as pool,
+    ):
         slow.connect(str(path))
         slow.sendall(b"POST ")
+        asking = [pool.submit(ask_by_http, daemon) for _ in range(6)]
+        asking += [pool.submit(ask_by_grpc, daemon, application) for _ in range(6)]
+        while min(len(answers), statuses.count(200)) < 10:
+            assert daemon.process.poll() is None
+            time.sleep(0.05)
         began_s = time.monotonic()
-        daemon.stopped()
+        document = daemon.stopped()
         assert time.monotonic() - began_s < 0.5 * PATIENCE_S
-        slow.close()
+        for each in asking:
+            each.result(PATIENCE_S)
+    assert set(statuses) <= {200, 429, 503}
+    # Nothing is lost or doubled, but for what was answered when the daemon had no door any more.
+    n_answered = len(answers) + statuses.count(200)
+    assert 0 <= document["requests"] - n_answered <= len(asking)

@@ -189,6 +189,34 @@ class FairPool(ThreadPoolExecutor):
             return peer, job
 
 
+class ActiveThreads:
+    """Threads beside a pool's that may be in Python at the same time; others wait for their turn.
+
+    Args:
+        n_threads: at most.
+    """
+
+    def __init__(self, n_threads: int = _ACTIVE) -> None:
+        self._free = threading.BoundedSemaphore(n_threads)
+
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        """Within, this thread is one of them, save for what it does `aside`."""
+        _here.pool, _here.counts = self, True
+        self.count(1)
+        try:
+            yield
+        finally:
+            stop_counting()
+
+    def count(self, change: int) -> None:
+        """One thread more, once it may be, or one less."""
+        if change > 0:
+            self._free.acquire()
+        else:
+            self._free.release()
+
+
 def stop_counting() -> None:
     """From now on the call of this thread, if it has one, is not among those in Python."""
     if getattr(_here, "counts", False):
@@ -198,7 +226,7 @@ def stop_counting() -> None:
 
 @contextmanager
 def aside() -> Iterator[None]:
-    """While a call waits, or runs what is not Python."""
+    """While a call or a joined thread waits, or runs what is not Python."""
     counted = getattr(_here, "counts", False)
     stop_counting()
     try:

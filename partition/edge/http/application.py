@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
@@ -24,6 +25,7 @@ from partition.edge.http.message import HttpRequest, HttpResponse, Route, json_r
 from partition.edge.http.refusal import HttpRefusalError
 from partition.edge.local_queue import Arrays, LocalAnswer
 from partition.errors import ImageError, WireError
+from partition.listener import fair_pool
 from partition.listener.peers import Peer
 from partition.model.folder import ModelFolder
 from partition.transport import wire
@@ -37,8 +39,8 @@ _ROOM_BYTES = 65_536
 """Of a request besides its tensors."""
 MAX_PICTURE_BYTES = 16 * 2**20
 _N_CLASSES = 5
-_N_PARSED = 2
-"""Requests taken apart at the same time: a decoded picture takes many times its file."""
+_N_PARSED, _N_DECODED = 2, 1
+"""Requests and pictures taken apart at the same time, which takes many times their bytes."""
 _OCTETS, _FORM = "application/octet-stream", "multipart/"
 
 
@@ -57,6 +59,7 @@ class HttpApplication:
         self._folder, self._ask, self._clock = folder, ask, clock
         self._form: PictureFormat | None = picture_format(folder)
         self._parsing = threading.BoundedSemaphore(_N_PARSED)
+        self._decoding = threading.BoundedSemaphore(_N_DECODED)
         self._server = json_response(
             {"name": DISTRIBUTION, "version": _version(), "extensions": [inference.EXTENSION]}
         )
@@ -106,7 +109,7 @@ class HttpApplication:
 
     def _infer(self, request: HttpRequest) -> HttpResponse:
         began_s, header = self._clock(), request.headers(inference.HEADER_LENGTH)
-        with self._parsing:
+        with _one_of(self._parsing):
             asked = inference.parse(request.body, header, self._folder)
         answer = self._ask(asked.inputs, began_s + asked.timeout_s, request.peer)
         outputs, binary = inference.render_outputs(
@@ -131,7 +134,7 @@ class HttpApplication:
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
                 "send the file itself, as curl --data-binary does, in no form",
             )
-        with self._parsing:
+        with _one_of(self._decoding), fair_pool.aside():
             inputs = self._picture(request.body)
         answer = self._ask(inputs, due_s, request.peer)
         return json_response(
@@ -164,6 +167,17 @@ class HttpApplication:
         scores = outputs[0].reshape(-1)
         best = np.argsort(-scores, kind="stable")[:_N_CLASSES]
         return {"classes": [{"index": int(i), "score": float(scores[i])} for i in best]}
+
+
+@contextmanager
+def _one_of(places: threading.BoundedSemaphore) -> Iterator[None]:
+    """Within, one of a few places is taken; whoever waits for one keeps no thread from Python."""
+    with fair_pool.aside():
+        places.acquire()
+    try:
+        yield
+    finally:
+        places.release()
 
 
 def _get(response: HttpResponse) -> tuple[str, Route]:

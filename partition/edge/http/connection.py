@@ -24,6 +24,7 @@ from partition.edge.http.message import (
 )
 from partition.edge.http.refusal import KNOWN_ERRORS, HttpRefusalError, refusal_of
 from partition.edge.http.timed_reader import TimedReader, TooManyBytesError
+from partition.listener import fair_pool
 from partition.listener.peers import Peer
 from partition.security.tls import is_loopback
 
@@ -253,8 +254,7 @@ class HttpConnection(BaseHTTPRequestHandler):
             OSError: the client is gone.
         """
         if length and self._headers().get("Expect", "").lower() == "100-continue":
-            self._sock.settimeout(_SEND_S)
-            self._sock.sendall(_CONTINUE)
+            self._send_all(_CONTINUE)
         seconds = _BODY_S + length / _BODY_BYTES_PER_S
         # Some of it has come with the head, and what comes behind it is the next request.
         self._timed.allow(seconds, length)
@@ -279,18 +279,23 @@ class HttpConnection(BaseHTTPRequestHandler):
         lines = [f"HTTP/1.1 {response.status.value} {response.status.phrase}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         head = "\r\n".join([*lines, "", ""]).encode("latin-1")
-        self._sock.settimeout(_SEND_S)
         # To HEAD a response has no body, though its length.
-        self._sock.sendall(head if self.command == "HEAD" else head + response.body)
+        self._send_all(head if self.command == "HEAD" else head + response.body)
+
+    def _send_all(self, data: bytes) -> None:
+        with fair_pool.aside():
+            self._sock.settimeout(_SEND_S)
+            self._sock.sendall(data)
 
     def _linger(self) -> None:
         """Let a refusal reach a client that is still sending: a reset would overtake it."""
         self._sock.shutdown(socket.SHUT_WR)
         give_up_s = time.monotonic() + _LINGER_S
-        while (left_s := give_up_s - time.monotonic()) > 0.0:
-            self._sock.settimeout(left_s)
-            if not self._sock.recv(_LINGER_PART_BYTES):
-                return
+        with fair_pool.aside():
+            while (left_s := give_up_s - time.monotonic()) > 0.0:
+                self._sock.settimeout(left_s)
+                if not self._sock.recv(_LINGER_PART_BYTES):
+                    return
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: requests are counted, not written down one by one."""

@@ -16,6 +16,7 @@ from partition.edge.http.connection import HttpConnection
 from partition.edge.http.listening import UNIX, HttpAddress, HttpListener
 from partition.edge.http.message import FindRoute
 from partition.listener import peers
+from partition.listener.fair_pool import ActiveThreads
 from partition.listener.peers import Peer
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ MAX_CONNECTIONS = 256
 """Each has a thread; one more waits for a place, and the longest idle one goes for it."""
 MAX_BODY_BYTES = 64 * 2**20
 """Of all requests together, and the most that one may have."""
+_SPARED_S = 1.0
 _LOOK_S = 0.1
 _THIS_MACHINE = "127.0.0.1"
 """The address of who comes by a Unix socket, too: a connection's share depends on no door."""
@@ -57,7 +59,8 @@ class HttpServer:
         self.room, self.is_stopping = BodyRoom(MAX_BODY_BYTES), False
         self._changed = threading.Condition()
         self._open: set[HttpConnection] = set()
-        self._idle: OrderedDict[HttpConnection, None] = OrderedDict()  # longest first
+        self._idle: OrderedDict[HttpConnection, float] = OrderedDict()  # since when, longest first
+        self._active = ActiveThreads()
         self._numbers = itertools.count()
         self._threads: list[threading.Thread] = []
         self._listeners: list[HttpListener] = []
@@ -98,7 +101,7 @@ class HttpServer:
     def is_idle(self, connection: HttpConnection) -> None:
         """A connection waits for a request and may be ended."""
         with self._changed:
-            self._idle[connection] = None
+            self._idle[connection] = time.monotonic()
 
     def is_busy(self, connection: HttpConnection) -> None:
         """It has one."""
@@ -136,16 +139,24 @@ class HttpServer:
         """Wait for a place, at the cost of whoever is idle longest; False: the server stops."""
         with self._changed:
             while len(self._open) >= self._max_connections and not self.is_stopping:
-                if self._idle:
-                    self._idle.popitem(last=False)[0].end()
+                self._end_idle()
                 self._changed.wait(_LOOK_S)
             if not self.is_stopping:
                 self._open.add(connection)
             return not self.is_stopping
 
+    def _end_idle(self) -> None:
+        """End the connection that is idle longest, unless its next request may be under way."""
+        oldest = next(iter(self._idle), None)
+        if oldest is not None and time.monotonic() - self._idle[oldest] >= _SPARED_S:
+            del self._idle[oldest]
+            oldest.end()
+
     def _serve(self, connection: HttpConnection) -> None:
         try:
-            connection.serve()
+            # As of gRPC's calls: a hundred that want the interpreter keep it from the board's loop.
+            with self._active.joined():
+                connection.serve()
         finally:
             self._leave(connection)
 

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from partition.listener import fair_pool
+
 
 class TooManyBytesError(Exception):
     """A client sends more than it may."""
@@ -49,7 +51,8 @@ class TimedReader(io.RawIOBase):
             raise TimeoutError
         if self._bytes_left <= 0:
             raise TooManyBytesError
-        self._sock.settimeout(left_s)
-        n_bytes = self._sock.recv_into(buffer, min(len(buffer), self._bytes_left))
+        with fair_pool.aside():
+            self._sock.settimeout(left_s)
+            n_bytes = self._sock.recv_into(buffer, min(len(buffer), self._bytes_left))
         self._bytes_left -= n_bytes
         return n_bytes

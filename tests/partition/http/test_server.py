@@ -18,11 +18,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from partition.edge.http import connection as limits
+from partition.edge.http import server as server_module
 from partition.edge.http.connection import HEAD_BYTES
 from partition.edge.http.inference import HEADER_LENGTH
 from partition.edge.http.listening import parse_http_address
 from partition.edge.http.message import Route, json_response
 from partition.edge.http.server import MAX_BODY_BYTES, HttpServer
+from partition.listener import fair_pool
 from tests.partition.http.conftest import (
     asked,
     host_and_port,
@@ -274,7 +276,8 @@ def connected(tmp_path):
     return sock
 
 
-def test_idle_connections_give_way_and_the_longest_idle_first(tmp_path):
+def test_idle_connections_give_way_and_the_longest_idle_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(server_module, "_SPARED_S", 0.0)
     server = small_server(tmp_path, max_connections=4)
     server.start()
     idle = []
@@ -318,6 +321,55 @@ def test_one_more_than_there_are_places_waits_for_one(tmp_path):
             assert [status_of(sock) for sock in (a, b, c)] == [200] * 3
     finally:
         go_on.set()
+        server.stop(1.0)
+
+
+def test_a_flood_of_new_connections_is_answered_whole(tmp_path):
+    """Far more at once than there are places; none is ended before its request has come."""
+    server = small_server(tmp_path, max_connections=4)
+    server.start()
+
+    def ask(_):
+        with connected(tmp_path) as sock:
+            sock.settimeout(8 * PATIENCE_S)
+            sock.sendall(LIVE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            return status_of(sock)
+
+    try:
+        with ThreadPoolExecutor(64) as pool:
+            assert list(pool.map(ask, range(256))) == [200] * 256
+    finally:
+        server.stop(1.0)
+
+
+def test_few_threads_work_at_the_same_time_and_those_that_wait_do_not_count(tmp_path):
+    guard, at_once, go_on = threading.Lock(), [0, 0], threading.Event()
+
+    def work(_):
+        with guard:
+            at_once[0] += 1
+            at_once[1] = max(at_once)
+        time.sleep(0.02)
+        with guard:
+            at_once[0] -= 1
+        with fair_pool.aside():
+            go_on.wait(PATIENCE_S)
+        return json_response({})
+
+    server = small_server(tmp_path, max_connections=32, find_route=lambda *_: Route(0, work))
+    server.start()
+    sockets = [connected(tmp_path) for _ in range(16)]
+    try:
+        for sock in sockets:
+            sock.sendall(LIVE)
+        wait_for(lambda: at_once == [0, 4])
+        go_on.set()
+        assert [status_of(sock) for sock in sockets] == [200] * len(sockets)
+        assert at_once == [0, 4]
+    finally:
+        go_on.set()
+        for sock in sockets:
+            sock.close()
         server.stop(1.0)
 
 
