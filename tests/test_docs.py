@@ -81,3 +81,4 @@ def test_unit_calls_commands_that_exist_and_may_write_what_they_need():
     assert restore.main is not None
     assert "ProtectKernelTunables=false" in unit
     assert "StateDirectory=dvfo" in unit
+    assert "RuntimeDirectory=dvfo" in unit

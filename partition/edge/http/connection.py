@@ -76,7 +76,7 @@ class HttpConnection(BaseHTTPRequestHandler):
         self._sock, self._peer, self._host, self._is_unix = sock, peer, host, is_unix
         self._timed = TimedReader(sock)
         self.rfile = self._reader = io.BufferedReader(self._timed)
-        self.close_connection = True
+        self.close_connection = self._is_unread = True
         self.command = ""
 
     def serve(self) -> None:
@@ -106,8 +106,7 @@ class HttpConnection(BaseHTTPRequestHandler):
 
     def _answer_next(self) -> bool:
         """Answer one request; whether the connection may go on."""
-        self.close_connection = True
-        self._is_unread = True
+        self.close_connection = self._is_unread = True
         try:
             response = self._answer()
         except HttpRefusalError as refusal:

@@ -34,6 +34,8 @@ DATATYPES = {
 }
 """The protocol's names by numpy's."""
 _DTYPES = {name: np.dtype(dtype).newbyteorder("<") for dtype, name in DATATYPES.items()}
+_MORE = 256
+"""Values, lists and objects of a request besides its tensors' data."""
 _SIZE, _BINARY, _ALL_BINARY, _TIMEOUT = (
     "binary_data_size",
     "binary_data",
@@ -108,6 +110,7 @@ def parse(body: bytes, header_length: str | None, folder: ModelFolder) -> Asked:
     """
     view = memoryview(body)
     n_json = len(body) if header_length is None else _json_bytes(header_length, len(body))
+    _check_extent(body if n_json == len(body) else body[:n_json], folder)
     try:
         document = _DECODER.decode(view[:n_json])
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
@@ -194,6 +197,26 @@ def describe(specs: tuple[TensorSpec, ...]) -> list[dict[str, Any]]:
         {"name": each.name, "datatype": DATATYPES[each.dtype], "shape": each.shape}
         for each in specs
     ]
+
+
+def _check_extent(text: bytes, folder: ModelFolder) -> None:
+    """Refuse JSON of more things than a request has use for, before it is taken apart.
+
+    A million empty lists would else keep the interpreter from the board's loop for a second.
+
+    Raises:
+        WireError: there are more.
+    """
+    shapes = [spec.shape for spec in folder.inputs]
+    n_values = sum(map(math.prod, shapes))
+    n_lists = sum(math.prod(shape[:n]) for shape in shapes for n in range(len(shape)))
+    for sign, expected, name in (
+        (b",", n_values, "values"),
+        (b"[", n_lists, "lists"),
+        (b"{", 0, "objects"),
+    ):
+        if text.count(sign) > expected + _MORE:
+            raise WireError(f"the request has more {name} than {folder.name} takes")
 
 
 def _json_bytes(header_length: str, n_bytes: int) -> int:

@@ -54,6 +54,7 @@ class HttpListener:
 
     def __init__(self, address: HttpAddress) -> None:
         self._path = address.path
+        self._inode: tuple[int, int] | None = None
         if address.path is not None:
             self.socket = _listen_on_path(address.path)
             self._inode = _inode(address.path)
@@ -70,9 +71,11 @@ class HttpListener:
 
     def close(self) -> None:
         """Stop listening; who waits in `accept` is woken. The file of a Unix socket goes."""
-        if self._path is not None and _inode(self._path) == self._inode:
+        # While this socket is open, no other file gets its inode.
+        if self._path is not None and self._inode and _inode(self._path) == self._inode:
             with suppress(OSError):
                 self._path.unlink()
+        self._inode = None
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
@@ -101,7 +104,9 @@ def parse_http_address(text: str) -> HttpAddress:
 
 def _check_path(path: Path) -> None:
     if path == Path() or "\0" in str(path):
-        raise CloudError(f"{UNIX}{path} names no file: give unix:PATH, unix:/run/dvfo.sock say")
+        raise CloudError(
+            f"{UNIX}{path} names no file: give unix:PATH, unix:/run/dvfo/http.sock say"
+        )
     n_bytes = len(os.fsencode(path))
     if n_bytes > _LONGEST_PATH_BYTES:
         raise CloudError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -249,9 +250,10 @@ def test_what_cannot_be_done_is_named(tiny, image, more, reason):
 
 
 def test_an_input_or_output_is_named_once(tiny, image):
-    document = question(tiny, image)
+    short = question(tiny, image, shape=[1], data=[1.0])["inputs"]
     with pytest.raises(WireError, match="there twice"):
-        inference.parse(json.dumps({"inputs": document["inputs"] * 2}).encode(), None, tiny)
+        inference.parse(json.dumps({"inputs": short * 2}).encode(), None, tiny)
+    document = question(tiny, image)
     outputs = [{"name": tiny.outputs[0].name}] * 2
     with pytest.raises(WireError, match="wanted twice"):
         inference.parse(json.dumps({**document, "outputs": outputs}).encode(), None, tiny)
@@ -275,10 +277,29 @@ def test_binary_data_that_do_not_fit_are_named(tiny, image):
         inference.parse(truths, headers[inference.HEADER_LENGTH], tiny)
 
 
-def test_a_list_nested_without_end_is_refused(tiny):
-    deep = b'{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","data":' + b"[" * 100_000
-    with pytest.raises(WireError, match="no inference request"):
-        inference.parse(deep, None, tiny)
+@pytest.mark.parametrize(
+    ("many", "reason"),
+    [
+        ("[" * 100_000, "more lists than tiny-cnn takes"),
+        ("[" * 200, "no inference request"),
+        ("[1]," * 100_000 + "[1]]", "more values than tiny-cnn takes"),
+        ("[1]," * 10_000 + "[1]]", "more lists than tiny-cnn takes"),
+        ('[],"more":{' + '"a":{' * 1_000, "more objects than tiny-cnn takes"),
+    ],
+)
+def test_much_too_much_of_anything_is_refused_before_it_is_taken_apart(tiny, many, reason):
+    start = '{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","data":'
+    with pytest.raises(WireError, match=reason):
+        inference.parse((start + many).encode(), None, tiny)
+
+
+def test_data_as_deeply_nested_as_their_shape_are_not_too_much(tiny):
+    column = replace(tiny.inputs[0], shape=(1, 4096, 1))
+    folder = replace(tiny, inputs=(column,))
+    data = np.zeros(column.shape).tolist()
+    document = question(tiny, np.zeros(column.shape), data=data)
+    found = inference.parse(json.dumps(document).encode(), None, folder)
+    assert found.inputs[0].shape == column.shape
 
 
 @FAST

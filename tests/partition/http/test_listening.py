@@ -114,6 +114,23 @@ def test_at_the_end_another_program_s_socket_stays(path):
     assert path.exists()
 
 
+def test_to_end_twice_takes_nobody_s_socket(path):
+    listener = listen(path)
+    listener.close()
+    left_behind(path)  # with the same inode, as it may be
+    listener.close()
+    assert path.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to any group")
+def test_a_folder_can_name_the_group_that_may_ask(path, tmp_path):
+    os.chown(tmp_path, -1, 65534)
+    tmp_path.chmod(0o2750)
+    listener = listen(path)
+    assert (path.stat().st_gid, stat.S_IMODE(path.stat().st_mode)) == (65534, 0o660)
+    listener.close()
+
+
 def test_a_path_that_appears_meanwhile_is_found(path):
     address = parse_http_address(f"unix:{path}")
     path.write_text("precious")
