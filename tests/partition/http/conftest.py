@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
 from http.client import HTTPConnection
 
@@ -13,6 +14,7 @@ from partition.edge.local_service import LocalService
 from tests.partition.local_board import PATIENCE_S, answering
 
 WAITING = 4
+LIVE = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @pytest.fixture
@@ -83,3 +85,8 @@ def wait_for(condition):
     while not condition():
         assert time.monotonic() < give_up_s
         time.sleep(0.005)
+
+
+def n_threads():
+    """That serve connections now."""
+    return sum(thread.name == "http" for thread in threading.enumerate())
