@@ -100,11 +100,16 @@ def test_a_killed_replica_leaves_its_share_and_comes_back(tiny, local_ray, clust
     assert [each["reason"].split()[0] for each in back] in ([], ["replica"])
 
 
-def test_a_device_without_a_node_is_named(tiny, local_ray, cluster_file):
+def test_a_device_without_a_node_is_named_and_the_rest_works(tiny, local_ray, cluster_file):
     cluster_file.write_text(CLUSTER.replace('"b"', '"absent"'))
+    done = local_ray.run(*command(tiny, cluster_file, local_ray.address), "--frames", 20)
+    assert done.returncode == 0, done.stderr
+    assert "device 'absent' has no Ray node, it is used once it has" in done.stdout
+    assert f"--labels {LABEL}=absent" in done.stdout
+    assert "20 frames, 0 wrong" in done.stdout
+    cluster_file.write_text(CLUSTER.replace('"a"', '"gone"').replace('"b"', '"absent"'))
     sentence = one_sentence(local_ray.run(*command(tiny, cluster_file, local_ray.address)))
-    assert "'absent'" in sentence
-    assert f"--labels {LABEL}=absent" in sentence
+    assert "device 'absent' has no Ray node" in sentence
 
 
 def test_no_cluster_is_said(tiny, cluster_file, local_ray):

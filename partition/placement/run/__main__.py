@@ -9,27 +9,38 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from partition import cli
 from partition.model.folder import ModelFolder
+from partition.placement import given
 from partition.placement import report as placement_report
 from partition.placement.cluster import Cluster
-from partition.placement.run.replan import devices_of
+from partition.placement.errors import PlacementError
+from partition.placement.options import add_wish_options, wish_of
+from partition.placement.run.replan import Replanner, devices_of
+from partition.placement.solver.problem import build_problem
+from partition.placement.solver.solve import PlacementObjective, priced
 
 if TYPE_CHECKING:
     from partition.placement.run.supervisor import PlacementRecord
 
+_SEARCH_S = 5.0
+"""For each placement; the line goes on as it is, or stands still, meanwhile."""
+
 
 def run(
     model: str,
-    cluster_file: Path,
+    cluster: Cluster,
     address: str,
     n_frames: int,
     *,
-    max_replicas: int = 1,
+    wish: PlacementObjective,
+    pins: Sequence[str] = (),
+    plan_file: Path | None = None,
     spares: int = 0,
     quiet: bool,
 ) -> dict[str, Any]:
@@ -37,10 +48,12 @@ def run(
 
     Args:
         model: folder, or its name under models/.
-        cluster_file: TOML.
+        cluster: the devices.
         address: HOST:PORT of Ray's head, or "auto".
         n_frames: to send.
-        max_replicas: most devices that share a stage.
+        wish: what placements are for.
+        pins: as of `given.pins`.
+        plan_file: of the placement to keep; None: the best one.
         spares: processes that wait on each device with a stage.
         quiet: print nothing meanwhile.
 
@@ -55,7 +68,12 @@ def run(
     from partition.placement.run.supervisor import Supervisor  # noqa: PLC0415
 
     folder = ModelFolder.open(model)
-    cluster = Cluster.load(cluster_file)
+    planner = Replanner(folder.plain, cluster, wish, pins)
+    first = None
+    if plan_file is not None:
+        problem = build_problem(folder.plain, cluster)
+        placed = given.saved(plan_file, problem, folder.fingerprint)
+        first = priced(problem, wish, placed, 0.0)
 
     def report(line: str) -> None:
         if not quiet:
@@ -66,10 +84,10 @@ def run(
         report(placement_report.left_out(device))
     with (
         ray_cluster.joined(address),
-        Supervisor(folder, cluster, report, max_replicas=max_replicas, spares=spares) as supervisor,
+        Supervisor(folder, cluster, planner, report, first=first, spares=spares) as supervisor,
     ):
         result = supervisor.run(n_frames)
-        placed = supervisor.placed
+        used = supervisor.placed
     seconds = result.pop("seconds")
     return {
         "model": folder.name,
@@ -77,7 +95,7 @@ def run(
         "left_out": [asdict(device) for device in cluster.left_out],
         "frames": len(seconds),
         **{key: result[key] for key in ("wrong", "largest_error")},
-        "placements": [_describe(version, each, seconds) for version, each in enumerate(placed)],
+        "placements": [_describe(version, each, seconds) for version, each in enumerate(used)],
         "breaks": [
             {"reason": each["reason"], "seconds": each["ended_s"] - each["began_s"]}
             for each in result["breaks"]
@@ -156,9 +174,7 @@ def _main() -> None:
     parser.add_argument("--cluster", required=True, type=Path, help="cluster file, TOML")
     parser.add_argument("--ray", default="auto", metavar="ADDRESS", help="Ray cluster (this one's)")
     parser.add_argument("--frames", type=cli.positive, default=200, help="to send (200)")
-    parser.add_argument(
-        "--replicas", type=cli.positive, default=1, help="most devices that share a stage (1)"
-    )
+    add_wish_options(parser)
     parser.add_argument(
         "--spare",
         action="store_true",
@@ -166,12 +182,18 @@ def _main() -> None:
     )
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
     arguments = parser.parse_args()
+    if arguments.objective == "energy":
+        raise PlacementError(
+            "objective energy is planned, not run: nobody sets the devices' clocks here"
+        )
     result = run(
         arguments.model,
-        arguments.cluster,
+        given.left_alone(Cluster.load(arguments.cluster), arguments.without),
         arguments.ray,
         arguments.frames,
-        max_replicas=arguments.replicas,
+        wish=wish_of(arguments, _SEARCH_S),
+        pins=arguments.pin,
+        plan_file=arguments.plan,
         spares=int(arguments.spare),
         quiet=arguments.json,
     )

@@ -2,69 +2,136 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import math
+import statistics
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, pairwise, product
 
+import numpy as np
+
 from partition.model.folder import ModelFolder
+from partition.placement import given
 from partition.placement.cluster import Cluster
-from partition.placement.errors import ClusterError
+from partition.placement.errors import ClusterError, InfeasibleError
 from partition.placement.plan import Plan
-from partition.placement.solver.problem import build_problem
-from partition.placement.solver.solve import PlacementObjective, placed_period_s, solve
+from partition.placement.solver.problem import Problem, build_problem
+from partition.placement.solver.solve import Placement, PlacementObjective, priced, solve
 
 CHANGE = 0.2
-"""Share by which a link's rate has to change before stages are placed again."""
+"""Share by which a link's rate or a device's speed has to change before stages are placed again."""
 NOISE_S = 0.01
 """What a busy processor or a burst may add to a transfer, or take from it."""
+COMPUTE_NOISE_S = 0.002
+"""The same of a stage's time, a median over many frames."""
 WORTH = 0.05
-"""Share of the period that moving stages has to save."""
+"""Share of what is wished that moving stages has to save."""
 Link = tuple[str, str]
 
 
 class Replanner:
-    """Places a network on the devices that are there, over links as they were last measured.
+    """Places a network on the devices that are there, as they and their links were last measured.
 
     Args:
         folder: the network.
         cluster: as its file describes it.
-        max_replicas: most devices that share a stage.
-        time_limit_s: for one search.
+        wish: what placements are for; its time limit is that of one search.
+        pins: as of `given.pins`; those of devices that are gone do not count.
     """
 
     def __init__(
         self,
         folder: ModelFolder,
         cluster: Cluster,
-        max_replicas: int = 1,
-        time_limit_s: float = 5.0,
+        wish: PlacementObjective,
+        pins: Sequence[str] = (),
     ) -> None:
         self._folder = folder
         self._cluster = replace(cluster, rate_bps=cluster.rate_bps.copy())
-        self._wish = PlacementObjective(max_replicas=max_replicas, time_limit_s=time_limit_s)
+        self._wish = wish
         self._index = {device.name: i for i, device in enumerate(cluster.devices)}
+        self._slowdown: dict[str, float] = {}
+        """Of the devices that were measured: times of what the file says."""
+        self._usual: dict[str, float] = {}
+        """The same when each was measured first, before anything had happened to it."""
+        self._pins = given.pins(pins, build_problem(folder, cluster))
 
     def place(self, absent: Collection[str] = ()) -> Plan:
-        """The placement with the most frames per second that was found.
+        """The best placement that was found.
 
         Args:
             absent: devices that cannot be used.
 
         Raises:
-            InfeasibleError: the network does not fit what is left.
+            InfeasibleError: the network does not fit what is left, or not within a limit.
             ClusterError: inputs come from, or outputs go to, an absent device.
             PlacementError: there are too many ways to group replicas.
         """
-        cluster = _without(self._cluster, absent)
-        return solve(build_problem(self._folder, cluster), self._wish)
+        return solve(self._problem(_without(self._cluster, absent)), self._wish)
 
-    def period_s(self, plan: Plan) -> float:
-        """What the slowest stage or transfer of a placement takes now."""
-        placed = [
+    def value(self, plan: Plan) -> float:
+        """What a placement comes to now of what is wished: seconds of period or latency.
+
+        inf where it is slower than the wish allows.
+        """
+        problem = self._problem(self._cluster)
+        try:
+            return priced(problem, self._wish, self._placed(plan), 0.0).value
+        except InfeasibleError:
+            return math.inf
+
+    def _placed(self, plan: Plan) -> Placement:
+        return [
             (tuple(self._index[name] for name in stage.devices), stage.start, stage.end)
             for stage in plan.stages
         ]
-        return placed_period_s(build_problem(self._folder, self._cluster), placed)
+
+    def _problem(self, cluster: Cluster) -> Problem:
+        """The network on a part of the cluster, its devices as fast as they were last measured."""
+        problem = build_problem(self._folder, cluster)
+        # A file that is wrong about those that were measured is as wrong about the others.
+        usual = statistics.median(self._usual.values()) if self._usual else 1.0
+        slowdowns = [self._slowdown.get(device.name, usual) for device in cluster.devices]
+        slowdown = np.array(slowdowns)[:, None]
+        at = {device.name: i for i, device in enumerate(cluster.devices)}
+        names = list(self._index)
+        return replace(
+            problem,
+            block_s=problem.block_s * slowdown,
+            encode_s=problem.encode_s * slowdown,
+            decode_s=problem.decode_s * slowdown,
+            pins=tuple(
+                pin._replace(device=at[names[pin.device]])
+                for pin in self._pins
+                if names[pin.device] in at
+            ),
+        )
+
+    def drifted(self, plan: Plan, busy_s: Mapping[str, float]) -> tuple[str, ...]:
+        """Take note of what stages take a frame.
+
+        Args:
+            plan: that they run.
+            busy_s: by device, codec included.
+
+        Returns:
+            The devices whose speed has changed; from now on the planner counts on the new one.
+        """
+        problem, filed = self._problem(self._cluster), build_problem(self._folder, self._cluster)
+        changed = []
+        for stage in plan.stages:
+            for name in stage.devices:
+                if name not in busy_s:
+                    continue
+                known_s = problem.stage_s(self._index[name], stage.start, stage.end)
+                is_another = is_other(known_s, busy_s[name], COMPUTE_NOISE_S)
+                if is_another or name not in self._usual:
+                    at_file_s = filed.stage_s(self._index[name], stage.start, stage.end)
+                    self._slowdown[name] = busy_s[name] / at_file_s
+                    self._usual.setdefault(name, self._slowdown[name])
+                if is_another:
+                    changed.append(name)
+        return tuple(changed)
 
     def measured(self, plan: Plan, rates_bps: Mapping[Link, float]) -> tuple[Link, ...]:
         """Take note of measured rates.
@@ -114,7 +181,7 @@ class Replanner:
 
     def _bytes_on(self, plan: Plan) -> dict[Link, int]:
         """Bytes of a frame on each link that a placement uses."""
-        cuts = build_problem(self._folder, self._cluster).cut_bytes
+        cuts = self._problem(self._cluster).cut_bytes
         ends = [(self.entry(plan),), *(stage.devices for stage in plan.stages)]
         return {
             (a, b): int(cuts[stage.start])
@@ -129,10 +196,10 @@ def devices_of(plan: Plan) -> tuple[str, ...]:
     return tuple(chain.from_iterable(stage.devices for stage in plan.stages))
 
 
-def is_other(known_s: float, measured_s: float) -> bool:
-    """Whether a transfer takes so much more or less time that the link must have changed."""
-    slower = measured_s > known_s / (1 - CHANGE) + NOISE_S
-    return slower or measured_s < known_s / (1 + CHANGE) - NOISE_S
+def is_other(known_s: float, measured_s: float, noise_s: float = NOISE_S) -> bool:
+    """Whether something takes so much more or less time that what does it must have changed."""
+    slower = measured_s > known_s / (1 - CHANGE) + noise_s
+    return slower or measured_s < known_s / (1 + CHANGE) - noise_s
 
 
 def blamed(

@@ -30,6 +30,10 @@ _FEW_CPUS = 0.001
 """What an actor asks of Ray's book-keeping: the placement is ours."""
 
 
+def _remedy(device: str) -> str:
+    return f"start one on it with ray start --address HEAD:PORT --labels {LABEL}={device}"
+
+
 @dataclass(frozen=True, slots=True)
 class PlacementRecord:
     """A placement that was used, and why it was made."""
@@ -49,38 +53,48 @@ class Supervisor:
 
     Args:
         folder: the network; it lies at the same path on every node.
-        cluster: its devices are labels of Ray nodes.
+        cluster: its devices are labels of Ray nodes; those that have none yet may join later.
+        planner: of the same network and cluster.
         report: called with a line of progress.
-        max_replicas: most devices that share a stage.
+        first: placement to begin with, which stays until one of its devices is gone; None: the
+            best one, which stays as long as it is.
         spares: processes that wait on each device with a stage, to take over when it is killed.
 
     Raises:
-        PlacementError: a device has no node.
+        PlacementError: no device has a node, or one of `first` has none.
     """
 
     def __init__(
         self,
         folder: ModelFolder,
         cluster: Cluster,
+        planner: Replanner,
         report: Callable[[str], None] = lambda _: None,
         *,
-        max_replicas: int = 1,
+        first: Plan | None = None,
         spares: int = 0,
     ) -> None:
         self._folder = folder.plain
-        self._cluster = cluster
+        self._names = {device.name for device in cluster.devices}
+        self._codec, self._queue_depth = cluster.codec, cluster.queue_depth
         self._report = report
         self._processes = 1 + spares
-        self._planner = Replanner(self._folder, cluster, max_replicas)
+        self._planner = planner
+        self._first = first
         self._stages: dict[str, tuple[Any, ...]] = {}
         self._measured_s = 0.0
         self.placed: list[PlacementRecord] = []
-        missing = [d.name for d in cluster.devices if d.name not in self._alive()]
-        if missing:
-            raise PlacementError(
-                f"device {missing[0]!r} has no Ray node: start one on it with ray start --address "
-                f"HEAD:PORT --labels {LABEL}={missing[0]}"
-            )
+        self._there = self._names & self._alive()
+        absent = sorted(self._names - self._there)
+        needed = absent if not self._there else sorted(self._missing(first))
+        if needed:
+            raise PlacementError(f"device {needed[0]!r} has no Ray node: {_remedy(needed[0])}")
+        for name in absent:
+            report(f"device {name!r} has no Ray node, it is used once it has: {_remedy(name)}")
+
+    def _missing(self, plan: Plan | None) -> set[str]:
+        """Devices of a placement that have no node."""
+        return set() if plan is None else set(devices_of(plan)) - self._there
 
     def __enter__(self) -> Supervisor:
         """The supervisor itself."""
@@ -109,9 +123,9 @@ class Supervisor:
         Raises:
             PartitionError: the network does not fit, or a stage fails for good.
         """
-        plan = self._planner.place()
+        plan = self._first or self._planner.place(self._names - self._there)
         line = self._actor(LineActor, self._planner.entry(plan), max_concurrency=8).remote(
-            self._folder.path.resolve(), self._cluster.codec, self._cluster.queue_depth
+            self._folder.path.resolve(), self._codec, self._queue_depth
         )
         whole = SplitRuntime(self._folder)
         expected = tuple(whole.whole(inputs) for inputs in sample_inputs(self._folder))
@@ -170,37 +184,49 @@ class Supervisor:
         )
 
     def _look(self, line: Any) -> None:
-        """Place again if a device has gone or a link has changed; take replicas back."""
+        """Place again if devices or links have changed; take replicas back."""
         line.rejoin.remote()
         current = self.placed[-1].plan
-        alive = self._alive()
-        gone = [device for device in devices_of(current) if device not in alive]
+        there = self._names & self._alive()
+        joined, self._there = sorted(there - self._there), there
+        absent = self._names - there
+        gone = [device for device in devices_of(current) if device not in there]
         if gone:
-            absent = {device.name for device in self._cluster.devices} - alive
             for device in gone:
                 self._stages.pop(device, None)
+            self._first = None
             self._place(line, self._planner.place(absent), f"{gone[0]} is gone")
             return
-        if time.monotonic() < self._measured_s + _MEASURE_S:
+        if self._first is not None:
             return
-        self._measured_s = time.monotonic()
-        self._measure(line, self.placed[-1])
-        changed = self._planner.measured(current, self.placed[-1].rates_bps)
-        if not changed:
+        reasons = [f"{name} has joined" for name in joined]
+        if time.monotonic() >= self._measured_s + _MEASURE_S:
+            self._measured_s = time.monotonic()
+            reasons += self._changes(line, current)
+        if not reasons:
             return
-        better = self._better(line, current, {d.name for d in self._cluster.devices} - alive)
+        better = self._better(line, current, absent)
         if better:
-            a, b = changed[0]
-            self._place(line, better, f"link {a} to {b} has changed")
+            self._place(line, better, reasons[0])
         else:
             self._keep(devices_of(current))
+
+    def _changes(self, line: Any, current: Plan) -> list[str]:
+        """What of links and devices is other than the planner counted on, in words."""
+        placed = self.placed[-1]
+        self._measure(line, placed)
+        links = self._planner.measured(current, placed.rates_bps)
+        devices = self._planner.drifted(current, placed.busy_s)
+        return [f"link {a} to {b} has changed" for a, b in links] + [
+            f"{name} takes another time" for name in devices
+        ]
 
     def _better(self, line: Any, current: Plan, absent: set[str]) -> Plan | None:
         """A placement that is worth moving to once the links that it would use have been tried."""
         tried = set(self.placed[-1].rates_bps)
         for _ in range(_MOST_TRIED):
             plan = self._planner.place(absent)
-            if plan.period_s >= (1 - WORTH) * self._planner.period_s(current):
+            if plan.value >= (1 - WORTH) * self._planner.value(current):
                 return None
             untried = [link for link in self._planner.links(plan) if link not in tried]
             if not untried:
