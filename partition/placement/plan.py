@@ -19,7 +19,7 @@ class PlannedStage:
     devices: tuple[str, ...]
     """More than one take frames in turn."""
     compute_s: float
-    """Seconds per frame of one device, decoding and encoding included."""
+    """Seconds per frame of one device, the slowest, decoding and encoding included."""
     period_s: float
     """The same, shared by the replicas."""
     receive_s: float

@@ -146,10 +146,19 @@ Placement = list[tuple[tuple[int, ...], int, int]]
 
 def placed_period_s(problem: Problem, placed: Placement) -> float:
     """Seconds per frame of the slowest stage or transfer of a placement."""
-    stages_s = [problem.stage_s(devices[0], i, j) / len(devices) for devices, i, j in placed]
+    stages_s = [_slowest_s(problem, *stage) / len(stage[0]) for stage in placed]
     links_s = [_receive_s(problem, placed, nth) for nth in range(len(placed))]
     entry_s = float(problem.entry_period_s[list(placed[0][0])].max())
     return max(*stages_s, *links_s, entry_s, float(problem.exit_s[list(placed[-1][0])].max()))
+
+
+def _slowest_s(problem: Problem, devices: tuple[int, ...], i: int, j: int) -> float:
+    """Seconds of a frame in a stage on the slowest of its replicas.
+
+    They share frames as if all took as long: a quicker one takes some more, but results that wait
+    for those before them soon fill the line.
+    """
+    return max(problem.stage_s(device, i, j) for device in devices)
 
 
 def _placed(choices: Choices, steps: tuple[Step, ...]) -> Placement:
@@ -208,7 +217,7 @@ def priced(problem: Problem, wish: PlacementObjective, placed: Placement, bound:
     energy_j = 0.0
     slowdowns: list[float] = []
     for nth, (devices, i, j) in enumerate(placed):
-        fastest_s = problem.stage_s(devices[0], i, j)
+        slowest_s = _slowest_s(problem, devices, i, j)
         clock_hz, slowdown = _fastest_hz(problem, devices[0]), 1.0
         if wish.objective == "energy":
             clock = energy.best_clock(problem, devices[0], i, j, wish.period_s)
@@ -221,8 +230,8 @@ def priced(problem: Problem, wish: PlacementObjective, placed: Placement, bound:
                 first_block=problem.blocks[i],
                 last_block=problem.blocks[j - 1],
                 devices=tuple(problem.devices[device] for device in devices),
-                compute_s=fastest_s * slowdown,
-                period_s=fastest_s * slowdown / len(devices),
+                compute_s=slowest_s * slowdown,
+                period_s=slowest_s * slowdown / len(devices),
                 receive_s=_receive_s(problem, placed, nth),
                 received_bytes=int(problem.cut_bytes[i]),
                 memory_bytes=int(problem.stage_bytes[i, j]),
@@ -261,10 +270,13 @@ def _latency_s(
     """Of a frame that waits nowhere and meets the slowest of each stage's replicas."""
     total_s = 0.0
     for (devices, i, j), slowdown in zip(placed, slowdowns or [1.0] * len(placed), strict=True):
-        stage_s = problem.stage_s(devices[0], i, j)
-        if i and problem.source in devices:  # which is busy with the input there, too
-            stage_s -= problem.input_encode_s
-        total_s += stage_s * slowdown
+        # The source is busy with the input there, too, in a later stage.
+        ways_s = [
+            problem.stage_s(device, i, j)
+            - (problem.input_encode_s if i and device == problem.source else 0.0)
+            for device in devices
+        ]
+        total_s += max(ways_s) * slowdown
     for (senders, _, j), (devices, _, _) in pairwise(placed):
         total_s += max(
             problem.transfer_s(j, u, v) + float(problem.delay_s[u, v])
