@@ -126,9 +126,10 @@ class PipelineDriver:
         self._sink.__exit__()
 
     def statistics(self) -> dict[str, float | int | None]:
-        """Results so far, and the rate of the link to the first stage."""
+        """Number of the session, results so far, and the rate of the link to the first stage."""
         outlet = self._outlet
         return {
+            "session": self._number,
             "frames": self._state.expected,
             "rate_bps": outlet.rate_bps if outlet else None,
         }

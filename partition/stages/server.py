@@ -27,6 +27,8 @@ from partition.transport import grpc_options, rpc
 READY_TIMEOUT_S = 60.0
 _FINISH_TIMEOUT_S = 60.0
 _TIMED_FRAMES = 32
+_FEW_FRAMES = 5
+"""Of which one or two, while a network warms up, do not move the median."""
 _CALLS = 64
 """At once: while a session is taken over, each sender of a hop may have two."""
 _DRAIN_S = 1.0
@@ -146,6 +148,7 @@ class StageServer:
         self._runtime = SplitRuntime(self._folder, threads, execution)
         self._busy_s: deque[float] = deque(maxlen=_TIMED_FRAMES)
         self._frames = 0
+        self._session: int | None = None
         self._outlet: FrameSender | None = None
         self._piece: tuple[tuple[int, int, str], StageModel] | None = None
         self._server = SessionServer(listen, self._work, self.statistics)
@@ -164,12 +167,14 @@ class StageServer:
         """Frames of its stage, median seconds per frame, and the rate of the link to the next.
 
         Seconds and rate are None until enough frames have passed, the rate also next to replicas.
+        All are of the stage that the session of this number asked for; None: of no session.
         """
         outlet = self._outlet
         busy_s = list(self._busy_s)
         return {
+            "session": self._session,
             "frames": self._frames,
-            "busy_s": statistics.median(busy_s) if busy_s else None,
+            "busy_s": statistics.median(busy_s) if len(busy_s) >= _FEW_FRAMES else None,
             "rate_bps": outlet.rate_bps if outlet else None,
         }
 
@@ -183,11 +188,13 @@ class StageServer:
         if not session.hops:
             raise StageError("a stage was taken for the end of the line")
         # The next ones load their pieces while this one does.
+        self._session = None
         with FrameSender(session.behind()) as outlet:
             inlet.on_cancel(outlet.cut)
             self._outlet = outlet
             try:
                 piece = self._load(session)
+                self._session = session.number
                 outlet.wait_ready(READY_TIMEOUT_S)
                 inlet.ready()
                 self._serve(inlet, piece, outlet)

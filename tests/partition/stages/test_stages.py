@@ -200,6 +200,21 @@ def test_statistics_say_how_long_a_frame_takes_and_how_fast_the_link_is(tiny, st
     assert found["rate_bps"] > 1e6
 
 
+def test_seconds_are_told_after_a_few_frames_and_are_of_the_session(tiny, stages):
+    hops = hops_over([stages[0].address], tiny)
+    assert stages[0].statistics()["session"] is None
+    told = []
+    for n in (3, 3):
+        with PipelineDriver(tiny, lambda: hops) as line:
+            list(line.run(inputs(tiny, n)))
+            assert stages[0].statistics()["session"] == line.statistics()["session"]
+        told.append(stages[0].statistics())
+    assert [each["frames"] for each in told] == [3, 6]
+    assert told[0]["busy_s"] is None
+    assert told[1]["busy_s"] > 0
+    assert told[1]["session"] > told[0]["session"]
+
+
 def test_a_link_is_tried_without_a_session(stages):
     assert link_rate_bps(stages[0].address, 5.0) > 1e7
     with pytest.raises(StageLostError, match=r"127\.0\.0\.1:1 does not answer: UNAVAILABLE"):
