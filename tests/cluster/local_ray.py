@@ -9,7 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
@@ -59,6 +60,25 @@ class LocalRay:
         for process in self._processes:
             process.wait(_END_TIMEOUT_S)
 
+    @contextmanager
+    def joined(self, device: str, *, without: Path | None = None) -> Iterator[None]:
+        """A further device for a while.
+
+        Args:
+            device: its name.
+            without: a folder that is empty there; takes root.
+        """
+        self._start(device, is_head=False, without=without)
+        self._wait_for(len(self._processes))
+        try:
+            yield
+        finally:
+            node = self._processes.pop()
+            for pid in _tree(node.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            node.wait(_END_TIMEOUT_S)
+
     def run(self, *arguments: object, timeout_s: float = 280) -> subprocess.CompletedProcess[str]:
         """Run a module of Python with the cluster's token."""
         return subprocess.run(
@@ -84,18 +104,13 @@ class LocalRay:
 
     def processes(self) -> list[int]:
         """Ids of all processes of the cluster."""
-        found: list[int] = []
-        fresh = [process.pid for process in self._processes]
-        while fresh:
-            found += fresh
-            fresh = [child for pid in fresh for child in _children(pid)]
-        return found
+        return [pid for process in self._processes for pid in _tree(process.pid)]
 
     def actors(self, name: str) -> list[int]:
         """Ids of the processes of actors of a class."""
         return [pid for pid in self.processes() if name in _command(pid)]
 
-    def _start(self, device: str, *, is_head: bool) -> None:
+    def _start(self, device: str, *, is_head: bool, without: Path | None = None) -> None:
         head = [
             "--head",
             f"--port={self.address.partition(':')[2]}",
@@ -103,7 +118,9 @@ class LocalRay:
             "--include-dashboard=false",
         ]
         where = head if is_head else [f"--address={self.address}"]
+        hidden = f'mount -t tmpfs none "{without}" && exec "$@"'
         command = [
+            *(() if without is None else ("unshare", "--mount", "sh", "-c", hidden, "sh")),
             str(Path(sys.executable).with_name("ray")),
             "start",
             *where,
@@ -133,6 +150,16 @@ class LocalRay:
                 return
             if time.monotonic() > due_s:
                 raise RuntimeError(f"{answer.stdout} of {n_nodes} Ray nodes: {answer.stderr}")
+
+
+def _tree(pid: int) -> list[int]:
+    """Ids of a process and of all that it and they have started."""
+    found: list[int] = []
+    fresh = [pid]
+    while fresh:
+        found += fresh
+        fresh = [child for each in fresh for child in _children(each)]
+    return found
 
 
 def _children(pid: int) -> list[int]:

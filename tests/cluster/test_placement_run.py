@@ -112,6 +112,45 @@ def test_a_device_without_a_node_is_named_and_the_rest_works(tiny, local_ray, cl
     assert "device 'absent' has no Ray node" in sentence
 
 
+def test_a_plan_whose_source_has_no_node_is_refused(tiny, local_ray, cluster_file, tmp_path):
+    path = tmp_path / "plan.json"
+    stages = [{"devices": ["a"], "last_block": tiny.cuts[-1].name}]
+    path.write_text(json.dumps({"stages": stages}))
+    source = 'source = "absent"\n[switch]'
+    absent = '[[devices]]\nname = "absent"\nflops_per_s = 1e9\nmemory_bytes = 500_000_000\n'
+    cluster_file.write_text(CLUSTER.replace("[switch]", source) + absent)
+    arguments = command(tiny, cluster_file, local_ray.address)
+    sentence = one_sentence(local_ray.run(*arguments, "--plan", path))
+    assert "device 'absent' has no Ray node" in sentence
+
+
+FAST = '[[devices]]\nname = "c"\nflops_per_s = 1e11\nmemory_bytes = 500_000_000\n'
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="hides a folder from a node, which takes root")
+def test_a_device_that_cannot_run_a_stage_is_left_out(tiny, local_ray, cluster_file):
+    cluster_file.write_text(CLUSTER + FAST)
+    with local_ray.joined("c", without=tiny.path):
+        done = local_ray.run(*command(tiny, cluster_file, local_ray.address), "--frames", 20)
+    assert done.returncode == 0, done.stderr
+    assert "left out: device 'c' cannot run a stage (no model folder" in done.stdout
+    assert "20 frames, 0 wrong" in done.stdout
+
+
+def test_a_device_that_joins_is_used(tiny, local_ray, cluster_file):
+    cluster_file.write_text(CLUSTER + FAST)
+    arguments = command(tiny, cluster_file, local_ray.address)
+    process = local_ray.popen(*arguments, "--frames", 10**6)
+    try:
+        said = iter(process.stdout.readline, "")
+        assert any(line.startswith("first placement: ") for line in said)
+        with local_ray.joined("c"):
+            assert any(line.startswith("c has joined: c 0-") for line in said)
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
 def test_no_cluster_is_said(tiny, cluster_file, local_ray):
     done = local_ray.run(*command(tiny, cluster_file, "127.0.0.1:1"))
     assert "ray start --head" in one_sentence(done)

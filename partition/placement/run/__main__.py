@@ -67,12 +67,12 @@ def run(
     from partition.placement.run import ray_cluster  # noqa: PLC0415 - an extra
     from partition.placement.run.supervisor import Supervisor  # noqa: PLC0415
 
-    folder = ModelFolder.open(model)
-    planner = Replanner(folder.plain, cluster, wish, pins)
+    folder = ModelFolder.open(model).plain
+    planner = Replanner(folder, cluster, wish, pins)
     first = None
     if plan_file is not None:
-        problem = build_problem(folder.plain, cluster)
-        placed = given.saved(plan_file, problem, folder.fingerprint)
+        problem = build_problem(folder, cluster)
+        placed = given.saved(plan_file, problem, folder.fingerprint, wish.max_replicas)
         first = priced(problem, wish, placed, 0.0)
 
     def report(line: str) -> None:
@@ -87,15 +87,15 @@ def run(
         Supervisor(folder, cluster, planner, report, first=first, spares=spares) as supervisor,
     ):
         result = supervisor.run(n_frames)
-        used = supervisor.placed
+        used, left_out = supervisor.placed, supervisor.left_out
     seconds = result.pop("seconds")
     return {
         "model": folder.name,
         "cluster": cluster.name,
-        "left_out": [asdict(device) for device in cluster.left_out],
+        "left_out": [asdict(device) for device in (*cluster.left_out, *left_out)],
         "frames": len(seconds),
         **{key: result[key] for key in ("wrong", "largest_error")},
-        "placements": [_describe(version, each, seconds) for version, each in enumerate(used)],
+        "placements": [describe(version, each, seconds) for version, each in enumerate(used)],
         "breaks": [
             {"reason": each["reason"], "seconds": each["ended_s"] - each["began_s"]}
             for each in result["breaks"]
@@ -104,10 +104,18 @@ def run(
     }
 
 
-def _describe(
+def describe(
     version: int, placed: PlacementRecord, seconds: list[tuple[float, int]]
 ) -> dict[str, Any]:
+    """A placement as `--json` tells it: stages, links, what was expected and what was measured.
+
+    Args:
+        version: its place among all of the run's.
+        placed: what was used.
+        seconds: when each result of the run came, and of which version it is.
+    """
     plan = placed.plan
+    for_latency = plan.objective == "latency"
     measured = frames_per_s(
         [when_s for when_s, used in seconds if used == version], len(devices_of(plan))
     )
@@ -130,7 +138,9 @@ def _describe(
             for (a, b), rate_bps in placed.rates_bps.items()
         ],
         "expected_frames_per_s": 1 / plan.period_s,
-        "bound_frames_per_s": 1 / plan.bound if plan.bound else None,
+        "bound_frames_per_s": 1 / plan.bound if plan.bound and not for_latency else None,
+        "expected_latency_s": plan.latency_s,
+        "bound_latency_s": plan.bound if plan.bound and for_latency else None,
         "measured_frames_per_s": measured,
         "share": None if measured is None else measured * plan.period_s,
     }

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +53,34 @@ _Asked = tuple[Any, Any]
 
 
 class StageActor:
-    """Waits on its node for whatever stage a session asks for."""
+    """Waits on its node for whatever stage a session asks for.
 
-    def __init__(self, model: Path) -> None:
-        folder = ModelFolder.open(model)
-        self._stage = StageServer(folder, f"{ray.util.get_node_ip_address()}:0").__enter__()
+    Args:
+        model: folder of the network.
+        fingerprint: of the network that the others have.
+    """
+
+    def __init__(self, model: Path, fingerprint: str) -> None:
+        self._model = model
+        self._fingerprint = fingerprint
+
+    @cached_property
+    def _stage(self) -> StageServer:
+        # Not at the start: of an actor that does not start Ray gives a stack trace for a reason.
+        folder = ModelFolder.open(self._model).plain
+        if folder.fingerprint != self._fingerprint:
+            raise StageError(
+                f"model folder {self._model} holds network {folder.fingerprint} there, not "
+                f"{self._fingerprint}"
+            )
+        return StageServer(folder, f"{ray.util.get_node_ip_address()}:0").__enter__()
 
     def address(self) -> str:
-        """HOST:PORT; another one after a restart."""
+        """HOST:PORT; another one after a restart.
+
+        Raises:
+            PartitionError: no stage can run here.
+        """
         return self._stage.address
 
     def pid(self) -> int:
@@ -88,6 +109,7 @@ class LineActor:
         self._folder = ModelFolder.open(model)
         self._stages: tuple[PlacedStage, ...] = ()
         self._version = 0
+        self._routed: int | None = None
         self._working: tuple[Any, ...] = ()
         self._left_out: dict[str, list[Any]] = {}
         self._guard = threading.Lock()
@@ -135,8 +157,8 @@ class LineActor:
         }
 
     def progress(self) -> dict[str, Any]:
-        """Results so far, and the rate of the link to the first stage."""
-        return self._line.statistics()
+        """Statistics of the line, and the version of the placement that its session is of."""
+        return {**self._line.statistics(), "version": self._routed}
 
     def rejoin(self) -> None:
         """Have replicas take part again that did not answer when stages were last asked."""
@@ -158,7 +180,7 @@ class LineActor:
     def _route(self) -> tuple[StageSpec, ...]:
         """The stages on those replicas that answer: one of each stage, or more."""
         with self._guard:
-            stages = self._stages
+            stages, version = self._stages, self._version
         asked = [[self._ask(actors) for actors in stage.actors] for stage in stages]
         ready = _wait_for_each(asked)
         hops, working = [], []
@@ -177,6 +199,7 @@ class LineActor:
             working += [actor for actor, _ in found]
             hops.append(StageSpec(tuple(address for _, address in found), stage.start, stage.end))
         self._working, self._left_out = tuple(working), left_out
+        self._routed = version
         return tuple(hops)
 
     def _ask(self, actors: tuple[Any, ...]) -> list[_Asked]:
@@ -216,6 +239,13 @@ def _is_back(answers: list[Any]) -> bool:
             ray.get(answer)
             return True
     return False
+
+
+def reason_of(error: ray.exceptions.RayError) -> str:
+    """What is wrong, in a line: of what failed in an actor the cause, without where it failed."""
+    cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+    lines = str(cause).strip().splitlines() or [type(cause).__name__]
+    return lines[-1].strip()
 
 
 def sample_inputs(folder: ModelFolder) -> list[tuple[Array, ...]]:

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, pairwise, product
-
-import numpy as np
 
 from partition.model.folder import ModelFolder
 from partition.placement import given
 from partition.placement.cluster import Cluster
 from partition.placement.errors import ClusterError, InfeasibleError
 from partition.placement.plan import Plan
+from partition.placement.run.device_speeds import DeviceSpeeds
+from partition.placement.run.drift import is_other
 from partition.placement.solver.problem import Problem, build_problem
-from partition.placement.solver.solve import Placement, PlacementObjective, priced, solve
+from partition.placement.solver.solve import PlacementObjective, priced, solve
 
-CHANGE = 0.2
-"""Share by which a link's rate or a device's speed has to change before stages are placed again."""
-NOISE_S = 0.01
-"""What a busy processor or a burst may add to a transfer, or take from it."""
-COMPUTE_NOISE_S = 0.002
-"""The same of a stage's time, a median over many frames."""
 WORTH = 0.05
 """Share of what is wished that moving stages has to save."""
 Link = tuple[str, str]
@@ -50,10 +43,7 @@ class Replanner:
         self._cluster = replace(cluster, rate_bps=cluster.rate_bps.copy())
         self._wish = wish
         self._index = {device.name: i for i, device in enumerate(cluster.devices)}
-        self._slowdown: dict[str, float] = {}
-        """Of the devices that were measured: times of what the file says."""
-        self._usual: dict[str, float] = {}
-        """The same when each was measured first, before anything had happened to it."""
+        self._speeds = DeviceSpeeds(folder, cluster)
         self._pins = given.pins(pins, build_problem(folder, cluster))
 
     def place(self, absent: Collection[str] = ()) -> Plan:
@@ -67,39 +57,38 @@ class Replanner:
             ClusterError: inputs come from, or outputs go to, an absent device.
             PlacementError: there are too many ways to group replicas.
         """
-        return solve(self._problem(_without(self._cluster, absent)), self._wish)
+        return solve(self._problem(absent), self._wish)
 
-    def value(self, plan: Plan) -> float:
+    def value(self, plan: Plan, absent: Collection[str] = ()) -> float:
         """What a placement comes to now of what is wished: seconds of period or latency.
 
-        inf where it is slower than the wish allows.
+        inf where it is slower than the wish allows, or not as pinned.
+
+        Args:
+            plan: the placement, on devices that are there.
+            absent: devices that cannot be used.
         """
-        problem = self._problem(self._cluster)
+        problem = self._problem(absent)
+        placed = [
+            (tuple(map(problem.devices.index, stage.devices)), stage.start, stage.end)
+            for stage in plan.stages
+        ]
         try:
-            return priced(problem, self._wish, self._placed(plan), 0.0).value
+            return priced(problem, self._wish, placed, 0.0).value
         except InfeasibleError:
             return math.inf
 
-    def _placed(self, plan: Plan) -> Placement:
-        return [
-            (tuple(self._index[name] for name in stage.devices), stage.start, stage.end)
-            for stage in plan.stages
-        ]
-
-    def _problem(self, cluster: Cluster) -> Problem:
-        """The network on a part of the cluster, its devices as fast as they were last measured."""
-        problem = build_problem(self._folder, cluster)
-        # A file that is wrong about those that were measured is as wrong about the others.
-        usual = statistics.median(self._usual.values()) if self._usual else 1.0
-        slowdowns = [self._slowdown.get(device.name, usual) for device in cluster.devices]
-        slowdown = np.array(slowdowns)[:, None]
-        at = {device.name: i for i, device in enumerate(cluster.devices)}
+    def _problem(self, absent: Collection[str]) -> Problem:
+        """The network on what is there, as fast as it was last measured."""
+        problem = build_problem(self._folder, _without(self._cluster, absent))
+        factors = self._speeds.factors(problem.devices)[:, None]
+        at = {name: i for i, name in enumerate(problem.devices)}
         names = list(self._index)
         return replace(
             problem,
-            block_s=problem.block_s * slowdown,
-            encode_s=problem.encode_s * slowdown,
-            decode_s=problem.decode_s * slowdown,
+            block_s=problem.block_s * factors,
+            encode_s=problem.encode_s * factors,
+            decode_s=problem.decode_s * factors,
             pins=tuple(
                 pin._replace(device=at[names[pin.device]])
                 for pin in self._pins
@@ -108,30 +97,12 @@ class Replanner:
         )
 
     def drifted(self, plan: Plan, busy_s: Mapping[str, float]) -> tuple[str, ...]:
-        """Take note of what stages take a frame.
-
-        Args:
-            plan: that they run.
-            busy_s: by device, codec included.
+        """Take note of measured seconds per frame, as `DeviceSpeeds.measured`.
 
         Returns:
             The devices whose speed has changed; from now on the planner counts on the new one.
         """
-        problem, filed = self._problem(self._cluster), build_problem(self._folder, self._cluster)
-        changed = []
-        for stage in plan.stages:
-            for name in stage.devices:
-                if name not in busy_s:
-                    continue
-                known_s = problem.stage_s(self._index[name], stage.start, stage.end)
-                is_another = is_other(known_s, busy_s[name], COMPUTE_NOISE_S)
-                if is_another or name not in self._usual:
-                    at_file_s = filed.stage_s(self._index[name], stage.start, stage.end)
-                    self._slowdown[name] = busy_s[name] / at_file_s
-                    self._usual.setdefault(name, self._slowdown[name])
-                if is_another:
-                    changed.append(name)
-        return tuple(changed)
+        return self._speeds.measured(plan, busy_s)
 
     def measured(self, plan: Plan, rates_bps: Mapping[Link, float]) -> tuple[Link, ...]:
         """Take note of measured rates.
@@ -147,7 +118,8 @@ class Replanner:
         for link, rate_bps in rates_bps.items():
             known_bps = self._rate_bps(link)
             bits = 8 * bytes_on.get(link, 0)
-            if bits and is_other(bits / known_bps, bits / rate_bps):
+            # What feeds replicas where there is no source may have no link in the file.
+            if bits and known_bps and is_other(bits / known_bps, bits / rate_bps):
                 changed.append(link)
         slower = [link for link in changed if rates_bps[link] < self._rate_bps(link)]
         for link in changed:
@@ -175,13 +147,19 @@ class Replanner:
         source = self._cluster.source
         return plan.stages[0].devices[0] if source is None else self._cluster.devices[source].name
 
+    @property
+    def ends(self) -> set[str]:
+        """Devices that every placement needs: where inputs come from, and outputs go to."""
+        ends = (self._cluster.source, self._cluster.sink)
+        return {self._cluster.devices[end].name for end in ends if end is not None}
+
     def links(self, plan: Plan) -> tuple[Link, ...]:
         """The links that frames take on their way to the last stage."""
         return tuple(self._bytes_on(plan))
 
     def _bytes_on(self, plan: Plan) -> dict[Link, int]:
         """Bytes of a frame on each link that a placement uses."""
-        cuts = self._problem(self._cluster).cut_bytes
+        cuts = build_problem(self._folder, self._cluster).cut_bytes
         ends = [(self.entry(plan),), *(stage.devices for stage in plan.stages)]
         return {
             (a, b): int(cuts[stage.start])
@@ -194,12 +172,6 @@ class Replanner:
 def devices_of(plan: Plan) -> tuple[str, ...]:
     """The devices of all stages, replicas one after the other."""
     return tuple(chain.from_iterable(stage.devices for stage in plan.stages))
-
-
-def is_other(known_s: float, measured_s: float, noise_s: float = NOISE_S) -> bool:
-    """Whether something takes so much more or less time that what does it must have changed."""
-    slower = measured_s > known_s / (1 - CHANGE) + noise_s
-    return slower or measured_s < known_s / (1 + CHANGE) - noise_s
 
 
 def blamed(
@@ -227,7 +199,10 @@ def _without(cluster: Cluster, absent: Collection[str]) -> Cluster:
     for end in (cluster.source, cluster.sink):
         if end is not None and cluster.devices[end].name in absent:
             raise ClusterError(
-                f"device {cluster.devices[end].name!r}, an end of the line, is gone: "
+                f"device {cluster.devices[end].name!r}, an end of the line, cannot be used: "
                 "bring it back or name another one in the cluster file"
             )
-    return cluster.without(absent)
+    left = cluster.without(absent)
+    if not left.devices:
+        raise ClusterError("no device of the cluster is left: bring one back")
+    return left

@@ -11,17 +11,25 @@ from typing import Any
 
 import ray
 
+from partition.errors import PartitionError
 from partition.model.folder import ModelFolder
 from partition.model.runtime import SplitRuntime
-from partition.placement.cluster import Cluster
+from partition.placement.cluster import Cluster, LeftOut
 from partition.placement.errors import PlacementError
 from partition.placement.plan import Plan
-from partition.placement.run.actors import LABEL, LineActor, PlacedStage, StageActor, sample_inputs
+from partition.placement.run.actors import (
+    LABEL,
+    LineActor,
+    PlacedStage,
+    StageActor,
+    reason_of,
+    sample_inputs,
+)
 from partition.placement.run.replan import WORTH, Link, Replanner, devices_of
+from partition.placement.run.stage_pool import START_TIMEOUT_S, StagePool
 
 _LOOK_S = 1.0
 _MEASURE_S = 3.0
-_START_TIMEOUT_S = 60.0
 _ANSWER_TIMEOUT_S = 5.0
 _PROBE_TIMEOUT_S = 20.0
 _MOST_TRIED = 6
@@ -32,6 +40,10 @@ _FEW_CPUS = 0.001
 
 def _remedy(device: str) -> str:
     return f"start one on it with ray start --address HEAD:PORT --labels {LABEL}={device}"
+
+
+def _refusal(device: str, reason: str) -> str:
+    return f"device {device!r} cannot run a stage ({reason}): mend that, start its Ray node again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +73,7 @@ class Supervisor:
         spares: processes that wait on each device with a stage, to take over when it is killed.
 
     Raises:
-        PlacementError: no device has a node, or one of `first` has none.
+        PlacementError: no device has a node, or one of `first` or an end of the line has none.
     """
 
     def __init__(
@@ -81,20 +93,30 @@ class Supervisor:
         self._processes = 1 + spares
         self._planner = planner
         self._first = first
-        self._stages: dict[str, tuple[Any, ...]] = {}
+        self._pool = StagePool(self._stages_on, self._refuse)
         self._measured_s = 0.0
+        self._is_stuck = False
         self.placed: list[PlacementRecord] = []
-        self._there = self._names & self._alive()
-        absent = sorted(self._names - self._there)
-        needed = absent if not self._there else sorted(self._missing(first))
+        there = self._names & self._alive()
+        absent = sorted(self._names - there)
+        needed = sorted(self._needed - there) if there else absent
         if needed:
             raise PlacementError(f"device {needed[0]!r} has no Ray node: {_remedy(needed[0])}")
         for name in absent:
             report(f"device {name!r} has no Ray node, it is used once it has: {_remedy(name)}")
 
-    def _missing(self, plan: Plan | None) -> set[str]:
-        """Devices of a placement that have no node."""
-        return set() if plan is None else set(devices_of(plan)) - self._there
+    @property
+    def _needed(self) -> set[str]:
+        """Devices without which the line cannot start."""
+        return self._planner.ends | set(devices_of(self._first) if self._first else ())
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """Devices that have a Ray node and no stage, as they cannot run one."""
+        return tuple(
+            LeftOut(name=name, reason=f"cannot run a stage ({reason})")
+            for name, reason in sorted(self._pool.refused.items())
+        )
 
     def __enter__(self) -> Supervisor:
         """The supervisor itself."""
@@ -107,12 +129,7 @@ class Supervisor:
         trace: TracebackType | None,
     ) -> None:
         """End the actors."""
-        for device in list(self._stages):
-            self._end(device)
-
-    def _end(self, device: str) -> None:
-        for actor in self._stages.pop(device):
-            ray.kill(actor)
+        self._pool.close()
 
     def run(self, n_frames: int) -> dict[str, Any]:
         """Send frames through the network.
@@ -123,13 +140,14 @@ class Supervisor:
         Raises:
             PartitionError: the network does not fit, or a stage fails for good.
         """
-        plan = self._first or self._planner.place(self._names - self._there)
-        line = self._actor(LineActor, self._planner.entry(plan), max_concurrency=8).remote(
-            self._folder.path.resolve(), self._codec, self._queue_depth
-        )
         whole = SplitRuntime(self._folder)
         expected = tuple(whole.whole(inputs) for inputs in sample_inputs(self._folder))
+        line = None
         try:
+            plan = self._begin()
+            line = self._actor(LineActor, self._planner.entry(plan), max_concurrency=8).remote(
+                self._folder.path.resolve(), self._codec, self._queue_depth
+            )
             self._place(line, plan, "first placement")
             running = line.run.remote(n_frames, expected)
             while not ray.wait([running], timeout=_LOOK_S)[0]:
@@ -137,46 +155,54 @@ class Supervisor:
             result: dict[str, Any] = ray.get(running)
             return result
         except ray.exceptions.RayTaskError as error:
-            raise PlacementError(f"the run failed: {error.cause}") from error
-        except ray.exceptions.RayActorError as error:
-            raise PlacementError(f"the device that feeds the line failed: {error}") from error
+            raise PlacementError(f"the run failed: {reason_of(error)}") from error
+        except ray.exceptions.RayError as error:
+            raise PlacementError(
+                f"the device that feeds the line failed ({reason_of(error)}): start again"
+            ) from error
         finally:
-            ray.kill(line)
+            if line is not None:
+                ray.kill(line)
+
+    def _begin(self) -> Plan:
+        """The placement to begin with, once the devices that are there have answered."""
+        self._pool.update(self._names & self._alive(), START_TIMEOUT_S)
+        refused = self._pool.refused
+        needed = self._needed if self._pool.usable else set(refused)
+        unusable = sorted(needed & set(refused))
+        if unusable:
+            raise PlacementError(_refusal(unusable[0], refused[unusable[0]]))
+        return self._first or self._planned()
+
+    def _planned(self) -> Plan:
+        """The best placement on devices that run a stage."""
+        while True:
+            plan = self._planner.place(self._names - self._pool.usable)
+            if self._pool.require(devices_of(plan)):
+                return plan
 
     def _place(self, line: Any, plan: Plan, reason: str) -> None:
-        used = devices_of(plan)
-        self._keep(used)
-        self._start(used)
+        self._pool.keep(devices_of(plan))
         if not self.placed:  # spare ones that still start would slow the first frames down
-            self._wait_for_all()
+            self._pool.wait()
         self.placed.append(PlacementRecord(plan, reason))
         stages = tuple(
             PlacedStage(
-                each.devices,
-                tuple(self._stages[device] for device in each.devices),
-                each.start,
-                each.end,
+                each.devices, tuple(map(self._pool.actors, each.devices)), each.start, each.end
             )
             for each in plan.stages
         )
-        ray.get(line.place.remote(stages, len(self.placed) - 1), timeout=_START_TIMEOUT_S)
+        ray.get(line.place.remote(stages, len(self.placed) - 1), timeout=START_TIMEOUT_S)
         where = ", ".join(f"{' + '.join(s.devices)} {s.start}-{s.end}" for s in plan.stages)
         self._report(f"{reason}: {where}, {1 / plan.period_s:.2f} frames/s expected")
 
-    def _start(self, devices: Iterable[str]) -> None:
-        for device in devices:
-            if device not in self._stages:
-                make = self._actor(StageActor, device, max_restarts=-1, max_task_retries=-1)
-                path = self._folder.path.resolve()
-                self._stages[device] = tuple(make.remote(path) for _ in range(self._processes))
+    def _refuse(self, device: str, reason: str) -> None:
+        self._report(f"left out: {_refusal(device, reason)}")
 
-    def _keep(self, devices: Iterable[str]) -> None:
-        for device in set(self._stages) - set(devices):
-            self._end(device)
-
-    def _wait_for_all(self) -> None:
-        everyone = [actor.address.remote() for actors in self._stages.values() for actor in actors]
-        ray.wait(everyone, num_returns=len(everyone), timeout=_START_TIMEOUT_S)
+    def _stages_on(self, device: str) -> tuple[Any, ...]:
+        make = self._actor(StageActor, device, max_restarts=-1, max_task_retries=-1)
+        path, fingerprint = self._folder.path.resolve(), self._folder.fingerprint
+        return tuple(make.remote(path, fingerprint) for _ in range(self._processes))
 
     def _actor(self, kind: type, device: str, **options: Any) -> Any:
         return ray.remote(kind).options(
@@ -187,29 +213,23 @@ class Supervisor:
         """Place again if devices or links have changed; take replicas back."""
         line.rejoin.remote()
         current = self.placed[-1].plan
-        there = self._names & self._alive()
-        joined, self._there = sorted(there - self._there), there
-        absent = self._names - there
-        gone = [device for device in devices_of(current) if device not in there]
+        joined = self._pool.update(self._names & self._alive())
+        gone = [device for device in devices_of(current) if device not in self._pool.usable]
         if gone:
-            for device in gone:
-                self._stages.pop(device, None)
             self._first = None
-            self._place(line, self._planner.place(absent), f"{gone[0]} is gone")
-            return
-        if self._first is not None:
+            self._place(line, self._planned(), f"{gone[0]} is gone")
             return
         reasons = [f"{name} has joined" for name in joined]
-        if time.monotonic() >= self._measured_s + _MEASURE_S:
+        if self._first is None and time.monotonic() >= self._measured_s + _MEASURE_S:
             self._measured_s = time.monotonic()
             reasons += self._changes(line, current)
         if not reasons:
             return
-        better = self._better(line, current, absent)
+        better = self._better(line, current) if self._first is None else None
         if better:
             self._place(line, better, reasons[0])
         else:
-            self._keep(devices_of(current))
+            self._pool.keep(devices_of(current))
 
     def _changes(self, line: Any, current: Plan) -> list[str]:
         """What of links and devices is other than the planner counted on, in words."""
@@ -221,28 +241,44 @@ class Supervisor:
             f"{name} takes another time" for name in devices
         ]
 
-    def _better(self, line: Any, current: Plan, absent: set[str]) -> Plan | None:
-        """A placement that is worth moving to once the links that it would use have been tried."""
+    def _better(self, line: Any, current: Plan) -> Plan | None:
+        """A placement that is worth moving to; None, too, where there is none within the wish."""
+        try:
+            better = self._worth_moving(line, current)
+        except PartitionError as error:
+            if not self._is_stuck:
+                self._report(f"stages stay where they are: {error}")
+            self._is_stuck = True
+            return None
+        self._is_stuck = False
+        return better
+
+    def _worth_moving(self, line: Any, current: Plan) -> Plan | None:
+        """A better placement once the links that it would use have been tried."""
         tried = set(self.placed[-1].rates_bps)
         for _ in range(_MOST_TRIED):
+            absent = self._names - self._pool.usable
             plan = self._planner.place(absent)
-            if plan.value >= (1 - WORTH) * self._planner.value(current):
+            if plan.value >= (1 - WORTH) * self._planner.value(current, absent):
                 return None
+            if not self._pool.require(devices_of(plan)):
+                continue
             untried = [link for link in self._planner.links(plan) if link not in tried]
             if not untried:
                 return plan
-            self._start(devices_of(plan))
             self._planner.measured(plan, self._tried(line, untried, self._planner.entry(plan)))
             tried.update(untried)
-        return plan
+        return plan if self._pool.require(devices_of(plan)) else None
 
     def _tried(self, line: Any, links: Iterable[Link], entry: str) -> dict[Link, float]:
         """Rates of links by sending something, one after the other; none where no stage answers."""
         rates_bps = {}
         for a, b in links:
-            sender = line if a == entry and a not in self._stages else self._stages[a][0]
+            senders = self._pool.actors(a)
+            sender = line if a == entry and not senders else senders[0]
+            receiver = self._pool.actors(b)[0]
             try:
-                address = ray.get(self._stages[b][0].address.remote(), timeout=_START_TIMEOUT_S)
+                address = ray.get(receiver.address.remote(), timeout=_ANSWER_TIMEOUT_S)
                 rate_bps = ray.get(sender.probe.remote(address), timeout=_PROBE_TIMEOUT_S)
             except ray.exceptions.RayError:
                 continue
@@ -251,29 +287,32 @@ class Supervisor:
 
     def _measure(self, line: Any, placed: PlacementRecord) -> None:
         """Ask the stages how they are doing; one that does not answer is left out."""
-        names = devices_of(placed.plan)
-        asked = [actor.statistics.remote() for name in names for actor in self._stages[name]]
+        actors = {name: self._pool.actors(name) for name in devices_of(placed.plan)}
+        asked = [actor.statistics.remote() for each in actors.values() for actor in each]
         try:
             first, *rest = ray.get([line.progress.remote(), *asked], timeout=_ANSWER_TIMEOUT_S)
         except ray.exceptions.RayError:
             return
-        n = self._processes
-        # The one that works has a link to the next stage; spare ones have none.
-        answers = {
-            name: max(rest[i : i + n], key=lambda each: (each["rate_bps"] or 0.0, each["frames"]))
-            for name, i in zip(names, range(0, len(rest), n), strict=True)
-        }
+        if first["version"] != len(self.placed) - 1:
+            return  # what stages tell is still of the placement before
+        told = iter(rest)
+        answers = {}
+        for name, each in actors.items():
+            # Spare ones, and those that have just come back, are in no session or in an older one.
+            for answer in [next(told) for _ in each]:
+                if answer["session"] == first["session"]:
+                    answers[name] = answer
         for name, answer in answers.items():
             placed.frames[name] = answer["frames"]
             if answer["busy_s"]:
                 placed.busy_s[name] = answer["busy_s"]
         # Next to replicas no rate is measured; what comes while all but one are lost is left out.
         ends = [(self._planner.entry(placed.plan),), *(s.devices for s in placed.plan.stages)]
-        answered = [first, *(answers[stage.devices[0]] for stage in placed.plan.stages)]
-        for (senders, receivers), answer in zip(pairwise(ends), answered, strict=False):
+        told_by = [first, *(answers.get(stage.devices[0]) for stage in placed.plan.stages)]
+        for (senders, receivers), answer in zip(pairwise(ends), told_by, strict=False):
             link = (senders[0], receivers[0])
             alone = len(senders) == len(receivers) == 1
-            if alone and answer["rate_bps"] and link[0] != link[1]:
+            if alone and answer and answer["rate_bps"] and link[0] != link[1]:
                 placed.rates_bps[link] = answer["rate_bps"]
 
     @staticmethod

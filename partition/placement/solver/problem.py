@@ -242,19 +242,10 @@ def build_problem(
     quantiser = quantisers.of_name(cluster.codec)
     if quantiser is not None:
         cut_bytes[:-1] = [cut.request_bytes(quantiser.bits) for cut in cuts[:-1]]
-    coded = np.array([cut.coded_bytes for cut in cuts], dtype=float)
-    coded[-1] = 0.0  # what the network gives is not encoded
+    encode_s = codec_s(folder, cluster)
     if cluster.source is None:
-        coded[0] = 0.0  # nor is its input, which is where the first stage is
-    codec_s = np.array(
-        [
-            coded / device.codec_bytes_per_s
-            if quantiser is not None and device.codec_bytes_per_s
-            else np.zeros(len(cuts))
-            for device in cluster.devices
-        ]
-    )
-    encode_s, decode_s = codec_s, codec_s.copy()
+        encode_s[:, 0] = 0.0  # the input is where the first stage is
+    decode_s = encode_s.copy()
     if cluster.source is not None:
         decode_s[cluster.source, 0] = 0.0
     capacity_bytes = np.array([device.free_bytes for device in cluster.devices], dtype=np.int64)
@@ -283,6 +274,17 @@ def build_problem(
         idle_w=np.array([device.idle_w for device in cluster.devices]),
         send_w=np.array([device.send_w for device in cluster.devices]),
         memory_limit_bytes=memory_limit_bytes,
+    )
+
+
+def codec_s(folder: ModelFolder, cluster: Cluster) -> Floats:
+    """(n, L + 1) seconds that each device takes to encode or to decode a cut."""
+    coded_bytes = np.array([cut.coded_bytes for cut in folder.cuts], dtype=float)
+    coded_bytes[-1] = 0.0  # what the network gives is not encoded
+    if cluster.codec == quantisers.NO_CODEC:
+        coded_bytes[:] = 0.0
+    return np.array(
+        [coded_bytes / (device.codec_bytes_per_s or np.inf) for device in cluster.devices]
     )
 
 
