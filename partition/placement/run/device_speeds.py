@@ -35,6 +35,8 @@ class DeviceSpeeds:
         """Of each kind that was measured, when it was so first: before anything had happened."""
         self._own: dict[str, float] = {}
         """Of devices that are not as fast as their kind."""
+        self._looks: dict[str, tuple[PlannedStage, float]] = {}
+        """What each device took when it was last looked at, and in which stage."""
 
     def factors(self, names: Sequence[str]) -> Floats:
         """(n,) times of what the file says, of each of some devices."""
@@ -44,7 +46,7 @@ class DeviceSpeeds:
         return np.array([self._own.get(*each) for each in zip(names, usual, strict=True)])
 
     def measured(self, plan: Plan, busy_s: Mapping[str, float]) -> tuple[str, ...]:
-        """Take note of what stages take a frame.
+        """Take note of what stages take a frame, from the second look at each on.
 
         Args:
             plan: that they run.
@@ -53,24 +55,38 @@ class DeviceSpeeds:
         Returns:
             The devices that are not as fast as was counted on.
         """
-        filed_s = {
-            name: self._filed_s(name, stage)
-            for stage in plan.stages
-            for name in stage.devices
-            if name in busy_s
-        }
+        stages = {name: stage for stage in plan.stages for name in stage.devices if name in busy_s}
+        busy_s = self._quicker_of_two(stages, busy_s)
+        filed_s = {name: self._filed_s(name, stages[name]) for name in busy_s}
         filed_s = {name: each_s for name, each_s in filed_s.items() if each_s > 0}
-        changed = [name for name in filed_s if self._is_other(name, filed_s[name], busy_s[name])]
+        changed = [
+            name for name, each_s in filed_s.items() if self._is_other(name, each_s, busy_s[name])
+        ]
         new = {self._kind_of(name) for name in filed_s} - set(self._usual)
         for kind in new:
             alike = [name for name in filed_s if self._kind_of(name) == kind]
             self._usual[kind] = statistics.median_low(
                 busy_s[name] / filed_s[name] for name in alike
             )
-        for name in filed_s:
+        for name, each_s in filed_s.items():
             if name in changed or self._kind_of(name) in new:
-                self._own[name] = self._factor_for(name, filed_s[name], busy_s[name])
+                self._own[name] = self._factor_for(name, each_s, busy_s[name])
         return tuple(changed)
+
+    def _quicker_of_two(
+        self, stages: Mapping[str, PlannedStage], busy_s: Mapping[str, float]
+    ) -> dict[str, float]:
+        """The lesser of each device's times in this look and in the one before.
+
+        A process that starts beside a stage takes the processor for some seconds, and nothing
+        makes a stage quicker than it is.
+        """
+        before, self._looks = self._looks, {name: (stages[name], busy_s[name]) for name in stages}
+        return {
+            name: min(before[name][1], busy_s[name])
+            for name, stage in stages.items()
+            if name in before and before[name][0] == stage
+        }
 
     def _filed_s(self, name: str, stage: PlannedStage) -> float:
         """What the file says of all that a stage's own process does with a frame.

@@ -234,9 +234,9 @@ class Supervisor:
     def _changes(self, line: Any, current: Plan) -> list[str]:
         """What of links and devices is other than the planner counted on, in words."""
         placed = self.placed[-1]
-        self._measure(line, placed)
+        busy_s = self._measure(line, placed)
         links = self._planner.measured(current, placed.rates_bps)
-        devices = self._planner.drifted(current, placed.busy_s)
+        devices = self._planner.drifted(current, busy_s)
         return [f"link {a} to {b} has changed" for a, b in links] + [
             f"{name} takes another time" for name in devices
         ]
@@ -285,16 +285,20 @@ class Supervisor:
             rates_bps[a, b] = rate_bps
         return rates_bps
 
-    def _measure(self, line: Any, placed: PlacementRecord) -> None:
-        """Ask the stages how they are doing; one that does not answer is left out."""
+    def _measure(self, line: Any, placed: PlacementRecord) -> dict[str, float]:
+        """Ask the stages how they are doing; one that does not answer is left out.
+
+        Returns:
+            Seconds per frame by device, of those that could tell now.
+        """
         actors = {name: self._pool.actors(name) for name in devices_of(placed.plan)}
         asked = [actor.statistics.remote() for each in actors.values() for actor in each]
         try:
             first, *rest = ray.get([line.progress.remote(), *asked], timeout=_ANSWER_TIMEOUT_S)
         except ray.exceptions.RayError:
-            return
+            return {}
         if first["version"] != len(self.placed) - 1:
-            return  # what stages tell is still of the placement before
+            return {}  # what stages tell is still of the placement before
         told = iter(rest)
         answers = {}
         for name, each in actors.items():
@@ -302,10 +306,9 @@ class Supervisor:
             for answer in [next(told) for _ in each]:
                 if answer["session"] == first["session"]:
                     answers[name] = answer
-        for name, answer in answers.items():
-            placed.frames[name] = answer["frames"]
-            if answer["busy_s"]:
-                placed.busy_s[name] = answer["busy_s"]
+        busy_s = {name: answer["busy_s"] for name, answer in answers.items() if answer["busy_s"]}
+        placed.busy_s.update(busy_s)
+        placed.frames.update((name, answer["frames"]) for name, answer in answers.items())
         # Next to replicas no rate is measured; what comes while all but one are lost is left out.
         ends = [(self._planner.entry(placed.plan),), *(s.devices for s in placed.plan.stages)]
         told_by = [first, *(answers.get(stage.devices[0]) for stage in placed.plan.stages)]
@@ -314,6 +317,7 @@ class Supervisor:
             alone = len(senders) == len(receivers) == 1
             if alone and answer and answer["rate_bps"] and link[0] != link[1]:
                 placed.rates_bps[link] = answer["rate_bps"]
+        return busy_s
 
     @staticmethod
     def _alive() -> set[str]:

@@ -39,3 +39,9 @@ def pinned(tiny):
 def tight(plan):
     """Latency at half the rate that a plan can keep up with."""
     return PlacementObjective(objective="latency", rate_hz=0.5 / plan.period_s, time_limit_s=5.0)
+
+
+def drifted(planner, plan, busy_s):
+    """What two looks find that both see the same."""
+    planner.drifted(plan, busy_s)
+    return planner.drifted(plan, busy_s)

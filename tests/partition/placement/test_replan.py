@@ -10,7 +10,15 @@ from partition.placement.errors import ClusterError, InfeasibleError
 from partition.placement.run.drift import NOISE_S, is_other
 from partition.placement.run.replan import Replanner, blamed, devices_of
 from partition.placement.solver.solve import PlacementObjective
-from tests.partition.placement.replanning import WISH, cluster, devices, pinned, shared, tight
+from tests.partition.placement.replanning import (
+    WISH,
+    cluster,
+    devices,
+    drifted,
+    pinned,
+    shared,
+    tight,
+)
 
 
 @pytest.mark.parametrize("known_s", [0.05, 0.5, 5.0])
@@ -100,14 +108,14 @@ def test_a_file_that_is_wrong_about_all_devices_alike_moves_nothing(tiny):
     planner = Replanner(tiny, cluster(), WISH)
     plan = planner.place({"d2"})
     busy_s = {stage.devices[0]: 4.0 * stage.compute_s for stage in plan.stages}
-    assert set(planner.drifted(plan, busy_s)) == {"d0", "d1"}
+    assert set(drifted(planner, plan, busy_s)) == {"d0", "d1"}
     assert planner.value(plan) == pytest.approx(4.0 * plan.period_s)
     assert planner.place().period_s == pytest.approx(
         4.0 * Replanner(tiny, cluster(), WISH).place().period_s
     )
-    assert planner.drifted(plan, busy_s) == ()
+    assert drifted(planner, plan, busy_s) == ()
     busy_s["d0"] *= 2.0
-    assert planner.drifted(plan, busy_s) == ("d0",)
+    assert drifted(planner, plan, busy_s) == ("d0",)
 
 
 def test_pins_hold_until_their_device_is_gone(tiny):
@@ -127,7 +135,7 @@ def test_latency_is_wished_for_and_followed(tiny):
     assert len(plan.stages) == 1
     assert planner.value(plan) == pytest.approx(plan.latency_s)
     planner = Replanner(tiny, cluster(), tight(plan))
-    assert planner.drifted(plan, {devices_of(plan)[0]: 3.0 * plan.stages[0].compute_s})
+    assert drifted(planner, plan, {devices_of(plan)[0]: 3.0 * plan.stages[0].compute_s})
     assert planner.value(plan) == float("inf")
 
 
@@ -147,10 +155,10 @@ def test_replicas_stay_alike_until_one_is_measurably_another(tiny):
     plan = planner.place()
     a, b = next(stage.devices for stage in plan.stages if len(stage.devices) == 2)
     busy_s = {name: stage.compute_s for stage in plan.stages for name in stage.devices}
-    assert planner.drifted(plan, busy_s | {a: 1.1 * busy_s[a]}) == ()
+    assert drifted(planner, plan, busy_s | {a: 1.1 * busy_s[a]}) == ()
     assert planner.value(plan) == pytest.approx(plan.period_s, rel=0.15)
     assert max(len(stage.devices) for stage in planner.place().stages) == 2
-    assert planner.drifted(plan, busy_s | {a: 3.0 * busy_s[a]}) == (a,)
+    assert drifted(planner, plan, busy_s | {a: 3.0 * busy_s[a]}) == (a,)
     assert planner.value(plan) == pytest.approx(3.0 * busy_s[a] / 2)
     (others,) = (stage.devices for stage in planner.place().stages if len(stage.devices) == 2)
     assert b in others

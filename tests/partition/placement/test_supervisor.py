@@ -102,16 +102,16 @@ def watched(tiny):
         supervisor._planner, supervisor._first = planner, first
         supervisor._names, supervisor._pool = {"d0", "d1", "d2"}, Pool(there)
         supervisor._measured_s, supervisor._is_stuck = -1e9, False
-        supervisor.placed = [PlacementRecord(plan, "first", busy_s=busy_s)]
+        supervisor.placed = [PlacementRecord(plan, "first")]
         supervisor._alive = lambda: set(there)
-        supervisor._measure = lambda *_: None
+        supervisor._measure = lambda *_: dict(busy_s)
         supervisor._tried = lambda *_: {}
         supervisor.said = []
         supervisor._report = supervisor.said.append
 
         def place(_line, plan, reason):
             moves.append(reason)
-            supervisor.placed.append(PlacementRecord(plan, reason, busy_s=busy_s))
+            supervisor.placed.append(PlacementRecord(plan, reason))
 
         supervisor._place = place
         return supervisor
@@ -119,10 +119,11 @@ def watched(tiny):
     return make, there, moves, busy_s
 
 
-def look_again(supervisor):
-    """Another look, three seconds later."""
-    supervisor._measured_s = -1e9
-    supervisor._look(LINE)
+def look_twice(supervisor):
+    """Two looks, three seconds apart."""
+    for _ in range(2):
+        supervisor._measured_s = -1e9
+        supervisor._look(LINE)
 
 
 LINE = SimpleNamespace(rejoin=SimpleNamespace(remote=lambda: None))
@@ -151,17 +152,17 @@ def test_a_device_that_is_throttled_gets_less_and_gets_it_back(watched):
     stage = max(plan.stages, key=lambda each: each.compute_s)
     name = stage.devices[0]
     busy_s[name] = 1.1 * stage.compute_s
-    supervisor._look(LINE)
+    look_twice(supervisor)
     assert moves == []
     busy_s[name] = 3.0 * stage.compute_s
-    look_again(supervisor)
+    look_twice(supervisor)
     assert moves == [f"{name} takes another time"]
     moved = supervisor.placed[-1].plan
     assert moved.period_s < 0.95 * 3.0 * stage.compute_s
     (its,) = (each for each in moved.stages if name in each.devices)
     assert (its.start, its.end) != (stage.start, stage.end)
     busy_s[name] = 1.1 * its.compute_s / 3.0
-    look_again(supervisor)
+    look_twice(supervisor)
     again_s = supervisor._planner.value(supervisor.placed[-1].plan)
     assert again_s <= 1.1 * plan.period_s / (1 - WORTH)
 
@@ -171,7 +172,7 @@ def test_a_plan_that_was_given_stays_until_a_device_of_it_is_gone(watched):
     first = make().placed[0].plan
     supervisor = make(first=first)
     busy_s[first.stages[0].devices[0]] = 10.0
-    supervisor._look(LINE)
+    look_twice(supervisor)
     assert moves == []
     there -= {devices_of(first)[1]}
     supervisor._look(LINE)
@@ -187,7 +188,7 @@ def test_a_pinned_device_that_is_gone_moves_stages_once_and_so_does_its_return(t
     for stage in supervisor.placed[-1].plan.stages:
         busy_s[stage.devices[0]] = 1.5 * stage.compute_s
     for _ in range(3):
-        look_again(supervisor)
+        look_twice(supervisor)
     assert moves == ["d2 is gone"]
     there |= {"d2"}
     supervisor._look(LINE)
@@ -202,15 +203,15 @@ def test_a_wish_that_cannot_be_kept_any_longer_leaves_the_line_running(tiny, wat
     supervisor._names.intersection_update({"d0"})
     for slowdown in (4.0, 8.0):
         busy_s["d0"] = slowdown * plan.stages[0].compute_s
-        look_again(supervisor)
+        look_twice(supervisor)
     assert moves == []
     (said,) = supervisor.said
     assert said.startswith("stages stay where they are: ")
     assert "frames per second" in said
     busy_s["d0"] = plan.stages[0].compute_s
-    look_again(supervisor)
+    look_twice(supervisor)
     busy_s["d0"] = 4.0 * plan.stages[0].compute_s
-    look_again(supervisor)
+    look_twice(supervisor)
     assert len(supervisor.said) == 2
 
 
@@ -220,7 +221,7 @@ def test_a_sink_that_is_gone_leaves_the_line_running(tiny, watched):
     supervisor = make(Replanner(tiny, cluster(sink=2), WISH), rest=plan)
     there -= {"d2"}
     busy_s["d0"] = 10.0
-    supervisor._look(LINE)
+    look_twice(supervisor)
     assert moves == []
     assert "'d2', an end of the line, cannot be used" in supervisor.said[0]
 
