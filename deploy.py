@@ -15,26 +15,24 @@ if __name__ == "__main__":
 import argparse
 import json
 import logging
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
-
-import numpy as np
 
 from agents.comparison.arms import BEST_STATIC, GOVERNOR, arms, driver
 from agents.comparison.proof import Proof
 from agents.deployed.board_decider import BoardDecider, ended
-from agents.deployed.concurrent import PATIENCE_S, ConcurrentDecider
+from agents.deployed.driver import Driver
 from agents.deployed.promise_watch import PromiseWatch
 from agents.deployed.run_folder import RunFolder
 from agents.deployed.service_totals import ServiceTotals
 from agents.deployed.shown_lines import ShownLines
+from agents.deployed.stop_request import StopRequest
 from agents.deployed.summary import Summary, live_line
 from agents.deployed.transition_log import LARGEST_BYTES, TransitionLog
 from agents.errors import AgentError, RunFolderError
@@ -70,35 +68,6 @@ class Report(Protocol):
 
     def document(self) -> dict[str, Any]:
         """Plain values."""
-
-
-class StopRequest:
-    """Turns every signal that asks to end into a wish to stop; a second one does not wait.
-
-    The signal that interrupts is the last one that does, so that nothing interrupts giving the
-    board back. `nohup` stays what it is.
-    """
-
-    SIGNALS = command.SIGNALS
-
-    def __init__(self) -> None:
-        """Take over the signals."""
-        self.wanted = False
-        self.can_wait = False
-        for number in self.SIGNALS:
-            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._handle)
-
-    def ignore(self) -> None:
-        """Ignore the signals from now on."""
-        for number in self.SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.wanted or not self.can_wait:
-            self.ignore()
-            raise command.Stopped(number)
-        self.wanted = True
 
 
 def main(argv: Sequence[str] | None = None, root: Path = Path("/")) -> int:
@@ -147,9 +116,9 @@ def deploy(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Summ
     with _metrics(arguments.metrics) as show:
         env = _open(arguments, run, model, run.policy.check_layout, EPISODE_STEPS, root)
         try:
-            decider = run.decide_for(env, model, arguments.scenario)
+            begin = partial(run.decide_for, env, model, arguments.scenario)
             with _log(arguments.log, algorithm, env) as log:
-                return _control(env, algorithm, decider, arguments.duration, stop, log, show)
+                return _control(env, algorithm, begin, arguments.duration, stop, log, show)
         finally:
             stop.ignore()
             env.close()
@@ -264,7 +233,7 @@ def _metrics(listen: str | None) -> AbstractContextManager[Show | None]:
 def _control(
     env: EdgeSplitEnv,
     algorithm: str,
-    decider: BoardDecider,
+    begin: Callable[[], BoardDecider],
     duration_s: float | None,
     stop: StopRequest,
     log: TransitionLog | None,
@@ -273,31 +242,32 @@ def _control(
     plant = env.plant
     if not isinstance(plant, LivePlant):
         raise TypeError(f"deploy needs a live plant, got {type(plant).__name__}")
-    promise = None if decider.promised is None else PromiseWatch(decider.promised)
-    totals = ServiceTotals(plant)
-    if show is not None:
-        show(algorithm, plant, totals, promise)
-    shown = ShownLines()
-    shown.show(f"{plant.layout.model} runs on {plant.placement}")
-    for address in plant.addresses:
-        shown.show(f"answers applications at {address}")
-    stop.can_wait = True
-    observation, _ = env.reset(seed=0)  # draws the whole episode, which takes a second or more
-    first = np.array([len(axis.values) - 1 for axis in plant.layout.axes])  # in force after a reset
-    with ConcurrentDecider(decider, first) as concurrent:
+    with Driver(begin, plant) as driver:
+        promise = None if driver.promised is None else PromiseWatch(driver)
+        totals = ServiceTotals(plant)
+        if show is not None:
+            show(algorithm, plant, totals, promise)
+        shown = ShownLines()
+        shown.show(f"{plant.layout.model} runs on {plant.placement}")
+        for address in plant.addresses:
+            shown.show(f"answers applications at {address}")
+        stop.can_wait = True
+        observation, _ = env.reset(seed=0)  # draws the whole episode, which takes a second or more
         began_s = line_s = time.monotonic()
         while not stop.wanted and (duration_s is None or time.monotonic() - began_s < duration_s):
-            concurrent.post(observation)
-            decision = concurrent.wait(PATIENCE_S)
+            decision = driver.decide(observation)
             seen = observation
             observation, _, _, truncated, info = env.step(decision.action)
-            concurrent.account(*ended(plant))
+            driver.account(*ended(plant))
             totals.add(info, decision.selection_s)
+            totals.follow(driver)
             if promise is not None:
                 promise.add(len(plant.served))
                 if (news := promise.news()) is not None:
                     shown.show(news)
-            if log is not None:
+            if log is not None and driver.failure is not None:
+                log.begin()
+            elif log is not None:
                 log.add(seen, decision.action, info, is_measured=plant.last_power.is_measured)
             if time.monotonic() - line_s >= LINE_PERIOD_S:
                 line_s = time.monotonic()

@@ -142,7 +142,7 @@ def run(main: Callable[[], int | None], kept: str = "") -> int:
         _say("error: nothing reads the output; keep it open or send it to a file")
         return USER_ERROR_EXIT_CODE
     except (MemoryError, RuntimeError, OSError, ImportError) as error:
-        sentence = _lack(error) or _of_file(error)
+        sentence = lack(error) or _of_file(error)
         if sentence is None:
             raise
         _say(f"error: {sentence}")
@@ -155,6 +155,20 @@ def exit_code(stopped: KeyboardInterrupt) -> int:
     """What a command returns that a signal ended."""
     number = stopped.number if isinstance(stopped, Stopped) else signal.SIGINT
     return SIGNAL_EXIT_CODE + number
+
+
+def lack(error: BaseException) -> str | None:
+    """What there is too little of, with the remedy; None if that is not what is wrong."""
+    if isinstance(error, MemoryError):
+        return _MEMORY
+    if isinstance(error, OSError) and error.errno in _LACKS:
+        return _LACKS[error.errno]
+    if isinstance(error, ModuleNotFoundError):
+        return extras.remedy(error)
+    text = str(error).lower()
+    if any(told in text for told in _TOLD_MEMORY):
+        return _MEMORY
+    return _THREADS if any(told in text for told in _TOLD_THREADS) else None
 
 
 def leave(number: int, _: FrameType | None) -> NoReturn:
@@ -179,26 +193,12 @@ def _taken() -> list[signal.Signals]:
 
 def _tell(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     """For `sys.excepthook`, which cannot choose the exit code in another way."""
-    lack = _lack(error)
-    if lack is None:
+    found = lack(error)
+    if found is None:
         sys.__excepthook__(kind, error, traceback)
         return
-    _say(f"error: {lack}")
+    _say(f"error: {found}")
     os._exit(USER_ERROR_EXIT_CODE)
-
-
-def _lack(error: BaseException) -> str | None:
-    """What there is too little of, with the remedy; None if that is not what is wrong."""
-    if isinstance(error, MemoryError):
-        return _MEMORY
-    if isinstance(error, OSError) and error.errno in _LACKS:
-        return _LACKS[error.errno]
-    if isinstance(error, ModuleNotFoundError):
-        return extras.remedy(error)
-    text = str(error).lower()
-    if any(told in text for told in _TOLD_MEMORY):
-        return _MEMORY
-    return _THREADS if any(told in text for told in _TOLD_THREADS) else None
 
 
 def _of_file(error: BaseException) -> str | None:

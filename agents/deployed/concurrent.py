@@ -87,6 +87,11 @@ class ConcurrentDecider:
             self._asked += asked
             self._late += late
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the thread is over, after an error."""
+        return not self._thread.is_alive()
+
     def latest(self) -> Decision:
         """The newest decision; never waits.
 

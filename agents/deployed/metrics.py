@@ -115,6 +115,19 @@ class BoardMetrics:
             totals.decisions,
             _DECISION_S,
         )
+        yield _counter(
+            "dvfo_board_policy_failures", "Failures of the policy.", float(totals.policy_failures)
+        )
+        yield _counter(
+            "dvfo_board_stood_in_seconds",
+            "Time for which the board's own governors stood in for the policy.",
+            totals.stood_in_s,
+        )
+        yield _gauge(
+            "dvfo_board_stood_in",
+            "1 while the policy is stood in for.",
+            float(totals.is_stood_in),
+        )
 
     def _energy(self) -> Iterator[Metric]:
         totals, plant = self._totals, self._plant

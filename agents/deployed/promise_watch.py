@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from agents.advised.promised import Promised
+from agents.deployed.driver import Driver
 
 
 class PromiseWatch:
     """Follows what keeps a promise, step by step."""
 
-    def __init__(self, promised: Promised) -> None:
-        """Begin with nothing."""
-        self._promised = promised
+    def __init__(self, driver: Driver) -> None:
+        """Begin with nothing; the driver's policy has to keep a promise."""
+        self._driver = driver
         self._extra_j, self._n_requests = 0.0, 0
         self._was_broken = False
 
     def add(self, n_requests: int) -> None:
-        """A step ended, with so many requests."""
-        self._extra_j += n_requests * float(self._promised.extra_j[0])
+        """A step ended, with so many requests; what the policy did not decide on costs nothing."""
+        if self._driver.failure is None:
+            self._extra_j += n_requests * float(self._promised.extra_j[0])
         self._n_requests += n_requests
 
     def news(self) -> str | None:
@@ -36,6 +38,12 @@ class PromiseWatch:
         """Plain values: the share, and the energy per request that it is expected to cost."""
         extra_j = self._extra_j / self._n_requests if self._n_requests else None
         return {"share": self.share, "expected_extra_j": extra_j}
+
+    @property
+    def _promised(self) -> Promised:
+        promised = self._driver.promised
+        assert promised is not None, "a policy that keeps no promise is watched"
+        return promised
 
     @property
     def share(self) -> float:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from agents.deployed.driver import Driver
 from agents.deployed.histogram import TimeHistogram
 from envs.energy_per_request import EnergyTotal
 from envs.live.plant import LivePlant
@@ -31,6 +32,9 @@ class ServiceTotals:
             network's.
         cost: sum of what training lowers, `envs.objective`.
         n_steps: control steps.
+        is_stood_in: whether the policy is stood in for at present.
+        policy_failures: so far.
+        stood_in_s: time for which the policy was stood in for.
     """
 
     def __init__(self, plant: LivePlant, clock: Callable[[], float] = time.monotonic) -> None:
@@ -53,6 +57,7 @@ class ServiceTotals:
         self._accuracy_is_known = True
         self.dropped = self.n_met = 0
         self.cost, self.n_steps = 0.0, 0
+        self.is_stood_in, self.policy_failures, self.stood_in_s = False, 0, 0.0
 
     def add(self, info: dict[str, Any], decision_s: float) -> None:
         """Add the plant's last step, and the time between it and the one before."""
@@ -85,6 +90,11 @@ class ServiceTotals:
                 self.n_known += 1
                 self.n_agreeing += served.agrees
             self.n_met += served.met_deadline
+
+    def follow(self, driver: Driver) -> None:
+        """Take over how the policy fares."""
+        self.is_stood_in = driver.failure is not None
+        self.policy_failures, self.stood_in_s = driver.n_failures, driver.stood_in_s
 
     @property
     def deadline_hit_rate(self) -> float | None:

@@ -102,6 +102,8 @@ class Summary:
             "unmeasured_s": totals.unmeasured_s,
             "too_slow_share": self._plant.too_slow_share,
             "failures": dict(self._plant.n_failures),
+            "policy_failures": totals.policy_failures,
+            "stood_in_s": totals.stood_in_s,
             "requests": n,
             "dropped": totals.dropped,
             "fallbacks": totals.fallbacks.total(),
@@ -144,7 +146,7 @@ class Summary:
             f"in time {100 * d['deadline_hit_rate']:.1f} %{_promise(d)}; "
             f"cost {d['cost_per_step']:.3f} a step\n"
             f"{agrees}decision {1e6 * d['decision_median_s']:.0f} us median\ncuts: {cuts}"
-            f"{_failures(d)}{_too_slow(d)}{_evidence(d)}"
+            f"{_failures(d)}{_stood_in(d)}{_too_slow(d)}{_evidence(d)}"
         )
 
 
@@ -176,6 +178,14 @@ def _too_slow(document: dict[str, Any]) -> str:
         f"\nthis machine was too slow to play {document['board']} in {share:.0%} of its work: "
         "latencies and requests in time are this machine's; end other programs"
     )
+
+
+def _stood_in(document: dict[str, Any]) -> str:
+    n = document["policy_failures"]
+    if not n:
+        return ""
+    times = "once" if n == 1 else f"{n} times"
+    return f"\nthe policy failed {times} and was stood in for during {document['stood_in_s']:.0f} s"
 
 
 def _failures(document: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -176,7 +177,7 @@ class TestPromised:
     def test_a_watch_tells_the_price_and_when_nothing_helps(self, promised, tight):
         decider, fleet = promised(0.95), BatchedSimulator(tight, 1)
         decider.begin(fleet, 1)
-        watch = PromiseWatch(decider)
+        watch = PromiseWatch(SimpleNamespace(promised=decider, failure=None))
         decider.extra_j = np.array([0.5])
         watch.add(3)
         decider.extra_j = np.array([0.1])

@@ -82,6 +82,36 @@ def test_real_board_is_left_as_it_was_after_a_failure(machine, machine_run, main
     assert machine.kernel.snapshot() == before
 
 
+def test_the_boards_own_governors_stand_in_for_a_policy_that_fails(
+    machine, machine_run, main, monkeypatch, capsys, caplog
+):
+    monkeypatch.setattr("agents.deployed.driver.RETRY_S", 1.0)
+    before, seen = machine.kernel.snapshot(), watch_limits(monkeypatch, machine)
+    decide = deploy.RunFolder.load(machine_run).policy.decide
+
+    def fail_once(self, observation):
+        if len(seen) == 4:
+            raise ZeroDivisionError("nothing to divide by")
+        return decide(observation)
+
+    monkeypatch.setattr("agents.policy.frozen.FrozenPolicy.decide", fail_once)
+    options = ("--board", "linux", "--duration", 4, "--json")
+    assert main(machine_run, *options, root=machine.root) == 0
+    slowest, its_own = (115_200, 115_200), (115_200, 1_510_400)
+    assert seen[:4] == [slowest] * 4
+    assert its_own in seen[4:]
+    assert seen[-1] == slowest
+    assert machine.kernel.snapshot() == before
+    *text, document = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("the policy failed once and was stood in for") for line in text)
+    assert json.loads(document)["policy_failures"] == 1
+    failed, again = (
+        record.message for record in caplog.records if record.name == "agents.deployed.driver"
+    )
+    assert failed.startswith("ZeroDivisionError: nothing to divide by; the board's own governors")
+    assert again.startswith("the policy decides again")
+
+
 @pytest.mark.parametrize(
     "error", [MemoryError(), RuntimeError("can't start new thread"), OSError(12, "no memory")]
 )
