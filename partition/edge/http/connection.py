@@ -42,6 +42,8 @@ HEAD_BYTES = 16_384
 _LENGTH = re.compile(r"[0-9]{1,15}", re.ASCII)
 _DEFECTS = (MissingHeaderBodySeparatorDefect, FirstHeaderLineIsContinuationDefect)
 """Of the headers themselves; the parser, made for mail, looks for the parts of a form, too."""
+_BARE_CR = re.compile(rb"\r(?!\n)")
+"""Ends a line for the parser of headers, and for nobody else: what stands behind it could hide."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -75,7 +77,7 @@ class HttpConnection(BaseHTTPRequestHandler):
         # `BaseHTTPRequestHandler` itself would begin to serve while it is being made.
         self._sock, self._peer, self._host, self._is_unix = sock, peer, host, is_unix
         self._timed = TimedReader(sock)
-        self.rfile = self._reader = io.BufferedReader(self._timed)
+        self._reader = io.BufferedReader(self._timed)
         self.close_connection = self._is_unread = True
         self.command = ""
 
@@ -149,8 +151,7 @@ class HttpConnection(BaseHTTPRequestHandler):
         """
         self._timed.allow(HEAD_S, HEAD_BYTES)
         try:
-            self.raw_requestline = self.rfile.readline(HEAD_BYTES + 1)
-            is_whole = self.parse_request()
+            lines = self._head_lines()
         except TimeoutError:
             raise HttpRefusalError(
                 HTTPStatus.REQUEST_TIMEOUT, f"no whole head of a request within {HEAD_S:g} s"
@@ -160,11 +161,22 @@ class HttpConnection(BaseHTTPRequestHandler):
                 HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
                 f"the head of a request has {HEAD_BYTES} bytes at most",
             ) from None
+        self.raw_requestline, self.rfile = lines[0], io.BytesIO(b"".join(lines[1:]))
+        is_whole = self.parse_request() and not any(map(_BARE_CR.search, lines))
         defects = self._headers().defects if is_whole else ()
         is_broken = any(isinstance(defect, _DEFECTS) for defect in defects)
         if not is_whole or is_broken or self.request_version == "HTTP/0.9":
             self.close_connection = True
             raise HttpRefusalError(HTTPStatus.BAD_REQUEST, "that is no request of HTTP/1.1")
+
+    def _head_lines(self) -> list[bytes]:
+        """Request line and headers, up to the empty line that ends them or the client's end."""
+        lines = [self._reader.readline()]
+        if lines == [b"\r\n"]:  # some clients send one behind a body
+            lines = [self._reader.readline()]
+        while lines[-1] not in (b"\r\n", b"\n", b""):
+            lines.append(self._reader.readline())
+        return lines
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Refuse a head, in place of the standard library's page.
@@ -209,10 +221,10 @@ class HttpConnection(BaseHTTPRequestHandler):
             )
 
     def _has_body(self) -> bool:
+        """Whether one may follow the head; where its length is in doubt, it may."""
         headers = self._headers()
-        return headers.get("Transfer-Encoding") is not None or headers.get(
-            "Content-Length", "0"
-        ).strip() not in ("", "0")
+        lengths = headers.get_all("Content-Length", ["0"])
+        return headers.get("Transfer-Encoding") is not None or lengths != ["0"]
 
     def _body_bytes(self, route: Route) -> int:
         """Length of the body, which is not read yet.
@@ -252,13 +264,14 @@ class HttpConnection(BaseHTTPRequestHandler):
             HttpRefusalError: it does not come in time.
             OSError: the client is gone.
         """
-        if length and self._headers().get("Expect", "").lower() == "100-continue":
+        expected = self._headers().get("Expect", "").lower()
+        if length and expected == "100-continue" and self.request_version != "HTTP/1.0":
             self._send_all(_CONTINUE)
         seconds = _BODY_S + length / _BODY_BYTES_PER_S
         # Some of it has come with the head, and what comes behind it is the next request.
         self._timed.allow(seconds, length)
         try:
-            body = self.rfile.read(length) if length else b""
+            body = self._reader.read(length) if length else b""
         except TimeoutError:
             raise HttpRefusalError(
                 HTTPStatus.REQUEST_TIMEOUT,

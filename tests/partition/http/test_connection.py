@@ -62,6 +62,7 @@ def test_what_is_not_there_is_named_and_the_connection_goes_on(board, path, meth
         (b"GET /v2 HTTP/1.1\r\n\r\n", 400),
         (b"GET /v2 HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400),
         (b"GET /v2 HTTP/1.1\r\nHost: localhost\r\nno colon\r\n\r\n", 400),
+        (b"GET /v2 HTTP/1.1\r\nHost: localhost\r\nX: a\rY: b\r\n\r\n", 400),
         (b"GET /v2 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx", 413),
         (LIVE[:-2] + b"X: " + b"x" * 2 * HEAD_BYTES + b"\r\n\r\n", 431),
         (LIVE[:-2] + b"X: y\r\n" * 101 + b"\r\n", 431),
@@ -133,6 +134,31 @@ def test_requests_that_come_at_once_are_answered_in_order(board):
     assert answer.rindex(b"HTTP/1.1 200 OK") < answer.index(b"HTTP/1.1 404 Not Found")
 
 
+@pytest.mark.parametrize("path", [b"/v2", b"/none"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Content-Length: 0\r\nContent-Length: %d",
+        b"Content-Length: \r\nContent-Length: %d",
+        b"X: y\r\r\nContent-Length: %d",
+        b"Content-Type: multipart/form-data; boundary=x\r\r\nContent-Length: %d",
+    ],
+)
+def test_a_body_that_can_be_overlooked_is_not_taken_for_the_next_request(board, path, headers):
+    head = b"GET %b HTTP/1.1\r\nHost: localhost\r\n%b\r\n\r\n"
+    with raw(board) as sock, sock.makefile("rb") as file:
+        sock.sendall(head % (path, headers % len(LIVE)) + LIVE)
+        answer = file.read()
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b"\r\nConnection: close\r\n" in answer
+
+
+def test_an_empty_line_before_a_request_is_overlooked(board):
+    with raw(board) as sock, sock.makefile("rb") as file:
+        sock.sendall(b"\r\n" + LIVE)
+        assert file.readline() == b"HTTP/1.1 200 OK\r\n"
+
+
 @pytest.mark.parametrize(
     "header",
     [
@@ -179,6 +205,15 @@ def test_a_refusal_reaches_who_is_still_sending(board, tiny):
         )
         sock.sendall(body)
         assert status_of(sock) == 413
+
+
+def test_a_client_of_http_1_0_is_not_told_to_go_on(board, tiny):
+    with raw(board) as sock:
+        sock.sendall(
+            f"POST {path_of(tiny)} HTTP/1.0\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+            "{}".encode()
+        )
+        assert status_of(sock) == 400
 
 
 def test_a_client_that_waits_to_be_told_to_go_on_is_told(board, tiny, image):
