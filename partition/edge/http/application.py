@@ -165,7 +165,7 @@ class HttpApplication:
             wanted = inference.all_outputs(specs, binary=False)
             return {"outputs": inference.render_outputs(outputs, wanted, specs)[0]}
         scores = outputs[0].reshape(-1)
-        best = np.argsort(-scores, kind="stable")[:_N_CLASSES]
+        best = np.argsort(-scores.astype(np.float64), kind="stable")[:_N_CLASSES]
         return {"classes": [{"index": int(i), "score": float(scores[i])} for i in best]}
 
 

@@ -72,6 +72,24 @@ def test_a_picture_is_prepared_as_ever_and_its_classes_named(
     assert document["parameters"]["latency_s"] > 0.0
 
 
+@pytest.mark.parametrize(
+    "scores",
+    [
+        np.array([[0, 255, 1]], np.uint8),
+        np.array([[-128, 127, 0]], np.int8),
+        np.array([[False, True, False]]),
+    ],
+)
+def test_scores_in_whole_numbers_are_in_order_too(service, tiny, photograph, scores):
+    file = file_of(photograph, "PNG")
+    (status, _, document), _ = answered(service, over_tcp, tiny, file, scores)
+    assert status == 200
+    best = [each["index"] for each in document["classes"]]
+    assert (best[0], sorted(best)) == (1, [0, 1, 2])
+    found = [each["score"] for each in document["classes"]]
+    assert found == sorted(found, reverse=True)
+
+
 def test_a_network_that_names_no_class_answers_with_its_outputs(tiny, photograph):
     service = LocalService(
         replace(tiny, measure="correlation"), None, http=["127.0.0.1:0"], max_waiting=1
