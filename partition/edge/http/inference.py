@@ -42,6 +42,8 @@ _SIZE, _BINARY, _ALL_BINARY, _TIMEOUT = (
     "binary_data_output",
     "timeout",
 )
+_CODEC = "content_type"
+"""What MLServer's client makes of tensors at its own end; it adds nothing to shape and datatype."""
 MICROSECONDS = 1e6
 """In a second; a time-out is given in the former."""
 
@@ -64,20 +66,22 @@ class _Input(Struct, forbid_unknown_fields=True):
     name: str
     shape: _Shape
     datatype: str
-    parameters: _Parameters = {}
+    parameters: _Parameters | None = None
     data: _Data | None = None
 
 
 class _Output(Struct, forbid_unknown_fields=True):
     name: str
-    parameters: _Parameters = {}
+    parameters: _Parameters | None = None
 
 
 class _Inference(Struct, forbid_unknown_fields=True):
     inputs: Annotated[list[_Input], Meta(max_length=MAX_TENSORS)]
-    id: Annotated[str, Meta(max_length=1024)] = ""
-    parameters: _Parameters = {}
-    outputs: Annotated[list[_Output], Meta(max_length=MAX_TENSORS)] = []
+    id: Annotated[str, Meta(max_length=1024)] | None = None
+    model_name: str | None = None
+    """KServe's own client names the network here, too."""
+    parameters: _Parameters | None = None
+    outputs: Annotated[list[_Output], Meta(max_length=MAX_TENSORS)] | None = None
 
 
 _DECODER = msgspec.json.Decoder(_Inference)
@@ -115,7 +119,9 @@ def parse(body: bytes, header_length: str | None, folder: ModelFolder) -> Asked:
         document = _DECODER.decode(view[:n_json])
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise WireError(f"the request is no inference request in JSON: {error}") from error
-    _only_known(document.parameters, "the request", _TIMEOUT, _ALL_BINARY)
+    if document.model_name not in (None, folder.name):
+        raise WireError(f"the request is for {document.model_name!r}, here is {folder.name}")
+    parameters = _known(document.parameters, "the request", _TIMEOUT, _ALL_BINARY)
     arrays, binary = {}, view[n_json:]
     for each in document.inputs:
         if each.name in arrays:
@@ -125,9 +131,9 @@ def parse(body: bytes, header_length: str | None, folder: ModelFolder) -> Asked:
         raise WireError(f"{len(binary)} bytes of binary data belong to no input")
     return Asked(
         _in_order(arrays, folder),
-        _wanted(document, folder.outputs),
-        timeout_s(document.parameters.get(_TIMEOUT)),
-        document.id,
+        _wanted(document.outputs or [], folder.outputs, binary=_flag(parameters, _ALL_BINARY)),
+        timeout_s(parameters.get(_TIMEOUT)),
+        document.id or "",
     )
 
 
@@ -230,12 +236,11 @@ def _json_bytes(header_length: str, n_bytes: int) -> int:
 
 def _array(each: _Input, binary: memoryview) -> tuple[npt.NDArray[Any], memoryview]:
     """An input as it was sent, and what is left of the binary data."""
-    _only_known(each.parameters, f"input {each.name!r}", _SIZE)
+    n_bytes = _known(each.parameters, f"input {each.name!r}", _SIZE).get(_SIZE)
     dtype = _DTYPES.get(each.datatype)
     if dtype is None:
         known = ", ".join(_DTYPES)
         raise WireError(f"input {each.name!r} is of datatype {each.datatype!r}: take {known}")
-    n_bytes = each.parameters.get(_SIZE)
     if (n_bytes is None) == (each.data is None):
         raise WireError(f"input {each.name!r} has either data or {_SIZE}")
     if each.data is not None:
@@ -272,21 +277,22 @@ def _in_order(arrays: dict[str, npt.NDArray[Any]], folder: ModelFolder) -> Array
     return as_inputs(folder, tuple(arrays[name] for name in names))
 
 
-def _wanted(document: _Inference, specs: tuple[TensorSpec, ...]) -> tuple[tuple[int, bool], ...]:
-    """Which outputs are wanted, and how."""
-    by_default = _flag(document.parameters, _ALL_BINARY)
-    if not document.outputs:
-        return all_outputs(specs, binary=by_default)
+def _wanted(
+    asked: list[_Output], specs: tuple[TensorSpec, ...], *, binary: bool
+) -> tuple[tuple[int, bool], ...]:
+    """Which outputs are wanted, and how; binary unless they say otherwise, or not."""
+    if not asked:
+        return all_outputs(specs, binary=binary)
     names = [spec.name for spec in specs]
     wanted: dict[int, bool] = {}
-    for each in document.outputs:
-        _only_known(each.parameters, f"output {each.name!r}", _BINARY)
+    for each in asked:
+        parameters = _known(each.parameters, f"output {each.name!r}", _BINARY)
         if each.name not in names:
             raise WireError(f"there is no output {each.name!r}, but {', '.join(names)}")
         index = names.index(each.name)
         if index in wanted:
             raise WireError(f"output {each.name!r} is wanted twice")
-        wanted[index] = _flag(each.parameters, _BINARY, default=by_default)
+        wanted[index] = _flag(parameters, _BINARY, default=binary)
     return tuple(wanted.items())
 
 
@@ -297,9 +303,15 @@ def _flag(parameters: _Parameters, name: str, *, default: bool = False) -> bool:
     return value
 
 
-def _only_known(parameters: _Parameters, owner: str, *known: str) -> None:
-    """Refuse parameters that would change an answer for others, and nothing here."""
-    if unknown := set(parameters).difference(known):
+def _known(parameters: _Parameters | None, owner: str, *known: str) -> _Parameters:
+    """Parameters, none of which would change an answer for others, and nothing here.
+
+    Raises:
+        WireError: one would.
+    """
+    parameters = parameters or {}
+    if unknown := set(parameters).difference((*known, _CODEC)):
         raise WireError(
             f"{owner} has parameter {min(unknown)!r}, here there is only {', '.join(known)}"
         )
+    return parameters

@@ -239,6 +239,7 @@ def test_what_is_no_input_is_named(tiny, image, change, reason):
         ({"parameters": {"priority": 1}}, "'priority'"),
         ({"parameters": {"binary_data_output": 1}}, "true or false"),
         ({"id": 7}, "`$.id`"),
+        ({"model_name": "other"}, "the request is for 'other'"),
         ({"inputs": []}, "inputs are []"),
         ({"inputs": {}}, "`$.inputs`"),
     ],
@@ -247,6 +248,21 @@ def test_what_cannot_be_done_is_named(tiny, image, more, reason):
     with pytest.raises(WireError) as refusal:
         inference.parse(json.dumps({**question(tiny, image), **more}).encode(), None, tiny)
     assert reason in str(refusal.value)
+
+
+def test_what_other_clients_write_besides_is_taken(tiny, image):
+    tensor = {"parameters": {"content_type": "np"}}
+    for more, change in (
+        ({"id": "a", "model_name": tiny.name}, {}),  # KServe's
+        ({"id": None, "parameters": None, "outputs": None}, {"parameters": None}),
+        ({"parameters": {"content_type": "np"}}, tensor),  # MLServer's
+        ({"outputs": [{"name": tiny.outputs[0].name, "parameters": None}]}, {}),
+    ):
+        body = json.dumps({**question(tiny, image, **change), **more})
+        asked = inference.parse(body.encode(), None, tiny)
+        np.testing.assert_array_equal(asked.inputs[0], image)
+        assert asked.outputs == ((0, False),)
+        assert asked.id == (more.get("id") or "")
 
 
 def test_an_input_or_output_is_named_once(tiny, image):
