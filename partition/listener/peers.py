@@ -76,7 +76,9 @@ def who_gives_way(holders: Collection[Peer], new: Peer) -> Peer | None:
 class Turns:
     """Whose turn it is: of the address, and in it of the connection, that had its last one first.
 
-    Not safe to use from several threads.
+    Who is new comes behind those that waited already: otherwise an application that connects for
+    each request would keep one that stays connected from ever having a turn. Not safe to use from
+    several threads.
     """
 
     def __init__(self) -> None:
@@ -88,11 +90,14 @@ class Turns:
 
         def last(item: ItemT) -> tuple[int, int]:
             peer = peer_of(item)
-            return self._last.get(peer.address, 0), self._last.get(peer.connection, 0)
+            return (
+                self._last.setdefault(peer.address, self._n),
+                self._last.setdefault(peer.connection, self._n),
+            )
 
-        chosen = min(items, key=last)
         if len(self._last) > _REMEMBERED:
             self._last.clear()
+        chosen = min(items, key=last)
         self._n += 1
         peer = peer_of(chosen)
         self._last[peer.address] = self._last[peer.connection] = self._n

@@ -16,7 +16,7 @@ from partition.errors import CloudError, ServerBusyError
 from partition.listener import fair_pool, kernel_filter, peers
 from partition.listener.conduct import Bucket, ConductBook, Seen
 from partition.listener.fair_pool import FairPool
-from partition.listener.peers import Turns, who_gives_way
+from partition.listener.peers import Peer, Turns, who_gives_way
 from partition.model.runtime import random_inputs
 from partition.security.tls import ClientSecurity
 from partition.server.batching import BatchQueue
@@ -61,6 +61,16 @@ class TestPeers:
             order.append(turns.next(waiting, lambda peer: peer))
             waiting.remove(order[-1])
         assert order == [GREEDY[0], BOARD, GREEDY[1], BOARD, GREEDY[0]]
+
+    @pytest.mark.parametrize("of_one_address", [True, False])
+    def test_who_stays_connected_has_turns_beside_many_who_come_anew(self, of_one_address):
+        turns, waiting, order = Turns(), [*GREEDY[:2], BOARD], []
+        for i in range(21):
+            order.append(turns.next(waiting, lambda peer: peer))
+            waiting.remove(order[-1])
+            new = Peer(BOARD.address if of_one_address else f"198.51.100.{i}", str(i))
+            waiting.append(BOARD if order[-1] == BOARD else new)
+        assert order.count(BOARD) == 7
 
 
 class TestConduct:
