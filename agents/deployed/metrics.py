@@ -84,12 +84,7 @@ class BoardMetrics:
 
     def _requests(self) -> Iterator[Metric]:
         totals = self._totals
-        n_answered = len(totals.latencies)
-        outcomes = {
-            "in_time": totals.n_met,
-            "late": n_answered - totals.n_met,
-            "dropped": totals.dropped,
-        }
+        outcomes = {"in_time": totals.n_met, "late": totals.n_late, "dropped": totals.dropped}
         yield _counters("dvfo_board_requests", "Requests by outcome.", "outcome", outcomes)
         yield _counters("dvfo_board_cuts", "Answers by the cut of the policy.", "cut", totals.cuts)
         yield _counters(

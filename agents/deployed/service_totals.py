@@ -27,7 +27,7 @@ class ServiceTotals:
         duration_s: of the deployment.
         unmeasured_s: of that, during which the last measured power stood in.
         dropped: requests that were not answered.
-        n_met: answered in time.
+        n_met, n_late: answered in time, and too late.
         n_known, n_agreeing: answered and the right label known; of these, the same as the unsplit
             network's.
         cost: sum of what training lowers, `envs.objective`.
@@ -55,7 +55,7 @@ class ServiceTotals:
         self.n_known = self.n_agreeing = 0
         self._accuracies = 0.0
         self._accuracy_is_known = True
-        self.dropped = self.n_met = 0
+        self.dropped = self.n_met = self.n_late = 0
         self.cost, self.n_steps = 0.0, 0
         self.is_stood_in, self.policy_failures, self.stood_in_s = False, 0, 0.0
 
@@ -90,6 +90,7 @@ class ServiceTotals:
                 self.n_known += 1
                 self.n_agreeing += served.agrees
             self.n_met += served.met_deadline
+            self.n_late += not served.met_deadline
 
     def follow(self, driver: Driver) -> None:
         """Take over how the policy fares."""

@@ -88,6 +88,28 @@ def test_requests_are_counted_by_what_became_of_them(found):
     assert found["dvfo_board_cuts_total", "16 kB cut"] == 4
 
 
+def test_no_counter_falls_while_a_step_is_added(address):
+    """A fall looks to Prometheus like a restart, and all requests so far like new ones."""
+    seen = []
+
+    class Scraped(Plant):
+        def accuracy_of(self, served):
+            seen.append(scraped(address))
+
+    plant, times_s = Scraped(), iter([STEP_S, 2 * STEP_S])
+    totals = ServiceTotals(plant, lambda: next(times_s))
+    with exposed(address) as show:
+        show("advised", plant, totals, None)
+        for _ in range(2):
+            totals.add(plant.serve((0.3, DeadlineExceededError), (0.02, None)), 0.0003)
+        seen.append(scraped(address))
+    counters = [key for key in seen[0] if key[0].endswith(("_total", "_bucket", "_count", "_sum"))]
+    for key in counters:
+        values = [each.get(key, 0.0) for each in seen]
+        assert values == sorted(values), key
+    assert seen[-1]["dvfo_board_requests_total", "late"] == 2
+
+
 def test_fallbacks_are_counted_by_reason_and_those_that_never_came_are_zero(found):
     reasons = {key[1]: n for key, n in found.items() if key[0] == "dvfo_board_fallbacks_total"}
     assert Counter(reasons) == Counter({"hopeless": 1, "late": 1, "bad answer": 1})
