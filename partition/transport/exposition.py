@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+import socket
+import sys
+import threading
 from collections.abc import Callable
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from partition.errors import CloudError
 from partition.transport import rpc
+
+logger = logging.getLogger(__name__)
+
+_MAX_CONNECTIONS, _PATIENCE_S = 16, 5.0
+"""At the same time, one more is closed; and for each part of what comes and goes."""
 
 
 def expose(registry: CollectorRegistry, listen: str) -> Callable[[], None]:
@@ -25,11 +37,14 @@ def expose(registry: CollectorRegistry, listen: str) -> Callable[[], None]:
     """
     host, port = rpc.parse_address(listen)
     try:
-        server, thread = start_http_server(port, host, registry)
+        server = _server(host, port)
     except (OSError, UnicodeError, OverflowError) as error:
         raise CloudError(
             f"cannot serve metrics on {listen} ({error}): choose another address or port"
         ) from error
+    server.set_app(make_wsgi_app(registry))
+    thread = threading.Thread(target=server.serve_forever, daemon=True, name="metrics")
+    thread.start()
 
     def stop() -> None:
         server.shutdown()
@@ -37,3 +52,55 @@ def expose(registry: CollectorRegistry, listen: str) -> Callable[[], None]:
         thread.join()
 
     return stop
+
+
+class _Handler(WSGIRequestHandler):
+    """One scrape; `start_http_server` of prometheus_client would wait for it for ever."""
+
+    timeout = _PATIENCE_S
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: scrapes are not written down."""
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """A thread for each of a few connections."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, family: socket.AddressFamily, address: tuple[str, int]) -> None:
+        self.address_family = family
+        self._places = threading.BoundedSemaphore(_MAX_CONNECTIONS)
+        super().__init__(address, _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer a connection if there is a place."""
+        if self._places.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """In a thread of its own."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Report what is no fault of the client's; one that is slow or gone hears nothing."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            logger.exception("a scrape failed")
+
+
+def _server(host: str, port: int) -> _Server:
+    """Listens; `start_http_server` takes names and either family, too.
+
+    Raises:
+        OSError: the address cannot be had.
+    """
+    (family, _, _, _, (address, *_)), *_ = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    return _Server(family, (str(address), port))
