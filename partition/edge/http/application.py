@@ -87,7 +87,7 @@ class HttpApplication:
         }
 
     def route(self, method: str, path: str) -> Route:
-        """What answers a method at a path.
+        """What answers a method at a path; HEAD as GET, its response is sent without the body.
 
         Raises:
             HttpRefusalError: nothing does.
@@ -101,7 +101,7 @@ class HttpApplication:
                 f"/v2/models/{self._folder.name}",
             )
         allowed, route = found
-        if method != allowed:
+        if method != allowed and (method, allowed) != ("HEAD", "GET"):
             raise HttpRefusalError(
                 HTTPStatus.METHOD_NOT_ALLOWED, f"{path[:200]} takes {allowed}", allow=allowed
             )

@@ -114,15 +114,20 @@ def test_garbage_takes_no_thread_with_it(board, garbage):
 
 
 def test_a_response_to_head_has_no_body(board):
+    refused = LIVE.replace(b"GET /v2/health/live", b"HEAD /v2/models/tiny-cnn/infer")
     with raw(board) as sock:
         sock.sendall(
             LIVE.replace(b"GET", b"HEAD")
+            + refused
             + LIVE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
         )
         with sock.makefile("rb") as file:
-            head, _, rest = file.read().partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 405 ")
-    assert rest.startswith(b"HTTP/1.1 200 OK")
+            first, second, third, body = file.read().split(b"\r\n\r\n")
+    assert first.startswith(b"HTTP/1.1 200 OK")
+    assert b"\r\nContent-Length: 13\r\n" in first
+    assert second.startswith(b"HTTP/1.1 405 ")
+    assert third.startswith(b"HTTP/1.1 200 OK")
+    assert len(body) == 13
 
 
 def test_requests_that_come_at_once_are_answered_in_order(board):
