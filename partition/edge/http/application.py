@@ -24,7 +24,7 @@ from partition.edge.http import inference
 from partition.edge.http.message import HttpRequest, HttpResponse, Route, json_response
 from partition.edge.http.refusal import HttpRefusalError
 from partition.edge.local_queue import Arrays, LocalAnswer
-from partition.errors import ImageError, WireError
+from partition.errors import DeadlineExceededError, ImageError, WireError
 from partition.listener import fair_pool
 from partition.listener.peers import Peer
 from partition.model.folder import ModelFolder
@@ -109,7 +109,7 @@ class HttpApplication:
 
     def _infer(self, request: HttpRequest) -> HttpResponse:
         began_s, header = self._clock(), request.headers(inference.HEADER_LENGTH)
-        with _one_of(self._parsing):
+        with _one_of(self._parsing, inference.timeout_s(None)):
             asked = inference.parse(request.body, header, self._folder)
         answer = self._ask(asked.inputs, began_s + asked.timeout_s, request.peer)
         outputs, binary = inference.render_outputs(
@@ -134,7 +134,7 @@ class HttpApplication:
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
                 "send the file itself, as curl --data-binary does, in no form",
             )
-        with _one_of(self._decoding), fair_pool.aside():
+        with _one_of(self._decoding, due_s - self._clock()), fair_pool.aside():
             inputs = self._picture(request.body)
         answer = self._ask(inputs, due_s, request.peer)
         return json_response(
@@ -170,10 +170,16 @@ class HttpApplication:
 
 
 @contextmanager
-def _one_of(places: threading.BoundedSemaphore) -> Iterator[None]:
-    """Within, one of a few places is taken; whoever waits for one keeps no thread from Python."""
+def _one_of(places: threading.BoundedSemaphore, patience_s: float) -> Iterator[None]:
+    """Within, one of a few places is taken; whoever waits for one keeps no thread from Python.
+
+    Raises:
+        DeadlineExceededError: there was none in time.
+    """
     with fair_pool.aside():
-        places.acquire()
+        is_taken = places.acquire(timeout=max(patience_s, 0.0))
+    if not is_taken:
+        raise DeadlineExceededError("the request waited too long")
     try:
         yield
     finally:

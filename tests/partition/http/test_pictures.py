@@ -13,10 +13,11 @@ from PIL import Image
 
 from partition.data.images import Picture
 from partition.data.real_inputs import picture_format
+from partition.edge.http import application
 from partition.edge.http.application import HttpApplication
 from partition.edge.local_service import LocalService
 from partition.errors import ImageError
-from tests.partition.http.conftest import asked, over_tcp, over_unix
+from tests.partition.http.conftest import asked, over_tcp, over_unix, wait_for
 from tests.partition.local_board import PATIENCE_S, result
 
 SCORES = np.array([[0.5, 3.0, -1.0, 2.0, 2.0, 1.0, 0.0]], np.float32)
@@ -88,6 +89,26 @@ def test_scores_in_whole_numbers_are_in_order_too(service, tiny, photograph, sco
     assert (best[0], sorted(best)) == (1, [0, 1, 2])
     found = [each["score"] for each in document["classes"]]
     assert found == sorted(found, reverse=True)
+
+
+def test_a_deadline_holds_while_other_pictures_are_decoded(service, tiny, photograph, monkeypatch):
+    decoded, go_on = [], threading.Event()
+
+    def slowly(file):
+        decoded.append(file)
+        go_on.wait(PATIENCE_S)
+        raise ImageError("no picture")
+
+    monkeypatch.setattr(application, "rgb_of_file", slowly)
+    path, file = f"/predictions/{tiny.name}", file_of(photograph, "PNG")
+    first = threading.Thread(target=asked, args=(over_tcp(service), "POST", path, file))
+    first.start()
+    wait_for(lambda: decoded)
+    status, _, document = asked(over_tcp(service), "POST", f"{path}?timeout=50000", file)
+    go_on.set()
+    first.join(PATIENCE_S)
+    assert (status, document) == (504, {"error": "the request waited too long"})
+    assert len(decoded) == 1
 
 
 def test_a_network_that_names_no_class_answers_with_its_outputs(tiny, photograph):
