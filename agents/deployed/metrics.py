@@ -163,9 +163,9 @@ class BoardMetrics:
             "1 while a clock is not what the policy asked for, with who or what won.",
             labels=["clock", "by"],
         )
-        for name, hz in self._plant.clocks_hz.items():
+        for name, hz in self._totals.clocks_hz.items():
             in_force.add_metric([name], float(hz))
-        for clock in self._plant.clocks_in_force:
+        for clock in self._totals.clocks:
             asked.add_metric([clock.name], float(clock.requested_hz))
             if clock.cause is not None:
                 overruled.add_metric([clock.name, clock.cause], 1.0)

@@ -11,6 +11,7 @@ from agents.deployed.driver import Driver
 from agents.deployed.histogram import TimeHistogram
 from envs.energy_per_request import EnergyTotal
 from envs.live.plant import LivePlant
+from envs.live.supervisor import ClockInForce
 
 
 class ServiceTotals:
@@ -24,6 +25,8 @@ class ServiceTotals:
             kind of failure.
         energy: of the board, and of the server where the scenario counts it.
         power_w: mean of the last step, W, a modelled radio included.
+        clocks_hz: as read back at the end of the last step, by name, Hz.
+        clocks: what became of those that the last step asked for.
         duration_s: of the deployment.
         unmeasured_s: of that, during which the last measured power stood in.
         dropped: requests that were not answered.
@@ -50,6 +53,8 @@ class ServiceTotals:
         self.fallbacks: Counter[str] = Counter()
         self.energy = EnergyTotal()
         self.power_w = 0.0
+        self.clocks_hz: dict[str, int] = {}
+        self.clocks: list[ClockInForce] = []
         self.duration_s = self.unmeasured_s = 0.0
         self._until_s: float | None = None
         self.n_known = self.n_agreeing = 0
@@ -75,6 +80,7 @@ class ServiceTotals:
         uncertainty_j = power.uncertainty_w * measured_s + power_w * unmeasured_s
         energy_j = power_w * elapsed_s + plant.server_j
         self.energy.add(energy_j, len(plant.served), uncertainty_j)
+        self.clocks_hz, self.clocks = dict(plant.clocks_hz), plant.clocks_in_force
         self.cost += sum(info["reward_terms"].values())
         self.n_steps += 1
         self.dropped += plant.dropped

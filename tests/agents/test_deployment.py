@@ -23,7 +23,7 @@ class Plant:
     """Draws 4 W, give or take 0.2 W, and answers or drops what it is told to."""
 
     is_modelled = dry_run = False
-    clocks_in_force, n_failures, too_slow_share = (), {}, 0.0
+    clocks_in_force, clocks_hz, n_failures, too_slow_share = (), {}, {}, 0.0
     link = LinkEstimate(5e6, 0.004, age_s=0.0, server_load=0.5)
     energy_uncertainty_j, server_j = 0.025, 0.0
     accuracy = None

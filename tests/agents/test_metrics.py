@@ -138,6 +138,17 @@ def test_clocks_say_what_was_asked_what_is_and_who_won(found):
     assert not any(key[0] == "dvfo_board_clock_overruled" and "gpu" in key for key in found)
 
 
+def test_clocks_are_those_of_a_whole_step(address):
+    plant = Plant()
+    totals = ServiceTotals(plant)
+    with exposed(address) as show:
+        show("advised", plant, totals, None)
+        totals.add(plant.serve(), 0.0)
+        plant.clocks_in_force = (ClockInForce("cpu", 3_000_000_000, 1_000_000_000, None),)
+        shown = scraped(address)  # in the middle of the next one
+    assert shown["dvfo_board_clock_asked_hertz", "cpu"] == 2e9
+
+
 def test_a_promise_is_shown_where_one_is_kept(address):
     plant = Plant()
     with exposed(address) as show:
