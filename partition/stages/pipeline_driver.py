@@ -62,7 +62,7 @@ class _State:
     window: int = 1
     """Frames to keep."""
     progress_s: float = field(default_factory=time.monotonic)
-    """When the last result came."""
+    """When the last result came, or later the first frame that waits for one."""
 
     @property
     def done(self) -> bool:
@@ -80,7 +80,8 @@ class PipelineDriver:
         listen: HOST:PORT for the results; port 0 takes a free one.
         codec: how tensors cross: one of `quantisers.codec_names`.
         queue_depth: frames that may wait in front of a stage.
-        patience_s: without a result for so long, the line is given up.
+        patience_s: without a result for so long, the line is given up, if it breaks and frames
+            are on it.
         stall_s: without a result for so long, a new session is tried.
     """
 
@@ -107,6 +108,8 @@ class PipelineDriver:
         self._state = _State()
         self._results: queue.SimpleQueue[Frame | StageError | None] = queue.SimpleQueue()
         self._outlet: FrameSender | None = None
+        self._renewal: StageLostError | None = None
+        """Why the route that was asked for last does not count any longer."""
         self._closing = False
         self._number = 0
         self.breaks: list[Break] = []
@@ -136,9 +139,11 @@ class PipelineDriver:
 
     def renew(self, reason: str) -> None:
         """Have a new session opened, which asks for the stages again."""
-        outlet = self._outlet
+        with self._changed:
+            self._renewal = error = StageLostError(reason)
+            outlet = self._outlet
         if outlet is not None:
-            outlet.cut(StageLostError(reason))
+            outlet.cut(error)
 
     def run(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """The network's outputs for each frame, in order; to be called once.
@@ -189,6 +194,8 @@ class PipelineDriver:
                 if message is None:
                     state.exhausted = True
                 else:
+                    if not state.unanswered:
+                        state.progress_s = time.monotonic()
                     state.unanswered[state.taken] = message
                     state.taken += 1
                 self._changed.notify_all()
@@ -198,6 +205,7 @@ class PipelineDriver:
     def _send(self) -> None:
         """Open sessions until every result is there."""
         while not self._is_done():
+            self._renewal = None
             try:
                 self._session(self._route())
             except StageLostError as error:
@@ -212,7 +220,8 @@ class PipelineDriver:
     def _broke(self, error: StageLostError) -> None:
         now_s = time.monotonic()
         with self._changed:
-            if self._closing or now_s - self._state.progress_s > self._patience_s:
+            silent_s = now_s - self._state.progress_s if self._state.unanswered else 0.0
+            if self._closing or silent_s > self._patience_s:
                 raise StageError(f"{error}; no result for {self._patience_s:g} s") from error
             began = self._state.expected > 0
             if began and (not self.breaks or self.breaks[-1].ended_s is not None):
@@ -232,8 +241,12 @@ class PipelineDriver:
             sink=self._sink.address,
         )
         with FrameSender(session) as outlet:
-            self._outlet = outlet
+            with self._changed:
+                self._outlet = outlet
+                renewal = self._renewal
             try:
+                if renewal is not None:
+                    raise renewal
                 outlet.wait_ready(READY_TIMEOUT_S)
                 with self._changed:
                     self._state.to_send = self._state.expected

@@ -181,6 +181,35 @@ def test_stages_move_while_frames_are_on_their_way(tiny, runtime, stages):
     assert [each.reason for each in line.breaks] == ["stages move"] * 2
 
 
+def test_stages_that_move_while_they_are_asked_for_are_asked_again(tiny, runtime, stages):
+    a, b = (stage.address for stage in stages)
+    asked = []
+
+    def route():
+        asked.append([a, b] if not asked else [b])
+        if len(asked) == 1:
+            line.renew("stages move")
+        return hops_over(asked[-1], tiny)
+
+    with PipelineDriver(tiny, route) as line:
+        check(tiny, runtime, list(line.run(inputs(tiny, 20))), 20)
+    assert asked == [[a, b], [b]]
+    assert line.breaks == []  # before the first result
+
+
+def test_a_line_that_had_nothing_to_do_does_not_lose_patience(tiny, runtime, stages):
+    hops = hops_over([stage.address for stage in stages], tiny)
+
+    def frames():
+        yield random_inputs(tiny, seed=0)
+        time.sleep(1.0)
+        line.renew("stages move")
+        yield random_inputs(tiny, seed=1)
+
+    with PipelineDriver(tiny, lambda: hops, patience_s=0.5) as line:
+        check(tiny, runtime, list(line.run(frames())), 2)
+
+
 def test_statistics_say_how_long_a_frame_takes_and_how_fast_the_link_is(tiny, stages):
     hops = hops_over([stage.address for stage in stages], tiny)
     found = {"rate_bps": None}
