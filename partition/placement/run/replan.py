@@ -104,28 +104,39 @@ class Replanner:
         """
         return self._speeds.measured(plan, busy_s)
 
-    def measured(self, plan: Plan, rates_bps: Mapping[Link, float]) -> tuple[Link, ...]:
+    def measured(
+        self, plan: Plan, rates_bps: Mapping[Link, float], *, by_frames: bool = True
+    ) -> tuple[Link, ...]:
         """Take note of measured rates.
 
         A device has one cable: where its links have slowed down and none of them has not, those
         that were not measured are taken to be as slow.
 
+        Args:
+            plan: whose frames are on the links.
+            rates_bps: by link.
+            by_frames: whether they are of frames, whose time is until the news of their arrival.
+
         Returns:
             The links whose rate has changed; from now on the planner counts on the new one.
         """
         bytes_on = self._bytes_on(plan)
-        changed = []
+        changed = {}
         for link, rate_bps in rates_bps.items():
             known_bps = self._rate_bps(link)
             bits = 8 * bytes_on.get(link, 0)
             # What feeds replicas where there is no source may have no link in the file.
-            if bits and known_bps and is_other(bits / known_bps, bits / rate_bps):
-                changed.append(link)
-        slower = [link for link in changed if rates_bps[link] < self._rate_bps(link)]
-        for link in changed:
-            self._cluster.rate_bps[self._at(link)] = rates_bps[link]
+            if bits and known_bps:
+                known_s, measured_s = bits / known_bps, bits / rate_bps
+                # A frame behind another on the same link does not show the way there and back.
+                way_s = min(self._way_s(link) if by_frames else 0.0, max(measured_s - known_s, 0.0))
+                if is_other(known_s, measured_s - way_s):
+                    changed[link] = bits / (measured_s - way_s)
+        slower = [link for link in changed if changed[link] < self._rate_bps(link)]
+        for link, rate_bps in changed.items():
+            self._cluster.rate_bps[self._at(link)] = rate_bps
         for device, links in blamed(slower, [link for link in rates_bps if link not in slower]):
-            self._slow_down(device, max(rates_bps[link] for link in links), set(rates_bps))
+            self._slow_down(device, max(changed[link] for link in links), set(rates_bps))
         return tuple(changed)
 
     def _slow_down(self, device: str, rate_bps: float, measured: Collection[Link]) -> None:
@@ -138,6 +149,11 @@ class Replanner:
 
     def _at(self, link: Link) -> tuple[int, int]:
         return self._index[link[0]], self._index[link[1]]
+
+    def _way_s(self, link: Link) -> float:
+        """There and back."""
+        there = self._at(link)
+        return float(self._cluster.delay_s[there] + self._cluster.delay_s[there[::-1]])
 
     def _rate_bps(self, link: Link) -> float:
         return float(self._cluster.rate_bps[self._at(link)])

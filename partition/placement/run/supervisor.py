@@ -266,7 +266,8 @@ class Supervisor:
             untried = [link for link in self._planner.links(plan) if link not in tried]
             if not untried:
                 return plan
-            self._planner.measured(plan, self._tried(line, untried, self._planner.entry(plan)))
+            tried_bps = self._tried(line, untried, self._planner.entry(plan))
+            self._planner.measured(plan, tried_bps, by_frames=False)
             tried.update(untried)
         return plan if self._pool.require(devices_of(plan)) else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 
 from partition.placement.errors import ClusterError, InfeasibleError
@@ -94,6 +95,23 @@ def test_a_slow_cable_makes_its_unused_links_slow(tiny):
     assert planner.measured(plan, rates_bps) == (links[0], links[1])
     better = devices_of(planner.place())
     assert names[1] not in better or len(better) == 1
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_the_way_there_and_back_is_no_slower_link(tiny, behind):
+    """Of a frame behind another on the link it does not show."""
+    delays_s = np.full((3, 3), 0.04)
+    planner = Replanner(tiny, cluster(delay_s=delays_s, rate_bps=1e7), WISH)
+    plan = planner.place()
+    link = planner.links(plan)[0]
+    bits = 8 * plan.stages[1].received_bytes
+    way_s = 0.0 if behind else 0.08
+    assert planner.measured(plan, {link: bits / (bits / 1e7 + way_s)}) == ()
+    assert planner.measured(plan, {link: bits / (bits / 1e6 + 0.08)}) == (link,)
+    assert planner._rate_bps(link) == pytest.approx(1e6)
+    assert planner.measured(plan, {link: bits / (bits / 1e6 + way_s)}) == ()
+    assert planner.measured(plan, {link: 2e5}, by_frames=False) == (link,)
+    assert planner._rate_bps(link) == pytest.approx(2e5)
 
 
 def test_the_cluster_that_was_given_stays_as_it_is(tiny):
