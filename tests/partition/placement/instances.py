@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -80,7 +80,7 @@ def parts(problem: Problem, steps) -> list[float]:
     seconds = [problem.stage_s(*step) for step in steps]
     for (a, _, cut), (b, _, _) in pairwise(steps):
         seconds.append(problem.transfer_s(cut, a, b))
-    encode_s = 0.0 if problem.source in (None, steps[0][0]) else problem.encode_s[0, 0]
+    encode_s = 0.0 if problem.source in (None, steps[0][0]) else problem.encode_s[problem.source, 0]
     seconds.append(encode_s)
     return [*seconds, problem.entry_s[steps[0][0]], problem.exit_s[steps[-1][0]]]
 
@@ -88,6 +88,38 @@ def parts(problem: Problem, steps) -> list[float]:
 def least_period(problem: Problem) -> float:
     """By trying everything; inf if nothing fits."""
     return min((max(parts(problem, s)) for s in all_placements(problem)), default=math.inf)
+
+
+def least_period_in_pairs(problem: Problem) -> float:
+    """By trying everything, where up to two devices of a kind share a stage."""
+    kind = problem.kinds[0]
+    pairs = combinations(range(problem.n_devices), 2)
+    groups = [(u,) for u in range(problem.n_devices)]
+    groups += [(u, v) for u, v in pairs if kind[u] == kind[v]]
+
+    def grow(cut, last, used, worst_s):
+        if cut == problem.n_blocks:
+            return max(worst_s, *(problem.exit_s[u] for u in last))
+        best = math.inf
+        for group in groups:
+            if used & set(group):
+                continue
+            receive_s = (
+                max(problem.transfer_s(cut, u, v) for u in last for v in group)
+                / min(len(last), len(group))
+                if last
+                else max(problem.entry_s[u] for u in group)
+            )
+            if not last and problem.source is not None and problem.source not in group:
+                receive_s = max(receive_s, problem.encode_s[problem.source, 0])
+            for end in range(cut + 1, problem.n_blocks + 1):
+                stage_s = problem.stage_s(group[0], cut, end) / len(group)
+                worse_s = max(worst_s, receive_s, stage_s)
+                if worse_s < best:
+                    best = min(best, grow(end, group, used | set(group), worse_s))
+        return best
+
+    return grow(0, (), set(), 0.0)
 
 
 def latency(problem: Problem, steps) -> float:
@@ -98,7 +130,7 @@ def latency(problem: Problem, steps) -> float:
         delays.append(problem.delay_s[steps[-1][0], problem.sink])
     # A source with a later stage is busy with the input there, which is encoded once.
     twice = problem.source is not None and any(step[0] == problem.source for step in steps[1:])
-    encoded_s = problem.encode_s[0, 0] if twice else 0.0
+    encoded_s = problem.encode_s[problem.source, 0] if twice else 0.0
     return sum(parts(problem, steps)) + sum(delays) - encoded_s
 
 

@@ -6,12 +6,20 @@ import math
 import re
 from collections import Counter
 from dataclasses import replace
-from itertools import combinations, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from instances import all_placements, energy, latency, least_period, parts, random_problem
+from instances import (
+    all_placements,
+    energy,
+    latency,
+    least_period,
+    least_period_in_pairs,
+    parts,
+    random_problem,
+)
 
 from benchmarks.placement.published.instances import FAMILIES
 from partition.placement.cluster import Cluster
@@ -19,11 +27,9 @@ from partition.placement.errors import PlacementError
 from partition.placement.solver import bisection
 from partition.placement.solver.bisection import solve_throughput
 from partition.placement.solver.choices import list_choices
-from partition.placement.solver.ng_routes import NgRoutes
 from partition.placement.solver.problem import build_problem, memory_of_stages
 from partition.placement.solver.solve import PlacementObjective, solve
 from partition.placement.solver.stage_graph import Threshold
-from partition.placement.solver.subset_dp import Digits, Reach
 
 CLUSTERS = Path(__file__).parents[3] / "docs/clusters"
 CHUNK = 250
@@ -188,7 +194,7 @@ def test_least_energy_is_that_of_brute_force_over_all_clocks():
 def test_shortest_period_within_a_latency_is_that_of_brute_force():
     for seed in range(150):
         problem = random_problem(seed)
-        both = [(max(_parts(problem, s)), latency(problem, s)) for s in all_placements(problem)]
+        both = [(max(parts(problem, s)), latency(problem, s)) for s in all_placements(problem)]
         both = [(p, t) for p, t in both if math.isfinite(t)]
         if not both:
             continue
@@ -235,50 +241,15 @@ def test_a_latency_of_exactly_the_least_can_be_asked_for():
         ).proved
 
 
-def _parts(problem, steps):
-    from instances import parts
-
-    return parts(problem, steps)
-
-
 def test_replicas_are_those_of_brute_force():
     shared = 0
     for seed in range(150):
         problem = random_problem(seed, n=4, n_blocks=1 + seed % 4)
-        truth = _least_period_in_pairs(problem)
+        truth = least_period_in_pairs(problem)
         found = solve_throughput(problem, max_replicas=2, time_limit_s=LONG_S)
         assert found.period_s == pytest.approx(truth, rel=1e-12), seed
         shared += truth < least_period(problem)
     assert shared > 20
-
-
-def _least_period_in_pairs(problem):
-    kind = problem.kinds[0]
-    pairs = combinations(range(problem.n_devices), 2)
-    groups = [(u,) for u in range(problem.n_devices)]
-    groups += [(u, v) for u, v in pairs if kind[u] == kind[v]]
-
-    def grow(cut, last, used, worst_s):
-        if cut == problem.n_blocks:
-            return max(worst_s, *(problem.exit_s[u] for u in last))
-        best = math.inf
-        for group in groups:
-            if used & set(group):
-                continue
-            receive_s = (
-                max(problem.transfer_s(cut, u, v) for u in last for v in group)
-                / min(len(last), len(group))
-                if last
-                else max(problem.entry_s[u] for u in group)
-            )
-            for end in range(cut + 1, problem.n_blocks + 1):
-                stage_s = problem.stage_s(group[0], cut, end) / len(group)
-                worse_s = max(worst_s, receive_s, stage_s)
-                if worse_s < best:
-                    best = min(best, grow(end, group, used | set(group), worse_s))
-        return best
-
-    return grow(0, (), set(), 0.0)
 
 
 def test_cp_sat_agrees():
@@ -332,88 +303,3 @@ def test_memory_of_a_stage_is_weights_peak_and_what_waits_at_its_ends():
     assert table[0, 3] == 60 + 9 + 3 * (1 + 4)
     assert table[1, 3] == 50 + 9 + 3 * (2 + 4)
     assert not np.tril(table).any()
-
-
-def search_of_few_stages(problem, period_s):
-    """What `NgRoutes` says of a period."""
-    choices = list_choices(problem)
-    threshold = Threshold(choices, period_s)
-    alive = np.isfinite(threshold.price_to_go(np.zeros(len(choices.counts)))[0])
-    recent = NgRoutes(threshold, alive)
-    return choices, recent.find(10**6), recent.gave_up
-
-
-@pytest.mark.parametrize("chunk", range(2))
-def test_the_search_of_few_stages_is_right(chunk):
-    n_asked = 0
-    for seed in range(chunk * 100, (chunk + 1) * 100):
-        problem = random_problem(seed)
-        truth = least_period(problem)
-        if not math.isfinite(truth):
-            continue
-        choices, steps, gave_up = search_of_few_stages(problem, truth)
-        assert not gave_up
-        assert bisection.period_of(choices, steps) == truth, seed
-        _, steps, gave_up = search_of_few_stages(problem, np.nextafter(truth, 0.0))
-        assert (steps, gave_up) == ((), False), seed
-        n_asked += 1
-    assert n_asked > 50
-
-
-def test_a_search_of_few_stages_gives_up_when_it_may_look_no_further():
-    problem = random_problem(3)
-    choices = list_choices(problem)
-    threshold = Threshold(choices, choices.largest_s)
-    alive = np.isfinite(threshold.price_to_go(np.zeros(len(choices.counts)))[0])
-    recent = NgRoutes(threshold, alive)
-    assert recent.find(0) == ()
-    assert recent.gave_up
-
-
-def reached(problem, period_s, tracked=None):
-    """What a search that tracks some devices, or all, gets to within a period."""
-    choices = list_choices(problem)
-    everything = list(range(len(choices.counts)))
-    threshold = Threshold(choices, period_s)
-    after, _ = threshold.price_to_go(np.zeros(len(choices.counts)))
-    digits = Digits(choices.uses, choices.counts, everything if tracked is None else tracked)
-    return threshold, Reach(threshold, digits, np.isfinite(after))
-
-
-@pytest.mark.parametrize("chunk", range(4))
-def test_whatever_is_tracked_no_placement_is_missed_and_tracked_devices_are_taken_once(chunk):
-    n_asked = n_twice = 0
-    for seed in range(chunk * 100, (chunk + 1) * 100):
-        problem = random_problem(seed, n=5, n_blocks=6)
-        truth = least_period(problem)
-        if not math.isfinite(truth):
-            continue
-        choices = list_choices(problem)
-        order = np.random.default_rng(seed).permutation(len(choices.counts)).tolist()
-        for n_tracked in range(len(order) + 1):
-            threshold, reach = reached(problem, truth, order[:n_tracked])
-            assert reach.ends_reached
-            steps = reach.walk()
-            assert bisection.period_of(choices, steps) <= truth, (seed, n_tracked)
-            over = threshold.overuse(steps)
-            assert (over[order[:n_tracked]] <= 0).all(), (seed, n_tracked)
-            n_twice += (over > 0).any()
-            n_asked += 1
-        _, below = reached(problem, np.nextafter(truth, 0.0))
-        assert not below.ends_reached, seed
-        assert below.walk() == ()
-    assert n_asked > 300
-    assert n_twice > 0
-
-
-def test_a_search_with_tracked_devices_gives_up_when_time_is_up():
-    problem = random_problem(5, n=5, n_blocks=7)
-    choices = list_choices(problem)
-    threshold, whole = reached(problem, choices.largest_s)
-    assert whole.ends_reached
-    assert not whole.gave_up
-    after, _ = threshold.price_to_go(np.zeros(len(choices.counts)))
-    digits = Digits(choices.uses, choices.counts, [])
-    cut = Reach(threshold, digits, np.isfinite(after), lambda: False)
-    assert cut.gave_up
-    assert not cut.ends_reached
