@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from partition.model.folder import ModelFolder
 from partition.placement.cluster import Cluster, Floats
 from partition.placement.plan import Plan, PlannedStage
 from partition.placement.run.drift import COMPUTE_NOISE_S, is_other
+from partition.placement.run.shelf_life import ShelfLife
 from partition.placement.solver.problem import build_problem, codec_s
 
 
@@ -23,9 +25,15 @@ class DeviceSpeeds:
     Args:
         folder: the network.
         cluster: as its file describes it.
+        clock: monotonic seconds.
     """
 
-    def __init__(self, folder: ModelFolder, cluster: Cluster) -> None:
+    def __init__(
+        self,
+        folder: ModelFolder,
+        cluster: Cluster,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._index = {device.name: i for i, device in enumerate(cluster.devices)}
         self._block_s = build_problem(folder, cluster).block_s
         self._codec_s = codec_s(folder, cluster)
@@ -37,6 +45,7 @@ class DeviceSpeeds:
         """Of devices that are not as fast as their kind."""
         self._looks: dict[str, tuple[PlannedStage, float]] = {}
         """What each device took when it was last looked at, and in which stage."""
+        self._life = ShelfLife[str](clock)
 
     def factors(self, names: Sequence[str]) -> Floats:
         """(n,) times of what the file says, of each of some devices."""
@@ -71,7 +80,23 @@ class DeviceSpeeds:
         for name, each_s in filed_s.items():
             if name in changed or self._kind_of(name) in new:
                 self._own[name] = self._factor_for(name, each_s, busy_s[name])
+        self._life.renew(filed_s)
         return tuple(changed)
+
+    def forgotten(self) -> tuple[str, ...]:
+        """Let go of what is long ago: of devices that have not had a stage since.
+
+        Returns:
+            Those of them that count with another speed from now on.
+        """
+        names = self._life.ended()
+        before = self.factors(names)
+        for name in names:
+            self._own.pop(name, None)
+        known = {self._kind_of(name) for name in self._life.known}
+        self._usual = {kind: usual for kind, usual in self._usual.items() if kind in known}
+        others = np.flatnonzero(self.factors(names) != before)
+        return tuple(names[i] for i in others)
 
     def _quicker_of_two(
         self, stages: Mapping[str, PlannedStage], busy_s: Mapping[str, float]

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, pairwise, product
 
 from partition.model.folder import ModelFolder
 from partition.placement import given
 from partition.placement.cluster import Cluster
-from partition.placement.errors import ClusterError, InfeasibleError
+from partition.placement.errors import ClusterError, InfeasibleError, PlacementError
 from partition.placement.plan import Plan
 from partition.placement.run.device_speeds import DeviceSpeeds
 from partition.placement.run.drift import is_other
+from partition.placement.run.shelf_life import ShelfLife
 from partition.placement.solver.problem import Problem, build_problem
 from partition.placement.solver.solve import PlacementObjective, priced, solve
 
@@ -30,6 +32,7 @@ class Replanner:
         cluster: as its file describes it.
         wish: what placements are for; its time limit is that of one search.
         pins: as of `given.pins`; those of devices that are gone do not count.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -38,12 +41,15 @@ class Replanner:
         cluster: Cluster,
         wish: PlacementObjective,
         pins: Sequence[str] = (),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder = folder
+        self._filed_bps = cluster.rate_bps
         self._cluster = replace(cluster, rate_bps=cluster.rate_bps.copy())
         self._wish = wish
         self._index = {device.name: i for i, device in enumerate(cluster.devices)}
-        self._speeds = DeviceSpeeds(folder, cluster)
+        self._speeds = DeviceSpeeds(folder, cluster, clock)
+        self._life = ShelfLife[Link](clock)
         self._pins = given.pins(pins, build_problem(folder, cluster))
 
     def place(self, absent: Collection[str] = ()) -> Plan:
@@ -58,6 +64,24 @@ class Replanner:
             PlacementError: there are too many ways to group replicas.
         """
         return solve(self._problem(absent), self._wish)
+
+    def closest(self, absent: Collection[str] = ()) -> tuple[Plan, PlacementError | None]:
+        """The best placement; where none keeps to the wish's limit, the one closest to it.
+
+        Returns:
+            The placement, and why it does not keep to the limit; None: it does.
+
+        Raises:
+            PlacementError: as `place`, but for the limit.
+        """
+        try:
+            return self.place(absent), None
+        except PlacementError as error:
+            if self._wish.rate_hz is None and self._wish.max_latency_s is None:
+                raise
+            objective = "latency" if self._wish.rate_hz is None else "throughput"
+            free = replace(self._wish, objective=objective, rate_hz=None, max_latency_s=None)
+            return solve(self._problem(absent), free), error
 
     def value(self, plan: Plan, absent: Collection[str] = ()) -> float:
         """What a placement comes to now of what is wished: seconds of period or latency.
@@ -137,7 +161,19 @@ class Replanner:
             self._cluster.rate_bps[self._at(link)] = rate_bps
         for device, links in blamed(slower, [link for link in rates_bps if link not in slower]):
             self._slow_down(device, max(changed[link] for link in links), set(rates_bps))
+        self._life.renew(filter(self._is_another_than_filed, rates_bps))
         return tuple(changed)
+
+    def forgotten(self) -> tuple[str, ...]:
+        """Let go of what was measured long ago, so that it is tried again.
+
+        Returns:
+            Devices and links, in words, that are counted on as others again.
+        """
+        links = list(filter(self._is_another_than_filed, self._life.ended()))
+        for at in map(self._at, links):
+            self._cluster.rate_bps[at] = self._filed_bps[at]
+        return *self._speeds.forgotten(), *(f"link {a} to {b}" for a, b in links)
 
     def _slow_down(self, device: str, rate_bps: float, measured: Collection[Link]) -> None:
         """Take the links of a device that were not measured to be no faster than this."""
@@ -146,9 +182,13 @@ class Replanner:
                 if other != device and link not in measured:
                     at = self._at(link)
                     self._cluster.rate_bps[at] = min(self._cluster.rate_bps[at], rate_bps)
+                    self._life.renew([link])
 
     def _at(self, link: Link) -> tuple[int, int]:
         return self._index[link[0]], self._index[link[1]]
+
+    def _is_another_than_filed(self, link: Link) -> bool:
+        return bool(self._rate_bps(link) != self._filed_bps[self._at(link)])
 
     def _way_s(self, link: Link) -> float:
         """There and back."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from partition.placement.errors import ClusterError, InfeasibleError
 from partition.placement.run.drift import NOISE_S, is_other
@@ -155,6 +157,21 @@ def test_latency_is_wished_for_and_followed(tiny):
     planner = Replanner(tiny, cluster(), tight(plan))
     assert drifted(planner, plan, {devices_of(plan)[0]: 3.0 * plan.stages[0].compute_s})
     assert planner.value(plan) == float("inf")
+
+
+def test_a_latency_that_nothing_keeps_to_any_longer_is_made_as_short_as_it_can_be(tiny):
+    quick = replace(
+        cluster(), devices=(*devices(2), structs.replace(devices(3)[2], flops_per_s=1e9))
+    )
+    shortest = PlacementObjective(objective="latency", time_limit_s=5.0)
+    least_s = Replanner(tiny, quick, shortest).place().latency_s
+    planner = Replanner(tiny, quick, PlacementObjective(max_latency_s=1.5 * least_s))
+    assert planner.closest()[1] is None
+    plan, short = planner.closest({"d2"})
+    assert "no placement answers within" in str(short)
+    assert plan.latency_s == Replanner(tiny, quick, shortest).place({"d2"}).latency_s
+    with pytest.raises(InfeasibleError, match="memory"):
+        Replanner(tiny, replace(quick, devices=devices(3, memory_bytes=9)), WISH).closest()
 
 
 def test_replicas_share_a_stage_where_they_are_allowed(tiny):
