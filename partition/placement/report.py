@@ -22,7 +22,7 @@ def text(model: str, cluster: Cluster, plan: Plan) -> str:
         "",
         *_table(plan),
         "",
-        f"period {_ms(plan.period_s)}, {_rate(plan.period_s)}; latency {_ms(plan.latency_s)}"
+        f"period {_ms(plan.period_s)}, {rate(plan.period_s)}; latency {_ms(plan.latency_s)}"
         + ("" if plan.energy_j is None else f"; {plan.energy_j:.4g} J per inference (modelled)"),
         _proof(plan),
         f"bottleneck: {plan.binding}",
@@ -71,7 +71,7 @@ def _noun(plan: Plan) -> str:
 
 def beside(plan: Plan, best: Plan) -> str:
     """How much better than a plan that was given the best one is that was found."""
-    less = 1.0 - best.value / plan.value
+    less = 1.0 - best.value / plan.value if plan.value else 0.0
     if less < _LEVEL:
         return "planned anew it would be no better"
     value = f"{best.value:.4g} J" if plan.objective == "energy" else _ms(best.value)
@@ -86,7 +86,7 @@ def change(plan: Plan, found: Change) -> str:
     saves = f"{found.saves:.1%} less" + ("" if found.proved else " or better")
     if plan.objective == "energy":
         return f"{found.what}: {found.value:.4g} J, {saves}"
-    faster = "" if plan.objective == "latency" else f" ({_rate(found.value)})"
+    faster = "" if plan.objective == "latency" else f" ({rate(found.value)})"
     return f"{found.what}: {_noun(plan)} {_ms(found.value)}{faster}, {saves}"
 
 
@@ -94,5 +94,6 @@ def _ms(seconds: float) -> str:
     return f"{seconds * _MS:.4g} ms"
 
 
-def _rate(period_s: float) -> str:
+def rate(period_s: float) -> str:
+    """Frames per second, in words."""
     return f"{1 / period_s:.4g} frames per second" if period_s > 0 else "no limit to the rate"

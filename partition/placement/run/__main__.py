@@ -137,12 +137,12 @@ def describe(
             {"from": a, "to": b, "measured_bps": rate_bps}
             for (a, b), rate_bps in placed.rates_bps.items()
         ],
-        "expected_frames_per_s": 1 / plan.period_s,
+        "expected_frames_per_s": 1 / plan.period_s if plan.period_s else None,
         "bound_frames_per_s": 1 / plan.bound if plan.bound and not for_latency else None,
         "expected_latency_s": plan.latency_s,
         "bound_latency_s": plan.bound if plan.bound and for_latency else None,
         "measured_frames_per_s": measured,
-        "share": None if measured is None else measured * plan.period_s,
+        "share": measured * plan.period_s if measured and plan.period_s else None,
     }
 
 
@@ -167,11 +167,10 @@ def _text(result: dict[str, Any]) -> str:
     for each in result["placements"]:
         measured = each["measured_frames_per_s"]
         found = "not measured" if measured is None else f"{measured:.2f} measured"
-        share = "" if measured is None else f" ({each['share']:.0%})"
-        lines.append(
-            f"{each['reason']}: {each['expected_frames_per_s']:.2f} frames/s expected, "
-            f"{found}{share}"
-        )
+        share = "" if each["share"] is None else f" ({each['share']:.0%})"
+        expected = each["expected_frames_per_s"]
+        limit = "no limit to the rate" if expected is None else f"{expected:.2f} frames/s"
+        lines.append(f"{each['reason']}: {limit} expected, {found}{share}")
     lines += [f"stood still for {b['seconds']:.1f} s: {b['reason']}" for b in result["breaks"]]
     return "".join(f"{line}\n" for line in lines)
 

@@ -8,12 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from partition.placement import report
 from partition.placement.cluster import Cluster
 from partition.placement.errors import PlacementError
-from partition.placement.run.__main__ import describe, frames_per_s, run
+from partition.placement.run.__main__ import _text, describe, frames_per_s, run
 from partition.placement.run.replan import Replanner
 from partition.placement.solver.solve import PlacementObjective
-from tests.partition.placement.replanning import WISH, cluster, shared
+from tests.partition.placement.replanning import WISH, cluster, devices, shared
 
 
 def test_devices_that_no_link_leads_to_are_said_to_be_left_out(tiny, tmp_path, monkeypatch, capsys):
@@ -65,6 +66,19 @@ def test_a_bound_is_told_in_the_unit_of_what_was_wished(tiny):
     told = describe(0, record(plan), [])
     assert told["bound_frames_per_s"] is None
     assert told["bound_latency_s"] == plan.bound <= told["expected_latency_s"] * (1 + 1e-9)
+
+
+def test_a_network_that_takes_no_time_is_told_without_a_rate(tiny):
+    idle = (0.0,) * (len(tiny.cuts) - 1)
+    given = cluster(devices=devices(3, flops_per_s=None, block_s=idle))
+    plan = Replanner(tiny, given, WISH).place()
+    told = describe(0, record(plan), [(0.1 * i, 0) for i in range(9)])
+    assert plan.period_s == 0.0
+    assert (told["expected_frames_per_s"], told["share"]) == (None, None)
+    assert told["measured_frames_per_s"] == pytest.approx(10.0)
+    result = {"frames": 9, "wrong": 0, "largest_error": 0.0, "placements": [told], "breaks": []}
+    assert "first: no limit to the rate expected, 10.00 measured\n" in _text(result)
+    assert report.beside(plan, plan) == "planned anew it would be no better"
 
 
 def test_a_plan_of_the_planner_with_replicas_is_run(tiny, tmp_path, monkeypatch):
