@@ -10,6 +10,7 @@ import ray
 
 from partition.placement.run.actors import reason_of
 
+_STEP_S = 0.5
 START_TIMEOUT_S = 120.0
 """For a process, Python, Ray and the network's files on a busy board."""
 
@@ -56,12 +57,20 @@ class StagePool:
         self._ask(sorted(set(alive) - self.usable - set(self.refused) - set(self._asked)))
         return self._settle(list(self._asked), timeout_s)
 
-    def require(self, devices: Iterable[str]) -> bool:
-        """Whether stages run on all of these devices; they are started where they do not."""
+    def require(self, devices: Iterable[str], go_on: Callable[[], bool] = lambda: True) -> bool:
+        """Whether stages run on all of these devices; they are started where they do not.
+
+        Args:
+            devices: their names.
+            go_on: asked again and again whether to wait for those that start.
+        """
         needed = set(devices)
         self._ask(sorted(needed - set(self._actors)))
-        self._settle([device for device in self._asked if device in needed], START_TIMEOUT_S)
-        return needed <= self.usable - set(self._asked)
+        while starting := [device for device in self._asked if device in needed]:
+            if not go_on():
+                return False
+            self._settle(starting, _STEP_S)
+        return needed <= self.usable
 
     def wait(self) -> None:
         """Wait for every process, spare ones too."""

@@ -17,6 +17,7 @@ from partition.model.runtime import SplitRuntime
 from partition.placement.cluster import Cluster, LeftOut
 from partition.placement.errors import PlacementError
 from partition.placement.plan import Plan
+from partition.placement.report import rate
 from partition.placement.run.actors import (
     LABEL,
     LineActor,
@@ -25,12 +26,14 @@ from partition.placement.run.actors import (
     reason_of,
     sample_inputs,
 )
+from partition.placement.run.move_pace import MovePace
 from partition.placement.run.replan import WORTH, Link, Replanner, devices_of
 from partition.placement.run.stage_pool import START_TIMEOUT_S, StagePool
 
 _LOOK_S = 1.0
 _MEASURE_S = 3.0
 _ANSWER_TIMEOUT_S = 5.0
+_TELL_TIMEOUT_S = 2.0
 _PROBE_TIMEOUT_S = 20.0
 _MOST_TRIED = 6
 """Placements whose links are tried before stages move."""
@@ -96,6 +99,9 @@ class Supervisor:
         self._pool = StagePool(self._stages_on, self._refuse)
         self._measured_s = 0.0
         self._is_stuck = False
+        self._pace = MovePace()
+        self._changed: list[str] = []
+        """What has changed since a better placement was last looked for, in words."""
         self.placed: list[PlacementRecord] = []
         there = self._names & self._alive()
         absent = sorted(self._names - there)
@@ -177,13 +183,33 @@ class Supervisor:
     def _planned(self) -> Plan:
         """The best placement on devices that run a stage."""
         while True:
-            plan = self._planner.place(self._names - self._pool.usable)
-            if self._pool.require(devices_of(plan)):
+            plan = self._planner.place(self._names - self._there())
+            if self._starts(plan):
                 return plan
 
+    def _replanned(self) -> Plan:
+        """The best placement without a device that the line had, within the wish if possible."""
+        while True:
+            plan, short = self._planner.closest(self._names - self._there())
+            if self._starts(plan):
+                break
+        if short is not None and not self._is_stuck:
+            self._report(f"the line goes on, as near to the wish as it can: {short}")
+        self._is_stuck = short is not None
+        return plan
+
+    def _there(self) -> set[str]:
+        """Devices that have a node, and for all that is known can run a stage."""
+        return self._pool.usable & self._alive()
+
+    def _starts(self, *plans: Plan) -> bool:
+        """Whether the first one's stages run; not waited for once a device of any is gone."""
+        needed = {device for plan in plans for device in devices_of(plan)}
+        return self._pool.require(devices_of(plans[0]), lambda: needed <= self._alive())
+
     def _place(self, line: Any, plan: Plan, reason: str) -> None:
-        self._pool.keep(devices_of(plan))
         if not self.placed:  # spare ones that still start would slow the first frames down
+            self._pool.keep(devices_of(plan))
             self._pool.wait()
         self.placed.append(PlacementRecord(plan, reason))
         stages = tuple(
@@ -193,8 +219,9 @@ class Supervisor:
             for each in plan.stages
         )
         ray.get(line.place.remote(stages, len(self.placed) - 1), timeout=START_TIMEOUT_S)
+        self._pool.keep(devices_of(plan))  # what is ended before would break the line
         where = ", ".join(f"{' + '.join(s.devices)} {s.start}-{s.end}" for s in plan.stages)
-        self._report(f"{reason}: {where}, {1 / plan.period_s:.2f} frames/s expected")
+        self._report(f"{reason}: {where}, {rate(plan.period_s)} expected")
 
     def _refuse(self, device: str, reason: str) -> None:
         self._report(f"left out: {_refusal(device, reason)}")
@@ -217,16 +244,21 @@ class Supervisor:
         gone = [device for device in devices_of(current) if device not in self._pool.usable]
         if gone:
             self._first = None
-            self._place(line, self._planned(), f"{gone[0]} is gone")
+            self._place(line, self._replanned(), f"{gone[0]} is gone")
             return
         reasons = [f"{name} has joined" for name in joined]
         if self._first is None and time.monotonic() >= self._measured_s + _MEASURE_S:
             self._measured_s = time.monotonic()
-            reasons += self._changes(line, current)
+            self._changed += self._changes(line, current)
+        if self._pace.allows:
+            reasons += self._changed
         if not reasons:
             return
+        self._changed = []
         better = self._better(line, current) if self._first is None else None
         if better:
+            if not joined:
+                self._pace.moved()
             self._place(line, better, reasons[0])
         else:
             self._pool.keep(devices_of(current))
@@ -237,9 +269,11 @@ class Supervisor:
         busy_s = self._measure(line, placed)
         links = self._planner.measured(current, placed.rates_bps)
         devices = self._planner.drifted(current, busy_s)
-        return [f"link {a} to {b} has changed" for a, b in links] + [
-            f"{name} takes another time" for name in devices
-        ]
+        return (
+            [f"link {a} to {b} has changed" for a, b in links]
+            + [f"{name} takes another time" for name in devices]
+            + [f"{what} is tried again" for what in self._planner.forgotten()]
+        )
 
     def _better(self, line: Any, current: Plan) -> Plan | None:
         """A placement that is worth moving to; None, too, where there is none within the wish."""
@@ -257,11 +291,14 @@ class Supervisor:
         """A better placement once the links that it would use have been tried."""
         tried = set(self.placed[-1].rates_bps)
         for _ in range(_MOST_TRIED):
-            absent = self._names - self._pool.usable
+            there = self._there()
+            if not there.issuperset(devices_of(current)):
+                return None  # the next look is for another placement anyhow
+            absent = self._names - there
             plan = self._planner.place(absent)
             if plan.value >= (1 - WORTH) * self._planner.value(current, absent):
                 return None
-            if not self._pool.require(devices_of(plan)):
+            if not self._starts(plan, current):
                 continue
             untried = [link for link in self._planner.links(plan) if link not in tried]
             if not untried:
@@ -269,7 +306,7 @@ class Supervisor:
             tried_bps = self._tried(line, untried, self._planner.entry(plan))
             self._planner.measured(plan, tried_bps, by_frames=False)
             tried.update(untried)
-        return plan if self._pool.require(devices_of(plan)) else None
+        return plan if self._starts(plan, current) else None
 
     def _tried(self, line: Any, links: Iterable[Link], entry: str) -> dict[Link, float]:
         """Rates of links by sending something, one after the other; none where no stage answers."""
@@ -293,20 +330,19 @@ class Supervisor:
             Seconds per frame by device, of those that could tell now.
         """
         actors = {name: self._pool.actors(name) for name in devices_of(placed.plan)}
-        asked = [actor.statistics.remote() for each in actors.values() for actor in each]
-        try:
-            first, *rest = ray.get([line.progress.remote(), *asked], timeout=_ANSWER_TIMEOUT_S)
-        except ray.exceptions.RayError:
-            return {}
-        if first["version"] != len(self.placed) - 1:
+        asked = [
+            (name, actor.statistics.remote()) for name, each in actors.items() for actor in each
+        ]
+        told = _answers([line.progress.remote(), *(answer for _, answer in asked)])
+        first = told[0]
+        if first is None or first["version"] != len(self.placed) - 1:
             return {}  # what stages tell is still of the placement before
-        told = iter(rest)
-        answers = {}
-        for name, each in actors.items():
-            # Spare ones, and those that have just come back, are in no session or in an older one.
-            for answer in [next(told) for _ in each]:
-                if answer["session"] == first["session"]:
-                    answers[name] = answer
+        # Spare ones, and those that have just come back, are in no session or in an older one.
+        answers = {
+            name: answer
+            for (name, _), answer in zip(asked, told[1:], strict=True)
+            if answer is not None and answer["session"] == first["session"]
+        }
         busy_s = {name: answer["busy_s"] for name, answer in answers.items() if answer["busy_s"]}
         placed.busy_s.update(busy_s)
         placed.frames.update((name, answer["frames"]) for name, answer in answers.items())
@@ -323,3 +359,15 @@ class Supervisor:
     @staticmethod
     def _alive() -> set[str]:
         return {node["Labels"].get(LABEL, "") for node in ray.nodes() if node["Alive"]}
+
+
+def _answers(asked: list[Any]) -> list[dict[str, Any] | None]:
+    """What actors answer; None where one does not in time."""
+    ready = set(ray.wait(asked, num_returns=len(asked), timeout=_TELL_TIMEOUT_S)[0])
+    told: list[dict[str, Any] | None] = []
+    for each in asked:
+        try:
+            told.append(ray.get(each) if each in ready else None)
+        except ray.exceptions.RayError:
+            told.append(None)
+    return told

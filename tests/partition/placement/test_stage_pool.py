@@ -69,11 +69,26 @@ def test_a_device_is_used_once_its_stage_answers(pool):
     pool.keep(())
     assert started["a"][0].is_killed
     assert not started["b"][0].is_killed  # it may still answer
-    assert pool.require(["a"]) is False
+    assert pool.require(["a"], lambda: False) is False  # its node has gone
     started["a"][1].address.value = "10.0.0.1:2"
     pool.update({"a", "b"})
     assert pool.require(["a"]) is True
     assert len(started["a"]) == 2
+
+
+def test_a_stage_is_waited_for_while_its_node_is_there(pool):
+    pool, started, _ = pool
+    asked = []
+
+    def is_there():
+        asked.append(len(started["a"]))
+        if len(asked) == 3:
+            started["a"][0].address.value = "10.0.0.1:1"
+        return True
+
+    assert pool.require(["a"], is_there) is True
+    assert pool.require(["b"], lambda: False) is False
+    assert asked == [1, 1, 1]
 
 
 def test_a_device_that_cannot_run_a_stage_is_left_out_until_its_node_is_new(pool):

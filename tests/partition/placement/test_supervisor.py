@@ -4,27 +4,20 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from msgspec import structs
 
 from partition.placement.errors import PlacementError
+from partition.placement.run.move_pace import MovePace
 from partition.placement.run.replan import WORTH, Replanner, devices_of
 from partition.placement.solver.solve import PlacementObjective
-from tests.partition.placement.replanning import WISH, cluster, pinned, shared, tight
+from tests.partition.placement.replanning import WISH, cluster, devices, pinned, tight
 
 ray = pytest.importorskip("ray")
 supervisor_module = pytest.importorskip("partition.placement.run.supervisor")
 PlacementRecord = supervisor_module.PlacementRecord
 Supervisor = supervisor_module.Supervisor
-
-
-class Answer:
-    """What an actor of Ray's answers, or that it does not."""
-
-    def __init__(self, value):
-        self.value = value
-
-    def remote(self):
-        return self
 
 
 class Pool:
@@ -39,7 +32,7 @@ class Pool:
         self.usable = set(alive) - set(self.unable)
         return joined
 
-    def require(self, devices):
+    def require(self, devices, _go_on):
         self.refused |= dict.fromkeys(set(devices) & set(self.unable), "no room")
         self.usable -= set(self.unable)
         return set(devices) <= self.usable
@@ -58,6 +51,7 @@ def moving(tiny):
     supervisor = Supervisor.__new__(Supervisor)
     supervisor._planner, supervisor._names = planner, {"d0", "d1", "d2"}
     supervisor._pool, supervisor._is_stuck = Pool(supervisor._names), False
+    supervisor._alive = lambda: supervisor._names
     supervisor.placed = [PlacementRecord(plan, "first", rates_bps={slow: 1e5})]
 
     def better(rate_bps):
@@ -102,6 +96,8 @@ def watched(tiny):
         supervisor._planner, supervisor._first = planner, first
         supervisor._names, supervisor._pool = {"d0", "d1", "d2"}, Pool(there)
         supervisor._measured_s, supervisor._is_stuck = -1e9, False
+        supervisor._changed, supervisor.now_s = [], 0.0
+        supervisor._pace = MovePace(lambda: supervisor.now_s)
         supervisor.placed = [PlacementRecord(plan, "first")]
         supervisor._alive = lambda: set(there)
         supervisor._measure = lambda *_: dict(busy_s)
@@ -120,7 +116,8 @@ def watched(tiny):
 
 
 def look_twice(supervisor):
-    """Two looks, three seconds apart."""
+    """Two looks, a while after whatever was before."""
+    supervisor.now_s += 10.0
     for _ in range(2):
         supervisor._measured_s = -1e9
         supervisor._look(LINE)
@@ -165,6 +162,43 @@ def test_a_device_that_is_throttled_gets_less_and_gets_it_back(watched):
     look_twice(supervisor)
     again_s = supervisor._planner.value(supervisor.placed[-1].plan)
     assert again_s <= 1.1 * plan.period_s / (1 - WORTH)
+
+
+def test_a_file_that_is_wrong_about_single_blocks_does_not_keep_stages_moving(tiny, watched):
+    """What a device takes in one stage says little of the next one."""
+    rng = np.random.default_rng(10)
+    filed = np.outer([0.5, 2.0, 1.0], rng.uniform(0.01, 0.1, len(tiny.cuts) - 1))
+    true = filed * rng.uniform(0.6, 1.8, filed.shape)
+    timed = tuple(
+        structs.replace(device, flops_per_s=None, block_s=tuple(row))
+        for device, row in zip(devices(3), filed, strict=True)
+    )
+    make, _, moves, _ = watched
+    supervisor = make(Replanner(tiny, cluster(devices=timed), WISH))
+    supervisor._measure = lambda _line, placed: {
+        stage.devices[0]: true[int(stage.devices[0][1]), stage.start : stage.end].sum()
+        for stage in placed.plan.stages
+    }
+    for _ in range(60):
+        supervisor._measured_s = -1e9
+        supervisor.now_s += 3.0
+        supervisor._look(LINE)
+    assert 1 <= len(moves) <= 5
+
+
+def test_what_is_measured_while_stages_rest_moves_them_later(watched):
+    make, _, moves, busy_s = watched
+    supervisor = make()
+    supervisor._pace.moved()
+    stage = supervisor.placed[0].plan.stages[0]
+    for slowdown in (1.0, 1.0, 5.0, 5.0):
+        busy_s[stage.devices[0]] = slowdown * stage.compute_s
+        supervisor._measured_s = -1e9
+        supervisor._look(LINE)
+    assert moves == []
+    supervisor.now_s += 10.0
+    supervisor._look(LINE)
+    assert moves == [f"{stage.devices[0]} takes another time"]
 
 
 def test_a_plan_that_was_given_stays_until_a_device_of_it_is_gone(watched):
@@ -215,6 +249,26 @@ def test_a_wish_that_cannot_be_kept_any_longer_leaves_the_line_running(tiny, wat
     assert len(supervisor.said) == 2
 
 
+def test_a_device_that_is_gone_ends_no_run_that_cannot_keep_its_wish_without_it(tiny, watched):
+    make, there, moves, _ = watched
+    planner = Replanner(tiny, cluster(), WISH)
+    rate_hz = 0.99 / planner.place().period_s
+    wish = PlacementObjective(objective="latency", rate_hz=rate_hz, time_limit_s=5.0)
+    supervisor = make(Replanner(tiny, cluster(), wish))
+    for gone in ("d1", "d2"):
+        there -= {gone}
+        supervisor._look(LINE)
+        left = supervisor.placed[-1].plan
+        assert left.period_s == pytest.approx(planner.place({"d1", "d2"} - there).period_s)
+    assert moves == ["d1 is gone", "d2 is gone"]
+    (said,) = supervisor.said
+    assert said.startswith("the line goes on, as near to the wish as it can: ")
+    there |= {"d1", "d2"}
+    supervisor._look(LINE)
+    assert moves[2:] == ["d1 has joined"]
+    assert 1 / supervisor.placed[-1].plan.period_s >= rate_hz
+
+
 def test_a_sink_that_is_gone_leaves_the_line_running(tiny, watched):
     make, there, moves, busy_s = watched
     plan = Replanner(tiny, cluster(), WISH).place({"d2"})
@@ -226,6 +280,38 @@ def test_a_sink_that_is_gone_leaves_the_line_running(tiny, watched):
     assert "'d2', an end of the line, cannot be used" in supervisor.said[0]
 
 
+def test_a_node_that_goes_while_its_stage_starts_is_not_waited_for(tiny, watched):
+    """Nor is a stage while a device of the line is gone."""
+    make, there, moves, _ = watched
+    supervisor = make()
+    plan = supervisor.placed[0].plan
+    gone, other, *_ = devices_of(plan)
+
+    def starts(devices, go_on):
+        if other in devices and other in there:
+            there.remove(other)
+        return go_on()
+
+    supervisor._pool.require = starts
+    there -= {gone}
+    supervisor._look(LINE)
+    assert moves == [f"{gone} is gone"]
+    assert set(devices_of(supervisor.placed[-1].plan)) == there
+    assert supervisor._worth_moving(LINE, plan) is None
+
+
+def test_stages_end_once_the_line_no_longer_uses_them(tiny, monkeypatch, watched):
+    supervisor = watched[0]()
+    done, plan = [], supervisor.placed[0].plan
+    supervisor._pool = SimpleNamespace(
+        keep=lambda devices: done.append(("keep", devices)), actors=lambda _: ()
+    )
+    line = SimpleNamespace(place=SimpleNamespace(remote=lambda *_: done.append(("place", None))))
+    monkeypatch.setattr(ray, "get", lambda *_, **__: None)
+    Supervisor._place(supervisor, line, plan, "d9 has joined")
+    assert done == [("place", None), ("keep", devices_of(plan))]
+
+
 def test_a_device_that_cannot_run_a_stage_gets_none(watched):
     make, there, moves, _ = watched
     there -= {"d1"}
@@ -233,6 +319,7 @@ def test_a_device_that_cannot_run_a_stage_gets_none(watched):
     plan = supervisor.placed[0].plan
     supervisor._pool.unable = {"d1"}
     supervisor._pool.usable = {"d0", "d1", "d2"}
+    there |= {"d1"}
     assert supervisor._worth_moving(LINE, plan) is None
     assert supervisor._pool.refused == {"d1": "no room"}
     supervisor._pool.usable = {"d0", "d1", "d2"}
@@ -294,46 +381,3 @@ def test_a_line_does_not_start_where_no_device_can_run_a_stage(tiny, ray_nodes):
     supervisor._pool.refused = {"d0": "model folder /m is missing"}
     with pytest.raises(PlacementError, match=r"'d0' cannot run a stage \(model folder /m is mi"):
         supervisor._begin()
-
-
-@pytest.fixture
-def asked(tiny, monkeypatch):
-    """A supervisor of a plan with two replicas, whose actors answer what they are made with."""
-    monkeypatch.setattr(ray, "get", lambda answers, **_: [answer.value for answer in answers])
-    planner = Replanner(tiny, shared(tiny), PlacementObjective(max_replicas=2))
-    supervisor = Supervisor.__new__(Supervisor)
-    supervisor._planner, placed = planner, PlacementRecord(planner.place(), "first")
-    supervisor.placed = [placed]
-    line = {"frames": 9, "rate_bps": 1e6, "session": 7, "version": 0}
-
-    def measure(sessions, **changes):
-        told = {
-            name: tuple(
-                SimpleNamespace(
-                    statistics=Answer({"session": session, "frames": i + 3} | IN_SESSION)
-                )
-                for session in sessions
-            )
-            for i, name in enumerate(devices_of(placed.plan))
-        }
-        supervisor._pool = SimpleNamespace(actors=told.get)
-        supervisor._measure(SimpleNamespace(progress=Answer(line | changes)), placed)
-        return placed
-
-    return measure
-
-
-IN_SESSION = {"busy_s": 0.1, "rate_bps": 1e6}
-
-
-def test_frames_and_seconds_of_each_replica_are_told_and_no_rate_next_to_them(asked):
-    placed = asked([7])
-    assert placed.frames == {"d0": 3, "d1": 4, "d2": 5}
-    assert placed.busy_s == dict.fromkeys(placed.frames, 0.1)
-    assert placed.rates_bps == {}
-
-
-def test_only_those_in_the_session_tell_of_a_placement(asked):
-    assert asked([None, 6]).frames == {}
-    assert asked([7], version=-1).frames == {}
-    assert asked([None, 7, 6]).frames == {"d0": 3, "d1": 4, "d2": 5}

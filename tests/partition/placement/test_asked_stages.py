@@ -1,0 +1,85 @@
+"""What a supervisor makes of what stages tell it, without actors."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from partition.placement.run.replan import Replanner, devices_of
+from partition.placement.solver.solve import PlacementObjective
+from tests.partition.placement.replanning import shared
+
+ray = pytest.importorskip("ray")
+supervisor_module = pytest.importorskip("partition.placement.run.supervisor")
+PlacementRecord = supervisor_module.PlacementRecord
+Supervisor = supervisor_module.Supervisor
+
+
+class Answer:
+    """What an actor of Ray's answers, or that it does not."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def remote(self):
+        return self
+
+
+@pytest.fixture
+def asked(tiny, monkeypatch):
+    """A supervisor of a plan with two replicas, whose actors answer what they are made with."""
+
+    def wait(answers, **_):
+        return [answer for answer in answers if answer.value is not None], []
+
+    def get(answer):
+        if isinstance(answer.value, Exception):
+            raise answer.value
+        return answer.value
+
+    monkeypatch.setattr(ray, "wait", wait)
+    monkeypatch.setattr(ray, "get", get)
+    planner = Replanner(tiny, shared(tiny), PlacementObjective(max_replicas=2))
+    supervisor = Supervisor.__new__(Supervisor)
+    supervisor._planner, placed = planner, PlacementRecord(planner.place(), "first")
+    supervisor.placed = [placed]
+    line = {"frames": 9, "rate_bps": 1e6, "session": 7, "version": 0}
+
+    def measure(sessions, also=(), **changes):
+        told = {
+            name: tuple(
+                SimpleNamespace(statistics=Answer(answer))
+                for answer in (
+                    *({"session": each, "frames": i + 3} | IN_SESSION for each in sessions),
+                    *also,
+                )
+            )
+            for i, name in enumerate(devices_of(placed.plan))
+        }
+        supervisor._pool = SimpleNamespace(actors=told.get)
+        supervisor._measure(SimpleNamespace(progress=Answer(line | changes)), placed)
+        return placed
+
+    return measure
+
+
+IN_SESSION = {"busy_s": 0.1, "rate_bps": 1e6}
+
+
+def test_frames_and_seconds_of_each_replica_are_told_and_no_rate_next_to_them(asked):
+    placed = asked([7])
+    assert placed.frames == {"d0": 3, "d1": 4, "d2": 5}
+    assert placed.busy_s == dict.fromkeys(placed.frames, 0.1)
+    assert placed.rates_bps == {}
+
+
+def test_only_those_in_the_session_tell_of_a_placement(asked):
+    assert asked([None, 6]).frames == {}
+    assert asked([7], version=-1).frames == {}
+    assert asked([None, 7, 6]).frames == {"d0": 3, "d1": 4, "d2": 5}
+
+
+def test_one_that_does_not_answer_silences_no_other(asked):
+    assert asked([7], [None]).frames == {"d0": 3, "d1": 4, "d2": 5}
+    assert asked([7], [ray.exceptions.ActorDiedError()]).frames == {"d0": 3, "d1": 4, "d2": 5}
