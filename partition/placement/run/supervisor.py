@@ -100,7 +100,7 @@ class Supervisor:
         self._measured_s = 0.0
         self._is_stuck = False
         self._pace = MovePace()
-        self._changed: list[str] = []
+        self._changed: dict[str, None] = {}
         """What has changed since a better placement was last looked for, in words."""
         self.placed: list[PlacementRecord] = []
         there = self._names & self._alive()
@@ -249,12 +249,13 @@ class Supervisor:
         reasons = [f"{name} has joined" for name in joined]
         if self._first is None and time.monotonic() >= self._measured_s + _MEASURE_S:
             self._measured_s = time.monotonic()
-            self._changed += self._changes(line, current)
+            # Each once, however often it is seen while stages rest.
+            self._changed |= dict.fromkeys(self._changes(line, current))
         if self._pace.allows:
-            reasons += self._changed
+            reasons += list(self._changed)
         if not reasons:
             return
-        self._changed = []
+        self._changed = {}
         better = self._better(line, current) if self._first is None else None
         if better:
             if not joined:

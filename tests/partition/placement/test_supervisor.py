@@ -96,7 +96,7 @@ def watched(tiny):
         supervisor._planner, supervisor._first = planner, first
         supervisor._names, supervisor._pool = {"d0", "d1", "d2"}, Pool(there)
         supervisor._measured_s, supervisor._is_stuck = -1e9, False
-        supervisor._changed, supervisor.now_s = [], 0.0
+        supervisor._changed, supervisor.now_s = {}, 0.0
         supervisor._pace = MovePace(lambda: supervisor.now_s)
         supervisor.placed = [PlacementRecord(plan, "first")]
         supervisor._alive = lambda: set(there)
