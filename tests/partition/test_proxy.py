@@ -76,7 +76,7 @@ def test_a_stage_and_a_local_service_are_reached_past_a_proxy(tiny, proxy):
     service = LocalService(tiny, max_waiting=2)
     service.start()
     try:
-        LocalClient(service.address, tiny.path).close()
+        LocalClient(service.addresses[0], tiny.path).close()
     finally:
         service.stop()
     assert proxy == []
