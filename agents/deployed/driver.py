@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from types import TracebackType
 
 import numpy as np
@@ -92,8 +92,8 @@ class Driver:
         Raises:
             AgentError: a decision does not come to its end.
         """
-        self._governed.close()
-        self._concurrent.close()
+        with self._governed:  # whose clocks are taken again, whatever becomes of the thread
+            self._concurrent.close()
 
     def decide(self, observation: NDArray[np.float32]) -> Decision:
         """The decision for an observation, or the newest one where that takes too long.
@@ -163,8 +163,9 @@ class Driver:
         self._wait_s = RETRY_S if was_good or is_first else min(2 * self._wait_s, LONGEST_RETRY_S)
         self._retry_s = now_s + self._wait_s
         self.n_failures += 1
-        if not isinstance(error, _StuckError):  # else it may come to its end, and cannot be ended
-            self._concurrent.close()
+        if not isinstance(error, _StuckError):
+            with suppress(AgentError):  # it hangs now; like one that is stuck it may come round
+                self._concurrent.close()
         is_known = isinstance(error, AgentError)
         reason = str(error) if is_known else f"{type(error).__name__}: {error}"
         if reason != self.failure:

@@ -128,6 +128,33 @@ def test_one_that_hangs_is_stood_in_for_and_goes_on_where_it_comes_to_its_end(wo
     assert world.policy.n_begun == 1
 
 
+def test_one_that_hangs_after_what_was_no_action_is_stood_in_for(world, monkeypatch):
+    monkeypatch.setattr("agents.deployed.concurrent.STOP_S", 0.1)
+    world.steps(1.0)
+    concurrent = world.driver._concurrent
+    hangs, go_on, close = threading.Event(), threading.Event(), concurrent.close
+
+    def hang():
+        hangs.set()
+        go_on.wait(60.0)
+        return np.array(ACTION)
+
+    def close_at_work():
+        world.policy.does = hang
+        concurrent.post(OBSERVATION)
+        assert hangs.wait(PATIENCE_S)
+        close()
+
+    world.policy.does = lambda: np.array([9, 9])
+    monkeypatch.setattr(concurrent, "close", close_at_work)
+    assert world.steps(1.0)[-1] == ON_BOARD
+    assert "[9, 9], which is no action" in world.driver.failure
+    monkeypatch.setattr(concurrent, "close", close)
+    world.policy.does = lambda: np.array(ACTION)
+    go_on.set()
+    assert world.steps(5 * RETRY_S)[-1] == ACTION
+
+
 def test_one_that_fails_again_and_again_is_tried_ever_less_often_and_told_once(world):
     world.steps(1.0)
     tries = []

@@ -112,6 +112,26 @@ def test_the_boards_own_governors_stand_in_for_a_policy_that_fails(
     assert again.startswith("the policy decides again")
 
 
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["", "dry"])
+def test_real_board_is_left_as_it_was_where_its_policy_never_comes_back(
+    machine, machine_run, main, monkeypatch, dry
+):
+    before, seen = machine.kernel.snapshot(), watch_limits(monkeypatch, machine)
+    decide = deploy.RunFolder.load(machine_run).policy.decide
+
+    def fail_later(self, observation):
+        if len(seen) >= 4:
+            raise ZeroDivisionError("nothing to divide by")
+        return decide(observation)
+
+    monkeypatch.setattr("agents.policy.frozen.FrozenPolicy.decide", fail_later)
+    options = ("--board", "linux", "--duration", 2, *dry)
+    assert main(machine_run, *options, root=machine.root) == 0
+    assert seen[-1] == (115_200, 1_510_400)
+    assert machine.kernel.snapshot() == before
+    assert not (dry and machine.kernel.writes)
+
+
 @pytest.mark.parametrize(
     "error", [MemoryError(), RuntimeError("can't start new thread"), OSError(12, "no memory")]
 )

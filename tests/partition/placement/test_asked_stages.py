@@ -5,41 +5,19 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+import ray
 
 from partition.placement.run.replan import Replanner, devices_of
+from partition.placement.run.supervisor import PlacementRecord, Supervisor
 from partition.placement.solver.solve import PlacementObjective
+from tests.partition.placement.ray_answers import Answer, without_ray
 from tests.partition.placement.replanning import shared
-
-ray = pytest.importorskip("ray")
-supervisor_module = pytest.importorskip("partition.placement.run.supervisor")
-PlacementRecord = supervisor_module.PlacementRecord
-Supervisor = supervisor_module.Supervisor
-
-
-class Answer:
-    """What an actor of Ray's answers, or that it does not."""
-
-    def __init__(self, value):
-        self.value = value
-
-    def remote(self):
-        return self
 
 
 @pytest.fixture
 def asked(tiny, monkeypatch):
     """A supervisor of a plan with two replicas, whose actors answer what they are made with."""
-
-    def wait(answers, **_):
-        return [answer for answer in answers if answer.value is not None], []
-
-    def get(answer):
-        if isinstance(answer.value, Exception):
-            raise answer.value
-        return answer.value
-
-    monkeypatch.setattr(ray, "wait", wait)
-    monkeypatch.setattr(ray, "get", get)
+    without_ray(monkeypatch)
     planner = Replanner(tiny, shared(tiny), PlacementObjective(max_replicas=2))
     supervisor = Supervisor.__new__(Supervisor)
     supervisor._planner, placed = planner, PlacementRecord(planner.place(), "first")

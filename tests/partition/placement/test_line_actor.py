@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import ray
 
+from partition.placement.run import actors
 from partition.stages.errors import StageLostError
-
-ray = pytest.importorskip("ray")
-actors = pytest.importorskip("partition.placement.run.actors")
-
-
-class Answer:
-    """What an actor of Ray's answers, or that it does not."""
-
-    def __init__(self, value):
-        self.value = value
-
-    def remote(self):
-        return self
+from tests.partition.placement.ray_answers import Answer, without_ray
 
 
 class Actor:
@@ -30,10 +20,7 @@ def feeding(tiny, monkeypatch):
     """A line without Ray whose actors answer at once or never."""
     monkeypatch.setattr(actors, "_ADDRESS_TIMEOUT_S", 0.0)
     monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: "127.0.0.1")
-    monkeypatch.setattr(
-        ray, "wait", lambda answers, **_: ([each for each in answers if each.value], [])
-    )
-    monkeypatch.setattr(ray, "get", lambda answer: answer.value)
+    without_ray(monkeypatch)
     line = actors.LineActor(tiny.path, "none", 1)
     renewed = []
     line._line.renew = renewed.append

@@ -6,18 +6,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import ray
 from msgspec import structs
 
 from partition.placement.errors import PlacementError
 from partition.placement.run.move_pace import MovePace
 from partition.placement.run.replan import WORTH, Replanner, devices_of
+from partition.placement.run.supervisor import PlacementRecord, Supervisor
 from partition.placement.solver.solve import PlacementObjective
 from tests.partition.placement.replanning import WISH, cluster, devices, pinned, tight
-
-ray = pytest.importorskip("ray")
-supervisor_module = pytest.importorskip("partition.placement.run.supervisor")
-PlacementRecord = supervisor_module.PlacementRecord
-Supervisor = supervisor_module.Supervisor
 
 
 class Pool:

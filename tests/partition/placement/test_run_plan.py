@@ -42,7 +42,6 @@ def test_devices_that_no_link_leads_to_are_said_to_be_left_out(tiny, tmp_path, m
         def run(self, n_frames):
             return {"seconds": [], "wrong": 0, "largest_error": 0.0, "breaks": []}
 
-    pytest.importorskip("ray")
     monkeypatch.setattr("partition.placement.run.ray_cluster.joined", lambda _: nullcontext())
     monkeypatch.setattr("partition.placement.run.supervisor.Supervisor", Nothing)
     result = run(str(tiny.path), Cluster.load(path), "auto", 1, wish=WISH, quiet=False)
@@ -92,7 +91,6 @@ def test_a_plan_of_the_planner_with_replicas_is_run(tiny, tmp_path, monkeypatch)
         given.append(first)
         raise PlacementError("enough")
 
-    pytest.importorskip("ray")
     monkeypatch.setattr("partition.placement.run.ray_cluster.joined", lambda _: nullcontext())
     monkeypatch.setattr("partition.placement.run.supervisor.Supervisor", take)
     for allowed in (wish, WISH):

@@ -5,22 +5,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+import ray
 
+from partition.placement.run import actors, stage_pool
 from partition.stages.errors import StageError
-
-ray = pytest.importorskip("ray")
-actors = pytest.importorskip("partition.placement.run.actors")
-stage_pool = pytest.importorskip("partition.placement.run.stage_pool")
-
-
-class Answer:
-    """Where an actor listens, once it is known, or what went wrong there."""
-
-    def __init__(self):
-        self.value = None
-
-    def remote(self):
-        return self
+from tests.partition.placement.ray_answers import Answer, without_ray
 
 
 class Device:
@@ -40,16 +29,7 @@ def pool(monkeypatch):
     """A pool without Ray, what was started, and what was refused."""
     started, refused = {}, []
 
-    def answered(answers, **_):
-        return [each for each in answers if each.value is not None], []
-
-    def get(answer):
-        if isinstance(answer.value, Exception):
-            raise answer.value
-        return answer.value
-
-    monkeypatch.setattr(ray, "wait", answered)
-    monkeypatch.setattr(ray, "get", get)
+    without_ray(monkeypatch)
     monkeypatch.setattr(ray, "kill", lambda device: setattr(device, "is_killed", True))
 
     def make(name):
