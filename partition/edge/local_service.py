@@ -55,6 +55,9 @@ class LocalService(LocalQueue):
         if listen is not None:
             check_local(listen)
         self._listen = listen
+        twice = [text for text in http if http.count(text) > 1 and not text.endswith(":0")]
+        if twice:
+            raise CloudError(f"{twice[0]} is to answer HTTP twice: give each address once")
         self._http = [parse_http_address(text) for text in http]
         self.addresses: tuple[str, ...] = () if listen is None else (listen,)
         self._load = LoadMeter(1)

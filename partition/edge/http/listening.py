@@ -90,7 +90,7 @@ def parse_http_address(text: str) -> HttpAddress:
     """
     if text.startswith(UNIX):
         path = Path(text.removeprefix(UNIX))
-        _check_path(path)
+        _check_path(path, text)
         return HttpAddress("", 0, path)
     host, port = rpc.parse_address(text)
     if not is_loopback(host):
@@ -102,11 +102,9 @@ def parse_http_address(text: str) -> HttpAddress:
     return HttpAddress(host, port)
 
 
-def _check_path(path: Path) -> None:
+def _check_path(path: Path, text: str) -> None:
     if path == Path() or "\0" in str(path):
-        raise CloudError(
-            f"{UNIX}{path} names no file: give unix:PATH, unix:/run/dvfo/http.sock say"
-        )
+        raise CloudError(f"{text!r} names no file: give unix:PATH, unix:/run/dvfo/http.sock say")
     n_bytes = len(os.fsencode(path))
     if n_bytes > _LONGEST_PATH_BYTES:
         raise CloudError(

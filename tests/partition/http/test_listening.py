@@ -13,6 +13,7 @@ import pytest
 
 from partition.edge.http import listening
 from partition.edge.http.listening import HttpListener, parse_http_address
+from partition.edge.local_service import LocalService
 from partition.errors import CloudError
 from tests.partition.local_board import PATIENCE_S
 
@@ -193,7 +194,7 @@ def test_whoever_waits_for_a_connection_is_woken_at_the_end(path):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("unix:", "names no file"),
+        ("unix:", "'unix:' names no file"),
         ("unix:a\0b", "names no file"),
         (f"unix:/{'x' * 107}", "has 108 bytes, the system takes 107"),
         ("unix:/nowhere/at/all", "No such file or directory"),
@@ -229,3 +230,16 @@ def test_a_folder_that_is_not_this_program_s_is_named(path, tmp_path):
     finally:
         os.seteuid(0)
     assert not path.exists()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:8000", "unix:dvfo.sock"])
+def test_an_address_that_is_given_twice_is_named(tiny, address):
+    with pytest.raises(CloudError, match=f"^{address} is to answer HTTP twice"):
+        LocalService(tiny, None, http=(address, address), max_waiting=2)
+
+
+def test_two_ports_may_be_found_free(tiny):
+    service = LocalService(tiny, None, http=("127.0.0.1:0", "127.0.0.1:0"), max_waiting=2)
+    service.start()
+    assert len(set(service.addresses)) == 2
+    service.stop()
