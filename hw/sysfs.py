@@ -73,7 +73,7 @@ class Sysfs:
 
     def is_writable(self, path: Path) -> bool:
         """Whether this user may write a file."""
-        return os.access(path, os.W_OK)
+        return os.access(path, os.W_OK, effective_ids=True)
 
     def read_only(self, path: Path) -> str | None:
         """What to do where a file lies on a file system that is mounted read-only; None if not."""

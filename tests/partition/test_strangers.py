@@ -350,6 +350,7 @@ class TestConnections:
             address = f"127.0.0.1:{server.port}"
             with CloudClient(address, tiny) as client:
                 client.infer(tiny.split_points[0], encoded, DEADLINE_S)
+                wait_for(lambda: not client._refreshing)  # its connection is idle only then
                 connections = Connections(1e9)
                 connections._sockets = Sockets(server.port)
                 peer = _peer_of(server.port, held)

@@ -113,7 +113,7 @@ def _check_path(path: Path, text: str) -> None:
         )
     with _alone_in(path.parent):
         _check_replaceable(path)
-    if not os.access(path.parent, os.W_OK | os.X_OK):
+    if not os.access(path.parent, os.W_OK | os.X_OK, effective_ids=True):
         raise _unusable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
 

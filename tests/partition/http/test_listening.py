@@ -6,8 +6,10 @@ import fcntl
 import os
 import socket
 import stat
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -221,15 +223,18 @@ def test_a_port_that_is_taken_is_named():
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_a_folder_that_is_not_this_program_s_is_named(path, tmp_path):
-    tmp_path.chmod(0o755)
-    os.seteuid(65534)
-    try:
-        with pytest.raises(CloudError, match="where this program may make files"):
-            parse_http_address(f"unix:{path}")
-    finally:
-        os.seteuid(0)
-    assert not path.exists()
+def test_a_folder_that_is_not_this_program_s_is_named():
+    # Not tmp_path: pytest closes the folders above it to others, and they would be what is named.
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "dvfo.sock"
+        path.parent.chmod(0o755)
+        os.seteuid(65534)
+        try:
+            with pytest.raises(CloudError, match="where this program may make files"):
+                parse_http_address(f"unix:{path}")
+        finally:
+            os.seteuid(0)
+        assert not path.exists()
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:8000", "unix:dvfo.sock"])
