@@ -29,6 +29,8 @@ from partition.providers.execution import Execution
 from partition.providers.registry import CPU
 
 WARM_UP_ROUNDS = 5
+ROUNDS = 150
+"""Half a minute per number of threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +60,12 @@ class Sums:
     head_form: float
 
 
-def measure(folder: ModelFolder, threads: int, rounds: int) -> Sums:
+def measure(folder: ModelFolder, threads: int) -> Sums:
     """Time pieces, heads and the whole, interleaved.
 
     Args:
         folder: the network.
         threads: per inference.
-        rounds: of which the quickest counts.
     """
     runtime = SplitRuntime(folder, threads, Execution.choose((CPU,)))
     cuts, inputs = folder.cuts, random_inputs(folder)
@@ -74,7 +75,7 @@ def measure(folder: ModelFolder, threads: int, rounds: int) -> Sums:
         crossing.append(runtime.between(start, end, crossing[-1]))
     clock = time.thread_time if threads == 1 else time.perf_counter
     rows = []
-    for _ in range(rounds + WARM_UP_ROUNDS):
+    for _ in range(ROUNDS + WARM_UP_ROUNDS):
         row = [_timed_s(clock, runtime.whole, inputs)]
         row += [
             _timed_s(clock, runtime.between, start, end, tensors)
@@ -143,7 +144,7 @@ def _form(columns: NDArray[np.float64], piece_s: NDArray[np.float64]) -> NDArray
     return np.asarray(found / scale)
 
 
-def page(folder: ModelFolder, threads: Sequence[int], rounds: int) -> str:
+def page(folder: ModelFolder, threads: Sequence[int]) -> str:
     """Measure and write the page."""
     lines = [
         (
@@ -158,7 +159,7 @@ def page(folder: ModelFolder, threads: Sequence[int], rounds: int) -> str:
         )
     ]
     for number in threads:
-        found = measure(folder, number, rounds)
+        found = measure(folder, number)
         lines.append(
             (
                 str(number),
@@ -175,7 +176,7 @@ def page(folder: ModelFolder, threads: Sequence[int], rounds: int) -> str:
 
 Written by `python -m benchmarks.pieces --threads {" ".join(map(str, threads))} --out
 results/pieces.md`: {folder.name} in {len(folder.cuts) - 1} pieces between neighbouring cuts, ONNX
-Runtime on the processor, the quickest of {rounds} interleaved rounds (one thread in processor time,
+Runtime on the processor, the quickest of {ROUNDS} interleaved rounds (one thread in processor time,
 more by the clock on the wall, which needs a quiet machine).
 
 {markdown(lines)}
@@ -200,11 +201,10 @@ def _main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pieces", description=__doc__)
     parser.add_argument("--model", default="efficientnet-lite0", help="model folder or name")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="per inference")
-    parser.add_argument("--rounds", type=int, default=40, help="of interleaved measurements")
     parser.add_argument("--out", type=Path, required=True, help="the page")
     given = parser.parse_args()
     folder = ModelFolder.open(given.model)
-    sys.exit(write_page(lambda: page(folder, given.threads, given.rounds), given.out))
+    sys.exit(write_page(lambda: page(folder, given.threads), given.out))
 
 
 if __name__ == "__main__":
