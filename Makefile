@@ -53,12 +53,16 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 # Debian's: pictures with labels for the attention tests, links for the tests of the client, and a
-# reader of install.sh.
+# reader of install.sh; and a browser for the page of a board, which Ubuntu does not package.
 PACKAGES := dataset-fashion-mnist iproute2 shellcheck
 system-packages:
 	@dpkg -s $(PACKAGES) >/dev/null 2>&1 || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
 	then apt-get update && apt-get install --yes --no-install-recommends $(PACKAGES); \
 	else echo "without $(PACKAGES) some tests are skipped: sudo make system-packages (Debian, Ubuntu)"; fi
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	{ apt-get install --yes --no-install-recommends chromium || { apt-get update && \
+	apt-get install --yes --no-install-recommends chromium; }; }; } || \
+	echo "without Chromium the tests of a board's page are skipped"
 
 # Debian's, unpacked but not installed: an installed one would start as a service.
 .prometheus:

@@ -3,6 +3,7 @@
 python deploy.py --run results/runs/<run> [--board sim] [--cloud HOST:PORT] [--duration 20]
 python deploy.py --run results/runs/<run> --against governor|best-static|RUN2 [--minutes 20] ...
                                           prove on the board what the policy saves
+python deploy.py status|top [HOST:PORT]   show what it does, where it was started with --metrics
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from agents.comparison.arms import BEST_STATIC, GOVERNOR, arms, driver
 from agents.comparison.proof import Proof
@@ -48,16 +49,15 @@ from partition.cli import add_providers_option, inner_share, positive_number
 from partition.errors import PartitionError
 from partition.security.link_options import add_link_options, link_security
 
+if TYPE_CHECKING:
+    from agents.watch.watch import Watch
+
 USER_ERRORS = (AgentError, EnvError, HardwareError, PartitionError)
 LINE_PERIOD_S = 1.0
 EPISODE_STEPS = 20_000
 """A new episode forgets the queue, so that they are long; over an hour of control steps."""
 MINUTES = 20.0
 """Of a comparison: enough to show 3 % on a board whose power scatters as an Orin Nano's does."""
-
-
-Show = Callable[[str, LivePlant, ServiceTotals, PromiseWatch | None], None]
-"""Lets Prometheus see what a board does; arguments as of `agents.deployed.metrics.BoardMetrics`."""
 
 
 class Report(Protocol):
@@ -77,7 +77,10 @@ def main(argv: Sequence[str] | None = None, root: Path = Path("/")) -> int:
         argv: command line without the program's name.
         root: where a real board looks for /sys.
     """
-    arguments = _parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else list(argv)
+    if given[:1] in (["status"], ["top"]):
+        return _show(given)
+    arguments = _parser().parse_args(given)
     logging.basicConfig(format="%(message)s")
     stop = StopRequest()
     try:
@@ -98,6 +101,17 @@ def main(argv: Sequence[str] | None = None, root: Path = Path("/")) -> int:
     return 0
 
 
+def _show(given: Sequence[str]) -> int:
+    """What a running service does."""
+    from agents.watch import commands  # noqa: PLC0415 - needs rich
+
+    try:
+        return commands.run(given)
+    except USER_ERRORS as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
 def deploy(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Summary:
     """Open everything, run the control loop, and close everything.
 
@@ -113,12 +127,12 @@ def deploy(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Summ
         )
     run, model = _run(arguments)
     algorithm = run.policy.algorithm
-    with _metrics(arguments.metrics) as show:
+    with _watched(arguments.metrics, run.path) as watch:
         env = _open(arguments, run, model, run.policy.check_layout, EPISODE_STEPS, root)
         try:
             begin = partial(run.decide_for, env, model, arguments.scenario)
             with _log(arguments.log, algorithm, env) as log:
-                return _control(env, algorithm, begin, arguments.duration, stop, log, show)
+                return _control(env, algorithm, begin, arguments.duration, stop, log, watch)
         finally:
             stop.ignore()
             env.close()
@@ -221,13 +235,13 @@ def _log(
     return nullcontext() if path is None else TransitionLog(path, algorithm, env.plant.layout)
 
 
-def _metrics(listen: str | None) -> AbstractContextManager[Show | None]:
-    """What shows a board to Prometheus, if that is wanted."""
+def _watched(listen: str | None, run: Path) -> AbstractContextManager[Watch | None]:
+    """What shows the board, if that is wanted."""
     if listen is None:
         return nullcontext()
-    from agents.deployed.metrics import exposed  # noqa: PLC0415 - most do without prometheus_client
+    from agents.watch.watch import watched  # noqa: PLC0415 - most do without prometheus_client
 
-    return exposed(listen)
+    return watched(listen, run)
 
 
 def _control(
@@ -237,7 +251,7 @@ def _control(
     duration_s: float | None,
     stop: StopRequest,
     log: TransitionLog | None,
-    show: Show | None,
+    watch: Watch | None,
 ) -> Summary:
     plant = env.plant
     if not isinstance(plant, LivePlant):
@@ -245,8 +259,8 @@ def _control(
     with Driver(begin, plant) as driver:
         promise = None if driver.promised is None else PromiseWatch(driver)
         totals = ServiceTotals(plant)
-        if show is not None:
-            show(algorithm, plant, totals, promise)
+        if watch is not None:
+            watch.begin(algorithm, plant, totals, promise)
         shown = ShownLines()
         shown.show(f"{plant.layout.model} runs on {plant.placement}")
         for address in plant.addresses:
@@ -263,8 +277,8 @@ def _control(
             totals.follow(driver)
             if promise is not None:
                 promise.add(len(plant.served))
-                if (news := promise.news()) is not None:
-                    shown.show(news)
+            if watch is not None:
+                watch.look()
             if log is not None and driver.failure is not None:
                 log.begin()
             elif log is not None:

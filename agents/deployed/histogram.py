@@ -34,6 +34,22 @@ class TimeHistogram:
         self._counts[min(int(where), len(self._counts) - 1)] += 1
         self.total_s += time_s
 
+    def copy(self) -> TimeHistogram:
+        """The same counts, which stay as they are now."""
+        return self.since(TimeHistogram())
+
+    def since(self, earlier: TimeHistogram) -> TimeHistogram:
+        """What was counted after a copy was made."""
+        found = TimeHistogram()
+        found._counts = self._counts - earlier._counts
+        found.total_s = self.total_s - earlier.total_s
+        return found
+
+    def merge(self, other: TimeHistogram) -> None:
+        """Count the times of another one as well."""
+        self._counts += other._counts
+        self.total_s += other.total_s
+
     def counts_up_to(self, bounds_s: Sequence[float]) -> list[int]:
         """How many times did not exceed each bound, as far as the bins tell; bounds ascend."""
         edges = np.log(np.asarray(bounds_s) / SHORTEST_S) / np.log1p(RESOLUTION)

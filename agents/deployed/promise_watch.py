@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+
 from agents.advised.promised import Promised
 from agents.deployed.driver import Driver
 
+logger = logging.getLogger(__name__)
+
 
 class PromiseWatch:
-    """Follows what keeps a promise, step by step."""
+    """Follows what keeps a promise, step by step, and says when it can no longer be kept.
 
-    def __init__(self, driver: Driver) -> None:
-        """Begin with nothing; the driver's policy has to keep a promise."""
-        self._driver = driver
+    Args:
+        driver: whose policy has to keep a promise.
+        tell: takes one sentence.
+    """
+
+    def __init__(self, driver: Driver, *, tell: Callable[[str], object] = logger.warning) -> None:
+        self._driver, self._tell = driver, tell
         self._extra_j, self._n_requests = 0.0, 0
         self._was_broken = False
 
@@ -20,19 +29,10 @@ class PromiseWatch:
         if self._driver.failure is None:
             self._extra_j += n_requests * float(self._promised.extra_j[0])
         self._n_requests += n_requests
-
-    def news(self) -> str | None:
-        """A sentence when the promise can no longer be kept, and when it can again."""
         is_broken = self.is_broken
-        if is_broken == self._was_broken:
-            return None
-        self._was_broken = is_broken
-        if not is_broken:
-            return f"{self._words} of the requests in time can be kept again"
-        return (
-            f"even the safest action keeps less than {self._words} of the requests in time at "
-            "present; it is taken until that is over"
-        )
+        if is_broken != self._was_broken:
+            self._was_broken = is_broken
+            self._tell(self._news(is_broken))
 
     def document(self) -> dict[str, float | None]:
         """Plain values: the share, and the energy per request that it is expected to cost."""
@@ -54,6 +54,14 @@ class PromiseWatch:
     def is_broken(self) -> bool:
         """Whether even the safest action is late too often at present."""
         return bool(self._promised.is_broken[0])
+
+    def _news(self, is_broken: bool) -> str:
+        if not is_broken:
+            return f"{self._words} of the requests in time can be kept again"
+        return (
+            f"even the safest action keeps less than {self._words} of the requests in time at "
+            "present; it is taken until that is over"
+        )
 
     @property
     def _words(self) -> str:

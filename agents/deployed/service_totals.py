@@ -13,6 +13,18 @@ from envs.energy_per_request import EnergyTotal
 from envs.live.plant import LivePlant
 from envs.live.supervisor import ClockInForce
 
+_REASONS = {
+    "HopelessError": "hopeless",
+    "DeadlineExceededError": "late",
+    "CloudUnavailableError": "unavailable",
+    "ServerBusyError": "busy",
+    "CloudAccessError": "no access",
+    "ModelMismatchError": "other model",
+    "WireError": "cannot be sent",
+}
+_BAD_ANSWER = "bad answer"
+"""Any other failure."""
+
 
 class ServiceTotals:
     """Collects control steps.
@@ -35,7 +47,7 @@ class ServiceTotals:
             network's.
         cost: sum of what training lowers, `envs.objective`.
         n_steps: control steps.
-        is_stood_in: whether the policy is stood in for at present.
+        failure: why the policy is stood in for at present; None while it decides.
         policy_failures: so far.
         stood_in_s: time for which the policy was stood in for.
     """
@@ -62,7 +74,8 @@ class ServiceTotals:
         self._accuracy_is_known = True
         self.dropped = self.n_met = self.n_late = 0
         self.cost, self.n_steps = 0.0, 0
-        self.is_stood_in, self.policy_failures, self.stood_in_s = False, 0, 0.0
+        self.failure: str | None = None
+        self.policy_failures, self.stood_in_s = 0, 0.0
 
     def add(self, info: dict[str, Any], decision_s: float) -> None:
         """Add the plant's last step, and the time between it and the one before."""
@@ -100,7 +113,7 @@ class ServiceTotals:
 
     def follow(self, driver: Driver) -> None:
         """Take over how the policy fares."""
-        self.is_stood_in = driver.failure is not None
+        self.failure = driver.failure
         self.policy_failures, self.stood_in_s = driver.n_failures, driver.stood_in_s
 
     @property
@@ -114,3 +127,11 @@ class ServiceTotals:
         """What was measured of the routes beforehand; None where that is not known of all."""
         n = len(self.latencies)
         return self._accuracies / n if n and self._accuracy_is_known else None
+
+    @property
+    def fallbacks_by_reason(self) -> dict[str, int]:
+        """Requests for the cloud that the board finished, for each reason that there is."""
+        found = dict.fromkeys((*_REASONS.values(), _BAD_ANSWER), 0)
+        for kind, n in dict(self.fallbacks).items():  # a copy: steps go on
+            found[_REASONS.get(kind, _BAD_ANSWER)] += n
+        return found

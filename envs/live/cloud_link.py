@@ -49,10 +49,14 @@ class CloudLink:
         return self._client is not None
 
     @property
+    def known(self) -> LinkEstimate | None:
+        """Estimate of the link; None before its rate is known and while no cloud answers."""
+        return self._client.link if self._client is not None else None
+
+    @property
     def estimate(self) -> LinkEstimate:
         """Of rate, round trip and load; a cloud that does not answer looks like a dead link."""
-        link = self._client.link if self._client is not None else None
-        return link or _DEAD
+        return self.known or _DEAD
 
     def server_flops_per_s(self, usual: float) -> float:
         """Speed of the idle server as its replies show it, see `CloudClient.server_flops_per_s`.

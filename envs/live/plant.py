@@ -283,6 +283,16 @@ class LivePlant:
         return self._supervisor.n_failures
 
     @property
+    def has_cloud(self) -> bool:
+        """Whether there is a cloud that may be asked."""
+        return self._cloud.is_there
+
+    @property
+    def known_link(self) -> LinkEstimate | None:
+        """Latest estimate of the link; None while it is unknown, or no cloud answers."""
+        return self._cloud.known
+
+    @property
     def link(self) -> LinkEstimate:
         """Latest estimate of the link; a dead one where there is no cloud."""
         return self._cloud.estimate

@@ -29,7 +29,7 @@ from partition.edge.answers import SpecialNumbers
 from partition.edge.client import CloudClient
 from partition.edge.finish_times import FinishTimes
 from partition.edge.host_work import HostWork
-from partition.errors import CloudError, PartitionError, WireError
+from partition.errors import CloudError, CloudUnavailableError, PartitionError, WireError
 from partition.model.accuracy_table import AccuracyTable
 from partition.model.folder import ModelFolder
 from partition.model.inputs import as_inputs
@@ -331,7 +331,7 @@ class SplitPipeline:
     ) -> tuple[float, float, wire.Reply]:
         """Time to encode, time from the packed request to the reply, and what that says."""
         if self._client is None:
-            raise CloudError("no cloud")
+            raise CloudUnavailableError("no cloud")
         start_s = self._clock()
         point = self._folder.split_points[route.split]
         # Before it is encoded, which takes most of what a request costs that is not sent.

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from prometheus_client import make_wsgi_app
+
 from common.first_signal import FirstSignal
 from partition import cli
 from partition.errors import CloudError
@@ -101,7 +103,7 @@ def _serve(arguments: argparse.Namespace, security: ServerSecurity, stop: FirstS
         metrics=metrics,
     )
     if arguments.metrics:
-        end_metrics = expose(metrics.registry, arguments.metrics)
+        end_metrics = expose(make_wsgi_app(metrics.registry), arguments.metrics)
     with server:
         address = f"{arguments.listen.rpartition(':')[0]}:{server.port}"
         for folder in folders:

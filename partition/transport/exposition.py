@@ -1,4 +1,4 @@
-"""Prometheus metrics of a process, as text over HTTP."""
+"""Pages of a process over HTTP: Prometheus metrics, and what else it shows of itself."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import sys
 import threading
 from collections.abc import Callable
 from socketserver import ThreadingMixIn
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
-
-from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from partition.errors import CloudError
 from partition.transport import rpc
+
+if TYPE_CHECKING:  # Python 3.11 brings it
+    from wsgiref.types import WSGIApplication
 
 logger = logging.getLogger(__name__)
 
@@ -22,11 +23,11 @@ _MAX_CONNECTIONS, _PATIENCE_S = 16, 5.0
 """At the same time, one more is closed; and for each part of what comes and goes."""
 
 
-def expose(registry: CollectorRegistry, listen: str) -> Callable[[], None]:
-    """Answer scrapes at HOST:PORT, in threads of their own.
+def expose(application: WSGIApplication, listen: str) -> Callable[[], None]:
+    """Answer at HOST:PORT, in threads of their own.
 
     Args:
-        registry: what is shown; what is added to it later, too.
+        application: what answers (PEP 3333), in several threads at once.
         listen: HOST:PORT.
 
     Returns:
@@ -42,7 +43,7 @@ def expose(registry: CollectorRegistry, listen: str) -> Callable[[], None]:
         raise CloudError(
             f"cannot serve metrics on {listen} ({error}): choose another address or port"
         ) from error
-    server.set_app(make_wsgi_app(registry))
+    server.set_app(application)
     thread = threading.Thread(target=server.serve_forever, daemon=True, name="metrics")
     thread.start()
 
@@ -55,12 +56,12 @@ def expose(registry: CollectorRegistry, listen: str) -> Callable[[], None]:
 
 
 class _Handler(WSGIRequestHandler):
-    """One scrape; `start_http_server` of prometheus_client would wait for it for ever."""
+    """One request; `start_http_server` of prometheus_client would wait for it for ever."""
 
     timeout = _PATIENCE_S
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: scrapes are not written down."""
+        """Nothing: who looks is not written down."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -91,7 +92,7 @@ class _Server(ThreadingMixIn, WSGIServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Report what is no fault of the client's; one that is slow or gone hears nothing."""
         if not isinstance(sys.exc_info()[1], OSError):
-            logger.exception("a scrape failed")
+            logger.exception("an answer to %s failed", client_address)
 
 
 def _server(host: str, port: int) -> _Server:

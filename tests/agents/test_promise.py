@@ -177,15 +177,17 @@ class TestPromised:
     def test_a_watch_tells_the_price_and_when_nothing_helps(self, promised, tight):
         decider, fleet = promised(0.95), BatchedSimulator(tight, 1)
         decider.begin(fleet, 1)
-        watch = PromiseWatch(SimpleNamespace(promised=decider, failure=None))
+        told = []
+        watch = PromiseWatch(SimpleNamespace(promised=decider, failure=None), tell=told.append)
         decider.extra_j = np.array([0.5])
         watch.add(3)
         decider.extra_j = np.array([0.1])
         watch.add(1)
         assert watch.document() == {"share": 0.95, "expected_extra_j": pytest.approx(0.4)}
-        assert watch.news() is None
         decider.account(np.array([500.0]), np.array([500.0]))
-        assert watch.news().startswith("even the safest action keeps less than 95 % of the")
-        assert watch.news() is None
+        for _ in range(2):
+            watch.add(0)
+        assert told[0].startswith("even the safest action keeps less than 95 % of the")
         decider.account(np.array([9000.0]), np.array([0.0]))
-        assert watch.news() == "95 % of the requests in time can be kept again"
+        watch.add(0)
+        assert told[1:] == ["95 % of the requests in time can be kept again"]

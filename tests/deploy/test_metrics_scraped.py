@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import deploy
 from tests.ports import unused_port
 
 REPOSITORY = Path(__file__).parents[2]
@@ -111,6 +112,26 @@ def test_every_query_of_the_dashboard_returns_data(scraped):
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
 
 
+def test_status_tells_of_a_running_daemon(running, edge_run, photographs, capsys):
+    address = f"127.0.0.1:{unused_port()}"
+    options = ("--run", edge_run, "--source", photographs, "--metrics", address)
+    daemon = started(running, sys.executable, "deploy.py", *options)
+    until_s, state = time.monotonic() + WAIT_S, None
+    while state is None or len(state["history"]["time_s"]) < 2:
+        assert time.monotonic() < until_s
+        assert daemon.poll() is None, daemon.communicate()[1]
+        time.sleep(0.5)
+        if deploy.main(["status", "--json", address]) == 0:
+            state = json.loads(capsys.readouterr().out)
+    assert state["totals"]["requests"] > 0
+    assert state["age_s"] < 5.0
+    assert sum(state["history"]["in_time"] + state["history"]["late"]) > 0
+    assert state["recent"]["energy_per_request_j"] > 0.0
+    assert [clock["name"] for clock in state["clocks"]]
+    assert deploy.main(["status", address]) == 0
+    assert "the policy decides" in capsys.readouterr().out
+
+
 def test_the_dashboard_is_whole():
     panels = DASHBOARD["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
@@ -126,7 +147,7 @@ def test_the_dashboard_is_whole():
 
 def test_the_page_names_each_metric_of_the_dashboard_and_of_the_code():
     page = (REPOSITORY / "docs/metrics.md").read_text()
-    code = (REPOSITORY / "agents/deployed/metrics.py").read_text()
+    code = (REPOSITORY / "agents/watch/metrics.py").read_text()
     shown = re.findall(r"dvfo_\w+", " ".join(QUERIES))
     for name in {*shown, *re.findall(r'"(dvfo_board_\w+)"', code)}:
         assert re.sub("_(bucket|count)$", "", name) in page, name

@@ -9,7 +9,7 @@ import time
 import urllib.request
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, make_wsgi_app
 
 from partition.transport import exposition
 from partition.transport.exposition import expose
@@ -22,7 +22,7 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 def port(free_port):
     registry = CollectorRegistry()
     Counter("tried", "Tries.", registry=registry).inc()
-    stop = expose(registry, f"127.0.0.1:{free_port}")
+    stop = expose(make_wsgi_app(registry), f"127.0.0.1:{free_port}")
     yield free_port
     stop()
 
@@ -69,6 +69,6 @@ def test_clients_that_send_nothing_take_few_threads_and_not_for_ever(port, monke
 def test_names_and_ipv6_will_do(free_port, host):
     if host == "[::1]" and not socket.has_ipv6:
         pytest.skip("no IPv6")
-    stop = expose(CollectorRegistry(), f"{host}:{free_port}")
+    stop = expose(make_wsgi_app(CollectorRegistry()), f"{host}:{free_port}")
     assert scrape(free_port, host) == ""
     stop()

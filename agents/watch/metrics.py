@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -18,20 +16,9 @@ from agents.deployed.histogram import TimeHistogram
 from agents.deployed.promise_watch import PromiseWatch
 from agents.deployed.service_totals import ServiceTotals
 from envs.live.plant import LivePlant
-from partition.transport.exposition import expose
 
 _LATENCY_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
 _DECISION_S = (1e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.25, 1.0)
-_FAILURES = {
-    "HopelessError": "hopeless",
-    "DeadlineExceededError": "late",
-    "CloudUnavailableError": "unavailable",
-    "ServerBusyError": "busy",
-    "CloudAccessError": "no access",
-    "ModelMismatchError": "other model",
-    "WireError": "cannot be sent",
-}
-"""Why the board finished a request; anything else is an answer that was none."""
 
 
 class BoardMetrics:
@@ -91,7 +78,7 @@ class BoardMetrics:
             "dvfo_board_fallbacks",
             "Requests for the cloud that the board finished, by reason.",
             "reason",
-            dict.fromkeys(_FAILURES.values(), 0) | _reasons(totals.fallbacks),
+            totals.fallbacks_by_reason,
         )
         yield _histogram(
             "dvfo_board_latency_seconds",
@@ -121,7 +108,7 @@ class BoardMetrics:
         yield _gauge(
             "dvfo_board_stood_in",
             "1 while the policy is stood in for.",
-            float(totals.is_stood_in),
+            float(totals.failure is not None),
         )
 
     def _energy(self) -> Iterator[Metric]:
@@ -180,23 +167,6 @@ class BoardMetrics:
         yield _gauge("dvfo_board_server_load", "Busy share of the server, 0..1.", link.server_load)
 
 
-@contextmanager
-def exposed(
-    listen: str,
-) -> Iterator[Callable[[str, LivePlant, ServiceTotals, PromiseWatch | None], None]]:
-    """Answer scrapes at HOST:PORT within; what it returns lets them see a board.
-
-    Raises:
-        CloudError: the address is no address, in use or not permitted.
-    """
-    registry = CollectorRegistry()
-    stop = expose(registry, listen)
-    try:
-        yield lambda *what: registry.register(BoardMetrics(*what))
-    finally:
-        stop()
-
-
 def _promise(promise: PromiseWatch) -> Iterator[Metric]:
     yield _gauge(
         "dvfo_board_promise_ratio", "Share of requests in time that is promised.", promise.share
@@ -206,14 +176,6 @@ def _promise(promise: PromiseWatch) -> Iterator[Metric]:
         "1 while even the safest action is late too often.",
         float(promise.is_broken),
     )
-
-
-def _reasons(fallbacks: Mapping[str, int]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for kind, n in dict(fallbacks).items():
-        reason = _FAILURES.get(kind, "bad answer")
-        found[reason] = found.get(reason, 0) + n
-    return found
 
 
 def _counter(name: str, text: str, value: float) -> Metric:

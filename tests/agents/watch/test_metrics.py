@@ -4,53 +4,19 @@ from __future__ import annotations
 
 import urllib.request
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from agents.deployed.metrics import exposed
 from agents.deployed.service_totals import ServiceTotals
-from envs.live.supervisor import ClockInForce, StepPower
+from agents.watch.watch import watched
+from envs.live.supervisor import ClockInForce
 from partition.errors import CloudError, DeadlineExceededError, HopelessError
-from partition.transport.link_estimator import LinkEstimate
+from tests.agents.watch.shown_plant import STEP_S, Plant
 
-STEP_S = 0.25
-
-
-class Plant:
-    """Says what it is told to say."""
-
-    layout = SimpleNamespace(board='a "board"', model="network")
-    placement, is_modelled, dry_run = "cpu", True, False
-    n_failures = {"power": 2}  # noqa: RUF012 - never changed
-    clocks_hz = {"cpu": 1_000_000_000, "gpu": 500_000_000}  # noqa: RUF012
-    clocks_in_force = (
-        ClockInForce("cpu", 2_000_000_000, 1_000_000_000, "the thermal guard"),
-        ClockInForce("gpu", 500_000_000, 500_000_000, None),
-    )
-    link = LinkEstimate(5e6, 0.004, age_s=0.0, server_load=0.5)
-    margin_c, latency_target_s, server_j = 12.5, 0.1, 0.0
-    last_power = StepPower(4.0, STEP_S, is_measured=True, uncertainty_w=0.2)
-
-    def serve(self, *requests, dropped=0):
-        self.served = [
-            SimpleNamespace(
-                latency_s=latency_s,
-                met_deadline=latency_s <= self.latency_target_s,
-                agrees=None,
-                result=SimpleNamespace(failure=failure),
-            )
-            for latency_s, failure in requests
-        ]
-        self.dropped = dropped
-        return {"outcome": {"power_w": 4.0}, "reward_terms": {"energy": 0.5}, "route": 0}
-
-    def route_name(self, index):
-        return "16 kB cut"
-
-    def accuracy_of(self, served):
-        return None
+NO_RUN = Path("no-such-run")
 
 
 @pytest.fixture
@@ -73,8 +39,8 @@ def scraped(address):
 def found(address):
     plant, times_s = Plant(), iter([STEP_S, 2 * STEP_S])
     totals = ServiceTotals(plant, lambda: next(times_s))
-    with exposed(address) as show:
-        show("advised", plant, totals, None)
+    with watched(address, NO_RUN) as watch:
+        watch.begin("advised", plant, totals, None)
         first = (0.02, None), (0.06, HopelessError), (0.3, DeadlineExceededError)
         totals.add(plant.serve(*first, dropped=1), 0.0003)
         totals.add(plant.serve((0.04, CloudError)), 0.0003)
@@ -98,8 +64,8 @@ def test_no_counter_falls_while_a_step_is_added(address):
 
     plant, times_s = Scraped(), iter([STEP_S, 2 * STEP_S])
     totals = ServiceTotals(plant, lambda: next(times_s))
-    with exposed(address) as show:
-        show("advised", plant, totals, None)
+    with watched(address, NO_RUN) as watch:
+        watch.begin("advised", plant, totals, None)
         for _ in range(2):
             totals.add(plant.serve((0.3, DeadlineExceededError), (0.02, None)), 0.0003)
         seen.append(scraped(address))
@@ -141,8 +107,8 @@ def test_clocks_say_what_was_asked_what_is_and_who_won(found):
 def test_clocks_are_those_of_a_whole_step(address):
     plant = Plant()
     totals = ServiceTotals(plant)
-    with exposed(address) as show:
-        show("advised", plant, totals, None)
+    with watched(address, NO_RUN) as watch:
+        watch.begin("advised", plant, totals, None)
         totals.add(plant.serve(), 0.0)
         plant.clocks_in_force = (ClockInForce("cpu", 3_000_000_000, 1_000_000_000, None),)
         shown = scraped(address)  # in the middle of the next one
@@ -151,21 +117,21 @@ def test_clocks_are_those_of_a_whole_step(address):
 
 def test_a_promise_is_shown_where_one_is_kept(address):
     plant = Plant()
-    with exposed(address) as show:
-        promise = SimpleNamespace(share=0.95, is_broken=True)
-        show("advised", plant, ServiceTotals(plant), promise)
+    with watched(address, NO_RUN) as watch:
+        promise = SimpleNamespace(share=0.95, is_broken=True, document=dict)
+        watch.begin("advised", plant, ServiceTotals(plant), promise)
         shown = scraped(address)
     assert (shown["dvfo_board_promise_ratio",], shown["dvfo_board_promise_broken",]) == (0.95, 1)
 
 
 def test_the_address_is_free_again_afterwards(address):
     for _ in range(2):
-        with exposed(address) as show:
-            show("advised", Plant(), ServiceTotals(Plant()), None)
+        with watched(address, NO_RUN) as watch:
+            watch.begin("advised", Plant(), ServiceTotals(Plant()), None)
             assert scraped(address)["dvfo_board_temperature_margin_celsius",] == 12.5
 
 
 @pytest.mark.parametrize("listen", ["nonsense", "127.0.0.1:99999", "192.0.2.1:9100"])
 def test_an_address_that_cannot_be_had_is_named(listen):
-    with pytest.raises(CloudError, match=listen), exposed(listen):
+    with pytest.raises(CloudError, match=listen), watched(listen, NO_RUN):
         pytest.fail("it was had")

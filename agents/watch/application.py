@@ -1,0 +1,66 @@
+"""The pages that a driven board shows over HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+
+if TYPE_CHECKING:  # Python 3.11 brings it
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+STATE_PATH = "/state"
+_PAGE = "page.html"
+_COMMON = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
+_OWN_ONLY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "connect-src 'self'; img-src data:; frame-ancestors 'none'"
+)
+"""The page brings all it needs, and nothing that a board's names could smuggle in is loaded."""
+
+
+class Application:
+    """Answers `/` with the page, `/state` with what it shows, `/metrics` to Prometheus.
+
+    A WSGI application (PEP 3333).
+
+    Args:
+        registry: of the metrics.
+        state: plain values to be shown; None while the board is not yet driven.
+    """
+
+    def __init__(
+        self, registry: CollectorRegistry, state: Callable[[], dict[str, Any] | None]
+    ) -> None:
+        self._metrics = make_wsgi_app(registry)
+        self._state = state
+        self._page = resources.files(__package__).joinpath(_PAGE).read_bytes()
+
+    def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        """Answer one request."""
+        path = environ.get("PATH_INFO", "")
+        if path == "/metrics":
+            answer: Iterable[bytes] = self._metrics(environ, start)
+            return answer
+        status, kind, body = self._answer(environ.get("REQUEST_METHOD", "GET"), path)
+        headers = [("Content-Type", kind), ("Content-Length", str(len(body))), *_COMMON]
+        if kind.startswith("text/html"):
+            headers.append(("Content-Security-Policy", _OWN_ONLY))
+        start(status, headers)
+        return [body]
+
+    def _answer(self, method: str, path: str) -> tuple[str, str, bytes]:
+        plain = "text/plain; charset=utf-8"
+        if method != "GET":
+            return "405 Method Not Allowed", plain, b"GET only\n"
+        if path in ("", "/"):
+            return "200 OK", "text/html; charset=utf-8", self._page
+        if path != STATE_PATH:
+            return "404 Not Found", plain, b"there is /, /state and /metrics\n"
+        state = self._state()
+        if state is None:
+            return "503 Service Unavailable", plain, b"the board is not yet driven\n"
+        return "200 OK", "application/json", json.dumps(state, allow_nan=False).encode()
