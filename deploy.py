@@ -32,9 +32,9 @@ from agents.deployed.driver import Driver
 from agents.deployed.promise_watch import PromiseWatch
 from agents.deployed.run_folder import RunFolder
 from agents.deployed.service_totals import ServiceTotals
-from agents.deployed.shown_lines import ShownLines
+from agents.deployed.shown_lines import FORMATS, JSON, TEXT, JsonFormatter, ShownLines
 from agents.deployed.stop_request import StopRequest
-from agents.deployed.summary import Summary, live_line
+from agents.deployed.summary import Summary, live_attributes, live_line
 from agents.deployed.transition_log import LARGEST_BYTES, TransitionLog
 from agents.errors import AgentError, RunFolderError
 from envs.edge_env import EdgeSplitEnv
@@ -81,24 +81,35 @@ def main(argv: Sequence[str] | None = None, root: Path = Path("/")) -> int:
     if given[:1] in (["status"], ["top"]):
         return _show(given)
     arguments = _parser().parse_args(given)
-    logging.basicConfig(format="%(message)s")
+    shown = _lines(arguments.log_format)
     stop = StopRequest()
     try:
         summary: Report = (
-            deploy(arguments, stop, root)
+            deploy(arguments, stop, shown, root)
             if arguments.against is None
-            else prove(arguments, stop, root)
+            else prove(arguments, stop, shown, root)
         )
     except USER_ERRORS as error:
-        print(f"error: {error}", file=sys.stderr)
+        shown.fail(str(error))
         return 2
     except KeyboardInterrupt as stopped:
         print("stopped; the board is as it was", file=sys.stderr)
         return command.exit_code(stopped)
-    print(summary.text())
+    if arguments.log_format == JSON:
+        shown.show(summary.text(), summary.document())
+    else:
+        print(summary.text())
     if arguments.json:
         print(json.dumps(summary.document()))
     return 0
+
+
+def _lines(form: str) -> ShownLines:
+    """What prints what happens; warnings come in the same form."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if form == JSON else logging.Formatter("%(message)s"))
+    logging.basicConfig(handlers=[handler])
+    return ShownLines(form)
 
 
 def _show(given: Sequence[str]) -> int:
@@ -112,7 +123,9 @@ def _show(given: Sequence[str]) -> int:
         return 2
 
 
-def deploy(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Summary:
+def deploy(
+    arguments: argparse.Namespace, stop: StopRequest, shown: ShownLines, root: Path
+) -> Summary:
     """Open everything, run the control loop, and close everything.
 
     Raises:
@@ -132,13 +145,15 @@ def deploy(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Summ
         try:
             begin = partial(run.decide_for, env, model, arguments.scenario)
             with _log(arguments.log, algorithm, env) as log:
-                return _control(env, algorithm, begin, arguments.duration, stop, log, watch)
+                return _control(env, algorithm, begin, arguments.duration, stop, shown, log, watch)
         finally:
             stop.ignore()
             env.close()
 
 
-def prove(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Report:
+def prove(
+    arguments: argparse.Namespace, stop: StopRequest, shown: ShownLines, root: Path
+) -> Report:
     """Compare the policy with another one on the board, in turns, and close everything.
 
     Raises:
@@ -157,7 +172,6 @@ def prove(arguments: argparse.Namespace, stop: StopRequest, root: Path) -> Repor
     minutes = MINUTES if arguments.minutes is None else arguments.minutes
     both = arms(run, arguments.against, arguments.own, model, arguments.scenario)
     proof = Proof(both, minutes, arguments.out or run.path, arguments.scenario)
-    shown = ShownLines()
 
     def accept(layout: Layout) -> None:
         for arm in both:
@@ -250,6 +264,7 @@ def _control(
     begin: Callable[[], BoardDecider],
     duration_s: float | None,
     stop: StopRequest,
+    shown: ShownLines,
     log: TransitionLog | None,
     watch: Watch | None,
 ) -> Summary:
@@ -261,7 +276,6 @@ def _control(
         totals = ServiceTotals(plant)
         if watch is not None:
             watch.begin(algorithm, plant, totals, promise)
-        shown = ShownLines()
         shown.show(f"{plant.layout.model} runs on {plant.placement}")
         for address in plant.addresses:
             shown.show(f"answers applications at {address}")
@@ -285,7 +299,8 @@ def _control(
                 log.add(seen, decision.action, info, is_measured=plant.last_power.is_measured)
             if time.monotonic() - line_s >= LINE_PERIOD_S:
                 line_s = time.monotonic()
-                shown.show(f"{line_s - began_s:6.1f} s  {live_line(plant, info)}")
+                line = f"{line_s - began_s:6.1f} s  {live_line(plant, info)}"
+                shown.show(line, live_attributes(plant, info))
             if truncated:
                 observation, _ = env.reset()
                 if log is not None:
@@ -381,6 +396,12 @@ def _parser() -> argparse.ArgumentParser:
         default=None,
         metavar="DIR",
         help="with --against: where its folder of results is made (the run's folder)",
+    )
+    parser.add_argument(
+        "--log-format",
+        choices=FORMATS,
+        default=TEXT,
+        help="of the lines that tell what happens; json: for a collector of logs (docs/metrics.md)",
     )
     parser.add_argument("--dry-run", action="store_true", help="print every write, make none")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")

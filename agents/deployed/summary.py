@@ -24,6 +24,36 @@ def live_line(plant: LivePlant, info: dict[str, Any]) -> str:
     )
 
 
+def live_attributes(plant: LivePlant, info: dict[str, Any]) -> dict[str, Any]:
+    """The same for a collector of logs: plain values, keys with units, None for the unknown."""
+    outcome, link = info["outcome"], plant.known_link
+    is_measured = plant.last_power.is_measured
+    return {
+        "requests": len(plant.served),
+        "dropped": plant.dropped,
+        "cut": plant.route_name(info["route"]),
+        "fell_back_share": outcome["fell_back"],
+        "latency_s": outcome["latency_s"],
+        "latency_target_s": plant.latency_target_s,
+        "deadline_hit_rate": outcome["deadline_hit_rate"],
+        "power_w": outcome["power_w"],
+        "power_is_measured": is_measured,
+        "power_is_modelled": plant.is_modelled,
+        "energy_per_request_j": outcome["energy_j"],
+        "energy_per_request_uncertainty_j": plant.energy_uncertainty_j if is_measured else None,
+        "temperature_margin_c": plant.margin_c,
+        "link_bps": None if link is None else link.rate_bps,
+        "rtt_s": None if link is None else link.rtt_s,
+        "server_load": None if link is None else link.server_load,
+        "clocks_hz": dict(plant.clocks_hz),
+        "clocks_asked_hz": {each.name: each.requested_hz for each in plant.clocks_in_force},
+        "clocks_overruled_by": {
+            each.name: each.cause for each in plant.clocks_in_force if each.cause
+        },
+        "dry_run": plant.dry_run,
+    }
+
+
 def _cut(plant: LivePlant, info: dict[str, Any]) -> str:
     """Where the policy cut, and how much of it the board had to finish all the same."""
     name, here = plant.route_name(info["route"]), info["outcome"]["fell_back"]
