@@ -108,6 +108,8 @@ class _Transfer(NamedTuple):
     is_finished: bool = True
     waited_s: float | None = None
     """Of a train."""
+    is_after_pause: bool = False
+    """Whether the connection began anew for it."""
 
     @property
     def is_train(self) -> bool:
@@ -115,9 +117,9 @@ class _Transfer(NamedTuple):
         return self.waited_s is not None
 
     @property
-    def size(self) -> int:
-        """Transfers of about this size take alike."""
-        return round(2.0 * math.log2(max(self.bits, 1.0)))
+    def kind(self) -> tuple[int, bool]:
+        """Transfers of about this size, behind a pause or not, take alike."""
+        return round(2.0 * math.log2(max(self.bits, 1.0))), self.is_after_pause
 
 
 class LinkEstimator:
@@ -137,8 +139,10 @@ class LinkEstimator:
         self._belief: Float64Array = np.full(len(_RATES_BPS), 1.0 / len(_RATES_BPS))
         self._round_trips_s: deque[float] = deque(maxlen=_N_ROUND_TRIPS)
         self._rtt_s = math.inf
-        self._excess: dict[int, tuple[float, int]] = {}
-        """By size: seconds, and how many transfers they come from."""
+        self._excess: dict[tuple[int, bool], tuple[float, int]] = {}
+        """By kind of transfer: seconds, and how many they come from. Of requests at random moments
+        some find a connection at rest: one mean of both would make the link look faster to all the
+        others, 1.3 times for 75 kB at 45 Mbit/s."""
         self._train_s, self._train_bps = -math.inf, math.nan
         """When the last one was, and what the last few said together."""
         self._updated_s = clock()
@@ -188,9 +192,16 @@ class LinkEstimator:
         )
 
     def excess_s(self, message_bytes: int) -> float:
-        """What a message of this size takes beyond round trip and bits, as far as is known, s."""
+        """What a message of this size takes now beyond round trip and bits, as far as is known, s.
+
+        Behind a pause it is another time; while one of the two is unknown, the other stands in.
+        """
         with self._lock:
-            return self._excess_s(_Transfer(8.0 * message_bytes, 0.0, 0.0))
+            self._catch_up()
+            is_after_pause = self._clock() - self._updated_s >= _PAUSE_S
+            return self._excess_s(
+                _Transfer(8.0 * message_bytes, 0.0, 0.0, is_after_pause=is_after_pause)
+            )
 
     def estimate(self, server_load: float = 0.0) -> LinkEstimate | None:
         """The link as of now; None before the first transfer that showed the rate.
@@ -232,9 +243,10 @@ class LinkEstimator:
         return float(np.exp(_LOG_RATES[near] @ self._belief[near] / sure)), sure
 
     def _update(self, transfer: _Transfer) -> None:
+        silence_s = max(transfer.at_s - self._updated_s, 0.0)
+        transfer = transfer._replace(is_after_pause=silence_s - transfer.elapsed_s >= _PAUSE_S)
         if self._was_bound_to_be_missed(transfer):
             return
-        silence_s = max(transfer.at_s - self._updated_s, 0.0)
         self._updated_s = transfer.at_s
         jitter_s = self._jitter_s(transfer)
         if transfer.is_train:
@@ -250,7 +262,7 @@ class LinkEstimator:
         tells = transfer.is_train or bits_s >= _TELLING_SHARE * (bits_s + self._rtt_s)
         if transfer.bits > _EMPTY_BITS and (tells or self._told_s is None):
             self._told_s = transfer.at_s
-        self._learn_excess(transfer, silence_s - transfer.elapsed_s)
+        self._learn_excess(transfer)
 
     def _was_bound_to_be_missed(self, transfer: _Transfer) -> bool:
         """Whether a deadline was too short for what is known: that it was missed shows nothing.
@@ -283,22 +295,24 @@ class LinkEstimator:
         self._train_s = train.at_s
 
     def _excess_s(self, transfer: _Transfer) -> float:
-        return self._excess.get(transfer.size, (0.0, 0))[0]
+        size, is_after_pause = transfer.kind
+        of_others = self._excess.get((size, not is_after_pause), (0.0, 0))
+        return self._excess.get(transfer.kind, of_others)[0]
 
-    def _learn_excess(self, transfer: _Transfer, pause_s: float) -> None:
+    def _learn_excess(self, transfer: _Transfer) -> None:
         is_request = transfer.is_finished and not transfer.is_train and transfer.bits > _EMPTY_BITS
         if not is_request or transfer.at_s - self._train_s > _FRESH_S:
             return
-        before_s, n = self._excess.get(transfer.size, (0.0, 0))
+        before_s, n = self._excess.get(transfer.kind, (0.0, 0))
         bits_s = transfer.bits / self._train_bps
         most_s = min(_EXCESS_S, bits_s)
-        if pause_s >= _PAUSE_S:
+        if transfer.is_after_pause:
             most_s += slow_start_s(transfer.bits / 8.0, self._train_bps, self._rtt_s)
         seen_s = transfer.elapsed_s - self._rtt_s - bits_s
         if seen_s <= most_s:  # else the link has changed
             weight = max(1.0 / (n + 1), _EXCESS_SMOOTHING)
             now_s = before_s + weight * (max(seen_s, 0.0) - before_s)
-            self._excess[transfer.size] = (now_s, n + 1)
+            self._excess[transfer.kind] = (now_s, n + 1)
 
     def _learn_round_trip(self, transfer: _Transfer) -> None:
         bits_s = transfer.bits / self._likeliest()[0] if self._told_s is not None else 0.0

@@ -282,6 +282,24 @@ class TestTrains:
         assert link.estimator.excess_s(16_384) == pytest.approx(0.039, rel=0.15)
         assert link.estimator.excess_s(150_000) == 0.0
 
+    @pytest.mark.parametrize("n_bytes", [16_384, 31_744, 75_520, 150_616])
+    def test_requests_after_a_pause_say_nothing_of_the_others(self, n_bytes):
+        """Of requests at random moments, some find a connection that begins anew."""
+        link, right = SimulatedLink(45e6, rtt_s=0.005, pauses=0.0), []
+        link.send(24)
+        for n in range(300):
+            if n % 7 == 0:
+                link.estimator.spread(self.seen(link, 3e5, 0.05))
+            pause_s = link.random.exponential(0.1)
+            link.clock.sleep(pause_s)
+            took_s = 0.005 + 8 * n_bytes / 45e6 + (0.006 if pause_s > 0.2 else 0.0)
+            took_s *= np.exp(0.03 * link.random.normal())
+            link.clock.sleep(took_s)
+            link.estimator.transferred(n_bytes, took_s)
+            right.append(abs(link.estimator.estimate().rate_bps / 45e6 - 1))
+        assert np.median(right) < 0.1
+        assert np.mean(np.array(right) < CLOSE) > 0.9
+
     def test_a_slower_link_does_not_pass_for_an_excess(self):
         link = SimulatedLink(50e6, rtt_s=0.0035, pauses=0.0)
         link.send(24)
