@@ -42,7 +42,7 @@ class _Draws:
         white: standard normal, shape (n_knots, n, n_signals).
         noise: standard normal, shape (n_rows, n).
         uniform: in [0, 1), shape (n_rows, n, n_jumps).
-        build: standard normal, shape (n, 6).
+        build: standard normal, shape (n, 7).
         hiccup: in [0, 1), shape (n_rows, n).
     """
 
@@ -188,7 +188,7 @@ def _draw(seeds: NDArray[np.uint64], knots: int, rows: int, n_scenarios: int) ->
         white=np.empty((knots, n, len(_NAMES))),
         noise=np.empty((rows, n)),
         uniform=np.empty((rows, n, len(_JUMPS))),
-        build=np.empty((n, 6)),
+        build=np.empty((n, 7)),
         hiccup=np.empty((rows, n)),
     )
     for board, seed in enumerate(seeds):
@@ -197,6 +197,7 @@ def _draw(seeds: NDArray[np.uint64], knots: int, rows: int, n_scenarios: int) ->
         draws.white[:, board] = generator.standard_normal((knots, len(_NAMES)))
         draws.noise[:, board] = generator.standard_normal(rows)
         draws.uniform[:, board] = generator.random((rows, len(_JUMPS)))
-        draws.build[board] = generator.standard_normal(6)
+        draws.build[board, :6] = generator.standard_normal(6)
         draws.hiccup[:, board] = generator.random(rows)
+        draws.build[board, 6] = generator.standard_normal()  # last: all else is as before
     return draws

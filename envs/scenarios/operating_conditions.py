@@ -22,12 +22,14 @@ class UnitVariation:
         idle_power: on the power without load.
         busy_power: on what load adds.
         resistance: on the thermal resistance.
+        estimate: on the estimate of the link's rate.
     """
 
     work: Floats
     idle_power: Floats
     busy_power: Floats
     resistance: Floats
+    estimate: Floats
 
 
 @dataclass(frozen=True, slots=True)

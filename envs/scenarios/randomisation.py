@@ -25,6 +25,7 @@ class Randomisation:
         power_sd: of the power without load, and once more of what load adds.
         thermal_sd: of the thermal resistance.
         link_sd: of the link rate.
+        estimate_sd: of the estimate of that, which is off by as much all the time.
         server_sd: of the server's speed.
         server_factor: of all servers alike, on their speed.
     """
@@ -33,6 +34,7 @@ class Randomisation:
     power_sd: float = 0.0
     thermal_sd: float = 0.0
     link_sd: float = 0.0
+    estimate_sd: float = 0.0
     server_sd: float = 0.0
     server_factor: float = 1.0
 
@@ -45,13 +47,14 @@ class Randomisation:
         """Factors of boards.
 
         Args:
-            normal: standard normal, shape (n, 6).
+            normal: standard normal, shape (n, 7).
         """
         return UnitVariation(
             work=_factor(self.latency_sd, normal[:, 0]),
             idle_power=_factor(self.power_sd, normal[:, 1]),
             busy_power=_factor(self.power_sd, normal[:, 2]),
             resistance=_factor(self.thermal_sd, normal[:, 3]),
+            estimate=_factor(self.estimate_sd, normal[:, 6]),
         )
 
     def link(self, normal: Floats) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,7 +42,5 @@ class MeasuredGrid:
         work, busy = (values[places].astype(kind) for values in (self.work, self.busy_power))
         if build is None:
             one = ONE.astype(kind)
-            return UnitVariation(work, one, busy, one)
-        return UnitVariation(
-            build.work * work, build.idle_power, build.busy_power * busy, build.resistance
-        )
+            return UnitVariation(work, one, busy, one, one)
+        return replace(build, work=build.work * work, busy_power=build.busy_power * busy)

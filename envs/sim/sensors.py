@@ -115,7 +115,8 @@ class Sensors:
         return rounded
 
     def _link_error(self, now: OperatingConditions, n_bytes: Floats) -> Floats:
-        return self._link_errors.factor(n_bytes, now.link_bps, now.rtt_s, now.estimate_draw)
+        factor = self._link_errors.factor(n_bytes, now.link_bps, now.rtt_s, now.estimate_draw)
+        return factor if now.build is None else factor * now.build.estimate
 
     def _see_server(self, now: OperatingConditions, costs: SplitCosts, response: Response) -> None:
         """Take the computing times of replies in; what they showed fades while there are none."""

@@ -71,6 +71,30 @@ def test_a_server_of_another_speed_is_only_seen_by_its_replies(tiny):
     assert shown[sizes[-1] - 1][0] == shown[sizes[-1] - 1][1]
 
 
+def test_an_estimate_that_is_off_stays_off_and_bends_what_the_cloud_is_expected_to_take(tiny):
+    usual = build_sim_config("tx2", tiny, ["steady-wifi"])
+    fleets = [
+        BatchedSimulator(replace(usual, randomisation=Randomisation(estimate_sd=sd)), 200)
+        for sd in (0.0, 0.1)
+    ]
+    top = [len(axis.values) - 1 for axis in usual.layout.axes]
+    for fleet in fleets:
+        fleet.reset(np.arange(200, dtype=np.uint64))
+        for _ in range(20):
+            fleet.step(np.tile([*top[:-1], 0], (200, 1)))
+    exact, off = (fleet.readings() for fleet in fleets)
+    factor = np.log(off.link_bps / exact.link_bps)
+    assert factor.std() == pytest.approx(0.1, rel=0.15)
+    assert abs(factor.mean()) < 0.03
+    # Whoever takes the link for faster finds the cloud slower than it should be.
+    longer = np.log(off.away_factor / exact.away_factor)
+    assert np.corrcoef(factor, longer)[0, 1] > 0.9
+    for fleet in fleets:
+        fleet.step(np.tile([*top[:-1], 0], (200, 1)))
+    exact, off = (fleet.readings() for fleet in fleets)
+    assert np.log(off.link_bps / exact.link_bps) == pytest.approx(factor)
+
+
 def test_randomisation_is_off_unless_asked_for(tiny):
     assert not build_sim_config("tx2", tiny).randomisation.is_on
     settings = Randomisation(latency_sd=0.1)
