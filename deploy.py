@@ -13,10 +13,16 @@ from common import command
 if __name__ == "__main__":
     command.begin()  # before what takes long to import
 
+import sys
+
+if __name__ == "__main__" and sys.argv[1:2] and sys.argv[1] in ("status", "top"):
+    from agents.watch import commands
+
+    sys.exit(command.run(commands.main))
+
 import argparse
 import json
 import logging
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -77,10 +83,7 @@ def main(argv: Sequence[str] | None = None, root: Path = Path("/")) -> int:
         argv: command line without the program's name.
         root: where a real board looks for /sys.
     """
-    given = sys.argv[1:] if argv is None else list(argv)
-    if given[:1] in (["status"], ["top"]):
-        return _show(given)
-    arguments = _parser().parse_args(given)
+    arguments = _parser().parse_args(argv)
     shown = _lines(arguments.log_format)
     stop = StopRequest()
     try:
@@ -112,17 +115,6 @@ def _lines(form: str) -> ShownLines:
     return ShownLines(form)
 
 
-def _show(given: Sequence[str]) -> int:
-    """What a running service does."""
-    from agents.watch import commands  # noqa: PLC0415 - needs rich
-
-    try:
-        return commands.run(given)
-    except USER_ERRORS as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-
-
 def deploy(
     arguments: argparse.Namespace, stop: StopRequest, shown: ShownLines, root: Path
 ) -> Summary:
@@ -141,7 +133,7 @@ def deploy(
     run, model = _run(arguments)
     algorithm = run.policy.algorithm
     with _watched(arguments.metrics, run.path) as watch:
-        env = _open(arguments, run, model, run.policy.check_layout, EPISODE_STEPS, root)
+        env = _open(arguments, run, model, run.policy.check_layout, EPISODE_STEPS, shown, root)
         try:
             begin = partial(run.decide_for, env, model, arguments.scenario)
             with _log(arguments.log, algorithm, env) as log:
@@ -177,7 +169,7 @@ def prove(
         for arm in both:
             arm.check_layout(layout)
 
-    env = _open(arguments, driver(both), model, accept, proof.length.n_steps, root)
+    env = _open(arguments, driver(both), model, accept, proof.length.n_steps, shown, root)
     try:
         stop.can_wait = True
         report = proof.run(env, lambda: stop.wanted, shown.show)
@@ -202,6 +194,7 @@ def _open(
     model: str,
     accept: Callable[[Layout], None],
     n_steps: int,
+    shown: ShownLines,
     root: Path,
 ) -> EdgeSplitEnv:
     """The board, driven as a run says, with episodes of so many steps."""
@@ -221,7 +214,7 @@ def _open(
         hold=_hold(arguments.hold, run),
         governed=run.governed(model, arguments.scenario),
         domains=run.domains(arguments.board),
-        dry_run=print if arguments.dry_run else None,
+        dry_run=shown.show if arguments.dry_run else None,
         providers=arguments.providers,
         root=root,
     )
@@ -300,7 +293,7 @@ def _control(
             if time.monotonic() - line_s >= LINE_PERIOD_S:
                 line_s = time.monotonic()
                 line = f"{line_s - began_s:6.1f} s  {live_line(plant, info)}"
-                shown.show(line, live_attributes(plant, info))
+                shown.show(line, live_attributes(plant, info, totals))
             if truncated:
                 observation, _ = env.reset()
                 if log is not None:
@@ -375,7 +368,8 @@ def _parser() -> argparse.ArgumentParser:
         "--metrics",
         default=None,
         metavar="HOST:PORT",
-        help="show Prometheus what the board does, at http://HOST:PORT/metrics (docs/metrics.md)",
+        help="show what the board does at http://HOST:PORT, to Prometheus at /metrics there, and "
+        f"to {command.program('deploy')} status and top (docs/metrics.md)",
     )
     parser.add_argument(
         "--against",

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,11 @@ from partition.prepare.build import prepare
 from tests.ports import unused_port
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+if find_spec("hypothesis") is not None:  # a machine without it runs the tests that need less
+    from hypothesis import settings
+
+    settings.register_profile("any machine", deadline=None)  # a slow one is no fault of the code
+    settings.load_profile("any machine")
 
 REPOSITORY = Path(__file__).parents[1]
 LEARNING_PACKAGES = ("torch", "stable_baselines3", "tensorboard", "matplotlib", "rich", "tqdm")

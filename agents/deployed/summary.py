@@ -24,23 +24,30 @@ def live_line(plant: LivePlant, info: dict[str, Any]) -> str:
     )
 
 
-def live_attributes(plant: LivePlant, info: dict[str, Any]) -> dict[str, Any]:
-    """The same for a collector of logs: plain values, keys with units, None for the unknown."""
+def live_attributes(
+    plant: LivePlant, info: dict[str, Any], totals: ServiceTotals
+) -> dict[str, Any]:
+    """The same for a collector of logs: plain values, keys with units, None for the unknown.
+
+    What ends on `_total` counts from the start, the rest is of the last control step.
+    """
     outcome, link = info["outcome"], plant.known_link
-    is_measured = plant.last_power.is_measured
+    is_measured, n = plant.last_power.is_measured, len(plant.served)
     return {
-        "requests": len(plant.served),
-        "dropped": plant.dropped,
+        "answered_total": len(totals.latencies),
+        "in_time_total": totals.n_met,
+        "dropped_total": totals.dropped,
+        "fallbacks_total": totals.fallbacks.total(),
+        "energy_j_total": totals.energy.energy_j,
+        "energy_uncertainty_j_total": totals.energy.uncertainty_j,
+        "answered": n,
         "cut": plant.route_name(info["route"]),
-        "fell_back_share": outcome["fell_back"],
-        "latency_s": outcome["latency_s"],
+        "latency_s": outcome["latency_s"] if n else None,
         "latency_target_s": plant.latency_target_s,
-        "deadline_hit_rate": outcome["deadline_hit_rate"],
+        "deadline_hit_rate": outcome["deadline_hit_rate"] if n + plant.dropped else None,
         "power_w": outcome["power_w"],
         "power_is_measured": is_measured,
         "power_is_modelled": plant.is_modelled,
-        "energy_per_request_j": outcome["energy_j"],
-        "energy_per_request_uncertainty_j": plant.energy_uncertainty_j if is_measured else None,
         "temperature_margin_c": plant.margin_c,
         "link_bps": None if link is None else link.rate_bps,
         "rtt_s": None if link is None else link.rtt_s,
@@ -50,6 +57,7 @@ def live_attributes(plant: LivePlant, info: dict[str, Any]) -> dict[str, Any]:
         "clocks_overruled_by": {
             each.name: each.cause for each in plant.clocks_in_force if each.cause
         },
+        "stood_in_for": totals.failure,
         "dry_run": plant.dry_run,
     }
 

@@ -34,7 +34,7 @@ class EventLog(logging.Handler):
         """Keep a record of the standard library's logging."""
         try:
             text = record.getMessage()
-        except (TypeError, ValueError):  # arguments that do not fit the message
+        except Exception:  # of arguments that do not fit, or cannot be shown
             self.handleError(record)
         else:
             self.add(text, record.levelname.lower())

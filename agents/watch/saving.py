@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from agents.comparison.arms import GOVERNOR
 from agents.comparison.proof import RESULT_FILE
+from agents.watch.protocol import GOVERNOR
 from envs.plant import Layout
 from partition import json_file
 
@@ -29,12 +29,13 @@ class _Result(msgspec.Struct):
     board: str
     model: str
     board_is_modelled: bool
+    scenario: str
     is_shown: bool
     answer: str
     energy_saving: _Saving | None
 
 
-def last_saving(run: Path, layout: Layout) -> dict[str, Any] | None:
+def last_saving(run: Path, layout: Layout, *, is_modelled: bool) -> dict[str, Any] | None:
     """What the newest comparison of a policy with the board's governors found.
 
     Where there is none with the governors, the newest with anything else.
@@ -42,6 +43,7 @@ def last_saving(run: Path, layout: Layout) -> dict[str, Any] | None:
     Args:
         run: folder of the run.
         layout: of the board and the network; a comparison on others does not count.
+        is_modelled: whether the board is; one on a real board of that name is another one.
 
     Returns:
         Plain values, keys as in `ComparisonReport.document`, and `measured`, when; None if there
@@ -54,6 +56,7 @@ def last_saving(run: Path, layout: Layout) -> dict[str, Any] | None:
         and result.energy_saving is not None
         and result.energy_saving.value is not None
         and (result.board, result.model) == (layout.board, layout.model)
+        and result.board_is_modelled == is_modelled
     ]
     if not results:
         return None

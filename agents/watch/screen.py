@@ -11,7 +11,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from agents.watch.state import SILENT_S
+from agents.watch.protocol import SILENT_S
 
 _BARS = "▁▂▃▄▅▆▇█"
 _N_BARS = 24
@@ -51,7 +51,7 @@ def _standing(state: Mapping[str, Any]) -> Text:
     if state["age_s"] > SILENT_S:
         return Text(f"the control loop has not moved for {_span(state['age_s'])}", "bold red")
     if state["stood_in_for"] is not None:
-        return Text(f"governors stand in for the policy: {state['stood_in_for']}", "bold red")
+        return Text(f"the policy is stood in for: {state['stood_in_for']}", "bold red")
     if state["promise_is_broken"]:
         return Text("the promise cannot be kept at present", "bold red")
     return Text("the policy decides", "green")
@@ -121,8 +121,10 @@ def saving_line(saving: Mapping[str, Any] | None) -> str:
         ends = f" ({100 * found['low']:.1f} to {100 * found['high']:.1f})"
     unclear = "" if saving["is_shown"] else ", not clear"
     modelled = ", modelled power" if saving["board_is_modelled"] else ""
+    share, day = f"{100 * found['value']:.1f} %{ends}{unclear}{modelled}", saving["measured"]
     return (
-        f"saved against {saving['against']}: {100 * found['value']:.1f} %{ends}{unclear}{modelled}"
+        f"saved against {saving['against']}: {share}, in {saving['scenario']} on "
+        f"{day[:4]}-{day[4:6]}-{day[6:8]}"
     )
 
 
@@ -134,7 +136,8 @@ def _clocks(clocks: Sequence[Mapping[str, Any]]) -> Table:
             asked = f"asked for {clock['asked_hz'] / 1e9:.2f} GHz"
         if clock["overruled_by"]:
             asked += f", overruled by {clock['overruled_by']}"
-        table.add_row(f"[dim]clock[/] {clock['name']}", f"{clock['hz'] / 1e9:.2f} GHz", asked)
+        name = Text.assemble(("clock ", "dim"), clock["name"])
+        table.add_row(name, f"{clock['hz'] / 1e9:.2f} GHz", Text(asked))
     return table
 
 
@@ -145,15 +148,19 @@ def _counts(name: str, counts: Mapping[str, int]) -> Text:
 
 
 def _events(events: Sequence[Mapping[str, Any]]) -> list[Text]:
+    """The newest first, a line each, so that a small terminal cuts off the oldest."""
     if not events:
         return [Text("no events", "dim")]
-    return [
+    lines = [
         Text.assemble(
             (f"{time.strftime('%H:%M:%S', time.localtime(event['time_s']))}  ", "dim"),
             (event["text"], "" if event["level"] == "info" else "yellow"),
         )
-        for event in list(events)[-_N_EVENTS:]
+        for event in events[: -_N_EVENTS - 1 : -1]
     ]
+    for line in lines:
+        line.no_wrap, line.overflow = True, "ellipsis"
+    return lines
 
 
 def _share(part: float, whole: float) -> float | None:

@@ -16,6 +16,9 @@ from agents.watch.events import EventLog, events_kept
 from agents.watch.metrics import BoardMetrics
 from agents.watch.state import BoardState
 from envs.live.plant import LivePlant
+from hw.outage import Outage
+from partition.security.tls import is_loopback
+from partition.transport import rpc
 from partition.transport.exposition import expose
 
 
@@ -35,6 +38,7 @@ class Watch:
         self.registry, self.events = CollectorRegistry(), events
         self._run = run
         self._state: BoardState | None = None
+        self._showing = Outage("showing the board", "the service goes on unseen")
 
     def begin(
         self,
@@ -48,9 +52,15 @@ class Watch:
         self._state = BoardState(algorithm, plant, totals, promise, self.events, self._run)
 
     def look(self) -> None:
-        """Take in the control step that has just ended."""
-        if self._state is not None:
+        """Take in the control step that has just ended; whatever fails, the service goes on."""
+        if self._state is None:
+            return
+        try:
             self._state.look()
+        except Exception as error:
+            self._showing.failed(f"{type(error).__name__}: {error}")
+        else:
+            self._showing.worked()
 
     def document(self) -> dict[str, Any] | None:
         """The state of the board; None while it is not yet driven."""
@@ -70,7 +80,9 @@ def watched(listen: str, run: Path) -> Iterator[Watch]:
     """
     with events_kept() as events:
         watch = Watch(events, run)
-        stop = expose(Application(watch.registry, watch.document), listen)
+        host, _ = rpc.parse_address(listen)
+        application = Application(watch.registry, watch.document, is_local=is_loopback(host))
+        stop = expose(application, listen)
         try:
             yield watch
         finally:

@@ -9,7 +9,10 @@ from datetime import datetime, timezone
 
 import pytest
 
+from agents.deployed.service_totals import ServiceTotals
 from agents.deployed.shown_lines import JsonFormatter, json_line
+from agents.deployed.summary import live_attributes
+from tests.agents.watch.shown_plant import Plant
 
 
 @pytest.fixture
@@ -33,6 +36,9 @@ def test_every_line_is_a_record(main, edge_run, capsys, bare_logging):
     assert summary["attributes"]["requests"] > 0
     assert summary["attributes"]["board_is_modelled"] is True
     assert len(steps) >= 1
+    totals = [step["attributes"]["answered_total"] for step in steps]
+    assert totals == sorted(totals)
+    assert 0 < totals[-1] <= summary["attributes"]["requests"]
     for step in steps:
         assert step["resource"] == {"service.name": "dvfo"}
         assert (step["severity_text"], step["severity_number"]) == ("INFO", 9)
@@ -42,9 +48,23 @@ def test_every_line_is_a_record(main, edge_run, capsys, bare_logging):
         assert found["power_w"] > 0.0
         assert found["power_is_modelled"] is True
         assert found["link_bps"] is None
+        assert found["answered_total"] >= found["answered"]
         assert set(found["clocks_hz"]) == set(found["clocks_asked_hz"])
         assert "Mbit/s" in step["body"]
     assert all(record["severity_number"] >= 13 for record in records(printed.err))
+
+
+def test_a_step_without_requests_knows_no_latency():
+    plant = Plant()
+    info = plant.serve()
+    info["outcome"] |= {"latency_s": 0.02, "deadline_hit_rate": 1.0, "fell_back": 0.0}
+    found = live_attributes(plant, info, ServiceTotals(plant))
+    assert (found["latency_s"], found["deadline_hit_rate"], found["answered"]) == (None, None, 0)
+
+
+def test_a_dry_run_writes_records_only(main, edge_run, capsys, bare_logging):
+    assert main(edge_run, "--log-format", "json", "--duration", "0.5", "--dry-run") == 0
+    assert records(capsys.readouterr().out)
 
 
 def test_an_error_is_a_record(main, tmp_path, capsys, bare_logging):

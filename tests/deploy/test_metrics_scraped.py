@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-import deploy
+from agents.watch import commands
 from tests.ports import unused_port
 
 REPOSITORY = Path(__file__).parents[2]
@@ -121,14 +121,14 @@ def test_status_tells_of_a_running_daemon(running, edge_run, photographs, capsys
         assert time.monotonic() < until_s
         assert daemon.poll() is None, daemon.communicate()[1]
         time.sleep(0.5)
-        if deploy.main(["status", "--json", address]) == 0:
+        if commands.main(["status", "--json", address]) == 0:
             state = json.loads(capsys.readouterr().out)
     assert state["totals"]["requests"] > 0
     assert state["age_s"] < 5.0
     assert sum(state["history"]["in_time"] + state["history"]["late"]) > 0
     assert state["recent"]["energy_per_request_j"] > 0.0
     assert [clock["name"] for clock in state["clocks"]]
-    assert deploy.main(["status", address]) == 0
+    assert commands.main(["status", address]) == 0
     assert "the policy decides" in capsys.readouterr().out
 
 

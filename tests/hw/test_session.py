@@ -142,9 +142,7 @@ OPERATIONS = st.sampled_from(("apply", "cool", "verify", "crash", "reopen", "res
 
 
 @given(st.lists(st.tuples(OPERATIONS, st.integers(0, 10**6)), max_size=25), st.data())
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_sequence_of_operations_ends_with_the_machine_as_it_was(tmp_path, operations, data):
     """Requests, thermal caps that come and go, crashes and restarts, on any board and kernel."""
     name = data.draw(st.sampled_from(sorted(BOARDS)))

@@ -34,7 +34,7 @@ def channel_lists(draw, n_channels):
 
 
 @BITS
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(tensor=TENSORS)
 def test_error_is_at_most_half_a_level(tensor, bits):
     codec = Codec(bits)
@@ -80,7 +80,7 @@ def without(tensor, outliers):
 
 @BITS
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the reference
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data(), tensor=ANY_TENSORS)
 def test_levels_scales_and_zeros_are_those_of_the_format(data, tensor, bits):
     channels = data.draw(st.none() | channel_lists(tensor.shape[1]))

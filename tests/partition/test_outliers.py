@@ -93,7 +93,7 @@ def test_zeros_are_exact_without_setting_a_peak_aside(bits):
 
 
 @BITS
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     tensor=hnp.arrays(
         np.float32,

@@ -55,7 +55,7 @@ def fields(tensor):
     return (tensor.shape, tensor.dtype.name, tensor.bits, channels, *parts)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(tensors(), max_size=8), st.integers(0, 65535), st.integers(0, 2**32 - 1))
 def test_a_request_comes_back_as_it_went(sent, split, number):
     message = wire.pack_request(wire.Request(MODEL, split, tuple(sent), number))
@@ -167,7 +167,6 @@ def test_garbage_is_refused(garbage):
             unpack(garbage)
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_a_truncated_or_padded_message_is_refused(data):
     message = data.draw(st.sampled_from(SEEDS))
@@ -176,7 +175,7 @@ def test_a_truncated_or_padded_message_is_refused(data):
     assert messages.receive(message + bytes(1 + size % 3)) == 0
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.data())
 def test_changed_bytes_raise_nothing_but_a_wire_error(data):
     message = bytearray(data.draw(st.sampled_from(SEEDS)))

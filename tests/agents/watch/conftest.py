@@ -15,13 +15,13 @@ from tests.agents.watch.shown_plant import STEP_S, Plant
 @pytest.fixture
 def shown(tmp_path):
     """A board, what it shows, and `step`, which serves requests in a control step."""
-    now = SimpleNamespace(s=0.0)
-    plant, events = Plant(), EventLog(lambda: 1e9 + now.s)
+    now = SimpleNamespace(s=0.0, day_s=1e9)
+    plant, events = Plant(), EventLog(lambda: now.day_s + now.s)
     totals = ServiceTotals(plant, lambda: now.s)
     state = BoardState(
         *("advised", plant, totals, None, events, tmp_path),
         clock=lambda: now.s,
-        time_of_day=lambda: 1e9 + now.s,
+        time_of_day=lambda: now.day_s + now.s,
     )
 
     def step(*requests, dropped=0):

@@ -24,6 +24,7 @@ class Plant:
     link = known_link = LinkEstimate(5e6, 0.004, age_s=0.0, server_load=0.5)
     has_cloud, evidence, too_slow_share = True, None, 0.0
     margin_c, latency_target_s, server_j = 12.5, 0.1, 0.0
+    power_w = 4.0
     last_power = StepPower(4.0, STEP_S, is_measured=True, uncertainty_w=0.2)
 
     def serve(self, *requests, dropped=0):
@@ -37,7 +38,7 @@ class Plant:
             for latency_s, failure in requests
         ]
         self.dropped = dropped
-        return {"outcome": {"power_w": 4.0}, "reward_terms": {"energy": 0.5}, "route": 0}
+        return {"outcome": {"power_w": self.power_w}, "reward_terms": {"energy": 0.5}, "route": 0}
 
     def route_name(self, index):
         return "16 kB cut"

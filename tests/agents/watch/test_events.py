@@ -38,6 +38,17 @@ def test_a_message_that_does_not_fit_its_arguments_ends_nothing(capsys):
     assert "not enough arguments" in capsys.readouterr().err
 
 
+def test_what_cannot_be_shown_ends_nothing(capsys):
+    class Strange:
+        def __str__(self):
+            raise ZeroDivisionError
+
+    log = EventLog(lambda: 0.0)
+    log.handle(logging.LogRecord("a", logging.ERROR, "b.py", 1, "%s", (Strange(),), None))
+    assert log.document() == []
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
 def test_threads_may_add_while_it_is_read():
     log = EventLog(lambda: 0.0)
     writers = [

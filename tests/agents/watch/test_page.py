@@ -28,7 +28,7 @@ HOSTILE = '<img src=x onerror="document.body.id=1">'
 
 @pytest.fixture
 def served(free_port, tmp_path):
-    """A watch of a board with a minute behind it, and its address."""
+    """A board with a minute behind it, and where it is shown."""
     plant, now = Plant(), SimpleNamespace(s=0.0)
     plant.layout = SimpleNamespace(board=HOSTILE, model="network")
     totals = ServiceTotals(plant, lambda: now.s)
@@ -39,19 +39,21 @@ def served(free_port, tmp_path):
             totals.add(plant.serve((0.02, None), (0.3, None)), 0.0003)
             watch.look()
         watch.events.add("the sensor <b>failed</b>", "warning")
-        watch._state._compose()
+        watch._state._take()
+        taken_s = watch._state._taken_s
+        watch._state._clock = lambda: taken_s  # however long a browser takes to start
         yield SimpleNamespace(url=f"http://127.0.0.1:{free_port}", watch=watch)
 
 
-def got(url, method="GET"):
-    request = urllib.request.Request(url, method=method)
+def got(url, method="GET", **headers):
+    request = urllib.request.Request(url, method=method, headers=headers)
     with urllib.request.urlopen(request, timeout=5) as answer:
         return answer.headers, answer.read().decode()
 
 
-def refused(url, method="GET"):
+def refused(url, method="GET", **headers):
     with pytest.raises(urllib.error.HTTPError) as error:
-        got(url, method)
+        got(url, method, **headers)
     with error.value:
         return error.value.code, error.value.read().decode()
 
@@ -71,7 +73,8 @@ def browsed(url, folder, *options):
         timeout=120,
         check=True,
     )
-    return process.stdout, re.findall(r"CONSOLE.*", process.stderr)
+    shown = re.sub(r"<script>.*?</script>", "", process.stdout, flags=re.DOTALL)
+    return shown, re.findall(r"CONSOLE.*", process.stderr)
 
 
 def test_the_page_loads_nothing_from_elsewhere(served):
@@ -125,9 +128,19 @@ def test_nothing_is_wider_than_the_screen(served, tmp_path, width):
     page, _ = browsed(f"http://{address}", tmp_path, "--window-size=1400,3000")
     stop()
     assert 'data-over="0"' in page
+    assert page.count("<path") >= 8
 
 
 def test_other_paths_and_methods_are_refused_in_a_sentence(served):
     assert refused(f"{served.url}/nowhere") == (404, "there is /, /state and /metrics\n")
     assert refused(f"{served.url}/state", "POST") == (405, "GET only\n")
     assert refused(f"{served.url}/../../etc/passwd")[0] == 404
+
+
+@pytest.mark.parametrize("path", ["/", "/state", "/metrics"])
+def test_somebody_else_s_name_for_this_machine_is_refused(served, path):
+    """A page of theirs could let it lead here, and read what this one shows."""
+    for host in ("evil.example", "evil.example:9101", "127.0.0.1.evil.example", "[::1", ""):
+        assert refused(served.url + path, Host=host)[0] == 403, host
+    for host in ("localhost:9101", "127.0.0.1", "[::1]:9101"):
+        assert got(served.url + path, Host=host)[1]

@@ -17,6 +17,7 @@ RESULT = {
     "board": "tx2",
     "board_is_modelled": True,
     "model": "network",
+    "scenario": "steady-wifi",
     "is_shown": True,
     "energy_saving": {"value": 0.071, "low": 0.059, "high": 0.083},
     "rounds": 12,
@@ -30,7 +31,7 @@ def left(run, name, text=None, **changes):
 
 
 def value(run):
-    found = last_saving(run, LAYOUT)
+    found = last_saving(run, LAYOUT, is_modelled=True)
     return None if found is None else found["energy_saving"]["value"]
 
 
@@ -39,15 +40,15 @@ def saving(x):
 
 
 def test_nothing_was_measured(tmp_path):
-    assert last_saving(tmp_path, LAYOUT) is None
+    assert last_saving(tmp_path, LAYOUT, is_modelled=True) is None
     (tmp_path / "against-governor-20261101T000000").mkdir()  # it was cut
-    assert last_saving(tmp_path, LAYOUT) is None
+    assert last_saving(tmp_path, LAYOUT, is_modelled=True) is None
 
 
 def test_the_newest_is_shown_with_its_interval(tmp_path):
     left(tmp_path, "governor-20261102T000000")
     left(tmp_path, "governor-20261101T000000", **saving(0.5))
-    found = last_saving(tmp_path, LAYOUT)
+    found = last_saving(tmp_path, LAYOUT, is_modelled=True)
     assert found["energy_saving"] == {"value": 0.071, "low": 0.059, "high": 0.083}
     assert found["measured"] == "20261102T000000"
     assert found["board_is_modelled"]
@@ -65,16 +66,18 @@ def test_another_one_is_better_than_none(tmp_path):
     assert value(tmp_path) == 0.02
 
 
-@pytest.mark.parametrize("changes", [{"board": "nano"}, {"model": "other"}])
+@pytest.mark.parametrize(
+    "changes", [{"board": "nano"}, {"model": "other"}, {"board_is_modelled": False}]
+)
 def test_another_board_or_network_does_not_count(tmp_path, changes):
     left(tmp_path, "governor-20261101T000000", **changes)
-    assert last_saving(tmp_path, LAYOUT) is None
+    assert last_saving(tmp_path, LAYOUT, is_modelled=True) is None
 
 
 def test_one_that_found_nothing_does_not_count(tmp_path):
     left(tmp_path, "governor-20261101T000000", energy_saving=None)
     left(tmp_path, "governor-20261102T000000", **saving(None))
-    assert last_saving(tmp_path, LAYOUT) is None
+    assert last_saving(tmp_path, LAYOUT, is_modelled=True) is None
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"against": 3}', 5000 * "[", '{"energy_saving": NaN}'])

@@ -7,9 +7,13 @@ import math
 
 import pytest
 
+from agents.deployed.service_totals import ServiceTotals
+from agents.watch.events import events_kept
 from agents.watch.history import KEPT_S, PERIOD_S
+from agents.watch.state import RECENT_S
+from agents.watch.watch import Watch
 from partition.errors import DeadlineExceededError
-from tests.agents.watch.shown_plant import STEP_S
+from tests.agents.watch.shown_plant import STEP_S, Plant
 
 N_STEPS = round(PERIOD_S / STEP_S)
 
@@ -38,6 +42,30 @@ def test_a_period_is_what_came_in_it(shown):
     assert {len(row) for row in history.values()} == {2}
 
 
+def test_power_is_weighed_by_time(shown):
+    shown.plant.power_w = 2.0
+    for _ in range(N_STEPS - 1):
+        shown.step()
+    shown.plant.power_w = 10.0
+    shown.now.s += 6.75
+    shown.step()
+    history = shown.state.document()["history"]
+    (power_w,), (energy_j,), (duration_s,) = (
+        history[name] for name in ("power_w", "energy_j", "duration_s")
+    )
+    assert power_w == pytest.approx(energy_j / duration_s)
+    assert power_w == pytest.approx((2.0 * 1.75 + 10.0 * 7.0) / 8.75)
+
+
+def test_a_clock_that_is_set_moves_all_of_the_past(shown):
+    two_periods(shown)
+    shown.now.day_s += 86_400.0
+    assert shown.state.document()["history"]["time_s"] == [
+        1e9 + 86_400.0 + PERIOD_S,
+        1e9 + 86_400.0 + 2 * PERIOD_S,
+    ]
+
+
 def test_lately_is_pooled_over_periods(shown):
     recent = two_periods(shown)["recent"]
     assert recent["requests"] == 3 * N_STEPS
@@ -57,11 +85,16 @@ def test_time_without_requests_is_not_known_rather_than_nought(shown):
     assert document["recent"]["deadline_hit_rate"] is None
 
 
-def test_the_past_is_bounded(shown):
-    for _ in range(round(1.5 * KEPT_S / STEP_S)):
-        shown.step()
-    times_s = shown.state.document()["history"]["time_s"]
-    assert times_s[-1] - times_s[0] == pytest.approx(KEPT_S - PERIOD_S)
+@pytest.mark.parametrize("longer_s", [0.0, 5.0])
+def test_the_past_is_bounded(shown, longer_s):
+    for _ in range(round(1.5 * KEPT_S / (STEP_S + longer_s))):
+        shown.now.s += longer_s
+        shown.step((0.02, None))
+    document = shown.state.document()
+    times_s = document["history"]["time_s"]
+    period_s = PERIOD_S if not longer_s else STEP_S + longer_s
+    assert KEPT_S - 2 * period_s <= times_s[-1] - times_s[0] <= KEPT_S
+    assert RECENT_S <= document["recent"]["duration_s"] <= RECENT_S + period_s
 
 
 def test_a_loop_that_stops_shows_by_the_age_of_what_it_says(shown):
@@ -114,6 +147,22 @@ def test_clocks_say_who_won(shown):
         "overruled_by": "the thermal guard",
     }
     assert gpu["overruled_by"] is None
+
+
+def test_a_failure_to_show_ends_no_service(tmp_path, caplog):
+    with events_kept() as events:
+        watch = Watch(events, tmp_path)
+        watch.look()  # nothing to show yet
+        plant = Plant()
+        watch.begin("advised", plant, ServiceTotals(plant), None)
+        type(plant).margin_c, before = property(lambda _: 1 / 0), plant.margin_c
+        try:
+            watch._state._taken_s = -math.inf
+            for _ in range(3):
+                watch.look()
+        finally:
+            type(plant).margin_c = before
+    assert caplog.text.count("showing the board failed: ZeroDivisionError") == 1
 
 
 def test_events_are_there_at_once(shown):

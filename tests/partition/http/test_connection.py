@@ -95,9 +95,7 @@ def test_a_malformed_request_is_refused_by_its_status(board, request_bytes, stat
     assert asked(over_tcp(board), "GET", "/v2/health/live")[0] == 200
 
 
-@settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     garbage=st.binary(max_size=300)
     | st.tuples(st.sampled_from(LIVE.split(b" ")), st.binary(max_size=60)).map(b"".join)

@@ -20,9 +20,7 @@ from tests.partition.http.conftest import WAITING, asked, over_tcp, over_unix, w
 from tests.partition.local_board import PATIENCE_S, first_row, result
 
 CONNECTIONS = pytest.mark.parametrize("connect", [over_tcp, over_unix])
-FAST = settings(
-    deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+FAST = settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def path_of(tiny):
