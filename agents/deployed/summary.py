@@ -48,7 +48,7 @@ def live_attributes(
         "power_w": outcome["power_w"],
         "power_is_measured": is_measured,
         "power_is_modelled": plant.is_modelled,
-        "temperature_margin_c": plant.margin_c,
+        "temperature_margin_c": plant.known_margin_c,
         "link_bps": None if link is None else link.rate_bps,
         "rtt_s": None if link is None else link.rtt_s,
         "server_load": None if link is None else link.server_load,

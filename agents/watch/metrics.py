@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from prometheus_client.core import (
@@ -129,7 +130,7 @@ class BoardMetrics:
         yield _gauge(
             "dvfo_board_temperature_margin_celsius",
             "Distance to the board's temperature limit.",
-            plant.margin_c,
+            math.nan if (margin_c := plant.known_margin_c) is None else margin_c,
         )
         yield _counters(
             "dvfo_board_failures",

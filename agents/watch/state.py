@@ -93,7 +93,7 @@ class BoardState:
             "totals": self._summary.document(),
             "power_w": totals.power_w if totals.n_steps else None,
             "power_is_measured": plant.last_power.is_measured,
-            "temperature_margin_c": plant.margin_c,
+            "temperature_margin_c": plant.known_margin_c,
             "latency_target_s": plant.latency_target_s,
             "clocks": [
                 {

@@ -273,6 +273,11 @@ class LivePlant:
         return self._supervisor.margin_c
 
     @property
+    def known_margin_c(self) -> float | None:
+        """The same; None where it has been unknown for long."""
+        return self._supervisor.known_margin_c
+
+    @property
     def clocks_hz(self) -> Mapping[str, int]:
         """Clocks as last read back, Hz."""
         return self._supervisor.point

@@ -168,6 +168,11 @@ class BoardSupervisor:
             self._setting.worked()
             self._unset = frozenset()
 
+    @property
+    def known_margin_c(self) -> float | None:
+        """`margin_c`; None where it has been unknown for long."""
+        return None if self._temperature.is_lasting else self.margin_c
+
     def read(self) -> None:
         """Bring `point` and `margin_c` up to date."""
         self._read_clocks()

@@ -135,6 +135,7 @@ def test_an_unknown_temperature_counts_as_hot_after_a_while(step, board, supervi
         for _ in range(PATIENCE):
             step()
         assert supervisor.margin_c == 0.0
+        assert supervisor.known_margin_c is None
     step()
     assert supervisor.margin_c > 0.0
 

@@ -23,7 +23,7 @@ class Plant:
     )
     link = known_link = LinkEstimate(5e6, 0.004, age_s=0.0, server_load=0.5)
     has_cloud, evidence, too_slow_share = True, None, 0.0
-    margin_c, latency_target_s, server_j = 12.5, 0.1, 0.0
+    known_margin_c, latency_target_s, server_j = 12.5, 0.1, 0.0
     power_w = 4.0
     last_power = StepPower(4.0, STEP_S, is_measured=True, uncertainty_w=0.2)
 

@@ -113,7 +113,7 @@ def test_a_step_that_overruns_makes_a_longer_period(shown):
 
 
 def test_what_json_does_not_have_is_not_known(shown):
-    shown.plant.margin_c, shown.plant.latency_target_s = math.inf, math.nan
+    shown.plant.known_margin_c, shown.plant.latency_target_s = math.inf, math.nan
     for _ in range(N_STEPS):
         shown.step()
     document = shown.state.document()
@@ -155,13 +155,13 @@ def test_a_failure_to_show_ends_no_service(tmp_path, caplog):
         watch.look()  # nothing to show yet
         plant = Plant()
         watch.begin("advised", plant, ServiceTotals(plant), None)
-        type(plant).margin_c, before = property(lambda _: 1 / 0), plant.margin_c
+        type(plant).known_margin_c, before = property(lambda _: 1 / 0), plant.known_margin_c
         try:
             watch._state._taken_s = -math.inf
             for _ in range(3):
                 watch.look()
         finally:
-            type(plant).margin_c = before
+            type(plant).known_margin_c = before
     assert caplog.text.count("showing the board failed: ZeroDivisionError") == 1
 
 
