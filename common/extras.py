@@ -12,7 +12,16 @@ BASE = ""
 """Stands for what every installation has."""
 _BROUGHT = {
     BASE: ("gymnasium", "msgspec", "numpy", "safetensors", "tomli"),
-    "edge": ("PIL", "google", "grpc", "onnx", "onnxruntime", "prometheus_client", "rich", "tomli_w"),
+    "edge": (
+        "PIL",
+        "google",
+        "grpc",
+        "onnx",
+        "onnxruntime",
+        "prometheus_client",
+        "rich",
+        "tomli_w",
+    ),
     "cloud": ("cryptography", "grpc_health", "grpc_reflection"),
     "cluster": ("ray",),
     "photos": ("skimage",),
