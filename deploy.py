@@ -15,7 +15,9 @@ if __name__ == "__main__":
 
 import sys
 
-if __name__ == "__main__" and sys.argv[1:2] and sys.argv[1] in ("status", "top"):
+from agents.watch.protocol import COMMANDS
+
+if __name__ == "__main__" and sys.argv[1:2] and sys.argv[1] in COMMANDS:
     from agents.watch import commands
 
     sys.exit(command.run(commands.main))

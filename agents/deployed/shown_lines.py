@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
+from agents.deployed.plain import plain
 from hw.outage import Outage
 
 TEXT, JSON = FORMATS = ("text", "json")
@@ -92,15 +92,6 @@ def json_line(
         "severity_number": number,
         "body": body,
         "resource": {"service.name": SERVICE},
-        "attributes": {key: _plain(value) for key, value in attributes.items()},
+        "attributes": plain(attributes),
     }
     return json.dumps(record, allow_nan=False)
-
-
-def _plain(value: Any) -> Any:
-    """The same without numbers that JSON does not have."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    return value

@@ -32,9 +32,9 @@ UNLIKE = Randomisation(
     latency_sd=0.1, power_sd=0.08, thermal_sd=0.1, estimate_sd=0.1, server_sd=SERVER_SD
 )
 """How unlike the boards of a training are, so that a policy heeds the factors it reads, and no more
-than they say: the median estimate of a live run was up to 1.27 times the link's rate
-(results/live-readings.csv), and a policy that had never met that took 5 % longer answers of the
-cloud for a reason to stay on the board."""
+than they say: over a link of a steady rate the median estimate of a live run was 1.04 to 1.26 times
+that (results/live-readings.csv), and a policy that had never met such took 5 % longer answers of
+the cloud for a reason to stay on the board."""
 
 
 def linear_to_zero(initial: float) -> Callable[[float], float]:

@@ -55,21 +55,22 @@ class Application:
         if path == "/metrics" and not is_strange:
             answer: Iterable[bytes] = self._metrics(environ, start)
             return answer
+        method = environ.get("REQUEST_METHOD", "GET")
         if is_strange:
             status, kind, body = "403 Forbidden", _PLAIN, b"ask by address or as localhost\n"
         else:
-            status, kind, body = self._answer(environ.get("REQUEST_METHOD", "GET"), path)
+            status, kind, body = self._answer(method, path)
         headers = [("Content-Type", kind), ("Content-Length", str(len(body))), *_COMMON]
         if status.startswith("405"):
-            headers.append(("Allow", "GET"))
+            headers.append(("Allow", "GET, HEAD"))
         if kind.startswith("text/html"):
             headers.append(("Content-Security-Policy", _OWN_ONLY))
         start(status, headers)
-        return [body]
+        return [] if method == "HEAD" else [body]
 
     def _answer(self, method: str, path: str) -> tuple[str, str, bytes]:
-        if method != "GET":
-            return "405 Method Not Allowed", _PLAIN, b"GET only\n"
+        if method not in ("GET", "HEAD"):
+            return "405 Method Not Allowed", _PLAIN, b"GET and HEAD only\n"
         if path in ("", "/"):
             return "200 OK", "text/html; charset=utf-8", self._page
         if path != STATE_PATH:

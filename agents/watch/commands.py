@@ -15,6 +15,7 @@ from rich.text import Text
 
 from agents.errors import AgentError
 from agents.watch.asking import BoardSilentError, printable, state_of, stranger
+from agents.watch.protocol import STATUS, TOP
 from agents.watch.screen import screen
 from common import command
 from partition.errors import PartitionError
@@ -22,14 +23,13 @@ from partition.errors import PartitionError
 ADDRESS = "127.0.0.1:9101"
 """Of `--metrics` in docs/metrics.md."""
 PERIOD_S = 1.0
-STATUS, TOP = NAMES = ("status", "top")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; user errors end in one sentence and exit code 2.
 
     Args:
-        argv: one of `NAMES` and what follows it.
+        argv: one of `COMMANDS` and what follows it.
     """
     name, *rest = sys.argv[1:] if argv is None else argv
     arguments = _parser(name).parse_args(rest)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+STATUS, TOP = COMMANDS = ("status", "top")
+"""First word of `deploy.py` where a driven board is looked at."""
 STATE_PATH = "/state"
 SILENT_S = 10.0
 """A control loop whose last step is older has stopped; the page knows the same number."""
-GOVERNOR = "governor"
-"""Against whom a saving is asked for first, as `deploy.py --against` names it."""

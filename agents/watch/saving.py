@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
+from agents.comparison.arms import GOVERNOR
 from agents.comparison.proof import RESULT_FILE
-from agents.watch.protocol import GOVERNOR
 from envs.plant import Layout
 from partition import json_file
 
@@ -67,10 +67,10 @@ def last_saving(run: Path, layout: Layout, *, is_modelled: bool) -> dict[str, An
 def _read(folder: Path) -> _Result | None:
     """What a comparison found; None where it did not get so far, or cannot be read."""
     file = folder / RESULT_FILE
-    if not file.exists():
-        return None
     try:
         return msgspec.convert(json_file.read(file), _Result)
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError) as error:
         logger.warning("what was saved is not shown: %s cannot be read (%s)", file, error)
         return None

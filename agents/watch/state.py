@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from agents.deployed.plain import plain
 from agents.deployed.promise_watch import PromiseWatch
 from agents.deployed.service_totals import ServiceTotals
 from agents.deployed.summary import Summary
@@ -71,7 +71,7 @@ class BoardState:
         age_s = self._clock() - taken_s
         time_s = self._time_of_day() - age_s
         service_s = snapshot["totals"]["duration_s"]
-        found: dict[str, Any] = _finite(
+        found: dict[str, Any] = plain(
             {
                 "age_s": age_s,
                 "time_s": time_s,
@@ -115,14 +115,3 @@ class BoardState:
             "promise_is_broken": None if promise is None else promise.is_broken,
         }
         self._snapshot = (self._taken_s, snapshot, self._history.periods())
-
-
-def _finite(value: Any) -> Any:
-    """The same with None for numbers that JSON does not have."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_finite(each) for each in value]
-    return value

@@ -12,6 +12,7 @@ from benchmarks.live.actions import KEY as ACTION_KEY
 from benchmarks.live.changes import KEY as CHANGE_KEY
 from benchmarks.live.comparison import BARS, RELATIVE, Compared, compared, swapped
 from benchmarks.live.course import RECORDING
+from benchmarks.live.deciders import LEARNED, NAMES
 from benchmarks.live.estimates import KEY as ESTIMATE_KEY
 from benchmarks.live.plan import BOARDS, EMULATED, SIM
 from benchmarks.live.policies import KEY as POLICY_KEY
@@ -89,6 +90,9 @@ def policies_page(rows: Sequence[Row], readings: Sequence[Row]) -> str:
         parts.append(f"## {link}\n\n{markdown([head, *lines])}\n")
         parts.append(f"Order by cost, of {n} pairs more than 3 % apart in simulation: {told}.\n")
     body, n_met = "\n".join(parts), sum(not each for each in missed.values())
+    there = {key[1] for key in cells}
+    trained = " and ".join(f"`{name}`" for name in LEARNED if name in there)
+    absent = ", ".join(f"`{name}`" for name in NAMES if name not in there)
     return f"""# Live runs beside the simulator: who decides
 
     python -m benchmarks.live policies
@@ -97,10 +101,11 @@ Medians over the runs of a cell, p95 of all requests of its runs together: the r
 real server, a link whose rate is exact at every moment, on a modelled TX2; and the simulator for
 the same requests and link, with the measured speeds of the server and time of pictures,
 codec and messages, which a modelled board leaves as it is. How the replies scattered is taken from
-the run itself, so that of p95 a part agrees by itself. `advised`, `ppo` and `dvfo` were
-trained in all scenarios, the others fitted to the link. The recorded link is
-`{RECORDING.name}`, to which nothing was fitted. Bars: share in time within 2 points, p95 within
-15 %, cost within 5 %. {n_met} of {len(cells)} cells meet all of them.
+the run itself, so that of p95 a part agrees by itself. Trained
+in all scenarios: {trained or "nobody"}; the others were fitted to the link.
+Not run: {absent or "nobody"}. The recorded link is `{RECORDING.name}`, to which nothing was
+fitted. Bars: share in time within 2 points, p95 within 15 %, cost within 5 %.
+{n_met} of {len(cells)} cells meet all of them.
 {n_pairs - len(all_wrong)} of {n_pairs} pairs of deciders whose simulated costs differ by more than
 3 % come in that order live.
 

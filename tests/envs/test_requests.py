@@ -221,9 +221,7 @@ def test_a_step_ends_however_fast_an_application_asks(live, tiny):
     try:
         for _ in range(6):
             live.step(edge_only(live))
-            assert (
-                live.plant.last_duration_s < 40 * STEP_S
-            )  # it would not end, or late on a slow machine
+            assert live.plant.last_duration_s < 4 * STEP_S
         assert live.plant.served
         assert live.plant.readings().backlog[0] > 0
     finally:

@@ -131,9 +131,15 @@ def test_nothing_is_wider_than_the_screen(served, tmp_path, width):
     assert page.count("<path") >= 8
 
 
+def test_a_head_has_no_body(served):
+    headers, body = got(served.url, "HEAD")
+    assert body == ""
+    assert int(headers["Content-Length"]) == len(got(served.url)[1].encode())
+
+
 def test_other_paths_and_methods_are_refused_in_a_sentence(served):
     assert refused(f"{served.url}/nowhere") == (404, "there is /, /state and /metrics\n")
-    assert refused(f"{served.url}/state", "POST") == (405, "GET only\n")
+    assert refused(f"{served.url}/state", "POST") == (405, "GET and HEAD only\n")
     assert refused(f"{served.url}/../../etc/passwd")[0] == 404
 
 

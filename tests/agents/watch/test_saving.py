@@ -80,6 +80,12 @@ def test_one_that_found_nothing_does_not_count(tmp_path):
     assert last_saving(tmp_path, LAYOUT, is_modelled=True) is None
 
 
+def test_a_file_that_is_a_folder_ends_nothing(tmp_path, caplog):
+    (tmp_path / "against-governor-20261101T000000" / "result.json").mkdir(parents=True)
+    assert last_saving(tmp_path, LAYOUT, is_modelled=True) is None
+    assert "is not shown" in caplog.text
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"against": 3}', 5000 * "[", '{"energy_saving": NaN}'])
 def test_one_that_is_damaged_is_said_and_left_out(tmp_path, text, caplog):
     left(tmp_path, "governor-20261101T000000", **saving(0.3))
