@@ -60,12 +60,13 @@ class Sums:
     head_form: float
 
 
-def measure(folder: ModelFolder, threads: int) -> Sums:
+def measure(folder: ModelFolder, threads: int, rounds: int) -> Sums:
     """Time pieces, heads and the whole, interleaved.
 
     Args:
         folder: the network.
         threads: per inference.
+        rounds: of which the quickest counts.
     """
     runtime = SplitRuntime(folder, threads, Execution.choose((CPU,)))
     cuts, inputs = folder.cuts, random_inputs(folder)
@@ -75,7 +76,7 @@ def measure(folder: ModelFolder, threads: int) -> Sums:
         crossing.append(runtime.between(start, end, crossing[-1]))
     clock = time.thread_time if threads == 1 else time.perf_counter
     rows = []
-    for _ in range(ROUNDS + WARM_UP_ROUNDS):
+    for _ in range(rounds + WARM_UP_ROUNDS):
         row = [_timed_s(clock, runtime.whole, inputs)]
         row += [
             _timed_s(clock, runtime.between, start, end, tensors)
@@ -159,7 +160,7 @@ def page(folder: ModelFolder, threads: Sequence[int]) -> str:
         )
     ]
     for number in threads:
-        found = measure(folder, number)
+        found = measure(folder, number, ROUNDS)
         lines.append(
             (
                 str(number),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import statistics
 import threading
 import time
 from collections.abc import Iterator
@@ -78,7 +79,9 @@ def test_a_client_finds_the_rate_of_the_link(tiny, server):
         CloudClient(f"127.0.0.1:{link.port}", tiny) as client,
     ):
         client.connect()
-        assert client.probe().rate_bps == pytest.approx(4e6, rel=0.4)
+        # The relay is a thread here: of single probes 1 in 60 found it late, on a quiet machine.
+        found_bps = statistics.median(client.probe().rate_bps for _ in range(5))
+        assert found_bps == pytest.approx(4e6, rel=0.4)
 
 
 def test_a_client_behind_a_cut_link_is_told(tiny, server, runtime, image):
